@@ -1,0 +1,86 @@
+"""Batches of images made on the device: gathered, augmented and normalised in blocks of many steps.
+
+Each member of a cohort draws its own order and its own crops and flips from its own streams, so its batches are
+the same whichever members train beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.seeds import torch_generator
+
+PADDING = 4
+BLOCK_BYTES = 64 * 2**20
+"""Normalised images made at a time; large enough that small networks never wait for a gather."""
+
+
+class Batches:
+    """The training batches of a cohort, epoch by epoch; the images stay on the device as uint8."""
+
+    def __init__(self, models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype):
+        self._models = models
+        self._dataset = dataset
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = models[0].training.batch_size
+        self._augmented = models[0].training.augmentation == "crop_flip"
+        images = dataset.train_images.to(device)
+        self._images = F.pad(images, (PADDING,) * 4) if self._augmented else images
+
+    def order(self, epoch: int) -> Tensor:
+        """Which training image comes when: int64 `[members, images]`."""
+        draws = [
+            torch.randperm(
+                len(self._images),
+                generator=torch_generator(self._device, "order", model.seeds.order, epoch),
+                device=self._device,
+            )
+            for model in self._models
+        ]
+        return torch.stack(draws)
+
+    def epoch(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """The batches of one epoch: their place in the epoch and images `[members, batch, c, h, w]`."""
+        crops = self._crops(epoch) if self._augmented else None
+        members, total = order.shape
+        image_bytes = members * self._dataset.train_images[0].numel() * self._dtype.itemsize
+        steps_in_block = max(1, BLOCK_BYTES // (image_bytes * self._batch_size))
+        block_size = steps_in_block * self._batch_size
+        for start in range(0, total, block_size):
+            block = order[:, start : start + block_size]
+            block_crops = crops[:, start : start + block_size] if crops is not None else None
+            images = self._gathered(block, block_crops)
+            for offset in range(0, block.shape[1], self._batch_size):
+                batch = images[:, offset : offset + self._batch_size]
+                yield slice(start + offset, start + offset + batch.shape[1]), batch
+
+    def _crops(self, epoch: int) -> Tensor:
+        """Top, left (0 to 8 each) and flip (0 or 1) for every image of the epoch: int64 `[members, n, 3]`."""
+        limits = torch.tensor([2 * PADDING + 1, 2 * PADDING + 1, 2], device=self._device)
+        draws = [
+            torch.rand(
+                (len(self._images), 3),
+                generator=torch_generator(self._device, "augmentation", model.seeds.augmentation, epoch),
+                device=self._device,
+            )
+            for model in self._models
+        ]
+        return (torch.stack(draws) * limits).long()
+
+    def _gathered(self, indices: Tensor, crops: Tensor | None) -> Tensor:
+        if crops is None:
+            return self._dataset.normalised(self._images[indices], self._dtype)
+        _, height, width = self._dataset.image_shape
+        top, left, flip = (crops[..., None, column] for column in range(3))
+        rows = top + torch.arange(height, device=self._device)
+        columns = torch.arange(width, device=self._device)
+        columns = left + torch.where(flip.bool(), width - 1 - columns, columns)
+        pixels = self._images[indices[..., None, None], :, rows[..., :, None], columns[..., None, :]]
+        return self._dataset.normalised(pixels.movedim(-1, -3), self._dtype)

@@ -1,0 +1,47 @@
+"""The 1,797 handwritten digits that ship inside scikit-learn: real 8x8 images, no download.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.seeds import numpy_generator
+
+DEFAULT_TRAIN_SIZE = 1000
+
+
+def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
+    """`train_size` images (1,000 by default) and, disjoint from them, `test_size` (the rest by default)."""
+    from sklearn.datasets import load_digits as bundled_digits
+
+    bunch = bundled_digits()
+    total = len(bunch.target)
+    train_size = config.train_size or DEFAULT_TRAIN_SIZE
+    test_size = config.test_size or max(total - train_size, 1)
+    if train_size + test_size > total:
+        raise UserError(
+            f"dataset.train_size: {train_size} with {test_size} test images is not allowed: digits has {total} in all"
+        )
+    shuffled = numpy_generator("split", config.split_seed).permutation(total)
+    images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    train = torch.from_numpy(shuffled[:train_size])
+    test = torch.from_numpy(shuffled[train_size : train_size + test_size])
+    return Dataset(
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        class_names=tuple("0123456789"),
+        mean=(0.0,),
+        deviation=(1.0,),
+        pixel_range=16.0,
+    )

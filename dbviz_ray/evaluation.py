@@ -1,0 +1,74 @@
+"""Label maps: the classes that networks predict on every grid point of every plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from dbviz_ray.planes import GridPoints, PlaneSet
+
+MAX_CLASSES = 256
+"""Labels are stored as uint8."""
+
+Classifier = Callable[[Tensor], Tensor]
+"""Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`."""
+
+
+def default_batch(device: torch.device) -> int:
+    """Points in a batch. On a CPU a batch's activations should stay in a core's cache."""
+    return 1000 if device.type == "cpu" else 25_000
+
+
+@torch.inference_mode()
+def label_maps(
+    network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
+) -> Tensor:
+    """Predicted classes on every grid point: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU.
+
+    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
+    in the precision of its parameters. Points are built on the device; only labels leave it.
+    """
+    batch_points = batch_points or default_batch(device)
+    grid = GridPoints(planes, device, _dtype_of(network))
+    resolution = planes.resolution
+    labels = torch.empty(len(planes), resolution, resolution, dtype=torch.uint8, device=device)
+    with _evaluating(network):
+        for some_planes, some_rows in _blocks(len(planes), resolution, batch_points):
+            scores = network(grid.points(some_planes, some_rows))
+            block = labels[some_planes, some_rows]
+            block.copy_(scores.max(dim=1).indices.view(block.shape))
+    return labels.cpu()
+
+
+def _blocks(planes: int, resolution: int, batch_points: int) -> Iterator[tuple[slice, slice]]:
+    """Whole planes where several fit into a batch, otherwise rows of one plane."""
+    planes_each = max(1, batch_points // resolution**2)
+    rows_each = min(resolution, max(1, batch_points // resolution)) if planes_each == 1 else resolution
+    for plane in range(0, planes, planes_each):
+        for row in range(0, resolution, rows_each):
+            yield slice(plane, plane + planes_each), slice(row, row + rows_each)
+
+
+def _dtype_of(network: Classifier) -> torch.dtype:
+    if isinstance(network, nn.Module):
+        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
+        return next(floating, torch.float32)
+    return torch.float32
+
+
+@contextmanager
+def _evaluating(network: Classifier) -> Iterator[None]:
+    """Evaluation mode, and afterwards whatever mode each module was in."""
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    was_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in was_training:
+            module.training = True

@@ -1,0 +1,1 @@
+"""One YAML file for each sweep that ships with the package."""
