@@ -1,0 +1,1 @@
+"""Everything that touches Ray: a thin shell around training and evaluation, which know nothing of it."""

@@ -1,0 +1,128 @@
+"""Ray Tune trains cohorts: one trial, one cohort.
+
+Tune schedules, places and restarts; what is complete is decided by the store alone, since Tune's own snapshots
+lag behind and cannot follow a changed grid.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ray import tune
+
+from dbviz_ray.cluster.session import start_worker
+from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.progress import Progress
+from dbviz_ray.records import CohortCheckpoints, save_model
+from dbviz_ray.store import Store
+from dbviz_ray.training import CohortTraining, train_cohort
+
+REPORT_SECONDS = 1.0
+
+
+def train_cohorts(
+    store: Store, cohorts: Sequence[Cohort], resources: ResourcesConfig, facts: Mapping[str, Any]
+) -> dict[str, str]:
+    """Train what is missing of `cohorts` (started in this order); return the reason of each cohort that failed."""
+    complete = store.complete_models()
+    missing = {c.cohort_id: c for c in cohorts if any(m.model_id not in complete for m in c.models)}
+    if not missing:
+        return {}
+    total = sum(len(cohort.models) * cohort.models[0].training.epochs for cohort in missing.values())
+    trainable = tune.with_resources(
+        tune.with_parameters(_trial, store=store, cohorts=missing, resources=resources, facts=dict(facts)),
+        {"cpu": resources.cpus_per_cohort, "gpu": resources.gpus_per_cohort},
+    )
+    with Progress("train", total, "model-epochs") as progress, tempfile.TemporaryDirectory() as scratch:
+        watcher = _Watcher(progress)
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"cohort_id": tune.grid_search(list(missing))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="train",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[watcher],
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+            ),
+        )
+        tuner.fit()
+    return watcher.failures
+
+
+def _trial(
+    config: dict[str, str],
+    store: Store,
+    cohorts: Mapping[str, Cohort],
+    resources: ResourcesConfig,
+    facts: Mapping[str, Any],
+) -> None:
+    """Train one cohort. An exception would come again, so it is reported, not raised: only lost processes retry."""
+    cohort = cohorts[config["cohort_id"]]
+    try:
+        _train(cohort, store, resources, facts)
+    except Exception as error:
+        tune.report({"model_epochs": 0, "failure": f"{type(error).__name__}: {error}"})
+
+
+def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any]) -> None:
+    device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
+    dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
+    started = time.monotonic()
+    trained = train_cohort(
+        cohort.models,
+        dataset,
+        device,
+        checkpoints=CohortCheckpoints(store, cohort.cohort_id),
+        checkpoint_seconds=resources.checkpoint_seconds,
+        on_epoch=partial(_report, clock=[started]),
+    )
+    facts = {**facts, "cohort_id": cohort.cohort_id, "device": str(device), "seconds": time.monotonic() - started}
+    for model in trained:
+        save_model(store, model, dataset, facts)
+    store.drop_cohort(cohort.cohort_id)
+    diverged = [model.config.model_id for model in trained if model.diverged]
+    epochs = cohort.models[0].training.epochs
+    tune.report({"model_epochs": epochs * len(cohort.models), "diverged": diverged})
+
+
+def _report(training: CohortTraining, clock: list[float]) -> None:
+    """Tell Tune how far the cohort is, at most once a second: a report waits for the driver."""
+    if time.monotonic() - clock[0] >= REPORT_SECONDS:
+        clock[0] = time.monotonic()
+        tune.report({"model_epochs": training.epoch * len(training.models)})
+
+
+class _Watcher(tune.Callback):  # type: ignore[misc]
+    """Drives the progress display and collects failures."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self.failures: dict[str, str] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        done = result.get("model_epochs", 0)
+        before = self._done.get(trial.trial_id, 0)
+        self._done[trial.trial_id] = max(before, done)
+        self._progress.advance(max(0, done - before))
+        if "failure" in result:
+            self._fail(trial, result["failure"])
+        for model_id in result.get("diverged", []):
+            self._progress.say(f"{model_id} diverged: its loss is not finite; it is left out of the scores")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._fail(trial, "its process died and the retries are used up")
+
+    def _fail(self, trial: Any, reason: str) -> None:
+        cohort_id = trial.config["cohort_id"]
+        self.failures[cohort_id] = reason
+        self._progress.say(f"{cohort_id} failed: {reason}")

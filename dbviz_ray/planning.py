@@ -1,0 +1,170 @@
+"""What a sweep would do and cost, worked out without doing any of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dbviz_ray.architectures import build_network
+from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig, SweepConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.datasets.digits import DEFAULT_TRAIN_SIZE
+
+CPU_FLOPS = 5e10
+CPU_STEP_SECONDS = 3e-4
+"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22: a cohort step of eight small networks takes
+0.24 to 0.5 ms, larger ones reach 50 to 80 GFLOP/s."""
+GPU_FLOPS = 2e13
+GPU_STEP_SECONDS = 5e-3
+"""Assumed for one data-centre GPU in bfloat16, not measured."""
+LABEL_BYTES_PER_POINT = 0.1
+"""Of a compressed label map; the digits sweep measures 0.04 to 0.1."""
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Sizes of a data set."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Sizes of one network."""
+
+    parameters: int
+    forward_flops: int
+    """Floating-point operations of one image's forward pass."""
+
+
+def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
+    """Sizes of the data set that `config` names; only a user's own one is loaded to tell."""
+    if config.name == "digits":
+        train = config.train_size or DEFAULT_TRAIN_SIZE
+        return DatasetFacts((1, 8, 8), 10, train, config.test_size or 1797 - train)
+    if config.name == "cifar10":
+        return DatasetFacts((3, 32, 32), 10, config.train_size or 50_000, config.test_size or 10_000)
+    loaded = load_dataset(config, data_directory)
+    return DatasetFacts(
+        loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels)
+    )
+
+
+@lru_cache(maxsize=1024)
+def network_facts(architecture: str, width: int, image_shape: tuple[int, int, int], classes: int) -> NetworkFacts:
+    """Parameters and forward cost, counted on torch's meta device."""
+    with torch.device("meta"):
+        network = build_network(architecture, width, image_shape, classes).eval()
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            network(torch.empty(1, *image_shape))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkFacts(parameters, counter.get_total_flops())
+
+
+def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
+    """Forward, twice that for backward, and the test evaluations, of models of one shape."""
+    first = models[0]
+    forward = network_facts(first.architecture, first.width, data.image_shape, data.classes).forward_flops
+    settings = first.training
+    images = 3 * data.train_images * settings.epochs
+    images += data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
+    return float(forward) * images * len(models)
+
+
+def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]:
+    """The order in which workers idle least at the end."""
+    return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The counts and estimates that `--plan` prints."""
+
+    sweep: SweepConfig
+    models: int
+    cohorts: int
+    planes: int
+    forward_passes: int
+    parameters: int
+    smallest: int
+    largest: int
+    weight_bytes: int
+    label_bytes: int
+    training_seconds: float
+    evaluation_seconds: float
+    on_gpu: bool
+
+    def __str__(self) -> str:
+        where = (
+            f"on one GPU, assuming {GPU_FLOPS / 1e12:.0f} TFLOP/s and {GPU_STEP_SECONDS * 1e3:.0f} ms a step, not measured"
+            if self.on_gpu
+            else f"on the {os.cpu_count()} cores of this machine"
+        )
+        grid = self.sweep.grid
+        rows = [
+            ("sweep", self.sweep.name),
+            ("grid", f"{len(grid.architecture)} architectures x {len(grid.width)} widths x "
+                     f"{len(grid.label_noise)} noise levels x {sum(1 for _ in grid.seeds())} seeds"),
+            ("models", f"{self.models:,} in {self.cohorts:,} cohorts (Ray Tune trials)"),
+            ("parameters", f"{self.parameters:,} in all; {self.smallest:,} to {self.largest:,} a model"),
+            ("planes", f"{self.planes:,} a model, in {len(self.sweep.planes)} plane sets"),
+            ("forward passes", f"{self.forward_passes:,} grid points"),
+            ("storage", f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps"),
+            ("estimated time", f"train {_duration(self.training_seconds)}, evaluate "
+                               f"{_duration(self.evaluation_seconds)}, {where}"),
+        ]
+        return "\n".join(f"{name:15} {value}" for name, value in rows)
+
+
+def plan(sweep: SweepConfig) -> Plan:
+    """Count what `sweep` would do."""
+    data = dataset_facts(sweep.dataset, sweep.resources.data_directory)
+    models, cohorts = sweep.models(), sweep.cohorts()
+    facts = [network_facts(m.architecture, m.width, data.image_shape, data.classes) for m in models]
+    points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
+    on_gpu = sweep.resources.gpus_per_cohort > 0
+    flops_rate = GPU_FLOPS if on_gpu else CPU_FLOPS
+    step_seconds = GPU_STEP_SECONDS if on_gpu else CPU_STEP_SECONDS
+    workers = 1 if on_gpu else max(1, (os.cpu_count() or 1) // sweep.resources.cpus_per_cohort)
+    steps = sweep.training.epochs * math.ceil(data.train_images / sweep.training.batch_size)
+    training = sum(training_flops(c.models, data) / flops_rate + steps * step_seconds for c in cohorts)
+    evaluation = sum(f.forward_flops for f in facts) * points / flops_rate
+    return Plan(
+        sweep=sweep,
+        models=len(models),
+        cohorts=len(cohorts),
+        planes=sum(planes.count for planes in sweep.planes.values()),
+        forward_passes=len(models) * points,
+        parameters=sum(f.parameters for f in facts),
+        smallest=min(f.parameters for f in facts),
+        largest=max(f.parameters for f in facts),
+        weight_bytes=4 * sum(f.parameters for f in facts),
+        label_bytes=int(len(models) * points * LABEL_BYTES_PER_POINT),
+        training_seconds=training / workers,
+        evaluation_seconds=evaluation / workers,
+        on_gpu=on_gpu,
+    )
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"

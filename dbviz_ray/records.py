@@ -1,0 +1,133 @@
+"""Trained models and plane sets, to the store and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from dbviz_ray.architectures import build_network
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.planes import PlaneSet
+from dbviz_ray.store import Store
+from dbviz_ray.training import TrainedModel
+
+
+class CohortCheckpoints:
+    """A cohort's training state in the store (see `dbviz_ray.training.Checkpoints`)."""
+
+    def __init__(self, store: Store, cohort_id: str) -> None:
+        self._store = store
+        self._file = store.cohort_state_file(cohort_id)
+
+    def load(self) -> dict[str, Tensor] | None:
+        """The last state saved, or None."""
+        try:
+            return safetensors.torch.load(self._store.read(self._file))
+        except FileNotFoundError:
+            return None
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        """Replace the last state."""
+        self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
+
+
+def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
+    """Write a model's files, `model.json` last."""
+    model_id = trained.config.model_id
+    weights = {name: tensor.contiguous() for name, tensor in trained.weights.items()}
+    store.write(store.model_file(model_id, "weights.safetensors"), safetensors.torch.save(weights))
+    epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
+    history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
+    store.write_parquet(store.model_file(model_id, "history.parquet"), pa.table(history))
+    store.write_parquet(store.model_file(model_id, "predictions.parquet"), _predictions(trained, dataset))
+    store.write_json(
+        store.model_file(model_id, "model.json"),
+        {
+            "model_id": model_id,
+            "outcome": "diverged" if trained.diverged else "done",
+            "config": trained.config.model_dump(mode="json"),
+            **facts,
+        },
+    )
+
+
+def load_network(store: Store, config: ModelConfig, planes: PlaneSet, classes: int) -> nn.Module:
+    """A trained model as a module on the CPU, in evaluation mode."""
+    channels, height, width = planes.anchors.shape[2:]
+    network = build_network(config.architecture, config.width, (channels, height, width), classes)
+    weights = safetensors.torch.load(store.read(store.model_file(config.model_id, "weights.safetensors")))
+    dtype = torch.float64 if config.training.precision == "float64" else torch.float32
+    network.to(dtype).load_state_dict(weights)
+    return network.eval()
+
+
+def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:
+    """Write a plane set: indices, labels, normalised images and coordinates, one row a plane."""
+    columns = {
+        "plane": pa.array(np.arange(len(planes), dtype=np.int32)),
+        "anchor_indices": _fixed_lists(planes.anchor_indices),
+        "anchor_labels": _fixed_lists(planes.anchor_labels),
+        "anchor_a": _fixed_lists(planes.coordinates[..., 0]),
+        "anchor_b": _fixed_lists(planes.coordinates[..., 1]),
+        "a_range": _fixed_lists(planes.axes[:, 0, [0, -1]]),
+        "b_range": _fixed_lists(planes.axes[:, 1, [0, -1]]),
+        "anchors": _fixed_lists(planes.anchors.flatten(1)),
+    }
+    facts = {
+        "image_shape": list(planes.anchors.shape[2:]),
+        "resolution": planes.resolution,
+        "margin": planes.margin,
+        "class_names": list(dataset.class_names),
+        "mean": list(dataset.mean),
+        "deviation": list(dataset.deviation),
+    }
+    store.write_parquet(store.planes_file(plane_set), pa.table(columns), facts)
+
+
+def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
+    """A stored plane set and the names of its classes."""
+    table, facts = store.read_parquet(store.planes_file(plane_set))
+
+    def tensor(column: str, *shape: int) -> Tensor:
+        values = table[column].combine_chunks().flatten().to_numpy()
+        return torch.from_numpy(values.copy()).view(len(table), *shape)
+
+    planes = PlaneSet(
+        anchors=tensor("anchors", 3, *facts["image_shape"]),
+        anchor_indices=tensor("anchor_indices", 3),
+        anchor_labels=tensor("anchor_labels", 3),
+        resolution=facts["resolution"],
+        margin=facts["margin"],
+    )
+    return planes, facts["class_names"]
+
+
+def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
+    """One row an image: split, its index in the split, given label, true label, predicted class."""
+    splits = {"train": trained.given_labels, "test": dataset.test_labels}
+    parts = []
+    for split, given in splits.items():
+        true = dataset.split(split)[1]
+        parts.append(
+            pa.table(
+                {
+                    "split": pa.array([split] * len(true)).dictionary_encode(),
+                    "index": np.arange(len(true), dtype=np.int32),
+                    "given_label": given.numpy().astype(np.uint8),
+                    "true_label": true.numpy().astype(np.uint8),
+                    "predicted": trained.predictions[split].numpy().astype(np.uint8),
+                }
+            )
+        )
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def _fixed_lists(values: Tensor) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.contiguous().view(-1).numpy()), values.shape[1])
