@@ -1,0 +1,1 @@
+"""Scores, intervals, figures and tracking: reads the store, never a model."""
