@@ -45,7 +45,7 @@ def telling_widths(curve: pd.DataFrame) -> dict[str, int]:
             peak, height = row, rise
     if peak is None:
         return {NARROWEST: 0, WIDEST: last}
-    best = int(error[:peak].idxmin())
+    best = int(error[:peak].to_numpy().argmin())
     rows = {NARROWEST: 0, BEST_NARROW: best, PEAK: peak, WIDEST: last}
     return rows if best else {name: row for name, row in rows.items() if name != NARROWEST}
 
@@ -101,7 +101,9 @@ def sentence(curve_key: dict[str, Any], curve: pd.DataFrame) -> str:
             f"at width {widest['width']} on {widest['reproducibility']:.0%}"
         )
     if not math.isnan(peak["fragmentation"]):
-        text += f"; a plane has {peak['fragmentation']:.1f} regions at the peak, {widest['fragmentation']:.1f} at the end"
+        text += (
+            f"; a plane has {peak['fragmentation']:.1f} regions at the peak, {widest['fragmentation']:.1f} at the end"
+        )
     return f"{text}; {where}."
 
 
@@ -118,8 +120,10 @@ def findings(table: pd.DataFrame) -> dict[str, Any]:
 
 def summary_text(found: dict[str, Any]) -> str:
     """The short table and the sentences, for a terminal."""
-    header = f"{'':12} {'width':>6} {'noise':>6} {'train error':>12} {'test error':>22} {'reproducibility':>22} {'regions':>20}"
-    lines = [header]
+    lines = [
+        f"{'':12} {'width':>6} {'noise':>6} {'train error':>12} {'test error':>22} "
+        f"{'reproducibility':>22} {'regions':>20}"
+    ]
     for row in found["rows"]:
         scores = [
             _with_interval(row, "test_error", 22, 3),

@@ -58,9 +58,7 @@ def mean_interval(values: Floats, bounds: tuple[float, float] = (-math.inf, math
     residual_freedom = (models - 1) * (items - 1)
     of_residual = float((residuals**2).sum()) / (residual_freedom * models * items)
     variance = max(of_models + of_items - of_residual, of_models, of_items)
-    freedom = _satterthwaite(
-        variance, (of_models, models - 1), (of_items, items - 1), (of_residual, residual_freedom)
-    )
+    freedom = _satterthwaite(variance, (of_models, models - 1), (of_items, items - 1), (of_residual, residual_freedom))
     return _interval(mean, variance, freedom, models, items, bounds, covers_models=True)
 
 

@@ -93,8 +93,8 @@ def _tables_of(
     groups = pd.DataFrame([{name: getattr(c, name) for name in GROUP} for c in evaluated.configs])
     same_points = agreement(maps.reshape(*maps.shape[:2], -1))
     rows = [
-        _group_row(dict(zip(GROUP, key, strict=True)), members, evaluated, regions, same_points, sweep)
-        for key, members in groups.groupby(GROUP, sort=False).indices.items()
+        _group_row(members, evaluated, regions, same_points, sweep)
+        for members in groups.groupby(GROUP, sort=False).indices.values()
     ]
     return {
         "models": _models_table(evaluated, regions).assign(plane_set=plane_set),
@@ -104,13 +104,13 @@ def _tables_of(
 
 
 def _group_row(
-    group: dict[str, Any],
-    members: NDArray[np.intp],
+    members: Any,
     evaluated: _Evaluated,
     regions: NDArray[np.float64],
     same_points: NDArray[np.float64],
     sweep: SweepConfig,
 ) -> dict[str, Any]:
+    """One row of `double_descent`: the models at the indices `members`, int `[n]`, form a group."""
     intervals = {
         "train_error": mean_interval(evaluated.train_wrong[members], bounds=(0, 1)),
         "test_error": mean_interval(evaluated.test_wrong[members], bounds=(0, 1)),
@@ -119,7 +119,8 @@ def _group_row(
         intervals["reproducibility"] = pair_interval(same_points[:, members[:, None], members])
     if "fragmentation" in sweep.scores:
         intervals["fragmentation"] = mean_interval(regions[members], bounds=(1, np.inf))
-    row: dict[str, Any] = {**group, "n_models": len(members)}
+    first = evaluated.configs[members[0]]
+    row: dict[str, Any] = {name: getattr(first, name) for name in GROUP} | {"n_models": len(members)}
     row |= {score: intervals[score].value if score in intervals else np.nan for score in SCORES}
     for score in SCORES:
         interval: Interval | None = intervals.get(score)
@@ -155,9 +156,7 @@ def _models_table(evaluated: _Evaluated, regions: NDArray[np.float64]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _pairs_table(
-    evaluated: _Evaluated, groups: pd.DataFrame, same_points: NDArray[np.float64]
-) -> pd.DataFrame:
+def _pairs_table(evaluated: _Evaluated, groups: pd.DataFrame, same_points: NDArray[np.float64]) -> pd.DataFrame:
     first, second = np.triu_indices(len(evaluated.configs), 1)
     ids = np.array([config.model_id for config in evaluated.configs])
     on_test = agreement(evaluated.test_predictions[:, None])[0]

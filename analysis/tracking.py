@@ -36,7 +36,7 @@ IMPATIENT = {
 }
 
 
-class TrackingUnavailable(Exception):
+class TrackingUnavailableError(Exception):
     """The MLflow server or database cannot be used now; the message says why."""
 
 
@@ -55,7 +55,7 @@ def is_tracked(store: Store) -> bool:
 
 
 def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> str:
-    """Log the stored results, and return the parent run's id. Raises TrackingUnavailable."""
+    """Log the stored results, and return the parent run's id. Raises TrackingUnavailableError."""
     for name, value in IMPATIENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow"):
@@ -68,7 +68,7 @@ def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> st
     try:
         parent = _Logger(uri, store, sweep).log(figures)
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        raise TrackingUnavailable(f"{uri}: {' '.join(str(error).split())[:200]}") from None
+        raise TrackingUnavailableError(f"{uri}: {' '.join(str(error).split())[:200]}") from None
     store.write_json(TRACKING_FILE, {"uri": uri, "parent_run_id": parent})
     return parent
 
@@ -123,16 +123,19 @@ class _Logger:
         return whole[0].info.run_id if whole else None
 
     def _new_run(self, name: str, title: str, description: str, tags: Mapping[str, str] | None = None) -> str:
-        tags = {RUN_KEY: self._key(name), RESULTS: self._results, "mlflow.note.content": description, **(tags or {})}
+        tags = {
+            RUN_KEY: self._key(name),
+            RESULTS: self._results,
+            "mlflow.note.content": description,
+            **(tags or {}),
+        }
         run = self._client.create_run(self._experiment, run_name=title, tags=tags)
         return run.info.run_id  # type: ignore[no-any-return]
 
     def _key(self, name: str) -> str:
         return fingerprint([self._store.root, name])
 
-    def _log_batch(
-        self, run: str, params: Mapping[str, Any], metrics: Iterable[tuple[str, float, int]] = ()
-    ) -> None:
+    def _log_batch(self, run: str, params: Mapping[str, Any], metrics: Iterable[tuple[str, float, int]] = ()) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)

@@ -31,8 +31,8 @@ def simplified(step: GraphModule) -> GraphModule:
 def _changes_nothing(node: Node) -> bool:
     if node.target in _RESHAPES:
         source = node.args[0]
-        return isinstance(source, Node) and _shape(source) == _shape(node) and _dtype(source) == _dtype(node)
-    return node.target is aten.mul.Scalar and node.args[1] == 1
+        return isinstance(source, Node) and _shape(source) == _shape(node)
+    return node.target is aten.mul.Scalar and bool(node.args[1] == 1)
 
 
 def _transpose_product(step: GraphModule, node: Node) -> None:
@@ -58,7 +58,3 @@ def _is_matrix_transpose(node: Node) -> bool:
 
 def _shape(node: Node) -> torch.Size:
     return node.meta["val"].shape  # type: ignore[no-any-return]
-
-
-def _dtype(node: Node) -> torch.dtype:
-    return node.meta["val"].dtype  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ Architecture = Annotated[str, AfterValidator(check_architecture)]
 def _not_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise ValueError(f"every value may be named once, {repeated} come twice")
+        raise ValueError(f"allowed: every value once, not {repeated} twice")
     return values
 
 
@@ -79,7 +79,9 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _momentum_belongs_to_sgd(self) -> TrainingConfig:
         if self.optimizer == "adam" and self.momentum:
-            raise ValueError(f"momentum={self.momentum} has no meaning for adam; allowed: 0, or optimizer=sgd")
+            raise ValueError(
+                f"training.momentum: {self.momentum} is not allowed with optimizer=adam; allowed: 0, or optimizer=sgd"
+            )
         return self
 
 

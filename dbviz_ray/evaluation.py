@@ -32,10 +32,10 @@ def label_maps(
     in the precision of its parameters. Points are built on the device; only labels leave it.
     """
     batch_points = batch_points or default_batch(device)
-    grid = GridPoints(planes, device, _dtype_of(network))
+    grid = GridPoints(planes, device, dtype_of(network))
     resolution = planes.resolution
     labels = torch.empty(len(planes), resolution, resolution, dtype=torch.uint8, device=device)
-    with _evaluating(network):
+    with evaluating(network):
         for some_planes, some_rows in _blocks(len(planes), resolution, batch_points):
             scores = network(grid.points(some_planes, some_rows))
             block = labels[some_planes, some_rows]
@@ -52,7 +52,8 @@ def _blocks(planes: int, resolution: int, batch_points: int) -> Iterator[tuple[s
             yield slice(plane, plane + planes_each), slice(row, row + rows_each)
 
 
-def _dtype_of(network: Classifier) -> torch.dtype:
+def dtype_of(network: Classifier) -> torch.dtype:
+    """The precision of a module's parameters; float32 for anything else."""
     if isinstance(network, nn.Module):
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())
         return next(floating, torch.float32)
@@ -60,7 +61,7 @@ def _dtype_of(network: Classifier) -> torch.dtype:
 
 
 @contextmanager
-def _evaluating(network: Classifier) -> Iterator[None]:
+def evaluating(network: Classifier) -> Iterator[None]:
     """Evaluation mode, and afterwards whatever mode each module was in."""
     if not isinstance(network, nn.Module):
         yield

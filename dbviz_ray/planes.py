@@ -107,7 +107,7 @@ def draw_plane_set(config: PlaneSetConfig, dataset: Dataset) -> PlaneSet:
 
 def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
     """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
-    _check_possible(labels, config)
+    check_possible(labels, config)
     generator = numpy_generator("planes", config.seed)
     triplets = [_draw_triplet(images, labels, config, generator) for _ in range(config.count)]
     indices = torch.from_numpy(np.stack(triplets))
@@ -135,7 +135,8 @@ def _spans_plane(triplet: Tensor) -> bool:
     return bool((1 - cosine**2).sqrt() > MIN_SINE)
 
 
-def _check_possible(labels: Tensor, config: PlaneSetConfig) -> None:
+def check_possible(labels: Tensor, config: PlaneSetConfig) -> None:
+    """UserError if images with these labels cannot give the planes that `config` asks for."""
     if len(labels) < 3:
         raise UserError(f"planes: {len(labels)} {config.images} images are not enough; a plane needs 3")
     classes = len(labels.unique())

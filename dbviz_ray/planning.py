@@ -16,10 +16,10 @@ from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig, SweepConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.datasets.digits import DEFAULT_TRAIN_SIZE
 
-CPU_FLOPS = 5e10
-CPU_STEP_SECONDS = 3e-4
-"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22: a cohort step of eight small networks takes
-0.24 to 0.5 ms, larger ones reach 50 to 80 GFLOP/s."""
+CPU_FLOPS = 3e10
+CPU_STEP_SECONDS = 5e-4
+"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22; fitted to the digits sweep, which takes 41 s to
+train and 12 s to evaluate on two."""
 GPU_FLOPS = 2e13
 GPU_STEP_SECONDS = 5e-3
 """Assumed for one data-centre GPU in bfloat16, not measured."""
@@ -54,9 +54,7 @@ def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
     if config.name == "cifar10":
         return DatasetFacts((3, 32, 32), 10, config.train_size or 50_000, config.test_size or 10_000)
     loaded = load_dataset(config, data_directory)
-    return DatasetFacts(
-        loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels)
-    )
+    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
 
 
 @lru_cache(maxsize=1024)
@@ -105,23 +103,30 @@ class Plan:
     on_gpu: bool
 
     def __str__(self) -> str:
-        where = (
-            f"on one GPU, assuming {GPU_FLOPS / 1e12:.0f} TFLOP/s and {GPU_STEP_SECONDS * 1e3:.0f} ms a step, not measured"
-            if self.on_gpu
-            else f"on the {os.cpu_count()} cores of this machine"
-        )
+        where = f"on the {os.cpu_count()} cores of this machine"
+        if self.on_gpu:
+            assumed = f"{GPU_FLOPS / 1e12:.0f} TFLOP/s and {GPU_STEP_SECONDS * 1e3:.0f} ms a step"
+            where = f"on one GPU, assuming {assumed}, not measured"
         grid = self.sweep.grid
         rows = [
             ("sweep", self.sweep.name),
-            ("grid", f"{len(grid.architecture)} architectures x {len(grid.width)} widths x "
-                     f"{len(grid.label_noise)} noise levels x {sum(1 for _ in grid.seeds())} seeds"),
+            (
+                "grid",
+                f"{len(grid.architecture)} architectures x {len(grid.width)} widths x "
+                f"{len(grid.label_noise)} noise levels x {sum(1 for _ in grid.seeds())} seeds",
+            ),
             ("models", f"{self.models:,} in {self.cohorts:,} cohorts (Ray Tune trials)"),
             ("parameters", f"{self.parameters:,} in all; {self.smallest:,} to {self.largest:,} a model"),
             ("planes", f"{self.planes:,} a model, in {len(self.sweep.planes)} plane sets"),
             ("forward passes", f"{self.forward_passes:,} grid points"),
-            ("storage", f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps"),
-            ("estimated time", f"train {_duration(self.training_seconds)}, evaluate "
-                               f"{_duration(self.evaluation_seconds)}, {where}"),
+            (
+                "storage",
+                f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps",
+            ),
+            (
+                "estimated time",
+                f"train {_duration(self.training_seconds)}, evaluate {_duration(self.evaluation_seconds)}, {where}",
+            ),
         ]
         return "\n".join(f"{name:15} {value}" for name, value in rows)
 

@@ -18,7 +18,9 @@ class Progress:
         self._stage, self._total, self._unit = stage, total, unit
         self._done = 0
         self._started = self._last_line = time.monotonic()
-        self._bar = tqdm(total=total, desc=f"{stage:8}", unit=f" {unit}", unit_scale=True) if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=total, desc=f"{stage:8}", unit=f" {unit}", unit_scale=True) if sys.stderr.isatty() else None
+        )
 
     def __enter__(self) -> Progress:
         return self

@@ -171,7 +171,9 @@ class Store:
 
     def labelled_models(self, plane_set: str) -> set[str]:
         """model_id of every model whose label maps on a plane set are complete."""
-        return {owner.removeprefix("model_id=") for owner in self._owners(f"labels/plane_set={plane_set}", "labels.parquet")}
+        return {
+            owner.removeprefix("model_id=") for owner in self._owners(f"labels/plane_set={plane_set}", "labels.parquet")
+        }
 
     def write_label_maps(self, plane_set: str, model_id: str, labels: NDArray[np.uint8]) -> None:
         """Store label maps uint8 `[planes, resolution, resolution]`, one row a plane, rows of b one after another."""

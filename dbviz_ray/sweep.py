@@ -30,7 +30,7 @@ FINDINGS_FILE = "scores/findings.json"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
-class StageFailed(Exception):
+class StageFailedError(Exception):
     """A stage could not do all its work; what it did is kept."""
 
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"dbviz_ray.sweep: {line}", file=sys.stderr)
         return EXIT_USAGE
-    except StageFailed as error:
+    except StageFailedError as error:
         print(f"dbviz_ray.sweep: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
-    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailed."""
+    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailedError."""
     started = time.monotonic()
     store.check_owner(sweep)
     missing = find_missing(sweep, store)
@@ -96,8 +96,11 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         print(f"{sweep.name} is complete in {store.root}; nothing to do.\n")
         _print_findings(store)
         return
+    computes = (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages)
+    if computes:
+        _check_dataset(sweep)
     store.claim(sweep)
-    if (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages):
+    if computes:
         _train_and_evaluate(sweep, store, missing, options)
     if "analyse" in options.stages and (missing.analyse or options.chosen):
         _analyse(sweep, store)
@@ -120,6 +123,16 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     )
 
 
+def _check_dataset(sweep: SweepConfig) -> None:
+    """A data set that is missing, too small, or unfit for the planes ends the command before it leaves a trace."""
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.planes import check_possible
+
+    dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+    for planes in sweep.planes.values():
+        check_possible(dataset.split(planes.images)[1], planes)
+
+
 def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, options: Options) -> None:
     from dbviz_ray.cluster.evaluation import evaluate_models
     from dbviz_ray.cluster.session import ray_session
@@ -129,19 +142,19 @@ def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, opti
     from dbviz_ray.provenance import provenance
 
     data_directory = sweep.resources.data_directory
-    dataset = load_dataset(sweep.dataset, data_directory)  # here too: a missing data set ends the command at once
+    classes = len(load_dataset(sweep.dataset, data_directory).class_names)
     with ray_session(options.address, sweep.resources, options.verbose):
         if missing.cohorts and "train" in options.stages:
             cohorts = longest_first(missing.cohorts, dataset_facts(sweep.dataset, data_directory))
             failures = train_cohorts(store, cohorts, sweep.resources, provenance())
             if failures:
-                raise StageFailed(_failure_text("train", "cohorts", failures))
+                raise StageFailedError(_failure_text("train", "cohorts", failures))
         if "evaluate" in options.stages:
             plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
             tasks = _labelable(sweep, store)
-            failures = evaluate_models(store, tasks, plane_sets, len(dataset.class_names), sweep.resources)
+            failures = evaluate_models(store, tasks, plane_sets, classes, sweep.resources)
             if failures:
-                raise StageFailed(_failure_text("evaluate", "models", failures))
+                raise StageFailedError(_failure_text("evaluate", "models", failures))
 
 
 def _stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
@@ -170,7 +183,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
     missing = find_missing(sweep, store)
     if missing.cohorts or missing.tasks:
         untrained = sum(len(cohort.models) for cohort in missing.cohorts)
-        raise StageFailed(
+        raise StageFailedError(
             f"analyse needs every model: {untrained} are not trained and {len(missing.tasks)} not labelled yet; "
             "run the stages train,evaluate first"
         )
@@ -182,15 +195,15 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
 
 def _report(sweep: SweepConfig, store: Store) -> None:
     from analysis.figures import draw_figures
-    from analysis.tracking import TrackingUnavailable, track
+    from analysis.tracking import TrackingUnavailableError, track
 
     if not store.exists(FINDINGS_FILE):
-        raise StageFailed("report needs the scores: run the stage analyse first")
+        raise StageFailedError("report needs the scores: run the stage analyse first")
     print("report   drawing figures and logging to MLflow", file=sys.stderr)
     figures = draw_figures(store, sweep)
     try:
         track(store, sweep, figures)
-    except TrackingUnavailable as error:
+    except TrackingUnavailableError as error:
         print(
             f"report   MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
             "the same command logs them later.",
@@ -285,7 +298,9 @@ def _parser() -> argparse.ArgumentParser:
         "named here, are done again even if they are complete",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="run directory, or a URI such as s3://bucket/prefix (default: runs/<sweep>)"
+        "--out",
+        metavar="DIR",
+        help="run directory, or a URI such as s3://bucket/prefix (default: runs/<sweep>)",
     )
     parser.add_argument(
         "--address",

@@ -40,7 +40,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     is_path = name.endswith((".yaml", ".yml")) or os.sep in name
     text = _read(Path(name)) if is_path else _embedded(name)
     try:
-        fields = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        fields = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{name}: not readable as YAML: {_one_line(error)}") from None
     if not isinstance(fields, dict):
@@ -56,7 +56,9 @@ def checked_sweep(fields: Mapping[str, Any]) -> SweepConfig:
     try:
         return SweepConfig.model_validate(fields)
     except ValidationError as error:
-        raise UserError("\n".join(_explained(detail) for detail in error.errors())) from None
+        details = error.errors()
+        causes = [d for d in details if not any(_is_within(other["loc"], d["loc"]) for other in details)]
+        raise UserError("\n".join(_explained(detail) for detail in causes)) from None
 
 
 def _embedded(name: str) -> str:
@@ -79,7 +81,7 @@ def _set_field(fields: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{key}: {text!r} is not readable as YAML: {_one_line(error)}") from None
     *parents, last = key.split(".")
@@ -88,6 +90,11 @@ def _set_field(fields: dict[str, Any], override: str) -> None:
         if not isinstance(fields, dict):
             raise UserError(f"{key}: unknown key: {parent} has no fields of its own")
     fields[last] = value
+
+
+def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    """Whether one location lies inside another: a list with a bad element is not itself at fault."""
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _explained(detail: Any) -> str:
@@ -99,12 +106,36 @@ def _explained(detail: Any) -> str:
         return f"{field}: unknown key; {nearest(location[-1], siblings)}allowed: {', '.join(siblings)}"
     if detail["type"] == "missing":
         return f"{field}: missing; it has no default"
-    reason = str(detail["msg"]).removeprefix("Value error, ")
-    for verbose in ("Input should be ", "Tuple should have ", "Dictionary should have ", "String should "):
-        reason = reason.replace(verbose, f"must {'be' if 'be' in verbose else 'have'} " if "have" in verbose or "be" in verbose else "must ")
-    if isinstance(detail["input"], dict) and detail["type"] == "value_error":
-        return reason if reason.startswith(("grid", "planes")) else f"{field}: {reason}"
-    return f"{field}: {detail['input']!r} is not allowed: {reason}"
+    if detail["type"] == "value_error":
+        reason = str(detail["msg"]).removeprefix("Value error, ")
+        about_the_whole = isinstance(detail["input"], Mapping)  # such a message names its fields itself
+        return reason if about_the_whole else f"{field}: {detail['input']!r} is not allowed; {reason}"
+    return f"{field}: {detail['input']!r} is not allowed; allowed: {_allowed(detail)}"
+
+
+def _allowed(detail: Any) -> str:
+    """What a field that failed one of pydantic's own checks may hold."""
+    limits = detail.get("ctx", {})
+    match detail["type"]:
+        case "greater_than_equal":
+            return f"at least {limits['ge']}"
+        case "greater_than":
+            return f"more than {limits['gt']}"
+        case "less_than_equal":
+            return f"at most {limits['le']}"
+        case "less_than":
+            return f"less than {limits['lt']}"
+        case "too_short":
+            return f"at least {limits['min_length']} value"
+        case "tuple_type":
+            return "a list, such as [4,16]"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "a mapping of fields"
+        case "literal_error":
+            return str(limits["expected"])
+        case _:
+            message = str(detail["msg"])
+            return message.removeprefix("Input should be ").removeprefix("String should ")
 
 
 def _fields_beside(location: Sequence[str]) -> list[str]:

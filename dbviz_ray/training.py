@@ -74,8 +74,9 @@ class CohortTraining:
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
         classes = len(dataset.class_names)
         networks = [
-            initialised_network(m.architecture, m.width, dataset.image_shape, classes, m.seeds.init)
-            .to(device, self._dtype)
+            initialised_network(m.architecture, m.width, dataset.image_shape, classes, m.seeds.init).to(
+                device, self._dtype
+            )
             for m in models
         ]
         autocast = torch.bfloat16 if self.settings.precision == "bfloat16" else None

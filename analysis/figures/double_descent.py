@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
 from analysis.figures.style import SERIES_COLOURS, plain
-from analysis.findings import THRESHOLD_ERROR, curves, interpolation_threshold
+from analysis.findings import PEAK, THRESHOLD_ERROR, curves, has_peak, interpolation_threshold, telling_widths
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
@@ -26,7 +26,11 @@ def double_descent(store: Store, sweep: SweepConfig) -> Figure:
     error, regions, agreement = figure.subplots(3, sharex=True)
     for (key, curve), colour in zip(drawn, _colours(len(drawn)), strict=True):
         several = table["architecture"].nunique() > 1
-        name = f"{key['architecture']}, label noise {key['label_noise']:g}" if several else f"label noise {key['label_noise']:g}"
+        name = (
+            f"{key['architecture']}, label noise {key['label_noise']:g}"
+            if several
+            else f"label noise {key['label_noise']:g}"
+        )
         _band(error, curve, "test_error", colour, f"test, {name}")
         _band(error, curve, "train_error", colour, f"train, {name}", line="--")
         _band(regions, curve, "fragmentation", colour, name)
@@ -34,6 +38,7 @@ def double_descent(store: Store, sweep: SweepConfig) -> Figure:
         threshold = interpolation_threshold(curve)
         for axes in (error, regions, agreement) if threshold else ():
             axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
+    error.set_ylim(0, _error_limit([curve for _, curve in drawn]))
     _label_panels(error, regions, agreement, sorted(table["width"].unique()))
     figure.suptitle(sweep.name.replace("_", " "), fontsize=13)
     figure.supxlabel(_caption(table), fontsize=8, color="0.35")
@@ -51,7 +56,6 @@ def _band(axes: Axes, curve: pd.DataFrame, score: str, colour: str, label: str, 
 
 def _label_panels(error: Axes, regions: Axes, agreement: Axes, widths: list[int]) -> None:
     error.set_ylabel("error")
-    error.set_ylim(bottom=0)
     error.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     regions.set_ylabel("regions per plane")
     agreement.set_ylabel("reproducibility")
@@ -67,7 +71,14 @@ def _label_panels(error: Axes, regions: Axes, agreement: Axes, widths: list[int]
     agreement.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _spaced(widths: list[int], ratio: float = 1.2) -> list[int]:
+def _error_limit(drawn: list[pd.DataFrame]) -> float:
+    """Twice the highest peak, so that the narrowest networks do not flatten it; the largest error if none peaks."""
+    peaks = [curve["test_error"][telling_widths(curve)[PEAK]] for curve in drawn if has_peak(curve)]
+    largest = max(max(curve["test_error"].max(), curve["train_error"].max()) for curve in drawn)
+    return float(min(1.05 * largest, 2 * max(peaks))) if peaks else float(1.05 * largest)
+
+
+def _spaced(widths: list[int], ratio: float = 1.3) -> list[int]:
     """The widths, without those whose numbers would overlap on the log axis."""
     kept: list[int] = []
     for width in widths:
@@ -83,7 +94,8 @@ def _caption(table: pd.DataFrame) -> str:
     covers = " to ".join(sorted(set(table["reproducibility_interval_covers"])))
     return (
         f"{count} trainings a point, {first['n_planes']} planes; bands: 95 % intervals over trainings and images or "
-        f"planes\n(reproducibility: over {covers}); dotted: smallest width with training error below {THRESHOLD_ERROR:.0%}"
+        f"planes\n(reproducibility: over {covers}); dotted: smallest width with a training error of at most "
+        f"{THRESHOLD_ERROR:.0%}"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 
 CLASS_COLOURS = (
     "#88CCEE", "#CC6677", "#DDCC77", "#117733", "#332288", "#AA4499", "#44AA99", "#999933", "#882255", "#DDDDDD",
@@ -14,13 +13,13 @@ SERIES_COLOURS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#33BBEE", "#EE337
 """Paul Tol's "vibrant" scheme."""
 
 
-def class_colours(classes: int) -> ListedColormap:
+def class_colours(classes: int) -> list[tuple[float, float, float]]:
     """One colour a class, the same in every picture; beyond ten they repeat in lighter shades."""
     colours = []
     for label in range(classes):
         shade = (label // len(CLASS_COLOURS)) / (1 + classes // len(CLASS_COLOURS))
         colours.append(_lighter(CLASS_COLOURS[label % len(CLASS_COLOURS)], shade))
-    return ListedColormap(colours)
+    return colours
 
 
 def plain(axes: Axes) -> None:

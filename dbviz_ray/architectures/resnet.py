@@ -32,7 +32,8 @@ class PreActivationBlock(nn.Module):
 def resnet18_width(width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Pre-activation ResNet-18 with stages of k, 2k, 4k and 8k channels; k = `width` = 64 is the standard one.
 
-    3x3 stem, no pooling before the stages, global average pooling after them: for any image size.
+    3x3 stem, no pooling before the stages, global average pooling after them: for any image size. Like the code
+    behind both papers, and unlike He et al., it has no batch norm between the last block and the pooling.
     """
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)]
     channels = width
@@ -41,5 +42,11 @@ def resnet18_width(width: int, image_shape: tuple[int, int, int], classes: int) 
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(PreActivationBlock(channels, width * 2**stage, stride))
             channels = width * 2**stage
-    head = [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    head = [
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(channels, classes),
+    ]
     return nn.Sequential(*layers, *head)

@@ -35,12 +35,14 @@ def evaluate_models(
         return {}
     shared = ray.put(plane_sets)
     actors = [
-        _Evaluator.options(
+        ray.remote(_Evaluator)
+        .options(
             num_cpus=resources.cpus_per_evaluator,
             num_gpus=resources.gpus_per_evaluator,
             max_restarts=resources.retries,
             max_task_retries=resources.retries,
-        ).remote(store, shared, classes, resources)
+        )
+        .remote(store, [shared], classes, resources)
         for _ in range(min(len(tasks), resources.evaluators or _evaluators_that_fit(resources)))
     ]
     failures: dict[str, str] = {}
@@ -55,12 +57,11 @@ def evaluate_models(
     return failures
 
 
-@ray.remote
 class _Evaluator:
-    def __init__(
-        self, store: Store, plane_sets: dict[str, PlaneSet], classes: int, resources: ResourcesConfig
-    ) -> None:
-        self._store, self._plane_sets, self._classes = store, plane_sets, classes
+    def __init__(self, store: Store, plane_sets: list[ray.ObjectRef], classes: int, resources: ResourcesConfig) -> None:
+        # A reference within a list is fetched here, so that a restarted evaluator can fetch it again.
+        self._plane_sets: dict[str, PlaneSet] = ray.get(plane_sets[0])
+        self._store, self._classes = store, classes
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
     def evaluate(self, plane_set: str, model: ModelConfig) -> tuple[str, str, str | None]:

@@ -83,7 +83,12 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
         checkpoint_seconds=resources.checkpoint_seconds,
         on_epoch=partial(_report, clock=[started]),
     )
-    facts = {**facts, "cohort_id": cohort.cohort_id, "device": str(device), "seconds": time.monotonic() - started}
+    facts = {
+        **facts,
+        "cohort_id": cohort.cohort_id,
+        "device": str(device),
+        "seconds": time.monotonic() - started,
+    }
     for model in trained:
         save_model(store, model, dataset, facts)
     store.drop_cohort(cohort.cohort_id)

@@ -47,9 +47,8 @@ class Dataset:
 
     def normalised(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """uint8 pixels `[..., channels, height, width]` as normalised pixels of type `dtype`."""
-        options = {"dtype": dtype, "device": pixels.device}
-        deviation = torch.tensor(self.deviation, **options).view(-1, 1, 1)
-        shift = torch.tensor(self.mean, **options).view(-1, 1, 1) / deviation
+        deviation = torch.tensor(self.deviation, dtype=dtype, device=pixels.device).view(-1, 1, 1)
+        shift = torch.tensor(self.mean, dtype=dtype, device=pixels.device).view(-1, 1, 1) / deviation
         return torch.addcmul(-shift, pixels.to(dtype), 1 / (self.pixel_range * deviation))
 
 
