@@ -24,8 +24,8 @@ from analysis.scores import agreement, region_counts
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation import (
-    MAX_CLASSES,
     Classifier,
+    check_scores,
     default_batch,
     dtype_of,
     evaluating,
@@ -170,9 +170,5 @@ def _device_of(model: Classifier) -> torch.device:
 def _predictions(model: Classifier, images: Tensor, device: torch.device, batch: int) -> NDArray[np.int64]:
     with evaluating(model):
         scores = [model(part.to(device, dtype_of(model))) for part in images.split(batch)]
-    if scores[0].ndim != 2 or scores[0].shape[1] > MAX_CLASSES:
-        raise UserError(
-            f"models: scores of shape {tuple(scores[0].shape)} are not allowed; allowed: [n, classes] "
-            f"with at most {MAX_CLASSES} classes"
-        )
+    check_scores(scores[0])
     return torch.cat([score.argmax(1) for score in scores]).cpu().numpy()

@@ -106,7 +106,10 @@ class ModelConfig(Frozen):
 
     @cached_property
     def model_id(self) -> str:
-        """Readable slug plus a hash over every field and the schema version."""
+        """Readable slug plus a hash over every field and the schema version.
+
+        Seeds that differ stand in the order of `Seeds`: seed1_1_1_0 has label-noise seed 0.
+        """
         seeds = self.seeds.model_dump()
         common = set(seeds.values())
         seed = str(common.pop()) if len(common) == 1 else "_".join(map(str, seeds.values()))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dbviz_ray.errors import UserError
 from dbviz_ray.planes import GridPoints, PlaneSet
 
 MAX_CLASSES = 256
@@ -38,9 +39,19 @@ def label_maps(
     with evaluating(network):
         for some_planes, some_rows in _blocks(len(planes), resolution, batch_points):
             scores = network(grid.points(some_planes, some_rows))
+            check_scores(scores)
             block = labels[some_planes, some_rows]
             block.copy_(scores.max(dim=1).indices.view(block.shape))
     return labels.cpu()
+
+
+def check_scores(scores: Tensor) -> None:
+    """UserError unless `scores` are `[n, classes]` with classes that a stored label can hold."""
+    if scores.ndim != 2 or scores.shape[1] > MAX_CLASSES:
+        got = f"{scores.shape[1]} classes" if scores.ndim == 2 else f"scores of shape {tuple(scores.shape)}"
+        raise UserError(
+            f"model: {got} are not allowed; allowed: scores [n, classes] with at most {MAX_CLASSES} classes"
+        )
 
 
 def _blocks(planes: int, resolution: int, batch_points: int) -> Iterator[tuple[slice, slice]]:

@@ -42,11 +42,5 @@ def resnet18_width(width: int, image_shape: tuple[int, int, int], classes: int) 
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(PreActivationBlock(channels, width * 2**stage, stride))
             channels = width * 2**stage
-    head = [
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, classes),
-    ]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
     return nn.Sequential(*layers, *head)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation import label_maps
+from dbviz_ray.planes import PlaneSet
+
+
+def random_planes(count, resolution, shape, margin=0.1):
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.randn(count, 3, *shape, generator=generator)
+    indices = torch.zeros(count, 3, dtype=torch.int64)
+    return PlaneSet(anchors, indices, indices, resolution, margin)
+
+
+def naive_label_maps(network, planes):
+    """The definition, point by point, in float64."""
+    x1, x2, x3 = planes.anchors.double().unbind(1)
+    maps = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8)
+    for plane in range(len(planes)):
+        first, second = x2[plane] - x1[plane], x3[plane] - x1[plane]
+        length = first.norm()
+        e1 = first / length
+        along = (second * e1).sum()
+        orthogonal = second - along * e1
+        e2 = orthogonal / orthogonal.norm()
+        box = torch.tensor([[0, 0], [length, 0], [along, orthogonal.norm()]])
+        low, high = box.amin(0), box.amax(0)
+        reach = planes.margin * (high - low)
+        a_axis = torch.linspace((low - reach)[0], (high + reach)[0], planes.resolution, dtype=torch.float64)
+        b_axis = torch.linspace((low - reach)[1], (high + reach)[1], planes.resolution, dtype=torch.float64)
+        for row, b in enumerate(b_axis):
+            for column, a in enumerate(a_axis):
+                scores = network((x1[plane] + a * e1 + b * e2)[None])
+                maps[plane, row, column] = scores.argmax()
+    return maps
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width", "shape"), [("fully_connected", 32, (1, 8, 8)), ("resnet18_width", 2, (3, 8, 8))]
+)
+def test_label_maps_equal_the_definition_point_by_point(architecture, width, shape, cpu):
+    network = initialised_network(architecture, width, shape, 10, seed=1).double().eval()
+    nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
+    planes = random_planes(3, 9, shape)
+    maps = label_maps(network, planes, cpu)
+    assert torch.equal(maps, naive_label_maps(network, planes))
+    assert len(maps.unique()) > 1
+
+
+@pytest.mark.parametrize("batch_points", [1, 7, 12, 40, 144, 300, 10_000])
+def test_the_batch_does_not_matter(batch_points, cpu):
+    network = initialised_network("fully_connected", 16, (1, 8, 8), 10, seed=1).double()
+    planes = random_planes(5, 12, (1, 8, 8))
+    whole = label_maps(network, planes, cpu, batch_points=5 * 144)
+    assert torch.equal(label_maps(network, planes, cpu, batch_points=batch_points), whole)
+
+
+def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, 10), nn.BatchNorm1d(10))
+    network[3].eval()
+    modes = [module.training for module in network.modules()]
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    planes = random_planes(2, 6, (1, 8, 8))
+    assert torch.equal(label_maps(network, planes, cpu), label_maps(network, planes, cpu))
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_more_classes_than_a_label_holds_are_refused(cpu):
+    with pytest.raises(UserError, match="257 classes"):
+        label_maps(lambda images: torch.zeros(len(images), 257), random_planes(1, 4, (1, 2, 2)), cpu)
+
+
+def test_any_function_will_do(cpu):
+    planes = random_planes(2, 5, (1, 2, 2))
+    maps = label_maps(lambda images: torch.eye(256)[:, 200].expand(len(images), -1), planes, cpu)
+    assert (maps == 200).all()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set, draw_planes
+
+
+def plane_set(anchors: torch.Tensor, resolution: int, margin: float) -> PlaneSet:
+    labels = torch.zeros(len(anchors), 3, dtype=torch.int64)
+    return PlaneSet(anchors, labels, labels, resolution, margin)
+
+
+def test_hand_computed_plane():
+    """x1 = (1, 1, 0, 0), x2 = x1 + 4 along the first pixel, x3 = x1 + (1, 2) along the first and third."""
+    anchors = torch.tensor([[[1.0, 1, 0, 0], [5, 1, 0, 0], [2, 1, 2, 0]]]).view(1, 3, 1, 2, 2)
+    planes = plane_set(anchors, resolution=3, margin=0.5)
+    assert planes.basis[0].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
+    assert planes.coordinates[0].tolist() == [[0, 0], [4, 0], [1, 2]]
+    assert planes.axes[0].tolist() == [[-2, 2, 6], [-1, 1, 3]]
+    points = GridPoints(planes, torch.device("cpu"), torch.float64).points(slice(0, 1), slice(0, 3))
+    assert points.shape == (9, 1, 2, 2)
+    expected = [[1 + a, 1, b, 0] for b in (-1, 1, 3) for a in (-2, 2, 6)]
+    assert points.flatten(1).tolist() == expected
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.5]), st.integers(2, 9))
+def test_geometry(seed, margin, resolution):
+    anchors = torch.randn(4, 3, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
+    planes = plane_set(anchors, resolution, margin)
+    _, e1, e2 = planes.basis.unbind(1)
+    one = torch.ones(4, dtype=torch.float64)
+    torch.testing.assert_close((e1 * e1).sum(1), one)
+    torch.testing.assert_close((e2 * e2).sum(1), one)
+    torch.testing.assert_close((e1 * e2).sum(1), 0 * one)
+    x1 = planes.basis[:, :1]
+    rebuilt = x1 + planes.coordinates @ planes.basis[:, 1:]
+    torch.testing.assert_close(rebuilt, anchors.double().flatten(2))
+    low, high = planes.coordinates.amin(1), planes.coordinates.amax(1)
+    torch.testing.assert_close(planes.axes[..., 0], low - margin * (high - low))
+    torch.testing.assert_close(planes.axes[..., -1], high + margin * (high - low))
+
+
+def test_blocks_of_points_are_the_whole_grid():
+    planes = plane_set(torch.randn(3, 3, 1, 4, 4), resolution=5, margin=0.1)
+    grid = GridPoints(planes, torch.device("cpu"))
+    whole = grid.points(slice(0, 3), slice(0, 5))
+    parts = [grid.points(slice(p, p + 1), slice(r, r + 2)) for p in range(3) for r in range(0, 5, 2)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_drawn_triplets_are_distinct_images_of_different_classes(digits):
+    planes = draw_plane_set(PlaneSetConfig(count=50), digits)
+    assert all(len(set(row)) == 3 for row in planes.anchor_indices.tolist())
+    assert all(len(set(row)) == 3 for row in planes.anchor_labels.tolist())
+    assert torch.equal(planes.anchor_labels, digits.test_labels[planes.anchor_indices])
+    expected = digits.normalised(digits.test_images)[planes.anchor_indices]
+    assert torch.equal(planes.anchors, expected)
+
+
+def test_drawing_depends_on_the_seed_alone(digits):
+    first, again, other = (draw_plane_set(PlaneSetConfig(count=5, seed=s), digits).anchor_indices for s in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_more_planes_begin_with_the_same_ones(digits):
+    few, many = (draw_plane_set(PlaneSetConfig(count=c), digits).anchor_indices for c in (5, 9))
+    assert torch.equal(few, many[:5])
+
+
+def test_collinear_images_are_never_a_plane():
+    line = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2)
+    images = torch.cat([line, torch.tensor([1.0, 0, 0, 0]).view(1, 1, 2, 2)])
+    config = PlaneSetConfig(count=20, classes="any")
+    planes = draw_planes(images, torch.zeros(6, dtype=torch.int64), config)
+    assert (planes.anchor_indices == 5).any(dim=1).all()
+    assert torch.isfinite(planes.basis).all()
+    with pytest.raises(UserError, match="no three test images span a plane"):
+        draw_planes(line, torch.zeros(5, dtype=torch.int64), config)
+
+
+def test_impossible_requests_are_named():
+    images = torch.from_numpy(np.eye(6, dtype=np.float32)).view(6, 1, 2, 3)
+    with pytest.raises(UserError, match="images of 3 classes, these have 2"):
+        draw_planes(images, torch.tensor([0, 1] * 3), PlaneSetConfig(count=1))
+    with pytest.raises(UserError, match="a plane needs 3"):
+        draw_planes(images[:2], torch.tensor([0, 1]), PlaneSetConfig(count=1))
