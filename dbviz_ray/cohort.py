@@ -75,7 +75,8 @@ class StackedNetwork:
             step = self._captured[images.shape] = self._capture(images, labels)
         gradients, logits = step(self.parameters, self.buffers, images, labels)
         for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name]
+            # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
+            parameter.grad = gradients[name].contiguous()
         return logits  # type: ignore[no-any-return]
 
     @torch.no_grad()

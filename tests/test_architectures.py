@@ -22,7 +22,7 @@ def test_resnet18_width(width, count):
 def resnet_by_hand(k: int) -> int:
     stem, total, channels = 3 * k * 9, 0, k
     for stage in range(4):
-        for block in range(2):
+        for _ in range(2):
             out = k * 2**stage
             total += 2 * channels + 9 * channels * out + 2 * out + 9 * out * out
             total += channels * out if channels != out else 0

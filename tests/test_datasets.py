@@ -93,7 +93,7 @@ def test_cifar10_subsets_are_drawn_by_the_split_seed(tmp_path):
 
     assert first(0).shape[0] == 50
     assert not torch.equal(first(0), first(1))
-    with pytest.raises(UserError, match="dataset.test_size: 61 is not allowed"):
+    with pytest.raises(UserError, match=r"dataset\.test_size: 61 is not allowed"):
         load_dataset(DatasetConfig(name="cifar10", test_size=61), str(tmp_path))
 
 
@@ -132,7 +132,7 @@ def batches_of(sweep, data):
 
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
-    models, batches = batches_of(small_sweep(training={"epochs": 3, "batch_size": 64}), digits)
+    _, batches = batches_of(small_sweep(training={"epochs": 3, "batch_size": 64}), digits)
     order = batches.order(0)
     assert torch.equal(order.sort().values, torch.arange(200).expand(2, 200))
     assert not torch.equal(order[0], order[1])

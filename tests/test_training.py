@@ -130,7 +130,7 @@ class Memory:
         self.saved.append(state)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -144,11 +144,11 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, mem
     def kill(training):
         if training.epoch in pending:
             pending.remove(training.epoch)
-            raise Killed
+            raise KilledError
 
     pending = [2, 4]
     while pending:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train_cohort(models, digits, cpu, checkpoints=memory, checkpoint_seconds=0, on_epoch=kill)
         memory.saved.pop()  # the last save is lost as well: an epoch is done again
     resumed = train_cohort(models, digits, cpu, checkpoints=memory, checkpoint_seconds=0)
