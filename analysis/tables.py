@@ -26,6 +26,10 @@ SCORES = ["train_error", "test_error", "reproducibility", "fragmentation"]
 TABLES = ("models", "pairs", "double_descent")
 
 
+class NoModelsError(Exception):
+    """Every model of the sweep diverged."""
+
+
 @dataclass(frozen=True)
 class _Evaluated:
     """What the store holds of the models that did not diverge, in one order: the first axis of every array."""
@@ -67,6 +71,8 @@ def read_table(store: Store, name: str) -> pd.DataFrame:
 def _evaluated(store: Store, models: Sequence[ModelConfig]) -> _Evaluated:
     facts = [store.read_json(store.model_file(model.model_id, "model.json")) for model in models]
     done = [(model, fact) for model, fact in zip(models, facts, strict=True) if fact["outcome"] == "done"]
+    if not done:
+        raise NoModelsError(f"all {len(models)} models diverged; there is nothing to score")
     wrong: dict[str, list[NDArray[np.bool_]]] = {"train": [], "test": []}
     test_predictions = []
     for model, _ in done:

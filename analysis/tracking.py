@@ -95,9 +95,9 @@ class _Logger:
             self._client.log_text(parent, self._text(SWEEP_FILE), SWEEP_FILE)
             for name, figure in figures.items():
                 self._client.log_figure(parent, figure, f"figures/{name}.png")
+            self._client.set_terminated(parent)  # before its curves, so that they never outlive their parent
         for key, curve in curves(self._table):
             self._log_curve(key, curve, parent)
-        self._client.set_terminated(parent)
         return parent
 
     def _log_curve(self, key: dict[str, Any], curve: pd.DataFrame, parent: str) -> None:

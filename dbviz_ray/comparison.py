@@ -32,6 +32,7 @@ from dbviz_ray.evaluation import (
     label_maps,
 )
 from dbviz_ray.planes import PlaneSet, draw_planes
+from dbviz_ray.validation import validated
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,8 @@ def compare(
     """
     image_tensor, label_tensor = torch.as_tensor(images), torch.as_tensor(labels).long()
     _check(models, image_tensor, label_tensor)
-    try:
-        config = PlaneSetConfig(classes=classes, count=planes, resolution=resolution, margin=margin, seed=seed)
-    except ValueError as error:
-        raise UserError(f"compare: {error}") from None
+    fields = {"count": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
+    config = validated(PlaneSetConfig, fields)
     plane_set = draw_planes(image_tensor.float().cpu(), label_tensor.cpu(), config)
     place = torch.device(device) if device is not None else _device_of(models[0])
     batch = batch_points or default_batch(place)

@@ -116,7 +116,7 @@ class Store:
         """UserError if the directory holds a sweep whose results would differ from those of `sweep`."""
         try:
             owner = yaml.safe_load(self.read(SWEEP_FILE))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._check_empty()
             return
         except (OSError, yaml.YAMLError) as error:

@@ -178,7 +178,7 @@ def _labelable(sweep: SweepConfig, store: Store) -> list[tuple[str, ModelConfig]
 
 def _analyse(sweep: SweepConfig, store: Store) -> None:
     from analysis.findings import findings
-    from analysis.tables import compute_tables, write_tables
+    from analysis.tables import NoModelsError, compute_tables, write_tables
 
     missing = find_missing(sweep, store)
     if missing.cohorts or missing.tasks:
@@ -188,7 +188,10 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
             "run the stages train,evaluate first"
         )
     print("analyse  scoring label maps", file=sys.stderr)
-    tables = compute_tables(store, sweep)
+    try:
+        tables = compute_tables(store, sweep)
+    except NoModelsError as error:
+        raise StageFailedError(f"analyse: {error}") from None
     write_tables(store, tables)
     store.write_json(FINDINGS_FILE, findings(tables["double_descent"]))
 

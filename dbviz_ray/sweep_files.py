@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.registry import nearest
+from dbviz_ray.validation import validated
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,17 +48,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     fields.setdefault("name", Path(name).stem if is_path else name)
     for override in overrides:
         _set_field(fields, override)
-    return checked_sweep(fields)
-
-
-def checked_sweep(fields: Mapping[str, Any]) -> SweepConfig:
-    """`fields` as a SweepConfig; every mistake is one line of the UserError."""
-    try:
-        return SweepConfig.model_validate(fields)
-    except ValidationError as error:
-        details = error.errors()
-        causes = [d for d in details if not any(_is_within(other["loc"], d["loc"]) for other in details)]
-        raise UserError("\n".join(_explained(detail) for detail in causes)) from None
+    return validated(SweepConfig, fields)
 
 
 def _embedded(name: str) -> str:
@@ -90,62 +80,6 @@ def _set_field(fields: dict[str, Any], override: str) -> None:
         if not isinstance(fields, dict):
             raise UserError(f"{key}: unknown key: {parent} has no fields of its own")
     fields[last] = value
-
-
-def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    """Whether one location lies inside another: a list with a bad element is not itself at fault."""
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
-
-
-def _explained(detail: Any) -> str:
-    """One line for one pydantic error: field, value, what is allowed."""
-    location = [str(part) for part in detail["loc"] if part != "[key]"]
-    field = ".".join(location) or "sweep"
-    if detail["type"] == "extra_forbidden":
-        siblings = _fields_beside(location)
-        return f"{field}: unknown key; {nearest(location[-1], siblings)}allowed: {', '.join(siblings)}"
-    if detail["type"] == "missing":
-        return f"{field}: missing; it has no default"
-    if detail["type"] == "value_error":
-        reason = str(detail["msg"]).removeprefix("Value error, ")
-        about_the_whole = isinstance(detail["input"], Mapping)  # such a message names its fields itself
-        return reason if about_the_whole else f"{field}: {detail['input']!r} is not allowed; {reason}"
-    return f"{field}: {detail['input']!r} is not allowed; allowed: {_allowed(detail)}"
-
-
-def _allowed(detail: Any) -> str:
-    """What a field that failed one of pydantic's own checks may hold."""
-    limits = detail.get("ctx", {})
-    match detail["type"]:
-        case "greater_than_equal":
-            return f"at least {limits['ge']}"
-        case "greater_than":
-            return f"more than {limits['gt']}"
-        case "less_than_equal":
-            return f"at most {limits['le']}"
-        case "less_than":
-            return f"less than {limits['lt']}"
-        case "too_short":
-            return f"at least {limits['min_length']} value"
-        case "tuple_type":
-            return "a list, such as [4,16]"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "a mapping of fields"
-        case "literal_error":
-            return str(limits["expected"])
-        case _:
-            message = str(detail["msg"])
-            return message.removeprefix("Input should be ").removeprefix("String should ")
-
-
-def _fields_beside(location: Sequence[str]) -> list[str]:
-    """Names of the fields that may stand where the unknown key at `location` stood."""
-    schema = SweepConfig.model_json_schema()
-    node = schema
-    for part in location[:-1]:
-        child = node.get("properties", {}).get(part, node.get("additionalProperties", {}))
-        node = schema["$defs"][child["$ref"].rpartition("/")[2]] if "$ref" in child else child
-    return list(node.get("properties", {}))
 
 
 def _one_line(error: Exception) -> str:

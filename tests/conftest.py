@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.sweep_files import checked_sweep
+from dbviz_ray.evaluation import label_maps
+from dbviz_ray.planes import draw_plane_set
+from dbviz_ray.records import load_network, load_planes, save_model, save_planes
+from dbviz_ray.store import Store
+from dbviz_ray.training import train_cohort
+from dbviz_ray.validation import validated
 
 torch.set_num_threads(1)
 
@@ -21,7 +27,7 @@ def small_sweep(**fields: object) -> SweepConfig:
         "training": {"epochs": 3, "batch_size": 64},
         "planes": {"test": {"count": 6, "resolution": 12}},
     }
-    return checked_sweep(base | fields)
+    return validated(SweepConfig, base | fields)
 
 
 @pytest.fixture
@@ -37,3 +43,23 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def cpu() -> torch.device:
     return torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Store, SweepConfig]:
+    """A sweep that is trained, labelled and scored, made in this process; tests must not change it."""
+    sweep = small_sweep(planes={"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}})
+    store = Store(tmp_path_factory.mktemp("finished") / "small")
+    store.claim(sweep)
+    for cohort in sweep.cohorts():
+        for trained in train_cohort(cohort.models, digits, torch.device("cpu")):
+            save_model(store, trained, digits, {"device": "cpu"})
+    for name, config in sweep.planes.items():
+        save_planes(store, name, draw_plane_set(config, digits), digits)
+        planes, class_names = load_planes(store, name)
+        for model in sweep.models():
+            network = load_network(store, model, planes, len(class_names))
+            maps = label_maps(network, planes, torch.device("cpu"))
+            store.write_label_maps(name, model.model_id, maps.numpy())
+    write_tables(store, compute_tables(store, sweep))
+    return store, sweep

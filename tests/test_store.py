@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import small_sweep
+
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes import draw_plane_set
+from dbviz_ray.records import CohortCheckpoints, load_network, load_planes, save_model, save_planes
+from dbviz_ray.store import Store
+from dbviz_ray.training import train_cohort
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "run")
+
+
+def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(store):
+    store.write("a/b.bin", b"first")
+    store.write("a/b.bin", b"second")
+    assert store.read("a/b.bin") == b"second"
+    assert os.listdir(store.path("a")) == ["b.bin"]
+    assert store.exists("a/b.bin")
+    assert not store.exists("a/c.bin")
+    with pytest.raises(FileNotFoundError):
+        store.read("a/c.bin")
+
+
+def test_a_failed_write_leaves_the_old_file(store, monkeypatch):
+    store.write("a.bin", b"old")
+
+    class Full:
+        def __init__(self, filesystem):
+            self.filesystem = filesystem
+
+        def __getattr__(self, name):
+            return getattr(self.filesystem, name)
+
+        def move(self, *_):
+            raise OSError("disk is full")
+
+    filesystem, base = store._place
+    monkeypatch.setitem(store.__dict__, "_place", (Full(filesystem), base))
+    with pytest.raises(OSError, match="disk is full"):
+        store.write("a.bin", b"new")
+    assert store.read("a.bin") == b"old"
+
+
+def test_a_store_travels_as_its_address(store):
+    store.write("x", b"1")
+    assert pickle.loads(pickle.dumps(store)).read("x") == b"1"
+
+
+def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep):
+    store.claim(sweep)
+    store.claim(small_sweep(resources={"retries": 9}, description="other words"))
+    with pytest.raises(UserError, match=r"belongs to a different sweep \(small: training\.epochs differ\)"):
+        store.claim(small_sweep(training={"epochs": 4, "batch_size": 64}))
+
+
+def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"holds files but no sweep\.yaml"):
+        Store(tmp_path).claim(sweep)
+    with pytest.raises(UserError, match="is a file"):
+        Store(tmp_path / "thesis.tex").claim(sweep)
+
+
+def test_label_maps_come_back_and_open_in_plain_parquet(store):
+    maps = np.random.default_rng(0).integers(0, 10, (7, 5, 5)).astype(np.uint8)
+    store.write_label_maps("test", "model-1", maps)
+    assert np.array_equal(store.read_label_maps("test", "model-1"), maps)
+    assert store.labelled_models("test") == {"model-1"}
+    assert store.labelled_models("other") == set()
+    table = pq.read_table(store.path("labels"))
+    assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
+    assert table.column_names == ["plane", "labels", "plane_set", "model_id"]
+    assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
+
+
+def test_planes_come_back(store, digits):
+    planes = draw_plane_set(PlaneSetConfig(count=4, resolution=9), digits)
+    save_planes(store, "test", planes, digits)
+    back, class_names = load_planes(store, "test")
+    for field in ("anchors", "anchor_indices", "anchor_labels", "axes", "coordinates"):
+        assert torch.equal(getattr(back, field), getattr(planes, field))
+    assert class_names == list("0123456789")
+
+
+def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
+    models = small_sweep().cohorts()[0].models[:2]
+    planes = draw_plane_set(PlaneSetConfig(count=1), digits)
+    for trained in train_cohort(models, digits, cpu):
+        monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            save_model(store, trained, digits, {})
+        assert trained.config.model_id not in store.complete_models()
+        monkeypatch.undo()
+        save_model(store, trained, digits, {"device": "cpu"})
+        assert trained.config.model_id in store.complete_models()
+        network = load_network(store, trained.config, planes, 10)
+        assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
+        with torch.no_grad():
+            predicted = network(digits.normalised(digits.test_images)).argmax(1)
+        assert torch.equal(predicted, trained.predictions["test"])
+        table, _ = store.read_parquet(store.model_file(trained.config.model_id, "predictions.parquet"))
+        assert len(table) == 300
+        facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
+        assert (facts["outcome"], facts["device"]) == ("done", "cpu")
+    history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
+    assert history["epoch"].to_pylist() == [1, 2, 3]
+
+
+def test_checkpoints_come_back(store):
+    checkpoints = CohortCheckpoints(store, "cohort-1")
+    assert checkpoints.load() is None
+    state = {"a/b": torch.arange(6.0).view(2, 3), "epoch": torch.tensor(7)}
+    checkpoints.save(state)
+    back = checkpoints.load()
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+    store.drop_cohort("cohort-1")
+    assert checkpoints.load() is None

@@ -1,0 +1,83 @@
+"""The command itself, without Ray: arguments, plans, exit codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbviz_ray.sweep import main
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["double_descent_digit"], "unknown sweep 'double_descent_digit': did you mean double_descent_digits"),
+        (["training.epohs=3"], "training.epohs: unknown key"),
+        (["double_descent_digits", "grid.width=[0]"], "grid.width.0: 0 is not allowed"),
+        (["grid.label_noise=[1.5]"], "grid.label_noise.0: 1.5 is not allowed"),
+        (["grid.seed=[0]"], "at least 2 seeds"),
+        (["dataset.train_size=1800"], "dataset.train_size: 1800"),
+        (["--stages", "train,eat"], "--stages: 'eat' is not allowed"),
+        (["no/such/file.yaml"], "no/such/file.yaml: cannot be read"),
+        (["--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, capsys, tmp_path):
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_is_missing_says_where_to_put_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no network")))
+    assert main(["double_descent", f"resources.data_directory={tmp_path / 'data'}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cifar-10-python.tar.gz" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
+    assert main(["double_descent", "--plan"]) == 0
+    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.replace(" ", "_", 0).splitlines())
+    assert plan["models"] == "100 in 25 cohorts (Ray Tune trials)"
+    assert "25 widths x 2 noise levels x 2 seeds" in plan["grid"]
+    assert "to 11,171,146 a model" in plan["parameters"]
+    assert plan["planes"].startswith("1,000 a model")
+    assert plan["forward"] == "passes  250,000,000 grid points"
+    assert "on one GPU" in plan["estimated"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_follows_overrides(capsys):
+    assert (
+        main(["grid.width=[2,4]", "grid.seed=[0,1,2]", "planes.test.count=10", "planes.test.resolution=5", "--plan"])
+        == 0
+    )
+    output = capsys.readouterr().out
+    assert "12 in 2 cohorts" in output
+    assert "3,000 grid points" in output
+    assert f"{6 * (160 + 310):,} in all; 160 to 310 a model" in output
+
+
+def test_analyse_and_report_need_what_comes_before(capsys):
+    assert main(["--stages", "analyse"]) == 1
+    assert "104 are not trained and 104 not labelled" in capsys.readouterr().err
+    assert main(["--stages", "report"]) == 1
+    assert "run the stage analyse first" in capsys.readouterr().err
+
+
+def test_help_names_everything(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes"):
+        assert word in text

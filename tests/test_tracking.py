@@ -1,0 +1,150 @@
+"""MLflow for real: an sqlite file, a server process, and a server that is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from analysis.figures import draw_figures
+from analysis.tables import read_table, write_tables
+from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri
+from dbviz_ray.store import Store
+
+
+@pytest.fixture
+def run(finished_run, tmp_path, monkeypatch):
+    """A copy of the finished run, and no tracking URI in the environment."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, sweep = finished_run
+    shutil.copytree(store.root, tmp_path / "runs" / "small")
+    return Store(tmp_path / "runs" / "small"), sweep
+
+
+def runs_of(uri):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("small")
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def check_runs(store, uri):
+    client, runs = runs_of(uri)
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    curves = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+    assert len(parents) == 1
+    assert len(curves) == 4  # two noise levels on two plane sets
+    assert {c.data.tags["mlflow.parentRunId"] for c in curves} == {parents[0].info.run_id}
+    assert all(r.info.status == "FINISHED" for r in runs)
+    assert parents[0].data.params["training.epochs"] == "3"
+    assert "git_commit" in parents[0].data.params
+    table = read_table(store, "double_descent")
+    for run in curves:
+        key = run.data.params
+        rows = table[(table["plane_set"] == key["plane_set"]) & (table["label_noise"] == float(key["label_noise"]))]
+        for column in ("test_error", "reproducibility_low"):
+            history = client.get_metric_history(run.info.run_id, column)
+            assert {m.step: m.value for m in history} == pytest.approx(
+                dict(zip(rows["width"], rows[column], strict=True))
+            )
+    artifacts = {
+        a.path for folder in ("tables", "figures") for a in client.list_artifacts(parents[0].info.run_id, folder)
+    }
+    assert artifacts == {
+        "tables/double_descent.csv", "tables/models.csv", "tables/pairs.csv",
+        "figures/double_descent.png", "figures/decision_regions.png",
+    }  # fmt: skip
+
+
+def test_sqlite_beside_the_run_directory(run, tmp_path):
+    store, sweep = run
+    uri = tracking_uri(store)
+    assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert not is_tracked(store)
+    figures = draw_figures(store, sweep)
+    first = track(store, sweep, figures)
+    check_runs(store, uri)
+    assert is_tracked(store)
+    assert track(store, sweep, figures) == first, "logging the same results again changes nothing"
+    check_runs(store, uri)
+    changed = {name: read_table(store, name) for name in ("models", "pairs", "double_descent")}
+    changed["double_descent"]["test_error"] /= 2
+    write_tables(store, changed)
+    assert track(store, sweep, figures) != first, "other results replace the runs"
+    check_runs(store, uri)
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
+    from mlflow import MlflowClient
+
+    store, sweep = run
+    figures = draw_figures(store, sweep)
+    batches = []
+
+    def broken(self, run_id, *_args, **_kwargs):
+        batches.append(run_id)
+        if len(batches) == failing:
+            raise OSError("connection lost")
+        return log_batch(self, run_id, *_args, **_kwargs)
+
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    with pytest.raises(TrackingUnavailableError, match="connection lost"):
+        track(store, sweep, figures)
+    assert not is_tracked(store)
+    track(store, sweep, figures)
+    check_runs(store, tracking_uri(store))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_server_that_is_down_is_reported_and_logged_to_when_it_is_up(run, tmp_path, monkeypatch):
+    store, sweep = run
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    figures = draw_figures(store, sweep)
+    started = time.monotonic()
+    with pytest.raises(TrackingUnavailableError, match=uri):
+        track(store, sweep, figures)
+    assert time.monotonic() - started < 60, "MLflow's own defaults would wait for minutes"
+    assert not is_tracked(store)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+               "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination",
+               str(tmp_path / "artifacts")]  # fmt: skip
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        wait_until_up(uri, server)
+        track(store, sweep, figures)
+        check_runs(store, uri)
+        assert is_tracked(store)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def wait_until_up(uri, server, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the server did not come up")
