@@ -15,6 +15,7 @@ from dbviz_ray.architectures import build_network
 from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig, SweepConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.datasets.digits import DEFAULT_TRAIN_SIZE
+from dbviz_ray.errors import UserError
 
 CPU_FLOPS = 3e10
 CPU_STEP_SECONDS = 5e-4
@@ -59,12 +60,18 @@ def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
 
 @lru_cache(maxsize=1024)
 def network_facts(architecture: str, width: int, image_shape: tuple[int, int, int], classes: int) -> NetworkFacts:
-    """Parameters and forward cost, counted on torch's meta device."""
-    with torch.device("meta"):
-        network = build_network(architecture, width, image_shape, classes).eval()
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            network(torch.empty(1, *image_shape))
+    """Parameters and forward cost, counted on torch's meta device. UserError if the network does not work."""
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = build_network(architecture, width, image_shape, classes).eval()
+            with counter:
+                network(torch.empty(1, *image_shape))
+    except Exception as error:  # a user's own code may raise anything
+        raise UserError(
+            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from None
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return NetworkFacts(parameters, counter.get_total_flops())
 

@@ -30,6 +30,10 @@ FINDINGS_FILE = "scores/findings.json"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, taken the way that Ctrl-C takes."""
+
+
 class StageFailedError(Exception):
     """A stage could not do all its work; what it did is kept."""
 
@@ -79,10 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StageFailedError as error:
         print(f"dbviz_ray.sweep: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except TerminatedError:
+        return _interrupted(EXIT_TERMINATED)
     except KeyboardInterrupt:
         return _interrupted(EXIT_INTERRUPTED)
-    except SystemExit:
-        return _interrupted(EXIT_TERMINATED)
     return 0
 
 
@@ -98,7 +102,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         return
     computes = (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages)
     if computes:
-        _check_dataset(sweep)
+        _check_computable(sweep)
     store.claim(sweep)
     if computes:
         _train_and_evaluate(sweep, store, missing, options)
@@ -123,14 +127,16 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     )
 
 
-def _check_dataset(sweep: SweepConfig) -> None:
-    """A data set that is missing, too small, or unfit for the planes ends the command before it leaves a trace."""
+def _check_computable(sweep: SweepConfig) -> None:
+    """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.planes import check_possible
+    from dbviz_ray.planning import dataset_facts, longest_first
 
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
     for planes in sweep.planes.values():
         check_possible(dataset.split(planes.images)[1], planes)
+    longest_first(sweep.cohorts(), dataset_facts(sweep.dataset, sweep.resources.data_directory))
 
 
 def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, options: Options) -> None:
@@ -257,7 +263,7 @@ def _stages(text: str | None) -> tuple[str, ...]:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(EXIT_TERMINATED)
+    raise TerminatedError
 
 
 def _interrupted(code: int) -> int:

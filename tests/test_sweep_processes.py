@@ -1,0 +1,218 @@
+"""Whole sweeps in processes of their own: Ray, MLflow, kills and all."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_datasets import write_cifar10
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SMALL = [
+    "double_descent_digits", "dataset.train_size=300", "dataset.test_size=200", "grid.width=[4,16,64]",
+    "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60", "planes.test.count=20",
+    "planes.test.resolution=20", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
+]  # fmt: skip
+TABLES = ("double_descent", "models", "pairs")
+
+
+def command(directory: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", "local"]
+
+
+def run(directory: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    result = subprocess.run(
+        command(directory, *arguments), capture_output=True, text=True, env=environment, cwd=directory.parent, timeout=500
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    return {name: (directory / "scores" / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed") / "small"
+    return directory, run(directory, *SMALL)
+
+
+def test_a_sweep_runs_through_all_stages(undisturbed):
+    directory, result = undisturbed
+    for stage in ("train", "evaluate", "analyse", "report"):
+        assert f"\n{stage}" in f"\n{result.stderr}", stage
+    assert "interpolation threshold" in result.stdout
+    assert "mlflow ui --host 127.0.0.1" in result.stdout
+    assert {"double_descent.png", "decision_regions.png"} == set(os.listdir(directory / "figures"))
+    assert (directory.parent / "mlflow.db").exists()
+    assert len(list(directory.glob("models/*/model.json"))) == 9
+    assert not list(directory.glob("cohorts/*")), "training states go when their cohort is complete"
+    assert not list(directory.rglob(".*.tmp"))
+    frame = pd.read_csv(directory / "scores" / "double_descent.csv")
+    assert frame["n_models"].tolist() == [3, 3, 3]
+
+
+def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
+    directory, _ = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    result = run(directory, *SMALL)
+    assert "is complete" in result.stdout
+    assert "nothing to do" in result.stdout
+    assert "interpolation threshold" in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+
+
+def test_named_stages_are_done_again_without_changing_the_tables(undisturbed):
+    directory, _ = undisturbed
+    before = tables(directory)
+    run(directory, *SMALL, "--stages", "analyse,report")
+    assert tables(directory) == before
+
+
+def test_the_directory_of_another_sweep_is_refused(undisturbed):
+    directory, _ = undisturbed
+    result = run(directory, *SMALL, "training.epochs=61", code=2)
+    assert "belongs to a different sweep (double_descent_digits: training.epochs differ)" in result.stderr
+
+
+def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) -> None:
+    while not any(directory.glob(pattern)):
+        assert process.poll() is None, f"the command ended before {pattern} was there"
+        time.sleep(0.01)
+
+
+KILLED_WHEN = {
+    "train, at its first checkpoint": "cohorts/*/state.safetensors",
+    "train, at its first finished model": "models/*/model.json",
+    "evaluate, at its first label maps": "labels/*/*/labels.parquet",
+    "analyse, at its first table": "scores/*.csv",
+    "report, at its first figure": "figures/*.png",
+}
+
+
+def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tmp_path):
+    directory = tmp_path / "killed"
+    generator = random.Random(time.time_ns())
+    for moment, pattern in KILLED_WHEN.items():
+        process = subprocess.Popen(
+            command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
+        )
+        wait_for(pattern, directory, process)
+        if moment.startswith("train"):
+            time.sleep(generator.uniform(0, 0.5))
+        assert process.poll() is None, f"the command ended before it was killed in {moment}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    trained = {path: path.stat().st_mtime_ns for path in directory.glob("models/*/model.json")}
+    run(directory, *SMALL)
+    assert tables(directory) == tables(undisturbed[0])
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained, "no finished model is trained again"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_says_how_to_go_on(undisturbed, tmp_path, number, code):
+    directory = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True
+    )
+    wait_for("cohorts/*/state.safetensors", directory, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "interrupted; the same command continues" in errors
+    assert "Traceback" not in errors
+    run(directory, *SMALL)
+    assert tables(directory) == tables(undisturbed[0])
+
+
+def test_double_descent_of_the_digits(tmp_path):
+    """The shapes of the paper's Section 5 on three seeds, fewer widths and fewer planes."""
+    directory = tmp_path / "digits"
+    run(
+        directory, "double_descent_digits", "grid.width=[4,8,12,24,32,64,512]", "grid.seed=[0,1,2]",
+        "planes.test.count=100",
+    )  # fmt: skip
+    frame = pd.read_csv(directory / "scores" / "double_descent.csv")
+    noisy = frame[frame["label_noise"] == 0.2].set_index("width")
+    clean = frame[frame["label_noise"] == 0.0].set_index("width")
+    error = noisy["test_error"]
+    assert error[[4, 8, 12]].min() < error[24] - 0.05
+    assert error[8] < error[4]
+    assert error.drop(4).idxmax() in (24, 32)
+    assert error[512] < 2 / 3 * error[[24, 32]].max()
+    assert noisy["train_error"][12] > 0.15
+    assert noisy["train_error"][64] < 0.03
+    assert noisy["fragmentation"].idxmax() in (24, 32)
+    assert noisy["reproducibility"].drop(4).idxmin() in (24, 32)
+    assert clean["test_error"].diff().dropna().max() < 0.02, "no peak without noise"
+    assert clean["reproducibility"][512] > 0.9
+
+
+def test_the_papers_sweep_in_miniature(tmp_path):
+    write_cifar10(tmp_path / "data")
+    directory = tmp_path / "cifar"
+    run(
+        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1", "planes.test.count=4",
+        "planes.test.resolution=6", f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
+        "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
+    )  # fmt: skip
+    frame = pd.read_csv(directory / "scores" / "double_descent.csv")
+    assert frame["width"].tolist() == [1, 1, 2, 2]
+    assert frame["n_train_images"].unique().tolist() == [300]
+    assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]
+
+
+OWN_CODE = '''
+from torch import nn
+
+def linear(width, image_shape, classes):
+    channels, height, side = image_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * side, classes))
+
+class Untrainable(nn.Module):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("I will not be trained")
+        return x
+
+def untrainable(width, image_shape, classes):
+    return nn.Sequential(linear(width, image_shape, classes), Untrainable() if width == 2 else nn.Identity())
+
+def unbuildable(width, image_shape, classes):
+    raise RuntimeError("no such width")
+'''
+
+
+def test_a_users_own_architecture_and_one_that_fails(tmp_path):
+    (tmp_path / "my_networks.py").write_text(OWN_CODE)
+    small = ["dataset.train_size=100", "grid.label_noise=[0.0]", "grid.seed=[0,1]", "training.epochs=2",
+             "planes.test.count=3", "planes.test.resolution=5"]  # fmt: skip
+    run(tmp_path / "own", "grid.architecture=[my_networks:linear]", "grid.width=[1]", *small)
+    assert (tmp_path / "own" / "figures" / "double_descent.png").exists()
+    failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", *small]
+    result = run(tmp_path / "failing", *failing, code=1)
+    assert "RuntimeError: I will not be trained" in result.stderr
+    assert len(list((tmp_path / "failing" / "models").iterdir())) == 2, "the others are trained all the same"
+    result = run(tmp_path / "unbuildable", "grid.architecture=[my_networks:unbuildable]", *small, code=2)
+    assert "my_networks:unbuildable of width 2 does not work" in result.stderr
+    assert not (tmp_path / "unbuildable").exists()
+
+
+def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
+    result = run(
+        tmp_path / "diverged", "dataset.train_size=100", "grid.width=[4]", "grid.label_noise=[0.0]", "grid.seed=[0,1]",
+        "training.epochs=3", "training.optimizer=sgd", "training.learning_rate=1e30", "planes.test.count=2", code=1,
+    )  # fmt: skip
+    assert "diverged: its loss is not finite" in result.stderr
+    assert "all 2 models diverged" in result.stderr
