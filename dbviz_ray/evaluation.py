@@ -30,19 +30,33 @@ def label_maps(
     """Predicted classes on every grid point: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU.
 
     The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
-    in the precision of its parameters. Points are built on the device; only labels leave it.
+    in the precision of its parameters. Points are built on the device; only labels leave it. Where the network begins
+    with a linear layer over the flattened image, that layer is applied to the planes instead of the points.
     """
-    batch_points = batch_points or default_batch(device)
-    grid = GridPoints(planes, device, dtype_of(network))
-    resolution = planes.resolution
-    labels = torch.empty(len(planes), resolution, resolution, dtype=torch.uint8, device=device)
+    grid, network_of_grid = _folded(GridPoints(planes, device, dtype_of(network)), network)
+    labels = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8, device=device)
     with evaluating(network):
-        for some_planes, some_rows in _blocks(len(planes), resolution, batch_points):
-            scores = network(grid.points(some_planes, some_rows))
+        for some_planes, some_rows, points in grid.batches(batch_points or default_batch(device)):
+            scores = network_of_grid(points)
             check_scores(scores)
             block = labels[some_planes, some_rows]
             block.copy_(scores.max(dim=1).indices.view(block.shape))
     return labels.cpu()
+
+
+def _folded(grid: GridPoints, network: Classifier) -> tuple[GridPoints, Classifier]:
+    """A network that flattens its images into a linear layer takes that layer's outputs, found once a plane."""
+    if type(network) is not nn.Sequential or len(network) < 3 or _has_hooks(network):
+        return grid, network
+    flatten, linear = network[0], network[1]
+    flattens = type(flatten) is nn.Flatten and (flatten.start_dim, flatten.end_dim) == (1, -1)
+    if not flattens or type(linear) is not nn.Linear or any(_has_hooks(layer) for layer in (flatten, linear)):
+        return grid, network
+    return grid.through(linear), network[2:]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def check_scores(scores: Tensor) -> None:
@@ -52,15 +66,6 @@ def check_scores(scores: Tensor) -> None:
         raise UserError(
             f"model: {got} are not allowed; allowed: scores [n, classes] with at most {MAX_CLASSES} classes"
         )
-
-
-def _blocks(planes: int, resolution: int, batch_points: int) -> Iterator[tuple[slice, slice]]:
-    """Whole planes where several fit into a batch, otherwise rows of one plane."""
-    planes_each = max(1, batch_points // resolution**2)
-    rows_each = min(resolution, max(1, batch_points // resolution)) if planes_each == 1 else resolution
-    for plane in range(0, planes, planes_each):
-        for row in range(0, resolution, rows_each):
-            yield slice(plane, plane + planes_each), slice(row, row + rows_each)
 
 
 def dtype_of(network: Classifier) -> torch.dtype:

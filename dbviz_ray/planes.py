@@ -11,12 +11,14 @@ the reference code of arXiv 2203.08124; the formula printed in the paper lacks t
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.datasets import Dataset
@@ -80,19 +82,48 @@ class PlaneSet:
 
 
 class GridPoints:
-    """The points of a plane set's grids, built by broadcasting on a device, a few planes or rows at a time."""
+    """The points of a plane set's grids, built by broadcasting on a device, a batch at a time.
+
+    A point is corner + s * (one side of the grid) + t * (the other), with s and t from 0 to 1. What is linear in the
+    images is linear in s and t, so `through` can put a linear layer before the broadcasting, where it costs three
+    products a plane instead of one a point.
+    """
 
     def __init__(self, planes: PlaneSet, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self._image_shape = planes.anchors.shape[2:]
-        self._x1, self._e1, self._e2 = planes.basis.to(device, dtype).unbind(1)
-        self._a, self._b = planes.axes.to(device, dtype).unbind(1)
+        x1, e1, e2 = planes.basis.unbind(1)
+        a, b = planes.axes.unbind(1)
+        corner = x1 + a[:, :1] * e1 + b[:, :1] * e2
+        self._spans = torch.stack([corner, (a[:, -1:] - a[:, :1]) * e1, (b[:, -1:] - b[:, :1]) * e2])
+        self._shape = planes.anchors.shape[2:]
+        self._resolution = planes.resolution
+        self._device, self._dtype = device, dtype
 
-    def points(self, planes: slice, rows: slice) -> Tensor:
-        """Images `[planes * rows * resolution, channels, height, width]`: b by row, a within a row."""
-        row_starts = self._x1[planes, None] + self._b[planes, rows, None] * self._e2[planes, None]
-        along = self._a[planes, :, None] * self._e1[planes, None]
-        points = row_starts[:, :, None] + along[:, None]
-        return points.view(-1, *self._image_shape)
+    def through(self, layer: nn.Linear) -> GridPoints:
+        """The points' images under a linear layer over the flattened pixels, computed in float64."""
+        weight = layer.weight.detach().to("cpu", torch.float64)
+        mapped = copy.copy(self)
+        mapped._spans = self._spans @ weight.T
+        if layer.bias is not None:
+            mapped._spans[0] += layer.bias.detach().to("cpu", torch.float64)
+        mapped._shape = torch.Size([layer.out_features])
+        return mapped
+
+    def batches(self, size: int) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Planes, rows and points `[planes * rows * resolution, *shape]` of about `size` points each.
+
+        Several planes where they fit into a batch, otherwise rows of one; b by row, a within a row.
+        """
+        steps = torch.linspace(0, 1, self._resolution, dtype=torch.float64)[:, None].to(self._device, self._dtype)
+        corner, side_a, side_b = self._spans[:, :, None].to(self._device, self._dtype)
+        planes_each = max(1, size // self._resolution**2)
+        rows_each = max(1, size // self._resolution) if planes_each == 1 else self._resolution
+        for first in range(0, len(corner), planes_each):
+            planes = slice(first, first + planes_each)
+            starts = corner[planes] + steps * side_b[planes]
+            along = (steps * side_a[planes])[:, None]
+            for row in range(0, self._resolution, rows_each):
+                rows = slice(row, row + rows_each)
+                yield planes, rows, (starts[:, rows, None] + along).view(-1, *self._shape)
 
 
 def draw_plane_set(config: PlaneSetConfig, dataset: Dataset) -> PlaneSet:

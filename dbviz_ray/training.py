@@ -100,11 +100,11 @@ class CohortTraining:
             logits.append(self.network.backward(images, given[:, place]))
             self.optimizer.step()
         epoch_logits = torch.cat(logits, dim=1)
-        rows = _loss_and_error(epoch_logits, given) + _loss_and_error(epoch_logits, self._clean_labels[order])
+        rows = _losses_and_errors(epoch_logits, given, self._clean_labels[order])
         self.epoch += 1
         if self.epoch % self.settings.evaluate_every == 0 or self.epoch == self.settings.epochs:
             test_logits = self._logits(self.dataset.test_images)
-            rows += _loss_and_error(test_logits, self._test_labels.expand(len(self.models), -1))
+            rows += _losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 
     def state(self) -> State:
@@ -186,9 +186,16 @@ def _optimizer(parameters: list[Tensor], settings: TrainingConfig) -> torch.opti
     return torch.optim.SGD(parameters, momentum=settings.momentum, **common)  # type: ignore[arg-type]
 
 
-def _loss_and_error(logits: Tensor, labels: Tensor) -> list[Tensor]:
-    """Mean cross-entropy and share of wrong classes of each member: logits `[m, n, c]`, labels `[m, n]`."""
-    by_class = logits.float().transpose(1, 2)
-    loss = F.cross_entropy(by_class, labels, reduction="none").mean(1)
-    wrong = (logits.argmax(-1) != labels).float().mean(1)
-    return [loss, wrong]
+def _losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
+    """Mean cross-entropy and share of wrong classes `[members]`, for each labelling in turn.
+
+    Logits `[members, n, classes]`, labels `[members, n]`. The classes stand second for the softmax, which CPUs then
+    compute several images at a time.
+    """
+    log_probabilities = F.log_softmax(logits.float().transpose(1, 2).contiguous(), dim=1)
+    predicted = logits.max(dim=-1).indices
+    metrics = []
+    for labels in labellings:
+        metrics.append(-log_probabilities.gather(1, labels[:, None]).mean(dim=(1, 2)))
+        metrics.append((predicted != labels).float().mean(dim=1))
+    return metrics

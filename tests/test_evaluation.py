@@ -60,6 +60,27 @@ def test_the_batch_does_not_matter(batch_points, cpu):
     assert torch.equal(label_maps(network, planes, cpu, batch_points=batch_points), whole)
 
 
+def test_a_folded_first_layer_changes_nothing(cpu):
+    planes = random_planes(5, 20, (1, 8, 8))
+    folded = initialised_network("fully_connected", 24, (1, 8, 8), 10, seed=3).double()
+    unfolded = nn.Sequential(folded)  # does not begin with a linear layer itself
+    assert torch.equal(label_maps(folded, planes, cpu), label_maps(unfolded, planes, cpu))
+
+
+def test_hooks_and_subclasses_of_the_first_layer_are_honoured(cpu):
+    class Negated(nn.Linear):
+        def forward(self, x):
+            return -super().forward(x)
+
+    planes = random_planes(2, 6, (1, 8, 8))
+    negated = nn.Sequential(nn.Flatten(), Negated(64, 10), nn.Tanh()).double()
+    assert torch.equal(label_maps(negated, planes, cpu), label_maps(lambda x: negated(x.double()), planes, cpu))
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Tanh()).double()
+    plain = label_maps(hooked, planes, cpu)
+    hooked[1].register_forward_hook(lambda _module, _inputs, output: -output)
+    assert not torch.equal(label_maps(hooked, planes, cpu), plain)
+
+
 def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, 10), nn.BatchNorm1d(10))
     network[3].eval()

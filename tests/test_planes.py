@@ -23,7 +23,7 @@ def test_hand_computed_plane():
     assert planes.basis[0].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
     assert planes.coordinates[0].tolist() == [[0, 0], [4, 0], [1, 2]]
     assert planes.axes[0].tolist() == [[-2, 2, 6], [-1, 1, 3]]
-    points = GridPoints(planes, torch.device("cpu"), torch.float64).points(slice(0, 1), slice(0, 3))
+    [(_, _, points)] = GridPoints(planes, torch.device("cpu"), torch.float64).batches(9)
     assert points.shape == (9, 1, 2, 2)
     expected = [[1 + a, 1, b, 0] for b in (-1, 1, 3) for a in (-2, 2, 6)]
     assert points.flatten(1).tolist() == expected
@@ -47,12 +47,27 @@ def test_geometry(seed, margin, resolution):
     torch.testing.assert_close(planes.axes[..., -1], high + margin * (high - low))
 
 
-def test_blocks_of_points_are_the_whole_grid():
+@pytest.mark.parametrize("size", [1, 5, 12, 24, 25, 60, 1000])
+def test_batches_of_points_are_the_whole_grid_in_order(size):
     planes = plane_set(torch.randn(3, 3, 1, 4, 4), resolution=5, margin=0.1)
     grid = GridPoints(planes, torch.device("cpu"))
-    whole = grid.points(slice(0, 3), slice(0, 5))
-    parts = [grid.points(slice(p, p + 1), slice(r, r + 2)) for p in range(3) for r in range(0, 5, 2)]
-    assert torch.equal(whole, torch.cat(parts))
+    [(_, _, whole)] = grid.batches(75)
+    assert len(whole) == 75
+    assert torch.equal(whole, torch.cat([points for _, _, points in grid.batches(size)]))
+    assert all(len(points) <= max(size, 5) for _, _, points in grid.batches(size))
+    covered = torch.zeros(3, 5, dtype=torch.int64)
+    for some_planes, some_rows, _ in grid.batches(size):
+        covered[some_planes, some_rows] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_before_the_grid_is_one_after_it(bias):
+    planes = plane_set(torch.randn(3, 3, 2, 4, 4), resolution=6, margin=0.1)
+    layer = torch.nn.Linear(32, 7, bias=bias).double()
+    grid = GridPoints(planes, torch.device("cpu"), torch.float64)
+    for (_, _, points), (_, _, mapped) in zip(grid.batches(24), grid.through(layer).batches(24), strict=True):
+        torch.testing.assert_close(mapped, layer(points.flatten(1)), rtol=0, atol=1e-13)
 
 
 def test_drawn_triplets_are_distinct_images_of_different_classes(digits):

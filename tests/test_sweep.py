@@ -35,6 +35,18 @@ def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_cannot_be_built_is_named_before_any_work(capsys, tmp_path, monkeypatch):
+    (tmp_path / "unbuildable_network.py").write_text(
+        "def build(width, image_shape, classes):\n    raise OSError('no')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["grid.architecture=[unbuildable_network:build]"]) == 2
+    error = capsys.readouterr().err
+    assert "grid.architecture: unbuildable_network:build of width 2 does not work" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_data_set_that_is_missing_says_where_to_put_it(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no network")))
     assert main(["double_descent", f"resources.data_directory={tmp_path / 'data'}"]) == 2

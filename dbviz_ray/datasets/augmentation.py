@@ -22,7 +22,7 @@ BLOCK_BYTES = 64 * 2**20
 
 
 class Batches:
-    """The training batches of a cohort, epoch by epoch; the images stay on the device as uint8."""
+    """The training batches of a cohort, epoch by epoch; the images stay on the device."""
 
     def __init__(self, models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype):
         self._models = models
@@ -32,7 +32,11 @@ class Batches:
         self._batch_size = models[0].training.batch_size
         self._augmented = models[0].training.augmentation == "crop_flip"
         images = dataset.train_images.to(device)
-        self._images = F.pad(images, (PADDING,) * 4) if self._augmented else images
+        # A small set that is not augmented is normalised once; any other stays uint8.
+        self._normalised = not self._augmented and images.numel() * dtype.itemsize <= BLOCK_BYTES
+        if self._augmented:
+            images = F.pad(images, (PADDING,) * 4)
+        self._images = dataset.normalised(images, dtype) if self._normalised else images
 
     def order(self, epoch: int) -> Tensor:
         """Which training image comes when: int64 `[members, images]`."""
@@ -76,7 +80,8 @@ class Batches:
 
     def _gathered(self, indices: Tensor, crops: Tensor | None) -> Tensor:
         if crops is None:
-            return self._dataset.normalised(self._images[indices], self._dtype)
+            images = self._images.index_select(0, indices.flatten()).view(*indices.shape, *self._images.shape[1:])
+            return images if self._normalised else self._dataset.normalised(images, self._dtype)
         _, height, width = self._dataset.image_shape
         top, left, flip = (crops[..., None, column] for column in range(3))
         rows = top + torch.arange(height, device=self._device)
