@@ -51,7 +51,10 @@ def tracking_uri(store: Store) -> str:
 
 def is_tracked(store: Store) -> bool:
     """Whether the stored results were logged to the present tracking URI."""
-    return store.exists(TRACKING_FILE) and store.read_json(TRACKING_FILE)["uri"] == tracking_uri(store)
+    if not store.exists(TRACKING_FILE):
+        return False
+    logged = store.read_json(TRACKING_FILE)
+    return (logged["uri"], logged["results"]) == (tracking_uri(store), _results(store))
 
 
 def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> str:
@@ -69,8 +72,13 @@ def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> st
         parent = _Logger(uri, store, sweep).log(figures)
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         raise TrackingUnavailableError(f"{uri}: {' '.join(str(error).split())[:200]}") from None
-    store.write_json(TRACKING_FILE, {"uri": uri, "parent_run_id": parent})
+    store.write_json(TRACKING_FILE, {"uri": uri, "results": _results(store), "parent_run_id": parent})
     return parent
+
+
+def _results(store: Store) -> str:
+    """What tells these results from others."""
+    return fingerprint(store.read(store.scores_file("double_descent", "csv")).decode())
 
 
 class _Logger:
@@ -82,7 +90,7 @@ class _Logger:
         self._client = MlflowClient(tracking_uri=uri)
         self._store, self._sweep = store, sweep
         self._table = read_table(store, "double_descent")
-        self._results = fingerprint(self._table.to_json())
+        self._results = _results(store)
         self._experiment = self._experiment_id(Path(store.root).parent if uri.startswith("sqlite:") else None)
 
     def log(self, figures: Mapping[str, Figure]) -> str:

@@ -77,6 +77,7 @@ def test_sqlite_beside_the_run_directory(run, tmp_path):
     changed = {name: read_table(store, name) for name in ("models", "pairs", "double_descent")}
     changed["double_descent"]["test_error"] /= 2
     write_tables(store, changed)
+    assert not is_tracked(store)
     assert track(store, sweep, figures) != first, "other results replace the runs"
     check_runs(store, uri)
 

@@ -1,0 +1,203 @@
+"""The stages of a sweep: train, evaluate, analyse, report. Each does what its run directory lacks.
+
+Heavy libraries are imported by the stage that needs them, so that a finished sweep says so at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
+from dbviz_ray.store import Store
+
+if TYPE_CHECKING:
+    from dbviz_ray.planes import PlaneSet
+
+STAGES = ("train", "evaluate", "analyse", "report")
+FINDINGS_FILE = "scores/findings.json"
+
+
+class StageFailedError(Exception):
+    """A stage could not do all its work; what it did is kept."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says besides the sweep."""
+
+    stages: tuple[str, ...]
+    chosen: bool
+    """Whether the stages were named: a named analyse or report is done again even if it is complete."""
+    address: str | None
+    verbose: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a run directory lacks of its sweep."""
+
+    cohorts: list[Cohort]
+    tasks: list[tuple[str, ModelConfig]]
+    analyse: bool
+    report: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.cohorts or self.tasks or self.analyse or self.report)
+
+
+def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
+    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailedError."""
+    started = time.monotonic()
+    store.check_owner(sweep)
+    missing = find_missing(sweep, store)
+    redo = options.chosen and {"analyse", "report"} & set(options.stages)
+    if not missing and not redo:
+        print(f"{sweep.name} is complete in {store.root}; nothing to do.\n")
+        _print_findings(store)
+        return
+    computes = (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages)
+    if computes:
+        _check_computable(sweep)
+    store.claim(sweep)
+    if computes:
+        _train_and_evaluate(sweep, store, missing, options)
+    if "analyse" in options.stages and (missing.analyse or options.chosen):
+        _analyse(sweep, store)
+    if "report" in options.stages and (missing.report or missing.analyse or options.chosen):
+        _report(sweep, store)
+        _print_findings(store)
+    print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
+
+
+def find_missing(sweep: SweepConfig, store: Store) -> Missing:
+    """Compare `sweep` with the files in `store`: a few listings, whatever the number of models."""
+    trained = store.complete_models()
+    labelled = {name: store.labelled_models(name) for name in sweep.planes}
+    models = sweep.models()
+    return Missing(
+        cohorts=[c for c in sweep.cohorts() if any(m.model_id not in trained for m in c.models)],
+        tasks=[(name, m) for name in sweep.planes for m in models if m.model_id not in labelled[name]],
+        analyse=not store.exists(FINDINGS_FILE),
+        report=not _reported(store),
+    )
+
+
+def _check_computable(sweep: SweepConfig) -> None:
+    """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.planes import check_possible
+    from dbviz_ray.planning import dataset_facts, longest_first
+
+    dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+    for planes in sweep.planes.values():
+        check_possible(dataset.split(planes.images)[1], planes)
+    longest_first(sweep.cohorts(), dataset_facts(sweep.dataset, sweep.resources.data_directory))
+
+
+def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, options: Options) -> None:
+    from dbviz_ray.cluster.evaluation import evaluate_models
+    from dbviz_ray.cluster.session import ray_session
+    from dbviz_ray.cluster.training import train_cohorts
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.planning import dataset_facts, longest_first
+    from dbviz_ray.provenance import provenance
+
+    data_directory = sweep.resources.data_directory
+    classes = len(load_dataset(sweep.dataset, data_directory).class_names)
+    with ray_session(options.address, sweep.resources, options.verbose):
+        if missing.cohorts and "train" in options.stages:
+            cohorts = longest_first(missing.cohorts, dataset_facts(sweep.dataset, data_directory))
+            failures = train_cohorts(store, cohorts, sweep.resources, provenance())
+            if failures:
+                raise StageFailedError(_failure_text("train", "cohorts", failures))
+        if "evaluate" in options.stages:
+            plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
+            tasks = _labelable(sweep, store)
+            failures = evaluate_models(store, tasks, plane_sets, classes, sweep.resources)
+            if failures:
+                raise StageFailedError(_failure_text("evaluate", "models", failures))
+
+
+def _stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
+    """A plane set of the sweep, drawn and stored unless it already is."""
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.planes import draw_plane_set
+    from dbviz_ray.records import load_planes, save_planes
+
+    if not store.exists(store.planes_file(plane_set)):
+        dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+        save_planes(store, plane_set, draw_plane_set(sweep.planes[plane_set], dataset), dataset)
+    return load_planes(store, plane_set)[0]
+
+
+def _labelable(sweep: SweepConfig, store: Store) -> list[tuple[str, ModelConfig]]:
+    """Trained models without label maps, the widest first so that no evaluator idles at the end."""
+    trained = store.complete_models()
+    tasks = [(name, m) for name, m in find_missing(sweep, store).tasks if m.model_id in trained]
+    return sorted(tasks, key=lambda task: -task[1].width)
+
+
+def _analyse(sweep: SweepConfig, store: Store) -> None:
+    from analysis.findings import findings
+    from analysis.tables import NoModelsError, compute_tables, write_tables
+
+    missing = find_missing(sweep, store)
+    if missing.cohorts or missing.tasks:
+        untrained = sum(len(cohort.models) for cohort in missing.cohorts)
+        raise StageFailedError(
+            f"analyse needs every model: {untrained} are not trained and {len(missing.tasks)} not labelled yet; "
+            "run the stages train,evaluate first"
+        )
+    print("analyse  scoring label maps", file=sys.stderr)
+    try:
+        tables = compute_tables(store, sweep)
+    except NoModelsError as error:
+        raise StageFailedError(f"analyse: {error}") from None
+    write_tables(store, tables)
+    store.write_json(FINDINGS_FILE, findings(tables["double_descent"]))
+
+
+def _report(sweep: SweepConfig, store: Store) -> None:
+    from analysis.figures import draw_figures
+    from analysis.tracking import TrackingUnavailableError, track
+
+    if not store.exists(FINDINGS_FILE):
+        raise StageFailedError("report needs the scores: run the stage analyse first")
+    print("report   drawing figures and logging to MLflow", file=sys.stderr)
+    figures = draw_figures(store, sweep)
+    try:
+        track(store, sweep, figures)
+    except TrackingUnavailableError as error:
+        print(
+            f"report   MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
+            "the same command logs them later.",
+            file=sys.stderr,
+        )
+
+
+def _reported(store: Store) -> bool:
+    from analysis.tracking import is_tracked  # imports matplotlib, not MLflow
+
+    return is_tracked(store)
+
+
+def _print_findings(store: Store) -> None:
+    from analysis.findings import summary_text
+    from analysis.tracking import tracking_uri
+
+    print(summary_text(store.read_json(FINDINGS_FILE)))
+    print(f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}")
+    uri = tracking_uri(store)
+    viewer = uri if uri.startswith("http") else f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    print(f"MLflow   {viewer}\n")
+
+
+def _failure_text(stage: str, unit: str, failures: dict[str, str]) -> str:
+    name, reason = next(iter(failures.items()))
+    return (
+        f"{stage}: {len(failures)} {unit} failed, the first was {name}: {reason}. What is done is kept; "
+        "the same command tries the rest again"
+    )
