@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbviz_ray import interruption
 from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
 from dbviz_ray.store import Store
 
@@ -64,6 +65,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     store.claim(sweep)
     if computes:
         _train_and_evaluate(sweep, store, missing, options)
+        interruption.check()
     if "analyse" in options.stages and (missing.analyse or options.chosen):
         _analyse(sweep, store)
     if "report" in options.stages and (missing.report or missing.analyse or options.chosen):

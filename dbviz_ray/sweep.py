@@ -8,11 +8,10 @@ Every stage does what is missing and nothing else, so the same command starts, c
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
+from dbviz_ray import interruption
 from dbviz_ray.errors import UserError
 from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
@@ -22,14 +21,10 @@ DEFAULT_SWEEP = "double_descent_digits"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM, taken the way that Ctrl-C takes."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parsed = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
+    interruption.install()
     try:
         sweep, overrides = _sweep_and_overrides(parsed.sweep)
         config = load_sweep(sweep, overrides)
@@ -47,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StageFailedError as error:
         print(f"dbviz_ray.sweep: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except TerminatedError:
+    except interruption.TerminatedError:
         return _interrupted(EXIT_TERMINATED)
     except KeyboardInterrupt:
         return _interrupted(EXIT_INTERRUPTED)
@@ -69,10 +64,6 @@ def _stages(text: str | None) -> tuple[str, ...]:
         if stage not in STAGES:
             raise UserError(f"--stages: {stage!r} is not allowed; allowed: {', '.join(STAGES)}")
     return tuple(stage for stage in STAGES if stage in named)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise TerminatedError
 
 
 def _interrupted(code: int) -> int:

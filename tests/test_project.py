@@ -22,7 +22,14 @@ FLOORS = [
     ["dbviz_ray.training", "dbviz_ray.evaluation"],
     ["dbviz_ray.planes", "dbviz_ray.cohort"],
     ["dbviz_ray.datasets", "dbviz_ray.architectures", "dbviz_ray.captured"],
-    ["dbviz_ray.store", "dbviz_ray.sweep_files", "dbviz_ray.provenance", "dbviz_ray.progress", "dbviz_ray.seeds"],
+    [
+        "dbviz_ray.store",
+        "dbviz_ray.sweep_files",
+        "dbviz_ray.provenance",
+        "dbviz_ray.progress",
+        "dbviz_ray.seeds",
+        "dbviz_ray.interruption",
+    ],
     ["dbviz_ray.config", "dbviz_ray.validation"],
     ["dbviz_ray.registry", "dbviz_ray.errors"],
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import ray
 from ray.util import ActorPool
 
+from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.evaluation import label_maps
@@ -50,6 +51,7 @@ def evaluate_models(
     with Progress("evaluate", sum(points[name] for name, _ in tasks), "points") as progress:
         pool = ActorPool(actors)
         for plane_set, model_id, failure in pool.map_unordered(lambda actor, task: actor.evaluate.remote(*task), tasks):
+            interruption.check()
             progress.advance(points[plane_set])
             if failure is not None:
                 failures[model_id] = failure

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from dbviz_ray import interruption
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError
 
@@ -39,7 +39,6 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     import ray
 
     level = logging.INFO if verbose else logging.ERROR
-    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -50,7 +49,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
         )
     except ConnectionError as error:
         raise UserError(f"--address: {address} is not a running Ray cluster ({error})") from None
-    signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own there, which aborts
+    interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
     logging.getLogger("ray.tune").setLevel(level)
     try:
         _check_resources(resources)

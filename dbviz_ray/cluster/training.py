@@ -14,6 +14,7 @@ from typing import Any
 
 from ray import tune
 
+from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import load_dataset
@@ -111,6 +112,9 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self._progress = progress
         self._done: dict[str, int] = {}
         self.failures: dict[str, str] = {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        interruption.check()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
