@@ -17,10 +17,10 @@ from dbviz_ray.datasets import load_dataset
 from dbviz_ray.datasets.digits import DEFAULT_TRAIN_SIZE
 from dbviz_ray.errors import UserError
 
-CPU_FLOPS = 3e10
+CPU_FLOPS = 4e10
 CPU_STEP_SECONDS = 5e-4
-"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22; fitted to the digits sweep, which takes 41 s to
-train and 12 s to evaluate on two."""
+"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22; fitted to the digits sweep, which takes 33 s to
+train and 6 s to evaluate on two."""
 GPU_FLOPS = 2e13
 GPU_STEP_SECONDS = 5e-3
 """Assumed for one data-centre GPU in bfloat16, not measured."""

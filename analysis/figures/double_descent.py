@@ -38,6 +38,7 @@ def double_descent(store: Store, sweep: SweepConfig) -> Figure:
         threshold = interpolation_threshold(curve)
         for axes in (error, regions, agreement) if threshold else ():
             axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
+    error.plot([], [], ":", color="0.3", linewidth=1.2, label="interpolation threshold")
     error.set_ylim(0, _error_limit([curve for _, curve in drawn]))
     _label_panels(error, regions, agreement, sorted(table["width"].unique()))
     figure.suptitle(sweep.name.replace("_", " "), fontsize=13)

@@ -34,7 +34,7 @@ def evaluate_models(
     """
     if not tasks:
         return {}
-    shared = ray.put(plane_sets)
+    shared = {name: [ray.put(planes)] for name, planes in plane_sets.items()}
     actors = [
         ray.remote(_Evaluator)
         .options(
@@ -43,14 +43,15 @@ def evaluate_models(
             max_restarts=resources.retries,
             max_task_retries=resources.retries,
         )
-        .remote(store, [shared], classes, resources)
+        .remote(store, classes, resources)
         for _ in range(min(len(tasks), resources.evaluators or _evaluators_that_fit(resources)))
     ]
     failures: dict[str, str] = {}
     points = {name: len(planes) * planes.resolution**2 for name, planes in plane_sets.items()}
     with Progress("evaluate", sum(points[name] for name, _ in tasks), "points") as progress:
         pool = ActorPool(actors)
-        for plane_set, model_id, failure in pool.map_unordered(lambda actor, task: actor.evaluate.remote(*task), tasks):
+        results = pool.map_unordered(lambda actor, task: actor.evaluate.remote(*task, shared[task[0]]), tasks)
+        for plane_set, model_id, failure in results:
             interruption.check()
             progress.advance(points[plane_set])
             if failure is not None:
@@ -60,14 +61,20 @@ def evaluate_models(
 
 
 class _Evaluator:
-    def __init__(self, store: Store, plane_sets: list[ray.ObjectRef], classes: int, resources: ResourcesConfig) -> None:
-        # A reference within a list is fetched here, so that a restarted evaluator can fetch it again.
-        self._plane_sets: dict[str, PlaneSet] = ray.get(plane_sets[0])
+    def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
+        self._plane_sets: dict[str, PlaneSet] = {}
         self._store, self._classes = store, classes
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
-    def evaluate(self, plane_set: str, model: ModelConfig) -> tuple[str, str, str | None]:
-        """Label one model's planes; the third value is why it failed, or None."""
+    def evaluate(
+        self, plane_set: str, model: ModelConfig, reference: list[ray.ObjectRef]
+    ) -> tuple[str, str, str | None]:
+        """Label one model's planes; the third value is why it failed, or None.
+
+        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the planes, once.
+        """
+        if plane_set not in self._plane_sets:
+            self._plane_sets[plane_set] = ray.get(reference[0])
         planes = self._plane_sets[plane_set]
         try:
             network = load_network(self._store, model, planes, self._classes).to(self._device)
