@@ -113,7 +113,7 @@ def compare(
             evaluated in evaluation mode and left as it was.
         images: `[n, channels, height, width]`, normalised as the models expect them.
         labels: `[n]`, the images' classes.
-        planes: How many planes; about 500 bring the interval over planes below 0.02.
+        planes: How many planes; the interval over planes narrows with the square root of their number.
         resolution: Grid points on each side of a plane.
         margin: How far the grid reaches past the three images, as a share of their bounding box.
         classes: Whether a plane's three images must be of different classes.
