@@ -2,7 +2,8 @@
 
 Models (trainings) and items (planes, or images) are both samples: another training and another plane would have
 given another number. Variances of the two are estimated apart, added, and turned into an interval with Student's t
-at Satterthwaite's degrees of freedom. Coverage is tested on synthetic effects (tests/test_intervals.py).
+at Satterthwaite's degrees of freedom. Coverage is tested on synthetic effects for 3, 5 and 10
+models (tests/test_intervals.py); with 2 models a mean's interval covers about 90 % (0.88 to 0.92 in 1,500 repetitions).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def mean_interval(values: Floats, bounds: tuple[float, float] = (-math.inf, math
         bounds: Smallest and largest possible mean; the interval is cut there.
     """
     models, items = values.shape
+    _check_items(items)
     mean = float(values.mean())
     of_items = float(values.mean(axis=0).var(ddof=1)) / items
     if models == 1:
@@ -74,6 +76,7 @@ def pair_interval(values: Floats, bounds: tuple[float, float] = (0.0, 1.0)) -> I
         bounds: Smallest and largest possible mean; the interval is cut there.
     """
     items, models, _ = values.shape
+    _check_items(items)
     first, second = np.triu_indices(models, 1)
     pairs = values[:, first, second]
     mean = float(pairs.mean())
@@ -86,6 +89,11 @@ def pair_interval(values: Floats, bounds: tuple[float, float] = (0.0, 1.0)) -> I
     freedom = _satterthwaite(of_models + of_items, (of_models, models - 1), (of_items, items - 1))
     variance = of_models + of_items
     return _interval(mean, variance, freedom, models, items, bounds, covers_models=True)
+
+
+def _check_items(items: int) -> None:
+    if items < 2:
+        raise ValueError(f"an interval needs at least two items, not {items}")
 
 
 def _satterthwaite(variance: float, *parts: tuple[float, int]) -> float:

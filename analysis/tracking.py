@@ -26,8 +26,8 @@ from dbviz_ray.store import SWEEP_FILE, Store
 TRACKING_FILE = "tracking.json"
 RUN_KEY = "dbviz.run_key"
 RESULTS = "dbviz.results"
-BATCH = 1000
-"""Metrics in one request; MLflow's own limit."""
+METRICS_BATCH, PARAMS_BATCH = 1000, 100
+"""Metrics, and parameters, in one request: MLflow's own limits."""
 IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -45,13 +45,17 @@ def tracking_uri(store: Store) -> str:
     named = os.environ.get("MLFLOW_TRACKING_URI")
     if named:
         return named
-    parent = Path(store.root).parent if store.is_local else Path.cwd()
-    return f"sqlite:///{parent / 'mlflow.db'}"
+    return f"sqlite:///{_beside(store) / 'mlflow.db'}"
+
+
+def _beside(store: Store) -> Path:
+    """The folder for a database and artifacts of our own: the run directory's parent, or the present directory."""
+    return Path(store.root).parent if store.is_local else Path.cwd()
 
 
 def is_tracked(store: Store) -> bool:
     """Whether the stored results were logged to the present tracking URI."""
-    if not store.exists(TRACKING_FILE):
+    if not store.exists(TRACKING_FILE) or not store.exists(store.scores_file("double_descent", "csv")):
         return False
     logged = store.read_json(TRACKING_FILE)
     return (logged["uri"], logged["results"]) == (tracking_uri(store), _results(store))
@@ -91,7 +95,7 @@ class _Logger:
         self._store, self._sweep = store, sweep
         self._table = read_table(store, "double_descent")
         self._results = _results(store)
-        self._experiment = self._experiment_id(Path(store.root).parent if uri.startswith("sqlite:") else None)
+        self._experiment = self._experiment_id(_beside(store) if uri.startswith("sqlite:") else None)
 
     def log(self, figures: Mapping[str, Figure]) -> str:
         parent = self._finished_run("sweep")
@@ -148,9 +152,11 @@ class _Logger:
 
         now = int(time.time() * 1000)
         logged = [Metric(key, value, now, step) for key, value, step in metrics]
-        self._client.log_batch(run, logged[:BATCH], [Param(key, str(value)[:500]) for key, value in params.items()])
-        for start in range(BATCH, len(logged), BATCH):
-            self._client.log_batch(run, logged[start : start + BATCH])
+        named = [Param(key, str(value)[:500]) for key, value in params.items()]
+        for start in range(0, len(named), PARAMS_BATCH):
+            self._client.log_batch(run, params=named[start : start + PARAMS_BATCH])
+        for start in range(0, len(logged), METRICS_BATCH):
+            self._client.log_batch(run, metrics=logged[start : start + METRICS_BATCH])
 
     def _text(self, name: str) -> str:
         return self._store.read(name).decode()

@@ -33,7 +33,10 @@ class CohortNetwork(Protocol):
     """Networks of one shape. `parameters` and `buffers` hold tensors `[members, ...]` by name."""
 
     parameters: State
+    """What is trained; frozen parameters stand among the buffers."""
     buffers: State
+    state_names: dict[str, str]
+    """The names in a member's `state_dict`, and those of the tensors above that they stand for."""
 
     def backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Leave every member's gradient in `.grad` of the parameters; return logits `[members, batch, classes]`.
@@ -54,7 +57,8 @@ def stack(networks: Sequence[nn.Module], autocast: torch.dtype | None = None) ->
 
 def member_state(network: CohortNetwork, member: int) -> State:
     """Parameters and buffers of one member, as its own `state_dict` would hold them."""
-    return {name: tensor[member].detach().clone() for name, tensor in (network.parameters | network.buffers).items()}
+    tensors = network.parameters | network.buffers
+    return {key: tensors[name][member].detach().clone() for key, name in network.state_names.items()}
 
 
 class StackedNetwork:
@@ -62,8 +66,10 @@ class StackedNetwork:
 
     def __init__(self, networks: Sequence[nn.Module], autocast: torch.dtype | None = None) -> None:
         parameters, buffers = stack_module_state(list(networks))
-        self.parameters: State = {name: tensor.detach() for name, tensor in parameters.items()}
-        self.buffers: State = buffers
+        frozen = {name for name, parameter in networks[0].named_parameters() if not parameter.requires_grad}
+        self.parameters: State = {name: p.detach() for name, p in parameters.items() if name not in frozen}
+        self.buffers: State = buffers | {name: parameters[name].detach() for name in frozen}
+        self.state_names = _state_names(networks[0])
         self._skeleton = copy.deepcopy(networks[0]).to("meta")
         self._autocast = _autocast(autocast, next(iter(self.parameters.values())).device)
         self._captured: dict[torch.Size, GraphModule] = {}
@@ -109,10 +115,12 @@ class SingleNetwork:
 
     def __init__(self, network: nn.Module, autocast: torch.dtype | None = None) -> None:
         self._network = network
-        self._own = dict(network.named_parameters())
+        self._own = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        frozen = {name: p for name, p in network.named_parameters() if not p.requires_grad}
         # Views with a leading member dimension of one share their storage with the module's own tensors.
         self.parameters: State = {name: p.detach()[None] for name, p in self._own.items()}
-        self.buffers: State = {name: b[None] for name, b in network.named_buffers()}
+        self.buffers: State = {name: b.detach()[None] for name, b in [*network.named_buffers(), *frozen.items()]}
+        self.state_names = _state_names(network)
         self._autocast = _autocast(autocast, next(iter(self._own.values())).device)
 
     def backward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -134,6 +142,12 @@ class SingleNetwork:
         self._network.eval()
         with self._autocast():
             return self._network(images)[None]  # type: ignore[no-any-return]
+
+
+def _state_names(network: nn.Module) -> dict[str, str]:
+    """Names in the state_dict, which leaves out what is not persistent and names tied tensors more than once."""
+    first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+    return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}
 
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:

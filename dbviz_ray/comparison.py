@@ -103,7 +103,7 @@ def compare(
     margin: float = 0.1,
     classes: Literal["different", "any"] = "different",
     seed: int = 0,
-    device: torch.device | str | None = None,
+    device: torch.device | str = "cpu",
     batch_points: int | None = None,
 ) -> Comparison:
     """Compare two or more classifiers on planes through triplets of images.
@@ -118,7 +118,7 @@ def compare(
         margin: How far the grid reaches past the three images, as a share of their bounding box.
         classes: Whether a plane's three images must be of different classes.
         seed: Seed of the triplets.
-        device: Where to compute; by default where the first module's parameters are.
+        device: Where a function that is no module gets its images; a module gets them where its parameters are.
         batch_points: Points in a batch; by default what suits the device.
 
     Raises:
@@ -127,12 +127,15 @@ def compare(
     image_tensor, label_tensor = torch.as_tensor(images), torch.as_tensor(labels).long()
     _check(models, image_tensor, label_tensor)
     fields = {"count": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
-    config = validated(PlaneSetConfig, fields)
+    try:
+        config = validated(PlaneSetConfig, fields)
+    except UserError as error:
+        raise UserError(str(error).replace("count:", "planes:", 1)) from None
     plane_set = draw_planes(image_tensor.float().cpu(), label_tensor.cpu(), config)
-    place = torch.device(device) if device is not None else _device_of(models[0])
-    batch = batch_points or default_batch(place)
-    predicted = np.stack([_predictions(model, image_tensor, place, batch) for model in models])
-    maps = np.stack([label_maps(model, plane_set, place, batch_points=batch).numpy() for model in models])
+    places = [_device_of(model, torch.device(device)) for model in models]
+    each = list(zip(models, places, strict=True))
+    predicted = np.stack([_predictions(model, image_tensor, place, batch_points) for model, place in each])
+    maps = np.stack([label_maps(model, plane_set, place, batch_points=batch_points).numpy() for model, place in each])
     wrong = (predicted != label_tensor.cpu().numpy()).astype(float)
     same_points = agreement(maps.reshape(*maps.shape[:2], -1))
     class_count = int(max(maps.max(), predicted.max(), label_tensor.max())) + 1
@@ -160,14 +163,15 @@ def _check(models: Sequence[Classifier], images: Tensor, labels: Tensor) -> None
         raise UserError(f"labels: shape {tuple(labels.shape)} is not allowed; allowed: ({len(images)},), one an image")
 
 
-def _device_of(model: Classifier) -> torch.device:
+def _device_of(model: Classifier, otherwise: torch.device) -> torch.device:
     parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
+    return otherwise if parameter is None else parameter.device
 
 
 @torch.inference_mode()
-def _predictions(model: Classifier, images: Tensor, device: torch.device, batch: int) -> NDArray[np.int64]:
+def _predictions(model: Classifier, images: Tensor, device: torch.device, batch: int | None) -> NDArray[np.int64]:
+    parts = images.split(batch or default_batch(device))
     with evaluating(model):
-        scores = [model(part.to(device, dtype_of(model))) for part in images.split(batch)]
+        scores = [model(part.to(device, dtype_of(model))) for part in parts]
     check_scores(scores[0])
     return torch.cat([score.argmax(1) for score in scores]).cpu().numpy()

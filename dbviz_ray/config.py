@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 """Raised whenever the same configuration would give other numbers than before."""
 
 Count = Annotated[int, Field(strict=True, ge=1)]
+Several = Annotated[int, Field(strict=True, ge=2)]
+"""What an interval is taken over: of one there is none."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -54,8 +56,8 @@ class DatasetConfig(Frozen):
     """Which images. Fields that a data set does not use must stay unset."""
 
     name: Annotated[str, AfterValidator(check_dataset)] = Field("digits", description="Registered data set.")
-    train_size: Count | None = Field(None, description="Training images kept; all of them if unset.")
-    test_size: Count | None = Field(None, description="Test images kept; all of them if unset.")
+    train_size: Several | None = Field(None, description="Training images kept; all of them if unset.")
+    test_size: Several | None = Field(None, description="Test images kept; all of them if unset.")
     split_seed: Seed = Field(0, description="Seed of the train/test split (digits) and of the kept subsets.")
 
 
@@ -168,7 +170,7 @@ class PlaneSetConfig(Frozen):
     classes: Literal["different", "any"] = Field(
         "different", description="different: three different classes; any: no condition."
     )
-    count: Count = Field(500, description="Planes in the set.")
+    count: Several = Field(500, description="Planes in the set.")
     resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
     margin: NonNegative = Field(
         0.1, description="How far the grid reaches past the images, as a share of their bounding box."
@@ -209,7 +211,14 @@ class SweepConfig(Frozen):
 
     @model_validator(mode="after")
     def _reproducibility_needs_pairs(self) -> SweepConfig:
-        models_per_group = sum(1 for _ in self.grid.seeds())
+        seeds = list(self.grid.seeds())
+        repeated = next((s for s in seeds if seeds.count(s) > 1), None)
+        if repeated is not None:
+            raise ValueError(
+                f"grid.seed: {list(self.grid.seed)} names the same training more than once, since the seed lists of "
+                "the streams override it; allowed: one seed where every stream has its own"
+            )
+        models_per_group = len(seeds)
         if "reproducibility" in self.scores and models_per_group < 2:
             raise ValueError(
                 f"grid.seed: {list(self.grid.seed)} trains one model of each kind and reproducibility compares "

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbviz_ray.architectures import build_network
 from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig, SweepConfig
-from dbviz_ray.datasets import load_dataset
-from dbviz_ray.datasets.digits import DEFAULT_TRAIN_SIZE
+from dbviz_ray.datasets import digits, load_dataset, subsets
 from dbviz_ray.errors import UserError
 
 CPU_FLOPS = 4e10
@@ -50,30 +51,49 @@ class NetworkFacts:
 def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
     """Sizes of the data set that `config` names; only a user's own one is loaded to tell."""
     if config.name == "digits":
-        train = config.train_size or DEFAULT_TRAIN_SIZE
-        return DatasetFacts((1, 8, 8), 10, train, config.test_size or 1797 - train)
+        return DatasetFacts((1, 8, 8), 10, *digits.split_sizes(config))
     if config.name == "cifar10":
-        return DatasetFacts((3, 32, 32), 10, config.train_size or 50_000, config.test_size or 10_000)
+        train, test = (
+            subsets.kept_size(config, split, available) for split, available in (("train", 50_000), ("test", 10_000))
+        )
+        return DatasetFacts((3, 32, 32), 10, train, test)
     loaded = load_dataset(config, data_directory)
     return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
 
 
 @lru_cache(maxsize=1024)
 def network_facts(architecture: str, width: int, image_shape: tuple[int, int, int], classes: int) -> NetworkFacts:
-    """Parameters and forward cost, counted on torch's meta device. UserError if the network does not work."""
-    counter = FlopCounterMode(display=False)
+    """Parameters and forward cost. UserError if the network does not work.
+
+    Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers to be built.
+    """
     try:
-        with torch.device("meta"), torch.no_grad():
-            network = build_network(architecture, width, image_shape, classes).eval()
-            with counter:
-                network(torch.empty(1, *image_shape))
+        try:
+            network, flops, scores = _tried("meta", architecture, width, image_shape, classes)
+        except Exception:
+            network, flops, scores = _tried("cpu", architecture, width, image_shape, classes)
+        if scores != (1, classes):
+            raise ValueError(f"its scores have shape {scores}, not (1, {classes})")
+        if any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules()):
+            raise ValueError("it uses dropout, for which models have no stream of their own yet")
     except Exception as error:  # a user's own code may raise anything
         raise UserError(
             f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: "
             f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from None
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return NetworkFacts(parameters, counter.get_total_flops())
+    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops)
+
+
+def _tried(
+    device: str, architecture: str, width: int, image_shape: tuple[int, int, int], classes: int
+) -> tuple[nn.Module, int, tuple[int, ...]]:
+    """A network, and the cost and the shape of one image's forward pass."""
+    counter = FlopCounterMode(display=False)
+    with torch.device(device), torch.no_grad():
+        network = build_network(architecture, width, image_shape, classes).eval()
+        with counter:
+            scores = network(torch.zeros(1, *image_shape))
+    return network, counter.get_total_flops(), tuple(scores.shape)
 
 
 def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dbviz_ray.errors import UserError
+
 ARCHITECTURES = {
     "fully_connected": "dbviz_ray.architectures.fully_connected:fully_connected",
     "resnet18_width": "dbviz_ray.architectures.resnet:resnet18_width",
@@ -73,4 +75,7 @@ def _check(name: str, known: Mapping[str, str]) -> str:
 
 def _imported(import_string: str) -> Callable[..., Any]:
     module, _, function = import_string.partition(":")
-    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+    found = getattr(importlib.import_module(module), function, None)
+    if not callable(found):
+        raise UserError(f"{import_string}: the module {module} has no function {function}")
+    return found  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         interruption.check()
     if "analyse" in options.stages and (missing.analyse or options.chosen):
         _analyse(sweep, store)
-    if "report" in options.stages and (missing.report or missing.analyse or options.chosen):
+    if "report" in options.stages and (missing.report or options.chosen):
         _report(sweep, store)
         _print_findings(store)
     print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
@@ -79,12 +79,10 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     trained = store.complete_models()
     labelled = {name: store.labelled_models(name) for name in sweep.planes}
     models = sweep.models()
-    return Missing(
-        cohorts=[c for c in sweep.cohorts() if any(m.model_id not in trained for m in c.models)],
-        tasks=[(name, m) for name in sweep.planes for m in models if m.model_id not in labelled[name]],
-        analyse=not store.exists(FINDINGS_FILE),
-        report=not _reported(store),
-    )
+    cohorts = [c for c in sweep.cohorts() if any(m.model_id not in trained for m in c.models)]
+    tasks = [(name, m) for name in sweep.planes for m in models if m.model_id not in labelled[name]]
+    analyse = bool(cohorts or tasks) or not _analysed(store)
+    return Missing(cohorts, tasks, analyse, report=analyse or not _reported(store))
 
 
 def _check_computable(sweep: SweepConfig) -> None:
@@ -115,9 +113,13 @@ def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, opti
             failures = train_cohorts(store, cohorts, sweep.resources, provenance())
             if failures:
                 raise StageFailedError(_failure_text("train", "cohorts", failures))
+            store.remove_folder("cohorts")
         if "evaluate" in options.stages:
             plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
             tasks = _labelable(sweep, store)
+            untrained = len(sweep.models()) - len(store.complete_models())
+            if untrained:
+                print(f"evaluate {untrained} models are not trained yet and left out", file=sys.stderr)
             failures = evaluate_models(store, tasks, plane_sets, classes, sweep.resources)
             if failures:
                 raise StageFailedError(_failure_text("evaluate", "models", failures))
@@ -181,9 +183,17 @@ def _report(sweep: SweepConfig, store: Store) -> None:
 
 
 def _reported(store: Store) -> bool:
-    from analysis.tracking import is_tracked  # imports matplotlib, not MLflow
+    from analysis.figures import FIGURES  # imports matplotlib, not MLflow
+    from analysis.tracking import is_tracked
 
-    return is_tracked(store)
+    return is_tracked(store) and all(store.exists(store.figure_file(name)) for name in FIGURES)
+
+
+def _analysed(store: Store) -> bool:
+    from analysis.tables import TABLES
+
+    files = [store.scores_file(table, suffix) for table in TABLES for suffix in ("csv", "parquet")]
+    return all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 
 def _print_findings(store: Store) -> None:
@@ -193,7 +203,9 @@ def _print_findings(store: Store) -> None:
     print(summary_text(store.read_json(FINDINGS_FILE)))
     print(f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}")
     uri = tracking_uri(store)
-    viewer = uri if uri.startswith("http") else f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    viewer = (
+        uri if uri.startswith("http") else f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    )
     print(f"MLflow   {viewer}\n")
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,17 @@ class Store:
     """One run directory; holds no state but where it is, so it can be sent to any process."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
+        address = str(root).removeprefix("file://")
+        self.root = address if "://" in address else str(Path(address).expanduser().absolute())
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        filesystem, base = fs.FileSystem.from_uri(self.root)
+        try:
+            filesystem, base = fs.FileSystem.from_uri(self.root)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(
+                f"--out: {self.root} is no directory and no URI that can be used ({_reason(error)})"
+            ) from None
         return filesystem, base.rstrip("/")
 
     def __getstate__(self) -> dict[str, str]:
@@ -73,10 +80,16 @@ class Store:
             return
         folder, _, file = target.rpartition("/")
         temporary = f"{folder}/.{file}.{uuid.uuid4().hex}.tmp"
-        filesystem.create_dir(folder, recursive=True)
-        with filesystem.open_output_stream(temporary) as stream:
-            stream.write(content)
-        filesystem.move(temporary, target)
+        for last_try in (False, True):
+            try:
+                filesystem.create_dir(folder, recursive=True)
+                with filesystem.open_output_stream(temporary) as stream:
+                    stream.write(content)
+                filesystem.move(temporary, target)
+                return
+            except FileNotFoundError:  # the worker of a killed command was just dropping the folder
+                if last_try:
+                    raise
 
     def read(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is absent."""
@@ -93,7 +106,8 @@ class Store:
         """Delete a folder and all in it, if it is there."""
         filesystem, base = self._place
         if filesystem.get_file_info(f"{base}/{name}").type == fs.FileType.Directory:
-            filesystem.delete_dir(f"{base}/{name}")
+            with suppress(FileNotFoundError):
+                filesystem.delete_dir(f"{base}/{name}")
 
     def _owners(self, folder: str, marker: str) -> set[str]:
         """Names of the folders within `folder` that hold a file called `marker`; one listing."""
@@ -121,6 +135,8 @@ class Store:
             return
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"--out: {self.root}/{SWEEP_FILE} cannot be read ({_reason(error)})") from None
+        if not isinstance(owner, dict):
+            raise UserError(f"--out: {self.root}/{SWEEP_FILE} is damaged; delete it if the directory is this sweep's")
         identity = sweep.identity()
         fields = list(differing_fields({key: owner.get(key) for key in identity}, identity))
         if fields:
@@ -135,7 +151,10 @@ class Store:
         info = filesystem.get_file_info(base)
         if info.type == fs.FileType.File:
             raise UserError(f"--out: {self.root} is a file; allowed: a directory")
-        if info.type == fs.FileType.Directory and filesystem.get_file_info(fs.FileSelector(base)):
+        if info.type != fs.FileType.Directory:
+            return
+        # What a killed write left does not count.
+        if any(not entry.base_name.startswith(".") for entry in filesystem.get_file_info(fs.FileSelector(base))):
             raise UserError(
                 f"--out: {self.root} holds files but no {SWEEP_FILE}, so it is not a run directory; "
                 "allowed: an empty directory, or one that a sweep made"

@@ -23,7 +23,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser().parse_intermixed_args(arguments)
     interruption.install()
     try:
         sweep, overrides = _sweep_and_overrides(parsed.sweep)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.registry import nearest
 from dbviz_ray.validation import validated
+
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
+"""Beside the package, in a checkout as in an installation."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,7 +30,7 @@ _Loader.add_implicit_resolver(
 
 def embedded_sweeps() -> dict[str, str]:
     """Name and YAML text of every sweep that ships with the package."""
-    files = (file for file in resources.files("sweeps").iterdir() if file.name.endswith(".yaml"))
+    files = SWEEPS.glob("*.yaml")
     return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
 
 
@@ -41,7 +43,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     text = _read(Path(name)) if is_path else _embedded(name)
     try:
         fields = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{name}: not readable as YAML: {_one_line(error)}") from None
     if not isinstance(fields, dict):
         raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
@@ -72,7 +74,7 @@ def _set_field(fields: dict[str, Any], override: str) -> None:
         raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")
     try:
         value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{key}: {text!r} is not readable as YAML: {_one_line(error)}") from None
     *parents, last = key.split(".")
     for parent in parents:

@@ -56,8 +56,8 @@ class TrainedModel:
 
     @property
     def diverged(self) -> bool:
-        """Whether the last epoch's training loss is not a finite number."""
-        return not math.isfinite(self.history["train_loss"][-1])
+        """Whether the last epoch's losses, in training or with its last weights, are not finite numbers."""
+        return not all(math.isfinite(self.history[name][-1]) for name in ("train_loss", "test_loss"))
 
 
 class CohortTraining:

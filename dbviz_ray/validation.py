@@ -74,6 +74,7 @@ def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]
     schema = model.model_json_schema()
     node = schema
     for part in location[:-1]:
-        child = node.get("properties", {}).get(part, node.get("additionalProperties", {}))
+        named_freely = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+        child = node.get("properties", {}).get(part, named_freely)
         node = schema["$defs"][child["$ref"].rpartition("/")[2]] if "$ref" in child else child
     return list(node.get("properties", {}))

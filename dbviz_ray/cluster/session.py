@@ -39,23 +39,37 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     import ray
 
     level = logging.INFO if verbose else logging.ERROR
-    try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            logging_level=level,
-            log_to_driver=verbose,
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
-        )
-    except ConnectionError as error:
-        raise UserError(f"--address: {address} is not a running Ray cluster ({error})") from None
+    joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
     logging.getLogger("ray.tune").setLevel(level)
     try:
-        _check_resources(resources)
+        if not joined:
+            _check_resources(resources)
         yield
     finally:
         ray.shutdown()
+
+
+def _join_or_start(address: str | None, level: int) -> bool:
+    """Whether a running cluster was joined; otherwise Ray was started on this machine."""
+    import ray
+
+    options = {
+        "logging_level": level,
+        "log_to_driver": level <= logging.INFO,
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+    }
+    if address != "local":
+        try:
+            ray.init(address=address or "auto", **options)
+            return True
+        except (ConnectionError, ValueError) as error:
+            named = address or os.environ.get("RAY_ADDRESS")
+            if named:
+                reason = " ".join(str(error).split())
+                raise UserError(f"--address: {named} is not a Ray cluster that can be joined ({reason})") from None
+    ray.init(address="local", include_dashboard=False, **options)
+    return False
 
 
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
@@ -66,11 +80,9 @@ def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
 
 
 def _check_resources(resources: ResourcesConfig) -> None:
-    """A request that one machine alone can never meet would wait for ever; an autoscaling cluster may grow."""
+    """What this machine alone can never give would be waited for without end."""
     import ray
 
-    if len(ray.nodes()) > 1 or os.environ.get("RAY_ADDRESS"):
-        return
     available = ray.cluster_resources()
     for field in ("cpus_per_cohort", "gpus_per_cohort", "cpus_per_evaluator", "gpus_per_evaluator"):
         kind = "CPU" if field.startswith("cpus") else "GPU"

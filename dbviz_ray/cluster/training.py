@@ -6,6 +6,7 @@ lag behind and cannot follow a changed grid.
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.progress import Progress
 from dbviz_ray.records import CohortCheckpoints, save_model
-from dbviz_ray.store import Store
+from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.training import CohortTraining, train_cohort
 
 REPORT_SECONDS = 1.0
@@ -73,6 +74,11 @@ def _trial(
 
 
 def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any]) -> None:
+    if not store.exists(SWEEP_FILE):
+        raise FileNotFoundError(
+            f"{store.root} of the driver is not visible on node {platform.node()}; --out must be a folder that all "
+            "nodes share, or an object store such as s3://bucket/prefix"
+        )
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started = time.monotonic()
@@ -90,8 +96,10 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
         "device": str(device),
         "seconds": time.monotonic() - started,
     }
+    complete = store.complete_models()
     for model in trained:
-        save_model(store, model, dataset, facts)
+        if model.config.model_id not in complete:
+            save_model(store, model, dataset, facts)
     store.drop_cohort(cohort.cohort_id)
     diverged = [model.config.model_id for model in trained if model.diverged]
     epochs = cohort.models[0].training.epochs

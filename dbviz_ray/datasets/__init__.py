@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
+from dbviz_ray.errors import UserError
 from dbviz_ray.registry import dataset_loader
 from dbviz_ray.seeds import numpy_generator
 
@@ -62,7 +63,14 @@ def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _load(config: DatasetConfig, directory: Path) -> Dataset:
-    dataset: Dataset = dataset_loader(config.name)(config, directory)
+    loader = dataset_loader(config.name)
+    try:
+        dataset: Dataset = loader(config, directory)
+    except UserError:
+        raise
+    except Exception as error:  # a user's own code may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"dataset.name: {config.name} cannot be loaded: {reason}") from error
     return dataset
 
 

@@ -32,8 +32,8 @@ def load_cifar10(config: DatasetConfig, directory: Path) -> Dataset:
     _download_if_missing(directory)
     train_images, train_labels = _read(directory, TRAIN_FILES)
     test_images, test_labels = _read(directory, TEST_FILES)
-    train = kept_indices(config, "train", len(train_labels), config.train_size)
-    test = kept_indices(config, "test", len(test_labels), config.test_size)
+    train = kept_indices(config, "train", len(train_labels))
+    test = kept_indices(config, "test", len(test_labels))
     return Dataset(
         train_images=train_images[train],
         train_labels=train_labels[train],

@@ -15,7 +15,19 @@ from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.seeds import numpy_generator
 
+TOTAL = 1797
 DEFAULT_TRAIN_SIZE = 1000
+
+
+def split_sizes(config: DatasetConfig) -> tuple[int, int]:
+    """Training and test images. UserError if there are not as many."""
+    train_size = config.train_size or DEFAULT_TRAIN_SIZE
+    test_size = config.test_size or max(TOTAL - train_size, 2)
+    if train_size + test_size > TOTAL:
+        raise UserError(
+            f"dataset.train_size: {train_size} with {test_size} test images is not allowed: digits has {TOTAL} in all"
+        )
+    return train_size, test_size
 
 
 def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
@@ -23,14 +35,8 @@ def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
     from sklearn.datasets import load_digits as bundled_digits
 
     bunch = bundled_digits()
-    total = len(bunch.target)
-    train_size = config.train_size or DEFAULT_TRAIN_SIZE
-    test_size = config.test_size or max(total - train_size, 1)
-    if train_size + test_size > total:
-        raise UserError(
-            f"dataset.train_size: {train_size} with {test_size} test images is not allowed: digits has {total} in all"
-        )
-    shuffled = numpy_generator("split", config.split_seed).permutation(total)
+    train_size, test_size = split_sizes(config)
+    shuffled = numpy_generator("split", config.split_seed).permutation(TOTAL)
     images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     train = torch.from_numpy(shuffled[:train_size])

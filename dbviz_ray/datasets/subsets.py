@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.seeds import numpy_generator
 
+Split = Literal["train", "test"]
 
-def kept_indices(config: DatasetConfig, split: str, available: int, size: int | None) -> torch.Tensor:
-    """Indices, ascending, of the `size` images of a split that are kept; all of them if `size` is None."""
-    if size is None:
+
+def kept_size(config: DatasetConfig, split: Split, available: int) -> int:
+    """How many of a split's images are kept. UserError if more are asked for than there are."""
+    size = config.train_size if split == "train" else config.test_size
+    if size is not None and size > available:
+        raise UserError(
+            f"dataset.{split}_size: {size} is not allowed: {config.name} has {available} {split} images; "
+            f"allowed: at most {available}"
+        )
+    return size or available
+
+
+def kept_indices(config: DatasetConfig, split: Split, available: int) -> torch.Tensor:
+    """Indices, ascending, of the images of a split that are kept."""
+    size = kept_size(config, split, available)
+    if size == available:
         return torch.arange(available)
-    if size > available:
-        raise UserError(f"dataset.{split}_size: {size} is not allowed: {config.name} has {available} images left")
     chosen = numpy_generator("split", config.split_seed, ("train", "test").index(split)).permutation(available)
     return torch.from_numpy(chosen[:size]).sort().values
