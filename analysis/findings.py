@@ -59,16 +59,18 @@ def has_peak(curve: pd.DataFrame) -> bool:
     return bool(low > curve["test_error_high"][rows[BEST_NARROW]] and low > curve["test_error_high"][rows[WIDEST]])
 
 
+def shown_rows(curve: pd.DataFrame) -> dict[str, int]:
+    """Row numbers that tables and pictures show, by name, in the order of width; without a peak the ends and middle."""
+    last = len(curve) - 1
+    rows = telling_widths(curve) if has_peak(curve) else {NARROWEST: 0, "middle": last // 2, WIDEST: last}
+    named_once = {row: name for name, row in reversed(rows.items())}
+    return {name: row for row, name in sorted(named_once.items())}
+
+
 def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The telling rows of every curve, named in the column `point`."""
-    parts = []
-    for _, curve in curves(table):
-        rows = telling_widths(curve)
-        if PEAK in rows and not has_peak(curve):
-            rows = {name: row for name, row in rows.items() if name in (NARROWEST, WIDEST)}
-            rows[NARROWEST] = 0
-        rows = dict(sorted(rows.items(), key=lambda item: item[1]))
-        parts.append(curve.iloc[list(rows.values())].assign(point=list(rows)))
+    """The rows of every curve that are shown, named in the column `point`."""
+    shown = [(curve, shown_rows(curve)) for _, curve in curves(table)]
+    parts = [curve.iloc[list(rows.values())].assign(point=list(rows)) for curve, rows in shown]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -80,7 +82,7 @@ def sentence(curve_key: dict[str, Any], curve: pd.DataFrame) -> str:
         if threshold is not None
         else f"no width interpolates (training error at most {THRESHOLD_ERROR:.0%})"
     )
-    start = f"{curve_key['architecture']}, label noise {curve_key['label_noise']:g}: "
+    start = f"{curve_key['architecture']}, label noise {curve_key['label_noise']:g}, {curve_key['plane_set']} planes: "
     if not has_peak(curve):
         last = curve.iloc[-1]
         agree = f", where two trainings agree on {last['reproducibility']:.0%} of the points" if _known(last) else ""
@@ -120,6 +122,8 @@ def findings(table: pd.DataFrame) -> dict[str, Any]:
 
 def summary_text(found: dict[str, Any]) -> str:
     """The short table and the sentences, for a terminal."""
+    varying = [name for name in ("architecture", "plane_set") if len({row[name] for row in found["rows"]}) > 1]
+    wide = {name: max(len(row[name]) for row in found["rows"]) for name in varying}
     lines = [
         f"{'':12} {'width':>6} {'noise':>6} {'train error':>12} {'test error':>22} "
         f"{'reproducibility':>22} {'regions':>20}"
@@ -132,6 +136,9 @@ def summary_text(found: dict[str, Any]) -> str:
         ]
         start = f"{row['point']:12} {row['width']:>6} {row['label_noise']:>6g} {row['train_error']:>12.3f}"
         lines.append(" ".join([start, *scores]))
+    for name in reversed(varying):
+        names = ["", *(row[name] for row in found["rows"])]
+        lines = [f"{value:{wide[name]}} {line}" for value, line in zip(names, lines, strict=True)]
     return "\n".join([*lines, "", *found["sentences"]])
 
 

@@ -70,7 +70,7 @@ class StackedNetwork:
         self.parameters: State = {name: p.detach() for name, p in parameters.items() if name not in frozen}
         self.buffers: State = buffers | {name: parameters[name].detach() for name in frozen}
         self.state_names = _state_names(networks[0])
-        self._skeleton = copy.deepcopy(networks[0]).to("meta")
+        self._skeleton = copy.deepcopy(networks[0])  # not on the meta device: moving there would untie weights
         self._autocast = _autocast(autocast, next(iter(self.parameters.values())).device)
         self._captured: dict[torch.Size, GraphModule] = {}
 

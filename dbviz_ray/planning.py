@@ -53,9 +53,7 @@ def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
     if config.name == "digits":
         return DatasetFacts((1, 8, 8), 10, *digits.split_sizes(config))
     if config.name == "cifar10":
-        train, test = (
-            subsets.kept_size(config, split, available) for split, available in (("train", 50_000), ("test", 10_000))
-        )
+        train, test = subsets.kept_size(config, "train", 50_000), subsets.kept_size(config, "test", 10_000)
         return DatasetFacts((3, 32, 32), 10, train, test)
     loaded = load_dataset(config, data_directory)
     return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))

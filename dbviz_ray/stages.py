@@ -203,9 +203,8 @@ def _print_findings(store: Store) -> None:
     print(summary_text(store.read_json(FINDINGS_FILE)))
     print(f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}")
     uri = tracking_uri(store)
-    viewer = (
-        uri if uri.startswith("http") else f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
-    )
+    command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    viewer = uri if uri.startswith("http") else command
     print(f"MLflow   {viewer}\n")
 
 

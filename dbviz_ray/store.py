@@ -51,9 +51,7 @@ class Store:
         try:
             filesystem, base = fs.FileSystem.from_uri(self.root)
         except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(
-                f"--out: {self.root} is no directory and no URI that can be used ({_reason(error)})"
-            ) from None
+            raise UserError(f"--out: {self.root} is neither a directory nor a usable URI ({_reason(error)})") from None
         return filesystem, base.rstrip("/")
 
     def __getstate__(self) -> dict[str, str]:

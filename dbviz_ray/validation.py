@@ -74,7 +74,8 @@ def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]
     schema = model.model_json_schema()
     node = schema
     for part in location[:-1]:
-        named_freely = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+        freely_named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values(), {}]
+        named_freely = next(kind for kind in freely_named if isinstance(kind, dict))
         child = node.get("properties", {}).get(part, named_freely)
         node = schema["$defs"][child["$ref"].rpartition("/")[2]] if "$ref" in child else child
     return list(node.get("properties", {}))

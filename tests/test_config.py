@@ -140,3 +140,9 @@ def test_yaml_never_constructs_objects(tmp_path):
     path.write_text("grid: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(UserError, match="not readable as YAML"):
         load_sweep(str(path))
+
+
+def test_the_same_training_twice_is_refused():
+    streams = {f"{stream}_seed": [0] for stream in ("init", "order", "augmentation", "label_noise")}
+    with pytest.raises(UserError, match=r"grid.seed: \[0, 1\] names the same training more than once"):
+        small_sweep(grid={"width": [4], "seed": [0, 1], **streams})

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.findings import curves, findings, has_peak, interpolation_threshold, summary_text, telling_widths
+from analysis.findings import (
+    curves,
+    findings,
+    has_peak,
+    interpolation_threshold,
+    shown_rows,
+    summary_text,
+    telling_widths,
+)
 
 
 def curve(test, train=None, reach=0.01, noise=0.2, widths=None):
@@ -58,7 +66,7 @@ def test_findings_in_words_and_rows():
     assert "threshold (training error at most 10%) lies at width 8" in found["sentences"][0]
     assert "no double descent" in found["sentences"][1]
     assert [row["point"] for row in found["rows"]] == [
-        "narrowest", "best narrow", "peak", "widest", "narrowest", "widest",
+        "narrowest", "best narrow", "peak", "widest", "narrowest", "middle", "widest",
     ]  # fmt: skip
     text = summary_text(found)
     assert text.count("\n") >= 8
@@ -72,3 +80,22 @@ def test_unknown_reproducibility_is_a_dash():
     assert found["rows"][0]["reproducibility"] is None
     assert " - " in summary_text(found)
     assert "trainings agree" not in found["sentences"][0]
+
+
+def test_one_width_is_shown_once():
+    assert shown_rows(curve([0.2])) == {"narrowest": 0}
+    assert shown_rows(curve([0.2, 0.1])) == {"narrowest": 0, "widest": 1}
+
+
+def test_a_peak_within_the_intervals_is_not_shown_as_one():
+    assert list(shown_rows(curve([0.7, 0.20, 0.21, 0.1], reach=0.02))) == ["narrowest", "middle", "widest"]
+
+
+def test_plane_sets_and_architectures_are_told_apart():
+    table = pd.concat([curve(DESCENT), curve(DESCENT).assign(plane_set="train", architecture="other")])
+    found = findings(table)
+    assert "net, label noise 0.2, test planes:" in found["sentences"][0]
+    assert "other, label noise 0.2, train planes:" in found["sentences"][1]
+    lines = summary_text(found).splitlines()
+    assert lines[1].split()[:2] == ["net", "test"]
+    assert lines[5].split()[:2] == ["other", "train"]

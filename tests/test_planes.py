@@ -104,6 +104,6 @@ def test_collinear_images_are_never_a_plane():
 def test_impossible_requests_are_named():
     images = torch.from_numpy(np.eye(6, dtype=np.float32)).view(6, 1, 2, 3)
     with pytest.raises(UserError, match="images of 3 classes, these have 2"):
-        draw_planes(images, torch.tensor([0, 1] * 3), PlaneSetConfig(count=1))
+        draw_planes(images, torch.tensor([0, 1] * 3), PlaneSetConfig(count=2))
     with pytest.raises(UserError, match="a plane needs 3"):
-        draw_planes(images[:2], torch.tensor([0, 1]), PlaneSetConfig(count=1))
+        draw_planes(images[:2], torch.tensor([0, 1]), PlaneSetConfig(count=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ FLOORS = [
         "dbviz_ray.interruption",
     ],
     ["dbviz_ray.config", "dbviz_ray.validation"],
-    ["dbviz_ray.registry", "dbviz_ray.errors"],
+    ["dbviz_ray.registry"],
+    ["dbviz_ray.errors"],
 ]
 
 
@@ -94,3 +96,14 @@ def test_only_the_cluster_knows_ray(path):
 def test_the_readme_and_ci_give_the_same_test_command():
     assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text()
     assert TEST_COMMAND in (ROOT / "README.md").read_text()
+
+
+def test_every_package_is_installed():
+    from setuptools import find_packages
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    found = set(find_packages(str(ROOT), include=settings["include"]))
+    folders = {
+        path.parent for package in ("dbviz_ray", "analysis", "sweeps") for path in (ROOT / package).rglob("*.py")
+    }
+    assert found == {".".join(folder.relative_to(ROOT).parts) for folder in folders}

@@ -97,7 +97,7 @@ def test_planes_come_back(store, digits):
 
 def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
     models = small_sweep().cohorts()[0].models[:2]
-    planes = draw_plane_set(PlaneSetConfig(count=1), digits)
+    planes = draw_plane_set(PlaneSetConfig(count=2), digits)
     for trained in train_cohort(models, digits, cpu):
         monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -128,3 +128,28 @@ def test_checkpoints_come_back(store):
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
     store.drop_cohort("cohort-1")
     assert checkpoints.load() is None
+
+
+def test_a_file_uri_is_a_directory(tmp_path):
+    store = Store(f"file://{tmp_path}/run")
+    store.write("a/b", b"1")
+    assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "name: [", "42"])
+def test_a_damaged_sweep_file_is_named(store, sweep, content):
+    store.write("sweep.yaml", content.encode())
+    with pytest.raises(UserError, match=r"sweep\.yaml (is damaged|cannot be read)"):
+        store.check_owner(sweep)
+
+
+def test_an_unknown_kind_of_address_is_named(sweep):
+    with pytest.raises(UserError, match="foo://bar is neither a directory nor a usable URI"):
+        Store("foo://bar").check_owner(sweep)
+
+
+def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".sweep.yaml.123.tmp").write_text("name")
+    store.claim(sweep)
+    assert store.exists("sweep.yaml")

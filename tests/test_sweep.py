@@ -58,7 +58,7 @@ def test_a_data_set_that_is_missing_says_where_to_put_it(capsys, tmp_path, monke
 
 def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
     assert main(["double_descent", "--plan"]) == 0
-    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.replace(" ", "_", 0).splitlines())
+    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert plan["models"] == "100 in 25 cohorts (Ray Tune trials)"
     assert "25 widths x 2 noise levels x 2 seeds" in plan["grid"]
     assert "to 11,171,146 a model" in plan["parameters"]
@@ -74,6 +74,7 @@ def test_the_plan_follows_overrides(capsys):
         == 0
     )
     output = capsys.readouterr().out
+    assert main(["double_descent_digits", "--plan", "grid.width=[2]"]) == 0, "options may stand between the words"
     assert "12 in 2 cohorts" in output
     assert "3,000 grid points" in output
     assert f"{6 * (160 + 310):,} in all; 160 to 310 a model" in output

@@ -198,7 +198,8 @@ def test_a_users_own_architecture_and_one_that_fails(tmp_path):
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
     small = ["dataset.train_size=100", "grid.label_noise=[0.0]", "grid.seed=[0,1]", "training.epochs=2",
              "planes.test.count=3", "planes.test.resolution=5"]  # fmt: skip
-    run(tmp_path / "own", "grid.architecture=[my_networks:linear]", "grid.width=[1]", *small)
+    more_evaluators_than_room = "resources.evaluators=5"
+    run(tmp_path / "own", "grid.architecture=[my_networks:linear]", "grid.width=[1]", more_evaluators_than_room, *small)
     assert (tmp_path / "own" / "figures" / "double_descent.png").exists()
     failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", *small]
     result = run(tmp_path / "failing", *failing, code=1)
@@ -213,3 +214,27 @@ def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
     )  # fmt: skip
     assert "diverged: its loss is not finite" in result.stderr
     assert "all 2 models diverged" in result.stderr
+
+
+def test_a_joined_cluster_whose_head_takes_no_trials(tmp_path):
+    """What cluster.yaml describes, on one machine: the driver's node has no CPU to give, another one has."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=2)
+        arguments = [
+            "dataset.train_size=100", "grid.width=[4,8]", "grid.seed=[0,1]", "training.epochs=2", "planes.test.count=3",
+            "planes.test.resolution=5", "--out", str(tmp_path / "joined"), "--address", cluster.address,
+        ]  # fmt: skip
+        result = subprocess.run(
+            [sys.executable, "-m", "dbviz_ray.sweep", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=300,
+        )
+    finally:
+        cluster.shutdown()
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "joined" / "figures" / "double_descent.png").exists()

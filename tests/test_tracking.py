@@ -149,3 +149,9 @@ def wait_until_up(uri, server, seconds=120):
         except OSError:
             time.sleep(0.5)
     raise AssertionError("the server did not come up")
+
+
+def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db"

@@ -10,7 +10,7 @@ from conftest import small_sweep
 from test_datasets import write_cifar10
 from torch.nn import functional as F
 
-from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures import build_network, initialised_network
 from dbviz_ray.cohort import stack
 from dbviz_ray.datasets import load_dataset, noisy_labels
 from dbviz_ray.seeds import torch_generator
@@ -198,3 +198,27 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(digits, cpu):
 def test_models_of_different_shape_are_no_cohort(digits, cpu):
     with pytest.raises(ValueError, match="differ in seeds and label noise only"):
         CohortTraining([digits_cohort(width=4)[0], digits_cohort(width=8)[0]], digits, cpu)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_users_network_with_frozen_tied_and_unsaved_tensors(members, digits, cpu):
+    sweep = small_sweep(
+        grid={"architecture": ["user_networks:quirky"], "width": [6], "seed": [0, 1, 2]},
+        training={"epochs": 2, "batch_size": 64, "precision": "float64"},
+    )
+    for trained in train_cohort(sweep.models()[:members], digits, cpu):
+        network, _ = one_by_one(trained.config, digits)
+        fresh = build_network("user_networks:quirky", 6, (1, 8, 8), 10).double()
+        fresh.load_state_dict(trained.weights)  # the names are those of its own state_dict
+        start = initialised_network("user_networks:quirky", 6, (1, 8, 8), 10, trained.config.seeds.init)
+        assert torch.equal(trained.weights["features.weight"], start.double().features.weight)
+        assert not torch.equal(trained.weights["first.weight"], start.first.weight)
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(trained.weights[name], tensor, rtol=0, atol=1e-12)
+
+
+def test_a_model_that_blows_up_in_its_last_step_has_diverged(digits, cpu):
+    models = digits_cohort(optimizer="sgd", learning_rate=1e38, precision="float32", epochs=1, batch_size=200)
+    for trained in train_cohort(models, digits, cpu):
+        assert math.isfinite(trained.history["train_loss"][-1])
+        assert trained.diverged

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.regions import class_legend, draw_regions, plane_picture
-from analysis.findings import curves, telling_widths
+from analysis.findings import curves, shown_rows
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
@@ -28,7 +28,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
         (key, curve) for key, curve in curves(read_table(store, "double_descent")) if key["plane_set"] == plane_set
     ]
     key, curve = max(candidates, key=lambda item: item[0]["label_noise"])
-    rows = dict(sorted(telling_widths(curve).items(), key=lambda item: item[1]))
+    rows = shown_rows(curve)
     models = read_table(store, "models")
     models = models[(models["architecture"] == key["architecture"]) & (models["label_noise"] == key["label_noise"])]
     models = models[models["plane_set"] == plane_set]

@@ -1,0 +1,40 @@
+"""Networks as users write them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Quirky(nn.Module):
+    """A frozen layer, a buffer that is not saved, and one weight under two names."""
+
+    def __init__(self, width: int, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Linear(inputs, width).requires_grad_(False)
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(width, classes)
+        self.register_buffer("scale", torch.tensor(2.0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.features(x.flatten(1))) * self.scale
+        return self.head(torch.relu(self.second(torch.relu(self.first(hidden)))))
+
+
+def quirky(width, image_shape, classes):
+    return Quirky(width, image_shape[0] * image_shape[1] * image_shape[2], classes)
+
+
+def with_dropout(width, image_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
+
+
+def with_too_few_scores(width, image_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
+
+
+def needs_numbers(width, image_shape, classes):
+    rates = [rate.item() for rate in torch.linspace(0, 0.1, width)]
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, len(rates)), nn.Linear(len(rates), classes))
