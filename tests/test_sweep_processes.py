@@ -98,24 +98,24 @@ def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) ->
 
 
 KILLED_WHEN = {
-    "train, at its first checkpoint": "cohorts/*/state.safetensors",
-    "train, at its first finished model": "models/*/model.json",
-    "evaluate, at its first label maps": "labels/*/*/labels.parquet",
-    "analyse, at its first table": "scores/*.csv",
-    "report, at its first figure": "figures/*.png",
+    "train": ("cohorts/*/state.safetensors", 0.5),
+    "train, at its first finished model": ("models/*/model.json", 0.5),
+    "evaluate": ("labels/*/*/labels.parquet", 0.05),
+    "analyse": ("scores/*.csv", 0.05),
+    "report": ("figures/*.png", 1.5),
 }
+"""A file of each stage, and the seconds within which the kill follows it."""
 
 
 def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tmp_path):
     directory = tmp_path / "killed"
     generator = random.Random(time.time_ns())
-    for moment, pattern in KILLED_WHEN.items():
+    for moment, (pattern, within) in KILLED_WHEN.items():
         process = subprocess.Popen(
             command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
         )
         wait_for(pattern, directory, process)
-        if moment.startswith("train"):
-            time.sleep(generator.uniform(0, 0.5))
+        time.sleep(generator.uniform(0, within))
         assert process.poll() is None, f"the command ended before it was killed in {moment}"
         process.send_signal(signal.SIGKILL)
         process.wait()
