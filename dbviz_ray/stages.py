@@ -150,7 +150,8 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
 
     missing = find_missing(sweep, store)
     if missing.cohorts or missing.tasks:
-        untrained = sum(len(cohort.models) for cohort in missing.cohorts)
+        trained = store.complete_models()
+        untrained = sum(model.model_id not in trained for model in sweep.models())
         raise StageFailedError(
             f"analyse needs every model: {untrained} are not trained and {len(missing.tasks)} not labelled yet; "
             "run the stages train,evaluate first"
