@@ -32,7 +32,7 @@ EVALUATION_BATCH = 1000
 
 
 class Checkpoints(Protocol):
-    """Where a cohort's state is kept between two sessions."""
+    """Where a cohort's state is kept, should the training be interrupted."""
 
     def load(self) -> State | None:
         """The last state saved, or None."""
