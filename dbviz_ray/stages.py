@@ -40,8 +40,12 @@ class Options:
 class Missing:
     """What a run directory lacks of its sweep."""
 
+    untrained: set[str]
+    """model_id of every model that is not trained."""
     cohorts: list[Cohort]
+    """Those with an untrained member."""
     tasks: list[tuple[str, ModelConfig]]
+    """Plane sets and the models that have not labelled them."""
     analyse: bool
     report: bool
 
@@ -79,22 +83,25 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     trained = store.complete_models()
     labelled = {name: store.labelled_models(name) for name in sweep.planes}
     models = sweep.models()
-    cohorts = [c for c in sweep.cohorts() if any(m.model_id not in trained for m in c.models)]
+    untrained = {m.model_id for m in models} - trained
+    cohorts = [c for c in sweep.cohorts() if any(m.model_id in untrained for m in c.models)]
     tasks = [(name, m) for name in sweep.planes for m in models if m.model_id not in labelled[name]]
     analyse = bool(cohorts or tasks) or not _analysed(store)
-    return Missing(cohorts, tasks, analyse, report=analyse or not _reported(store))
+    return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(store))
 
 
 def _check_computable(sweep: SweepConfig) -> None:
     """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.planes import check_possible
-    from dbviz_ray.planning import dataset_facts, longest_first
+    from dbviz_ray.planning import dataset_facts, facts_of
 
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
     for planes in sweep.planes.values():
         check_possible(dataset.split(planes.images)[1], planes)
-    longest_first(sweep.cohorts(), dataset_facts(sweep.dataset, sweep.resources.data_directory))
+    data = dataset_facts(sweep.dataset, sweep.resources.data_directory)
+    for cohort in sweep.cohorts():
+        facts_of(cohort.models[0], data)
 
 
 def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, options: Options) -> None:
@@ -116,10 +123,11 @@ def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, opti
             store.remove_folder("cohorts")
         if "evaluate" in options.stages:
             plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
-            tasks = _labelable(sweep, store)
-            untrained = len(sweep.models()) - len(store.complete_models())
-            if untrained:
-                print(f"evaluate {untrained} models are not trained yet and left out", file=sys.stderr)
+            missing = find_missing(sweep, store)
+            if missing.untrained:
+                print(f"evaluate {len(missing.untrained)} models are not trained yet and left out", file=sys.stderr)
+            tasks = [(name, m) for name, m in missing.tasks if m.model_id not in missing.untrained]
+            tasks.sort(key=lambda task: -task[1].width)  # the widest first, so that no evaluator idles at the end
             failures = evaluate_models(store, tasks, plane_sets, classes, sweep.resources)
             if failures:
                 raise StageFailedError(_failure_text("evaluate", "models", failures))
@@ -137,24 +145,15 @@ def _stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet
     return load_planes(store, plane_set)[0]
 
 
-def _labelable(sweep: SweepConfig, store: Store) -> list[tuple[str, ModelConfig]]:
-    """Trained models without label maps, the widest first so that no evaluator idles at the end."""
-    trained = store.complete_models()
-    tasks = [(name, m) for name, m in find_missing(sweep, store).tasks if m.model_id in trained]
-    return sorted(tasks, key=lambda task: -task[1].width)
-
-
 def _analyse(sweep: SweepConfig, store: Store) -> None:
     from analysis.findings import findings
     from analysis.tables import NoModelsError, compute_tables, write_tables
 
     missing = find_missing(sweep, store)
-    if missing.cohorts or missing.tasks:
-        trained = store.complete_models()
-        untrained = sum(model.model_id not in trained for model in sweep.models())
+    if missing.untrained or missing.tasks:
         raise StageFailedError(
-            f"analyse needs every model: {untrained} are not trained and {len(missing.tasks)} not labelled yet; "
-            "run the stages train,evaluate first"
+            f"analyse needs every model: {len(missing.untrained)} are not trained and {len(missing.tasks)} not "
+            "labelled yet; run the stages train,evaluate first"
         )
     print("analyse  scoring label maps", file=sys.stderr)
     try:

@@ -22,15 +22,11 @@ def double_descent(store: Store, sweep: SweepConfig) -> Figure:
     """
     table = read_table(store, "double_descent")
     drawn = [(key, curve) for key, curve in curves(table) if key["plane_set"] == next(iter(sweep.planes))]
+    several = table["architecture"].nunique() > 1
     figure = Figure(figsize=(7.2, 9.2), layout="constrained")
     error, regions, agreement = figure.subplots(3, sharex=True)
     for (key, curve), colour in zip(drawn, _colours(len(drawn)), strict=True):
-        several = table["architecture"].nunique() > 1
-        name = (
-            f"{key['architecture']}, label noise {key['label_noise']:g}"
-            if several
-            else f"label noise {key['label_noise']:g}"
-        )
+        name = f"{key['architecture']}, " * several + f"label noise {key['label_noise']:g}"
         _band(error, curve, "test_error", colour, f"test, {name}")
         _band(error, curve, "train_error", colour, f"train, {name}", line="--")
         _band(regions, curve, "fragmentation", colour, name)

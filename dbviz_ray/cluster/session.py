@@ -23,7 +23,7 @@ WORKER_ENVIRONMENT = {
 DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray 2.60 does so by itself; older ones warn
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command at once; the store knows what is done
 }
 
@@ -75,7 +75,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
     """Settle a worker process: threads, denormals, device. Called at the start of every trial and actor."""
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # overfitted networks have denormal gradients, which CPUs compute 50 times slower
+    torch.set_flush_denormal(True)  # overfitted networks have denormal gradients, on which many CPUs are slow
     return torch.device("cuda" if device_has_gpu else "cpu")
 
 
