@@ -17,13 +17,41 @@ from dbviz_ray.errors import UserError
 
 ARCHITECTURES = {
     "fully_connected": "dbviz_ray.architectures.fully_connected:fully_connected",
-    "resnet18_width": "dbviz_ray.architectures.resnet:resnet18_width",
+    "fully_connected_deep": "dbviz_ray.architectures.fully_connected:fully_connected_deep",
+    "resnet18": "dbviz_ray.architectures.resnet:resnet18",
+    "resnet18_width": "dbviz_ray.architectures.resnet_width:resnet18_width",
+    "densenet121": "dbviz_ray.architectures.densenet:densenet121",
+    "vgg19": "dbviz_ray.architectures.vgg:vgg19",
+    "wide_resnet28": "dbviz_ray.architectures.wide_resnet:wide_resnet28",
+    "vit": "dbviz_ray.architectures.vit:vit",
+    "mlp_mixer": "dbviz_ray.architectures.mlp_mixer:mlp_mixer",
 }
-"""Builders called as `builder(width=, image_shape=(channels, height, width), classes=)`, returning an nn.Module."""
+"""Builders called as `builder(width=, image_shape=(channels, height, width), classes=, **options)`, returning an
+nn.Module."""
+
+STANDARD_WIDTHS = {
+    "fully_connected": 512,
+    "fully_connected_deep": 1024,
+    "resnet18": 64,
+    "resnet18_width": 64,
+    "densenet121": 32,
+    "vgg19": 64,
+    "wide_resnet28": 10,
+    "vit": 512,
+    "mlp_mixer": 512,
+}
+"""What `width` is where a sweep does not say: the paper's."""
+
+TIMM = "timm/"
+"""Prefix of a network of timm: `timm/resnet50`."""
 
 DATASETS = {
     "digits": "dbviz_ray.datasets.digits:load_digits",
     "cifar10": "dbviz_ray.datasets.cifar:load_cifar10",
+    "cifar100": "dbviz_ray.datasets.cifar:load_cifar100",
+    "svhn": "dbviz_ray.datasets.svhn:load_svhn",
+    "fashion_mnist": "dbviz_ray.datasets.fashion_mnist:load_fashion_mnist",
+    "image_folder": "dbviz_ray.datasets.image_folder:load_image_folder",
 }
 """Loaders called as `loader(config, directory)`, returning a `dbviz_ray.datasets.Dataset`."""
 
@@ -31,8 +59,8 @@ _IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 def check_architecture(name: str) -> str:
-    """Return `name` if it is registered or an import string whose module exists; ValueError otherwise."""
-    return _check(name, ARCHITECTURES)
+    """Return `name` if it is registered, timm's, or an import string whose module exists; ValueError otherwise."""
+    return name if name.startswith(TIMM) else _check(name, ARCHITECTURES, f"{TIMM}NAME, ")
 
 
 def check_dataset(name: str) -> str:
@@ -40,8 +68,21 @@ def check_dataset(name: str) -> str:
     return _check(name, DATASETS)
 
 
+def standard_width(name: str) -> int:
+    """The width of an architecture for which a sweep names none; ValueError if there is no standard one."""
+    if name.startswith(TIMM):
+        return 1
+    if name not in STANDARD_WIDTHS:
+        raise ValueError(f"grid.width: missing; {name} has no standard width")
+    return STANDARD_WIDTHS[name]
+
+
 def architecture_builder(name: str) -> Callable[..., Any]:
     """The builder that `name` stands for."""
+    if name.startswith(TIMM):
+        from dbviz_ray.architectures.timm import timm_builder
+
+        return timm_builder(name.removeprefix(TIMM))
     return _imported(ARCHITECTURES.get(name, name))
 
 
@@ -56,13 +97,13 @@ def nearest(name: str, names: list[str]) -> str:
     return f"did you mean {' or '.join(close)}? " if close else ""
 
 
-def _check(name: str, known: Mapping[str, str]) -> str:
+def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
     if name in known:
         return name
     names = ", ".join(known)
     if not _IMPORT_STRING.match(name):
         hint = nearest(name, list(known))
-        raise ValueError(f"{hint}allowed: {names}, or your own as package.module:function")
+        raise ValueError(f"{hint}allowed: {names}, {further}or your own as package.module:function")
     module = name.partition(":")[0]
     try:
         found = importlib.util.find_spec(module) is not None

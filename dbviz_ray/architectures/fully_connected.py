@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import nn
 
 
-def fully_connected(width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+def fully_connected(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """One hidden layer of `width` ReLU units over the flattened image."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(math.prod(image_shape), width),
-        nn.ReLU(),
-        nn.Linear(width, classes),
-    )
+    return _layers(math.prod(image_shape), width, classes)
+
+
+def fully_connected_deep(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Four hidden layers of k, k/2, k/4 and k/16 ReLU units; k = `width` = 1024 is the paper's network."""
+    if width % 16:
+        raise ValueError(
+            f"width: {width} is not allowed; fully_connected_deep has layers of width, width/2, width/4 and width/16; "
+            "allowed: multiples of 16"
+        )
+    return _layers(math.prod(image_shape), width, width // 2, width // 4, width // 16, classes)
+
+
+def _layers(*sizes: int) -> nn.Sequential:
+    """Flatten, then linear layers between these sizes with ReLU between them."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,40 @@
+"""Networks of the package timm, named timm/NAME; an optional extra."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from torch import nn
+
+from dbviz_ray.architectures.activations import out_of_place
+from dbviz_ray.errors import UserError
+from dbviz_ray.registry import TIMM, nearest
+
+
+def timm_builder(name: str) -> Callable[..., nn.Module]:
+    """Builder of timm's network `name`, untrained. UserError without timm, ValueError if it has no such network."""
+    try:
+        timm = importlib.import_module("timm")
+    except ModuleNotFoundError:
+        raise UserError(f"{TIMM}{name}: the package timm is not installed; pip install timm") from None
+    if not timm.is_model(name):
+        hint = nearest(name, timm.list_models())
+        raise ValueError(
+            f"{TIMM}{name}: timm {timm.__version__} has no such network; {hint}allowed: timm.list_models()"
+        )
+
+    def build(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """timm's own initialisation; the image size is passed on to networks that depend on it."""
+        if width != 1:
+            raise ValueError(f"width: {width} is not allowed; {TIMM}{name} has a width of its own; allowed: 1")
+        arguments = {"pretrained": False, "num_classes": classes, "in_chans": image_shape[0]}
+        try:
+            network: nn.Module = timm.create_model(name, img_size=image_shape[1:], **arguments)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            network = timm.create_model(name, **arguments)
+        return out_of_place(network)
+
+    return build

@@ -1,0 +1,34 @@
+"""Wide residual networks (Zagoruyko & Komodakis, arXiv 1605.07146)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dbviz_ray.architectures.resnet_width import PreActivationBlock
+from dbviz_ray.config import Count
+
+BASE_CHANNELS = 16
+
+
+def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int, depth: Count = 28) -> nn.Module:
+    """WRN-`depth`-k without dropout: a stem of 16 channels, three stages of 16k, 32k and 64k channels; k = `width`.
+
+    k = 10 is the standard one; the paper also has 20 and 30. Convolutions start as in He et al., arXiv 1502.01852
+    (normal, fan out), the last bias at zero.
+    """
+    if depth < 10 or depth % 6 != 4:
+        raise ValueError(f"depth: {depth} is not allowed; allowed: 6n + 4 with n of 1 or more (10, 16, 22, 28, ...)")
+    layers: list[nn.Module] = [nn.Conv2d(image_shape[0], BASE_CHANNELS, 3, padding=1, bias=False)]
+    channels = BASE_CHANNELS
+    for stage in range(3):
+        for block in range(depth // 6):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(PreActivationBlock(channels, BASE_CHANNELS * width * 2**stage, stride))
+            channels = BASE_CHANNELS * width * 2**stage
+    head = nn.Linear(channels, classes)
+    network = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(head.bias)
+    return network
