@@ -1,32 +1,19 @@
 from __future__ import annotations
 
+import gzip
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from conftest import small_sweep
-from hypothesis import given
-from hypothesis import strategies as st
+from dataset_files import idx, write_cifar10, write_cifar100, write_fashion_mnist, write_svhn
+from scipy.io import loadmat, savemat
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import load_dataset, noisy_labels
-from dbviz_ray.datasets.augmentation import PADDING, Batches
-from dbviz_ray.datasets.cifar import CLASS_NAMES, FOLDER
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.datasets.cifar import CLASS_NAMES, FOLDER, FOLDER_100
+from dbviz_ray.datasets.fashion_mnist import FILES
 from dbviz_ray.errors import UserError
-from dbviz_ray.seeds import torch_generator
-
-
-def write_cifar10(directory, images_per_file=60, seed=0):
-    """CIFAR-10's own format: pickled dicts of bytes keys, data uint8 [n, 3072], labels a list."""
-    folder = directory / FOLDER
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(seed)
-    for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
-        labels = generator.integers(0, 10, images_per_file)
-        shades = 20 * labels[:, None] + generator.integers(0, 40, (images_per_file, 3072))
-        batch = {b"batch_label": name.encode(), b"labels": labels.tolist(), b"data": shades.astype(np.uint8)}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
 
 
 def test_digits_are_split_without_overlap():
@@ -43,28 +30,17 @@ def test_split_is_its_seed(digits):
     assert not torch.equal(other.train_images, digits.train_images)
 
 
+def test_the_draws_are_what_they_have_always_been(tmp_path, digits):
+    assert digits.train_labels[:12].tolist() == [4, 8, 4, 2, 8, 2, 6, 6, 9, 2, 1, 7]
+    write_cifar10(tmp_path)
+    data = load_dataset(DatasetConfig(name="cifar10", train_size=12, test_size=12), str(tmp_path))
+    assert data.train_labels.tolist() == [8, 5, 7, 9, 1, 1, 7, 1, 0, 7, 8, 2]
+    assert data.test_labels.tolist() == [9, 0, 9, 9, 4, 8, 8, 4, 2, 1, 5, 7]
+
+
 def test_too_many_digits_are_refused():
     with pytest.raises(UserError, match=r"dataset.train_size: 1800 .* digits has 1797"):
         load_dataset(DatasetConfig(name="digits", train_size=1800), "unused")
-
-
-@given(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]), st.integers(0, 1000), st.integers(2, 10))
-def test_label_noise_is_balanced_and_never_the_same_class(share, seed, classes):
-    labels = torch.arange(classes).repeat(20)
-    noisy = noisy_labels(labels, classes, share, seed)
-    changed = noisy != labels
-    for label in range(classes):
-        assert changed[labels == label].sum() == round(share * 20)
-    assert noisy.min() >= 0
-    assert noisy.max() < classes
-    assert torch.equal(labels, torch.arange(classes).repeat(20))
-
-
-def test_label_noise_draws_other_classes_uniformly():
-    noisy = noisy_labels(torch.zeros(30_000, dtype=torch.int64), 4, 1.0, seed=3)
-    counts = torch.bincount(noisy, minlength=4)
-    assert counts[0] == 0
-    assert ((counts[1:] - 10_000).abs() < 5 * 82).all()  # five standard deviations of a binomial
 
 
 def test_normalised_pixels(digits):
@@ -97,16 +73,36 @@ def test_cifar10_subsets_are_drawn_by_the_split_seed(tmp_path):
         load_dataset(DatasetConfig(name="cifar10", test_size=61), str(tmp_path))
 
 
-def test_missing_cifar10_says_where_to_put_the_files(tmp_path, monkeypatch):
-    def no_network(*_args, **_kwargs):
-        raise OSError("network is unreachable")
+def test_cifar100_reads_its_true_format(tmp_path):
+    write_cifar100(tmp_path)
+    data = load_dataset(DatasetConfig(name="cifar100"), str(tmp_path))
+    assert (data.train_images.shape, data.test_images.shape) == ((50, 3, 32, 32), (20, 3, 32, 32))
+    assert data.class_names[17] == "fine 17"
+    raw = pickle.loads((tmp_path / FOLDER_100 / "test").read_bytes())
+    assert torch.equal(data.test_images.flatten(1), torch.from_numpy(raw[b"data"]))
+    assert data.test_labels.tolist() == raw[b"fine_labels"]
 
-    monkeypatch.setattr("urllib.request.urlopen", no_network)
-    with pytest.raises(UserError) as caught:
-        load_dataset(DatasetConfig(name="cifar10"), str(tmp_path / "nothing"))
-    assert str(tmp_path / "nothing") in str(caught.value)
-    assert "cifar-10-python.tar.gz" in str(caught.value)
-    assert "\n" not in str(caught.value)
+
+def test_svhn_reads_its_true_format(tmp_path):
+    write_svhn(tmp_path)
+    data = load_dataset(DatasetConfig(name="svhn"), str(tmp_path))
+    assert (data.train_images.shape, data.test_images.shape) == ((30, 3, 32, 32), (20, 3, 32, 32))
+    raw = loadmat(tmp_path / "train_32x32.mat")
+    assert data.train_images[4, 2, 10, 20] == raw["X"][10, 20, 2, 4]
+    assert data.train_labels.tolist() == [int(label) % 10 for label in raw["y"][:, 0]]
+    assert data.train_labels.min() == 0
+    assert data.train_images.is_contiguous()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_fashion_mnist_reads_its_true_format(tmp_path, compressed):
+    write_fashion_mnist(tmp_path, compressed=compressed)
+    data = load_dataset(DatasetConfig(name="fashion_mnist"), str(tmp_path))
+    assert (data.train_images.shape, data.test_images.shape) == ((30, 1, 28, 28), (20, 1, 28, 28))
+    path = tmp_path / (f"{FILES[0]}.gz" if compressed else FILES[0])
+    raw = gzip.decompress(path.read_bytes()) if compressed else path.read_bytes()
+    assert data.train_images[2, 0, 5, 9] == raw[16 + 2 * 784 + 5 * 28 + 9]
+    assert sorted(data.train_labels.tolist()) == sorted([*range(10)] * 3)
 
 
 class Hostile:
@@ -116,45 +112,85 @@ class Hostile:
         return os.system, ("touch hostile-code-ran",)
 
 
-@pytest.mark.parametrize("content", [Hostile(), {b"data": [1]}, {b"labels": [0]}, 3])
-def test_a_hostile_or_broken_cifar10_file_is_refused(tmp_path, monkeypatch, content):
+def cifar_batch(**changes):
+    content = {"data": np.zeros((4, 3072), dtype=np.uint8), "labels": [0, 1, 2, 3], "fine_labels": [0, 1, 2, 3]}
+    return pickle.dumps({key.encode(): value for key, value in (content | changes).items()}, protocol=2)
+
+
+BROKEN_CIFAR = [
+    (pickle.dumps(Hostile()), "does not belong there"),
+    (pickle.dumps({b"labels": [0]}), "KeyError: b'data'"),
+    (pickle.dumps(3), "it holds int"),
+    (cifar_batch()[:500], ""),
+    (b"", "EOFError"),
+    (cifar_batch(data=np.zeros((4, 3072))), "images are float64, not uint8"),
+    (cifar_batch(data=np.zeros((4, 3000), dtype=np.uint8)), r"images have shape \[4, 3000\], not \[n, 3072\]"),
+    (cifar_batch(labels=[0, 1], fine_labels=[0, 1]), "there are 2 labels for 4 images"),
+    (cifar_batch(labels=[0, 1, 2, 100], fine_labels=[0, 1, 2, 100]), r"label 100 is not a class; allowed: 0 to 99?"),
+    (cifar_batch(labels=[0.5] * 4, fine_labels=[0.5] * 4), "labels are float64, not integers"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), BROKEN_CIFAR)
+def test_a_hostile_or_broken_cifar_file_is_refused(tmp_path, monkeypatch, content, reason):
     monkeypatch.chdir(tmp_path)
     write_cifar10(tmp_path)
-    (tmp_path / FOLDER / "data_batch_3").write_bytes(pickle.dumps(content))
-    with pytest.raises(UserError, match=r"data_batch_3: not a CIFAR-10 batch"):
+    write_cifar100(tmp_path)
+    (tmp_path / FOLDER / "data_batch_3").write_bytes(content)
+    (tmp_path / FOLDER_100 / "train").write_bytes(content)
+    with pytest.raises(UserError, match=rf"data_batch_3: not a CIFAR-10 batch \(.*{reason}.*\); delete it"):
         load_dataset(DatasetConfig(name="cifar10"), str(tmp_path))
+    with pytest.raises(UserError, match=rf"train: not a CIFAR-100 batch \(.*{reason}.*\); delete it"):
+        load_dataset(DatasetConfig(name="cifar100"), str(tmp_path))
     assert not (tmp_path / "hostile-code-ran").exists()
 
 
-def batches_of(sweep, data):
-    models = [m for m in sweep.models() if m.width == 4][:2]
-    return models, Batches(models, data, torch.device("cpu"), torch.float32)
+def test_a_file_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", path)
 
-
-def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
-    _, batches = batches_of(small_sweep(training={"epochs": 3, "batch_size": 64}), digits)
-    order = batches.order(0)
-    assert torch.equal(order.sort().values, torch.arange(200).expand(2, 200))
-    assert not torch.equal(order[0], order[1])
-    assert not torch.equal(order, batches.order(1))
-    pieces = list(batches.epoch(0, order))
-    assert [place.stop - place.start for place, _ in pieces] == [64, 64, 64, 8]
-    for place, images in pieces:
-        assert torch.equal(images, digits.normalised(digits.train_images[order[:, place]]))
-
-
-def test_crops_and_flips_equal_a_naive_loop(tmp_path):
     write_cifar10(tmp_path)
-    sweep = small_sweep(dataset={"name": "cifar10"}, training={"augmentation": "crop_flip", "batch_size": 70})
-    data = load_dataset(sweep.dataset, str(tmp_path))
-    models, batches = batches_of(sweep, data)
-    order = batches.order(4)
-    made = torch.cat([images for _, images in batches.epoch(4, order)], dim=1)
-    padded = torch.nn.functional.pad(data.train_images, (PADDING,) * 4)
-    for member, model in enumerate(models):
-        draws = torch.rand(300, 3, generator=torch_generator("cpu", "augmentation", model.seeds.augmentation, 4))
-        for place in range(0, 300, 17):
-            top, left, flip = (int(d * n) for d, n in zip(draws[place], (9, 9, 2), strict=True))
-            crop = padded[order[member, place], :, top : top + 32, left : left + 32]
-            crop = crop.flip(-1) if flip else crop
-            assert torch.equal(made[member, place], data.normalised(crop))
+    monkeypatch.setattr("dbviz_ray.datasets.cifar.unpickled", forbidden)
+    with pytest.raises(UserError, match=r"data_batch_1: cannot be read \(Permission denied\)$"):
+        load_dataset(DatasetConfig(name="cifar10"), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"X": np.zeros((3, 32, 32, 4), dtype=np.uint8)}, r"X has shape \[3, 32, 32, 4\], not \[32, 32, 3, n\]"),
+        ({"X": np.zeros((32, 32, 3, 4))}, "images are float64, not uint8"),
+        ({"y": np.ones((3, 1), dtype=np.uint8)}, "there are 3 labels for 4 images"),
+        ({"y": np.full((4, 1), 11, dtype=np.uint8)}, "label 11 is not a class; allowed: 0 to 9"),
+        (b"MATLAB", ""),
+        ("half", ""),
+    ],
+)
+def test_a_broken_svhn_file_is_refused(tmp_path, changes, reason):
+    write_svhn(tmp_path)
+    path = tmp_path / "train_32x32.mat"
+    if isinstance(changes, dict):
+        whole = {"X": np.zeros((32, 32, 3, 4), dtype=np.uint8), "y": np.ones((4, 1), dtype=np.uint8)}
+        savemat(path, whole | changes)
+    else:
+        path.write_bytes(path.read_bytes()[:3000] if changes == "half" else changes)
+    with pytest.raises(UserError, match=rf"train_32x32.mat: not an SVHN file \(.*{reason}.*\); delete it"):
+        load_dataset(DatasetConfig(name="svhn"), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        (0, gzip.compress(idx(np.zeros((30, 28, 28))))[:60], "EOFError"),
+        (0, b"not compressed", "Not a gzipped file"),
+        (0, gzip.compress(b"\0\0\x08\x01" + bytes(40)), "does not start as bytes in 3 dimensions do"),
+        (0, gzip.compress(idx(np.zeros((30, 28, 28)))[:-1]), r"it holds 23,519 bytes, not the 23,520 of shape"),
+        (1, gzip.compress(idx(np.full(30, 10))), "label 10 is not a class; allowed: 0 to 9"),
+        (1, gzip.compress(idx(np.zeros(29))), "there are 29 labels for 30 images"),
+    ],
+)
+def test_a_broken_fashion_mnist_file_is_refused(tmp_path, file, content, reason):
+    write_fashion_mnist(tmp_path)
+    (tmp_path / f"{FILES[file]}.gz").write_bytes(content)
+    with pytest.raises(UserError, match=rf"{FILES[file]}.*: not .*{reason}.*; delete it"):
+        load_dataset(DatasetConfig(name="fashion_mnist"), str(tmp_path))

@@ -1,6 +1,6 @@
-"""Batches of images made on the device: gathered, augmented and normalised in blocks of many steps.
+"""Training images made on the device: gathered, augmented and normalised in blocks of many steps.
 
-Each member of a cohort draws its own order and its own crops and flips from its own streams, so its batches are
+Each member of a cohort draws its own order and its own crops and flips from its own streams, so its images are
 the same whichever members train beside it.
 """
 
@@ -21,8 +21,8 @@ BLOCK_BYTES = 64 * 2**20
 """Normalised images made at a time; large enough that small networks never wait for a gather."""
 
 
-class Batches:
-    """The training batches of a cohort, epoch by epoch; the images stay on the device."""
+class AugmentedImages:
+    """The training images of a cohort, epoch by epoch; the data set stays on the device."""
 
     def __init__(self, models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype):
         self._models = models
@@ -51,7 +51,7 @@ class Batches:
         return torch.stack(draws)
 
     def epoch(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """The batches of one epoch: their place in the epoch and images `[members, batch, c, h, w]`."""
+        """One epoch's batches: their place in the epoch, and images `[members, batch, channels, height, width]`."""
         crops = self._crops(epoch) if self._augmented else None
         members, total = order.shape
         image_bytes = members * self._dataset.train_images[0].numel() * self._dtype.itemsize

@@ -1,107 +1,105 @@
-"""CIFAR-10: downloaded through torchvision, read without executing a pickle's code.
+"""CIFAR-10 and CIFAR-100: 32x32 colour photographs of 10 and of 100 classes, downloaded through torchvision.
 
-Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Mean and deviation are the
-paper's (arXiv 2203.08124).
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
 
 from __future__ import annotations
 
-import pickle
-import socket
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import numpy as np
 import torch
-from filelock import FileLock
+from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import Dataset
-from dbviz_ray.datasets.subsets import kept_indices
-from dbviz_ray.errors import UserError
+from dbviz_ray.datasets.checks import checked_split
+from dbviz_ray.datasets.dataset import Dataset
+from dbviz_ray.datasets.downloads import Download, ensure
+from dbviz_ray.datasets.reading import reading
+from dbviz_ray.datasets.subsets import kept
+from dbviz_ray.datasets.unpickling import unpickled
 
 FOLDER = "cifar-10-batches-py"
 TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILES = ("test_batch",)
+FOLDER_100 = "cifar-100-python"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-DOWNLOAD_TIMEOUT_SECONDS = 30
+CONFUSED_WITH = {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"}
+"""Asymmetric noise of G. Patrini et al., arXiv 1609.03683, 2017; the other five classes keep their labels."""
 
 
 def load_cifar10(config: DatasetConfig, directory: Path) -> Dataset:
-    """CIFAR-10 from `directory`/cifar-10-batches-py, downloaded there first if it is missing."""
-    _download_if_missing(directory)
-    train_images, train_labels = _read(directory, TRAIN_FILES)
-    test_images, test_labels = _read(directory, TEST_FILES)
-    train = kept_indices(config, "train", len(train_labels))
-    test = kept_indices(config, "test", len(test_labels))
+    """CIFAR-10: 50,000 and 10,000 images `[3, 32, 32]` from `directory`/cifar-10-batches-py.
+
+    Mean and deviation are the paper's (arXiv 2203.08124).
+    """
+    ensure(_download("cifar10", FOLDER, (*TRAIN_FILES, *TEST_FILES)), directory)
+    read = partial(_read, directory / FOLDER, label_key=b"labels", classes=10, kind="a CIFAR-10 batch")
+    train_images, train_labels = kept(config, "train", *read(TRAIN_FILES))
+    test_images, test_labels = kept(config, "test", *read(TEST_FILES))
     return Dataset(
-        train_images=train_images[train],
-        train_labels=train_labels[train],
-        test_images=test_images[test],
-        test_labels=test_labels[test],
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
         class_names=CLASS_NAMES,
         mean=(0.4914, 0.4822, 0.4465),
         deviation=(0.2023, 0.1994, 0.2010),
+        confusions=tuple(CLASS_NAMES.index(CONFUSED_WITH.get(name, name)) for name in CLASS_NAMES),
     )
 
 
-def _missing(directory: Path) -> list[str]:
-    return [name for name in TRAIN_FILES + TEST_FILES if not (directory / FOLDER / name).is_file()]
+def load_cifar100(config: DatasetConfig, directory: Path) -> Dataset:
+    """CIFAR-100 with its 100 fine classes: 50,000 and 10,000 images `[3, 32, 32]` from `directory`/cifar-100-python.
+
+    Mean and deviation are those of the training pixels, as published in github.com/weiaicunzai/pytorch-cifar100.
+    """
+    ensure(_download("cifar100", FOLDER_100, ("train", "test", "meta")), directory)
+    read = partial(_read, directory / FOLDER_100, label_key=b"fine_labels", classes=100, kind="a CIFAR-100 batch")
+    train_images, train_labels = kept(config, "train", *read(("train",)))
+    test_images, test_labels = kept(config, "test", *read(("test",)))
+    return Dataset(
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=_class_names_100(directory / FOLDER_100 / "meta"),
+        mean=(0.5071, 0.4865, 0.4409),
+        deviation=(0.2673, 0.2564, 0.2762),
+    )
 
 
-def _download_if_missing(directory: Path) -> None:
-    """Torchvision checks the archive's MD5; one process of a machine downloads at a time."""
-    if not _missing(directory):
-        return
-    from torchvision.datasets import CIFAR10
+def _download(name: str, folder: str, files: tuple[str, ...]) -> Download:
+    def fetch(target: Path) -> None:
+        from torchvision.datasets import CIFAR10, CIFAR100, utils
 
-    timeout = socket.getdefaulttimeout()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / "cifar-10.lock"):
-            if _missing(directory):
-                socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-                CIFAR10(str(directory), download=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"dataset.name: cifar10 is not in {directory} and could not be downloaded ({reason}); put the folder "
-            f"{FOLDER} of cifar-10-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html) there, or name its "
-            "parent folder in resources.data_directory"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(timeout)
+        source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+        utils.download_and_extract_archive(source.url, str(target), filename=source.filename, md5=source.tgz_md5)
+
+    archive = f"{name[:5]}-{name[5:]}-python.tar.gz"
+    return Download(
+        name=name,
+        files=tuple(f"{folder}/{file}" for file in files),
+        fetch=fetch,
+        by_hand=f"{archive} (https://www.cs.toronto.edu/~kriz/cifar.html) or its folder {folder}",
+        archive=archive,
+    )
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads the pickles of CIFAR-10, which hold arrays, lists and strings, and refuses any other object."""
-
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] == "numpy" and name in self._ALLOWED:
-            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
-            import _codecs
-
-            return _codecs.encode
-        raise pickle.UnpicklingError(f"{module}.{name} does not belong in a CIFAR-10 file")
+def _class_names_100(path: Path) -> tuple[str, ...]:
+    with reading(path, "the class names of CIFAR-100"):
+        names = tuple(name.decode() for name in unpickled(path)[b"fine_label_names"])
+        if len(names) != 100:
+            raise ValueError(f"there are {len(names)} of them")
+        return names
 
 
-def _unpickled(stream: BinaryIO) -> dict[bytes, Any]:
-    content: dict[bytes, Any] = _ArrayUnpickler(stream, encoding="bytes").load()
-    return content
-
-
-def _read(directory: Path, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    images, labels = [], []
+def _read(folder: Path, names: tuple[str, ...], *, label_key: bytes, classes: int, kind: str) -> tuple[Tensor, Tensor]:
+    batches = []
     for name in names:
-        path = directory / FOLDER / name
-        try:
-            with path.open("rb") as stream:
-                batch = _unpickled(stream)
-            images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
-            labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
-        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError, TypeError) as error:
-            raise UserError(f"{path}: not a CIFAR-10 batch ({error}); delete it to download it again") from None
-    return torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(labels))
+        with reading(folder / name, kind):
+            content = unpickled(folder / name)
+            batches.append(checked_split(content[b"data"], content[label_key], (3, 32, 32), classes))
+    if len(batches) == 1:
+        return batches[0]
+    return torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches])

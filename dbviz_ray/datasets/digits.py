@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import Dataset
+from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.seeds import numpy_generator
 

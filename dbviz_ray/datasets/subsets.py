@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.errors import UserError
@@ -24,10 +25,16 @@ def kept_size(config: DatasetConfig, split: Split, available: int) -> int:
     return size or available
 
 
-def kept_indices(config: DatasetConfig, split: Split, available: int) -> torch.Tensor:
+def kept_indices(config: DatasetConfig, split: Split, available: int) -> Tensor:
     """Indices, ascending, of the images of a split that are kept."""
     size = kept_size(config, split, available)
     if size == available:
         return torch.arange(available)
     chosen = numpy_generator("split", config.split_seed, ("train", "test").index(split)).permutation(available)
     return torch.from_numpy(chosen[:size]).sort().values
+
+
+def kept(config: DatasetConfig, split: Split, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The images and labels of a split that are kept."""
+    indices = kept_indices(config, split, len(labels))
+    return (images, labels) if len(indices) == len(labels) else (images[indices], labels[indices])

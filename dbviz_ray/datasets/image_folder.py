@@ -1,0 +1,104 @@
+"""A user's own images, sorted into folders by split and class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets.dataset import Dataset
+from dbviz_ray.datasets.reading import reading
+from dbviz_ray.datasets.subsets import kept_indices
+from dbviz_ray.errors import UserError
+
+LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
+
+
+def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
+    """Images of `config.folder` (relative to `directory` unless absolute): train/CLASS/* and test/CLASS/*.
+
+    Read as 8-bit RGB; resized to squares of `config.image_size`, bilinearly and whatever their proportions, or as
+    they are if it is unset. The classes are the folders of train, in the order of their names. Mean and deviation
+    are those of the kept training images; the deviation of a channel that never varies is 1.
+    """
+    folder = directory / Path(config.folder or "").expanduser()
+    names = _class_names(folder / "train")
+    unknown = sorted(set(_class_names(folder / "test")) - set(names))
+    if unknown:
+        raise UserError(f"{folder / 'test' / unknown[0]}: not a class; allowed: the folders of {folder / 'train'}")
+    train_files, train_labels = _listed(folder / "train", names)
+    test_files, test_labels = _listed(folder / "test", names)
+    train = kept_indices(config, "train", len(train_files))
+    test = kept_indices(config, "test", len(test_files))
+    files = [train_files[index] for index in train.tolist()] + [test_files[index] for index in test.tolist()]
+    images = _read(files, config.image_size)
+    mean, deviation = _scale(images[: len(train)])
+    return Dataset(
+        train_images=images[: len(train)],
+        train_labels=train_labels[train],
+        test_images=images[len(train) :],
+        test_labels=test_labels[test],
+        class_names=names,
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _class_names(split: Path) -> tuple[str, ...]:
+    if not split.is_dir():
+        raise UserError(f"dataset.folder: there is no folder {split}; allowed: {LAYOUT}")
+    return tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+
+
+def _listed(split: Path, names: Sequence[str]) -> tuple[list[Path], Tensor]:
+    """Image files, by class and then by path, and their labels int64 `[n]`."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    classes = {name: label for label, name in enumerate(names)}
+    listed = make_dataset(str(split), classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
+    if not listed:
+        raise UserError(f"{split}: there are no images in it; allowed: CLASS/* that end in {', '.join(IMG_EXTENSIONS)}")
+    return [Path(path) for path, _ in listed], torch.tensor([label for _, label in listed])
+
+
+def _read(files: Sequence[Path], image_size: int | None) -> Tensor:
+    """Uint8 `[n, 3, height, width]`."""
+    images = torch.empty((len(files), *_pixels(files[0], image_size).shape), dtype=torch.uint8)
+    for index, path in enumerate(files):
+        pixels = _pixels(path, image_size)
+        if pixels.shape != images.shape[1:]:
+            (height, width), (other_height, other_width) = images.shape[2:], pixels.shape[1:]
+            raise UserError(
+                f"dataset.image_size: unset is not allowed: {files[0]} has {width}x{height} pixels and {path} has "
+                f"{other_width}x{other_height}; allowed: a side in pixels that every image is resized to"
+            )
+        images[index] = pixels
+    return images
+
+
+def _pixels(path: Path, image_size: int | None) -> Tensor:
+    from PIL import Image
+
+    with reading(path, "an image that can be read", remedy="replace or remove it"), Image.open(path) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(f"its mode is {image.mode}; allowed: 8 bits a channel")
+        colours = image.convert("RGB")
+        if image_size is not None and colours.size != (image_size, image_size):
+            colours = colours.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(colours)).permute(2, 0, 1)
+
+
+def _scale(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, of pixels divided by 255."""
+    mean, deviation = [], []
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    for channel in range(images.shape[1]):
+        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        share = counts / counts.sum()
+        mean.append(float((share * levels).sum()))
+        deviation.append(float((share * (levels - mean[-1]) ** 2).sum().sqrt()))
+    return tuple(mean), tuple(value or 1.0 for value in deviation)
