@@ -1,161 +1,211 @@
 """Networks of one shape as one: their forward pass and their gradients, side by side.
 
-`StackedNetwork` stacks the parameters of its members (`torch.func.stack_module_state`), maps the forward pass
-over them (`vmap`) and captures forward and backward once per batch shape as a flat list of tensor operations,
-so that neither vmap nor autograd costs anything per step. The idea of training arrays of models is that of HFTA
-(Wang et al., MLSys 2021, arXiv 2102.02344). `SingleNetwork` is an ordinary module behind the same interface, for
-a cohort of one, where vmap would only cost.
+Parameters of all members are stacked (`torch.func.stack_module_state`). A step is computed for `stack` members at a
+time, mapped over them (`vmap`), or for each member alone, and is captured once per batch shape as a flat list of
+tensor operations, so that neither vmap nor autograd costs anything per step. The idea of training arrays of models
+is that of HFTA (Wang et al., MLSys 2021, arXiv 2102.02344).
 
-Loss: the sum over members of the mean cross-entropy of each, so that every member's gradient is its own.
+Loss: the sum over members of the mean loss of each, so that every member's gradient is its own.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
-from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn import functional as F
+from torch.func import functional_call, stack_module_state, vmap
 
-from dbviz_ray.captured import simplified
-
-State = dict[str, Tensor]
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.execution import Eager, Execution, Part
+from dbviz_ray.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
+from dbviz_ray.layers import mask_shapes, with_folded_batch_norm, with_masked_dropout
 
 
-class CohortNetwork(Protocol):
-    """Networks of one shape. `parameters` and `buffers` hold tensors `[members, ...]` by name."""
+@dataclass(frozen=True)
+class Slice:
+    """Some consecutive members' parameters: views `[stop - start, ...]` by name, with gradients in `.grad`."""
+
+    start: int
+    stop: int
+    parameters: State
+
+
+class StackedState:
+    """The stacked state of networks of one shape, and their forward pass."""
 
     parameters: State
-    """What is trained; frozen parameters stand among the buffers."""
+    """What is trained, `[members, ...]` by name; frozen parameters stand among the buffers."""
     buffers: State
     state_names: dict[str, str]
     """The names in a member's `state_dict`, and those of the tensors above that they stand for."""
 
-    def backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Leave every member's gradient in `.grad` of the parameters; return logits `[members, batch, classes]`.
+    def __init__(self, networks: Sequence[nn.Module], autocast: torch.dtype | None = None) -> None:
+        first = networks[0]
+        self.members = len(networks)
+        self.state_names = _state_names(first)
+        stacked, buffers = stack_module_state(list(networks))
+        frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
+        self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
+        self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
+        # Copies of one network serve as functions; not on the meta device, since moving there would untie weights.
+        self._alone = with_masked_dropout(copy.deepcopy(first))
+        self._together = with_folded_batch_norm(with_masked_dropout(copy.deepcopy(first)))
+        # Grouped convolutions are up to 3 times faster so on CPUs (12 channels of 8x8 images).
+        convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
+        self._memory_format = torch.channels_last if convolves else torch.contiguous_format
+        device = next(iter(stacked.values())).device
+        self._autocast: Callable[[], AbstractContextManager[object]] = (
+            nullcontext if autocast is None else partial(torch.autocast, device.type, autocast)
+        )
 
-        Images `[members, batch, channels, height, width]`, labels int64 `[members, batch]`; training mode.
+    def forward(self, parameters: State, buffers: State, images: Tensor, *, training: bool) -> Tensor:
+        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with the state of any m members, all or some."""
+        members = images.shape[0]
+        skeleton = self._alone if members == 1 else self._together
+        skeleton.train(training)
+        with self._autocast():
+            if members == 1:
+                own = {name: tensor[0] for name, tensor in (buffers | parameters).items()}
+                image_batch = images[0].contiguous(memory_format=self._memory_format)
+                return functional_call(skeleton, own, (image_batch,))[None]  # type: ignore[no-any-return]
+            folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
+
+            def one(own: State, image_batch: Tensor) -> Tensor:
+                return functional_call(skeleton, own, (image_batch,))  # type: ignore[no-any-return]
+
+            return vmap(one, in_dims=(0, 1))(buffers | parameters, folded.unflatten(1, (members, -1)))
+
+    def sliced(self, start: int, stop: int) -> tuple[State, State]:
+        """Views of some members' parameters and buffers."""
+        return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
+
+    def member_state(self, member: int) -> State:
+        """Copies of one member's tensors, as its own `state_dict` would hold them."""
+        tensors = self.parameters | self.buffers
+        return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
+
+
+class CohortNetwork(StackedState):
+    """Networks that are trained together; see the module's text.
+
+    Args:
+        networks: Members, of one shape and on one device.
+        settings: What a step computes.
+        limits: What an attack may do; only used by adversarial training.
+        teachers: One trained network for each member, if they are distilled.
+        execution: How captured steps run.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        settings: TrainingConfig,
+        limits: PixelLimits,
+        teachers: Sequence[nn.Module] = (),
+        execution: Execution | None = None,
+    ) -> None:
+        autocast = torch.bfloat16 if settings.precision == "bfloat16" else None
+        super().__init__(networks, autocast)
+        self._teachers = StackedState(teachers, autocast) if teachers else None
+        self._step = gradient_step(self.forward, settings, self._taught if teachers else None, limits)
+        self._execution = execution or Eager()
+        self._running: dict[tuple[int, tuple[int, ...], torch.Size], Part] = {}
+        self.restack(self.members, ())
+
+    def restack(self, stack: int, boundaries: Sequence[int]) -> None:
+        """Compute `stack` members at a time from now on, and let slices end at `boundaries` too."""
+        self.stack = stack
+        self._boundaries = tuple(boundaries)
+        self._chunks = [(start, min(start + stack, self.members)) for start in range(0, self.members, stack)]
+        ends = sorted({0, self.members, *boundaries, *(start for start, _ in self._chunks)})
+        self.slices = [Slice(start, stop, self.sliced(start, stop)[0]) for start, stop in itertools.pairwise(ends)]
+
+    def forget_other_stacks(self) -> None:
+        """Free what was captured for stacks that are no longer used."""
+        kept = (self.stack, self._boundaries)
+        self._running = {key: run for key, run in self._running.items() if key[:2] == kept}
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Leave every member's gradient in `.grad` of the slices' parameters; return logits `[members, n, classes]`.
+
+        Training mode. Batches of one shape must hold the same tensors.
         """
+        key = (self.stack, self._boundaries, batch[IMAGES].shape)
+        run = self._running.get(key)
+        if run is None:
+            run = self._running[key] = self._prepared(batch)
+        gradients, logits = run(batch)
+        for piece, of_piece in zip(self.slices, gradients, strict=True):
+            for name, parameter in piece.parameters.items():
+                parameter.grad = of_piece[name]
+        return logits
 
+    @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`; evaluation mode."""
+        return torch.cat(
+            [
+                self.forward(*self.sliced(start, stop), images.expand(stop - start, *images.shape), training=False)
+                for start, stop in self._chunks
+            ]
+        )
+
+    def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""
+        return mask_shapes(self._alone, images)
+
+    def _taught(self, teachers: State, images: Tensor) -> Tensor:
+        assert self._teachers is not None
+        return self._teachers.forward({}, teachers, images, training=False)
+
+    def _prepared(self, batch: Batch) -> Part:
+        """All members' step for batches of one shape: one part for each chunk."""
+        parts: list[Part] = []
+        captured: dict[int, Step] = {}
+        # Preparing may run steps, which would move batch norm's statistics once too often.
+        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        for start, stop in self._chunks:
+            parameters, buffers = self.sliced(start, stop)
+            teachers: State = {}
+            if self._teachers is not None:
+                of_teachers, their_buffers = self._teachers.sliced(start, stop)
+                teachers = of_teachers | their_buffers
+            inputs = (parameters, buffers, teachers)
+            if stop - start not in captured:
+                captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
+            pieces = [(piece.start, piece.stop) for piece in self.slices if start <= piece.start < stop]
+            parts.append(partial(_run_chunk, captured[stop - start], inputs, (start, stop), pieces))
+        run = self._execution.prepared(parts, batch)
+        for name, buffer in self.buffers.items():
+            buffer.copy_(before[name])
+        return run
 
 
-def stack(networks: Sequence[nn.Module], autocast: torch.dtype | None = None) -> CohortNetwork:
-    """The networks (of one shape, on one device) as a cohort; `autocast` computes in a lower precision."""
-    if len(networks) == 1:
-        return SingleNetwork(networks[0], autocast)
-    return StackedNetwork(networks, autocast)
+def _run_chunk(
+    step: Step,
+    inputs: tuple[State, State, State],
+    members: tuple[int, int],
+    pieces: Sequence[tuple[int, int]],
+    batch: Batch,
+) -> tuple[list[State], Tensor]:
+    first, last = members
+    gradients, logits = step(*inputs, _sliced(batch, first, last))
+    # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
+    lying_right = {name: gradient.contiguous() for name, gradient in gradients.items()}
+    return [_sliced(lying_right, start - first, stop - first) for start, stop in pieces], logits
 
 
-def member_state(network: CohortNetwork, member: int) -> State:
-    """Parameters and buffers of one member, as its own `state_dict` would hold them."""
-    tensors = network.parameters | network.buffers
-    return {key: tensors[name][member].detach().clone() for key, name in network.state_names.items()}
-
-
-class StackedNetwork:
-    """Two or more networks trained as one."""
-
-    def __init__(self, networks: Sequence[nn.Module], autocast: torch.dtype | None = None) -> None:
-        parameters, buffers = stack_module_state(list(networks))
-        frozen = {name for name, parameter in networks[0].named_parameters() if not parameter.requires_grad}
-        self.parameters: State = {name: p.detach() for name, p in parameters.items() if name not in frozen}
-        self.buffers: State = buffers | {name: parameters[name].detach() for name in frozen}
-        self.state_names = _state_names(networks[0])
-        self._skeleton = copy.deepcopy(networks[0])  # not on the meta device: moving there would untie weights
-        self._autocast = _autocast(autocast, next(iter(self.parameters.values())).device)
-        self._captured: dict[torch.Size, GraphModule] = {}
-
-    def backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """See `CohortNetwork.backward`."""
-        step = self._captured.get(images.shape)
-        if step is None:
-            step = self._captured[images.shape] = self._capture(images, labels)
-        gradients, logits = step(self.parameters, self.buffers, images, labels)
-        for name, parameter in self.parameters.items():
-            # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
-            parameter.grad = gradients[name].contiguous()
-        return logits  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """See `CohortNetwork.predict`."""
-        self._skeleton.eval()
-        with self._autocast():
-            return vmap(self._forward, in_dims=(0, 0, None))(self.parameters, self.buffers, images)
-
-    def _forward(self, parameters: State, buffers: State, images: Tensor) -> Tensor:
-        return functional_call(self._skeleton, (parameters, buffers), (images,))  # type: ignore[no-any-return]
-
-    def _capture(self, images: Tensor, labels: Tensor) -> GraphModule:
-        def loss_and_logits(parameters: State, buffers: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            with self._autocast():
-                logits = vmap(self._forward)(parameters, buffers, images)
-            return _loss(logits, labels), logits
-
-        def step(parameters: State, buffers: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
-            return grad(loss_and_logits, has_aux=True)(parameters, buffers, images, labels)  # type: ignore[no-any-return]
-
-        self._skeleton.train()
-        # Tracing runs the step, which would move batch-norm statistics once too often: it gets copies.
-        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        return simplified(make_fx(step)(self.parameters, buffers, images, labels))
-
-
-class SingleNetwork:
-    """One ordinary module behind the interface of a cohort."""
-
-    def __init__(self, network: nn.Module, autocast: torch.dtype | None = None) -> None:
-        self._network = network
-        self._own = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        frozen = {name: p for name, p in network.named_parameters() if not p.requires_grad}
-        # Views with a leading member dimension of one share their storage with the module's own tensors.
-        self.parameters: State = {name: p.detach()[None] for name, p in self._own.items()}
-        self.buffers: State = {name: b.detach()[None] for name, b in [*network.named_buffers(), *frozen.items()]}
-        self.state_names = _state_names(network)
-        self._autocast = _autocast(autocast, next(iter(self._own.values())).device)
-
-    def backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """See `CohortNetwork.backward`."""
-        if not self._network.training:
-            self._network.train()
-        for own in self._own.values():
-            own.grad = None
-        with self._autocast():
-            logits = self._network(images[0])[None]
-        _loss(logits, labels).backward()
-        for name, own in self._own.items():
-            self.parameters[name].grad = None if own.grad is None else own.grad[None]
-        return logits.detach()  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """See `CohortNetwork.predict`."""
-        self._network.eval()
-        with self._autocast():
-            return self._network(images)[None]  # type: ignore[no-any-return]
+def _sliced(tensors: State, start: int, stop: int) -> State:
+    return {name: tensor[start:stop] for name, tensor in tensors.items()}
 
 
 def _state_names(network: nn.Module) -> dict[str, str]:
     """Names in the state_dict, which leaves out what is not persistent and names tied tensors more than once."""
     first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
     return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}
-
-
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum over members of the mean cross-entropy; the class dimension second, which is 4 times faster on CPUs."""
-    at_least_single = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    losses = F.cross_entropy(at_least_single.transpose(1, 2), labels, reduction="sum")
-    return losses / labels.shape[1]
-
-
-def _autocast(dtype: torch.dtype | None, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    return nullcontext if dtype is None else partial(torch.autocast, device.type, dtype)

@@ -47,6 +47,12 @@ class PlaneSet:
     def __len__(self) -> int:
         return len(self.anchors)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.anchors.shape[2:]
+        return channels, height, width
+
     @cached_property
     def _geometry(self) -> tuple[Tensor, Tensor]:
         """Basis float64 `[planes, 3 (x1, e1, e2), pixels]`, image coordinates float64 `[planes, 3, 2]`."""

@@ -1,4 +1,4 @@
-"""What a sweep would do and cost, worked out without doing any of it."""
+"""What a sweep would do and cost, worked out from counts and a short measurement, without doing any of it."""
 
 from __future__ import annotations
 
@@ -6,111 +6,31 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
-from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
-from torch.utils.flop_counter import FlopCounterMode
 
-from dbviz_ray.architectures import build_network
-from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig, SweepConfig
-from dbviz_ray.datasets import digits, load_dataset, subsets
-from dbviz_ray.errors import UserError
+from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset, passes_of_a_step
+from dbviz_ray.step_times import StepTimes, measured_step_times
 
-CPU_FLOPS = 4e10
-CPU_STEP_SECONDS = 5e-4
-"""One core of an AMD EPYC 9005 (AVX-512), torch 2.14, 2026-11-22; fitted to the digits sweep, which takes 33 s to
-train and 6 s to evaluate on two."""
-GPU_FLOPS = 2e13
-GPU_STEP_SECONDS = 5e-3
-"""Assumed for one data-centre GPU in bfloat16, not measured."""
+ASSUMED_GPU_FLOPS = 1e14
+ASSUMED_GPU_STEP_SECONDS = 2e-3
+"""Of one data-centre GPU in bfloat16 where there is none to measure on: a guess, and the plan says so."""
 LABEL_BYTES_PER_POINT = 0.1
 """Of a compressed label map; in the digits sweep 0.003 to 0.085, 0.065 on average."""
+LINES = 40
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """Sizes of a data set."""
+class CohortPlan:
+    """One cohort's share of a plan."""
 
-    image_shape: tuple[int, int, int]
-    classes: int
-    train_images: int
-    test_images: int
-
-
-@dataclass(frozen=True)
-class NetworkFacts:
-    """Sizes of one network."""
-
-    parameters: int
-    forward_flops: int
-    """Floating-point operations of one image's forward pass."""
-
-
-def dataset_facts(config: DatasetConfig, data_directory: str) -> DatasetFacts:
-    """Sizes of the data set that `config` names; only a user's own one is loaded to tell."""
-    if config.name == "digits":
-        return DatasetFacts((1, 8, 8), 10, *digits.split_sizes(config))
-    if config.name == "cifar10":
-        train, test = subsets.kept_size(config, "train", 50_000), subsets.kept_size(config, "test", 10_000)
-        return DatasetFacts((3, 32, 32), 10, train, test)
-    loaded = load_dataset(config, data_directory)
-    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
-
-
-@lru_cache(maxsize=1024)
-def network_facts(architecture: str, width: int, image_shape: tuple[int, int, int], classes: int) -> NetworkFacts:
-    """Parameters and forward cost. UserError if the network does not work.
-
-    Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers to be built.
-    """
-    try:
-        try:
-            network, flops, scores = _tried("meta", architecture, width, image_shape, classes)
-        except Exception:
-            network, flops, scores = _tried("cpu", architecture, width, image_shape, classes)
-        if scores != (1, classes):
-            raise ValueError(f"its scores have shape {scores}, not (1, {classes})")
-        if any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules()):
-            raise ValueError("it uses dropout, for which models have no stream of their own yet")
-    except Exception as error:  # a user's own code may raise anything
-        raise UserError(
-            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}"
-        ) from None
-    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops)
-
-
-def facts_of(model: ModelConfig, data: DatasetFacts) -> NetworkFacts:
-    """`network_facts` of a model on its data set."""
-    return network_facts(model.architecture, model.width, data.image_shape, data.classes)
-
-
-def _tried(
-    device: str, architecture: str, width: int, image_shape: tuple[int, int, int], classes: int
-) -> tuple[nn.Module, int, tuple[int, ...]]:
-    """A network, and the cost and the shape of one image's forward pass."""
-    counter = FlopCounterMode(display=False)
-    with torch.device(device), torch.no_grad():
-        network = build_network(architecture, width, image_shape, classes).eval()
-        with counter:
-            scores = network(torch.zeros(1, *image_shape))
-    return network, counter.get_total_flops(), tuple(scores.shape)
-
-
-def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
-    """Forward, twice that for backward, and the test evaluations, of models of one shape."""
-    forward = facts_of(models[0], data).forward_flops
-    settings = models[0].training
-    images = 3 * data.train_images * settings.epochs
-    images += data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
-    return float(forward) * images * len(models)
-
-
-def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]:
-    """The order in which workers idle least at the end."""
-    return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
+    name: str
+    members: int
+    flops: float
+    """Of its whole training."""
+    seconds: float
+    """On one worker: a GPU, or what `cpus_per_cohort` says."""
 
 
 @dataclass(frozen=True)
@@ -118,76 +38,142 @@ class Plan:
     """The counts and estimates that `--plan` prints."""
 
     sweep: SweepConfig
+    cohorts: Sequence[CohortPlan]
     models: int
-    cohorts: int
+    labellings: int
+    """Models and snapshots that label planes."""
     planes: int
-    forward_passes: int
     parameters: int
     smallest: int
     largest: int
     weight_bytes: int
     label_bytes: int
-    training_seconds: float
+    points: int
+    """Grid points in all."""
     evaluation_seconds: float
-    on_gpu: bool
+    """On one worker."""
+    basis: str
+    """What the times rest on."""
+
+    @property
+    def training_seconds(self) -> float:
+        """Of all cohorts, one after another on one worker."""
+        return sum(cohort.seconds for cohort in self.cohorts)
 
     def __str__(self) -> str:
-        where = f"on the {os.cpu_count()} cores of this machine"
-        if self.on_gpu:
-            assumed = f"{GPU_FLOPS / 1e12:.0f} TFLOP/s and {GPU_STEP_SECONDS * 1e3:.0f} ms a step"
-            where = f"on one GPU, assuming {assumed}, not measured"
-        grid = self.sweep.grid
+        resources = self.sweep.resources
+        on_gpu = resources.gpus_per_cohort > 0
         rows = [
             ("sweep", self.sweep.name),
-            (
-                "grid",
-                f"{len(grid.architecture)} architectures x {len(grid.width)} widths x "
-                f"{len(grid.label_noise)} noise levels x {sum(1 for _ in grid.seeds())} seeds",
-            ),
-            ("models", f"{self.models:,} in {self.cohorts:,} cohorts (Ray Tune trials)"),
+            ("grid", _grid_text(self.sweep)),
+            ("models", f"{self.models:,} in {len(self.cohorts):,} cohorts (Ray Tune trials)"),
             ("parameters", f"{self.parameters:,} in all; {self.smallest:,} to {self.largest:,} a model"),
-            ("planes", f"{self.planes:,} a model, in {len(self.sweep.planes)} plane sets"),
-            ("forward passes", f"{self.forward_passes:,} grid points"),
-            (
-                "storage",
-                f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps",
-            ),
-            (
-                "estimated time",
-                f"train {_duration(self.training_seconds)}, evaluate {_duration(self.evaluation_seconds)}, {where}",
-            ),
+            ("planes", f"{self.planes:,} a labelling, in {len(self.sweep.planes)} plane sets"),
+            ("forward passes", f"{self.points:,} grid points, {self.labellings:,} labellings of all plane sets"),
+            ("storage", f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps"),
+            ("training", f"{sum(c.flops for c in self.cohorts):.3g} floating-point operations"),
         ]
-        return "\n".join(f"{name:15} {value}" for name, value in rows)
+        if on_gpu:
+            hours = (self.training_seconds + self.evaluation_seconds) / 3600
+            rows.append(
+                (
+                    "estimated time",
+                    f"{_duration(self.training_seconds)} training and "
+                    f"{_duration(self.evaluation_seconds)} evaluation: {hours:,.1f} GPU-hours",
+                )
+            )
+            if resources.gpu_hour_price is not None:
+                price = hours * resources.gpu_hour_price
+                rows.append(("estimated cost", f"{price:,.0f}, at {resources.gpu_hour_price:g} a GPU-hour"))
+            else:
+                rows.append(("estimated cost", "name resources.gpu_hour_price to see it"))
+        else:
+            workers = max(1, (os.cpu_count() or 1) // resources.cpus_per_cohort)
+            rows.append(
+                (
+                    "estimated time",
+                    f"train {_duration(self.training_seconds / workers)}, evaluate "
+                    f"{_duration(self.evaluation_seconds / workers)}, on the {os.cpu_count()} cores of this machine",
+                )
+            )
+        rows.append(("basis", self.basis))
+        text = "\n".join(f"{name:15} {value}" for name, value in rows)
+        return f"{text}\n\n{self._cohort_lines(on_gpu)}"
+
+    def _cohort_lines(self, on_gpu: bool) -> str:
+        """The cohorts that cost most, a line each."""
+        unit = "GPU time" if on_gpu else "time"
+        shown = sorted(self.cohorts, key=lambda cohort: -cohort.seconds)[:LINES]
+        width = max(len(cohort.name) for cohort in shown)
+        lines = [f"{'cohort':{width}}  members  operations  {unit:>9}"]
+        lines += [f"{c.name:{width}}  {c.members:>7}  {c.flops:>10.2g}  {_duration(c.seconds):>9}" for c in shown]
+        if len(self.cohorts) > len(shown):
+            lines.append(f"and {len(self.cohorts) - len(shown)} cheaper ones")
+        return "\n".join(lines)
 
 
 def plan(sweep: SweepConfig) -> Plan:
-    """Count what `sweep` would do."""
-    data = dataset_facts(sweep.dataset, sweep.resources.data_directory)
+    """Count what `sweep` would do, and measure for some seconds how fast this machine would do it."""
+    data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     models, cohorts = sweep.models(), sweep.cohorts()
     facts = [facts_of(model, data) for model in models]
     points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
     on_gpu = sweep.resources.gpus_per_cohort > 0
-    flops_rate = GPU_FLOPS if on_gpu else CPU_FLOPS
-    step_seconds = GPU_STEP_SECONDS if on_gpu else CPU_STEP_SECONDS
-    workers = 1 if on_gpu else max(1, (os.cpu_count() or 1) // sweep.resources.cpus_per_cohort)
-    steps = sweep.training.epochs * math.ceil(data.train_images / sweep.training.batch_size)
-    training = sum(training_flops(c.models, data) / flops_rate + steps * step_seconds for c in cohorts)
-    evaluation = sum(f.forward_flops for f in facts) * points / flops_rate
+    if on_gpu and not torch.cuda.is_available():
+        times = StepTimes.assumed(ASSUMED_GPU_FLOPS, ASSUMED_GPU_STEP_SECONDS)
+        basis = (
+            f"assumed, not measured: {ASSUMED_GPU_FLOPS / 1e12:.0f} TFLOP/s and {ASSUMED_GPU_STEP_SECONDS * 1e3:.0f} "
+            "ms a step; this machine has no GPU"
+        )
+    else:
+        times = measured_step_times(cohorts, data, torch.device("cuda" if on_gpu else "cpu"), sweep.resources)
+        basis = f"{times.measurements} training steps measured on this machine just now, the rest by their operations"
+    labellings = sum(len(model.training.kept_epochs) for model in models)
+    forward = sum(f.forward_flops * len(m.training.kept_epochs) for f, m in zip(facts, models, strict=True))
     return Plan(
         sweep=sweep,
+        cohorts=[_cohort_plan(cohort, data, times) for cohort in cohorts],
         models=len(models),
-        cohorts=len(cohorts),
+        labellings=labellings,
         planes=sum(planes.count for planes in sweep.planes.values()),
-        forward_passes=len(models) * points,
         parameters=sum(f.parameters for f in facts),
         smallest=min(f.parameters for f in facts),
         largest=max(f.parameters for f in facts),
-        weight_bytes=4 * sum(f.parameters for f in facts),
-        label_bytes=int(len(models) * points * LABEL_BYTES_PER_POINT),
-        training_seconds=training / workers,
-        evaluation_seconds=evaluation / workers,
-        on_gpu=on_gpu,
+        weight_bytes=4 * sum(f.parameters * len(m.training.kept_epochs) for f, m in zip(facts, models, strict=True)),
+        label_bytes=int(labellings * points * LABEL_BYTES_PER_POINT),
+        points=labellings * points,
+        evaluation_seconds=forward * points / times.flops_rate,
+        basis=basis,
     )
+
+
+def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> CohortPlan:
+    model, members = cohort.models[0], len(cohort.models)
+    settings = model.training
+    forward = facts_of(model, data).forward_flops * members
+    steps = settings.epochs * math.ceil(data.train_images / settings.batch_size)
+    of_step = forward * passes_of_a_step(model) * min(settings.batch_size, data.train_images)
+    of_tests = forward * data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
+    recipe = "" if len({m.recipe for m in cohort.models}) > 1 or model.recipe == "default" else f" {model.recipe}"
+    return CohortPlan(
+        name=f"{model.architecture} {model.width}{recipe}",
+        members=members,
+        flops=forward * passes_of_a_step(model) * data.train_images * settings.epochs + of_tests,
+        seconds=steps * times.seconds(model.architecture, of_step) + of_tests / times.flops_rate,
+    )
+
+
+def _grid_text(sweep: SweepConfig) -> str:
+    models = sweep.models()
+    counts = {
+        "architectures": len({(m.architecture, str(m.options)) for m in models}),
+        "widths": len({(m.architecture, m.width) for m in models}),
+        "noise levels": len({m.label_noise for m in models}),
+        "recipes": len({m.recipe for m in models}),
+        "learning rates": len({m.training.learning_rate for m in models}),
+        "seeds": len({m.seeds for m in models}),
+    }
+    return ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items())
 
 
 def _bytes(count: float) -> str:
@@ -201,4 +187,4 @@ def _bytes(count: float) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

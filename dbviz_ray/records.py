@@ -18,6 +18,12 @@ from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.training import TrainedModel
 
+WEIGHTS, PREDICTIONS, MODEL = "weights.safetensors", "predictions.parquet", "model.json"
+DONE, DIVERGED = "done", "diverged"
+"""Outcomes of a training."""
+KEPT = (WEIGHTS, PREDICTIONS)
+"""What is kept of every kept epoch."""
+
 
 class CohortCheckpoints:
     """A cohort's training state in the store (see `dbviz_ray.training.Checkpoints`)."""
@@ -41,31 +47,72 @@ class CohortCheckpoints:
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
     """Write a model's files, `model.json` last."""
     model_id = trained.config.model_id
-    weights = {name: tensor.contiguous() for name, tensor in trained.weights.items()}
-    store.write(store.model_file(model_id, "weights.safetensors"), safetensors.torch.save(weights))
+    store.write(store.model_file(model_id, WEIGHTS), _weights(trained))
     epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
     history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
     store.write_parquet(store.model_file(model_id, "history.parquet"), pa.table(history))
-    store.write_parquet(store.model_file(model_id, "predictions.parquet"), _predictions(trained, dataset))
+    store.write_parquet(store.model_file(model_id, PREDICTIONS), _predictions(trained, dataset))
     store.write_json(
-        store.model_file(model_id, "model.json"),
+        store.model_file(model_id, MODEL),
         {
             "model_id": model_id,
-            "outcome": "diverged" if trained.diverged else "done",
+            "outcome": DONE if trained.diverged_epoch is None else DIVERGED,
+            "diverged_epoch": trained.diverged_epoch,
             "config": trained.config.model_dump(mode="json"),
             **facts,
         },
     )
 
 
-def load_network(store: Store, config: ModelConfig, planes: PlaneSet, classes: int) -> nn.Module:
-    """A trained model as a module on the CPU, in evaluation mode."""
-    channels, height, width = planes.anchors.shape[2:]
-    network = build_network(config.architecture, config.width, (channels, height, width), classes)
-    weights = safetensors.torch.load(store.read(store.model_file(config.model_id, "weights.safetensors")))
+def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None:
+    """Write what a model is after an epoch before its last."""
+    model_id, epoch = trained.config.model_id, trained.epoch
+    store.write(store.snapshot_file(model_id, epoch, WEIGHTS), _weights(trained))
+    store.write_parquet(store.snapshot_file(model_id, epoch, PREDICTIONS), _predictions(trained, dataset))
+
+
+def load_config(store: Store, model_id: str) -> ModelConfig:
+    """The configuration of a trained model. FileNotFoundError if it is not complete."""
+    return ModelConfig.model_validate(store.read_json(store.model_file(model_id, MODEL))["config"])
+
+
+def outcome_of(store: Store, model_id: str) -> str:
+    """`DONE` or `DIVERGED`. FileNotFoundError if the model is not complete."""
+    return str(store.read_json(store.model_file(model_id, MODEL))["outcome"])
+
+
+def load_network(
+    store: Store, config: ModelConfig, image_shape: tuple[int, int, int], classes: int, epoch: int | None = None
+) -> nn.Module:
+    """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
+    network = build_network(config.architecture, config.width, image_shape, classes, config.options)
+    weights = safetensors.torch.load(store.read(_kept_file(store, config, WEIGHTS, epoch)))
     dtype = torch.float64 if config.training.precision == "float64" else torch.float32
     network.to(dtype).load_state_dict(weights)
     return network.eval()
+
+
+def load_predictions(store: Store, config: ModelConfig, epoch: int | None = None) -> pa.Table:
+    """Given label, true label and predicted class of every image, as of `epoch` (the last one)."""
+    return store.read_parquet(_kept_file(store, config, PREDICTIONS, epoch))[0]
+
+
+def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
+    """Take over a trained model of another run directory, `model.json` last."""
+    model_id = config.model_id
+    kept = [_kept_file(source, config, name, epoch) for epoch in config.training.kept_epochs for name in KEPT]
+    for name in [*kept, source.model_file(model_id, "history.parquet"), source.model_file(model_id, MODEL)]:
+        target.write(name, source.read(name))
+
+
+def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:
+    if epoch is None or epoch == config.training.epochs:
+        return store.model_file(config.model_id, file)
+    return store.snapshot_file(config.model_id, epoch, file)
+
+
+def _weights(trained: TrainedModel) -> bytes:
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in trained.weights.items()})
 
 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:

@@ -17,6 +17,8 @@ from dbviz_ray.store import Store
 if TYPE_CHECKING:
     from dbviz_ray.planes import PlaneSet
 
+Task = tuple[str, ModelConfig, int]
+"""A plane set's name, a model, and the epoch whose weights label it."""
 STAGES = ("train", "evaluate", "analyse", "report")
 FINDINGS_FILE = "scores/findings.json"
 
@@ -44,8 +46,8 @@ class Missing:
     """model_id of every model that is not trained."""
     cohorts: list[Cohort]
     """Those with an untrained member."""
-    tasks: list[tuple[str, ModelConfig]]
-    """Plane sets and the models that have not labelled them."""
+    tasks: list[Task]
+    """Plane sets, and the models and epochs that have not labelled them."""
     analyse: bool
     report: bool
 
@@ -81,11 +83,12 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
 def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     """Compare `sweep` with the files in `store`: a few listings, whatever the number of models."""
     trained = store.complete_models()
-    labelled = {name: store.labelled_models(name) for name in sweep.planes}
+    labelled = {name: store.labelled(name) for name in sweep.planes}
     models = sweep.models()
     untrained = {m.model_id for m in models} - trained
     cohorts = [c for c in sweep.cohorts() if any(m.model_id in untrained for m in c.models)]
-    tasks = [(name, m) for name in sweep.planes for m in models if m.model_id not in labelled[name]]
+    wanted = [(m, epoch) for m in models for epoch in m.training.kept_epochs]
+    tasks = [(name, m, e) for name in sweep.planes for m, e in wanted if (m.model_id, e) not in labelled[name]]
     analyse = bool(cohorts or tasks) or not _analysed(store)
     return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(store))
 
@@ -93,13 +96,13 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
 def _check_computable(sweep: SweepConfig) -> None:
     """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
     from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.networks import facts_of, facts_of_dataset
     from dbviz_ray.planes import check_possible
-    from dbviz_ray.planning import dataset_facts, facts_of
 
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
     for planes in sweep.planes.values():
         check_possible(dataset.split(planes.images)[1], planes)
-    data = dataset_facts(sweep.dataset, sweep.resources.data_directory)
+    data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     for cohort in sweep.cohorts():
         facts_of(cohort.models[0], data)
 
@@ -107,30 +110,57 @@ def _check_computable(sweep: SweepConfig) -> None:
 def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, options: Options) -> None:
     from dbviz_ray.cluster.evaluation import evaluate_models
     from dbviz_ray.cluster.session import ray_session
-    from dbviz_ray.cluster.training import train_cohorts
-    from dbviz_ray.datasets import load_dataset
-    from dbviz_ray.planning import dataset_facts, longest_first
-    from dbviz_ray.provenance import provenance
+    from dbviz_ray.networks import facts_of, facts_of_dataset
 
-    data_directory = sweep.resources.data_directory
-    classes = len(load_dataset(sweep.dataset, data_directory).class_names)
     with ray_session(options.address, sweep.resources, options.verbose):
         if missing.cohorts and "train" in options.stages:
-            cohorts = longest_first(missing.cohorts, dataset_facts(sweep.dataset, data_directory))
-            failures = train_cohorts(store, cohorts, sweep.resources, provenance())
-            if failures:
-                raise StageFailedError(_failure_text("train", "cohorts", failures))
-            store.remove_folder("cohorts")
+            _train(sweep, store, missing.cohorts)
         if "evaluate" in options.stages:
             plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
             missing = find_missing(sweep, store)
             if missing.untrained:
                 print(f"evaluate {len(missing.untrained)} models are not trained yet and left out", file=sys.stderr)
-            tasks = [(name, m) for name, m in missing.tasks if m.model_id not in missing.untrained]
-            tasks.sort(key=lambda task: -task[1].width)  # the widest first, so that no evaluator idles at the end
-            failures = evaluate_models(store, tasks, plane_sets, classes, sweep.resources)
+            data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
+            tasks = [task for task in missing.tasks if task[1].model_id not in missing.untrained]
+            tasks.sort(key=lambda task: -facts_of(task[1], data).forward_flops)  # so that none idles at the end
+            failures = evaluate_models(store, tasks, plane_sets, data.classes, sweep.resources)
             if failures:
                 raise StageFailedError(_failure_text("evaluate", "models", failures))
+
+
+def _train(sweep: SweepConfig, store: Store, cohorts: list[Cohort]) -> None:
+    """Take over what other runs have trained, then train teachers, then students."""
+    from dbviz_ray.cluster.training import train_cohorts
+    from dbviz_ray.networks import facts_of_dataset, longest_first
+    from dbviz_ray.provenance import provenance
+
+    if _reuse(sweep, store):
+        cohorts = find_missing(sweep, store).cohorts
+    ordered = longest_first(cohorts, facts_of_dataset(sweep.dataset, sweep.resources.data_directory))
+    students = [cohort for cohort in ordered if cohort.models[0].teacher is not None]
+    for wave in ([cohort for cohort in ordered if cohort not in students], students):
+        failures = train_cohorts(store, wave, sweep.resources, provenance())
+        if failures:
+            raise StageFailedError(_failure_text("train", "cohorts", failures))
+    store.remove_folder("cohorts")
+
+
+def _reuse(sweep: SweepConfig, store: Store) -> int:
+    """Copy the missing models that the runs of `resources.reuse` have; returns how many."""
+    from dbviz_ray.records import copy_model
+
+    copied = 0
+    for run in sweep.resources.reuse:
+        other = Store(run)
+        there = other.complete_models()
+        missing = {m.model_id: m for m in sweep.models()}.keys() - store.complete_models()
+        for model in sweep.models():
+            if model.model_id in missing & there:
+                copy_model(other, store, model)
+                copied += 1
+    if copied:
+        print(f"train    {copied} models are taken over from {', '.join(sweep.resources.reuse)}", file=sys.stderr)
+    return copied
 
 
 def _stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:

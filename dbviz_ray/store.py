@@ -4,10 +4,11 @@
     models/<model_id>/weights.safetensors              the last epoch's weights
     models/<model_id>/history.parquet                  one row an epoch
     models/<model_id>/predictions.parquet              one row an image of the data set
+    models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
     models/<model_id>/model.json                       configuration and outcome; written last: complete
     cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
     planes/<plane_set>.parquet                         images and coordinates, one row a plane
-    labels/plane_set=<..>/model_id=<..>/labels.parquet label maps, one row a plane
+    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet   label maps, one row a plane
     scores/<table>.parquet, scores/<table>.csv         what the analysis computed
     figures/<figure>.png
 
@@ -107,11 +108,11 @@ class Store:
             with suppress(FileNotFoundError):
                 filesystem.delete_dir(f"{base}/{name}")
 
-    def _owners(self, folder: str, marker: str) -> set[str]:
-        """Names of the folders within `folder` that hold a file called `marker`; one listing."""
+    def _files(self, folder: str, name: str) -> list[str]:
+        """Paths of the files called `name` anywhere within `folder`; one listing."""
         filesystem, base = self._place
         found = filesystem.get_file_info(fs.FileSelector(f"{base}/{folder}", recursive=True, allow_not_found=True))
-        return {info.path.split("/")[-2] for info in found if info.base_name == marker}
+        return [info.path for info in found if info.base_name == name]
 
     # ---- the sweep
 
@@ -162,11 +163,15 @@ class Store:
 
     def complete_models(self) -> set[str]:
         """model_id of every trained model."""
-        return self._owners("models", "model.json")
+        return {path.split("/")[-2] for path in self._files("models", "model.json")}
 
     def model_file(self, model_id: str, file: str) -> str:
         """Name of one of a model's files."""
         return f"models/{model_id}/{file}"
+
+    def snapshot_file(self, model_id: str, epoch: int, file: str) -> str:
+        """Name of one of the files that tell what a model was after an epoch before its last."""
+        return self.model_file(model_id, f"snapshots/{_partition('epoch', epoch)}/{file}")
 
     def cohort_state_file(self, cohort_id: str) -> str:
         """Name of a cohort's training state."""
@@ -182,26 +187,28 @@ class Store:
         """Name of a plane set's file."""
         return f"planes/{plane_set}.parquet"
 
-    def labels_file(self, plane_set: str, model_id: str) -> str:
-        """Name of the label maps of one model on one plane set."""
-        return f"labels/plane_set={plane_set}/model_id={model_id}/labels.parquet"
+    def labels_file(self, plane_set: str, model_id: str, epoch: int) -> str:
+        """Name of the label maps on one plane set of one model, as it was after `epoch`."""
+        return f"labels/plane_set={plane_set}/model_id={model_id}/{_partition('epoch', epoch)}/labels.parquet"
 
-    def labelled_models(self, plane_set: str) -> set[str]:
-        """model_id of every model whose label maps on a plane set are complete."""
+    def labelled(self, plane_set: str) -> set[tuple[str, int]]:
+        """model_id and epoch of everything whose label maps on a plane set are complete."""
+        files = self._files(f"labels/plane_set={plane_set}", "labels.parquet")
+        partitions = (path.split("/")[-3:-1] for path in files)
         return {
-            owner.removeprefix("model_id=") for owner in self._owners(f"labels/plane_set={plane_set}", "labels.parquet")
+            (model_id.removeprefix("model_id="), int(epoch.removeprefix("epoch="))) for model_id, epoch in partitions
         }
 
-    def write_label_maps(self, plane_set: str, model_id: str, labels: NDArray[np.uint8]) -> None:
+    def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: NDArray[np.uint8]) -> None:
         """Store label maps uint8 `[planes, resolution, resolution]`, one row a plane, rows of b one after another."""
         planes, resolution, _ = labels.shape
         points = pa.FixedSizeListArray.from_arrays(pa.array(labels.reshape(-1)), resolution**2)
         table = pa.table({"plane": pa.array(np.arange(planes, dtype=np.int32)), "labels": points})
-        self.write_parquet(self.labels_file(plane_set, model_id), table, {"resolution": resolution})
+        self.write_parquet(self.labels_file(plane_set, model_id, epoch), table, {"resolution": resolution})
 
-    def read_label_maps(self, plane_set: str, model_id: str) -> NDArray[np.uint8]:
+    def read_label_maps(self, plane_set: str, model_id: str, epoch: int) -> NDArray[np.uint8]:
         """What `write_label_maps` stored."""
-        table, facts = self.read_parquet(self.labels_file(plane_set, model_id))
+        table, facts = self.read_parquet(self.labels_file(plane_set, model_id, epoch))
         labels = table["labels"].combine_chunks().flatten().to_numpy()
         return labels.reshape(-1, facts["resolution"], facts["resolution"])  # type: ignore[no-any-return]
 
@@ -234,6 +241,11 @@ class Store:
         """A stored JSON object."""
         content: dict[str, Any] = json.loads(self.read(name))
         return content
+
+
+def _partition(key: str, number: int) -> str:
+    """A folder's name as pandas, DuckDB and polars read it, in an order that sorts."""
+    return f"{key}={number:05}"
 
 
 def _reason(error: Exception) -> str:

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.cohort import State, member_state, stack
-from dbviz_ray.config import ModelConfig, TrainingConfig
-from dbviz_ray.datasets import Dataset, noisy_labels
-from dbviz_ray.datasets.augmentation import Batches
+from dbviz_ray.batches import Batches
+from dbviz_ray.cohort import CohortNetwork
+from dbviz_ray.config import ModelConfig, ResourcesConfig
+from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.execution import execution_for
+from dbviz_ray.gradients import PixelLimits, State
+from dbviz_ray.optimizers import CohortOptimizer, schedule_factor
+from dbviz_ray.stack_size import fastest_stack
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are running values over the epoch's own batches (augmented, in
@@ -29,6 +33,7 @@ training mode, while the weights move), against the given, possibly noisy, label
 test columns are exact, and NaN in epochs without an evaluation."""
 
 EVALUATION_BATCH = 1000
+DEFAULT_RESOURCES = ResourcesConfig()
 
 
 class Checkpoints(Protocol):
@@ -43,62 +48,112 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What training leaves of one model."""
+    """What training leaves of one model at the end of an epoch."""
 
     config: ModelConfig
+    epoch: int
+    """Epochs done."""
     weights: State
     history: dict[str, Tensor]
     """One tensor `[epochs]` a column of `HISTORY`."""
     given_labels: Tensor
     """Training labels as the model saw them, int64 `[n]`."""
     predictions: dict[str, Tensor]
-    """Predicted classes int64 `[n]` of the last weights on the plain images of "train" and "test"."""
+    """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
+    stack: int
+    """Members that were computed as one network."""
 
     @property
-    def diverged(self) -> bool:
-        """Whether the last epoch's losses, in training or with its last weights, are not finite numbers."""
-        return not all(math.isfinite(self.history[name][-1]) for name in ("train_loss", "test_loss"))
+    def diverged_epoch(self) -> int | None:
+        """The first epoch whose training loss was not a finite number, or whose weights' test loss is not; or None."""
+        for epoch in range(self.epoch):
+            finite = math.isfinite(self.history["train_loss"][epoch])
+            if not finite or (epoch + 1 == self.config.training.epochs and not self._ends_finite):
+                return epoch + 1
+        return None
+
+    @property
+    def _ends_finite(self) -> bool:
+        return math.isfinite(self.history["test_loss"][-1])
 
 
 class CohortTraining:
-    """A cohort between two epochs."""
+    """A cohort between two epochs.
 
-    def __init__(self, models: Sequence[ModelConfig], dataset: Dataset, device: torch.device) -> None:
+    Args:
+        models: Members; they may differ in seeds, label noise, learning rate and teacher only.
+        dataset: What they are trained on.
+        device: Where.
+        resources: How steps are computed (`stack`, `execution`).
+        teachers: One trained network for each member, if they are distilled.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        dataset: Dataset,
+        device: torch.device,
+        resources: ResourcesConfig = DEFAULT_RESOURCES,
+        teachers: Sequence[nn.Module] = (),
+    ) -> None:
         shared = models[0]
         if any(model.shape_key != shared.shape_key for model in models):
-            raise ValueError("the models of a cohort may differ in seeds and label noise only")
+            raise ValueError("the models of a cohort may differ in seeds, label noise, learning rate and teacher only")
         self.models = models
         self.dataset = dataset
         self.device = device
         self.settings = shared.training
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
-        classes = len(dataset.class_names)
+        shape, classes = dataset.image_shape, len(dataset.class_names)
         networks = [
-            initialised_network(m.architecture, m.width, dataset.image_shape, classes, m.seeds.init).to(
+            initialised_network(m.architecture, m.width, shape, classes, m.seeds.init, m.options).to(
                 device, self._dtype
             )
             for m in models
         ]
-        autocast = torch.bfloat16 if self.settings.precision == "bfloat16" else None
-        self.network = stack(networks, autocast)
-        self.optimizer = _optimizer(list(self.network.parameters.values()), self.settings)
+        self.network = CohortNetwork(
+            networks,
+            self.settings,
+            _pixel_limits(dataset, device, self._dtype),
+            [teacher.to(device, self._dtype) for teacher in teachers],
+            execution_for(resources.execution, device),
+        )
         self.epoch = 0
         self.history = torch.full((len(HISTORY), self.settings.epochs, len(models)), math.nan, device=device)
         self.given_labels = torch.stack(
-            [noisy_labels(dataset.train_labels, classes, m.label_noise, m.seeds.label_noise) for m in models]
+            [given_labels(dataset, m.dataset.noise_kind, m.label_noise, m.seeds.label_noise) for m in models]
         ).to(device)
         self._clean_labels = dataset.train_labels.to(device)
-        self._batches = Batches(models, dataset, device, self._dtype)
         self._test_labels = dataset.test_labels.to(device)
+        self._batches = Batches(models, dataset, device, self._dtype, self.network.mask_shapes)
+        self._rates = [model.training.learning_rate for model in models]
+        self._set_stack(self._fastest_stack() if resources.stack == "auto" else min(resources.stack, len(models)))
+
+    def _set_stack(self, stack: int) -> None:
+        """Compute `stack` members at a time."""
+        self._restack(stack)
+        self.network.forget_other_stacks()
+        self.optimizer = CohortOptimizer(self.network.slices, self.settings, self._rates)
+
+    def _restack(self, stack: int) -> None:
+        changes = [i for i in range(1, len(self._rates)) if self._rates[i] != self._rates[i - 1]]
+        self.network.restack(stack, changes)
+
+    def _fastest_stack(self) -> int:
+        if len(self.models) == 1:
+            return 1
+        batch = next(self._batches.epoch(0, self._batches.order(0), self.given_labels))
+        return fastest_stack(self.network, batch, self._restack)
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation where one is due."""
         order = self._batches.order(self.epoch)
         given = self.given_labels.gather(1, order)
         logits = []
-        for place, images in self._batches.epoch(self.epoch, order):
-            logits.append(self.network.backward(images, given[:, place]))
-            self.optimizer.step()
+        steps = self._batches.steps_per_epoch
+        for step, batch in enumerate(self._batches.epoch(self.epoch, order, given)):
+            logits.append(self.network.backward(batch))
+            self.optimizer.step(schedule_factor(self.settings, self.epoch * steps + step, steps))
         epoch_logits = torch.cat(logits, dim=1)
         rows = _losses_and_errors(epoch_logits, given, self._clean_labels[order])
         self.epoch += 1
@@ -111,22 +166,22 @@ class CohortTraining:
         """Everything that the next epochs depend on, as tensors by name."""
         state = {f"parameters/{name}": tensor for name, tensor in self.network.parameters.items()}
         state |= {f"buffers/{name}": tensor for name, tensor in self.network.buffers.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer/{index}/{name}": moment for name, moment in moments.items() if moment is not None}
+        state |= {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
         state |= {"history": self.history, "epoch": torch.tensor(self.epoch)}
+        state |= {"stack": torch.tensor(self.network.stack)}  # another stack rounds differently
         return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from what `state()` gave."""
-        moments: dict[int, State] = {}
+        self._set_stack(int(state["stack"]))
+        moments = {}
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
             if kind in ("parameters", "buffers"):
                 getattr(self.network, kind)[name].copy_(tensor)
             elif kind == "optimizer":
-                index, _, moment = name.partition("/")
-                moments.setdefault(int(index), {})[moment] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+                moments[name] = tensor
+        self.optimizer.restore(moments)
         self.history.copy_(state["history"])
         self.epoch = int(state["epoch"])
 
@@ -139,10 +194,12 @@ class CohortTraining:
         return [
             TrainedModel(
                 config=model,
-                weights={name: tensor.cpu() for name, tensor in member_state(self.network, member).items()},
+                epoch=self.epoch,
+                weights={name: tensor.cpu() for name, tensor in self.network.member_state(member).items()},
                 history={name: history[row, :, member] for row, name in enumerate(HISTORY)},
                 given_labels=self.given_labels[member].cpu(),
                 predictions={split: classes[member] for split, classes in predictions.items()},
+                stack=self.network.stack,
             )
             for member, model in enumerate(self.models)
         ]
@@ -159,31 +216,40 @@ def train_cohort(
     dataset: Dataset,
     device: torch.device,
     *,
+    resources: ResourcesConfig = DEFAULT_RESOURCES,
+    teachers: Sequence[nn.Module] = (),
     checkpoints: Checkpoints | None = None,
-    checkpoint_seconds: float = 60.0,
     on_epoch: Callable[[CohortTraining], None] = lambda training: None,
+    on_snapshot: Callable[[list[TrainedModel]], None] = lambda snapshots: None,
 ) -> list[TrainedModel]:
-    """Train models of one shape side by side, from `checkpoints` if there is one, and return all of them."""
-    training = CohortTraining(models, dataset, device)
+    """Train models of one shape side by side, from `checkpoints` if there is one, and return all of them.
+
+    `on_snapshot` gets the members at every epoch of `TrainingConfig.snapshots`, before a checkpoint says that the
+    epoch is done. Further arguments as for `CohortTraining`.
+    """
     saved = checkpoints.load() if checkpoints else None
+    if saved is not None:
+        resources = resources.model_copy(update={"stack": int(saved["stack"])})
+    training = CohortTraining(models, dataset, device, resources, teachers)
     if saved is not None:
         training.restore({name: tensor.to(device) for name, tensor in saved.items()})
     last_save = time.monotonic()
     while training.epoch < training.settings.epochs:
         training.run_epoch()
-        if checkpoints and time.monotonic() - last_save >= checkpoint_seconds:
+        if training.epoch in training.settings.snapshots:
+            on_snapshot(training.trained())
+        if checkpoints and time.monotonic() - last_save >= resources.checkpoint_seconds:
             checkpoints.save(training.state())
             last_save = time.monotonic()
         on_epoch(training)
     return training.trained()
 
 
-def _optimizer(parameters: list[Tensor], settings: TrainingConfig) -> torch.optim.Optimizer:
-    """Elementwise optimizers act on stacked parameters as on each member's own."""
-    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, **common)  # type: ignore[arg-type]
-    return torch.optim.SGD(parameters, momentum=settings.momentum, **common)  # type: ignore[arg-type]
+def _pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> PixelLimits:
+    mean, deviation = (
+        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in (dataset.mean, dataset.deviation)
+    )
+    return PixelLimits(-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation))
 
 
 def _losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:

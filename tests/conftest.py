@@ -10,9 +10,9 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.evaluation import label_maps
 from dbviz_ray.planes import draw_plane_set
-from dbviz_ray.records import load_network, load_planes, save_model, save_planes
+from dbviz_ray.records import load_network, load_planes, save_model, save_planes, save_snapshot
 from dbviz_ray.store import Store
-from dbviz_ray.training import train_cohort
+from dbviz_ray.training import TrainedModel, train_cohort
 from dbviz_ray.validation import validated
 
 torch.set_num_threads(1)
@@ -52,14 +52,20 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
     store = Store(tmp_path_factory.mktemp("finished") / "small")
     store.claim(sweep)
     for cohort in sweep.cohorts():
-        for trained in train_cohort(cohort.models, digits, torch.device("cpu")):
+
+        def keep(snapshots: list[TrainedModel]) -> None:
+            for snapshot in snapshots:
+                save_snapshot(store, snapshot, digits)
+
+        for trained in train_cohort(cohort.models, digits, torch.device("cpu"), on_snapshot=keep):
             save_model(store, trained, digits, {"device": "cpu"})
     for name, config in sweep.planes.items():
         save_planes(store, name, draw_plane_set(config, digits), digits)
         planes, class_names = load_planes(store, name)
         for model in sweep.models():
-            network = load_network(store, model, planes, len(class_names))
-            maps = label_maps(network, planes, torch.device("cpu"))
-            store.write_label_maps(name, model.model_id, maps.numpy())
+            for epoch in model.training.kept_epochs:
+                network = load_network(store, model, digits.image_shape, len(class_names), epoch)
+                maps = label_maps(network, planes, torch.device("cpu"))
+                store.write_label_maps(name, model.model_id, epoch, maps.numpy())
     write_tables(store, compute_tables(store, sweep))
     return store, sweep

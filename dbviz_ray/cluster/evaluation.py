@@ -18,8 +18,8 @@ from dbviz_ray.progress import Progress
 from dbviz_ray.records import load_network
 from dbviz_ray.store import Store
 
-Task = tuple[str, ModelConfig]
-"""A plane set's name and a model."""
+Task = tuple[str, ModelConfig, int]
+"""A plane set's name, a model, and the epoch whose weights label it."""
 
 
 def evaluate_models(
@@ -40,10 +40,10 @@ def evaluate_models(
     points = {name: len(planes) * planes.resolution**2 for name, planes in plane_sets.items()}
     waiting = deque(tasks)
     failures: dict[str, str] = {}
-    with Progress("evaluate", sum(points[name] for name, _ in tasks), "points") as progress:
+    with Progress("evaluate", sum(points[name] for name, *_ in tasks), "points") as progress:
 
         def finish(task: Task, failure: str | None) -> None:
-            plane_set, model = task
+            plane_set, model, _ = task
             progress.advance(points[plane_set])
             if failure is not None:
                 failures[model.model_id] = failure
@@ -92,8 +92,8 @@ class _Evaluator:
     def ready(self) -> None:
         """Answered when the evaluator has started."""
 
-    def evaluate(self, plane_set: str, model: ModelConfig, reference: list[ray.ObjectRef]) -> str | None:
-        """Label one model's planes; returns why it failed, or None.
+    def evaluate(self, plane_set: str, model: ModelConfig, epoch: int, reference: list[ray.ObjectRef]) -> str | None:
+        """Label planes with a model as it was after `epoch`; returns why it failed, or None.
 
         The reference comes in a list, so that Ray leaves it to this evaluator to fetch the planes, once.
         """
@@ -101,9 +101,9 @@ class _Evaluator:
             if plane_set not in self._plane_sets:
                 self._plane_sets[plane_set] = ray.get(reference[0])
             planes = self._plane_sets[plane_set]
-            network = load_network(self._store, model, planes, self._classes).to(self._device)
+            network = load_network(self._store, model, planes.image_shape, self._classes, epoch).to(self._device)
             labels = label_maps(network, planes, self._device)
-            self._store.write_label_maps(plane_set, model.model_id, labels.numpy())
+            self._store.write_label_maps(plane_set, model.model_id, epoch, labels.numpy())
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return None

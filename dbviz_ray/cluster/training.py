@@ -14,17 +14,22 @@ from functools import partial
 from typing import Any
 
 from ray import tune
+from torch import nn
 
 from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import Cohort, ResourcesConfig
-from dbviz_ray.datasets import load_dataset
+from dbviz_ray.datasets import Dataset, load_dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.networks import facts_of, facts_of_dataset, passes_of_a_step
 from dbviz_ray.progress import Progress
-from dbviz_ray.records import CohortCheckpoints, save_model
+from dbviz_ray.records import DONE, CohortCheckpoints, load_config, load_network, outcome_of, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
-from dbviz_ray.training import CohortTraining, train_cohort
+from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0
+SMALL_STEP_FLOPS = 1e11
+"""A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
 
 
 def train_cohorts(
@@ -38,7 +43,7 @@ def train_cohorts(
     total = sum(len(cohort.models) * cohort.models[0].training.epochs for cohort in missing.values())
     trainable = tune.with_resources(
         tune.with_parameters(_trial, store=store, cohorts=missing, resources=resources, facts=dict(facts)),
-        {"cpu": resources.cpus_per_cohort, "gpu": resources.gpus_per_cohort},
+        lambda config: _room(missing[config["cohort_id"]], resources),
     )
     with Progress("train", total, "model-epochs") as progress, tempfile.TemporaryDirectory() as scratch:
         watcher = _Watcher(progress)
@@ -56,6 +61,18 @@ def train_cohorts(
         )
         tuner.fit()
     return watcher.failures
+
+
+def _room(cohort: Cohort, resources: ResourcesConfig) -> tune.PlacementGroupFactory:
+    """What one trial occupies; cohorts of small networks share a GPU."""
+    gpus = resources.gpus_per_cohort
+    if gpus and resources.small_cohorts_per_gpu > 1:
+        model = cohort.models[0]
+        data = facts_of_dataset(model.dataset, resources.data_directory)
+        images = len(cohort.models) * model.training.batch_size
+        if facts_of(model, data).forward_flops * passes_of_a_step(model) * images < SMALL_STEP_FLOPS:
+            gpus /= resources.small_cohorts_per_gpu
+    return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_cohort} | ({"GPU": gpus} if gpus else {})])
 
 
 def _trial(
@@ -82,13 +99,20 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started = time.monotonic()
+
+    def keep(snapshots: list[TrainedModel]) -> None:
+        for snapshot in snapshots:
+            save_snapshot(store, snapshot, dataset)
+
     trained = train_cohort(
         cohort.models,
         dataset,
         device,
+        resources=resources,
+        teachers=_teachers(cohort, store, dataset),
         checkpoints=CohortCheckpoints(store, cohort.cohort_id),
-        checkpoint_seconds=resources.checkpoint_seconds,
         on_epoch=partial(_report, clock=[started]),
+        on_snapshot=keep,
     )
     facts = {
         **facts,
@@ -101,9 +125,19 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
         if model.config.model_id not in complete:
             save_model(store, model, dataset, facts)
     store.drop_cohort(cohort.cohort_id)
-    diverged = [model.config.model_id for model in trained if model.diverged]
+    diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
     epochs = cohort.models[0].training.epochs
     tune.report({"model_epochs": epochs * len(cohort.models), "diverged": diverged})
+
+
+def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> list[nn.Module]:
+    """The trained network that each member is distilled from; none if they are not. UserError if one diverged."""
+    ids = [model.teacher for model in cohort.models if model.teacher is not None]
+    for teacher in ids:
+        if outcome_of(store, teacher) != DONE:
+            raise UserError(f"the teacher {teacher} diverged; nothing can be distilled from it")
+    classes = len(dataset.class_names)
+    return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
 
 
 def _report(training: CohortTraining, clock: list[float]) -> None:
@@ -133,8 +167,10 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self._progress.advance(max(0, done - before))
         if "failure" in result:
             self._fail(trial, result["failure"])
-        for model_id in result.get("diverged", []):
-            self._progress.say(f"{model_id} diverged: its loss is not finite; it is left out of the scores")
+        for model_id, epoch in result.get("diverged", {}).items():
+            self._progress.say(
+                f"{model_id} diverged: its loss is not finite from epoch {epoch} on; it is left out of the scores"
+            )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._fail(trial, "its process died and the retries are used up")

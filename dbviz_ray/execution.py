@@ -1,0 +1,107 @@
+"""How captured training steps run: one operation after the other, compiled, or as one CUDA graph.
+
+Capturing (`make_fx`) records the operations of forward and backward pass, whatever vmap and autograd did to find
+them. The three ways give the same numbers up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from dbviz_ray.captured import simplified
+from dbviz_ray.gradients import Batch, State, Step
+
+Part = Callable[[Batch], tuple[list[State], Tensor]]
+"""Some members' step: gradients by name for each slice of them, and logits `[some members, n, classes]`."""
+
+
+class Execution(Protocol):
+    """A way to run steps."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """`step` for inputs of these shapes."""
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """All parts as one, for batches of this shape."""
+
+
+class Eager:
+    """One operation after the other."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """See `Execution.captured`."""
+        # Tracing runs the step, which would move batch-norm statistics once too often: it gets copies.
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        return simplified(make_fx(step)(parameters, buffers, teachers, batch))
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """See `Execution.prepared`."""
+        return parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
+
+
+class Compiled(Eager):
+    """Through torch.compile (Inductor), which fuses elementwise operations; a minute or more for a deep network."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """See `Execution.captured`."""
+        return torch.compile(super().captured(step, parameters, buffers, teachers, batch), dynamic=False)
+
+
+class CudaGraph(Eager):
+    """One launch a step; several parts run side by side on streams of their own.
+
+    The graph reads and writes fixed memory: batches are copied in, gradients stay where they were captured.
+    """
+
+    WARM_UP_STEPS = 3
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """See `Execution.prepared`."""
+        static = {name: tensor.clone() for name, tensor in batch.items()}
+        streams = [torch.cuda.Stream() for _ in parts]
+
+        def side_by_side() -> tuple[list[State], Tensor]:
+            here = torch.cuda.current_stream()
+            results = []
+            for part, stream in zip(parts, streams, strict=True):
+                stream.wait_stream(here)
+                with torch.cuda.stream(stream):
+                    results.append(part(static))
+            for stream in streams:
+                here.wait_stream(stream)
+            return _joined(results)
+
+        warm_up = torch.cuda.Stream()
+        warm_up.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warm_up):
+            for _ in range(self.WARM_UP_STEPS):
+                side_by_side()
+        torch.cuda.current_stream().wait_stream(warm_up)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            gradients, logits = side_by_side()
+
+        def run(batch: Batch) -> tuple[list[State], Tensor]:
+            for name, tensor in static.items():
+                tensor.copy_(batch[name])
+            graph.replay()
+            return gradients, logits.clone()
+
+        return run
+
+
+def _joined(results: Sequence[tuple[list[State], Tensor]]) -> tuple[list[State], Tensor]:
+    gradients = [of_slice for of_part, _ in results for of_slice in of_part]
+    return gradients, torch.cat([logits for _, logits in results])
+
+
+def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Execution:
+    """The execution called `name`; auto: cuda_graph on a GPU, eager elsewhere."""
+    if name == "auto":
+        name = "cuda_graph" if device.type == "cuda" else "eager"
+    return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()

@@ -1,0 +1,123 @@
+"""Layers in the form in which members of a cohort can share a computation and yet keep streams of their own.
+
+- Batch norm: `vmap` normalises without the affine part and adds that in passes of its own. Folded, the members stand
+  side by side as channels of one ordinary batch norm, forward and backward.
+- Dropout: torch draws from one global stream. Here the mask comes with the batch, drawn from each member's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+MASK = "mask"
+ELEMENTWISE_DROPOUTS = (nn.Dropout,)
+CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+class MaskedDropout(nn.Module):
+    """Dropout whose mask, `[n, ...]` of zeros and 1/(1 - p), is put into its buffer before every step."""
+
+    mask: Tensor
+
+    def __init__(self, p: float, *, whole_channels: bool) -> None:
+        super().__init__()
+        self.p = p
+        self.whole_channels = whole_channels
+        self.register_buffer(MASK, torch.ones(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` times the mask in training mode, `x` in evaluation mode."""
+        return x * self.mask.to(x.dtype) if self.training else x
+
+    def mask_shape(self, x: Tensor) -> tuple[int, ...]:
+        """The shape of the mask for an input like `x`."""
+        return (*x.shape[:2], *(1 for _ in x.shape[2:])) if self.whole_channels else tuple(x.shape)
+
+
+def with_masked_dropout(network: nn.Module) -> nn.Module:
+    """`network` with every dropout layer that drops anything replaced by a `MaskedDropout`; changed in place."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS)) and child.p > 0:
+                setattr(module, name, MaskedDropout(child.p, whole_channels=isinstance(child, CHANNEL_DROPOUTS)))
+    return network
+
+
+def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
+    """For every mask of `network` (by its buffer's name): p, and its shape for a batch like `images`."""
+    dropouts = {name: m for name, m in network.named_modules() if isinstance(m, MaskedDropout)}
+    if not dropouts:
+        return {}
+    shapes: dict[str, tuple[float, tuple[int, ...]]] = {}
+    twin = copy.deepcopy(network).eval()
+    for name, dropout in twin.named_modules():
+        if isinstance(dropout, MaskedDropout):
+
+            def note(layer: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                assert isinstance(layer, MaskedDropout)
+                key = f"{name}.{MASK}"
+                if key in shapes:
+                    raise ValueError(f"the dropout layer {name} is used twice in one pass; allowed: a layer each time")
+                shapes[key] = (layer.p, layer.mask_shape(inputs[0]))
+
+            dropout.register_forward_pre_hook(note)  # type: ignore[arg-type]
+    with torch.no_grad():
+        twin(images)
+    return shapes
+
+
+def with_folded_batch_norm(network: nn.Module) -> nn.Module:
+    """`network`, which is only used under `vmap`, with its batch norms folded; changed in place, same names."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm) and child.affine and child.track_running_stats and child.momentum:
+                setattr(module, name, _FoldedBatchNorm(child))
+    return network
+
+
+class _FoldedBatchNorm(nn.Module):
+    """A batch norm under vmap, as one batch norm over the channels of all members."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+        for name, buffer in norm.named_buffers():
+            self.register_buffer(name, buffer)
+        self.momentum, self.eps = norm.momentum, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, channels, ...]`, normalised."""
+        if self.training:
+            self.get_buffer("num_batches_tracked").add_(1)
+        tensors = (x, self.get_buffer("running_mean"), self.get_buffer("running_var"), self.weight, self.bias)
+        return _Folded.apply(*tensors, self.training, self.momentum, self.eps)  # type: ignore[no-any-return]
+
+
+class _Folded(torch.autograd.Function):
+    """Nothing but a rule for vmap."""
+
+    @staticmethod
+    def forward(*_: Any) -> Tensor:
+        """Never called: the layer stands in stacked networks alone."""
+        raise NotImplementedError("folded batch norm is for stacked networks")
+
+    @staticmethod
+    def setup_context(*_: Any) -> None:
+        """Nothing is kept: vmap's rule is made of differentiable functions."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, *rest: Any) -> tuple[Tensor, int]:
+        """Members become channels, `[n, members * channels, ...]`: no copy where they lie so already."""
+        x_dim, *state_dims = in_dims[:5]
+        *state, training, momentum, eps = rest
+        members = info.batch_size
+        apart = x.unsqueeze(1).expand(-1, members, *x.shape[1:]) if x_dim is None else x.movedim(x_dim, 1)
+        flat = [tensor.movedim(dim, 0).flatten() for tensor, dim in zip(state, state_dims, strict=True)]
+        normalised = F.batch_norm(apart.flatten(1, 2), *flat, training, momentum, eps)
+        return normalised.unflatten(1, (members, -1)), 1

@@ -1,0 +1,39 @@
+"""The loss of one training step: the sum over members of each one's mean over its images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dbviz_ray.config import DistillationConfig
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum over members of the mean cross-entropy, a scalar.
+
+    Logits `[members, n, classes]`; labels int64 `[members, n]`, or probabilities `[members, n, classes]`. The class
+    dimension stands second, which is 4 times faster on CPUs.
+    """
+    soft = labels.is_floating_point()
+    losses = F.cross_entropy(
+        _at_least_single(logits).transpose(1, 2), labels.transpose(1, 2) if soft else labels, reduction="sum"
+    )
+    return losses / labels.shape[1]
+
+
+def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings: DistillationConfig) -> Tensor:
+    """The loss of `DistillationConfig`, a scalar; `teacher` are logits `[members, n, classes]`, labels as above."""
+    if settings.labels == "hard":
+        of_teacher = cross_entropy(logits, teacher.argmax(dim=-1))
+    else:
+        warmth = settings.temperature
+        probabilities = torch.softmax(_at_least_single(teacher) / warmth, dim=-1)
+        of_teacher = warmth**2 * cross_entropy(_at_least_single(logits) / warmth, probabilities)
+    if settings.share == 1:
+        return of_teacher
+    return settings.share * of_teacher + (1 - settings.share) * cross_entropy(logits, labels)
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

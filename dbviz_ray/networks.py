@@ -1,0 +1,135 @@
+"""What can be told of data sets and networks without loading the one or training the other: sizes and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from dbviz_ray.architectures import build_network
+from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig
+from dbviz_ray.datasets import load_dataset, sizes_of
+from dbviz_ray.errors import UserError
+from dbviz_ray.layers import mask_shapes, with_masked_dropout
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Sizes of a data set."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Sizes of one network."""
+
+    parameters: int
+    forward_flops: int
+    """Floating-point operations of one image's forward pass."""
+
+
+def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
+    """Sizes of the data set that `config` names; it is loaded only where nothing else can tell."""
+    sizes = sizes_of(config)
+    if sizes is not None:
+        return DatasetFacts(*sizes)
+    loaded = load_dataset(config, data_directory)
+    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
+
+
+def facts_of(model: ModelConfig, data: DatasetFacts) -> NetworkFacts:
+    """Sizes of a model's network on its data set. UserError if the network does not work."""
+    options = tuple(sorted(model.options.items()))
+    return _network_facts(model.architecture, model.width, options, data.image_shape, data.classes)
+
+
+def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
+    """Operations of training models of one shape: every pass over the images, and the test evaluations."""
+    settings = models[0].training
+    images = passes_of_a_step(models[0]) * data.train_images * settings.epochs
+    images += data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
+    return float(facts_of(models[0], data).forward_flops) * images * len(models)
+
+
+def passes_of_a_step(model: ModelConfig) -> int:
+    """A training step's cost in forward passes: a gradient costs three."""
+    settings = model.training
+    gradients = 1 + bool(settings.sam_radius) + (settings.adversary.steps if settings.adversary else 0)
+    return 3 * gradients + bool(settings.distillation)
+
+
+def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]:
+    """The order in which workers idle least at the end."""
+    return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
+
+
+@lru_cache(maxsize=1024)
+def _network_facts(
+    architecture: str,
+    width: int,
+    options: tuple[tuple[str, Any], ...],
+    image_shape: tuple[int, int, int],
+    classes: int,
+) -> NetworkFacts:
+    """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
+
+    def tried(device: str) -> tuple[nn.Module, int]:
+        with torch.device(device):
+            network = with_masked_dropout(build_network(architecture, width, image_shape, classes, dict(options)))
+            return network, _tried(network, torch.zeros(2, *image_shape), classes)
+
+    try:
+        try:
+            network, flops = tried("meta")
+        except Exception:
+            network, flops = tried("cpu")
+    except Exception as error:  # a user's own code may raise anything
+        kind = "" if isinstance(error, (ValueError, UserError)) else f"{type(error).__name__}: "
+        raise UserError(
+            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: "
+            f"{kind}{' '.join(str(error).split())}"
+        ) from None
+    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops)
+
+
+def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> int:
+    """Operations of one image's forward pass, the network having been run on two as training will run it."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad():
+        with counter:
+            scores = network.eval()(images)
+        if scores.shape != (len(images), classes):
+            raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
+        masks = mask_shapes(network, images)
+        for name, (_, shape) in masks.items():
+            layer = network.get_submodule(name.rpartition(".")[0])
+            layer.mask = torch.ones(shape, device=images.device)
+        with _RefusesChance():
+            network.train()(images)
+    return counter.get_total_flops() // len(images)
+
+
+class _RefusesChance(TorchDispatchMode):
+    """ValueError at an operation that draws from torch's global stream, of which members have no part."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        arguments = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | dict(kwargs or {})
+        draws = torch.Tag.nondeterministic_seeded in func.tags and arguments.get("dropout_p", 1.0) > 0
+        if draws:
+            raise ValueError(
+                f"in training it draws random numbers of its own ({func}); allowed: dropout as torch.nn.Dropout layers"
+            )
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,106 @@
+"""How long a training step takes on this machine, from a few steps of a few of a sweep's cohorts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.networks import DatasetFacts, facts_of, passes_of_a_step
+from dbviz_ray.training import CohortTraining
+
+BUDGET_SECONDS = 20.0
+STEPS = 3
+FIRST_GUESS_FLOPS = 2e10
+"""Of one CPU core: what is expected of the first measurement, so that it does not take minutes."""
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds of a step over its floating-point operations, for each architecture that was measured."""
+
+    curves: dict[str, list[tuple[float, float]]]
+    """Architecture to (operations, seconds) of single steps, ascending."""
+    flops_rate: float
+    """Operations a second of the most efficient step."""
+    measurements: int
+
+    @classmethod
+    def assumed(cls, flops_rate: float, overhead: float) -> StepTimes:
+        """A machine on which a step takes `overhead` seconds and its operations at a rate."""
+        operations = np.geomspace(1, 1e18, 200)
+        return cls({"": [(x, overhead + x / flops_rate) for x in operations]}, flops_rate, 0)
+
+    def seconds(self, architecture: str, operations: float) -> float:
+        """Of one step: between measurements by logarithms, beyond the largest in proportion to its operations.
+
+        An architecture that was not measured has the curve of all that were.
+        """
+        curve = self.curves.get(architecture) or sorted(point for points in self.curves.values() for point in points)
+        known, seconds = np.array(curve).T
+        if operations > known[-1]:
+            return float(seconds[-1] * operations / known[-1])
+        return float(np.exp(np.interp(np.log(operations), np.log(known), np.log(seconds))))
+
+
+def measured_step_times(
+    cohorts: Sequence[Cohort], data: DatasetFacts, device: torch.device, resources: ResourcesConfig
+) -> StepTimes:
+    """Time the cheapest, the middle and the dearest cohort of every architecture, within `BUDGET_SECONDS`.
+
+    Random images of the data set's shape; a distilled model without its teacher. A step that would take too long is
+    measured on fewer images, and left out if not even one image of each member is quick enough.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    started, rate = time.perf_counter(), FIRST_GUESS_FLOPS
+    by_architecture: dict[str, list[tuple[float, Cohort]]] = {}
+    for cohort in cohorts:
+        operations = float(facts_of(cohort.models[0], data).forward_flops * len(cohort.models))
+        by_architecture.setdefault(cohort.models[0].architecture, []).append((operations, cohort))
+    for architecture, found in by_architecture.items():
+        found.sort(key=lambda pair: pair[0])
+        budget = (BUDGET_SECONDS - (time.perf_counter() - started)) / (3 * (STEPS + 1))
+        for index in sorted({0, len(found) // 2, len(found) - 1}):
+            forward, cohort = found[index]
+            forward *= passes_of_a_step(cohort.models[0])
+            batch = min(cohort.models[0].training.batch_size, data.train_images)
+            images = int(min(batch, budget * rate / forward))
+            if images < 2 and curves:
+                break
+            operations = forward * max(images, 2)
+            seconds = _step_seconds(cohort, data, max(images, 2), device, resources)
+            rate = max(operations / seconds, FIRST_GUESS_FLOPS / 10)
+            curves.setdefault(architecture, []).append((forward * batch, seconds * batch / max(images, 2)))
+    points = [point for curve in curves.values() for point in curve]
+    return StepTimes(curves, max(operations / seconds for operations, seconds in points), len(points))
+
+
+def _step_seconds(
+    cohort: Cohort, data: DatasetFacts, images: int, device: torch.device, resources: ResourcesConfig
+) -> float:
+    """Of one training step of all members on `images` random images each, after one that captures."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(images) % data.classes
+    channels = data.image_shape[0]
+    names = tuple(map(str, range(data.classes)))
+    dataset = Dataset(pixels, labels, pixels, labels, names, (0.5,) * channels, (0.25,) * channels)
+    settings = {"distillation": None, "batch_size": images, "evaluate_every": STEPS + 1, "epochs": STEPS + 1}
+    models = [
+        model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
+        for model in cohort.models
+    ]
+    # All members as one network: choosing a stack would take longer than the measurement.
+    stack = len(models) if resources.stack == "auto" else resources.stack
+    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
+    training.run_epoch()
+    started = time.perf_counter()
+    for _ in range(STEPS - 1):
+        training.run_epoch()
+    float(training.history[0].sum())  # waits for the device
+    return (time.perf_counter() - started) / (STEPS - 1)
