@@ -68,7 +68,7 @@ class Batches:
             if mixing is not None:
                 batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])
             if self._settings.adversary is not None:
-                batch[START] = torch.empty_like(images)
+                batch[START] = torch.empty(images.shape, dtype=images.dtype, device=self._device)
                 for start, generator in zip(batch[START], attacks, strict=True):
                     start.uniform_(-1, 1, generator=generator)
             yield batch | self._drawn_masks(images, masks)
@@ -87,5 +87,5 @@ class Batches:
             mask = torch.empty(len(generators), *shape, dtype=images.dtype, device=self._device)
             for own, generator in zip(mask, generators, strict=True):
                 own.bernoulli_(1 - p, generator=generator)
-            drawn[name] = mask.div_(1 - p)
+            drawn[name] = mask.div_(1 - p) if p < 1 else mask
         return drawn

@@ -24,7 +24,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.execution import Eager, Execution, Part
 from dbviz_ray.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
-from dbviz_ray.layers import mask_shapes, with_folded_batch_norm, with_masked_dropout
+from dbviz_ray.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StackedState:
     state_names: dict[str, str]
     """The names in a member's `state_dict`, and those of the tensors above that they stand for."""
 
-    def __init__(self, networks: Sequence[nn.Module], autocast: torch.dtype | None = None) -> None:
+    def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype | None = None) -> None:
         first = networks[0]
         self.members = len(networks)
         self.state_names = _state_names(first)
@@ -61,15 +61,17 @@ class StackedState:
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
         device = next(iter(stacked.values())).device
         self._autocast: Callable[[], AbstractContextManager[object]] = (
-            nullcontext if autocast is None else partial(torch.autocast, device.type, autocast)
+            nullcontext if precision is None else partial(autocast, device.type, precision)
         )
 
-    def forward(self, parameters: State, buffers: State, images: Tensor, *, training: bool) -> Tensor:
-        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with the state of any m members, all or some."""
+    def forward(
+        self, parameters: State, buffers: State, images: Tensor, *, training: bool, exact: bool = False
+    ) -> Tensor:
+        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with the state of any m members; `exact`: no autocast."""
         members = images.shape[0]
         skeleton = self._alone if members == 1 else self._together
         skeleton.train(training)
-        with self._autocast():
+        with nullcontext() if exact else self._autocast():
             if members == 1:
                 own = {name: tensor[0] for name, tensor in (buffers | parameters).items()}
                 image_batch = images[0].contiguous(memory_format=self._memory_format)
@@ -110,9 +112,9 @@ class CohortNetwork(StackedState):
         teachers: Sequence[nn.Module] = (),
         execution: Execution | None = None,
     ) -> None:
-        autocast = torch.bfloat16 if settings.precision == "bfloat16" else None
-        super().__init__(networks, autocast)
-        self._teachers = StackedState(teachers, autocast) if teachers else None
+        precision = torch.bfloat16 if settings.precision == "bfloat16" else None
+        super().__init__(networks, precision)
+        self._teachers = StackedState(teachers, precision) if teachers else None
         self._step = gradient_step(self.forward, settings, self._taught if teachers else None, limits)
         self._execution = execution or Eager()
         self._running: dict[tuple[int, tuple[int, ...], torch.Size], Part] = {}

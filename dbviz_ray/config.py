@@ -155,13 +155,13 @@ class TrainingConfig(Frozen):
     def _fields_belong_together(self) -> TrainingConfig:
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(
-                f"training.momentum: {self.momentum} is not allowed with optimizer={self.optimizer}; "
+                f"momentum: {self.momentum} is not allowed with optimizer={self.optimizer}; "
                 "allowed: 0, or optimizer=sgd"
             )
         late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
         if late:
             raise ValueError(
-                f"training.snapshots: {late} are not allowed; allowed: epochs before the last, {self.epochs}, "
+                f"snapshots: {late} are not allowed; allowed: epochs before the last, {self.epochs}, "
                 "which is always kept"
             )
         return self
@@ -314,10 +314,10 @@ class ResourcesConfig(Frozen):
         1, description="Trials that share what `gpus_per_cohort` says when their networks are too small to fill it."
     )
     max_cohort_size: Count = Field(32, description="Models trained side by side at most.")
-    stack: Literal["auto"] | Count = Field(
-        "auto",
-        description="Models of a cohort that are computed as one network; auto: what is measured to be fastest when "
-        "the cohort starts, within the memory there is.",
+    stack: Count | None = Field(
+        None,
+        description="Models of a cohort that are computed as one network; if unset, what is measured to be fastest "
+        "when the cohort starts, within the memory there is. Set it to repeat a run to the last bit.",
     )
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
         "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
@@ -339,7 +339,7 @@ class ResourcesConfig(Frozen):
     def _graphs_need_a_gpu(self) -> ResourcesConfig:
         if self.execution == "cuda_graph" and not self.gpus_per_cohort:
             raise ValueError(
-                "resources.execution: cuda_graph is not allowed with gpus_per_cohort=0; allowed: auto, eager, compiled"
+                "execution: cuda_graph is not allowed with gpus_per_cohort=0; allowed: auto, eager, compiled"
             )
         return self
 

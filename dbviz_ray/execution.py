@@ -7,6 +7,7 @@ them. The three ways give the same numbers up to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -86,13 +87,25 @@ class CudaGraph(Eager):
         with torch.cuda.graph(graph):
             gradients, logits = side_by_side()
 
-        def run(batch: Batch) -> tuple[list[State], Tensor]:
-            for name, tensor in static.items():
-                tensor.copy_(batch[name])
-            graph.replay()
-            return gradients, logits.clone()
+        return _Replayed(graph, static, gradients, logits, parts)
 
-        return run
+
+@dataclass(frozen=True)
+class _Replayed:
+    """A CUDA graph with all the memory that it reads and writes, which must live as long as it does."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    gradients: list[State]
+    logits: Tensor
+    parts: Sequence[Part]
+    """For the constants that were captured with them."""
+
+    def __call__(self, batch: Batch) -> tuple[list[State], Tensor]:
+        for name, tensor in self.batch.items():
+            tensor.copy_(batch[name])
+        self.graph.replay()
+        return self.gradients, self.logits.clone()
 
 
 def _joined(results: Sequence[tuple[list[State], Tensor]]) -> tuple[list[State], Tensor]:

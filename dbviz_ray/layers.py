@@ -3,21 +3,31 @@
 - Batch norm: `vmap` normalises without the affine part and adds that in passes of its own. Folded, the members stand
   side by side as channels of one ordinary batch norm, forward and backward.
 - Dropout: torch draws from one global stream. Here the mask comes with the batch, drawn from each member's own.
+- Autocast does not reach linear layers, convolutions and attention under `vmap`, which would compute in float32.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 MASK = "mask"
 ELEMENTWISE_DROPOUTS = (nn.Dropout,)
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+PRODUCTS = {
+    *(F.linear, F.scaled_dot_product_attention),
+    *(F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+}
+"""What autocast computes in the lower precision, and does not under `vmap`."""
 
 
 class MaskedDropout(nn.Module):
@@ -41,11 +51,15 @@ class MaskedDropout(nn.Module):
 
 
 def with_masked_dropout(network: nn.Module) -> nn.Module:
-    """`network` with every dropout layer that drops anything replaced by a `MaskedDropout`; changed in place."""
-    for module in network.modules():
-        for name, child in module.named_children():
-            if isinstance(child, (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS)) and child.p > 0:
-                setattr(module, name, MaskedDropout(child.p, whole_channels=isinstance(child, CHANNEL_DROPOUTS)))
+    """`network` with every dropout layer that drops anything replaced by a `MaskedDropout`; changed in place.
+
+    A layer under several names gets a mask for each of them.
+    """
+    for path, layer in list(network.named_modules(remove_duplicate=False)):
+        if isinstance(layer, (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS)) and layer.p > 0:
+            parent, _, name = path.rpartition(".")
+            masked = MaskedDropout(layer.p, whole_channels=isinstance(layer, CHANNEL_DROPOUTS))
+            setattr(network.get_submodule(parent), name, masked)
     return network
 
 
@@ -66,7 +80,7 @@ def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tu
                     raise ValueError(f"the dropout layer {name} is used twice in one pass; allowed: a layer each time")
                 shapes[key] = (layer.p, layer.mask_shape(inputs[0]))
 
-            dropout.register_forward_pre_hook(note)  # type: ignore[arg-type]
+            dropout.register_forward_pre_hook(note)
     with torch.no_grad():
         twin(images)
     return shapes
@@ -118,6 +132,36 @@ class _Folded(torch.autograd.Function):
         *state, training, momentum, eps = rest
         members = info.batch_size
         apart = x.unsqueeze(1).expand(-1, members, *x.shape[1:]) if x_dim is None else x.movedim(x_dim, 1)
-        flat = [tensor.movedim(dim, 0).flatten() for tensor, dim in zip(state, state_dims, strict=True)]
-        normalised = F.batch_norm(apart.flatten(1, 2), *flat, training, momentum, eps)
+        mean, variance, weight, bias = (t.movedim(dim, 0).flatten() for t, dim in zip(state, state_dims, strict=True))
+        normalised = F.batch_norm(apart.flatten(1, 2), mean, variance, weight, bias, training, momentum, eps)
         return normalised.unflatten(1, (members, -1)), 1
+
+
+@contextmanager
+def autocast(device_type: str, dtype: torch.dtype) -> Iterator[None]:
+    """`torch.autocast` that holds under `vmap` too."""
+    with torch.autocast(device_type, dtype), _CastProducts(dtype):
+        yield
+
+
+class _CastProducts(TorchFunctionMode):
+    """Casts what goes into `PRODUCTS`."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        arguments: tuple[Any, ...] = (),
+        keywords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        keywords = keywords or {}
+        if function in PRODUCTS:
+            arguments, keywords = tree_map_only(Tensor, self._cast, (arguments, keywords))
+        return function(*arguments, **keywords)
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor

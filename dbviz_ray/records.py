@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +59,8 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
             "model_id": model_id,
             "outcome": DONE if trained.diverged_epoch is None else DIVERGED,
             "diverged_epoch": trained.diverged_epoch,
+            "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
+            "stack": trained.stack,
             "config": trained.config.model_dump(mode="json"),
             **facts,
         },

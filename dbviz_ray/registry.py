@@ -42,6 +42,7 @@ STANDARD_WIDTHS = {
 }
 """What `width` is where a sweep does not say: the paper's."""
 
+TIMM_BUILDER = "dbviz_ray.architectures.timm:timm_builder"
 TIMM = "timm/"
 """Prefix of a network of timm: `timm/resnet50`."""
 
@@ -80,9 +81,8 @@ def standard_width(name: str) -> int:
 def architecture_builder(name: str) -> Callable[..., Any]:
     """The builder that `name` stands for."""
     if name.startswith(TIMM):
-        from dbviz_ray.architectures.timm import timm_builder
-
-        return timm_builder(name.removeprefix(TIMM))
+        builder: Callable[..., Any] = _imported(TIMM_BUILDER)(name.removeprefix(TIMM))
+        return builder
     return _imported(ARCHITECTURES.get(name, name))
 
 

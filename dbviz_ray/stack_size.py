@@ -34,13 +34,20 @@ def fastest_stack(network: CohortNetwork, batch: Batch, restack: Callable[[int],
             network.backward(batch)  # captures
             rough[stack] = _seconds(network, batch, 1)
         except torch.OutOfMemoryError:
+            restack(1)
+            network.forget_other_stacks()
             continue
         if stack != 1 and rough[stack] > 1.1 * min(rough.values()):
             rough.pop(stack)
             break
     finalists = sorted(rough, key=rough.__getitem__)[:2]
     stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
-    best = _fastest(network, batch, restack, stacks) if len(stacks) > 1 else 1
+    try:
+        best = _fastest(network, batch, restack, stacks)
+    except torch.OutOfMemoryError:  # what is captured for one of them leaves too little for another
+        if not rough:
+            raise
+        best = finalists[0]
     restack(best)
     for name, buffer in network.buffers.items():
         buffer.copy_(before[name])

@@ -37,14 +37,14 @@ class StepTimes:
         return cls({"": [(x, overhead + x / flops_rate) for x in operations]}, flops_rate, 0)
 
     def seconds(self, architecture: str, operations: float) -> float:
-        """Of one step: between measurements by logarithms, beyond the largest in proportion to its operations.
+        """Of one step: between measurements by logarithms, beyond the largest at the rate of the most efficient.
 
         An architecture that was not measured has the curve of all that were.
         """
         curve = self.curves.get(architecture) or sorted(point for points in self.curves.values() for point in points)
         known, seconds = np.array(curve).T
         if operations > known[-1]:
-            return float(seconds[-1] * operations / known[-1])
+            return float(seconds[-1] + (operations - known[-1]) / self.flops_rate)
         return float(np.exp(np.interp(np.log(operations), np.log(known), np.log(seconds))))
 
 
@@ -54,8 +54,19 @@ def measured_step_times(
     """Time the cheapest, the middle and the dearest cohort of every architecture, within `BUDGET_SECONDS`.
 
     Random images of the data set's shape; a distilled model without its teacher. A step that would take too long is
-    measured on fewer images, and left out if not even one image of each member is quick enough.
+    measured on fewer images, and left out if not even two images of each member are quick enough.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(resources.cpus_per_cohort)  # as a trial does
+    try:
+        return _measured(cohorts, data, device, resources)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measured(
+    cohorts: Sequence[Cohort], data: DatasetFacts, device: torch.device, resources: ResourcesConfig
+) -> StepTimes:
     curves: dict[str, list[tuple[float, float]]] = {}
     started, rate = time.perf_counter(), FIRST_GUESS_FLOPS
     by_architecture: dict[str, list[tuple[float, Cohort]]] = {}
@@ -72,10 +83,12 @@ def measured_step_times(
             images = int(min(batch, budget * rate / forward))
             if images < 2 and curves:
                 break
-            operations = forward * max(images, 2)
-            seconds = _step_seconds(cohort, data, max(images, 2), device, resources)
-            rate = max(operations / seconds, FIRST_GUESS_FLOPS / 10)
-            curves.setdefault(architecture, []).append((forward * batch, seconds * batch / max(images, 2)))
+            images = max(images, 2)
+            seconds = _step_seconds(cohort, data, images, device, resources)
+            rate = max(forward * images / seconds, FIRST_GUESS_FLOPS / 10)
+            curves.setdefault(architecture, []).append((forward * images, seconds))
+    for curve in curves.values():
+        curve.sort()
     points = [point for curve in curves.values() for point in curve]
     return StepTimes(curves, max(operations / seconds for operations, seconds in points), len(points))
 
@@ -96,7 +109,7 @@ def _step_seconds(
         for model in cohort.models
     ]
     # All members as one network: choosing a stack would take longer than the measurement.
-    stack = len(models) if resources.stack == "auto" else resources.stack
+    stack = resources.stack or len(models)
     training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
     training.run_epoch()
     started = time.perf_counter()

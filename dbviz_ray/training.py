@@ -25,6 +25,8 @@ from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.execution import execution_for
 from dbviz_ray.gradients import PixelLimits, State
 from dbviz_ray.optimizers import CohortOptimizer, schedule_factor
+from dbviz_ray.sharpness import IMAGES as SHARPNESS_IMAGES
+from dbviz_ray.sharpness import sharpness
 from dbviz_ray.stack_size import fastest_stack
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
@@ -60,6 +62,8 @@ class TrainedModel:
     """Training labels as the model saw them, int64 `[n]`."""
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
+    sharpness: float
+    """Of the training loss at these weights; see `dbviz_ray.sharpness`."""
     stack: int
     """Members that were computed as one network."""
 
@@ -127,7 +131,7 @@ class CohortTraining:
         self._test_labels = dataset.test_labels.to(device)
         self._batches = Batches(models, dataset, device, self._dtype, self.network.mask_shapes)
         self._rates = [model.training.learning_rate for model in models]
-        self._set_stack(self._fastest_stack() if resources.stack == "auto" else min(resources.stack, len(models)))
+        self._set_stack(min(resources.stack, len(models)) if resources.stack else self._fastest_stack())
 
     def _set_stack(self, stack: int) -> None:
         """Compute `stack` members at a time."""
@@ -190,7 +194,8 @@ class CohortTraining:
         predictions = {
             split: self._logits(self.dataset.split(split)[0]).argmax(-1).cpu() for split in ("train", "test")
         }
-        history = self.history.cpu()
+        history = self.history.clone().cpu()  # the training goes on writing to its own
+        sharp = self._sharpness().tolist()
         return [
             TrainedModel(
                 config=model,
@@ -199,10 +204,16 @@ class CohortTraining:
                 history={name: history[row, :, member] for row, name in enumerate(HISTORY)},
                 given_labels=self.given_labels[member].cpu(),
                 predictions={split: classes[member] for split, classes in predictions.items()},
+                sharpness=sharp[member],
                 stack=self.network.stack,
             )
             for member, model in enumerate(self.models)
         ]
+
+    def _sharpness(self) -> Tensor:
+        images = self.dataset.normalised(self.dataset.train_images[:SHARPNESS_IMAGES].to(self.device), self._dtype)
+        labels = self.given_labels[:, : len(images)]
+        return sharpness(self.network, self.network.stack, images, labels, self.settings.batch_size)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""

@@ -39,8 +39,9 @@ def _explained(model: type[BaseModel], detail: Any) -> str:
         return f"{field}: missing; it has no default"
     if detail["type"] == "value_error":
         reason = str(detail["msg"]).removeprefix("Value error, ")
-        about_the_whole = isinstance(detail["input"], Mapping)  # such a message names its fields itself
-        return reason if about_the_whole else f"{field}: {detail['input']!r} is not allowed; {reason}"
+        if isinstance(detail["input"], Mapping):  # such a message names its fields itself, from where it stands
+            return ".".join([*location, reason])
+        return f"{field}: {detail['input']!r} is not allowed; {reason}"
     return f"{field}: {detail['input']!r} is not allowed; allowed: {_allowed(detail)}"
 
 
@@ -74,8 +75,14 @@ def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]
     schema = model.model_json_schema()
     node = schema
     for part in location[:-1]:
-        freely_named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values(), {}]
-        named_freely = next(kind for kind in freely_named if isinstance(kind, dict))
-        child = node.get("properties", {}).get(part, named_freely)
-        node = schema["$defs"][child["$ref"].rpartition("/")[2]] if "$ref" in child else child
+        freely_named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values()]
+        children = [node.get("properties", {}).get(part), node.get("items"), *freely_named]
+        node = _resolved(schema, next((child for child in children if isinstance(child, dict)), {}))
     return list(node.get("properties", {}))
+
+
+def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """A node behind references, and behind what may also be null."""
+    if "anyOf" in node:
+        node = next(kind for kind in node["anyOf"] if kind.get("type") != "null")
+    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node

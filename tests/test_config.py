@@ -3,16 +3,17 @@ from __future__ import annotations
 import pytest
 from conftest import small_sweep
 
-from dbviz_ray.config import differing_fields, fingerprint
+from dbviz_ray.config import SweepConfig, differing_fields, fingerprint
 from dbviz_ray.errors import UserError
 from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
+from dbviz_ray.validation import validated
 
 
 def test_models_are_the_product_of_the_grid(sweep):
     models = sweep.models()
     assert len(models) == 2 * 2 * 3
     assert len({model.model_id for model in models}) == len(models)
-    assert models[0].model_id.startswith("fully_connected-w4-noise0-seed0-")
+    assert models[0].model_id.startswith("fully_connected-w4-adam-noise0-seed0-")
 
 
 def test_model_id_depends_on_every_field(sweep):
@@ -22,6 +23,9 @@ def test_model_id_depends_on_every_field(sweep):
     changes = [
         {"training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.02}},
         {"training": {"epochs": 3, "batch_size": 64, "evaluate_every": 2}},
+        {"training": {"epochs": 3, "batch_size": 64, "sam_radius": 0.1}},
+        {"training": {"epochs": 3, "batch_size": 64, "snapshots": [1]}},
+        {"dataset": {"name": "digits", "train_size": 200, "held_out": 50}},
         {"dataset": {"name": "digits", "train_size": 200, "test_size": 99}},
         {"grid": {"width": [4, 16], "label_noise": [0.0, 0.2], "seed": [0, 1, 2], "init_seed": [7]}},
     ]
@@ -51,7 +55,7 @@ def test_fingerprint_is_stable():
     """A changed fingerprint orphans every stored model: raise SCHEMA_VERSION on purpose, never by accident."""
     assert fingerprint({"a": 1, "b": [2.5, None]}) == fingerprint({"b": [2.5, None], "a": 1})
     digits = load_sweep("double_descent_digits").models()[0]
-    assert digits.model_id == "fully_connected-w2-noise0-seed0-cad7516a0b"
+    assert digits.model_id == "fully_connected-w2-adam-noise0-seed0-2381e1ac09"
 
 
 def test_differing_fields_are_named_with_dots():
@@ -94,7 +98,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("training=3", "training: 3", "a mapping"),
         ("training.epochs.x=1", "training.epochs.x: unknown key", "epochs has no fields"),
         ("training.learning_rate=.nan", "training.learning_rate: nan", "finite"),
-        ("training.optimizer=adamw", "training.optimizer: 'adamw'", "'adam' or 'sgd'"),
+        ("training.optimizer=lion", "training.optimizer: 'lion'", "'sgd', 'adam' or 'adamw'"),
         ("training.momentum=0.9", "training.momentum: 0.9", "optimizer=sgd"),
         ("grid.width=[0]", "grid.width.0: 0", "at least 1"),
         ("grid.width=4", "grid.width: 4", "a list"),
@@ -103,7 +107,25 @@ def test_a_file_of_ones_own(tmp_path):
         ("grid.label_noise=[1.5]", "grid.label_noise.0: 1.5", "at most 1"),
         ("grid.seed=[-1]", "grid.seed.0: -1", "at least 0"),
         ("grid.seed=[0]", "grid.seed: [0]", "at least 2 seeds"),
-        ("grid.architecture=[resnet18]", "grid.architecture.0: 'resnet18'", "did you mean resnet18_width?"),
+        ("grid.architecture=[resnet19]", "grid.architecture.0: 'resnet19'", "did you mean resnet18"),
+        (
+            "grid.recipes={a: {lerning_rate: 1.0}}",
+            "grid.recipes.a.lerning_rate: unknown key",
+            "did you mean learning_rate",
+        ),
+        ("grid.recipes={a: {momentum: 0.5}}", "grid.recipes.a.momentum: 0.5", "optimizer=sgd"),
+        ("grid.recipes={a: {}, b: {}}", "cases: the model fully_connected", "asked for more than once"),
+        ("grid.recipes={}", "grid.recipes: {}", "at least 1 value"),
+        ("cases=[{widht: [2]}]", "cases.0.widht: unknown key; did you mean width?", "label_noise"),
+        ("cases=[{width: [2]}]", "cases.0.width: not allowed", "grid.width holds in all cases"),
+        ("training.snapshots=[400]", "training.snapshots: [400]", "before the last"),
+        ("resources.execution=cuda_graph", "resources.execution: cuda_graph", "eager, compiled"),
+        ("resources.stack=0", "resources.stack: 0", "at least 1"),
+        (
+            "grid.recipes={a: {}, b: {distillation: {recipe: c}}}",
+            "recipes.b.distillation: 0 models of the sweep fit as teacher",
+            "exactly one",
+        ),
         ("grid.architecture=[no_such.module:f]", "grid.architecture.0: 'no_such.module:f'", "importable"),
         ("dataset.name=digit", "dataset.name: 'digit'", "did you mean digits?"),
         ("planes={}", "planes: {}", "at least 1 value"),
@@ -135,6 +157,67 @@ def test_unknown_sweep_names_the_nearest():
         load_sweep("double_decsent")
 
 
+def test_cases_are_joined_and_share_what_the_grid_says():
+    sweep = small_sweep(
+        grid={"seed": [3, 4]},
+        cases=[{"architecture": ["vit", "vgg19"]}, {"architecture": ["wide_resnet28"], "width": [1, 2]}],
+    )
+    models = sweep.models()
+    found = [(m.architecture, m.width) for m in models[::2]]
+    assert found == [("vit", 512), ("vgg19", 64), ("wide_resnet28", 1), ("wide_resnet28", 2)]
+    assert [m.seeds.init for m in models] == [3, 4] * 4
+
+
+def test_recipes_replace_fields_of_the_common_training():
+    recipes = {"slow": {"learning_rate": 0.001}, "sgd": {"optimizer": "sgd", "momentum": 0.9}}
+    sweep = small_sweep(grid={"width": [4], "recipes": recipes})
+    by_name = {m.recipe: m.training for m in sweep.models()}
+    assert {t.epochs for t in by_name.values()} == {3}
+    assert (by_name["slow"].optimizer, by_name["slow"].learning_rate) == ("adam", 0.001)
+    assert (by_name["sgd"].optimizer, by_name["sgd"].learning_rate) == ("sgd", 0.01)
+
+
+def test_a_recipes_name_is_no_part_of_a_model():
+    first, second = (small_sweep(grid={"width": [4], "recipes": {name: {}}}) for name in ("a", "b"))
+    assert [m.model_id for m in first.models()] == [m.model_id for m in second.models()]
+    assert first.identity() != second.identity()
+
+
+def test_models_that_differ_in_learning_rate_share_a_cohort():
+    sweep = small_sweep(grid={"width": [4], "learning_rate": [0.1, 0.01], "seed": [0, 1]})
+    [cohort] = sweep.cohorts()
+    assert [m.training.learning_rate for m in cohort.models] == [0.1, 0.1, 0.01, 0.01]
+    assert len({m.model_id for m in cohort.models}) == 4
+
+
+def test_students_know_their_teachers():
+    grid = {
+        "seed": [0, 1],
+        "width": [4],
+        "recipes": {
+            "alone": {},
+            "own": {"distillation": {"recipe": "alone"}},
+            "first": {"distillation": {"recipe": "alone", "seed": 0}},
+        },
+    }
+    models = {(m.recipe, m.seeds.init): m for m in small_sweep(grid=grid).models()}
+    assert models["alone", 0].teacher is None
+    assert [models["own", seed].teacher for seed in (0, 1)] == [models["alone", seed].model_id for seed in (0, 1)]
+    assert [models["first", seed].teacher for seed in (0, 1)] == [models["alone", 0].model_id] * 2
+    assert models["own", 0].model_id != models["first", 0].model_id
+
+
+def test_a_student_is_no_teacher():
+    recipes = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}
+    with pytest.raises(UserError, match=r"recipes.a.distillation: 0 models .* not distilled itself"):
+        small_sweep(grid={"width": [4], "recipes": recipes})
+
+
+def test_a_resolved_sweep_is_itself():
+    sweep = load_sweep("optimizers")
+    assert validated(SweepConfig, sweep.model_dump(mode="json")) == sweep
+
+
 def test_yaml_never_constructs_objects(tmp_path):
     path = tmp_path / "hostile.yaml"
     path.write_text("grid: !!python/object/apply:os.system ['true']\n")
@@ -143,6 +226,6 @@ def test_yaml_never_constructs_objects(tmp_path):
 
 
 def test_the_same_training_twice_is_refused():
-    streams = {f"{stream}_seed": [0] for stream in ("init", "order", "augmentation", "label_noise")}
+    streams = {f"{stream}_seed": [0] for stream in ("init", "order", "augmentation", "dropout", "label_noise")}
     with pytest.raises(UserError, match=r"grid.seed: \[0, 1\] names the same training more than once"):
         small_sweep(grid={"width": [4], "seed": [0, 1], **streams})

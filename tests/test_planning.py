@@ -1,55 +1,60 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+import torch
 from conftest import small_sweep
 
-from dbviz_ray.config import DatasetConfig
-from dbviz_ray.errors import UserError
-from dbviz_ray.planning import dataset_facts, longest_first, network_facts, plan
-
-
-def test_network_facts_by_hand():
-    facts = network_facts("fully_connected", 16, (1, 8, 8), 10)
-    assert facts.parameters == 64 * 16 + 16 + 16 * 10 + 10
-    assert facts.forward_flops == 2 * (64 * 16 + 16 * 10)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "reason"),
-    [("user_networks:with_dropout", "dropout"), ("user_networks:with_too_few_scores", r"\(1, 9\), not \(1, 10\)")],
-)
-def test_a_network_that_will_not_do_is_refused(architecture, reason):
-    with pytest.raises(UserError, match=reason):
-        network_facts(architecture, 4, (1, 8, 8), 10)
-
-
-def test_a_network_that_needs_numbers_to_be_built_is_counted_too():
-    assert network_facts("user_networks:needs_numbers", 5, (1, 8, 8), 10).parameters == 64 * 5 + 5 + 5 * 10 + 10
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": "digits", "train_size": 1800}, "digits has 1797 in all"),
-        ({"name": "cifar10", "train_size": 90_000}, "cifar10 has 50000 train images"),
-        ({"name": "json:nope"}, "the module json has no function nope"),
-        ({"name": "json:dumps"}, r"json:dumps cannot be loaded: TypeError"),
-    ],
-)
-def test_data_that_cannot_be_had_is_refused(fields, message):
-    with pytest.raises(UserError, match=message):
-        dataset_facts(DatasetConfig(**fields), "unused")
+from dbviz_ray.networks import facts_of_dataset
+from dbviz_ray.planning import plan
+from dbviz_ray.step_times import StepTimes, measured_step_times
+from dbviz_ray.sweep_files import SWEEPS, load_sweep
 
 
 def test_plan_counts_what_the_sweep_holds():
-    sweep = small_sweep(planes={"a": {"count": 3, "resolution": 4}, "b": {"count": 5, "resolution": 2}})
+    sweep = small_sweep(
+        planes={"a": {"count": 3, "resolution": 4}, "b": {"count": 5, "resolution": 2}},
+        training={"epochs": 3, "batch_size": 64, "snapshots": [1]},
+    )
     counted = plan(sweep)
-    assert (counted.models, counted.cohorts, counted.planes) == (12, 2, 8)
-    assert counted.forward_passes == 12 * (3 * 16 + 5 * 4)
+    assert (counted.models, len(counted.cohorts), counted.planes, counted.labellings) == (12, 2, 8, 24)
+    assert counted.points == 24 * (3 * 16 + 5 * 4)
     assert counted.parameters == 6 * (64 * 4 + 4 + 40 + 10) + 6 * (64 * 16 + 16 + 160 + 10)
+    assert counted.weight_bytes == 2 * 4 * counted.parameters
+    assert 0 < counted.training_seconds < 60
+    assert "measured on this machine" in str(counted)
 
 
-def test_longest_first():
-    sweep = small_sweep()
-    cohorts = longest_first(sweep.cohorts(), dataset_facts(sweep.dataset, "unused"))
-    assert [cohort.models[0].width for cohort in cohorts] == [16, 4]
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures then")
+def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
+    text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))
+    assert "GPU-hours" in text
+    assert "assumed, not measured" in text
+    assert re.search(r"estimated cost  +\d+, at 2.5 a GPU-hour", text)
+
+
+def test_step_times_lie_between_measurements_and_go_on_at_the_best_rate():
+    times = StepTimes({"a": [(1e6, 0.01), (1e8, 0.1)]}, 1e9, 2)
+    assert times.seconds("a", 1e7) == pytest.approx(10**-1.5)
+    assert times.seconds("a", 1.1e9) == pytest.approx(0.1 + 1)
+    assert times.seconds("a", 1) == pytest.approx(0.01)
+    assert times.seconds("b", 1e8) == pytest.approx(0.1)  # the curve of what was measured
+
+
+def test_a_measured_step_is_about_as_long_as_its_operations(cpu):
+    sweep = small_sweep(grid={"width": [4, 512], "seed": [0, 1]})
+    times = measured_step_times(sweep.cohorts(), facts_of_dataset(sweep.dataset, "unused"), cpu, sweep.resources)
+    (few, quick), (many, slow) = times.curves["fully_connected"]
+    assert many == few * 128
+    assert 0 < quick < slow < 5
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_sweeps_header_counts_its_models(path):
+    sweep = load_sweep(path.stem)
+    told = re.search(r"^# ([\d,]+) models", path.read_text(), re.MULTILINE)
+    assert told, "no count in the header"
+    assert int(told[1].replace(",", "")) == len(sweep.models())
+    assert re.search(r"^# .*(Figure|Table|double descent|paper)", path.read_text(), re.MULTILINE | re.IGNORECASE)

@@ -13,7 +13,17 @@ from conftest import small_sweep
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes import draw_plane_set
-from dbviz_ray.records import CohortCheckpoints, load_network, load_planes, save_model, save_planes
+from dbviz_ray.records import (
+    CohortCheckpoints,
+    copy_model,
+    load_config,
+    load_network,
+    load_planes,
+    load_predictions,
+    save_model,
+    save_planes,
+    save_snapshot,
+)
 from dbviz_ray.store import Store
 from dbviz_ray.training import train_cohort
 
@@ -76,13 +86,13 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
 
 def test_label_maps_come_back_and_open_in_plain_parquet(store):
     maps = np.random.default_rng(0).integers(0, 10, (7, 5, 5)).astype(np.uint8)
-    store.write_label_maps("test", "model-1", maps)
-    assert np.array_equal(store.read_label_maps("test", "model-1"), maps)
-    assert store.labelled_models("test") == {"model-1"}
-    assert store.labelled_models("other") == set()
+    store.write_label_maps("test", "model-1", 40, maps)
+    assert np.array_equal(store.read_label_maps("test", "model-1", 40), maps)
+    assert store.labelled("test") == {("model-1", 40)}
+    assert store.labelled("other") == set()
     table = pq.read_table(store.path("labels"))
     assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
-    assert table.column_names == ["plane", "labels", "plane_set", "model_id"]
+    assert table.column_names == ["plane", "labels", "plane_set", "model_id", "epoch"]
     assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
 
 
@@ -97,7 +107,6 @@ def test_planes_come_back(store, digits):
 
 def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
     models = small_sweep().cohorts()[0].models[:2]
-    planes = draw_plane_set(PlaneSetConfig(count=2), digits)
     for trained in train_cohort(models, digits, cpu):
         monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -106,7 +115,7 @@ def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits
         monkeypatch.undo()
         save_model(store, trained, digits, {"device": "cpu"})
         assert trained.config.model_id in store.complete_models()
-        network = load_network(store, trained.config, planes, 10)
+        network = load_network(store, trained.config, digits.image_shape, 10)
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
         with torch.no_grad():
             predicted = network(digits.normalised(digits.test_images)).argmax(1)
@@ -114,9 +123,30 @@ def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits
         table, _ = store.read_parquet(store.model_file(trained.config.model_id, "predictions.parquet"))
         assert len(table) == 300
         facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
-        assert (facts["outcome"], facts["device"]) == ("done", "cpu")
+        assert (facts["outcome"], facts["diverged_epoch"], facts["device"]) == ("done", None, "cpu")
+        assert 0 < facts["sharpness"] < 1
+        assert load_config(store, trained.config.model_id) == trained.config
     history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
     assert history["epoch"].to_pylist() == [1, 2, 3]
+
+
+def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digits, cpu):
+    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    models = small_sweep(training=settings).cohorts()[0].models[:2]
+    snapshots = []
+    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
+    for snapshot in snapshots:
+        save_snapshot(store, snapshot, digits)
+    for trained in last:
+        save_model(store, trained, digits, {})
+    other = Store(tmp_path / "other")
+    for trained in [*snapshots, *last]:
+        copy_model(store, other, trained.config)
+        network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
+        assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
+        predicted = load_predictions(other, trained.config, trained.epoch)["predicted"].to_numpy()
+        assert predicted.tolist() == [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
+    assert other.complete_models() == {model.model_id for model in models}
 
 
 def test_checkpoints_come_back(store):

@@ -58,13 +58,15 @@ def test_a_data_set_that_is_missing_says_where_to_put_it(capsys, tmp_path, monke
 
 def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
     assert main(["double_descent", "--plan"]) == 0
-    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    summary, cohorts = capsys.readouterr().out.split("\n\n")
+    plan = dict(line.split(maxsplit=1) for line in summary.splitlines())
     assert plan["models"] == "100 in 25 cohorts (Ray Tune trials)"
-    assert "25 widths x 2 noise levels x 2 seeds" in plan["grid"]
+    assert "25 widths, 2 noise levels, 1 recipe, 1 learning rate, 2 seeds" in plan["grid"]
     assert "to 11,171,146 a model" in plan["parameters"]
-    assert plan["planes"].startswith("1,000 a model")
-    assert plan["forward"] == "passes  250,000,000 grid points"
-    assert "on one GPU" in plan["estimated"]
+    assert plan["planes"].startswith("1,000 a labelling")
+    assert plan["forward"].startswith("passes  250,000,000 grid points")
+    assert "resnet18_width 64        4     2.7e+18" in cohorts
+    assert len(cohorts.splitlines()) == 26
     assert list(tmp_path.iterdir()) == []
 
 

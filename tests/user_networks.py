@@ -31,6 +31,19 @@ def with_dropout(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
 
 
+class DropsByItself(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(nn.functional.dropout(x.flatten(1), 0.5, self.training))
+
+
+def with_functional_dropout(width, image_shape, classes):
+    return DropsByItself(classes)
+
+
 def with_too_few_scores(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
 
@@ -38,3 +51,38 @@ def with_too_few_scores(width, image_shape, classes):
 def needs_numbers(width, image_shape, classes):
     rates = [rate.item() for rate in torch.linspace(0, 0.1, width)]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, len(rates)), nn.Linear(len(rates), classes))
+
+
+def convolutional(width, image_shape, classes):
+    """Everything that cohorts treat in a way of its own, in one quick network.
+
+    Without biases in front of batch norm: their gradients are zero but for rounding, which Adam blows up.
+    """
+    return nn.Sequential(
+        nn.Conv2d(image_shape[0], width, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Dropout2d(0.2),
+        nn.Flatten(),
+        nn.Linear(width * (image_shape[1] // 2) * (image_shape[2] // 2), 8, bias=False),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(8, classes),
+    )
+
+
+def with_one_dropout_twice(width, image_shape, classes):
+    dropout = nn.Dropout(0.5)
+    inputs = image_shape[0] * image_shape[1] * image_shape[2]
+    return nn.Sequential(nn.Flatten(), dropout, nn.Linear(inputs, width), dropout, nn.Linear(width, classes))
+
+
+class CallsItsDropoutTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.head(self.dropout(x.flatten(1))))

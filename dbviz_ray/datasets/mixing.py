@@ -85,4 +85,5 @@ def _inside(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
     top, left, bottom, right = (edge.view(-1, 1, 1, 1, 1) for edge in boxes.T)
     rows = torch.arange(height, device=boxes.device).view(-1, 1)
     columns = torch.arange(width, device=boxes.device)
-    return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    inside: Tensor = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    return inside

@@ -1,34 +1,64 @@
-"""Alternating measurements within one run: on a shared machine only ratios mean something."""
+"""What the benchmarks share: measurements in turn, random data, and what was measured where.
+
+On a shared machine only ratios within one run mean something.
+"""
 
 from __future__ import annotations
 
+import datetime
 import os
+import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
+
 from dbviz_ray.cluster.session import WORKER_ENVIRONMENT
+from dbviz_ray.config import DatasetConfig, ModelConfig, Seeds, TrainingConfig
+from dbviz_ray.datasets import Dataset
 
 
 def alternating(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round of each piece of work, done in turn after one round of warm-up."""
+    """Seconds of each round of each piece of work, done in turn after one round of warm-up; GPUs are waited for."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):
         for name, do in work.items():
-            started = time.perf_counter()
-            do()
+            taken = seconds_of(do)
             if round_number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
     return seconds
 
 
-def ratio(slower: list[float], faster: list[float]) -> tuple[float, float, float]:
+def seconds_of(do: Callable[[], object]) -> float:
+    """Seconds that `do` takes, until the GPU, if there is one, has done it."""
+    _wait()
+    started = time.perf_counter()
+    do()
+    _wait()
+    return time.perf_counter() - started
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> tuple[float, float, float]:
     """Median, smallest and largest ratio of two pieces of work, round by round."""
     ratios = [a / b for a, b in zip(slower, faster, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def ratio_text(slower: Sequence[float], faster: Sequence[float]) -> str:
+    """`ratio` as "median (smallest to largest)"."""
+    middle, low, high = ratio(slower, faster)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def as_a_worker() -> None:
@@ -37,3 +67,57 @@ def as_a_worker() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def random_dataset(shape: tuple[int, int, int], train: int, test: int) -> Dataset:
+    """Random pixels and ten random classes."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+        return images, torch.randint(0, 10, (count,), generator=generator)
+
+    channels = shape[0]
+    return Dataset(*split(train), *split(test), tuple("0123456789"), (0.5,) * channels, (0.25,) * channels)
+
+
+def models_of(architecture: str, width: int, count: int, training: TrainingConfig) -> list[ModelConfig]:
+    """Models that differ in their seeds alone."""
+    return [
+        ModelConfig(
+            architecture=architecture,
+            width=width,
+            label_noise=0.0,
+            seeds=Seeds(init=seed, order=seed, augmentation=seed, dropout=seed, label_noise=seed),
+            dataset=DatasetConfig(),
+            training=training,
+        )
+        for seed in range(count)
+    ]
+
+
+def measured_on(device: torch.device) -> str:
+    """Date, commit, device, cores and versions, in one line."""
+    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{datetime.date.today()}, commit {commit}, {name}, {cores} CPU cores, {versions}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
