@@ -67,7 +67,7 @@ class StackedState:
     def forward(
         self, parameters: State, buffers: State, images: Tensor, *, training: bool, exact: bool = False
     ) -> Tensor:
-        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with the state of any m members; `exact`: no autocast."""
+        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with any m members' state; `exact`: no autocast."""
         members = images.shape[0]
         skeleton = self._alone if members == 1 else self._together
         skeleton.train(training)

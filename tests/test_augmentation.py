@@ -5,13 +5,14 @@ from conftest import small_sweep
 from dataset_files import write_cifar10
 
 from dbviz_ray.datasets import load_dataset
-from dbviz_ray.datasets.augmentation import PADDING, Batches
+from dbviz_ray.datasets import augmentation
+from dbviz_ray.datasets.augmentation import PADDING, AugmentedImages
 from dbviz_ray.seeds import torch_generator
 
 
 def batches_of(sweep, data):
     models = [m for m in sweep.models() if m.width == 4][:2]
-    return models, Batches(models, data, torch.device("cpu"), torch.float32)
+    return models, AugmentedImages(models, data, torch.device("cpu"), torch.float32)
 
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):

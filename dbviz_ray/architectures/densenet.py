@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dbviz_ray.architectures.pooling import GlobalAveragePool
+
 LAYERS_PER_BLOCK = (6, 12, 24, 16)
 BOTTLENECK = 4
 
@@ -47,5 +49,5 @@ def densenet121(*, width: int, image_shape: tuple[int, int, int], classes: int) 
         for _ in range(count):
             layers.append(DenseLayer(channels, width))
             channels += width
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
     return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), *head)

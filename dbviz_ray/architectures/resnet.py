@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from dbviz_ray.architectures.activations import out_of_place
+from dbviz_ray.architectures.pooling import GlobalAveragePool
 
 BLOCKS_PER_STAGE = 2
 
@@ -37,7 +38,7 @@ def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> 
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(_block(channels, width * 2**stage, stride))
             channels = width * 2**stage
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
     return out_of_place(nn.Sequential(*layers, *head))
 
 

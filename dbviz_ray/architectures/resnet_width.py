@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dbviz_ray.architectures.pooling import GlobalAveragePool
+
 BLOCKS_PER_STAGE = 2
 
 
@@ -42,5 +44,5 @@ def resnet18_width(*, width: int, image_shape: tuple[int, int, int], classes: in
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(PreActivationBlock(channels, width * 2**stage, stride))
             channels = width * 2**stage
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
     return nn.Sequential(*layers, *head)

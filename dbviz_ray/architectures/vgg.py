@@ -6,6 +6,7 @@ from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from dbviz_ray.architectures.activations import out_of_place
+from dbviz_ray.architectures.pooling import GlobalAveragePool
 
 STANDARD_WIDTH = 64
 
@@ -26,5 +27,5 @@ def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.
             side //= 2
     features = make_layers(layers, batch_norm=True)
     features[0] = nn.Conv2d(image_shape[0], width, 3, padding=1)
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, classes)]
+    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
     return out_of_place(nn.Sequential(*features, *head))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from dbviz_ray.architectures.pooling import GlobalAveragePool
 from dbviz_ray.architectures.resnet_width import PreActivationBlock
 from dbviz_ray.config import Count
 
@@ -26,7 +27,7 @@ def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int
             layers.append(PreActivationBlock(channels, BASE_CHANNELS * width * 2**stage, stride))
             channels = BASE_CHANNELS * width * 2**stage
     head = nn.Linear(channels, classes)
-    network = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    network = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), GlobalAveragePool(), head)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

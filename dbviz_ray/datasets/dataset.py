@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -43,6 +44,15 @@ class Dataset:
 
     def normalised(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """uint8 pixels `[..., channels, height, width]` as normalised pixels of type `dtype`."""
-        deviation = torch.tensor(self.deviation, dtype=dtype, device=pixels.device).view(-1, 1, 1)
-        shift = torch.tensor(self.mean, dtype=dtype, device=pixels.device).view(-1, 1, 1) / deviation
-        return torch.addcmul(-shift, pixels.to(dtype), 1 / (self.pixel_range * deviation))
+        scale, offset = _affine(self.mean, self.deviation, self.pixel_range, dtype, pixels.device)
+        return torch.addcmul(offset, pixels.to(dtype), scale)
+
+
+@lru_cache(maxsize=16)
+def _affine(
+    mean: tuple[float, ...], deviation: tuple[float, ...], pixel_range: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Factor and summand `[channels, 1, 1]` that normalise; kept, since making them waits for a GPU."""
+    deviations = torch.tensor(deviation, dtype=dtype, device=device).view(-1, 1, 1)
+    offset = -torch.tensor(mean, dtype=dtype, device=device).view(-1, 1, 1) / deviations
+    return 1 / (pixel_range * deviations), offset

@@ -1,0 +1,71 @@
+"""Run directories with made-up predictions: what the analysis reads, without a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.store import Store
+
+RESOLUTION, CLASSES = 6, 4
+TRAIN_IMAGES, TEST_IMAGES = 12, 20
+
+
+def made_up_run(
+    directory: Path,
+    sweep: SweepConfig,
+    diverged: Callable[[ModelConfig], bool] = lambda model: False,
+    error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
+) -> Store:
+    """A run directory of `sweep` whose models err, and differ from one another, on a share `error(model, epoch)`."""
+    store = Store(directory)
+    store.claim(sweep)
+    generator = np.random.default_rng(0)
+    plane_sets = {name: _plane_set(store, name, config.count, generator) for name, config in sweep.planes.items()}
+    for model in sweep.models():
+        for epoch in model.training.kept_epochs if not diverged(model) else ():
+            share = error(model, epoch)
+            last = epoch == model.training.epochs
+            name = "predictions.parquet"
+            file = store.model_file(model.model_id, name) if last else store.snapshot_file(model.model_id, epoch, name)
+            store.write_parquet(file, _predictions(share, generator))
+            for plane_set, truth in plane_sets.items():
+                store.write_label_maps(plane_set, model.model_id, epoch, _changed(truth, share, generator))
+        outcome = "diverged" if diverged(model) else "done"
+        store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": outcome, "device": "cpu"})
+    return store
+
+
+def labels_of(store: Store, plane_set: str, models: Sequence[ModelConfig]) -> np.ndarray[Any, Any]:
+    """Label maps of models at their last epochs, `[models, planes, rows, columns]`."""
+    return np.stack([store.read_label_maps(plane_set, model.model_id, model.training.epochs) for model in models])
+
+
+def _plane_set(store: Store, name: str, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+    """What a perfect model says, `[planes, rows, columns]`; the planes' own file is written too."""
+    rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
+             "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1]} for _ in range(count)]  # fmt: skip
+    facts = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "class_names": list("abcd")}
+    store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
+    return generator.integers(0, CLASSES, (count, RESOLUTION, RESOLUTION), dtype=np.uint8)
+
+
+def _changed(truth: Any, share: float, generator: np.random.Generator) -> Any:
+    wrong = generator.random(truth.shape) < share
+    return np.where(wrong, (truth + generator.integers(1, CLASSES, truth.shape)) % CLASSES, truth).astype(np.uint8)
+
+
+def _predictions(share: float, generator: np.random.Generator) -> pa.Table:
+    given = np.arange(TRAIN_IMAGES + TEST_IMAGES, dtype=np.uint8) % CLASSES
+    return pa.table(
+        {
+            "split": pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode(),
+            "given_label": given,
+            "predicted": _changed(given, share, generator),
+        }
+    )
