@@ -11,10 +11,8 @@ Loss: the sum over members of the mean loss of each, so that every member's grad
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -25,15 +23,6 @@ from dbviz_ray.config import TrainingConfig
 from dbviz_ray.execution import Eager, Execution, Part
 from dbviz_ray.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
 from dbviz_ray.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Some consecutive members' parameters: views `[stop - start, ...]` by name, with gradients in `.grad`."""
-
-    start: int
-    stop: int
-    parameters: State
 
 
 class StackedState:
@@ -117,36 +106,29 @@ class CohortNetwork(StackedState):
         self._teachers = StackedState(teachers, precision) if teachers else None
         self._step = gradient_step(self.forward, settings, self._taught if teachers else None, limits)
         self._execution = execution or Eager()
-        self._running: dict[tuple[int, tuple[int, ...], torch.Size], Part] = {}
-        self.restack(self.members, ())
+        self._running: dict[tuple[int, torch.Size], Part] = {}
+        self.restack(self.members)
 
-    def restack(self, stack: int, boundaries: Sequence[int]) -> None:
-        """Compute `stack` members at a time from now on, and let slices end at `boundaries` too."""
+    def restack(self, stack: int) -> None:
+        """Compute `stack` members at a time from now on."""
         self.stack = stack
-        self._boundaries = tuple(boundaries)
         self._chunks = [(start, min(start + stack, self.members)) for start in range(0, self.members, stack)]
-        ends = sorted({0, self.members, *boundaries, *(start for start, _ in self._chunks)})
-        self.slices = [Slice(start, stop, self.sliced(start, stop)[0]) for start, stop in itertools.pairwise(ends)]
 
     def forget_other_stacks(self) -> None:
         """Free what was captured for stacks that are no longer used."""
-        kept = (self.stack, self._boundaries)
-        self._running = {key: run for key, run in self._running.items() if key[:2] == kept}
+        self._running = {key: run for key, run in self._running.items() if key[0] == self.stack}
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Leave every member's gradient in `.grad` of the slices' parameters; return logits `[members, n, classes]`.
+    def backward(self, batch: Batch) -> tuple[State, Tensor]:
+        """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`.
 
-        Training mode. Batches of one shape must hold the same tensors.
+        Training mode. Batches of one shape must hold the same tensors. The gradients' memory may be used again by
+        the next call.
         """
-        key = (self.stack, self._boundaries, batch[IMAGES].shape)
+        key = (self.stack, batch[IMAGES].shape)
         run = self._running.get(key)
         if run is None:
             run = self._running[key] = self._prepared(batch)
-        gradients, logits = run(batch)
-        for piece, of_piece in zip(self.slices, gradients, strict=True):
-            for name, parameter in piece.parameters.items():
-                parameter.grad = of_piece[name]
-        return logits
+        return run(batch)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
@@ -181,8 +163,7 @@ class CohortNetwork(StackedState):
             inputs = (parameters, buffers, teachers)
             if stop - start not in captured:
                 captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
-            pieces = [(piece.start, piece.stop) for piece in self.slices if start <= piece.start < stop]
-            parts.append(partial(_run_chunk, captured[stop - start], inputs, (start, stop), pieces))
+            parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
         run = self._execution.prepared(parts, batch)
         for name, buffer in self.buffers.items():
             buffer.copy_(before[name])
@@ -190,17 +171,11 @@ class CohortNetwork(StackedState):
 
 
 def _run_chunk(
-    step: Step,
-    inputs: tuple[State, State, State],
-    members: tuple[int, int],
-    pieces: Sequence[tuple[int, int]],
-    batch: Batch,
-) -> tuple[list[State], Tensor]:
-    first, last = members
-    gradients, logits = step(*inputs, _sliced(batch, first, last))
+    step: Step, inputs: tuple[State, State, State], start: int, stop: int, batch: Batch
+) -> tuple[State, Tensor]:
+    gradients, logits = step(*inputs, _sliced(batch, start, stop))
     # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
-    lying_right = {name: gradient.contiguous() for name, gradient in gradients.items()}
-    return [_sliced(lying_right, start - first, stop - first) for start, stop in pieces], logits
+    return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
 
 
 def _sliced(tensors: State, start: int, stop: int) -> State:

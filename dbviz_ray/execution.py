@@ -17,8 +17,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from dbviz_ray.captured import simplified
 from dbviz_ray.gradients import Batch, State, Step
 
-Part = Callable[[Batch], tuple[list[State], Tensor]]
-"""Some members' step: gradients by name for each slice of them, and logits `[some members, n, classes]`."""
+Part = Callable[[Batch], tuple[State, Tensor]]
+"""Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""
 
 
 class Execution(Protocol):
@@ -66,7 +66,7 @@ class CudaGraph(Eager):
         static = {name: tensor.clone() for name, tensor in batch.items()}
         streams = [torch.cuda.Stream() for _ in parts]
 
-        def side_by_side() -> tuple[list[State], Tensor]:
+        def side_by_side() -> tuple[State, Tensor]:
             here = torch.cuda.current_stream()
             results = []
             for part, stream in zip(parts, streams, strict=True):
@@ -96,20 +96,23 @@ class _Replayed:
 
     graph: torch.cuda.CUDAGraph
     batch: Batch
-    gradients: list[State]
+    gradients: State
     logits: Tensor
     parts: Sequence[Part]
     """For the constants that were captured with them."""
 
-    def __call__(self, batch: Batch) -> tuple[list[State], Tensor]:
+    def __call__(self, batch: Batch) -> tuple[State, Tensor]:
         for name, tensor in self.batch.items():
             tensor.copy_(batch[name])
         self.graph.replay()
         return self.gradients, self.logits.clone()
 
 
-def _joined(results: Sequence[tuple[list[State], Tensor]]) -> tuple[list[State], Tensor]:
-    gradients = [of_slice for of_part, _ in results for of_slice in of_part]
+def _joined(results: Sequence[tuple[State, Tensor]]) -> tuple[State, Tensor]:
+    if len(results) == 1:
+        return results[0]
+    of_parts = [gradients for gradients, _ in results]
+    gradients = {name: torch.cat([own[name] for own in of_parts]) for name in of_parts[0]}
     return gradients, torch.cat([logits for _, logits in results])
 
 

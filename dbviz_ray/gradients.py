@@ -26,6 +26,8 @@ Batch = dict[str, Tensor]
 "labels" (int64 `[members, n]`, or probabilities `[members, n, classes]`), "start" of an attack (as images, within
 -1 and 1), and the masks of dropout by the names of their buffers."""
 IMAGES, LABELS, START = "images", "labels", "start"
+SMALLEST_NORM = 1e-12
+"""Of a gradient along which SAM still moves by its whole radius."""
 
 
 class Forward(Protocol):
@@ -83,9 +85,9 @@ def gradient_step(
 
 def perturbed(parameters: State, ascent: State, radius: float) -> State:
     """Each member's parameters, moved by `radius` along its own gradient: w + radius * g / |g|."""
-    squares = [gradient.flatten(1).square().sum(dim=1) for gradient in ascent.values()]
+    squares = [gradient.square().reshape(len(gradient), -1).sum(dim=1) for gradient in ascent.values()]
     norm = torch.stack(squares).sum(dim=0).sqrt()
-    scale = radius / (norm + torch.finfo(norm.dtype).tiny)
+    scale = radius / norm.clamp(min=SMALLEST_NORM)
     return {
         name: parameter + ascent[name] * scale.view(-1, *(1 for _ in parameter.shape[1:]))
         for name, parameter in parameters.items()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from dbviz_ray.cohort import Slice
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.gradients import State
 
@@ -35,20 +35,26 @@ def schedule_factor(settings: TrainingConfig, step: int, steps_per_epoch: int) -
 class CohortOptimizer:
     """An optimizer over stacked parameters. Its steps are elementwise, so they act on each member as on it alone.
 
+    Consecutive members with one learning rate are a parameter group: views of their share of the stacked tensors.
+
     Args:
-        slices: The cohort's parameters, in pieces within which the learning rate is one.
+        parameters: `[members, ...]` by name; changed in place.
         settings: Optimizer, momentum and weight decay.
         learning_rates: One for each member.
     """
 
-    def __init__(self, slices: Sequence[Slice], settings: TrainingConfig, learning_rates: Sequence[float]) -> None:
-        self._slices = slices
-        self._rates = [learning_rates[piece.start] for piece in slices]
-        groups = [{"params": list(piece.parameters.values())} for piece in slices]
-        self._optimizer = _torch_optimizer(groups, settings)
+    def __init__(self, parameters: State, settings: TrainingConfig, learning_rates: Sequence[float]) -> None:
+        changes = [i for i in range(1, len(learning_rates)) if learning_rates[i] != learning_rates[i - 1]]
+        self._spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
+        self._views = [{name: tensor[span] for name, tensor in parameters.items()} for span in self._spans]
+        self._rates = [learning_rates[span.start] for span in self._spans]
+        self._optimizer = _torch_optimizer([{"params": list(views.values())} for views in self._views], settings)
 
-    def step(self, factor: float) -> None:
-        """Move the parameters along their gradients, at `factor` times each member's learning rate."""
+    def step(self, gradients: State, factor: float) -> None:
+        """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate."""
+        for span, views in zip(self._spans, self._views, strict=True):
+            for name, view in views.items():
+                view.grad = gradients[name][span]
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self._optimizer.step()
@@ -56,25 +62,25 @@ class CohortOptimizer:
     def state(self) -> State:
         """Moments `[members, ...]` as "moment/parameter", and the number of steps."""
         parts: dict[str, list[Tensor]] = {}
-        for piece in self._slices:
-            for name, parameter in piece.parameters.items():
-                for moment, value in self._optimizer.state[parameter].items():
+        for views in self._views:
+            for name, view in views.items():
+                for moment, value in self._optimizer.state[view].items():
                     if value is not None:
                         parts.setdefault(STEP if moment == STEP else f"{moment}/{name}", []).append(value)
         return {name: values[0] if name == STEP else torch.cat(values) for name, values in parts.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from what `state()` gave, however the cohort was sliced then."""
-        for piece in self._slices:
-            for name, parameter in piece.parameters.items():
+        """Continue from what `state()` gave."""
+        for span, views in zip(self._spans, self._views, strict=True):
+            for name, view in views.items():
                 own = {
-                    key.partition("/")[0]: value[piece.start : piece.stop].clone()
+                    key.partition("/")[0]: value[span].clone()
                     for key, value in state.items()
                     if key.partition("/")[2] == name
                 }
                 if STEP in state:
                     own[STEP] = state[STEP].clone()
-                self._optimizer.state[parameter] = own
+                self._optimizer.state[view] = own
 
 
 def _torch_optimizer(groups: list[dict[str, list[Tensor]]], settings: TrainingConfig) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -19,7 +19,7 @@ PREFERENCE = 0.97
 """A smaller stack must be faster by this factor, so that noise alone does not change what is computed."""
 
 
-def fastest_stack(network: CohortNetwork, batch: Batch, restack: Callable[[int], None]) -> int:
+def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     """The number of members that `network` should compute together for batches like `batch`; it is set to it.
 
     Stacks are halved for as long as that is faster; the best of them and members alone are then measured in turn.
@@ -29,12 +29,12 @@ def fastest_stack(network: CohortNetwork, batch: Batch, restack: Callable[[int],
     before = {name: buffer.clone() for name, buffer in network.buffers.items()}
     rough: dict[int, float] = {}
     for stack in _halved(network.members):
-        restack(stack)
         try:
+            network.restack(stack)
             network.backward(batch)  # captures
             rough[stack] = _seconds(network, batch, 1)
         except torch.OutOfMemoryError:
-            restack(1)
+            network.restack(1)
             network.forget_other_stacks()
             continue
         if stack != 1 and rough[stack] > 1.1 * min(rough.values()):
@@ -43,28 +43,28 @@ def fastest_stack(network: CohortNetwork, batch: Batch, restack: Callable[[int],
     finalists = sorted(rough, key=rough.__getitem__)[:2]
     stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
     try:
-        best = _fastest(network, batch, restack, stacks)
+        best = _fastest(network, batch, stacks)
     except torch.OutOfMemoryError:  # what is captured for one of them leaves too little for another
         if not rough:
             raise
         best = finalists[0]
-    restack(best)
+    network.restack(best)
     for name, buffer in network.buffers.items():
         buffer.copy_(before[name])
     return best
 
 
-def _fastest(network: CohortNetwork, batch: Batch, restack: Callable[[int], None], stacks: Sequence[int]) -> int:
+def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int:
     """The stack with the smallest median time of a step, in turn; the largest where little is gained."""
     steps = {}
     for stack in stacks:
-        restack(stack)
+        network.restack(stack)
         network.backward(batch)
         steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network, batch, 1)))
     seconds: dict[int, list[float]] = {stack: [] for stack in stacks}
     for _ in range(ROUNDS):
         for stack, count in steps.items():
-            restack(stack)
+            network.restack(stack)
             seconds[stack].append(_seconds(network, batch, count))
     median = {stack: statistics.median(times) for stack, times in seconds.items()}
     best = stacks[0]

@@ -130,24 +130,19 @@ class CohortTraining:
         self._clean_labels = dataset.train_labels.to(device)
         self._test_labels = dataset.test_labels.to(device)
         self._batches = Batches(models, dataset, device, self._dtype, self.network.mask_shapes)
-        self._rates = [model.training.learning_rate for model in models]
+        rates = [model.training.learning_rate for model in models]
+        self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates)
         self._set_stack(min(resources.stack, len(models)) if resources.stack else self._fastest_stack())
 
     def _set_stack(self, stack: int) -> None:
         """Compute `stack` members at a time."""
-        self._restack(stack)
+        self.network.restack(stack)
         self.network.forget_other_stacks()
-        self.optimizer = CohortOptimizer(self.network.slices, self.settings, self._rates)
-
-    def _restack(self, stack: int) -> None:
-        changes = [i for i in range(1, len(self._rates)) if self._rates[i] != self._rates[i - 1]]
-        self.network.restack(stack, changes)
 
     def _fastest_stack(self) -> int:
         if len(self.models) == 1:
             return 1
-        batch = next(self._batches.epoch(0, self._batches.order(0), self.given_labels))
-        return fastest_stack(self.network, batch, self._restack)
+        return fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation where one is due."""
@@ -156,8 +151,9 @@ class CohortTraining:
         logits = []
         steps = self._batches.steps_per_epoch
         for step, batch in enumerate(self._batches.epoch(self.epoch, order, given)):
-            logits.append(self.network.backward(batch))
-            self.optimizer.step(schedule_factor(self.settings, self.epoch * steps + step, steps))
+            gradients, batch_logits = self.network.backward(batch)
+            self.optimizer.step(gradients, schedule_factor(self.settings, self.epoch * steps + step, steps))
+            logits.append(batch_logits)
         epoch_logits = torch.cat(logits, dim=1)
         rows = _losses_and_errors(epoch_logits, given, self._clean_labels[order])
         self.epoch += 1

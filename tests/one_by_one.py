@@ -42,15 +42,14 @@ def optimizer_and_scheduler(network, settings, steps_per_epoch):
 
 def pixels(model, data, indices, places, draws):
     """Normalised images of a batch, cropped and flipped one after the other."""
-    made = []
-    for index, place in zip(indices, places, strict=True):
-        image = data.train_images[index]
-        if model.training.augmentation == "crop_flip":
+    images = data.train_images[indices]
+    if model.training.augmentation == "crop_flip":
+        _, _, height, width = images.shape
+        for image, place in zip(images, places, strict=True):
             top, left, flip = (int(draw * choices) for draw, choices in zip(draws[place], (9, 9, 2), strict=True))
-            image = F.pad(image, (4, 4, 4, 4))[:, top : top + image.shape[1], left : left + image.shape[2]]
-            image = image.flip(2) if flip else image
-        made.append(data.normalised(image, torch.float64))
-    return torch.stack(made)
+            crop = F.pad(image, (4, 4, 4, 4))[:, top : top + height, left : left + width]
+            image.copy_(crop.flip(2) if flip else crop)
+    return data.normalised(images, torch.float64)
 
 
 class Mixer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import pytest
 import torch
@@ -52,17 +51,9 @@ def batch_of(cohort, images):
     return batch
 
 
-def gradients_of(cohort):
-    return {
-        name: torch.cat([piece.parameters[name].grad for piece in cohort.slices])
-        for name in cohort.slices[0].parameters
-    }
-
-
 def assert_step_is_that_of_each_alone(cohort, references, images, sam_radius=0.0):
     batch = batch_of(cohort, images)
-    logits = cohort.backward(batch)
-    gradients = gradients_of(cohort)
+    gradients, logits = cohort.backward(batch)
     for member, reference in enumerate(references):
         reference.stream = torch_generator("cpu", "dropout", member)
         reference.masks.clear()
@@ -88,7 +79,6 @@ def references_of(members):
     return references
 
 
-# torch warns so where an operation has no batching rule, and then runs it for one member after the other.
 @pytest.mark.parametrize("architecture", SMALL)
 def test_gradients_of_every_family_are_those_of_each_member_alone(architecture):
     members = members_of(architecture)
@@ -103,7 +93,7 @@ def test_step_after_step_in_any_stack(stack, sam_radius):
     members = members_of("user_networks:convolutional", 3)
     settings = TrainingConfig(sam_radius=sam_radius)
     cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS)
-    cohort.restack(stack, (1,))
+    cohort.restack(stack)
     references = references_of(members)
     for images in (8, 8, 5):
         assert_step_is_that_of_each_alone(cohort, references, images, sam_radius)
@@ -242,5 +232,4 @@ def test_a_network_learns_from_the_attacked_images():
 def test_a_vanishing_gradient_moves_nothing():
     parameters = {"w": torch.ones(1, 2)}
     moved = perturbed(parameters, {"w": torch.zeros(1, 2)}, 100.0)
-    assert math.isfinite(moved["w"].sum())
     assert torch.equal(moved["w"], parameters["w"])

@@ -25,6 +25,15 @@ DROPOUTS = {
 }
 
 
+PRODUCTS = {
+    "linear": (nn.Linear(4, 3), (6, 4)),
+    "linear over tokens": (nn.Linear(4, 3), (6, 5, 4)),
+    "convolution, 1d": (nn.Conv1d(4, 3, 3), (6, 4, 8)),
+    "convolution, 2d": (nn.Conv2d(4, 3, 3), (6, 4, 8, 8)),
+    "transposed convolution": (nn.ConvTranspose2d(4, 3, 3), (6, 4, 8, 8)),
+}
+
+
 def random_members(norm, count=3):
     torch.manual_seed(0)
     members = [copy.deepcopy(norm).double() for _ in range(count)]
@@ -72,6 +81,19 @@ def test_folded_batch_norm_under_autocast_keeps_float32_statistics():
     torch.testing.assert_close(outputs[1].float(), outputs[0], rtol=0, atol=0.05)
     assert rounded.buffers["1.running_var"].dtype == torch.float32
     torch.testing.assert_close(rounded.buffers["1.running_var"], exact.buffers["1.running_var"], rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize(("layer", "shape"), PRODUCTS.values(), ids=PRODUCTS)
+def test_stacked_networks_compute_in_the_precision_that_each_computes_in_alone(layer, shape):
+    torch.manual_seed(0)
+    members = [copy.deepcopy(layer) for _ in range(2)]
+    state = StackedState(members, torch.bfloat16)
+    images = torch.randn(2, *shape)
+    outputs = state.forward(state.parameters, state.buffers, images, training=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = torch.stack([member(own) for member, own in zip(members, images, strict=True)])
+    assert outputs.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(outputs, expected, rtol=0.016, atol=0.008)  # the last of 8 bits
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4, track_running_stats=False)])

@@ -38,17 +38,13 @@ def batch(machine):
     return made | {name: torch.ones(MEMBERS, *shape) for name, (_, shape) in machine.mask_shapes(images[0]).items()}
 
 
-def chosen(machine, batch):
-    return fastest_stack(machine, batch, lambda stack: machine.restack(stack, ()))
-
-
 def pretend(monkeypatch, seconds):
     """Let a step of each stack take so long."""
     monkeypatch.setattr(stack_size, "_seconds", lambda network, batch, steps: seconds[network.stack])
 
 
 def test_it_is_one_of_those_that_are_tried_and_it_is_set(machine, batch):
-    best = chosen(machine, batch)
+    best = fastest_stack(machine, batch)
     assert best in (6, 3, 2, 1)
     assert machine.stack == best
 
@@ -57,7 +53,7 @@ def test_statistics_and_weights_are_as_before(machine, batch):
     machine.backward(batch)
     before = {name: t.clone() for name, t in (machine.parameters | machine.buffers).items()}
     assert before["1.num_batches_tracked"].tolist() == [1] * MEMBERS
-    chosen(machine, batch)
+    fastest_stack(machine, batch)
     assert all(torch.equal(t, before[name]) for name, t in (machine.parameters | machine.buffers).items())
 
 
@@ -73,20 +69,20 @@ def test_statistics_and_weights_are_as_before(machine, batch):
 )
 def test_the_fastest_is_chosen(seconds, best, machine, batch, monkeypatch):
     pretend(monkeypatch, seconds)
-    assert chosen(machine, batch) == best
+    assert fastest_stack(machine, batch) == best
 
 
 @pytest.mark.parametrize(("fits", "best"), [(5, 3), (2, 2), (1, 1)])
 def test_what_does_not_fit_is_not_chosen(fits, best, machine, batch, monkeypatch):
     pretend(monkeypatch, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0})
     machine.largest_that_fits = fits
-    assert chosen(machine, batch) == best
+    assert fastest_stack(machine, batch) == best
 
 
 def test_it_is_an_error_if_nothing_fits(machine, batch):
     machine.largest_that_fits = 0
     with pytest.raises(torch.OutOfMemoryError):
-        chosen(machine, batch)
+        fastest_stack(machine, batch)
 
 
 def test_what_fits_alone_is_chosen_where_two_do_not_fit_beside_each_other(machine, batch, monkeypatch):
@@ -101,4 +97,4 @@ def test_what_fits_alone_is_chosen_where_two_do_not_fit_beside_each_other(machin
         return backward(batch)
 
     monkeypatch.setattr(machine, "backward", crowded)
-    assert chosen(machine, batch) == 6
+    assert fastest_stack(machine, batch) == 6

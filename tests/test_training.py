@@ -17,6 +17,7 @@ from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfi
 from dbviz_ray.training import HISTORY, CohortTraining, train_cohort
 
 EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
+TOGETHER = ResourcesConfig(stack=6)
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
@@ -66,7 +67,7 @@ def assert_same_weights(trained, weights, tolerance=1e-12):
 
 @pytest.mark.parametrize("settings", (CASES := OPTIMIZERS | SCHEDULES | SAM | INPUTS).values(), ids=CASES)
 def test_a_cohort_trains_as_its_members_one_by_one(settings, digits, cpu):
-    for trained in train_cohort(cohort_of(**settings), digits, cpu):
+    for trained in train_cohort(cohort_of(**settings), digits, cpu, resources=TOGETHER):
         network, _ = one_by_one(trained.config, digits)
         assert_same_weights(trained, network.state_dict())
 
@@ -74,7 +75,7 @@ def test_a_cohort_trains_as_its_members_one_by_one(settings, digits, cpu):
 @pytest.mark.parametrize("settings", [{}, SAM["sam over adamw"], ALL_AT_ONCE], ids=["plain", "sam", "all at once"])
 def test_batch_norm_and_dropout_train_as_one_by_one(settings, digits, cpu):
     models = cohort_of("user_networks:convolutional", 2, **settings)[1:4]
-    for trained in train_cohort(models, digits, cpu):
+    for trained in train_cohort(models, digits, cpu, resources=TOGETHER):
         network, _ = one_by_one(trained.config, digits)
         assert_same_weights(trained, network.state_dict(), tolerance=1e-10)
 
@@ -83,7 +84,8 @@ def test_batch_norm_and_dropout_train_as_one_by_one(settings, digits, cpu):
 def test_students_learn_from_teachers_of_their_own(fields, digits, cpu):
     models = cohort_of(distillation=DistillationConfig(recipe="teacher", **fields))
     teachers = teachers_of(models, digits)
-    for trained, teacher in zip(train_cohort(models, digits, cpu, teachers=teachers), teachers, strict=True):
+    cohort = train_cohort(models, digits, cpu, teachers=teachers, resources=TOGETHER)
+    for trained, teacher in zip(cohort, teachers, strict=True):
         network, _ = one_by_one(trained.config, digits, teacher)
         assert_same_weights(trained, network.state_dict())
 
@@ -106,7 +108,7 @@ def test_history_and_predictions_are_those_of_the_training(digits, cpu):
 def everyone(digits, cpu):
     """Six models trained side by side with everything that training can do."""
     models = cohort_of("user_networks:convolutional", 2, **ALL_AT_ONCE)
-    return train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=6))
+    return train_cohort(models, digits, cpu, resources=TOGETHER)
 
 
 @pytest.mark.parametrize("stack", [1, 4])
@@ -299,18 +301,21 @@ def assert_same_test_error(ours, theirs, images):
     assert abs(a - b) <= 2 * deviation
 
 
-def test_bfloat16_learns_as_well_and_keeps_float32_weights(digits, cpu):
-    settings = {"epochs": 20, "width": 16}
-    trained, exact = (train_cohort(cohort_of(**settings, precision=p), digits, cpu) for p in ("bfloat16", "float32"))
+@pytest.mark.parametrize(("architecture", "width"), [("fully_connected", 16), ("user_networks:convolutional", 8)])
+def test_bfloat16_learns_as_well_and_keeps_float32_weights(architecture, width, digits, cpu):
+    trained, exact = (
+        train_cohort(cohort_of(architecture, width, epochs=20, precision=precision), digits, cpu, resources=TOGETHER)
+        for precision in ("bfloat16", "float32")
+    )
     assert exact[0].history["test_error"][-1] < 0.3  # chance: 0.9
     assert_same_test_error(trained, exact, len(digits.test_labels))
-    assert all(tensor.dtype == torch.float32 for tensor in trained[0].weights.values())
+    assert {tensor.dtype for tensor in trained[0].weights.values()} <= {torch.float32, torch.int64}
     assert not torch.equal(trained[0].history["train_loss"], exact[0].history["train_loss"])
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_cohort_trains_as_an_eager_one(digits, cpu):
-    models = cohort_of("user_networks:convolutional", 2, batch_size=100, **SAM["sam over sgd"])[:2]
+    models = cohort_of("user_networks:convolutional", 2, batch_size=100)[:2]
     compiled, eager = (
         train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=2, execution=execution))
         for execution in ("compiled", "eager")
