@@ -1,153 +1,89 @@
-"""What a sweep found, in a few rows and one sentence per label-noise level."""
+"""What a sweep found, as rows and one sentence each; which findings there are depends on what the sweep varies."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-THRESHOLD_ERROR = 0.1
-"""A width interpolates when its training error on the given labels is at most this: the epsilon of effective model
-complexity in Nakkiran et al., arXiv 1912.02292, Section 2, which sets it to 0.1."""
+from analysis.curves import (
+    EPOCH,
+    WIDTH,
+    Curve,
+    curves,
+    has_peak,
+    interpolation_threshold,
+    shown_rows,
+    telling_curves,
+)
+from analysis.groups import at_last_epoch, names_by_group, names_of
+from analysis.recipes import compares_recipes, learning_rates
+from analysis.sentences import distillation_sentence, diverged, extremes, rates_sentence, sentence, tested_on
 
-NARROWEST, BEST_NARROW, PEAK, WIDEST = "narrowest", "best narrow", "peak", "widest"
-
-
-def curves(table: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """The groups of `double_descent` that differ in width alone, each sorted by width."""
-    keys = ["plane_set", "architecture", "label_noise"]
-    return [
-        (dict(zip(keys, key, strict=True)), rows.sort_values("width").reset_index(drop=True))
-        for key, rows in table.groupby(keys, sort=False)
-    ]
-
-
-def interpolation_threshold(curve: pd.DataFrame) -> int | None:
-    """The smallest width from which on every training error is at most `THRESHOLD_ERROR`; None if there is none."""
-    above = curve.index[curve["train_error"] > THRESHOLD_ERROR]
-    first = above[-1] + 1 if len(above) else 0
-    return int(curve["width"][first]) if first < len(curve) else None
+MAX_EPOCH_CURVES = 4
+"""Curves over the epochs that rows and sentences tell of."""
 
 
-def telling_widths(curve: pd.DataFrame) -> dict[str, int]:
-    """Row numbers of the curve that tell its story: narrowest, best narrow, peak (if there is one), widest.
+def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Rows and sentences, as values that JSON can hold.
 
-    The peak of the test error is the highest point that lies between two lower ones, and the best narrow width is
-    the lowest one before it. Without such a peak only the ends are named.
+    - `curves`: the shown points of every curve over width, and of the telling ones over epochs, named in `point`.
+    - `thresholds`: where each of all curves starts to interpolate.
+    - `by_recipe`, `learning_rates`, `distillation`: a row each, where the sweep has such.
+    - `groups`: every group at its last epoch, in a sweep that has none of these.
+    - `sentences`.
     """
-    error = curve["test_error"]
-    last = len(error) - 1
-    peak, height = None, 0.0
-    for row in range(1, last):
-        rise = min(error[row] - error[:row].min(), error[row] - error[row + 1 :].min())
-        if rise > height:
-            peak, height = row, rise
-    if peak is None:
-        return {NARROWEST: 0, WIDEST: last}
-    best = int(error[:peak].to_numpy().argmin())
-    rows = {NARROWEST: 0, BEST_NARROW: best, PEAK: peak, WIDEST: last}
-    return rows if best else {name: row for name, row in rows.items() if name != NARROWEST}
-
-
-def has_peak(curve: pd.DataFrame) -> bool:
-    """Whether the test error has a peak whose interval lies above those of the best narrow and the widest network."""
-    rows = telling_widths(curve)
-    if PEAK not in rows:
-        return False
-    low = curve["test_error_low"][rows[PEAK]]
-    return bool(low > curve["test_error_high"][rows[BEST_NARROW]] and low > curve["test_error_high"][rows[WIDEST]])
-
-
-def shown_rows(curve: pd.DataFrame) -> dict[str, int]:
-    """Row numbers that tables and pictures show, by name, in the order of width; without a peak the ends and middle."""
-    last = len(curve) - 1
-    rows = telling_widths(curve) if has_peak(curve) else {NARROWEST: 0, "middle": last // 2, WIDEST: last}
-    named_once = {row: name for name, row in reversed(rows.items())}
-    return {name: row for row, name in sorted(named_once.items())}
-
-
-def summary_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every curve that are shown, named in the column `point`."""
-    shown = [(curve, shown_rows(curve)) for _, curve in curves(table)]
-    parts = [curve.iloc[list(rows.values())].assign(point=list(rows)) for curve, rows in shown]
-    return pd.concat(parts, ignore_index=True)
-
-
-def sentence(curve_key: dict[str, Any], curve: pd.DataFrame) -> str:
-    """What one curve shows, with its numbers."""
-    threshold = interpolation_threshold(curve)
-    where = (
-        f"the interpolation threshold (training error at most {THRESHOLD_ERROR:.0%}) lies at width {threshold}"
-        if threshold is not None
-        else f"no width interpolates (training error at most {THRESHOLD_ERROR:.0%})"
-    )
-    start = f"{curve_key['architecture']}, label noise {curve_key['label_noise']:g}, {curve_key['plane_set']} planes: "
-    if not has_peak(curve):
-        last = curve.iloc[-1]
-        agree = f", where two trainings agree on {last['reproducibility']:.0%} of the points" if _known(last) else ""
-        return (
-            f"{start}no double descent beyond the intervals; test error ends at {last['test_error']:.1%} at width "
-            f"{last['width']}{agree}; {where}."
-        )
-    rows = telling_widths(curve)
-    best, peak, widest = (curve.iloc[rows[name]] for name in (BEST_NARROW, PEAK, WIDEST))
-    text = (
-        f"{start}double descent: test error falls to {best['test_error']:.1%} at width {best['width']}, peaks at "
-        f"{peak['test_error']:.1%} at width {peak['width']} and falls to {widest['test_error']:.1%} at width "
-        f"{widest['width']}"
-    )
-    if _known(peak) and _known(widest):
-        text += (
-            f"; at the peak two trainings agree on {peak['reproducibility']:.0%} of the points, "
-            f"at width {widest['width']} on {widest['reproducibility']:.0%}"
-        )
-    if not math.isnan(peak["fragmentation"]):
-        text += (
-            f"; a plane has {peak['fragmentation']:.1f} regions at the peak, {widest['fragmentation']:.1f} at the end"
-        )
-    return f"{text}; {where}."
-
-
-def findings(table: pd.DataFrame) -> dict[str, Any]:
-    """Sentences and telling rows, as values that JSON can hold."""
-    keyed = curves(table)
-    rows = summary_rows(table)
-    return {
-        "sentences": [sentence(key, curve) for key, curve in keyed],
-        "thresholds": [{**key, "width": interpolation_threshold(curve)} for key, curve in keyed],
-        "rows": rows.astype(object).where(rows.notna(), None).to_dict(orient="records"),
+    groups = tables["groups"]
+    over_width, over_epochs = curves(groups, WIDTH), curves(groups, EPOCH)
+    with_peak = [curve for curve in over_epochs if has_peak(curve)]
+    shown = [*over_width, *telling_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)]
+    compared = compares_recipes(groups)
+    found: dict[str, Any] = {
+        "tested_on": tested_on(groups),
+        "curves": [{"name": curve.name, "axis": curve.axis.column, "rows": _records(_shown(curve))} for curve in shown],
+        "thresholds": [
+            {**curve.key, "axis": curve.axis.column, "at": interpolation_threshold(curve)}
+            for curve in (*over_width, *over_epochs)
+        ],
+        "by_recipe": _records(tables["by_recipe"]) if "by_recipe" in tables else [],
+        "learning_rates": _plain(learning_rates(groups)),
+        "distillation": _records(_named(tables["distillation"], groups)) if "distillation" in tables else [],
+        "sentences": [sentence(curve) for curve in shown],
     }
+    if len(over_epochs) > len(shown) - len(over_width):
+        found["sentences"].append(
+            f"{len(with_peak)} of {len(over_epochs)} curves over the epochs show double descent beyond the intervals."
+        )
+    last = at_last_epoch(groups)
+    plain = not (shown or compared or found["learning_rates"])
+    found["groups"] = _records(last.assign(name=names_of(last))) if plain else []
+    if compared:
+        found["sentences"] += extremes(groups, tables["between_groups"])
+    found["sentences"] += rates_sentence(found["learning_rates"])
+    found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
+    found["sentences"] += diverged(groups)
+    return found
 
 
-def summary_text(found: dict[str, Any]) -> str:
-    """The short table and the sentences, for a terminal."""
-    varying = [name for name in ("architecture", "plane_set") if len({row[name] for row in found["rows"]}) > 1]
-    wide = {name: max(len(row[name]) for row in found["rows"]) for name in varying}
-    lines = [
-        f"{'':12} {'width':>6} {'noise':>6} {'train error':>12} {'test error':>22} "
-        f"{'reproducibility':>22} {'regions':>20}"
+def _shown(curve: Curve) -> pd.DataFrame:
+    rows = shown_rows(curve)
+    return curve.rows.iloc[list(rows.values())].assign(point=list(rows))
+
+
+def _named(distillation: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """The table `distillation` with the names of its three kinds of groups."""
+    named = {role: names_by_group(groups, distillation, f"{role}_") for role in ("student", "teacher", "control")}
+    return distillation.assign(**named)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return _plain(table.to_dict(orient="records"))
+
+
+def _plain(rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """Values that JSON can hold: None for what is not known."""
+    return [
+        {str(key): None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}
+        for row in rows
     ]
-    for row in found["rows"]:
-        scores = [
-            _with_interval(row, "test_error", 22, 3),
-            _with_interval(row, "reproducibility", 22, 3),
-            _with_interval(row, "fragmentation", 20, 2),
-        ]
-        start = f"{row['point']:12} {row['width']:>6} {row['label_noise']:>6g} {row['train_error']:>12.3f}"
-        lines.append(" ".join([start, *scores]))
-    for name in reversed(varying):
-        names = ["", *(row[name] for row in found["rows"])]
-        lines = [f"{value:{wide[name]}} {line}" for value, line in zip(names, lines, strict=True)]
-    return "\n".join([*lines, "", *found["sentences"]])
-
-
-def _with_interval(row: dict[str, Any], score: str, width: int, digits: int) -> str:
-    value, low, high = (row[name] for name in (score, f"{score}_low", f"{score}_high"))
-    if value is None:
-        return f"{'-':>{width}}"
-    return f"{f'{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]':>{width}}"
-
-
-def _known(row: pd.Series[Any]) -> bool:
-    return not math.isnan(row["reproducibility"])

@@ -6,6 +6,9 @@ other way round.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +31,8 @@ def agreement(labels: Labels) -> Floats:
     """
     models, planes, points = labels.shape
     shares = np.ones((planes, models, models))
-    by_plane = np.ascontiguousarray(labels.transpose(1, 0, 2))
-    for plane, on_plane in enumerate(by_plane):
+    for plane in range(planes):
+        on_plane = np.ascontiguousarray(labels[:, plane])
         for model in range(models - 1):
             equal = np.count_nonzero(on_plane[model] == on_plane[model + 1 :], axis=1) / points
             shares[plane, model, model + 1 :] = shares[plane, model + 1 :, model] = equal
@@ -56,3 +59,23 @@ def region_counts(label_maps: Labels) -> NDArray[np.int64]:
     # Regions are numbered in the order of their first point, so each map's highest number tells how many came so far.
     so_far = np.maximum.accumulate(regions.reshape(planes, -1).max(axis=1).astype(np.int64))
     return np.diff(so_far, prepend=0)
+
+
+@dataclass(frozen=True)
+class PlaneScores:
+    """The scores of models on the planes of one set; None for a score that is not asked for."""
+
+    planes: int
+    same_points: Floats | None
+    """`[planes, models, models]`, see `agreement`."""
+    regions: Floats | None
+    """`[models, planes]`, see `region_counts`."""
+
+
+def plane_scores(label_maps: Labels, wanted: Collection[str]) -> PlaneScores:
+    """The wanted of "reproducibility" and "fragmentation" of label maps `[models, planes, rows, columns]`."""
+    models, planes = label_maps.shape[:2]
+    same_points = agreement(label_maps.reshape(models, planes, -1)) if "reproducibility" in wanted else None
+    counts = (region_counts(maps) for maps in label_maps)
+    regions = np.stack([count.astype(float) for count in counts]) if "fragmentation" in wanted else None
+    return PlaneScores(planes, same_points, regions)

@@ -1,29 +1,35 @@
 """From the store's label maps and predictions to the tables of scores.
 
-- `models`: one row a model and plane set: errors, fragmentation, where it comes from.
-- `pairs`: one row a pair of models and plane set: reproducibility, and agreement on the test images.
-- `double_descent`: one row a group (architecture, width, label noise) and plane set, with intervals.
+- `models`: one row a model, kept epoch and plane set: errors, fragmentation, where it comes from.
+- `pairs`: one row a pair of models and plane set: reproducibility, and agreement on the test images. Every two models
+  at their last epochs; at earlier epochs only models of one group.
+- `groups`: one row a group (see `analysis.groups`) and plane set, with intervals.
+- `between_groups`: one row a pair of groups of equal label noise, at their last epochs, and plane set; of groups that
+  differ in their learning rates alone only the best. No rows for a label noise with more than `MAX_GROUPS` groups.
+- `by_recipe`, in sweeps of several recipes or architectures: `groups` in the form of the paper's Table 1.
+- `distillation`, in sweeps with students: how far they agree with their teachers, and what others do.
+
+Models that diverged are left out of every score, at whatever epoch; `groups` counts them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from analysis.intervals import Interval, mean_interval, pair_interval
-from analysis.scores import agreement, region_counts
-from dbviz_ray.config import ModelConfig, SweepConfig
+from analysis.groups import GROUP, group_of, groups_of
+from analysis.pairs import between_groups_table, distillation_table, pairs_table
+from analysis.recipes import at_best_rate, by_recipe, compares_recipes
+from analysis.rows import groups_table, models_table
+from analysis.scores import agreement, plane_scores
+from analysis.trained import Trained, read_label_maps, read_predictions, trained_models
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
-
-GROUP = ["architecture", "width", "label_noise"]
-SCORES = ["train_error", "test_error", "reproducibility", "fragmentation"]
-TABLES = ("models", "pairs", "double_descent")
 
 
 class NoModelsError(Exception):
@@ -31,28 +37,41 @@ class NoModelsError(Exception):
 
 
 @dataclass(frozen=True)
-class _Evaluated:
-    """What the store holds of the models that did not diverge, in one order: the first axis of every array."""
+class _Section:
+    """Models that are compared with one another, each at one of its kept epochs."""
 
-    configs: Sequence[ModelConfig]
-    facts: Sequence[dict[str, Any]]
-    train_wrong: NDArray[np.float64]
-    """`[models, train images]`: 1 where the prediction is not the given, possibly noisy, label."""
-    test_wrong: NDArray[np.float64]
-    """`[models, test images]`."""
-    test_predictions: NDArray[np.uint8]
-    """`[models, test images]`."""
+    models: list[Trained]
+    epochs: list[int]
+    last: bool
+    """Whether these are all models at their last epochs, or else one group at an earlier one."""
+
+
+def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
+    """Names of the tables that a sweep has."""
+    names = ["models", "pairs", "groups", "between_groups"]
+    if compares_recipes(groups_of(sweep)):
+        names.append("by_recipe")
+    if any(model.teacher for model in sweep.models()):
+        names.append("distillation")
+    return tuple(names)
 
 
 def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
-    """Every table of a sweep whose models are trained and labelled."""
-    evaluated = _evaluated(store, sweep.models())
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    for plane_set in sweep.planes:
-        maps = np.stack([store.read_label_maps(plane_set, c.model_id) for c in evaluated.configs])
-        for name, table in _tables_of(evaluated, maps, sweep, plane_set).items():
-            parts[name].append(table)
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    """Every table of a sweep whose models are trained and labelled. Raises NoModelsError."""
+    everything = trained_models(store, sweep)
+    models = [model for model in everything if not model.diverged]
+    if not models:
+        raise NoModelsError(f"all {len(everything)} models diverged; there is nothing to score")
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for section in _sections(models):
+        for name, table in _tables_of_section(store, sweep, section):
+            parts.setdefault(name, []).append(table)
+    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    tables["groups"] = _with_diverged(tables["groups"], everything, sweep)
+    for name in ("models", "groups"):
+        tables[name]["tested_on"] = "held-out" if sweep.dataset.held_out else "test"
+    tables["by_recipe"] = by_recipe(tables["groups"])
+    return {name: tables[name] for name in tables_of(sweep)}
 
 
 def write_tables(store: Store, tables: dict[str, pd.DataFrame]) -> None:
@@ -68,112 +87,52 @@ def read_table(store: Store, name: str) -> pd.DataFrame:
     return table.to_pandas()  # type: ignore[no-any-return]
 
 
-def _evaluated(store: Store, models: Sequence[ModelConfig]) -> _Evaluated:
-    facts = [store.read_json(store.model_file(model.model_id, "model.json")) for model in models]
-    done = [(model, fact) for model, fact in zip(models, facts, strict=True) if fact["outcome"] == "done"]
-    if not done:
-        raise NoModelsError(f"all {len(models)} models diverged; there is nothing to score")
-    wrong: dict[str, list[NDArray[np.bool_]]] = {"train": [], "test": []}
-    test_predictions = []
-    for model, _ in done:
-        table, _ = store.read_parquet(store.model_file(model.model_id, "predictions.parquet"))
-        split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
-        predicted, given = table["predicted"].to_numpy(), table["given_label"].to_numpy()
-        for name, rows in wrong.items():
-            rows.append((predicted != given)[split == name])
-        test_predictions.append(predicted[split == "test"])
-    return _Evaluated(
-        configs=[model for model, _ in done],
-        facts=[fact for _, fact in done],
-        train_wrong=np.stack(wrong["train"]).astype(float),
-        test_wrong=np.stack(wrong["test"]).astype(float),
-        test_predictions=np.stack(test_predictions),
-    )
+def _sections(models: Sequence[Trained]) -> list[_Section]:
+    earlier: dict[tuple[object, ...], list[Trained]] = {}
+    for model in models:
+        for epoch in model.config.training.kept_epochs[:-1]:
+            earlier.setdefault((epoch, *group_of(model.config, epoch).values()), []).append(model)
+    last = _Section(list(models), [model.config.training.epochs for model in models], last=True)
+    return [last, *(_Section(of, [int(str(key[0]))] * len(of), last=False) for key, of in earlier.items())]
 
 
-def _tables_of(
-    evaluated: _Evaluated, maps: NDArray[np.uint8], sweep: SweepConfig, plane_set: str
-) -> dict[str, pd.DataFrame]:
-    """The tables of one plane set, from its label maps `[models, planes, rows, columns]`."""
-    regions = np.stack([region_counts(of_model) for of_model in maps]).astype(float)
-    groups = pd.DataFrame([{name: getattr(c, name) for name in GROUP} for c in evaluated.configs])
-    same_points = agreement(maps.reshape(*maps.shape[:2], -1))
-    rows = [
-        _group_row(members, evaluated, regions, same_points, sweep)
-        for members in groups.groupby(GROUP, sort=False).indices.values()
-    ]
-    return {
-        "models": _models_table(evaluated, regions).assign(plane_set=plane_set),
-        "pairs": _pairs_table(evaluated, groups, same_points).assign(plane_set=plane_set),
-        "double_descent": pd.DataFrame(rows).assign(plane_set=plane_set),
-    }
-
-
-def _group_row(
-    members: Any,
-    evaluated: _Evaluated,
-    regions: NDArray[np.float64],
-    same_points: NDArray[np.float64],
-    sweep: SweepConfig,
-) -> dict[str, Any]:
-    """One row of `double_descent`: the models at the indices `members`, int `[n]`, form a group."""
-    intervals = {
-        "train_error": mean_interval(evaluated.train_wrong[members], bounds=(0, 1)),
-        "test_error": mean_interval(evaluated.test_wrong[members], bounds=(0, 1)),
-    }
-    if "reproducibility" in sweep.scores and len(members) > 1:
-        intervals["reproducibility"] = pair_interval(same_points[:, members[:, None], members])
-    if "fragmentation" in sweep.scores:
-        intervals["fragmentation"] = mean_interval(regions[members], bounds=(1, np.inf))
-    first = evaluated.configs[members[0]]
-    row: dict[str, Any] = {name: getattr(first, name) for name in GROUP} | {"n_models": len(members)}
-    row |= {score: intervals[score].value if score in intervals else np.nan for score in SCORES}
-    for score in SCORES:
-        interval: Interval | None = intervals.get(score)
-        row[f"{score}_low"] = interval.low if interval else np.nan
-        row[f"{score}_high"] = interval.high if interval else np.nan
-    row |= {
-        "n_planes": regions.shape[1],
-        "n_train_images": evaluated.train_wrong.shape[1],
-        "n_test_images": evaluated.test_wrong.shape[1],
-        "reproducibility_interval_covers": "models and planes" if len(members) > 2 else "planes",
-    }
-    return row
-
-
-def _models_table(evaluated: _Evaluated, regions: NDArray[np.float64]) -> pd.DataFrame:
-    rows = []
-    for index, (config, facts) in enumerate(zip(evaluated.configs, evaluated.facts, strict=True)):
-        fragmentation = mean_interval(regions[index : index + 1], bounds=(1, np.inf))
-        rows.append(
-            {
-                "model_id": config.model_id,
-                **{name: getattr(config, name) for name in GROUP},
-                **{f"{stream}_seed": seed for stream, seed in config.seeds.model_dump().items()},
-                "train_error": evaluated.train_wrong[index].mean(),
-                "test_error": evaluated.test_wrong[index].mean(),
-                "fragmentation": fragmentation.value,
-                "fragmentation_low": fragmentation.low,
-                "fragmentation_high": fragmentation.high,
-                "n_planes": regions.shape[1],
-                **{key: facts.get(key) for key in ("cohort_id", "device", "git_commit", "git_dirty", "torch")},
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _pairs_table(evaluated: _Evaluated, groups: pd.DataFrame, same_points: NDArray[np.float64]) -> pd.DataFrame:
-    first, second = np.triu_indices(len(evaluated.configs), 1)
-    ids = np.array([config.model_id for config in evaluated.configs])
-    on_test = agreement(evaluated.test_predictions[:, None])[0]
-    same_group = (groups.to_numpy()[first] == groups.to_numpy()[second]).all(axis=1)
-    return pd.DataFrame(
-        {
-            "model_a": ids[first],
-            "model_b": ids[second],
-            "same_group": same_group,
-            "reproducibility": same_points[:, first, second].mean(axis=0),
-            "agreement_on_test_images": on_test[first, second],
-            "n_planes": same_points.shape[0],
+def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> list[tuple[str, pd.DataFrame]]:
+    configs = [model.config for model in section.models]
+    groups = pd.DataFrame([group_of(config, epoch) for config, epoch in zip(configs, section.epochs, strict=True)])
+    members = [np.asarray(rows) for rows in groups.groupby(GROUP, sort=False).indices.values()]
+    predictions = read_predictions(store, configs, section.epochs)
+    on_test = agreement(predictions.on_test[:, None])[0]
+    tables: list[tuple[str, pd.DataFrame]] = []
+    for plane_set in sweep.planes:
+        maps = read_label_maps(store, plane_set, configs, section.epochs)
+        scores = plane_scores(maps, sweep.scores)
+        of_set = {
+            "models": models_table(section.models, groups, predictions, scores),
+            "pairs": pairs_table(configs, groups, scores, on_test),
+            "groups": groups_table(groups, members, predictions, scores),
         }
+        if section.last:
+            best = set(at_best_rate(of_set["groups"])[GROUP].itertuples(index=False, name=None))
+            at_best = [rows for rows in members if tuple(groups.iloc[rows[0]]) in best]
+            of_set["between_groups"] = between_groups_table(groups, at_best, scores)
+            of_set["distillation"] = distillation_table(configs, groups, members, scores)
+        tables.extend((name, table.assign(plane_set=plane_set)) for name, table in of_set.items())
+    return tables
+
+
+def _with_diverged(groups: pd.DataFrame, models: Sequence[Trained], sweep: SweepConfig) -> pd.DataFrame:
+    """`groups` in the order of the sweep, with the number of diverged models, and rows for groups of nothing else."""
+    diverged = Counter(
+        tuple(group_of(model.config, epoch).values())
+        for model in models
+        for epoch in model.config.training.kept_epochs
+        if model.diverged
     )
+    plane_sets = pd.DataFrame({"plane_set": list(sweep.planes)})
+    full = plane_sets.merge(groups_of(sweep), how="cross").merge(groups, on=["plane_set", *GROUP], how="left")
+    full["n_diverged"] = [diverged[key] for key in full[GROUP].itertuples(index=False, name=None)]
+    counts = [column for column in full.columns if column.startswith("n_")]
+    full[counts] = full[counts].fillna(0).astype(int)
+    full["reproducibility_interval_covers"] = full["reproducibility_interval_covers"].fillna("nothing")
+    front = [*GROUP, "n_models", "n_diverged"]
+    return full[[*front, *(column for column in full.columns if column not in front)]]

@@ -89,8 +89,8 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     cohorts = [c for c in sweep.cohorts() if any(m.model_id in untrained for m in c.models)]
     wanted = [(m, epoch) for m in models for epoch in m.training.kept_epochs]
     tasks = [(name, m, e) for name in sweep.planes for m, e in wanted if (m.model_id, e) not in labelled[name]]
-    analyse = bool(cohorts or tasks) or not _analysed(store)
-    return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(store))
+    analyse = bool(cohorts or tasks) or not _analysed(sweep, store)
+    return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(sweep, store))
 
 
 def _check_computable(sweep: SweepConfig) -> None:
@@ -191,7 +191,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
     except NoModelsError as error:
         raise StageFailedError(f"analyse: {error}") from None
     write_tables(store, tables)
-    store.write_json(FINDINGS_FILE, findings(tables["double_descent"]))
+    store.write_json(FINDINGS_FILE, findings(tables))
 
 
 def _report(sweep: SweepConfig, store: Store) -> None:
@@ -212,22 +212,22 @@ def _report(sweep: SweepConfig, store: Store) -> None:
         )
 
 
-def _reported(store: Store) -> bool:
-    from analysis.figures import FIGURES  # imports matplotlib, not MLflow
+def _reported(sweep: SweepConfig, store: Store) -> bool:
+    from analysis.figures import figures_of  # imports matplotlib, not MLflow
     from analysis.tracking import is_tracked
 
-    return is_tracked(store) and all(store.exists(store.figure_file(name)) for name in FIGURES)
+    return is_tracked(store) and all(store.exists(store.figure_file(name)) for name in figures_of(sweep))
 
 
-def _analysed(store: Store) -> bool:
-    from analysis.tables import TABLES
+def _analysed(sweep: SweepConfig, store: Store) -> bool:
+    from analysis.tables import tables_of
 
-    files = [store.scores_file(table, suffix) for table in TABLES for suffix in ("csv", "parquet")]
+    files = [store.scores_file(table, suffix) for table in tables_of(sweep) for suffix in ("csv", "parquet")]
     return all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 
 def _print_findings(store: Store) -> None:
-    from analysis.findings import summary_text
+    from analysis.summary import summary_text
     from analysis.tracking import tracking_uri
 
     print(summary_text(store.read_json(FINDINGS_FILE)))

@@ -67,6 +67,13 @@ def test_an_epoch_can_be_drawn_without_those_before_it(digits):
     assert not same(drawn, epoch_of(models, digits, epoch=1))
 
 
+def test_every_epoch_draws_everything_anew(digits):
+    models = models_of({"seed": (0, 1)}, **EVERYTHING)
+    for one, other in zip(epoch_of(models, digits, epoch=1), epoch_of(models, digits, epoch=2), strict=True):
+        assert set(one) == {IMAGES, LABELS, START, "a", "b"}
+        assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
 @pytest.mark.parametrize(
     ("stream", "depending"),
     [

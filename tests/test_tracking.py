@@ -11,9 +11,13 @@ import time
 import urllib.request
 
 import pytest
+from conftest import small_sweep
+from made_up_runs import made_up_run
 
+from analysis.curves import EPOCH, WIDTH
 from analysis.figures import draw_figures
-from analysis.tables import read_table, write_tables
+from analysis.parts import metrics_of, parts_of
+from analysis.tables import compute_tables, read_table, tables_of, write_tables
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri
 from dbviz_ray.store import Store
 
@@ -40,26 +44,27 @@ def check_runs(store, uri):
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     curves = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert len(parents) == 1
-    assert len(curves) == 4  # two noise levels on two plane sets
+    assert len(curves) == 8  # two widths, which are no curve, and two noise levels on two plane sets
     assert {c.data.tags["mlflow.parentRunId"] for c in curves} == {parents[0].info.run_id}
     assert all(r.info.status == "FINISHED" for r in runs)
     assert parents[0].data.params["training.epochs"] == "3"
     assert "git_commit" in parents[0].data.params
-    table = read_table(store, "double_descent")
+    table = read_table(store, "groups")
     for run in curves:
         key = run.data.params
         rows = table[(table["plane_set"] == key["plane_set"]) & (table["label_noise"] == float(key["label_noise"]))]
+        rows = rows[rows["width"] == int(key["width"])]
         for column in ("test_error", "reproducibility_low"):
             history = client.get_metric_history(run.info.run_id, column)
             assert {m.step: m.value for m in history} == pytest.approx(
-                dict(zip(rows["width"], rows[column], strict=True))
+                dict(zip(rows["epoch"], rows[column], strict=True))
             )
     artifacts = {
         a.path for folder in ("tables", "figures") for a in client.list_artifacts(parents[0].info.run_id, folder)
     }
     assert artifacts == {
-        "tables/double_descent.csv", "tables/models.csv", "tables/pairs.csv",
-        "figures/double_descent.png", "figures/decision_regions.png",
+        "tables/groups.csv", "tables/models.csv", "tables/pairs.csv", "tables/between_groups.csv",
+        "figures/decision_regions.png",
     }  # fmt: skip
 
 
@@ -74,12 +79,32 @@ def test_sqlite_beside_the_run_directory(run, tmp_path):
     assert is_tracked(store)
     assert track(store, sweep, figures) == first, "logging the same results again changes nothing"
     check_runs(store, uri)
-    changed = {name: read_table(store, name) for name in ("models", "pairs", "double_descent")}
-    changed["double_descent"]["test_error"] /= 2
+    changed = {name: read_table(store, name) for name in tables_of(sweep)}
+    changed["groups"]["test_error"] /= 2
     write_tables(store, changed)
     assert not is_tracked(store)
     assert track(store, sweep, figures) != first, "other results replace the runs"
     check_runs(store, uri)
+
+
+def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    training = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    recipes = {"plain": {}, "SGD+SAM": {"optimizer": "sgd", "sam_radius": 0.05}}
+    sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
+    store = made_up_run(tmp_path / "runs" / "small", sweep)
+    write_tables(store, compute_tables(store, sweep))
+    parts = parts_of(read_table(store, "groups"))
+    assert [part.step for part in parts] == [WIDTH.column] * 2 + [EPOCH.column] * 6
+    track(store, sweep, {})
+    client, runs = runs_of(tracking_uri(store))
+    named = {run.info.run_name: run for run in runs}
+    assert set(named) == {"small"} | {part.name for part in parts}
+    for part in parts:
+        logged = client.get_metric_history(named[part.name].info.run_id, "test_error")
+        assert {(m.value, m.step) for m in logged} == {
+            (value, step) for name, value, step in metrics_of(part) if name == "test_error"
+        }
 
 
 @pytest.mark.parametrize("failing", [1, 3])

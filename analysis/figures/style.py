@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.axes import Axes
+
+from analysis.groups import at_last_epoch
+from dbviz_ray.config import SweepConfig
 
 CLASS_COLOURS = (
     "#88CCEE", "#CC6677", "#DDCC77", "#117733", "#332288", "#AA4499", "#44AA99", "#999933", "#882255", "#DDDDDD",
@@ -11,6 +15,8 @@ CLASS_COLOURS = (
 
 SERIES_COLOURS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#33BBEE", "#EE3377")
 """Paul Tol's "vibrant" scheme."""
+
+MARKERS = "osD^v*Xph<>d"
 
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
@@ -27,6 +33,43 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def band(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    score: str,
+    colour: str,
+    label: str,
+    *,
+    line: str = "-",
+    shaded: bool = True,
+) -> None:
+    """A score over the column `x`, with its interval if it is to be `shaded`; nothing if the score is not known."""
+    if rows[score].isna().all():
+        return
+    axes.plot(rows[x], rows[score], line, marker="o", markersize=3.5, color=colour, label=label)
+    if shaded:
+        axes.fill_between(rows[x], rows[f"{score}_low"], rows[f"{score}_high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def title_of(sweep: SweepConfig) -> str:
+    """A figure's title: the sweep's name in words."""
+    return sweep.name.replace("_", " ")
+
+
+def range_text(values: pd.Series[int]) -> str:
+    """`3`, or `2 to 4`."""
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def diverged_note(groups: pd.DataFrame) -> str:
+    """The last line of a caption: how many trainings are left out because they diverged; nothing if none are."""
+    last = at_last_epoch(groups)
+    count = int(last[last["plane_set"] == last["plane_set"].iloc[0]]["n_diverged"].sum())
+    return f";\n{count} diverged trainings are left out" if count else ""
 
 
 def _lighter(colour: str, share: float) -> tuple[float, float, float]:

@@ -1,0 +1,141 @@
+"""Which figures a sweep has, and that they are drawn from its tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import small_sweep
+from made_up_runs import made_up_run
+
+from analysis.figures import draw_figures, figures_of
+from analysis.figures.decision_regions import telling_groups
+from analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.sweep_files import load_sweep
+
+RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
+NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
+COMPARED = {"reproducibility_matrix", "by_recipe", "decision_regions"}
+
+
+def drawn(directory, sweep, **made_up):
+    store = made_up_run(directory, sweep, **made_up)
+    write_tables(store, compute_tables(store, sweep))
+    figures = draw_figures(store, sweep)
+    assert list(figures) == list(figures_of(sweep))
+    for name in figures:
+        assert store.read(store.figure_file(name)).startswith(b"\x89PNG")
+    return store, figures
+
+
+@pytest.mark.parametrize(
+    ("sweep", "names"),
+    [
+        (small_sweep(), {"decision_regions"}),
+        (load_sweep("double_descent_digits"), {"double_descent", "decision_regions"}),
+        (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
+        (small_sweep(grid={"recipes": RECIPES}), COMPARED),
+        (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"decision_regions"}),
+        (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "decision_regions"}),
+        (load_sweep("architectures"), COMPARED),
+    ],
+)
+def test_what_a_sweep_varies_decides_its_figures(sweep, names):
+    assert set(figures_of(sweep)) == names
+
+
+def test_a_finished_run_is_drawn(finished_run):
+    store, sweep = finished_run
+    figures = draw_figures(store, sweep)
+    assert list(figures) == ["decision_regions"]
+    assert len(figures["decision_regions"].axes) == 2 * 3
+
+
+def test_curves_over_width_and_epochs(tmp_path):
+    training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
+    grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    peaked = {2: 0.8, 4: 0.9, 8: 0.1}
+    _, figures = drawn(
+        tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
+    )
+    assert list(figures) == ["double_descent", "epochs", "decision_regions"]
+    for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
+        error, regions, agreement = figures[name].axes
+        assert agreement.get_xlabel() == axis
+        assert all(len(line.get_xdata()) in (2, points) for line in (*error.lines, *regions.lines))
+    assert "3 of 6 curves; 3 trainings a point, 6 planes" in figures["epochs"].get_supxlabel()
+
+
+def test_many_curves_are_thinned_out_and_said_so(tmp_path):
+    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
+    _, figures = drawn(tmp_path, small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}))
+    assert figures["double_descent"].get_supxlabel().startswith("4 of 9 curves; 2 trainings")
+
+
+def test_the_matrix_holds_what_the_tables_say(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
+    store, figures = drawn(tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
+    panel = figures["reproducibility_matrix"].axes[0]
+    shown = np.ma.filled(panel.images[0].get_array(), np.nan)
+    names = [label.get_text() for label in panel.get_xticklabels()]
+    assert names == ["fully_connected, Adam", "fully_connected, SGD", "vit, Adam", "vit, SGD"]
+    groups, between = read_table(store, "groups"), read_table(store, "between_groups")
+    assert np.diag(shown) == pytest.approx(groups["reproducibility"], nan_ok=True)
+    assert sorted(shown[:3, :3][np.triu_indices(3, 1)]) == pytest.approx(sorted(between["reproducibility"]))
+    assert np.isnan(shown[3]).all()
+    assert np.isnan(shown[:, 3]).all()
+    assert "3 diverged trainings are left out" in figures["reproducibility_matrix"].get_supxlabel()
+
+
+def test_a_point_for_every_group_of_table_1(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "label_noise": [0.0, 0.2], "seed": [0, 1, 2]})
+    store, figures = drawn(tmp_path, sweep)
+    panels = figures["by_recipe"].axes
+    assert [panel.get_title() for panel in panels] == ["label noise 0", "label noise 0.2"]
+    groups = read_table(store, "groups")
+    for panel, noise in zip(panels, (0.0, 0.2), strict=True):
+        points = [(float(c.lines[0].get_xdata()[0]), float(c.lines[0].get_ydata()[0])) for c in panel.containers]
+        rows = groups[groups["label_noise"] == noise]
+        np.testing.assert_allclose(points, np.stack([1 - rows["test_error"], rows["reproducibility"]], axis=1))
+    names = [text.get_text() for text in figures["by_recipe"].legends[0].get_texts()]
+    assert names == ["Adam", "SGD", "", "fully_connected", "vit"]
+
+
+def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
+    grid = {"learning_rate": [0.001, 0.01, 0.1, 1.0], "recipes": RECIPES, "seed": [0, 1, 2]}
+    _, figures = drawn(
+        tmp_path,
+        small_sweep(grid=grid),
+        diverged=lambda m: m.training.learning_rate == 1 and (m.recipe == "SGD" or m.seeds.init == 0),
+        error=lambda m, epoch: 0.1 if m.training.learning_rate == 0.01 else 0.8,
+    )
+    error, agreement = figures["learning_rates"].axes
+    assert [text.get_text() for text in error.texts] == ["x1", "x3"]
+    for axes in (error, agreement):
+        rings = [c.get_offsets()[0][0] for c in axes.collections if c.get_sizes().size and len(c.get_offsets()) == 1]
+        assert rings == [0.01, 0.01]
+    caption = figures["learning_rates"].get_supxlabel()
+    assert "4 diverged trainings are left out (x: how many)" in caption
+    assert "each at its best learning rate" in figures["by_recipe"].get_supxlabel()
+
+
+def test_regions_of_at_most_six_groups_are_shown(tmp_path):
+    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
+    sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
+    store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay)
+    groups = read_table(store, "groups")
+    rows, title = telling_groups(groups)
+    assert title == "fully_connected, label noise 0: one plane, seen by networks"
+    assert rows["text"].iloc[0] == "fully_connected\nrecipe0"
+    assert rows["text"].iloc[-1].startswith("fully_connected\nrecipe")
+    assert rows["reproducibility"].is_monotonic_decreasing
+    assert len(figures["decision_regions"].axes) == 6 * 2
+    assert set(rows["reproducibility"].iloc[[0, -1]]) == {
+        groups["reproducibility"].max(),
+        rows["reproducibility"].min(),
+    }
+
+
+def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
+    grid = {"width": [2, 4, 8], "seed": [0, 1]}
+    _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
+    assert list(figures) == ["double_descent", "decision_regions"]
