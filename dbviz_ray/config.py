@@ -405,6 +405,7 @@ class SweepConfig(Frozen):
                     f"grid.seed: {list(grid.seed or DEFAULT_SEEDS)} trains one model of each kind and reproducibility "
                     "compares two or more; allowed: at least 2 seeds, or scores=[fragmentation]"
                 )
+        self._check_recipes()
         ids = [model.model_id for model in self.models()]
         if len(set(ids)) < len(ids):
             again = next(model for model in self.models() if ids.count(model.model_id) > 1)
@@ -412,6 +413,18 @@ class SweepConfig(Frozen):
                 f"cases: the model {again.model_id} is asked for more than once; allowed: grids and recipes that differ"
             )
         return self
+
+    def _check_recipes(self) -> None:
+        """ValueError if a recipe means two trainings of one network: results are grouped by its name."""
+        meanings: dict[str, str] = {}
+        for model in self.models():
+            settings = model.training.model_dump_json(exclude={"learning_rate"})
+            group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
+            if meanings.setdefault(group, settings) != settings:
+                raise ValueError(
+                    f"cases: the recipe {model.recipe} of {model.architecture} has different settings in different "
+                    "cases; allowed: a name for each"
+                )
 
     def _grids(self) -> list[GridConfig]:
         """The grids whose models are joined, each with what holds in all of them."""

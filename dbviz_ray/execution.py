@@ -6,6 +6,7 @@ them. The three ways give the same numbers up to rounding.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -60,17 +61,20 @@ class CudaGraph(Eager):
     """
 
     WARM_UP_STEPS = 3
+    STREAMS = 4
+    """Parts that run at a time at most; each needs memory of its own."""
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """See `Execution.prepared`."""
         static = {name: tensor.clone() for name, tensor in batch.items()}
-        streams = [torch.cuda.Stream() for _ in parts]
+        streams = [torch.cuda.Stream() for _ in parts[: self.STREAMS]]
 
         def side_by_side() -> tuple[State, Tensor]:
             here = torch.cuda.current_stream()
             results = []
-            for part, stream in zip(parts, streams, strict=True):
+            for stream in streams:
                 stream.wait_stream(here)
+            for part, stream in zip(parts, itertools.cycle(streams), strict=False):
                 with torch.cuda.stream(stream):
                     results.append(part(static))
             for stream in streams:

@@ -229,3 +229,9 @@ def test_the_same_training_twice_is_refused():
     streams = {f"{stream}_seed": [0] for stream in ("init", "order", "augmentation", "dropout", "label_noise")}
     with pytest.raises(UserError, match=r"grid.seed: \[0, 1\] names the same training more than once"):
         small_sweep(grid={"width": [4], "seed": [0, 1], **streams})
+
+
+def test_a_recipe_means_one_training_of_a_network():
+    cases = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
+    with pytest.raises(UserError, match=r"the recipe a of fully_connected has different settings"):
+        small_sweep(grid={"width": [4]}, cases=cases)
