@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbviz_ray.architectures import build_network
+from dbviz_ray.cohort.layers import mask_shapes, with_masked_dropout
 from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig
 from dbviz_ray.datasets import load_dataset, sizes_of
 from dbviz_ray.errors import UserError
-from dbviz_ray.layers import mask_shapes, with_masked_dropout
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.batches import Batches
-from dbviz_ray.cohort import CohortNetwork
+from dbviz_ray.cohort.batches import Batches
+from dbviz_ray.cohort.execution import execution_for
+from dbviz_ray.cohort.gradients import PixelLimits, State
+from dbviz_ray.cohort.network import CohortNetwork
+from dbviz_ray.cohort.optimizers import CohortOptimizer, schedule_factor
+from dbviz_ray.cohort.sharpness import IMAGES as SHARPNESS_IMAGES
+from dbviz_ray.cohort.sharpness import sharpness
+from dbviz_ray.cohort.stack_size import fastest_stack
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
-from dbviz_ray.execution import execution_for
-from dbviz_ray.gradients import PixelLimits, State
-from dbviz_ray.optimizers import CohortOptimizer, schedule_factor
-from dbviz_ray.sharpness import IMAGES as SHARPNESS_IMAGES
-from dbviz_ray.sharpness import sharpness
-from dbviz_ray.stack_size import fastest_stack
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are running values over the epoch's own batches (augmented, in
@@ -63,7 +63,7 @@ class TrainedModel:
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
     sharpness: float
-    """Of the training loss at these weights; see `dbviz_ray.sharpness`."""
+    """Of the training loss at these weights; see `dbviz_ray.cohort.sharpness`."""
     stack: int
     """Members that were computed as one network."""
 

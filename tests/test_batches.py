@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import small_sweep
 
-from dbviz_ray.batches import Batches
+from dbviz_ray.cohort.batches import Batches
+from dbviz_ray.cohort.gradients import IMAGES, LABELS, START
 from dbviz_ray.config import AdversaryConfig
-from dbviz_ray.gradients import IMAGES, LABELS, START
 
 EVERYTHING = {"augmentation": "crop_flip", "mixing": "cutmix", "adversary": AdversaryConfig().model_dump()}
 MASKS = {"a": (0.25, (3,)), "b": (0.5, (2, 4))}

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.cohort import CohortNetwork
+from dbviz_ray.cohort.execution import Compiled, CudaGraph, Eager, execution_for
+from dbviz_ray.cohort.gradients import IMAGES, LABELS, PixelLimits
+from dbviz_ray.cohort.network import CohortNetwork
+from dbviz_ray.cohort.optimizers import CohortOptimizer
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.execution import Compiled, CudaGraph, Eager, execution_for
-from dbviz_ray.gradients import IMAGES, LABELS, PixelLimits
-from dbviz_ray.optimizers import CohortOptimizer
 
 SETTINGS = TrainingConfig(optimizer="sgd", learning_rate=0.05, momentum=0.9, sam_radius=0.05)
 MEMBERS = 3

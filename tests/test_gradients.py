@@ -13,10 +13,10 @@ from test_architectures import SMALL
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import build_network
-from dbviz_ray.cohort import CohortNetwork
+from dbviz_ray.cohort.gradients import IMAGES, LABELS, START, PixelLimits, attacked, gradient_step, perturbed
+from dbviz_ray.cohort.network import CohortNetwork
 from dbviz_ray.config import AdversaryConfig, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.gradients import IMAGES, LABELS, START, PixelLimits, attacked, gradient_step, perturbed
 from dbviz_ray.seeds import torch_generator
 
 SHAPE, CLASSES = (1, 8, 8), 10

@@ -7,8 +7,8 @@ import torch
 import user_networks
 from torch import nn
 
-from dbviz_ray.cohort import StackedState
-from dbviz_ray.layers import MaskedDropout, mask_shapes, with_folded_batch_norm, with_masked_dropout
+from dbviz_ray.cohort.layers import MaskedDropout, mask_shapes, with_folded_batch_norm, with_masked_dropout
+from dbviz_ray.cohort.network import StackedState
 
 NORMS = {
     "1d": (nn.BatchNorm1d(4), (6, 4)),

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dbviz_ray.cohort.losses import cross_entropy, distillation_loss
 from dbviz_ray.config import DistillationConfig
-from dbviz_ray.losses import cross_entropy, distillation_loss
 
 MEMBERS, IMAGES, CLASSES = 3, 7, 5
 

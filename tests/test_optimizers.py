@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from dbviz_ray.cohort.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.optimizers import CohortOptimizer, schedule_factor
 
 STEPS_PER_EPOCH = 7
 

@@ -22,11 +22,8 @@ FLOORS = [
     ["dbviz_ray.planning", "dbviz_ray.records"],
     ["dbviz_ray.step_times"],
     ["dbviz_ray.training", "dbviz_ray.evaluation", "dbviz_ray.networks"],
-    ["dbviz_ray.optimizers", "dbviz_ray.batches", "dbviz_ray.stack_size", "dbviz_ray.sharpness"],
     ["dbviz_ray.planes", "dbviz_ray.cohort"],
-    ["dbviz_ray.execution"],
-    ["dbviz_ray.gradients", "dbviz_ray.layers", "dbviz_ray.captured"],
-    ["dbviz_ray.losses", "dbviz_ray.datasets", "dbviz_ray.architectures"],
+    ["dbviz_ray.datasets", "dbviz_ray.architectures"],
     [
         "dbviz_ray.store",
         "dbviz_ray.sweep_files",

@@ -4,11 +4,11 @@ import pytest
 import torch
 import user_networks
 
-from dbviz_ray import stack_size
-from dbviz_ray.cohort import CohortNetwork
+from dbviz_ray.cohort import stack_size
+from dbviz_ray.cohort.gradients import IMAGES, LABELS, PixelLimits
+from dbviz_ray.cohort.network import CohortNetwork
+from dbviz_ray.cohort.stack_size import fastest_stack
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.gradients import IMAGES, LABELS, PixelLimits
-from dbviz_ray.stack_size import fastest_stack
 
 LIMITS = PixelLimits(*(torch.tensor(value) for value in (0.0, 1.0, 0.1)))
 MEMBERS = 6

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
-from dbviz_ray.cohort import CohortNetwork
-from dbviz_ray.gradients import Batch
+from dbviz_ray.cohort.gradients import Batch
+from dbviz_ray.cohort.network import CohortNetwork
 
 ROUNDS = 5
 ENOUGH_SECONDS = 0.02

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from dbviz_ray.cohort.execution import Eager, Execution, Part
+from dbviz_ray.cohort.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
+from dbviz_ray.cohort.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.execution import Eager, Execution, Part
-from dbviz_ray.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
-from dbviz_ray.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 
 
 class StackedState:

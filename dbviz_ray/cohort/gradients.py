@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from dbviz_ray.cohort.losses import cross_entropy, distillation_loss
 from dbviz_ray.config import AdversaryConfig, TrainingConfig
-from dbviz_ray.losses import cross_entropy, distillation_loss
 
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]

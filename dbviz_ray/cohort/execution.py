@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from dbviz_ray.captured import simplified
-from dbviz_ray.gradients import Batch, State, Step
+from dbviz_ray.cohort.captured import simplified
+from dbviz_ray.cohort.gradients import Batch, State, Step
 
 Part = Callable[[Batch], tuple[State, Tensor]]
 """Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""

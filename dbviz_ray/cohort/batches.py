@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from dbviz_ray.cohort.gradients import IMAGES, LABELS, START, Batch
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.datasets.augmentation import AugmentedImages
 from dbviz_ray.datasets.mixing import Mixing
-from dbviz_ray.gradients import IMAGES, LABELS, START, Batch
 from dbviz_ray.seeds import torch_generator
 
 MaskShapes = Callable[[Tensor], dict[str, tuple[float, tuple[int, ...]]]]

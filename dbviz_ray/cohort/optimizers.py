@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dbviz_ray.cohort.gradients import State
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.gradients import State
 
 DROPS = (3, 5, 7)
 """Eighths of the epochs after which the paper divides the learning rate by ten."""

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from dbviz_ray.cohort import StackedState
-from dbviz_ray.gradients import State, perturbed
-from dbviz_ray.losses import cross_entropy
+from dbviz_ray.cohort.gradients import State, perturbed
+from dbviz_ray.cohort.losses import cross_entropy
+from dbviz_ray.cohort.network import StackedState
 
 RADIUS = 0.05
 """rho in the definition, the same for every model whatever it was trained with (the default of Foret et al.)."""
