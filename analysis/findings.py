@@ -19,7 +19,15 @@ from analysis.curves import (
 )
 from analysis.groups import at_last_epoch, names_by_group, names_of
 from analysis.recipes import compares_recipes, learning_rates
-from analysis.sentences import distillation_sentence, diverged, extremes, rates_sentence, sentence, tested_on
+from analysis.sentences import (
+    distillation_sentence,
+    diverged,
+    extremes,
+    rates_sentence,
+    sentence,
+    sharpness_sentences,
+    tested_on,
+)
 
 MAX_EPOCH_CURVES = 4
 """Curves over the epochs that rows and sentences tell of."""
@@ -62,7 +70,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         found["sentences"] += extremes(groups, tables["between_groups"])
     found["sentences"] += rates_sentence(found["learning_rates"])
     found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
-    found["sentences"] += diverged(groups)
+    found["sentences"] += [*diverged(groups), *(sharpness_sentences(groups) if compared else [])]
     return found
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 
 LEVEL = 0.95
 Floats = NDArray[np.float64]
-Covers = Literal["models and items", "models of one side and items", "items"]
+Covers = Literal["models and items", "models of one side and items", "models", "items"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,15 @@ def mean_interval(values: Floats, bounds: tuple[float, float] = (-math.inf, math
     variance = max(of_models + of_items - of_residual, of_models, of_items)
     freedom = _satterthwaite(variance, (of_models, models - 1), (of_items, items - 1), (of_residual, residual_freedom))
     return _interval(mean, variance, freedom, models, items, bounds, "models and items")
+
+
+def sample_interval(values: Floats, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
+    """Student's interval of the mean over models, of one number `[models]` each; without ends for a single model."""
+    models = len(values)
+    mean = float(values.mean())
+    if models == 1:
+        return Interval(mean, math.nan, math.nan, models, 1, "models")
+    return _interval(mean, float(values.var(ddof=1)) / models, models - 1, models, 1, bounds, "models")
 
 
 def pair_interval(values: Floats, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.groups import records
-from analysis.intervals import Interval, mean_interval, pair_interval
+from analysis.intervals import Interval, mean_interval, pair_interval, sample_interval
 from analysis.scores import PlaneScores
 from analysis.trained import Predictions, Trained
 
-SCORES = ["train_error", "test_error", "reproducibility", "fragmentation"]
+SCORES = ["train_error", "test_error", "reproducibility", "fragmentation", "sharpness"]
 NAN = float("nan")
 FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 
@@ -37,22 +37,42 @@ def models_table(
                 "fragmentation": regions.value if regions else NAN,
                 **_ends("fragmentation", regions),
                 "n_planes": scores.planes,
-                "sharpness": model.facts.get("sharpness") if group["epoch"] == model.config.training.epochs else None,
+                "sharpness": sharpness_of(model, group["epoch"]),
                 **{key: model.facts.get(key) for key in FACTS},
             }
         )
-    return pd.DataFrame(rows).astype({"sharpness": float})
+    return pd.DataFrame(rows)
+
+
+def sharpness_of(model: Trained, epoch: int) -> float:
+    """Of the last weights; NaN for those of a snapshot, and where it is not a number."""
+    known = model.facts.get("sharpness") if epoch == model.config.training.epochs else None
+    return NAN if known is None else float(known)
 
 
 def groups_table(
-    groups: pd.DataFrame, members: Sequence[NDArray[np.intp]], predictions: Predictions, scores: PlaneScores
+    groups: pd.DataFrame,
+    members: Sequence[NDArray[np.intp]],
+    predictions: Predictions,
+    scores: PlaneScores,
+    sharpness: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """One row a group; `members` are the places of each group's models in `groups` and in every array."""
-    return pd.DataFrame([records(groups.iloc[rows[:1]])[0] | _group_row(rows, predictions, scores) for rows in members])
+    """One row a group; `members` are the places of each group's models in `groups` and in every array.
+
+    Sharpness is `[models]`, NaN where it is not known.
+    """
+    rows = [
+        records(groups.iloc[of_group[:1]])[0] | _group_row(of_group, predictions, scores, sharpness)
+        for of_group in members
+    ]
+    return pd.DataFrame(rows)
 
 
-def _group_row(members: NDArray[np.intp], predictions: Predictions, scores: PlaneScores) -> dict[str, Any]:
+def _group_row(
+    members: NDArray[np.intp], predictions: Predictions, scores: PlaneScores, sharpness: NDArray[np.float64]
+) -> dict[str, Any]:
     intervals = {
+        "sharpness": sample_interval(sharpness[members]),
         "train_error": mean_interval(predictions.train_wrong[members].astype(float), bounds=(0, 1)),
         "test_error": mean_interval(predictions.test_wrong[members].astype(float), bounds=(0, 1)),
     }

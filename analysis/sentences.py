@@ -18,7 +18,7 @@ from analysis.curves import (
     lowest_row,
     telling_rows,
 )
-from analysis.groups import at_last_epoch, names_by_group, names_of, records
+from analysis.groups import NETWORK, at_last_epoch, names_by_group, names_of, records
 from analysis.recipes import at_best_rate
 
 MAX_NAMED = 6
@@ -108,6 +108,22 @@ def extremes(groups: pd.DataFrame, between: pd.DataFrame) -> list[str]:
                 f"{start}of trainings of different kinds, {most['pair']} agree most "
                 f"({_percent(most, 'reproducibility')}), {least['pair']} least ({_percent(least, 'reproducibility')})."
             )
+    return sentences
+
+
+def sharpness_sentences(groups: pd.DataFrame) -> list[str]:
+    """What the recipes do to the sharpness of each network that has several; nothing if there is none."""
+    best = at_best_rate(groups)
+    best = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["sharpness"].notna()]
+    best = best.assign(network=names_of(best, NETWORK))
+    sentences = []
+    for (network, noise), rows in best.groupby(["network", "label_noise"], sort=False):
+        if rows["recipe"].nunique() > 1:
+            each = (
+                f"{row['recipe']} {row['sharpness']:.2g} [{row['sharpness_low']:.2g}, {row['sharpness_high']:.2g}]"
+                for row in records(rows)
+            )
+            sentences.append(f"sharpness of {network}, label noise {noise:g}: {', '.join(each)}.")
     return sentences
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from analysis.groups import GROUP, group_of, groups_of
 from analysis.pairs import between_groups_table, distillation_table, pairs_table
 from analysis.recipes import at_best_rate, by_recipe, compares_recipes
-from analysis.rows import groups_table, models_table
+from analysis.rows import groups_table, models_table, sharpness_of
 from analysis.scores import agreement, plane_scores
 from analysis.trained import Trained, read_label_maps, read_predictions, trained_models
 from dbviz_ray.config import SweepConfig
@@ -98,6 +98,7 @@ def _sections(models: Sequence[Trained]) -> list[_Section]:
 
 def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> list[tuple[str, pd.DataFrame]]:
     configs = [model.config for model in section.models]
+    sharpness = np.array(list(map(sharpness_of, section.models, section.epochs)))
     groups = pd.DataFrame([group_of(config, epoch) for config, epoch in zip(configs, section.epochs, strict=True)])
     members = [np.asarray(rows) for rows in groups.groupby(GROUP, sort=False).indices.values()]
     predictions = read_predictions(store, configs, section.epochs)
@@ -109,7 +110,7 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
         of_set = {
             "models": models_table(section.models, groups, predictions, scores),
             "pairs": pairs_table(configs, groups, scores, on_test),
-            "groups": groups_table(groups, members, predictions, scores),
+            "groups": groups_table(groups, members, predictions, scores, sharpness),
         }
         if section.last:
             best = set(at_best_rate(of_set["groups"])[GROUP].itertuples(index=False, name=None))

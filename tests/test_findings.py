@@ -20,9 +20,9 @@ def groups(test, train=None, reach=0.01, **columns):
     common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
               "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
               "n_models": 3, "n_diverged": 0, "tested_on": "test", "reproducibility": 0.5, "fragmentation": 5.0,
-              "n_planes": 6}  # fmt: skip
+              "n_planes": 6, "sharpness": 0.04}  # fmt: skip
     table = table.assign(**(common | columns))
-    for score in ("test_error", "train_error", "reproducibility", "fragmentation"):
+    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness"):
         table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
     return table
 
@@ -269,3 +269,9 @@ def test_the_summary_fits_a_terminal():
     other = groups(DESCENT, architecture="my_package.my_module:my_network_of_a_long_name", recipe="another_long_name")
     for table in (pd.concat([long, other]), recipes(), rates([0.1, 0.2, 0.3]), groups([0.2, 0.1])):
         assert max(map(len, summary_text(found_in(table)).splitlines())) <= COLUMNS
+
+
+def test_the_sharpness_of_each_recipe_is_told():
+    table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
+    said = [text for text in found_in(table)["sentences"] if text.startswith("sharpness")]
+    assert said == ["sharpness of net, label noise 0.2: SGD 0.5 [0.49, 0.51], SGD+SAM 0.02 [0.01, 0.03]."]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.intervals import cross_pair_interval, mean_interval, pair_interval
+from analysis.intervals import cross_pair_interval, mean_interval, pair_interval, sample_interval
 
 
 def test_one_model_is_students_interval_over_items():
@@ -111,3 +113,13 @@ def test_cross_pair_intervals_cover_the_truth_95_times_of_100(models, planes):
         interval = cross_pair_interval(values, bounds=(-np.inf, np.inf))
         covered += interval.low <= 0 <= interval.high
     assert 0.91 < covered / repetitions < 0.985
+
+
+def test_an_interval_over_models_alone_is_students():
+    interval = sample_interval(np.array([1.0, 2.0, 3.0]))
+    assert interval.value == 2
+    assert interval.high - interval.value == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    alone = sample_interval(np.array([1.5]))
+    assert alone.value == 1.5
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)
