@@ -20,6 +20,7 @@ from analysis.curves import (
 from analysis.groups import at_last_epoch, names_by_group, names_of
 from analysis.recipes import compares_recipes, learning_rates
 from analysis.sentences import (
+    choice_sentence,
     distillation_sentence,
     diverged,
     extremes,
@@ -68,7 +69,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     found["groups"] = _records(last.assign(name=names_of(last))) if plain else []
     if compared:
         found["sentences"] += extremes(groups, tables["between_groups"])
-    found["sentences"] += rates_sentence(found["learning_rates"])
+    found["sentences"] += [*rates_sentence(found["learning_rates"]), *choice_sentence(found["learning_rates"])]
     found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
     found["sentences"] += [*diverged(groups), *(sharpness_sentences(groups) if compared else [])]
     return found

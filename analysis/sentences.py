@@ -84,6 +84,16 @@ def rates_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def choice_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """That learning rates were chosen on test images, if they were."""
+    if not any(row["tested_on"] == "test" for row in rows):
+        return []
+    return [
+        "The best learning rates are those with the smallest test error; dataset.held_out would choose them without "
+        "the test images."
+    ]
+
+
 def extremes(groups: pd.DataFrame, between: pd.DataFrame) -> list[str]:
     """Which trainings agree most and least, within groups and between them, on the first plane set."""
     plane_set = groups["plane_set"].iloc[0]

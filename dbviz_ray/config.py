@@ -93,10 +93,16 @@ class DistillationConfig(Frozen):
     recipe: RecipeName = Field(description="Recipe of the teacher, which must not be distilled itself.")
     architecture: Architecture | None = Field(None, description="The student's own if unset.")
     width: Count | None = Field(None, description="If unset, the one width there is of the teacher's architecture.")
-    seed: Seed | None = Field(None, description="The teacher's seed for every stream; the student's own if unset.")
+    seed: Seed | None = Field(None, description="The teacher's init seed; all of the student's own if unset.")
     temperature: Positive = Field(30.0, description="Soft labels only.")
     labels: Literal["soft", "hard"] = Field("soft", description="The teacher's probabilities, or its classes.")
     share: PositiveShare = Field(1.0, description="Weight of the teacher's labels beside the given ones.")
+
+    @model_validator(mode="after")
+    def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
+        if self.labels == "hard" and self.temperature != 30:
+            raise ValueError(f"temperature: {self.temperature} is not allowed with labels=hard; allowed: unset")
+        return self
 
 
 class AdversaryConfig(Frozen):
@@ -158,6 +164,10 @@ class TrainingConfig(Frozen):
                 f"momentum: {self.momentum} is not allowed with optimizer={self.optimizer}; "
                 "allowed: 0, or optimizer=sgd"
             )
+        if self.mixing == "none" and self.mixing_alpha != 1:
+            raise ValueError(
+                f"mixing_alpha: {self.mixing_alpha} is not allowed with mixing=none; allowed: unset, or mixup or cutmix"
+            )
         late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
         if late:
             raise ValueError(
@@ -202,6 +212,9 @@ class ModelConfig(Frozen):
     def model_id(self) -> str:
         """Readable slug plus a hash over every field but `recipe`, and the schema version.
 
+        What is not in it: an architecture's options that are left at their defaults, the files of an image folder,
+        and the code of a user's own functions. A student's teacher is in it by its own model_id alone.
+
         Seeds that differ stand in the order of `Seeds`: seed1_1_1_1_0 has label-noise seed 0.
         """
         seeds = self.seeds.model_dump()
@@ -209,7 +222,9 @@ class ModelConfig(Frozen):
         seed = str(common.pop()) if len(common) == 1 else "_".join(map(str, seeds.values()))
         optimizer = self.training.optimizer + "_sam" * bool(self.training.sam_radius)
         slug = f"{slugified(self.architecture)}-w{self.width}-{optimizer}-noise{self.label_noise:g}-seed{seed}"
-        return f"{slug}-{fingerprint(self.model_dump(exclude={'recipe'}))}"
+        named = {"recipe", "architecture", "width", "seed"}
+        fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}})
+        return f"{slug}-{fingerprint(fields)}"
 
     @cached_property
     def shape_key(self) -> str:
@@ -306,7 +321,8 @@ class PlaneSetConfig(Frozen):
 
 
 class ResourcesConfig(Frozen):
-    """Where and how wide to run. No result depends on it beyond floating-point rounding."""
+    """Where and how wide to run. No result depends on it beyond floating-point rounding, but for what is drawn on the
+    device: the dropout masks and the starts of attacks of a GPU are not those of a CPU."""
 
     cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
     gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
@@ -469,7 +485,7 @@ def _with_teacher(student: ModelConfig, models: list[ModelConfig]) -> ModelConfi
         for model in models
         if (model.recipe, model.architecture, model.label_noise) == (wanted.recipe, architecture, student.label_noise)
         and wanted.width in (None, model.width)
-        and (model.seeds == seeds if seeds else set(model.seeds.model_dump().values()) == {wanted.seed})
+        and (model.seeds == seeds if seeds else model.seeds.init == wanted.seed)
         and model.training.distillation is None
     ]
     if len(teachers) != 1:

@@ -36,12 +36,25 @@ def label_maps(
     grid, network_of_grid = _folded(GridPoints(planes, device, dtype_of(network)), network)
     labels = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8, device=device)
     with evaluating(network):
-        for some_planes, some_rows, points in grid.batches(batch_points or default_batch(device)):
-            scores = network_of_grid(points)
+        batch = batch_points or default_batch(device)
+        while not _labelled(labels, grid, network_of_grid, batch):
+            batch //= 2
+    return labels.cpu()
+
+
+def _labelled(labels: Tensor, grid: GridPoints, network: Classifier, batch: int) -> bool:
+    """Fill `labels`, `batch` points at a time; False if they do not fit into the memory and fewer might."""
+    try:
+        for some_planes, some_rows, points in grid.batches(batch):
+            scores = network(points)
             check_scores(scores)
             block = labels[some_planes, some_rows]
             block.copy_(scores.max(dim=1).indices.view(block.shape))
-    return labels.cpu()
+    except torch.OutOfMemoryError:
+        if batch == 1:
+            raise
+        return False
+    return True
 
 
 def _folded(grid: GridPoints, network: Classifier) -> tuple[GridPoints, Classifier]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from dbviz_ray.config import Cohort, SweepConfig
-from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset, passes_of_a_step
+from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset, passes_of_a_step, training_flops
 from dbviz_ray.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
@@ -158,7 +158,7 @@ def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> Cohort
     return CohortPlan(
         name=f"{model.architecture} {model.width}{recipe}",
         members=members,
-        flops=forward * passes_of_a_step(model) * data.train_images * settings.epochs + of_tests,
+        flops=training_flops(cohort.models, data),
         seconds=steps * times.seconds(model.architecture, of_step) + of_tests / times.flops_rate,
     )
 

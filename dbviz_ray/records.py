@@ -79,11 +79,6 @@ def load_config(store: Store, model_id: str) -> ModelConfig:
     return ModelConfig.model_validate(store.read_json(store.model_file(model_id, MODEL))["config"])
 
 
-def outcome_of(store: Store, model_id: str) -> str:
-    """`DONE` or `DIVERGED`. FileNotFoundError if the model is not complete."""
-    return str(store.read_json(store.model_file(model_id, MODEL))["outcome"])
-
-
 def load_network(
     store: Store, config: ModelConfig, image_shape: tuple[int, int, int], classes: int, epoch: int | None = None
 ) -> nn.Module:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from dbviz_ray import interruption
 from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.errors import UserError
+from dbviz_ray.store import SWEEP_FILE, Store
 
 if TYPE_CHECKING:
     from dbviz_ray.planes import PlaneSet
@@ -86,11 +87,22 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     labelled = {name: store.labelled(name) for name in sweep.planes}
     models = sweep.models()
     untrained = {m.model_id for m in models} - trained
-    cohorts = [c for c in sweep.cohorts() if any(m.model_id in untrained for m in c.models)]
+    cohorts = [_still_to_train(c, untrained, store) for c in sweep.cohorts() if _ids(c) & untrained]
     wanted = [(m, epoch) for m in models for epoch in m.training.kept_epochs]
     tasks = [(name, m, e) for name in sweep.planes for m, e in wanted if (m.model_id, e) not in labelled[name]]
     analyse = bool(cohorts or tasks) or not _analysed(sweep, store)
     return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(sweep, store))
+
+
+def _ids(cohort: Cohort) -> set[str]:
+    return {model.model_id for model in cohort.models}
+
+
+def _still_to_train(cohort: Cohort, untrained: set[str], store: Store) -> Cohort:
+    """The cohort, if its training was begun; else what is missing of it, where other runs or grids had a part."""
+    if _ids(cohort) <= untrained or store.exists(store.cohort_state_file(cohort.cohort_id)):
+        return cohort
+    return Cohort(models=tuple(model for model in cohort.models if model.model_id in untrained))
 
 
 def _check_computable(sweep: SweepConfig) -> None:
@@ -152,6 +164,8 @@ def _reuse(sweep: SweepConfig, store: Store) -> int:
     copied = 0
     for run in sweep.resources.reuse:
         other = Store(run)
+        if not other.exists(SWEEP_FILE):
+            raise UserError(f"resources.reuse: {run} is not a run directory: it holds no {SWEEP_FILE}")
         there = other.complete_models()
         missing = {m.model_id: m for m in sweep.models()}.keys() - store.complete_models()
         for model in sweep.models():

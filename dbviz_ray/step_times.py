@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def _measured(
             if images < 2 and curves:
                 break
             images = max(images, 2)
-            seconds = _step_seconds(cohort, data, images, device, resources)
+            seconds = _step_seconds(cohort, data, images, device, resources, resources.stack or len(cohort.models))
             rate = max(forward * images / seconds, FIRST_GUESS_FLOPS / 10)
             curves.setdefault(architecture, []).append((forward * images, seconds))
     for curve in curves.values():
@@ -94,9 +95,12 @@ def _measured(
 
 
 def _step_seconds(
-    cohort: Cohort, data: DatasetFacts, images: int, device: torch.device, resources: ResourcesConfig
+    cohort: Cohort, data: DatasetFacts, images: int, device: torch.device, resources: ResourcesConfig, stack: int
 ) -> float:
-    """Of one training step of all members on `images` random images each, after one that captures."""
+    """Of one training step of all members on `images` random images each, after one that captures.
+
+    Choosing the best stack would take longer than the measurement; it is halved until it fits into the memory.
+    """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
     labels = torch.arange(images) % data.classes
@@ -108,12 +112,15 @@ def _step_seconds(
         model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
         for model in cohort.models
     ]
-    # All members as one network: choosing a stack would take longer than the measurement.
-    stack = resources.stack or len(models)
-    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
-    training.run_epoch()
-    started = time.perf_counter()
-    for _ in range(STEPS - 1):
+    try:
+        training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
         training.run_epoch()
-    float(training.history[0].sum())  # waits for the device
+        started = time.perf_counter()
+        for _ in range(STEPS - 1):
+            training.run_epoch()
+        float(training.history[0].sum())  # waits for the device
+    except torch.OutOfMemoryError:
+        if stack == 1:
+            raise
+        return _step_seconds(cohort, data, images, device, resources, math.ceil(stack / 2))
     return (time.perf_counter() - started) / (STEPS - 1)

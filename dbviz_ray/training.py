@@ -63,7 +63,7 @@ class TrainedModel:
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
     sharpness: float
-    """Of the training loss at these weights; see `dbviz_ray.cohort.sharpness`."""
+    """Of the training loss at the last weights (see `dbviz_ray.cohort.sharpness`); NaN at earlier epochs."""
     stack: int
     """Members that were computed as one network."""
 
@@ -169,7 +169,7 @@ class CohortTraining:
         state |= {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
         state |= {"history": self.history, "epoch": torch.tensor(self.epoch)}
         state |= {"stack": torch.tensor(self.network.stack)}  # another stack rounds differently
-        return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from what `state()` gave."""
@@ -191,7 +191,8 @@ class CohortTraining:
             split: self._logits(self.dataset.split(split)[0]).argmax(-1).cpu() for split in ("train", "test")
         }
         history = self.history.clone().cpu()  # the training goes on writing to its own
-        sharp = self._sharpness().tolist()
+        last = self.epoch == self.settings.epochs
+        sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
         return [
             TrainedModel(
                 config=model,
@@ -207,9 +208,10 @@ class CohortTraining:
         ]
 
     def _sharpness(self) -> Tensor:
-        images = self.dataset.normalised(self.dataset.train_images[:SHARPNESS_IMAGES].to(self.device), self._dtype)
-        labels = self.given_labels[:, : len(images)]
-        return sharpness(self.network, self.network.stack, images, labels, self.settings.batch_size)
+        total = len(self.dataset.train_images)
+        spread = torch.linspace(0, total - 1, min(total, SHARPNESS_IMAGES)).long()  # classes may lie one after another
+        images = self.dataset.normalised(self.dataset.train_images[spread].to(self.device), self._dtype)
+        return sharpness(self.network, images, self.given_labels[:, spread.to(self.device)])
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""
@@ -245,7 +247,9 @@ def train_cohort(
         training.run_epoch()
         if training.epoch in training.settings.snapshots:
             on_snapshot(training.trained())
-        if checkpoints and time.monotonic() - last_save >= resources.checkpoint_seconds:
+        # The last state too: should writing the models be interrupted, they are written again as they are.
+        done = training.epoch == training.settings.epochs
+        if checkpoints and (done or time.monotonic() - last_save >= resources.checkpoint_seconds):
             checkpoints.save(training.state())
             last_save = time.monotonic()
         on_epoch(training)

@@ -120,6 +120,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("cases=[{width: [2]}]", "cases.0.width: not allowed", "grid.width holds in all cases"),
         ("training.snapshots=[400]", "training.snapshots: [400]", "before the last"),
         ("resources.execution=cuda_graph", "resources.execution: cuda_graph", "eager, compiled"),
+        ("training.mixing_alpha=0.5", "training.mixing_alpha: 0.5", "mixup or cutmix"),
         ("resources.stack=0", "resources.stack: 0", "at least 1"),
         (
             "grid.recipes={a: {}, b: {distillation: {recipe: c}}}",
@@ -197,7 +198,7 @@ def test_students_know_their_teachers():
         "recipes": {
             "alone": {},
             "own": {"distillation": {"recipe": "alone"}},
-            "first": {"distillation": {"recipe": "alone", "seed": 0}},
+            "first": {"distillation": {"recipe": "alone", "seed": 0, "temperature": 4.0}},
         },
     }
     models = {(m.recipe, m.seeds.init): m for m in small_sweep(grid=grid).models()}
@@ -205,6 +206,17 @@ def test_students_know_their_teachers():
     assert [models["own", seed].teacher for seed in (0, 1)] == [models["alone", seed].model_id for seed in (0, 1)]
     assert [models["first", seed].teacher for seed in (0, 1)] == [models["alone", 0].model_id] * 2
     assert models["own", 0].model_id != models["first", 0].model_id
+
+
+def test_a_teacher_is_in_its_students_name_by_what_it_is_alone():
+    def students(teachers_recipe, **selector):
+        recipes = {teachers_recipe: {}, "student": {"distillation": {"recipe": teachers_recipe, **selector}}}
+        grid = {"seed": [0, 1], "width": [4], "label_noise_seed": [5], "recipes": recipes}
+        return [m.model_id for m in small_sweep(grid=grid).models() if m.teacher]
+
+    assert students("alone") == students("plain") == students("plain", width=4)
+    assert students("alone", seed=1)[1] == students("alone")[1]
+    assert students("alone", seed=1)[0] != students("alone")[0]
 
 
 def test_a_student_is_no_teacher():

@@ -101,3 +101,28 @@ def test_any_function_will_do(cpu):
     planes = random_planes(2, 5, (1, 2, 2))
     maps = label_maps(lambda images: torch.eye(256)[:, 200].expand(len(images), -1), planes, cpu)
     assert (maps == 200).all()
+
+
+def test_a_batch_that_does_not_fit_is_halved(cpu):
+    planes = random_planes(3, 10, (1, 8, 8))
+    network = initialised_network("fully_connected", 4, (1, 8, 8), 10, 0)
+    sizes = []
+
+    def small_machine(images):
+        sizes.append(len(images))
+        if len(images) > 40:
+            raise torch.OutOfMemoryError
+        return network(images)
+
+    with torch.no_grad():
+        maps = label_maps(small_machine, planes, cpu, batch_points=200)
+    assert max(sizes) > 40
+    assert torch.equal(maps, label_maps(network, planes, cpu))
+
+
+def test_a_network_that_never_fits_is_an_error(cpu):
+    def no_machine(images):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        label_maps(no_machine, random_planes(2, 4, (1, 8, 8)), cpu)

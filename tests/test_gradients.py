@@ -79,7 +79,7 @@ def references_of(members):
     return references
 
 
-@pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("architecture", [*SMALL, "user_networks:with_derived_batch_norm"])
 def test_gradients_of_every_family_are_those_of_each_member_alone(architecture):
     members = members_of(architecture)
     cohort = CohortNetwork(copy.deepcopy(members), PLAIN, ANY_PIXELS)

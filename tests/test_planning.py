@@ -57,4 +57,4 @@ def test_a_sweeps_header_counts_its_models(path):
     told = re.search(r"^# ([\d,]+) models", path.read_text(), re.MULTILINE)
     assert told, "no count in the header"
     assert int(told[1].replace(",", "")) == len(sweep.models())
-    assert re.search(r"^# .*(Figure|Table|double descent|paper)", path.read_text(), re.MULTILINE | re.IGNORECASE)
+    assert re.search(r"^# .*(Figure|Table|paper|arXiv)", path.read_text(), re.MULTILINE | re.IGNORECASE)

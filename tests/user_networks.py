@@ -86,3 +86,15 @@ class CallsItsDropoutTwice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.head(self.dropout(x.flatten(1))))
+
+
+class NormThenActivation(nn.BatchNorm2d):
+    """As timm has them: derived from batch norm, and more than it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(super().forward(x))
+
+
+def with_derived_batch_norm(width, image_shape, classes):
+    layers = [nn.Conv2d(image_shape[0], width, 3), NormThenActivation(width), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes))

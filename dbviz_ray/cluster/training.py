@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from ray import tune
 from torch import nn
 
@@ -20,10 +21,9 @@ from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.errors import UserError
 from dbviz_ray.networks import facts_of, facts_of_dataset, passes_of_a_step
 from dbviz_ray.progress import Progress
-from dbviz_ray.records import DONE, CohortCheckpoints, load_config, load_network, outcome_of, save_model, save_snapshot
+from dbviz_ray.records import CohortCheckpoints, load_config, load_network, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
 
@@ -87,7 +87,12 @@ def _trial(
     try:
         _train(cohort, store, resources, facts)
     except Exception as error:
+        if "CUDA error" in str(error):  # the process is of no more use: a new one tries again
+            raise
         tune.report({"model_epochs": 0, "failure": f"{type(error).__name__}: {error}"})
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # for the trial beside this one
 
 
 def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any]) -> None:
@@ -100,9 +105,12 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started = time.monotonic()
 
+    complete = store.complete_models()
+
     def keep(snapshots: list[TrainedModel]) -> None:
         for snapshot in snapshots:
-            save_snapshot(store, snapshot, dataset)
+            if snapshot.config.model_id not in complete:
+                save_snapshot(store, snapshot, dataset)
 
     trained = train_cohort(
         cohort.models,
@@ -120,7 +128,7 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
         "device": str(device),
         "seconds": time.monotonic() - started,
     }
-    complete = store.complete_models()
+    complete = store.complete_models()  # as it is now: another driver may have been at work
     for model in trained:
         if model.config.model_id not in complete:
             save_model(store, model, dataset, facts)
@@ -131,11 +139,11 @@ def _train(cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapp
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> list[nn.Module]:
-    """The trained network that each member is distilled from; none if they are not. UserError if one diverged."""
+    """The trained network that each member is distilled from; none if they are not.
+
+    A teacher that diverged gives no numbers, so that its students diverge at once, and are counted so.
+    """
     ids = [model.teacher for model in cohort.models if model.teacher is not None]
-    for teacher in ids:
-        if outcome_of(store, teacher) != DONE:
-            raise UserError(f"the teacher {teacher} diverged; nothing can be distilled from it")
     classes = len(dataset.class_names)
     return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
 

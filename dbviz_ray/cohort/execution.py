@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -64,8 +64,15 @@ class CudaGraph(Eager):
     STREAMS = 4
     """Parts that run at a time at most; each needs memory of its own."""
 
+    def __init__(self) -> None:
+        self._pool: Any = None
+
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """See `Execution.prepared`."""
+        """See `Execution.prepared`.
+
+        The graphs of one cohort share their working memory: they run one after the other, and what one leaves is
+        used before the next is run.
+        """
         static = {name: tensor.clone() for name, tensor in batch.items()}
         streams = [torch.cuda.Stream() for _ in parts[: self.STREAMS]]
 
@@ -74,11 +81,13 @@ class CudaGraph(Eager):
             results = []
             for stream in streams:
                 stream.wait_stream(here)
-            for part, stream in zip(parts, itertools.cycle(streams), strict=False):
-                with torch.cuda.stream(stream):
-                    results.append(part(static))
-            for stream in streams:
-                here.wait_stream(stream)
+            try:
+                for part, stream in zip(parts, itertools.cycle(streams), strict=False):
+                    with torch.cuda.stream(stream):
+                        results.append(part(static))
+            finally:  # a capture that fails says why only if all its streams have come together
+                for stream in streams:
+                    here.wait_stream(stream)
             return _joined(results)
 
         warm_up = torch.cuda.Stream()
@@ -88,9 +97,9 @@ class CudaGraph(Eager):
                 side_by_side()
         torch.cuda.current_stream().wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             gradients, logits = side_by_side()
-
+        self._pool = graph.pool()
         return _Replayed(graph, static, gradients, logits, parts)
 
 

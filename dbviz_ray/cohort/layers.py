@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_map_only
 
 MASK = "mask"
 ELEMENTWISE_DROPOUTS = (nn.Dropout,)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 PRODUCTS = {
     *(F.linear, F.scaled_dot_product_attention),
@@ -56,9 +57,9 @@ def with_masked_dropout(network: nn.Module) -> nn.Module:
     A layer under several names gets a mask for each of them.
     """
     for path, layer in list(network.named_modules(remove_duplicate=False)):
-        if isinstance(layer, (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS)) and layer.p > 0:
+        if type(layer) in (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS) and layer.p > 0:
             parent, _, name = path.rpartition(".")
-            masked = MaskedDropout(layer.p, whole_channels=isinstance(layer, CHANNEL_DROPOUTS))
+            masked = MaskedDropout(layer.p, whole_channels=type(layer) in CHANNEL_DROPOUTS)
             setattr(network.get_submodule(parent), name, masked)
     return network
 
@@ -87,10 +88,15 @@ def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tu
 
 
 def with_folded_batch_norm(network: nn.Module) -> nn.Module:
-    """`network`, which is only used under `vmap`, with its batch norms folded; changed in place, same names."""
+    """`network`, which is only used under `vmap`, with its batch norms folded; changed in place, same names.
+
+    Only torch's own classes: one that is derived from them may do more, such as an activation.
+    """
     for module in network.modules():
         for name, child in module.named_children():
-            if isinstance(child, _BatchNorm) and child.affine and child.track_running_stats and child.momentum:
+            if not isinstance(child, _BatchNorm) or type(child) not in BATCH_NORMS:
+                continue
+            if child.affine and child.track_running_stats and child.momentum:
                 setattr(module, name, _FoldedBatchNorm(child))
     return network
 

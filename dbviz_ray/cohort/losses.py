@@ -25,7 +25,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings: DistillationConfig) -> Tensor:
     """The loss of `DistillationConfig`, a scalar; `teacher` are logits `[members, n, classes]`, labels as above."""
     if settings.labels == "hard":
-        of_teacher = cross_entropy(logits, teacher.argmax(dim=-1))
+        scores = _at_least_single(teacher)
+        chosen = torch.zeros_like(scores).scatter(-1, scores.argmax(dim=-1, keepdim=True), 1)
+        of_teacher = cross_entropy(logits, chosen + 0 * scores)  # what a teacher that diverged teaches is no number
     else:
         warmth = settings.temperature
         probabilities = torch.softmax(_at_least_single(teacher) / warmth, dim=-1)

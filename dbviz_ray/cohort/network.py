@@ -132,13 +132,15 @@ class CohortNetwork(StackedState):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`; evaluation mode."""
-        return torch.cat(
-            [
-                self.forward(*self.sliced(start, stop), images.expand(stop - start, *images.shape), training=False)
-                for start, stop in self._chunks
-            ]
-        )
+        """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`.
+
+        In evaluation mode and without autocast, as label maps are made.
+        """
+        parts = []
+        for start, stop in self._chunks:
+            same = images.expand(stop - start, *images.shape)
+            parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
+        return torch.cat(parts)
 
     def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
         """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""

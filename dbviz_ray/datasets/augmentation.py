@@ -39,16 +39,12 @@ class AugmentedImages:
         self._images = dataset.normalised(images, dtype) if self._normalised else images
 
     def order(self, epoch: int) -> Tensor:
-        """Which training image comes when: int64 `[members, images]`."""
+        """Which training image comes when: int64 `[members, images]`; drawn on the CPU, so the same on every device."""
         draws = [
-            torch.randperm(
-                len(self._images),
-                generator=torch_generator(self._device, "order", model.seeds.order, epoch),
-                device=self._device,
-            )
+            torch.randperm(len(self._images), generator=torch_generator("cpu", "order", model.seeds.order, epoch))
             for model in self._models
         ]
-        return torch.stack(draws)
+        return torch.stack(draws).to(self._device)
 
     def epoch(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """One epoch's batches: their place in the epoch, and images `[members, batch, channels, height, width]`."""
@@ -67,16 +63,15 @@ class AugmentedImages:
 
     def _crops(self, epoch: int) -> Tensor:
         """Top, left (0 to 8 each) and flip (0 or 1) for every image of the epoch: int64 `[members, n, 3]`."""
-        limits = torch.tensor([2 * PADDING + 1, 2 * PADDING + 1, 2], device=self._device)
         draws = [
             torch.rand(
                 (len(self._images), 3),
-                generator=torch_generator(self._device, "augmentation", model.seeds.augmentation, epoch),
-                device=self._device,
+                generator=torch_generator("cpu", "augmentation", model.seeds.augmentation, epoch),
             )
             for model in self._models
         ]
-        return (torch.stack(draws) * limits).long()
+        limits = torch.tensor([2 * PADDING + 1, 2 * PADDING + 1, 2])
+        return (torch.stack(draws) * limits).long().to(self._device)
 
     def _gathered(self, indices: Tensor, crops: Tensor | None) -> Tensor:
         if crops is None:
