@@ -213,7 +213,7 @@ def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
         tmp_path / "diverged", "dataset.train_size=100", "grid.width=[4]", "grid.label_noise=[0.0]", "grid.seed=[0,1]",
         "training.epochs=3", "training.optimizer=sgd", "training.learning_rate=1e30", "planes.test.count=2", code=1,
     )  # fmt: skip
-    assert "diverged: its loss is not finite from epoch 1 on" in result.stderr
+    assert "diverged: its loss is not finite from epoch 2 on" in result.stderr
     assert "all 2 models diverged" in result.stderr
 
 

@@ -307,9 +307,12 @@ def report(results: Mapping[int, dict[str, Result]], device: torch.device, effor
             f"steps of a round to the {STEPS} of 50,000 images.",
             table(lambda _, of_width, name: f"{of_width[name].epoch:.3g}", names),
             "Times faster per model than the usual loop, median (smallest to largest) over rounds:",
-            table(lambda _, of_width, name: ratio_text(of_width[USUAL].epochs, of_width[name].epochs), ours),
-            "Times faster per model than one by one:",
-            table(lambda _, w, name: ratio_text(w[GRAPH if GRAPH in w else EAGER].epochs, w[name].epochs), [*COHORTS]),
+            table(lambda _, w, name: ratio_text(w[USUAL].epochs, w[name].epochs) if USUAL in w else "-", ours),
+            "Times faster per model than one by one in eager mode:",
+            table(
+                lambda _, w, name: ratio_text(w[EAGER].epochs, w[name].epochs) if EAGER in w else "-",
+                [name for name in (GRAPH, *COHORTS) if name in names],
+            ),
             "Seconds per model of a test evaluation on 10,000 images:",
             table(lambda _, of_width, name: f"{of_width[name].evaluation:.3g}", names),
             "Steps of a round; members computed as one network (stack)"
