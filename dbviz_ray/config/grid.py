@@ -1,0 +1,80 @@
+"""Products of lists, and which models they stand for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from dbviz_ray.config.model import ModelConfig, Seeds
+from dbviz_ray.config.training import DatasetConfig, TrainingConfig
+from dbviz_ray.config.types import (
+    DEFAULT_ARCHITECTURE,
+    DEFAULT_RECIPE,
+    DEFAULT_SEEDS,
+    Architecture,
+    Count,
+    Frozen,
+    Options,
+    Positive,
+    RecipeName,
+    Seed,
+    Share,
+    Values,
+)
+from dbviz_ray.registry import standard_width
+
+
+class GridConfig(Frozen):
+    """The product of these lists is the sweep's models; what is unset has the default that its text names.
+
+    A stream's own seeds (`init_seed`, ...) override `seed` for that stream: `label_noise_seed: [0]` gives every
+    training the same mislabelled images, `seed: [0]` with `init_seed: [0, 1, 2]` varies the initialisation alone.
+    """
+
+    architecture: Values[Architecture] | None = Field(None, description="fully_connected if unset.")
+    width: Values[Count] | None = Field(None, description="The architecture's standard width if unset.")
+    options: Options | None = Field(None, description="Options of the architecture, such as {patch_size: 2}.")
+    label_noise: Values[Share] | None = Field(
+        None, description="Share of each class's training labels replaced by another class; 0 if unset."
+    )
+    recipes: Annotated[dict[RecipeName, TrainingConfig], Field(min_length=1)] | None = Field(
+        None, description="Named training settings: what of `training` each replaces."
+    )
+    learning_rate: Values[Positive] | None = Field(None, description="In place of the recipes' own.")
+    seed: Values[Seed] | None = Field(None, description="[0, 1] if unset.")
+    init_seed: Values[Seed] | None = None
+    order_seed: Values[Seed] | None = None
+    augmentation_seed: Values[Seed] | None = None
+    dropout_seed: Values[Seed] | None = None
+    label_noise_seed: Values[Seed] | None = None
+
+    def seeds(self) -> Iterator[Seeds]:
+        """Every combination of seeds that the grid asks for."""
+        for seed in self.seed or DEFAULT_SEEDS:
+            own = (getattr(self, f"{stream}_seed") or (seed,) for stream in Seeds.model_fields)
+            for combination in itertools.product(*own):
+                yield Seeds(**dict(zip(Seeds.model_fields, combination, strict=True)))
+
+    def models(self, dataset: DatasetConfig, training: TrainingConfig) -> Iterator[ModelConfig]:
+        """The product; `training` where there are no recipes. Students do not know their teachers yet."""
+        recipes = self.recipes or {DEFAULT_RECIPE: training}
+        for architecture in self.architecture or (DEFAULT_ARCHITECTURE,):
+            widths = self.width or (standard_width(architecture),)
+            cells = itertools.product(widths, self.label_noise or (0.0,), recipes, self.learning_rate or (None,))
+            for (width, label_noise, recipe, learning_rate), seeds in itertools.product(cells, list(self.seeds())):
+                settings = recipes[recipe]
+                if learning_rate is not None:
+                    settings = settings.model_copy(update={"learning_rate": learning_rate})
+                yield ModelConfig(
+                    architecture=architecture,
+                    width=width,
+                    options=self.options or {},
+                    label_noise=label_noise,
+                    recipe=recipe,
+                    seeds=seeds,
+                    dataset=dataset,
+                    training=settings,
+                )

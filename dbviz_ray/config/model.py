@@ -1,0 +1,83 @@
+"""One model, its name, and models that are trained together."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+from pydantic import Field
+
+from dbviz_ray.config.naming import fingerprint, slugified
+from dbviz_ray.config.training import DatasetConfig, TrainingConfig
+from dbviz_ray.config.types import DEFAULT_RECIPE, Architecture, Count, Frozen, Options, RecipeName, Seed, Share
+
+
+class Seeds(Frozen):
+    """The named random streams of one model; each may be varied alone."""
+
+    init: Seed
+    order: Seed
+    augmentation: Seed
+    """Crops, flips, mixing and the starts of attacks."""
+    dropout: Seed
+    label_noise: Seed
+
+
+class ModelConfig(Frozen):
+    """One model: everything that its weights depend on, and what its sweep calls its training."""
+
+    architecture: Architecture
+    width: Count
+    options: Options = Field(default_factory=dict)
+    label_noise: Share
+    recipe: RecipeName = DEFAULT_RECIPE
+    """Only a name: models of other sweeps with the same settings have the same `model_id`."""
+    seeds: Seeds
+    dataset: DatasetConfig
+    training: TrainingConfig
+    teacher: str | None = None
+    """model_id of the model that this one is distilled from."""
+
+    @cached_property
+    def model_id(self) -> str:
+        """Readable slug plus a hash over every field but `recipe`, and the schema version.
+
+        What is not in it: an architecture's options that are left at their defaults, the files of an image folder,
+        and the code of a user's own functions. A student's teacher is in it by its own model_id alone.
+
+        Seeds that differ stand in the order of `Seeds`: seed1_1_1_1_0 has label-noise seed 0.
+        """
+        seeds = self.seeds.model_dump()
+        common = set(seeds.values())
+        seed = str(common.pop()) if len(common) == 1 else "_".join(map(str, seeds.values()))
+        optimizer = self.training.optimizer + "_sam" * bool(self.training.sam_radius)
+        slug = f"{slugified(self.architecture)}-w{self.width}-{optimizer}-noise{self.label_noise:g}-seed{seed}"
+        named = {"recipe", "architecture", "width", "seed"}
+        fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}})
+        return f"{slug}-{fingerprint(fields)}"
+
+    @cached_property
+    def shape_key(self) -> str:
+        """Equal for models that can be stacked: all but seeds, label noise, learning rate and teacher is the same."""
+        differing: dict[str, Any] = {
+            "seeds": True,
+            "label_noise": True,
+            "recipe": True,
+            "teacher": True,
+            "training": {"learning_rate"},
+        }
+        return json.dumps(self.model_dump(exclude=differing), sort_keys=True)
+
+
+class Cohort(Frozen):
+    """Models of one shape, trained side by side as one stacked network."""
+
+    models: tuple[ModelConfig, ...] = Field(min_length=1)
+
+    @cached_property
+    def cohort_id(self) -> str:
+        """Slug of the shape plus a hash over the members."""
+        first = self.models[0]
+        members = fingerprint([model.model_id for model in self.models])
+        return f"{slugified(first.architecture)}-w{first.width}-x{len(self.models)}-{members}"

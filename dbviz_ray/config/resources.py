@@ -1,0 +1,64 @@
+"""Which planes are labelled, and where everything runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dbviz_ray.config.types import Count, Frozen, NonNegative, Seed, Several
+
+
+class PlaneSetConfig(Frozen):
+    """Which planes: triplets of images and the grid of points on the plane through them."""
+
+    images: Literal["test", "train"] = Field("test", description="The split the three images come from.")
+    classes: Literal["different", "any"] = Field(
+        "different", description="different: three different classes; any: no condition."
+    )
+    count: Several = Field(500, description="Planes in the set.")
+    resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
+    margin: NonNegative = Field(
+        0.1, description="How far the grid reaches past the images, as a share of their bounding box."
+    )
+    seed: Seed = Field(0, description="Seed of the triplets' stream.")
+
+
+class ResourcesConfig(Frozen):
+    """Where and how wide to run. No result depends on it beyond floating-point rounding, but for what is drawn on the
+    device: the dropout masks and the starts of attacks of a GPU are not those of a CPU."""
+
+    cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
+    gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
+    small_cohorts_per_gpu: Count = Field(
+        1, description="Trials that share what `gpus_per_cohort` says when their networks are too small to fill it."
+    )
+    max_cohort_size: Count = Field(32, description="Models trained side by side at most.")
+    stack: Count | None = Field(
+        None,
+        description="Models of a cohort that are computed as one network; if unset, what is measured to be fastest "
+        "when the cohort starts, within the memory there is. Set it to repeat a run to the last bit.",
+    )
+    execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
+        "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
+    )
+    cpus_per_evaluator: Count = Field(1, description="CPU cores, and torch threads, of one evaluator.")
+    gpus_per_evaluator: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one evaluator.")
+    evaluators: Count | None = Field(None, description="Evaluator actors; as many as fit if unset.")
+    checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
+    retries: Annotated[int, Field(strict=True, ge=0)] = Field(
+        3, description="Restarts of a cohort, or of an evaluator, whose process died."
+    )
+    data_directory: str = Field("~/.cache/dbviz_ray", description="Where downloaded data sets are kept.")
+    reuse: tuple[str, ...] = Field(
+        (), description="Run directories of other sweeps; their trained models are taken over where they are the same."
+    )
+    gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU for an hour, for --plan.")
+
+    @model_validator(mode="after")
+    def _graphs_need_a_gpu(self) -> ResourcesConfig:
+        if self.execution == "cuda_graph" and not self.gpus_per_cohort:
+            raise ValueError(
+                "execution: cuda_graph is not allowed with gpus_per_cohort=0; allowed: auto, eager, compiled"
+            )
+        return self

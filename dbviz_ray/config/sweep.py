@@ -1,0 +1,153 @@
+"""A whole sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from dbviz_ray.config.grid import GridConfig
+from dbviz_ray.config.model import Cohort, ModelConfig
+from dbviz_ray.config.resources import PlaneSetConfig, ResourcesConfig
+from dbviz_ray.config.training import DatasetConfig, TrainingConfig
+from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, Values
+
+
+class SweepConfig(Frozen):
+    """A named grid of models with how to train, evaluate and score them; one YAML file in sweeps/.
+
+    `cases` are further grids whose models are joined; what `grid` says holds in all of them. Recipes (in `grid` or
+    in a case) replace fields of `training`.
+    """
+
+    name: Name
+    description: str = ""
+    dataset: DatasetConfig = DatasetConfig()
+    grid: GridConfig = GridConfig()
+    cases: tuple[GridConfig, ...] = ()
+    training: TrainingConfig = TrainingConfig()
+    planes: dict[Name, PlaneSetConfig] = Field(default_factory=lambda: {"test": PlaneSetConfig()}, min_length=1)
+    scores: Values[Literal["reproducibility", "fragmentation"]] = (
+        "reproducibility",
+        "fragmentation",
+    )
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_recipes(cls, fields: Any) -> Any:
+        """Let every recipe say what `training` says, but for its own fields."""
+        if not isinstance(fields, Mapping) or not isinstance(fields.get("training", {}), Mapping):
+            return fields
+        common = fields.get("training", {})
+
+        def completed(grid: Any) -> Any:
+            recipes = grid.get("recipes") if isinstance(grid, Mapping) else None
+            if not isinstance(recipes, Mapping):
+                return grid
+            full = {name: {**common, **own} if isinstance(own, Mapping) else own for name, own in recipes.items()}
+            return {**grid, "recipes": full}
+
+        changed = {key: completed(fields[key]) for key in ("grid",) if key in fields}
+        if isinstance(fields.get("cases"), list | tuple):
+            changed["cases"] = [completed(case) for case in fields["cases"]]
+        return {**fields, **changed}
+
+    @model_validator(mode="after")
+    def _models_can_be_had(self) -> SweepConfig:
+        for index, case in enumerate(self.cases):
+            twice = sorted(case.model_dump(exclude_none=True).keys() & self.grid.model_dump(exclude_none=True).keys())
+            if twice:
+                raise ValueError(
+                    f"cases.{index}.{twice[0]}: not allowed, since grid.{twice[0]} holds in all cases; "
+                    "allowed: one of the two"
+                )
+        for grid in self._grids():
+            seeds = list(grid.seeds())
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(
+                    f"grid.seed: {list(grid.seed or DEFAULT_SEEDS)} names the same training more than once, since the "
+                    "seed lists of the streams override it; allowed: one seed where every stream has its own"
+                )
+            if "reproducibility" in self.scores and len(seeds) < 2:
+                raise ValueError(
+                    f"grid.seed: {list(grid.seed or DEFAULT_SEEDS)} trains one model of each kind and reproducibility "
+                    "compares two or more; allowed: at least 2 seeds, or scores=[fragmentation]"
+                )
+        self._check_recipes()
+        ids = [model.model_id for model in self.models()]
+        if len(set(ids)) < len(ids):
+            again = next(model for model in self.models() if ids.count(model.model_id) > 1)
+            raise ValueError(
+                f"cases: the model {again.model_id} is asked for more than once; allowed: grids and recipes that differ"
+            )
+        return self
+
+    def _check_recipes(self) -> None:
+        """ValueError if a recipe means two trainings of one network: results are grouped by its name."""
+        meanings: dict[str, str] = {}
+        for model in self.models():
+            settings = model.training.model_dump_json(exclude={"learning_rate"})
+            group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
+            if meanings.setdefault(group, settings) != settings:
+                raise ValueError(
+                    f"cases: the recipe {model.recipe} of {model.architecture} has different settings in different "
+                    "cases; allowed: a name for each"
+                )
+
+    def _grids(self) -> list[GridConfig]:
+        """The grids whose models are joined, each with what holds in all of them."""
+        common = {name: value for name, value in self.grid if value is not None}
+        return [case.model_copy(update=common) for case in self.cases] or [self.grid]
+
+    def models(self) -> list[ModelConfig]:
+        """Every model of the sweep, in the order of its grids, students with their teachers."""
+        return list(self._models)
+
+    @cached_property
+    def _models(self) -> tuple[ModelConfig, ...]:
+        models = [model for grid in self._grids() for model in grid.models(self.dataset, self.training)]
+        return tuple(_with_teacher(model, models) for model in models)
+
+    def cohorts(self) -> list[Cohort]:
+        """The models grouped by shape, at most `resources.max_cohort_size` together."""
+        by_shape: dict[str, list[ModelConfig]] = {}
+        for model in self._models:
+            by_shape.setdefault(model.shape_key, []).append(model)
+        size = self.resources.max_cohort_size
+        return [
+            Cohort(models=tuple(group[start : start + size]))
+            for group in by_shape.values()
+            for start in range(0, len(group), size)
+        ]
+
+    def identity(self) -> dict[str, Any]:
+        """Every field that results depend on, as plain values: all but the description and the resources."""
+        return self.model_dump(mode="json", exclude={"description", "resources"})
+
+
+def _with_teacher(student: ModelConfig, models: list[ModelConfig]) -> ModelConfig:
+    """A distilled model with its teacher's model_id, any other as it is. ValueError unless there is one teacher."""
+    wanted = student.training.distillation
+    if wanted is None:
+        return student
+    architecture = wanted.architecture or student.architecture
+    seeds = student.seeds if wanted.seed is None else None
+    teachers = [
+        model
+        for model in models
+        if (model.recipe, model.architecture, model.label_noise) == (wanted.recipe, architecture, student.label_noise)
+        and wanted.width in (None, model.width)
+        and (model.seeds == seeds if seeds else model.seeds.init == wanted.seed)
+        and model.training.distillation is None
+    ]
+    if len(teachers) != 1:
+        raise ValueError(
+            f"recipes.{student.recipe}.distillation: {len(teachers)} models of the sweep fit as teacher (recipe "
+            f"{wanted.recipe}, architecture {architecture}, width {wanted.width or 'any'}, label noise "
+            f"{student.label_noise:g}, seed {'the same' if seeds else wanted.seed}); allowed: exactly one, "
+            "which is not distilled itself"
+        )
+    return student.model_copy(update={"teacher": teachers[0].model_id})

@@ -1,0 +1,144 @@
+"""How models are trained, and on what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from dbviz_ray.config.types import (
+    Architecture,
+    Count,
+    Frozen,
+    NonNegative,
+    Positive,
+    PositiveShare,
+    RecipeName,
+    Seed,
+    Several,
+    not_repeated,
+)
+from dbviz_ray.registry import check_dataset
+
+
+class DatasetConfig(Frozen):
+    """Which images, and how labels are falsified. Fields that a data set does not use must stay unset."""
+
+    name: Annotated[str, AfterValidator(check_dataset)] = Field("digits", description="Registered data set.")
+    folder: str | None = Field(None, description="image_folder only: holds train/CLASS/* and test/CLASS/*.")
+    image_size: Count | None = Field(None, description="image_folder only: side in pixels that images are resized to.")
+    train_size: Several | None = Field(None, description="Training images kept; all of them if unset.")
+    test_size: Several | None = Field(None, description="Test images kept; all of them if unset.")
+    split_seed: Seed = Field(
+        0, description="Seed of the train/test split (digits), of the kept subsets and of the held-out images."
+    )
+    held_out: Several | None = Field(
+        None,
+        description="Training images set aside and used in place of the test images, to choose settings by; a model "
+        "trained so never meets the test set.",
+    )
+    noise_kind: Literal["symmetric", "asymmetric"] = Field(
+        "symmetric",
+        description="What label noise replaces a label by: any other class, uniformly; or one fixed class it is "
+        "easily confused with (CIFAR-10), else the next class.",
+    )
+
+
+class DistillationConfig(Frozen):
+    """Learning from a trained model of the same sweep: the one model that these fields select.
+
+    Loss (Hinton et al., arXiv 1503.02531): share * T^2 * CE(softmax(teacher / T), softmax(student / T))
+    + (1 - share) * CE(labels, student), with T = `temperature`; for hard labels, share * CE(argmax teacher, student).
+    The teacher sees the very images of the batch, augmented, in evaluation mode.
+    """
+
+    recipe: RecipeName = Field(description="Recipe of the teacher, which must not be distilled itself.")
+    architecture: Architecture | None = Field(None, description="The student's own if unset.")
+    width: Count | None = Field(None, description="If unset, the one width there is of the teacher's architecture.")
+    seed: Seed | None = Field(None, description="The teacher's init seed; all of the student's own if unset.")
+    temperature: Positive = Field(30.0, description="Soft labels only.")
+    labels: Literal["soft", "hard"] = Field("soft", description="The teacher's probabilities, or its classes.")
+    share: PositiveShare = Field(1.0, description="Weight of the teacher's labels beside the given ones.")
+
+    @model_validator(mode="after")
+    def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
+        if self.labels == "hard" and self.temperature != 30:
+            raise ValueError(f"temperature: {self.temperature} is not allowed with labels=hard; allowed: unset")
+        return self
+
+
+class AdversaryConfig(Frozen):
+    """Training on adversarial images: projected gradient descent (Madry et al., arXiv 1706.06083).
+
+    The attack starts at a uniform random point of the L-infinity ball, follows the sign of the loss's gradient with
+    the network in evaluation mode, and stays within the ball and the range of pixels.
+    """
+
+    radius: Positive = Field(8.0, description="Radius of the ball, in raw pixel units (8 of 255 is usual).")
+    step: Positive = Field(2.0, description="Length of one step, in raw pixel units.")
+    steps: Count = Field(7, description="Steps of the attack.")
+
+
+class TrainingConfig(Frozen):
+    """How one model is trained; the last epoch's weights are kept, never ones picked on test data."""
+
+    epochs: Count = Field(400, description="Passes over the training images.")
+    batch_size: Count = Field(128, description="Images a step; the last batch of an epoch may be smaller.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="torch.optim's SGD, Adam or AdamW.")
+    learning_rate: Positive = Field(0.01, description="Before the schedule.")
+    schedule: Literal["constant", "drops", "cosine", "inverse_sqrt"] = Field(
+        "constant",
+        description="drops: x0.1 at 3/8, 5/8 and 7/8 of the epochs (the paper's); cosine: to zero over the training; "
+        "inverse_sqrt: 1/sqrt(1 + floor(step/512)) (arXiv 1912.02292).",
+    )
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(0.0, description="SGD only.")
+    weight_decay: NonNegative = Field(
+        0.0, description="L2 penalty added to the gradient, as torch.optim does; for AdamW decoupled from it."
+    )
+    sam_radius: NonNegative = Field(
+        0.0, description="rho of sharpness-aware minimisation (arXiv 2010.01412) over the optimizer; 0: none."
+    )
+    augmentation: Literal["none", "crop_flip"] = Field(
+        "none", description="crop_flip: 4 pixels of zero padding, random crop, random horizontal flip."
+    )
+    mixing: Literal["none", "mixup", "cutmix"] = Field(
+        "none", description="Mixing of a batch's images and labels (arXiv 1710.09412, 1905.04899)."
+    )
+    mixing_alpha: Positive = Field(
+        1.0, description="mixup and cutmix only: the share is drawn from Beta(alpha, alpha)."
+    )
+    distillation: DistillationConfig | None = None
+    adversary: AdversaryConfig | None = None
+    precision: Literal["float32", "float64", "bfloat16"] = Field(
+        "float32", description="bfloat16 is autocast over float32 weights."
+    )
+    evaluate_every: Count = Field(
+        10, description="Epochs between two test evaluations in the history; at 10 they cost under 3 % of the time."
+    )
+    snapshots: Annotated[tuple[Count, ...], AfterValidator(not_repeated)] = Field(
+        (), description="Epochs before the last whose weights are kept and scored too."
+    )
+
+    @model_validator(mode="after")
+    def _fields_belong_together(self) -> TrainingConfig:
+        if self.optimizer != "sgd" and self.momentum:
+            raise ValueError(
+                f"momentum: {self.momentum} is not allowed with optimizer={self.optimizer}; "
+                "allowed: 0, or optimizer=sgd"
+            )
+        if self.mixing == "none" and self.mixing_alpha != 1:
+            raise ValueError(
+                f"mixing_alpha: {self.mixing_alpha} is not allowed with mixing=none; allowed: unset, or mixup or cutmix"
+            )
+        late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
+        if late:
+            raise ValueError(
+                f"snapshots: {late} are not allowed; allowed: epochs before the last, {self.epochs}, "
+                "which is always kept"
+            )
+        return self
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """Every epoch whose weights are kept, ascending; the last one is the model's own."""
+        return (*sorted(self.snapshots), self.epochs)
