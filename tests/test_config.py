@@ -266,3 +266,9 @@ def test_the_readme_names_every_sweep_and_counts_its_models():
         assert name in rows, name
         if "_digits" not in name:
             assert rows[name].endswith(f"| {len(load_sweep(name).models())} |")
+
+
+def test_a_relative_data_directory_is_the_same_for_every_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(tmp_path / "data")
+    assert small_sweep().resources.data_directory.startswith("~")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.types import Count, Frozen, NonNegative, Seed, Several
+
+
+def _not_relative(folder: str) -> str:
+    """Workers have working directories of their own, so a relative path would mean another folder there."""
+    return folder if folder.startswith("~") else os.path.abspath(folder)
 
 
 class PlaneSetConfig(Frozen):
@@ -49,7 +55,9 @@ class ResourcesConfig(Frozen):
     retries: Annotated[int, Field(strict=True, ge=0)] = Field(
         3, description="Restarts of a cohort, or of an evaluator, whose process died."
     )
-    data_directory: str = Field("~/.cache/dbviz_ray", description="Where downloaded data sets are kept.")
+    data_directory: Annotated[str, AfterValidator(_not_relative)] = Field(
+        "~/.cache/dbviz_ray", description="Where downloaded data sets are kept, on every node."
+    )
     reuse: tuple[str, ...] = Field(
         (), description="Run directories of other sweeps; their trained models are taken over where they are the same."
     )
