@@ -56,9 +56,18 @@ def facts_of(model: ModelConfig, data: DatasetFacts) -> NetworkFacts:
 
 def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
     """Operations of training models of one shape: every pass over the images, and the test evaluations."""
+    return step_flops(models, data, data.train_images) * models[0].training.epochs + evaluation_flops(models, data)
+
+
+def step_flops(models: Sequence[ModelConfig], data: DatasetFacts, images: int) -> float:
+    """Operations of a training step of models of one shape on `images` images each."""
+    return float(facts_of(models[0], data).forward_flops) * passes_of_a_step(models[0]) * images * len(models)
+
+
+def evaluation_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
+    """Operations of all test evaluations during the training of models of one shape."""
     settings = models[0].training
-    images = passes_of_a_step(models[0]) * data.train_images * settings.epochs
-    images += data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
+    images = data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
     return float(facts_of(models[0], data).forward_flops) * images * len(models)
 
 

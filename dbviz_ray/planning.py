@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from dbviz_ray.config import Cohort, SweepConfig
-from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset, passes_of_a_step, training_flops
+from dbviz_ray.networks import DatasetFacts, evaluation_flops, facts_of, facts_of_dataset, step_flops, training_flops
 from dbviz_ray.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
@@ -148,16 +148,14 @@ def plan(sweep: SweepConfig) -> Plan:
 
 
 def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> CohortPlan:
-    model, members = cohort.models[0], len(cohort.models)
-    settings = model.training
-    forward = facts_of(model, data).forward_flops * members
+    model, settings = cohort.models[0], cohort.models[0].training
     steps = settings.epochs * math.ceil(data.train_images / settings.batch_size)
-    of_step = forward * passes_of_a_step(model) * min(settings.batch_size, data.train_images)
-    of_tests = forward * data.test_images * math.ceil(settings.epochs / settings.evaluate_every)
+    of_step = step_flops(cohort.models, data, min(settings.batch_size, data.train_images))
+    of_tests = evaluation_flops(cohort.models, data)
     recipe = "" if len({m.recipe for m in cohort.models}) > 1 or model.recipe == "default" else f" {model.recipe}"
     return CohortPlan(
         name=f"{model.architecture} {model.width}{recipe}",
-        members=members,
+        members=len(cohort.models),
         flops=training_flops(cohort.models, data),
         seconds=steps * times.seconds(model.architecture, of_step) + of_tests / times.flops_rate,
     )

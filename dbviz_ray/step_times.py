@@ -12,7 +12,7 @@ import torch
 
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.networks import DatasetFacts, facts_of, passes_of_a_step
+from dbviz_ray.networks import DatasetFacts, step_flops
 from dbviz_ray.training import CohortTraining
 
 BUDGET_SECONDS = 20.0
@@ -72,22 +72,21 @@ def _measured(
     started, rate = time.perf_counter(), FIRST_GUESS_FLOPS
     by_architecture: dict[str, list[tuple[float, Cohort]]] = {}
     for cohort in cohorts:
-        operations = float(facts_of(cohort.models[0], data).forward_flops * len(cohort.models))
+        operations = step_flops(cohort.models, data, images=1)
         by_architecture.setdefault(cohort.models[0].architecture, []).append((operations, cohort))
     for architecture, found in by_architecture.items():
         found.sort(key=lambda pair: pair[0])
         budget = (BUDGET_SECONDS - (time.perf_counter() - started)) / (3 * (STEPS + 1))
         for index in sorted({0, len(found) // 2, len(found) - 1}):
-            forward, cohort = found[index]
-            forward *= passes_of_a_step(cohort.models[0])
+            of_an_image, cohort = found[index]
             batch = min(cohort.models[0].training.batch_size, data.train_images)
-            images = int(min(batch, budget * rate / forward))
+            images = int(min(batch, budget * rate / of_an_image))
             if images < 2 and curves:
                 break
             images = max(images, 2)
             seconds = _step_seconds(cohort, data, images, device, resources, resources.stack or len(cohort.models))
-            rate = max(forward * images / seconds, FIRST_GUESS_FLOPS / 10)
-            curves.setdefault(architecture, []).append((forward * images, seconds))
+            rate = max(of_an_image * images / seconds, FIRST_GUESS_FLOPS / 10)
+            curves.setdefault(architecture, []).append((of_an_image * images, seconds))
     for curve in curves.values():
         curve.sort()
     points = [point for curve in curves.values() for point in curve]

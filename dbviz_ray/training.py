@@ -169,7 +169,7 @@ class CohortTraining:
         state |= {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
         state |= {"history": self.history, "epoch": torch.tensor(self.epoch)}
         state |= {"stack": torch.tensor(self.network.stack)}  # another stack rounds differently
-        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from what `state()` gave."""

@@ -7,6 +7,7 @@ from torchvision.models.resnet import BasicBlock
 
 from dbviz_ray.architectures.activations import out_of_place
 from dbviz_ray.architectures.pooling import GlobalAveragePool
+from dbviz_ray.architectures.stages import residual_stages
 
 BLOCKS_PER_STAGE = 2
 
@@ -32,13 +33,8 @@ def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> 
         nn.BatchNorm2d(width),
         nn.ReLU(),
     ]
-    channels = width
-    for stage in range(4):
-        for block in range(BLOCKS_PER_STAGE):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(_block(channels, width * 2**stage, stride))
-            channels = width * 2**stage
-    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
+    layers += residual_stages(_block, width, [width, 2 * width, 4 * width, 8 * width], BLOCKS_PER_STAGE)
+    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
     return out_of_place(nn.Sequential(*layers, *head))
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures.pooling import GlobalAveragePool
+from dbviz_ray.architectures.stages import residual_stages
 
 BLOCKS_PER_STAGE = 2
 
@@ -38,11 +39,6 @@ def resnet18_width(*, width: int, image_shape: tuple[int, int, int], classes: in
     behind both papers, and unlike He et al., it has no batch norm between the last block and the pooling.
     """
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)]
-    channels = width
-    for stage in range(4):
-        for block in range(BLOCKS_PER_STAGE):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(PreActivationBlock(channels, width * 2**stage, stride))
-            channels = width * 2**stage
-    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
+    layers += residual_stages(PreActivationBlock, width, [width, 2 * width, 4 * width, 8 * width], BLOCKS_PER_STAGE)
+    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
     return nn.Sequential(*layers, *head)

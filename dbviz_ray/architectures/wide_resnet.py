@@ -6,6 +6,7 @@ from torch import nn
 
 from dbviz_ray.architectures.pooling import GlobalAveragePool
 from dbviz_ray.architectures.resnet_width import PreActivationBlock
+from dbviz_ray.architectures.stages import residual_stages
 from dbviz_ray.config import Count
 
 BASE_CHANNELS = 16
@@ -20,12 +21,9 @@ def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int
     if depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth: {depth} is not allowed; allowed: 6n + 4 with n of 1 or more (10, 16, 22, 28, ...)")
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], BASE_CHANNELS, 3, padding=1, bias=False)]
-    channels = BASE_CHANNELS
-    for stage in range(3):
-        for block in range(depth // 6):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(PreActivationBlock(channels, BASE_CHANNELS * width * 2**stage, stride))
-            channels = BASE_CHANNELS * width * 2**stage
+    widths = [BASE_CHANNELS * width * factor for factor in (1, 2, 4)]
+    layers += residual_stages(PreActivationBlock, BASE_CHANNELS, widths, depth // 6)
+    channels = widths[-1]
     head = nn.Linear(channels, classes)
     network = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), GlobalAveragePool(), head)
     for module in network.modules():

@@ -21,7 +21,7 @@ from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.networks import facts_of, facts_of_dataset, passes_of_a_step
+from dbviz_ray.networks import facts_of_dataset, step_flops
 from dbviz_ray.progress import Progress
 from dbviz_ray.records import CohortCheckpoints, load_config, load_network, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
@@ -69,8 +69,7 @@ def _room(cohort: Cohort, resources: ResourcesConfig) -> tune.PlacementGroupFact
     if gpus and resources.small_cohorts_per_gpu > 1:
         model = cohort.models[0]
         data = facts_of_dataset(model.dataset, resources.data_directory)
-        images = len(cohort.models) * model.training.batch_size
-        if facts_of(model, data).forward_flops * passes_of_a_step(model) * images < SMALL_STEP_FLOPS:
+        if step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS:
             gpus /= resources.small_cohorts_per_gpu
     return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_cohort} | ({"GPU": gpus} if gpus else {})])
 
