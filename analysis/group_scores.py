@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement import kappa_estimate
+from analysis.agreement import cohens_kappa, kappa_by_item
 from analysis.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from analysis.groups import Group
 from analysis.intervals import Interval, interval_of
-from analysis.pair_means import pairs_within
+from analysis.pair_means import PairMeans, PairSet, pairs_within
 from analysis.plane_scores import PlaneScores
 from analysis.trained import Margins, Predictions
 
@@ -53,6 +53,9 @@ SCORES: dict[str, Bounds] = {
 - sharpness: of the minimum, see `dbviz_ray.cohort.sharpness`.
 """
 
+MAX_SINGLY = 64
+"""Members of a group up to which every pair is followed on every plane. With more, what models and planes do together
+is counted twice, which then hardly widens an interval."""
 PAIR_SCORES = ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images")
 
 
@@ -72,9 +75,9 @@ def within(group: Group) -> tuple[str, Any]:
     return ("within", tuple(group.key.values()))
 
 
-def independent_pairs(group: Group) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def independent_pairs(group: Group) -> PairSet:
     """The pairs of a group that its reproducibility is about: independent trainings."""
-    return pairs_within(group.members, group.independent)
+    return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY)
 
 
 def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
@@ -98,20 +101,45 @@ def _pair_scores(group: Group, observed: Observed) -> dict[str, Estimate]:
     planes = observed.planes
     found = {"agreement_on_test_images": agreement_on_images(group, observed.predictions.on_test)}
     if planes.same_points is not None:
-        same, on_planes = planes.same_points.by_pair, planes.same_points.on_planes(within(group))
-        found["reproducibility"] = _of_pairs(group, same, on_planes)
-        found["kappa"] = kappa_estimate(
-            same[np.ix_(group.members, group.members)], on_planes, planes.class_shares[group.members], group
-        )
+        found["reproducibility"] = _of_pairs(group, planes.same_points)
+        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members])
     if planes.soft_agreement is not None:
-        soft = planes.soft_agreement
-        found["soft_agreement"] = _of_pairs(group, soft.by_pair, soft.on_planes(within(group)))
+        found["soft_agreement"] = _of_pairs(group, planes.soft_agreement)
     return found
 
 
-def _of_pairs(group: Group, by_pair: Floats, on_planes: Floats) -> Estimate:
-    """Of the scores of every two models `[models, models]`, and of the group's pairs on each plane `[planes]`."""
-    return pair_estimate(by_pair[np.ix_(group.members, group.members)], on_planes, group.independent, group.levels)
+def _of_pairs(group: Group, means: PairMeans) -> Estimate:
+    by_pair, on_planes = _square(group, means), means.on_planes(within(group))
+    return pair_estimate(by_pair, on_planes, group.independent, group.levels, _each_on_planes(group, means))
+
+
+def _kappa(group: Group, means: PairMeans, shares: NDArray[np.float32]) -> Estimate:
+    """Cohen's kappa of the group's pairs, a mean over those for which it is defined."""
+    by_pair = cohens_kappa(_square(group, means), shares)
+    each = _each_on_planes(group, means)
+    if each is None:  # so many trainings that the influence of a plane is taken from their mean
+        mean_shares = shares.mean(axis=0, keepdims=True)
+        by_plane = kappa_by_item(means.on_planes(within(group))[:, None, None], mean_shares)[:, 0, 0]
+        return pair_estimate(by_pair, by_plane, group.independent, group.levels)
+    on_planes = kappa_by_item(each, shares)
+    counted = np.triu(group.independent & np.isfinite(by_pair), 1)
+    return pair_estimate(by_pair, on_planes[:, counted].mean(axis=1), group.independent, group.levels, on_planes)
+
+
+def _square(group: Group, means: PairMeans) -> Floats:
+    """Of the group's members, mean over planes: `[members, members]`."""
+    return means.by_pair[np.ix_(group.members, group.members)]
+
+
+def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
+    """The group's independent pairs on every plane, `[planes, members, members]`, ones elsewhere; None if too many."""
+    if len(group.members) > MAX_SINGLY:
+        return None
+    values = means.each_on_planes(within(group))
+    square = np.ones((len(values), *group.independent.shape))
+    first, second = np.nonzero(np.triu(group.independent, 1))
+    square[:, first, second] = square[:, second, first] = values
+    return square
 
 
 def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
@@ -119,18 +147,18 @@ def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
     members = group.members
     by_pair = np.eye(len(members))
     on_images = np.zeros(predicted.shape[1])
-    first, second = pairs_within(np.arange(len(members)), group.independent)
-    for a, b in zip(first, second, strict=True):
+    pairs = np.argwhere(np.triu(group.independent, 1))
+    for a, b in pairs:
         equal = predicted[members[a]] == predicted[members[b]]
         by_pair[a, b] = by_pair[b, a] = equal.mean()
         on_images += equal
-    return pair_estimate(by_pair, on_images / len(first), group.independent, group.levels)
+    return pair_estimate(by_pair, on_images / len(pairs), group.independent, group.levels)
 
 
 def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
     """The margins of all images, and of those with correct and with falsified labels, where there are such."""
     distances = margins.mean_distance[group.members]
-    found = {"margin": mean_estimate(distances, group.levels), "margin_median": quantile_estimate(distances, 0.5)}
+    found = {"margin": mean_estimate(distances, group.levels), "margin_median": quantile_estimate(distances, 0.5, group.levels)}
     mislabelled = margins.mislabelled[group.members]
     for name, wanted in (("margin_correct", ~mislabelled), ("margin_mislabelled", mislabelled)):
         estimate = subset_estimate(distances, wanted, group)

@@ -18,6 +18,7 @@ from analysis.tables.cells import with_covers
 
 MAX_GROUPS = 40
 """Groups of one label noise that are compared with one another: 780 pairs, and what one picture can show."""
+MAX_SINGLY_BETWEEN = 16
 
 SIDE = ["n_models", *(column for column in GROUP if column != "label_noise")]
 BETWEEN = [
@@ -46,7 +47,7 @@ def sides(group: Group, other: Group) -> dict[str, Any]:
 
 def between_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
     """The sets of pairs that the table needs."""
-    return {_key(a, b): pairs_between(a.members, b.members) for a, b in compared(groups)}
+    return {_key(a, b): pairs_between(a.members, b.members, singly=_followed_singly(a, b)) for a, b in compared(groups)}
 
 
 def between_groups_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
@@ -57,14 +58,20 @@ def between_groups_table(groups: Sequence[Group], scores: PlaneScores) -> pd.Dat
     rows = []
     for a, b in compared(groups) if scores.same_points is not None else ():
         same = scores.same_points
-        estimate = cross_pair_estimate(same.by_pair[np.ix_(a.members, b.members)], same.on_planes(_key(a, b)))
-        interval = interval_of(estimate, SHARE)
+        by_pair, on_planes = same.by_pair[np.ix_(a.members, b.members)], same.on_planes(_key(a, b))
+        each = same.each_on_planes(_key(a, b)).reshape(-1, *by_pair.shape) if _followed_singly(a, b) else None
+        interval = interval_of(cross_pair_estimate(by_pair, on_planes, each), SHARE)
         rows.append(sides(a, b) | with_covers("reproducibility", interval) | {"n_planes": scores.planes})
     return pd.DataFrame(rows, columns=BETWEEN)
 
 
 def _side(group: Group) -> dict[str, Any]:
     return {**group.key, "n_models": len(group.members)}
+
+
+def _followed_singly(group: Group, other: Group) -> bool:
+    """See `analysis.group_scores.MAX_SINGLY`; here there are many more pairs."""
+    return max(len(group.members), len(other.members)) <= MAX_SINGLY_BETWEEN
 
 
 def _key(group: Group, other: Group) -> Hashable:

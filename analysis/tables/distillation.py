@@ -48,6 +48,15 @@ class _Lesson:
         return np.setdiff1d(self.controls.members, self.taught_by)
 
     @property
+    def taught_key(self) -> Hashable:
+        return ("taught", *(tuple(group.key.values()) for group in (self.students, self.teachers)))
+
+    @property
+    def taught_pairs(self) -> PairSet:
+        students, teachers = np.array(self.taught, dtype=np.intp).T
+        return PairSet(students, teachers, singly=True)
+
+    @property
     def control_key(self) -> Hashable:
         return ("controls", *(tuple(group.key.values()) for group in (self.students, self.teachers, self.controls)))
 
@@ -62,7 +71,7 @@ def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) ->
     sets: dict[Hashable, PairSet] = {}
     for lesson in _lessons(models, groups):
         sets[lesson.control_key] = lesson.control_pairs
-        sets |= {pair: (np.array(pair[:1]), np.array(pair[1:])) for pair in lesson.taught}
+        sets[lesson.taught_key] = lesson.taught_pairs
     return sets
 
 
@@ -79,7 +88,7 @@ def distillation_table(
     rows = []
     for lesson in _lessons(models, groups) if scores.same_points is not None else ():
         same = scores.same_points
-        students = mean_estimate(np.stack([same.on_planes(pair) for pair in lesson.taught]))
+        students = mean_estimate(same.each_on_planes(lesson.taught_key).T)
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):
             row |= {f"{role}_{column}": group.key[column] for column in ROLE}
@@ -106,7 +115,7 @@ def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator
                 alike = all(controls.key[column] == students.key[column] for column in (*NETWORK, "label_noise"))
                 lesson = _Lesson(students, group_at[taught[0][1]], controls, tuple(taught))
                 undistilled = models[controls.members[0]].teacher is None
-                if alike and undistilled and len(lesson.control_pairs[0]):
+                if alike and undistilled and len(lesson.control_pairs):
                     yield lesson
 
 
