@@ -66,10 +66,11 @@ class CellComplex:
         """`[cells]`, shares of the square."""
         cells, ends = self._edges_by_cell()
         corners = self.points[ends]
-        middle = np.stack([np.bincount(cells, corners[..., axis].mean(axis=1), self.count) for axis in (0, 1)], axis=1)
-        middle /= np.bincount(cells, minlength=self.count)[:, None]
-        (x0, y0), (x1, y1) = (corners - middle[cells][:, None]).transpose(1, 2, 0)
-        return np.bincount(cells, np.abs(x0 * y1 - x1 * y0) / 2, self.count)
+        edges_each = np.bincount(cells, minlength=self.count)
+        sums = [np.bincount(cells, middles, self.count) for middles in corners.mean(axis=1).T]
+        within = np.stack(sums, axis=1) / edges_each[:, None]  # a cell is the triangles between this and its edges
+        (x0, y0), (x1, y1) = (corners - within[cells][:, None]).transpose(1, 2, 0)
+        return np.bincount(cells, np.abs(x0 * y1 - x1 * y0) / 2, self.count).astype(np.float64)
 
     def corners(self) -> csr_array:
         """`[cells, points]`, how many of a cell's edges end in a point: 2 or 0."""
@@ -79,7 +80,8 @@ class CellComplex:
 
     def neighbours(self) -> Integers:
         """`[inner edges, 2]`, the cells that every edge within the square parts."""
-        return self.sides[(self.sides != OUTSIDE).all(axis=1)]
+        inner: Flags = (self.sides != OUTSIDE).all(axis=1)
+        return self.sides[inner]
 
     def _edges_by_cell(self) -> tuple[Integers, Integers]:
         """Cells `[n]` and the end points `[n, 2]` of their edges; an edge stands once for each of its cells."""
@@ -89,7 +91,8 @@ class CellComplex:
 
     def _beside(self, cells: Flags) -> Flags:
         """`[edges, 2]`, whether the cell on either side is one of `cells`."""
-        return np.append(cells, False)[self.sides]  # OUTSIDE is the last
+        padded: Flags = np.append(cells, False)  # OUTSIDE is the last
+        return padded[self.sides]
 
     def _touched_by(self, points: Flags) -> Flags:
         """`[cells]`, which have one of `points` as a corner."""
@@ -124,7 +127,7 @@ class CellComplex:
         last = np.searchsorted(cells, old, side="right") - 1
         renamed = np.arange(self.count + 1)
         renamed[old] = new
-        below = beside & (ends < 0).any(axis=1)[:, None]
+        below = beside & (ends < 0).any(axis=1, keepdims=True)
         self.sides[below] = renamed[self.sides[below]]
         self.edges = np.concatenate([self.edges, np.stack([points[first], points[last]], axis=1)])
         self.sides = np.concatenate([self.sides, np.stack([old, new], axis=1)])

@@ -14,6 +14,7 @@ The 8-neighbourhood of the grid joins across a corner, which matters only while 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.planes import PlaneSet
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Layer = tuple[Floats, Floats]
 """Weight `[outputs, inputs]` and bias `[outputs]`."""
 
@@ -50,8 +52,27 @@ class ExactRegions:
         return len(self.classes)
 
 
+@dataclass(frozen=True)
+class ClassCells:
+    """One plane's rectangle, cut into convex cells in each of which the network is affine and predicts one class."""
+
+    cells: CellComplex
+    """In units of the rectangle's sides: (0, 0) is the grid's first point, (1, 1) its last, a before b."""
+    classes: NDArray[np.int64]
+    """`[cells]`."""
+
+
 def exact_regions(network: nn.Module, planes: PlaneSet) -> list[ExactRegions]:
-    """The regions of a network on every plane.
+    """The regions of a network on every plane; arguments and errors as of `class_cells`.
+
+    A plane of a network of width 64 that memorised noisy labels takes 0.03 s, of width 512 4 s (2026-11-22, AMD EPYC
+    9005, one core).
+    """
+    return [_joined(plane) for plane in class_cells(network, planes)]
+
+
+def class_cells(network: nn.Module, planes: PlaneSet) -> Iterator[ClassCells]:
+    """The cells of a network on every plane.
 
     Args:
         network: nn.Sequential of Flatten, Linear and ReLU layers, as `fully_connected` builds it.
@@ -61,7 +82,7 @@ def exact_regions(network: nn.Module, planes: PlaneSet) -> list[ExactRegions]:
         UserError: if the network has other layers; the message names the first of them.
     """
     layers = _affine_layers(network)
-    return [_regions_on(layers, corner, sides) for corner, sides in _rectangles(planes)]
+    return (_cells_on(layers, corner, sides) for corner, sides in _rectangles(planes))
 
 
 def _affine_layers(network: nn.Module) -> list[Layer]:
@@ -93,19 +114,19 @@ def _rectangles(planes: PlaneSet) -> list[tuple[Floats, Floats]]:
     return list(zip(corners, sides, strict=True))
 
 
-def _regions_on(layers: list[Layer], corner: Floats, sides: Floats) -> ExactRegions:
+def _cells_on(layers: list[Layer], corner: Floats, sides: Floats) -> ClassCells:
     cells = CellComplex.unit_square()
     first_weight, first_bias = layers[0]
-    on_plane = sides @ first_weight.T  # the first layer in the plane's two coordinates
-    layers = [(on_plane.T, corner @ first_weight.T + first_bias), *layers[1:]]
+    on_plane = (first_weight @ sides.T, first_weight @ corner + first_bias)
+    *hidden, (weight, bias) = [on_plane, *layers[1:]]
     values = cells.points
-    for weight, bias in layers[:-1]:
-        for neuron in range(len(weight)):
-            reach = np.abs(values).max() * np.abs(weight[neuron]).sum() + abs(bias[neuron])
-            values = cells.cut(_rounded(values @ weight[neuron] + bias[neuron], reach), values)
-        values = np.maximum(values @ weight.T + bias, 0)
-    weight, bias = layers[-1]
-    return _merged(cells, _cut_between_classes(cells, values @ weight.T + bias))
+    for hidden_weight, hidden_bias in hidden:
+        for row, constant in zip(hidden_weight, hidden_bias, strict=True):
+            reach = np.abs(values).max() * np.abs(row).sum() + abs(constant)
+            values = cells.cut(_rounded(values @ row + constant, reach), values)
+        values = np.maximum(values @ hidden_weight.T + hidden_bias, 0)
+    scores = _cut_between_classes(cells, values @ weight.T + bias)
+    return ClassCells(cells, (cells.corners() @ scores).argmax(axis=1))
 
 
 def _rounded(function: Floats, reach: float) -> Floats:
@@ -116,28 +137,29 @@ def _rounded(function: Floats, reach: float) -> Floats:
 def _cut_between_classes(cells: CellComplex, scores: Floats) -> Floats:
     """Cut cells where two scores `[points, classes]` are equal, until each has one best class; the scores then."""
     for first, second in itertools.combinations(range(scores.shape[1]), 2):
-        undecided = ~_best_everywhere(cells, scores).any(axis=1)
-        if not undecided.any():
+        decided = np.asarray(_best_everywhere(cells, scores).any(axis=1))
+        if decided.all():
             break
         difference = _rounded(scores[:, first] - scores[:, second], np.abs(scores).max())
-        scores = cells.cut(difference, scores, undecided)
+        scores = cells.cut(difference, scores, ~decided)
     return scores
 
 
-def _best_everywhere(cells: CellComplex, scores: Floats) -> NDArray[np.bool_]:
+def _best_everywhere(cells: CellComplex, scores: Floats) -> Flags:
     """`[cells, classes]`, whether no other score is higher at any corner, and so anywhere in the cell."""
     behind = _rounded(scores.max(axis=1, keepdims=True) - scores, np.abs(scores).max()) > 0
-    return (cells.corners() @ behind) == 0
+    touched: Floats = cells.corners() @ behind
+    return np.equal(touched, 0)
 
 
-def _merged(cells: CellComplex, scores: Floats) -> ExactRegions:
-    """Regions of cells with equal classes that share an edge."""
-    classes = (cells.corners() @ scores).argmax(axis=1)
+def _joined(plane: ClassCells) -> ExactRegions:
+    """Cells of one class that share an edge are of one region."""
+    cells, classes = plane.cells, plane.classes
     neighbours = cells.neighbours()
-    alike = neighbours[classes[neighbours[:, 0]] == classes[neighbours[:, 1]]].T
-    graph = coo_array((np.ones(alike.shape[1]), (alike[0], alike[1])), shape=(cells.count, cells.count))
+    first, second = neighbours[classes[neighbours[:, 0]] == classes[neighbours[:, 1]]].T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(cells.count, cells.count))
     count, region = connected_components(graph, directed=False)
-    areas = np.bincount(region, cells.areas(), count)
+    areas = np.bincount(region, cells.areas(), count).astype(np.float64)
     class_of = np.empty(count, dtype=np.int64)
     class_of[region] = classes
     order = np.argsort(-areas, kind="stable")
