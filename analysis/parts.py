@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
 from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.rows import SCORES
+from analysis.group_scores import SCORES
 from analysis.sentences import sentence
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.agreement import agreement_beyond_accuracy, cohens_kappa
+from analysis.agreement import beyond_accuracy, cohens_kappa
 from analysis.group_scores import Observed
 from analysis.groups import Group
 from analysis.same_labels import agreement
@@ -45,6 +45,6 @@ def pairs_table(
         matrices["soft_agreement"] = planes.soft_agreement.by_pair
     on_test = agreement(predictions.on_test[:, None])[0]
     matrices["agreement_on_test_images"] = on_test
-    matrices["agreement_beyond_accuracy"] = agreement_beyond_accuracy(on_test, predictions.test_wrong, ...)
+    matrices["agreement_beyond_accuracy"] = beyond_accuracy(on_test, predictions.test_wrong, planes.class_shares.shape[2])
     of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
     return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})

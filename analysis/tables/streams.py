@@ -14,14 +14,14 @@ they are far apart, the streams interact: any of them is enough to make another 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Estimate, jackknifed
+from analysis.estimates import Estimate
 from analysis.group_scores import within
 from analysis.groups import GROUP, Group
 from analysis.intervals import interval_of
@@ -109,8 +109,20 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
     value = ratio(np.ones(len(group.members), dtype=bool))
     above, below = 1 - same.on_planes(contrast.key(kind)), 1 - same.on_planes(within(group))
     by_plane = value + (above - value * below) / below.mean()
-    by_seed = tuple(jackknifed(ratio, levels) for levels in group.levels)
-    by_seed = tuple(np.where(np.isnan(values), value, values) for values in by_seed)
+    by_seed = tuple(_jackknifed(ratio, value, levels) for levels in group.levels)
     if kind == "others":
         value, by_plane, by_seed = 1 - value, 1 - by_plane, tuple(1 - values for values in by_seed)
     return Estimate(value, by_plane, by_seed, 0.0, 0, len(group.members), "models and items")
+
+
+def _jackknifed(
+    statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]
+) -> Floats:
+    """Pseudo-values of the seeds of a stream, centred on the value: what leaving out each does to the statistic.
+
+    A seed without which nothing is left tells nothing.
+    """
+    names = np.unique(levels)
+    without = np.array([statistic(levels != name) for name in names])
+    without = without[np.isfinite(without)]
+    return value - (len(names) - 1) * (without - without.mean()) if len(without) else without

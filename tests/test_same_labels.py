@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from skimage.measure import label as skimage_label
 
-from analysis.scores import agreement, region_counts
+from analysis.same_labels import agreement
 
 label_stacks = npst.arrays(
     np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3)
