@@ -158,7 +158,10 @@ def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
 def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
     """The margins of all images, and of those with correct and with falsified labels, where there are such."""
     distances = margins.mean_distance[group.members]
-    found = {"margin": mean_estimate(distances, group.levels), "margin_median": quantile_estimate(distances, 0.5, group.levels)}
+    found = {
+        "margin": mean_estimate(distances, group.levels),
+        "margin_median": quantile_estimate(distances, 0.5, group.levels),
+    }
     mislabelled = margins.mislabelled[group.members]
     for name, wanted in (("margin_correct", ~mislabelled), ("margin_mislabelled", mislabelled)):
         estimate = subset_estimate(distances, wanted, group)

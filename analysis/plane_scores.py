@@ -83,8 +83,8 @@ def score_planes(
             shares[model, some] = class_shares(maps, classes)
             if with_regions:
                 found = regions_of(maps, classes, minimum_share)
-                for name, values in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
-                    regions[name][model, some] = values
+                for name, on_planes in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
+                    regions[name][model, some] = on_planes
                 by_class[model, some] = found.count_by_class
                 for resolution, counts in counts_by_resolution(maps).items():
                     by_resolution.setdefault(resolution, np.empty((models, planes)))[model, some] = counts

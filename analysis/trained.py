@@ -65,7 +65,7 @@ class Margins:
     @property
     def mean_distance(self) -> NDArray[np.float64]:
         """An image's margin, the mean over directions: `[models, images]`."""
-        return self.distances.mean(axis=2, dtype=np.float64)
+        return np.asarray(self.distances.mean(axis=2, dtype=np.float64))
 
 
 def trained_models(store: Store, sweep: SweepConfig) -> list[Trained]:

@@ -41,7 +41,9 @@ def compared(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
 
 def sides(group: Group, other: Group) -> dict[str, Any]:
     """The columns that name two groups of equal label noise."""
-    named = {f"{column}_{side}": of[column] for side, of in (("a", _side(group)), ("b", _side(other))) for column in SIDE}
+    named = {
+        f"{column}_{side}": of[column] for side, of in (("a", _side(group)), ("b", _side(other))) for column in SIDE
+    }
     return {"label_noise": group.key["label_noise"], **named}
 
 

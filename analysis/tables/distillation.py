@@ -75,9 +75,7 @@ def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) ->
     return sets
 
 
-def distillation_table(
-    models: Sequence[ModelConfig], groups: Sequence[Group], scores: PlaneScores
-) -> pd.DataFrame:
+def distillation_table(models: Sequence[ModelConfig], groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
     """One row a group of students, group of their teachers, and control group.
 
     Controls are undistilled models of the students' network and label noise. A student's teacher is never its own

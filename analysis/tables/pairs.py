@@ -45,6 +45,8 @@ def pairs_table(
         matrices["soft_agreement"] = planes.soft_agreement.by_pair
     on_test = agreement(predictions.on_test[:, None])[0]
     matrices["agreement_on_test_images"] = on_test
-    matrices["agreement_beyond_accuracy"] = beyond_accuracy(on_test, predictions.test_wrong, planes.class_shares.shape[2])
+    matrices["agreement_beyond_accuracy"] = beyond_accuracy(
+        on_test, predictions.test_wrong, planes.class_shares.shape[2]
+    )
     of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
     return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})

@@ -115,9 +115,7 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
     return Estimate(value, by_plane, by_seed, 0.0, 0, len(group.members), "models and items")
 
 
-def _jackknifed(
-    statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]
-) -> Floats:
+def _jackknifed(statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]) -> Floats:
     """Pseudo-values of the seeds of a stream, centred on the value: what leaving out each does to the statistic.
 
     A seed without which nothing is left tells nothing.
