@@ -3,10 +3,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from skimage.measure import label as skimage_label
 
 from analysis.same_labels import agreement
 
@@ -29,39 +28,3 @@ def test_agreement_equals_the_definition(labels):
         for plane in range(3):
             equal = sum(int(x == y) for x, y in zip(labels[a, plane], labels[b, plane], strict=True))
             assert shares[plane, a, b] == equal / 11
-
-
-def test_regions_by_hand():
-    maps = np.array(
-        [
-            [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
-            [[1, 0, 0], [0, 1, 0], [0, 0, 1]],  # a diagonal is joined, and what it parts is joined across it
-            [[1, 0, 2], [1, 0, 2], [1, 0, 1]],
-            [[0, 1, 0], [1, 0, 1], [0, 1, 0]],  # both classes are joined through corners
-            [[0, 1, 2], [3, 4, 5], [6, 7, 255]],
-        ],
-        dtype=np.uint8,
-    )
-    assert region_counts(maps).tolist() == [1, 2, 4, 2, 9]
-
-
-@settings(max_examples=200)
-@given(label_stacks)
-def test_regions_equal_class_by_class_labelling(maps):
-    naive = [sum(skimage_label(m == c, connectivity=2).max() for c in np.unique(m)) for m in maps]
-    assert region_counts(maps).tolist() == naive
-
-
-@given(label_stacks)
-def test_regions_do_not_depend_on_the_neighbours_in_the_stack(maps):
-    assert region_counts(maps).tolist() == [region_counts(m[None])[0] for m in maps]
-
-
-def test_regions_of_smooth_maps_of_the_usual_size():
-    generator = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*[np.linspace(-2, 2, 50)] * 2), -1).reshape(-1, 2)
-    hidden = np.maximum(grid @ generator.normal(size=(20, 2, 24)) + generator.normal(size=(20, 1, 24)), 0)
-    maps = (hidden @ generator.normal(size=(20, 24, 10))).argmax(-1).astype(np.uint8).reshape(-1, 50, 50)
-    naive = [sum(skimage_label(m == c, connectivity=2).max() for c in np.unique(m)) for m in maps]
-    assert region_counts(maps).tolist() == naive
-    assert max(naive) > 3

@@ -57,9 +57,10 @@ def between_groups_table(groups: Sequence[Group], scores: PlaneScores) -> pd.Dat
 
     Pairs with the same seeds are among them: networks of one architecture then start from the same weights.
     """
-    rows = []
-    for a, b in compared(groups) if scores.same_points is not None else ():
-        same = scores.same_points
+    if scores.same_points is None:
+        return pd.DataFrame(columns=BETWEEN)
+    same, rows = scores.same_points, []
+    for a, b in compared(groups):
         by_pair, on_planes = same.by_pair[np.ix_(a.members, b.members)], same.on_planes(_key(a, b))
         each = same.each_on_planes(_key(a, b)).reshape(-1, *by_pair.shape) if _followed_singly(a, b) else None
         interval = interval_of(cross_pair_estimate(by_pair, on_planes, each), SHARE)

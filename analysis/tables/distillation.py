@@ -83,9 +83,10 @@ def distillation_table(models: Sequence[ModelConfig], groups: Sequence[Group], s
     `same_start` tells that students start from their teachers' initial weights, as their controls do not, which may
     make them alike without any distillation.
     """
-    rows = []
-    for lesson in _lessons(models, groups) if scores.same_points is not None else ():
-        same = scores.same_points
+    if scores.same_points is None:
+        return pd.DataFrame(columns=DISTILLATION)
+    same, rows = scores.same_points, []
+    for lesson in _lessons(models, groups):
         students = mean_estimate(same.each_on_planes(lesson.taught_key).T)
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):

@@ -1,9 +1,9 @@
 """The table `streams`: which random stream makes trainings differ.
 
 Of one-hot predictions o, two trainings disagree on a point with the probability E|o - o'|^2 / 2, so disagreement is a
-variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance is
-(Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in every
-stream that is varied, a stream's
+variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance
+is (Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in
+every stream that is varied, a stream's
 
     total share = D(differing in this stream alone) / D,
     own share   = 1 - D(differing in all streams but this one) / D.
@@ -67,10 +67,12 @@ def stream_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
 
 
 def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
-    """One row a stream of each group in which several vary independently; intervals over their seeds and over planes."""
-    rows = []
-    for contrast in _contrasts(groups) if scores.same_points is not None else ():
-        group, same = contrast.group, scores.same_points
+    """One row a stream of each group in which several vary independently; intervals over their seeds and planes."""
+    if scores.same_points is None:
+        return pd.DataFrame(columns=STREAMS)
+    same, rows = scores.same_points, []
+    for contrast in _contrasts(groups):
+        group = contrast.group
         apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
         shares = {"total": _share(contrast, same, apart, "alone"), "own": _share(contrast, same, apart, "others")}
         row = {**group.key, "stream": contrast.stream, "n_seeds": len(np.unique(group.streams[contrast.stream]))}
@@ -123,4 +125,4 @@ def _jackknifed(statistic: Callable[[NDArray[np.bool_]], float], value: float, l
     names = np.unique(levels)
     without = np.array([statistic(levels != name) for name in names])
     without = without[np.isfinite(without)]
-    return value - (len(names) - 1) * (without - without.mean()) if len(without) else without
+    return np.asarray(value - (len(names) - 1) * (without - without.mean())) if len(without) else without

@@ -12,7 +12,7 @@ from dbviz_ray.config.grid import GridConfig
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.resources import PlaneSetConfig, ResourcesConfig
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, Values
+from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
 
 
 class SweepConfig(Frozen):
@@ -32,6 +32,9 @@ class SweepConfig(Frozen):
     scores: Values[Literal["reproducibility", "fragmentation"]] = (
         "reproducibility",
         "fragmentation",
+    )
+    minimum_region_share: PositiveShare = Field(
+        0.002, description="Share of a plane's points from which on a region counts as large (5 of 50 x 50)."
     )
     resources: ResourcesConfig = ResourcesConfig()
 
