@@ -69,7 +69,9 @@ class PlaneSetConfig(Frozen):
         0.1, description="How far the grid reaches past the images, as a share of their bounding box."
     )
     seed: Seed = Field(0, description="Seed of the triplets' stream, and of what is made of the images.")
-    probabilities: bool = Field(False, description="Store class probabilities too, for soft agreement.")
+    probabilities: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Store class probabilities too, for soft agreement."
+    )
 
     @property
     def images_used(self) -> int:
@@ -82,8 +84,9 @@ class PlaneSetConfig(Frozen):
     @classmethod
     def _complete_indices(cls, fields: Any) -> Any:
         """Given triplets are as many as there are, of whatever classes they are."""
-        if isinstance(fields, Mapping) and isinstance(fields.get("indices"), list | tuple) and fields["indices"]:
-            return {"count": len(fields["indices"]), "classes": "any", **fields}
+        indices = fields.get("indices") if isinstance(fields, Mapping) else None
+        if isinstance(indices, list | tuple) and len(indices) > 1:
+            return {"count": len(indices), "classes": "any", **fields}
         return fields
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ def adversarial_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Datase
     """x1, x2 and x3 of planes through `natural` images `[planes, channels, height, width]`: float32 `[planes, 3, ...]`.
 
     `network` is put into evaluation mode. The attack's start and the signs are drawn from the "off_manifold" stream,
-    each plane's for itself. UserError if an attack goes nowhere, as on a network whose training diverged.
+    each plane's for itself. UserError if an attack goes nowhere, or the training of the network diverged.
     """
     generators = [numpy_generator("off_manifold", config.seed, plane) for plane in range(len(natural))]
     draws = np.stack([generator.uniform(-1, 1, (2, *natural.shape[1:])) for generator in generators])
@@ -42,12 +42,12 @@ def adversarial_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Datase
     )
     signs = directions.sign() * pixel_limits(dataset, natural.device, natural.dtype).unit
     anchors = torch.stack([natural, examples, natural + _beside(examples - natural, signs)], dim=1)
-    for plane, triplet in enumerate(anchors):
-        if not (triplet.isfinite().all() and spans_plane(triplet)):
-            raise UserError(
-                f"planes: off_manifold=adversarial: the attack on {config.attacked or 'the network'} finds no example "
-                f"for plane {plane}; allowed: a model whose training did not diverge"
-            )
+    lost = next((plane for plane, triplet in enumerate(anchors) if not spans_plane(triplet)), None)
+    if lost is not None:
+        raise UserError(
+            f"planes: off_manifold=adversarial: the attack moves the image of plane {lost} nowhere; allowed: another "
+            "attacked model, adversary or seed"
+        )
     return anchors
 
 
@@ -62,7 +62,13 @@ def adversarial_examples(
     network.eval()
     with torch.no_grad():
         placed = images.to(parameter)
-        predicted = network(placed).argmax(dim=1)
+        natural_scores: Tensor = network(placed)
+        if not natural_scores.isfinite().all():
+            raise UserError(
+                "planes: off_manifold=adversarial: the attacked model's scores are no numbers; allowed: a model whose "
+                "training did not diverge"
+            )
+        predicted = natural_scores.argmax(dim=1)
 
         def loss(moved: Tensor) -> Tensor:
             scores: Tensor = network(moved)
