@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from dbviz_ray.config.grid import GridConfig
 from dbviz_ray.config.model import Cohort, ModelConfig
-from dbviz_ray.config.resources import PlaneSetConfig, ResourcesConfig
+from dbviz_ray.config.planes import PlaneSetConfig, check_plane_sets
+from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
 
@@ -86,6 +87,7 @@ class SweepConfig(Frozen):
             raise ValueError(
                 f"cases: the model {again.model_id} is asked for more than once; allowed: grids and recipes that differ"
             )
+        check_plane_sets(self.planes, self.models())
         return self
 
     def _check_recipes(self) -> None:
