@@ -28,6 +28,7 @@ class PlaneSetConfig(Frozen):
         0.1, description="How far the grid reaches past the images, as a share of their bounding box."
     )
     seed: Seed = Field(0, description="Seed of the triplets' stream.")
+    probabilities: bool = Field(False, description="Whether class probabilities are kept beside the label maps.")
 
 
 class ResourcesConfig(Frozen):
