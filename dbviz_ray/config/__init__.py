@@ -9,6 +9,7 @@ hash over all of them and `SCHEMA_VERSION`, so a changed default can never pass 
 from __future__ import annotations
 
 from dbviz_ray.config.grid import GridConfig
+from dbviz_ray.config.margins import MarginsConfig
 from dbviz_ray.config.model import Cohort, ModelConfig, Seeds
 from dbviz_ray.config.naming import SCHEMA_VERSION, differing_fields, fingerprint, slugified
 from dbviz_ray.config.planes import PlaneSetConfig, telling_noise
@@ -26,6 +27,7 @@ __all__ = [
     "DistillationConfig",
     "Frozen",
     "GridConfig",
+    "MarginsConfig",
     "ModelConfig",
     "NonNegative",
     "PlaneSetConfig",

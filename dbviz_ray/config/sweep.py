@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from dbviz_ray.config.grid import GridConfig
+from dbviz_ray.config.margins import MarginsConfig
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.planes import PlaneSetConfig, check_plane_sets
 from dbviz_ray.config.resources import ResourcesConfig
@@ -30,6 +31,7 @@ class SweepConfig(Frozen):
     cases: tuple[GridConfig, ...] = ()
     training: TrainingConfig = TrainingConfig()
     planes: dict[Name, PlaneSetConfig] = Field(default_factory=lambda: {"test": PlaneSetConfig()}, min_length=1)
+    margins: MarginsConfig | None = None
     scores: Values[Literal["reproducibility", "fragmentation"]] = (
         "reproducibility",
         "fragmentation",
