@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from analysis.estimates import Covers, Estimate, difference, logarithm
 from analysis.pseudo_values import Floats
@@ -79,7 +79,8 @@ def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, ma
 def ratio_interval(first: Estimate, second: Estimate) -> Interval:
     """`first` / `second` of different models on the same items, both positive: the interval of the log-ratio."""
     logarithms = interval_of(difference(logarithm(first), logarithm(second)))
-    value, low, high = (math.exp(end) for end in (logarithms.value, logarithms.low, logarithms.high))
+    with np.errstate(over="ignore"):
+        value, low, high = (float(np.exp(end)) for end in (logarithms.value, logarithms.low, logarithms.high))
     return Interval(value, low, high, logarithms.models, logarithms.items, logarithms.covers)
 
 
@@ -139,4 +140,7 @@ def _sum_of(parts: tuple[tuple[float, float], ...], total: float | None = None) 
 
 
 def _student(level: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else 0.0
+    if freedom <= 0:
+        return 0.0
+    share = (1 + level) / 2
+    return float(special.stdtrit(freedom, share) if math.isfinite(freedom) else special.ndtri(share))

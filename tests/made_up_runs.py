@@ -51,7 +51,13 @@ def _plane_set(store: Store, name: str, count: int, generator: np.random.Generat
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
              "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
             for plane in range(count)]  # fmt: skip
-    facts = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "resolution": RESOLUTION, "class_names": list("abcd")}
+    facts = {
+        "image_shape": [1, 2, 2],
+        "mean": [0.0],
+        "deviation": [1.0],
+        "resolution": RESOLUTION,
+        "class_names": list("abcd"),
+    }
     store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
     return generator.integers(0, CLASSES, (count, RESOLUTION, RESOLUTION), dtype=np.uint8)
 

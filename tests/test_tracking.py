@@ -63,7 +63,7 @@ def check_runs(store, uri):
         a.path for folder in ("tables", "figures") for a in client.list_artifacts(parents[0].info.run_id, folder)
     }
     assert artifacts == {
-        "tables/groups.csv", "tables/models.csv", "tables/pairs.csv", "tables/between_groups.csv",
+        *(f"tables/{name}.csv" for name in tables_of(sweep)),
         "figures/decision_regions.png",
     }  # fmt: skip
 
