@@ -44,7 +44,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     - `sentences`.
     """
     groups = tables["groups"]
-    over_width, over_epochs = curves(groups, WIDTH), curves(groups, EPOCH)
+    over_width, over_epochs = curves(groups, WIDTH, tables["differences"]), curves(groups, EPOCH)
     with_peak = [curve for curve in over_epochs if has_peak(curve)]
     shown = [*over_width, *telling_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)]
     compared = compares_recipes(groups)
