@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from analysis.estimates import Covers, Estimate, difference, logarithm
 from analysis.pseudo_values import Floats
@@ -139,4 +139,4 @@ def _sum_of(parts: tuple[tuple[float, float], ...], total: float | None = None) 
 
 
 def _student(level: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else 0.0
+    return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0
