@@ -24,9 +24,9 @@ def symmetric(values: np.ndarray) -> np.ndarray:
     return (values + values.swapaxes(-1, -2)) / 2
 
 
-def of_pairs(on_items: np.ndarray, **options: object) -> Estimate:
-    first, second = np.triu_indices(on_items.shape[1], 1)
-    return pair_estimate(on_items.mean(axis=0), on_items[:, first, second].mean(axis=1), **options)
+def of_pairs(values: np.ndarray, **options: object) -> Estimate:
+    first, second = np.triu_indices(values.shape[1], 1)
+    return pair_estimate(values.mean(axis=0), values[:, first, second].mean(axis=1), **options)
 
 
 def test_pseudo_values_of_a_mean_are_the_means_by_model_and_by_item():
@@ -119,7 +119,9 @@ def test_cross_pairs_of_one_undefined_pair():
 def test_cross_pairs_count_what_two_factors_do_together_once():
     """The variance of three crossed factors, mean square by mean square, in loops."""
     on_items = np.random.default_rng(2).normal(size=(6, 3, 4))
-    on_items += np.random.default_rng(3).normal(size=(6, 1, 1)) * 5 + np.random.default_rng(4).normal(size=(1, 3, 1)) * 5
+    on_items += (
+        np.random.default_rng(3).normal(size=(6, 1, 1)) * 5 + np.random.default_rng(4).normal(size=(1, 3, 1)) * 5
+    )
     on_items += np.random.default_rng(5).normal(size=(1, 1, 4)) * 5
     estimate = cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
     grand, sizes = on_items.mean(), on_items.shape

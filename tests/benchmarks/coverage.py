@@ -171,7 +171,7 @@ def margin_scores(values: NDArray[np.float64], first: int) -> dict[str, Estimate
 
 
 @functools.cache
-def truths(strength: Strength) -> Mapping[str, float]:
+def truths(strength: Strength, region_maps: int = REGION_MAPS) -> Mapping[str, float]:
     """The true value of every score."""
     found = {}
     for name, base in zip("ab", BASES, strict=True):
@@ -180,7 +180,7 @@ def truths(strength: Strength) -> Mapping[str, float]:
         found[f"{name} kappa"] = (alike - 1 / CLASSES) / (1 - 1 / CLASSES)
         found[f"{name} error consistency"] = _mean_consistency(strength, base)
         found[f"{name} error"] = EASY * (1 - RIGHT_IF_EASY) + (1 - EASY) * (1 - base)
-        found[f"{name} regions"], found[f"{name} largest share"] = _mean_regions(strength, base)
+        found[f"{name} regions"], found[f"{name} largest share"] = _mean_regions(strength, base, region_maps)
         of_model, of_image = (4 * strength.models) ** 2, (4 * strength.planes) ** 2 + (4 * strength.both + 0.2) ** 2
         found[f"{name} margin"] = float(np.exp(base + (of_model + of_image) / 2))
         found[f"{name} median margin"] = float(np.exp(base + of_model / 2))
@@ -206,11 +206,11 @@ def _mean_consistency(strength: Strength, base: float) -> float:
     return float(((both_right + alike * both_wrong - expected) / (1 - expected)).mean())
 
 
-def _mean_regions(strength: Strength, base: float) -> tuple[float, float]:
+def _mean_regions(strength: Strength, base: float, maps: int) -> tuple[float, float]:
     """Mean count and largest share over maps of as many models, on as many planes."""
     generator, each = np.random.default_rng(7), 10_000
     counts, largest = [], []
-    for _ in range(REGION_MAPS // each):
+    for _ in range(maps // each):
         own = base + strength.models * skewed(generator, (each,))
         # One row of as many planes as models: every map has a model and a plane of its own.
         chance = own + chances(generator, replace(strength, models=0.0), np.zeros(1), each)
