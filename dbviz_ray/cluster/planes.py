@@ -1,10 +1,11 @@
-"""A sweep's planes are drawn once, where the command runs; attacks on a network by a worker, on a GPU if it has one."""
+"""A sweep's planes are drawn once, where the command runs; attacks on a network by a worker of the Ray session."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import ray
+import torch
 
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ModelConfig, SweepConfig
@@ -17,7 +18,10 @@ from dbviz_ray.store import Store
 
 
 def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
-    """A plane set of the sweep, drawn and stored unless it already is. UserError if it cannot be had."""
+    """A plane set of the sweep, drawn and stored unless it already is. UserError if it cannot be had.
+
+    Outside a Ray session networks are attacked here, on the CPU.
+    """
     if not store.exists(store.planes_file(plane_set)):
         _draw(sweep, store, plane_set)
     return load_planes(store, plane_set)[0]
@@ -25,13 +29,13 @@ def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
 
 def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
     attacked = attacked_model(sweep, plane_set)
-    if attacked is None:
-        _draw_here(sweep, store, plane_set, None)
-        return
-    if attacked.model_id not in store.complete_models():
+    if attacked is not None and attacked.model_id not in store.complete_models():
         raise UserError(
             f"planes.{plane_set}.attacked: {attacked.model_id} is not trained yet; run the stages train,evaluate"
         )
+    if attacked is None or not ray.is_initialized():
+        _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
+        return
     resources = sweep.resources
     options: dict[str, Any] = {
         "num_cpus": resources.cpus_per_evaluator,
@@ -45,18 +49,20 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
 
 def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> str | None:
     """Why the planes cannot be had, or None."""
+    device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
     try:
-        _draw_here(sweep, store, plane_set, attacked)
+        _draw_on(device, sweep, store, plane_set, attacked)
     except UserError as error:
         return str(error)
     return None
 
 
-def _draw_here(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig | None) -> None:
+def _draw_on(
+    device: torch.device, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig | None
+) -> None:
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
     planes, network = sweep.planes[plane_set], None
     if attacked is not None:
-        device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
         network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names)).to(device)
         planes = planes.model_copy(update={"attacked": attacked.model_id})
     with about_plane_set(plane_set):
