@@ -140,7 +140,4 @@ def _sum_of(parts: tuple[tuple[float, float], ...], total: float | None = None) 
 
 
 def _student(level: float, freedom: float) -> float:
-    if freedom <= 0:
-        return 0.0
-    share = (1 + level) / 2
-    return float(special.stdtrit(freedom, share) if math.isfinite(freedom) else special.ndtri(share))
+    return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0
