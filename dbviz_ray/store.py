@@ -225,18 +225,21 @@ class Store(Directory):
             (model_id.removeprefix("model_id="), int(epoch.removeprefix("epoch="))) for model_id, epoch in partitions
         }
 
-    def drop_evaluation(self, name: str) -> bool:
-        """Delete a file that evaluators make, so that they make it again; False if they do not make `name`.
+    # ---- damaged files
 
-        With class probabilities go the label maps that say that they are complete, first.
-        """
+    def drop(self, name: str) -> None:
+        """Delete a file so that it counts as missing; with class probabilities the label maps that vouch for them."""
         kind, _, rest = name.partition("/")
-        if kind not in ("labels", "probabilities", "margins"):
-            return False
         if kind == "probabilities":
             self.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
         self.remove(name)
-        return True
+
+    def remedy(self, name: str) -> str:
+        """What somebody has to do about a damaged file that is not dropped on its own."""
+        kind, *inner = name.split("/")
+        if kind == "models":
+            return f"delete {self.path(f'models/{inner[0]}')}, and the stage train makes that model again"
+        return f"delete {self.path(name)}"
 
     # ---- tables
 
