@@ -44,6 +44,8 @@ class Options:
     """Whether the stages were named: a named analyse or report is done again even if it is complete."""
     address: str | None
     verbose: bool
+    precision: float | None = None
+    """Half the width of the 95 % intervals for which the advice is wanted."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options) -> bool:
     missing = find_missing(sweep, store)
     redo = options.chosen and {"analyse", "report"} & set(options.stages)
     if not missing and not redo:
-        findings = _findings(store)
+        findings = _findings(store, options.precision)
         print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{findings}")
         return False
     computes = (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages)
@@ -101,7 +103,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options) -> bool:
         _analyse(sweep, store)
     if "report" in options.stages and (missing.report or options.chosen):
         _report(sweep, store)
-        print(_findings(store))
+        print(_findings(store, options.precision))
     return True
 
 
@@ -286,9 +288,11 @@ def _analysed(sweep: SweepConfig, store: Store) -> bool:
     return all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 
-def _findings(store: Store) -> str:
-    """What a sweep found and where it is, for people."""
+def _findings(store: Store, precision: float | None) -> str:
+    """What a sweep found, where it is, and what more would make it as precise as asked for."""
+    from analysis.advice import advice_text
     from analysis.summary import summary_text
+    from analysis.tables import read_table
     from analysis.tracking import tracking_uri
 
     uri = tracking_uri(store)
@@ -298,6 +302,7 @@ def _findings(store: Store) -> str:
         f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
         f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
         f"\nMLflow   {viewer}\n"
+        + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
     )
 
 
