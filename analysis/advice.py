@@ -53,17 +53,14 @@ def _for_all(table: pd.DataFrame) -> list[str]:
     """What satisfies every group, a line a score."""
     lines = []
     for score, rows in table.groupby("score", sort=False):
+        items = IMAGES.get(str(score), "planes")
         advices: list[Advice] = list(rows["advice"])
         reached = sum(advice.reach <= advice.wanted for advice in advices)
         seeds = [advice.models for advice in advices]
         known = [number for number in seeds if number is not None]
         text = f"{reached} of {len(advices)} groups are within it"
         if reached < len(advices):
-            most = f"; {max(known)} seeds each would do for {len(known)} groups with the {_items(score)} there are"
-            text += most if known else f"; more seeds alone do not do it with the {_items(score)} there are"
+            most = f"; {max(known)} seeds each would do for {len(known)} groups with the {items} there are"
+            text += most if known else f"; more seeds alone do not do it with the {items} there are"
         lines.append(f"{score:18} {text}.")
     return lines
-
-
-def _items(score: str) -> str:
-    return IMAGES.get(score, "planes")

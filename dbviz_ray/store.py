@@ -54,6 +54,8 @@ class StoredMargins:
     """Classes predicted at the images themselves, `[images]`."""
     distances: NDArray[np.float32]
     """L2 in normalised pixels, `[images, directions]`; inf where the class does not change within reach."""
+    reaches: NDArray[np.float32]
+    """How far was looked, `[images, directions]`."""
     facts: dict[str, Any]
     """`split`, `steps`, `reach`, `tolerance`, `seed`."""
 
@@ -202,18 +204,22 @@ class Store(Directory):
 
     def write_margins(self, model_id: str, epoch: int, margins: StoredMargins) -> None:
         """Store margins, one row an image."""
-        distances = pa.FixedSizeListArray.from_arrays(
-            pa.array(margins.distances.reshape(-1)), margins.distances.shape[1]
-        )
-        table = pa.table({"index": margins.indices, "predicted": margins.predicted, "distances": distances})
+        columns = {"index": margins.indices, "predicted": margins.predicted}
+        for name in ("distances", "reaches"):
+            values = getattr(margins, name)
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        table = pa.table(columns)
         self.write_parquet(self.margins_file(model_id, epoch), table, margins.facts)
 
     def read_margins(self, model_id: str, epoch: int) -> StoredMargins:
         """What `write_margins` stored."""
 
         def margins(table: pa.Table, facts: dict[str, Any]) -> StoredMargins:
-            distances = table["distances"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-            return StoredMargins(table["index"].to_numpy(), table["predicted"].to_numpy(), distances, facts)
+            distances, reaches = (
+                table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+                for name in ("distances", "reaches")
+            )
+            return StoredMargins(table["index"].to_numpy(), table["predicted"].to_numpy(), distances, reaches, facts)
 
         return self._read_table(self.margins_file(model_id, epoch), margins)
 

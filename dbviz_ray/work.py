@@ -86,6 +86,7 @@ class MarginsWork:
             indices=self.lines.start_indices.numpy().astype(np.int32),
             predicted=found.predicted.numpy(),
             distances=found.distances.numpy(),
+            reaches=(self.lines.lengths * self.lines.reach).float().numpy(),
             facts=self.config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"}),
         )
         store.write_margins(model_id, epoch, stored)

@@ -86,7 +86,7 @@ def _margins(config: MarginsConfig, predictions: pa.Table, generator: np.random.
     distances = generator.exponential(1.0, (len(indices), config.directions)).astype(np.float32)
     distances[generator.random(distances.shape) < 0.1] = np.inf
     facts = config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"})
-    return StoredMargins(indices, predicted[indices], distances, facts)
+    return StoredMargins(indices, predicted[indices], distances, np.full_like(distances, 5), facts)
 
 
 def _predictions(share: float, generator: np.random.Generator) -> pa.Table:

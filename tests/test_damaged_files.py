@@ -40,7 +40,7 @@ def written(tmp_path):
     labels = generator.integers(0, 10, (120, 5, 5)).astype(np.uint8)
     probabilities = generator.random((120, 5, 5, 3)).astype(np.float16)
     margins = StoredMargins(
-        np.arange(7, dtype=np.int32), np.ones(7, np.uint8), generator.random((7, 3), np.float32), {"reach": 1.0}
+        np.arange(7, dtype=np.int32), np.ones(7, np.uint8), *generator.random((2, 7, 3), np.float32), {"reach": 1.0}
     )
     store.write_label_maps("test", "m", 3, labels)
     store.write_probabilities("test", "m", 3, probabilities)

@@ -157,11 +157,12 @@ def test_label_maps_of_an_earlier_version_are_read_too(store):
 
 def test_margins_come_back_and_open_in_plain_parquet(store):
     distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
-    written = StoredMargins(np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances, {"reach": 1.0})
+    indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)
+    written = StoredMargins(indices, predicted, distances, reaches, {"reach": 1.0})
     assert store.with_margins() == set()
     store.write_margins("model-1", 40, written)
     back = store.read_margins("model-1", 40)
-    assert back.distances.tolist() == distances.tolist()
+    assert (back.distances.tolist(), back.reaches.tolist()) == (distances.tolist(), reaches.tolist())
     assert (back.indices.tolist(), back.predicted.tolist()) == ([5, 0, 9], [1, 2, 1])
     assert back.facts == {"reach": 1.0}
     assert store.with_margins() == {("model-1", 40)}
