@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 
@@ -66,3 +67,18 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
         examined.do(network, torch.device("cpu"), store, task.model.model_id, task.epoch)
     write_tables(store, compute_tables(store, sweep))
     return store, sweep
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, SweepConfig, dict[str, pd.DataFrame]]:
+    """A made-up run with everything that a sweep can store, and its tables; tests must not change it."""
+    from made_up_runs import made_up_run
+
+    sweep = small_sweep(
+        grid={"width": [4, 16], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]},
+        planes={"test": {"count": 6, "resolution": 12, "probabilities": True},
+                "train": {"count": 5, "resolution": 12, "images": "train"}},
+        margins={"images": 18, "directions": 3},
+    )  # fmt: skip
+    store = made_up_run(tmp_path_factory.mktemp("made_up") / "small", sweep, error=lambda m, _: 1.6 / m.width)
+    return store, sweep, compute_tables(store, sweep)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from conftest import small_sweep
 
 from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
 
 CLASSES = 4
-TRAIN_IMAGES, TEST_IMAGES = 12, 20
+TRAIN_IMAGES, TEST_IMAGES = 24, 20
 
 
 def made_up_run(
@@ -109,3 +110,28 @@ def _predictions(model: ModelConfig, share: float, generator: np.random.Generato
             "predicted": _changed(given, share, generator),
         }
     )
+
+
+def predictions_of(store: Store, model: ModelConfig, split: str) -> Any:
+    """Predictions of a model at its last epoch for the images of a split, as a data frame."""
+    table = store.read_parquet(store.model_file(model.model_id, "predictions.parquet"))[0].to_pandas()
+    return table[table["split"] == split]
+
+
+RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
+CASES = [
+    {"architecture": ["fully_connected"], "width": [4]},
+    {"architecture": ["vit"], "width": [8], "options": {"patch_size": 2}},
+]
+
+
+def compared_sweep(**fields: object) -> SweepConfig:
+    """Two architectures, two recipes, three seeds, one snapshot."""
+    training = {"epochs": 3, "batch_size": 64, "snapshots": [1]}
+    return small_sweep(grid={"recipes": RECIPES, "seed": [0, 1, 2]}, cases=CASES, training=training, **fields)
+
+
+def distilled_sweep(teacher: dict[str, object]) -> SweepConfig:
+    """Students of two architectures, and as many undistilled models."""
+    recipes = {"alone": {}, "distilled": {"distillation": {"recipe": "alone", **teacher}}}
+    return small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)

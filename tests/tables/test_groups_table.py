@@ -1,0 +1,152 @@
+"""The table `groups` against a naive computation from the stored files."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from conftest import small_sweep
+from made_up_runs import labels_of, made_up_run, predictions_of
+from skimage.measure import label as skimage_label
+from sklearn.metrics import cohen_kappa_score
+
+from analysis.group_scores import SCORES
+from analysis.groups import GROUP
+from analysis.tables import compute_tables, read_table
+
+UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")
+REQUIRED = [*GROUP, "n_models", "n_diverged", "plane_set", *SCORES]
+
+
+def test_groups_have_the_promised_columns(finished_run):
+    store, _ = finished_run
+    table = read_table(store, "groups")
+    assert list(table.columns[: len(REQUIRED)]) == REQUIRED
+    assert {f"{score}_{end}" for score in SCORES for end in ("low", "high")} <= set(table.columns)
+    header = store.read("scores/groups.csv").decode().splitlines()[0]
+    assert header.startswith("architecture,options,width,label_noise,recipe,learning_rate,epoch,n_models,n_diverged")
+    assert len(table) == 2 * 2 * 2  # widths, noise levels, plane sets
+    assert set(table["tested_on"]) == {"test"}
+    for score in SCORES:
+        known = table[table[score].notna()]
+        assert len(known) == (0 if score in UNASKED else len(table))
+        assert (known[f"{score}_low"] <= known[score]).all()
+        assert (known[score] <= known[f"{score}_high"]).all()
+
+
+def regions(label_map):
+    """Every region's class and its points."""
+    found = []
+    for number in np.unique(label_map):
+        numbered = skimage_label(label_map == number, connectivity=2)
+        found += [(number, points) for points in np.bincount(numbered.reshape(-1))[1:]]
+    return found
+
+
+@pytest.mark.parametrize("run", ["finished_run", "made_up"])
+def test_scores_equal_a_naive_computation(run, request):
+    store, sweep, *_ = request.getfixturevalue(run)
+    tables = request.getfixturevalue("made_up")[2] if run == "made_up" else {"groups": read_table(store, "groups")}
+    table = tables["groups"].set_index(["plane_set", "width", "label_noise"])
+    for plane_set, width, noise in table.index:
+        row = table.loc[(plane_set, width, noise)]
+        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
+        maps = labels_of(store, plane_set, models)
+        pairs = list(itertools.combinations(range(3), 2))
+        assert row["reproducibility"] == pytest.approx(np.mean([(maps[a] == maps[b]).mean() for a, b in pairs]))
+        kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
+        assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
+        each = [regions(plane) for of_model in maps for plane in of_model]
+        points = maps[0, 0].size
+        least = sweep.minimum_region_share * points
+        assert row["fragmentation"] == pytest.approx(np.mean([len(found) for found in each]))
+        large = [sum(size >= least for _, size in found) for found in each]
+        assert row["large_regions"] == pytest.approx(np.mean(large))
+        assert row["largest_region"] == pytest.approx(np.mean([max(s for _, s in found) / points for found in each]))
+        train, test = (np.stack([predictions_of(store, m, split)["predicted"] for m in models]) for split in
+                       ("train", "test"))  # fmt: skip
+        given = [np.stack([predictions_of(store, m, split)["given_label"] for m in models]) for split in
+                 ("train", "test")]  # fmt: skip
+        assert row["train_error"] == pytest.approx((train != given[0]).mean())
+        assert row["test_error"] == pytest.approx((test != given[1]).mean())
+        assert row["agreement_on_test_images"] == pytest.approx(
+            np.mean([(test[a] == test[b]).mean() for a, b in pairs])
+        )
+        assert (row["n_models"], row["n_diverged"]) == (3, 0)
+        assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in test)
+        assert row["n_planes"] == sweep.planes[plane_set].count
+        assert (row["n_train_images"], row["n_test_images"]) == (train.shape[1], test.shape[1])
+
+
+def test_soft_agreement_is_known_where_probabilities_are_stored(made_up):
+    store, sweep, tables = made_up
+    table = tables["groups"].set_index(["plane_set", "width", "label_noise"])
+    assert table.loc["train"]["soft_agreement"].isna().all()
+    for width, noise in itertools.product((4, 16), (0.0, 0.25)):
+        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
+        chances = [store.read_probabilities("test", m.model_id, 3).astype(float) for m in models]
+        naive = np.mean([(a * b).sum(axis=-1).mean() for a, b in itertools.combinations(chances, 2)])
+        assert table.loc[("test", width, noise)]["soft_agreement"] == pytest.approx(naive, rel=1e-5)
+
+
+def test_one_model_left_has_no_reproducibility(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
+    row = compute_tables(made_up_run(tmp_path, sweep, lambda model: model.seeds.init == 1), sweep)["groups"].iloc[0]
+    assert np.isnan(row["reproducibility"])
+    assert row["fragmentation"] >= 1
+
+
+def constant(model, truth):
+    return np.full_like(truth, model.seeds.init if model.width == 8 else 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_models_that_say_one_class_everywhere(tmp_path):
+    """Where all say the same one, kappa is not known; where each says another, there is no agreement."""
+    sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
+    store = made_up_run(tmp_path, sweep, label_maps=constant)
+    same, other = compute_tables(store, sweep)["groups"].to_dict(orient="records")
+    assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
+    assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()
+    assert (other["reproducibility"], other["kappa"]) == (0, 0)
+
+
+def test_trainings_that_predict_one_class_for_all_images_are_counted(tmp_path):
+    sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
+    store = made_up_run(tmp_path, sweep)
+    for model in sweep.models()[:2]:
+        file = store.model_file(model.model_id, "predictions.parquet")
+        table = store.read_parquet(file)[0]
+        ones = np.where(np.asarray(table["split"]) == "test", 1, table["predicted"].to_numpy()).astype(np.uint8)
+        place = table.schema.get_field_index("predicted")
+        store.write_parquet(file, table.set_column(place, "predicted", [ones]))
+    tables = compute_tables(store, sweep)
+    assert tables["groups"]["n_constant"].tolist() == [2, 0]
+    assert tables["models"]["predicted_classes"].tolist() == [1, 1, 4, 4, 4, 4]
+
+
+def test_crossed_seeds_compare_what_differs_in_every_stream(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
+    store = made_up_run(tmp_path, sweep, label_maps=by_seeds)
+    row = compute_tables(store, sweep)["groups"].iloc[0]
+    maps = dict(zip([(m.seeds.init, m.seeds.order) for m in sweep.models()], labels_of(store, "test", sweep.models()),
+                    strict=True))  # fmt: skip
+    pairs = [(a, b) for a, b in itertools.combinations(maps, 2) if a[0] != b[0] and a[1] != b[1]]
+    assert len(pairs) == 18
+    naive = np.mean([(maps[a] == maps[b]).mean() for a, b in pairs])
+    assert row["reproducibility"] == pytest.approx(naive)
+    assert abs(naive - np.mean([(maps[a] == maps[b]).mean() for a, b in itertools.combinations(maps, 2)])) > 0.01
+    kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
+    assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
+    assert row["reproducibility_interval_covers"] == "models and planes"
+
+
+def by_seeds(model, truth):
+    """Half of the points follow the initialisation, a fifth the order."""
+    own = truth.copy()
+    for share, stream, seed in ((0.5, 1, model.seeds.init), (0.2, 2, model.seeds.order)):
+        generator = np.random.default_rng((stream, seed))
+        changed = generator.random(own.shape) < share
+        own[changed] = generator.integers(0, 4, own.shape)[changed]
+    return own

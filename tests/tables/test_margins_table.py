@@ -1,0 +1,111 @@
+"""The table `margins`, and margins in `groups`, against a naive computation from the stored files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import small_sweep
+from made_up_runs import made_up_run, predictions_of
+
+from analysis.estimates import mean_estimate, quantile_estimate, sample_estimate
+from analysis.intervals import interval_of
+from analysis.tables import compute_tables
+from dbviz_ray.store import StoredMargins
+
+QUANTILES = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}
+
+
+def of_models(store, models):
+    """Margins `[models, images]`, whether images are mislabelled, and the share of directions with a change."""
+    stored = [store.read_margins(model.model_id, 3) for model in models]
+    found = np.stack([np.isfinite(of.distances) for of in stored])
+    distances = np.where(found, np.stack([of.distances for of in stored]), np.stack([of.reaches for of in stored]))
+    trained = [predictions_of(store, model, "train").iloc[stored[0].indices] for model in models]
+    mislabelled = np.stack([(of["given_label"] != of["true_label"]).to_numpy() for of in trained])
+    return distances.mean(axis=2), mislabelled, found
+
+
+def test_margins_equal_a_naive_computation(made_up):
+    """Of trainings whose mislabelled images differ, each has its own, and only trainings are a sample."""
+    store, sweep, tables = made_up
+    table = tables["margins"][tables["margins"]["plane_set"] == "test"].set_index(["width", "label_noise", "images"])
+    kinds = {(width, 0.0): ["all"] for width in (4, 16)} | {
+        (width, 0.25): ["all", "correct", "mislabelled"] for width in (4, 16)
+    }
+    assert {key: table.loc[key].index.tolist() for key in kinds} == kinds
+    for width, noise, images in table.index:
+        row = table.loc[(width, noise, images)]
+        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
+        distances, mislabelled, found = of_models(store, models)
+        assert len({of.tobytes() for of in mislabelled}) == (3 if noise else 1)
+        kept = {"all": np.ones_like(mislabelled), "correct": ~mislabelled, "mislabelled": mislabelled}[images]
+        each = [own[of] for own, of in zip(distances, kept, strict=True)]
+        assert row["mean"] == pytest.approx(np.mean([own.mean() for own in each]))
+        for name, share in QUANTILES.items():
+            assert row[name] == pytest.approx(np.mean([np.quantile(own, share) for own in each]))
+        assert row["found"] == pytest.approx(found[kept].mean())
+        assert 0.7 < row["found"] < 1
+        assert (row["n_models"], row["n_images"]) == (3, kept.sum(axis=1).min())
+        if images == "all":
+            assert (row["mean_low"], row["mean_high"]) == ends(mean_estimate(distances))
+            assert (row["q10_low"], row["q10_high"]) == ends(quantile_estimate(distances, 0.1))
+        else:
+            assert (row["mean_low"], row["mean_high"]) == ends(sample_estimate(np.array([o.mean() for o in each])))
+
+
+def ends(estimate):
+    interval = interval_of(estimate, (0.0, np.inf))
+    return pytest.approx(interval.low), pytest.approx(interval.high)
+
+
+def test_groups_and_margins_say_the_same(made_up):
+    tables = made_up[2]
+    keys = ["plane_set", "width", "label_noise"]
+    groups = tables["groups"].set_index(keys)
+    columns = {("all", "mean"): "margin", ("all", "median"): "margin_median", ("correct", "mean"): "margin_correct",
+               ("mislabelled", "mean"): "margin_mislabelled"}  # fmt: skip
+    for (images, statistic), score in columns.items():
+        rows = tables["margins"][tables["margins"]["images"] == images].set_index(keys)
+        for end in ("", "_low", "_high"):
+            assert rows[f"{statistic}{end}"].to_numpy() == pytest.approx(groups.loc[rows.index][f"{score}{end}"])
+    noiseless = groups.xs(0.0, level="label_noise")
+    assert noiseless["margin_mislabelled"].isna().all()
+    assert noiseless["margin_correct"].to_numpy() == pytest.approx(noiseless["margin"].to_numpy())
+    assert set(groups["n_margin_images"]) == {18}
+
+
+def test_crossed_seeds_and_common_mislabelled_images(tmp_path):
+    """The quantiles' intervals are over the seeds of each stream, as those of `margin_median`."""
+    grid = {"width": [4], "label_noise": [0.25], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+    sweep = small_sweep(grid=grid, margins={"images": 18, "directions": 2})
+    store = made_up_run(tmp_path, sweep)
+    tables = compute_tables(store, sweep)
+    distances, mislabelled, _ = of_models(store, sweep.models())
+    assert (mislabelled == mislabelled[0]).all()
+    streams = [np.repeat(range(3), 3), np.tile(range(3), 3)]
+    table = tables["margins"].set_index("images")
+    only = quantile_estimate(distances[:, mislabelled[0]], 0.5, streams)
+    assert (table["median_low"]["mislabelled"], table["median_high"]["mislabelled"]) == ends(only)
+    every = tables["groups"].iloc[0]
+    assert table["median_low"]["all"] == pytest.approx(every["margin_median_low"])
+    assert table["mean_high"]["mislabelled"] == pytest.approx(every["margin_mislabelled_high"])
+
+
+def test_images_of_the_test_split_are_not_mislabelled(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "label_noise": [0.25], "seed": [0, 1]}, margins={"images": 8, "directions":
+                        2, "split": "test"})  # fmt: skip
+    tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
+    assert tables["margins"]["images"].tolist() == ["all"]
+    assert tables["groups"]["margin_mislabelled"].isna().all()
+
+
+def test_where_nothing_is_found_the_distance_is_how_far_was_looked(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, margins={"images": 4, "directions": 2})
+    store = made_up_run(tmp_path, sweep)
+    for model in sweep.models():
+        reaches = np.array([[1, 3], [2, 2], [4, 4], [1, 1]], np.float32)
+        distances = np.full_like(reaches, np.inf)
+        store.write_margins(model.model_id, 3, StoredMargins(np.arange(4, dtype=np.int32), np.zeros(4, np.uint8),
+                                                             distances, reaches, {"split": "train"}))  # fmt: skip
+    (row,) = compute_tables(store, sweep)["margins"].to_dict(orient="records")
+    assert (row["mean"], row["median"], row["found"]) == (2.25, 2, 0)

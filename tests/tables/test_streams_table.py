@@ -1,0 +1,128 @@
+"""The table `streams`: cases of known shares, and the formulas in plain loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from conftest import small_sweep
+from made_up_runs import labels_of, made_up_run
+
+from analysis.intervals import interval_of
+from analysis.tables import compute_tables, tables_of
+
+CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+
+
+def streams(directory, label_maps, grid=CROSSED):
+    sweep = small_sweep(grid=grid)
+    store = made_up_run(directory, sweep, label_maps=label_maps)
+    table = compute_tables(store, sweep)["streams"].set_index("stream")
+    return table, labels_of(store, "test", sweep.models()), sweep.models()
+
+
+def noise(truth, share, *seed):
+    """Made-up labels on a share of the points."""
+    generator = np.random.default_rng(seed)
+    changed = generator.random(truth.shape) < share
+    return np.where(changed, generator.integers(0, 4, truth.shape), truth).astype(np.uint8)
+
+
+def test_what_only_the_initialisation_changes_is_its_share(tmp_path):
+    table, maps, _ = streams(tmp_path, lambda m, truth: noise(truth, 0.5, m.seeds.init))
+    shares = [f"{share}_share{end}" for share in ("total", "own") for end in ("", "_low", "_high")]
+    assert table.loc["init"][shares].to_numpy(dtype=float) == pytest.approx(1)
+    assert table.loc["order"][shares].to_numpy(dtype=float) == pytest.approx(0)
+    apart = np.mean([(maps[a] != maps[b]).mean() for a, b in itertools.combinations((0, 3, 6), 2)])
+    assert table["disagreement"].to_list() == pytest.approx([apart, apart])
+    assert table["disagreement_alone"].to_list() == pytest.approx([apart, 0])
+    assert table[["n_seeds", "n_models", "n_pairs", "n_pairs_alone", "n_planes"]].to_numpy().tolist() == [
+        [3, 9, 18, 9, 6]
+    ] * 2  # fmt: skip
+
+
+def test_where_any_change_makes_another_model_totals_are_whole_and_own_shares_nothing(tmp_path):
+    table, _, _ = streams(tmp_path, lambda m, truth: noise(truth, 1.0, m.seeds.init, m.seeds.order))
+    assert table["total_share"].to_list() == pytest.approx([1, 1], abs=0.02)
+    assert table["own_share"].to_list() == pytest.approx([0, 0], abs=0.02)
+    assert (table["total_share_high"] == 1).all()
+    assert (table["own_share_low"] == 0).all()
+
+
+def mixed(model, truth):
+    """Initialisation matters much, order little, and both together somewhat."""
+    changed = noise(truth, 0.4, 1, model.seeds.init)
+    changed = noise(changed, 0.15, 2, model.seeds.order)
+    return noise(changed, 0.1, 3, model.seeds.init, model.seeds.order)
+
+
+def shares_in_loops(apart, seeds, place):
+    """Total and own share of one of two streams; `apart[a, b]` is how far models a and b disagree."""
+    kinds = {"all": [], "alone": [], "others": []}
+    for a, b in itertools.combinations(range(len(seeds)), 2):
+        own, other = seeds[a][place] != seeds[b][place], seeds[a][1 - place] != seeds[b][1 - place]
+        if own or other:
+            kinds["all" if own and other else "alone" if own else "others"].append(apart[a, b])
+    whole, alone, others = (np.mean(kinds[kind]) for kind in ("all", "alone", "others"))
+    return alone / whole, 1 - others / whole
+
+
+def test_shares_and_their_intervals_in_plain_loops(tmp_path):
+    """Pseudo-values by hand: n * whole - (n - 1) * without each seed, and likewise by plane for a ratio of means."""
+    from analysis.estimates import Estimate
+
+    table, maps, models = streams(tmp_path, mixed)
+    seeds = [(model.seeds.init, model.seeds.order) for model in models]
+    on_planes = np.array([[(a != b).mean(axis=(1, 2)) for b in maps] for a in maps])
+    apart = on_planes.mean(axis=2)
+    for place, stream in enumerate(("init", "order")):
+        row = table.loc[stream]
+        for kind, name in enumerate(("total", "own")):
+            value = shares_in_loops(apart, seeds, place)[kind]
+            assert row[f"{name}_share"] == pytest.approx(value)
+            samples = []
+            for left_out in (0, 1):
+                without = []
+                for seed in range(3):
+                    kept = [index for index, own in enumerate(seeds) if own[left_out] != seed]
+                    some = shares_in_loops(apart[np.ix_(kept, kept)], [seeds[index] for index in kept], place)
+                    without.append(some[kind])
+                samples.append(value - 2 * (np.array(without) - np.mean(without)))
+            # The ratio's influence by plane, as a difference quotient.
+            small = 1e-6
+            planes = on_planes.shape[2]
+            by_plane = []
+            for plane in range(planes):
+                weights = np.full(planes, (1 - small) / planes)
+                weights[plane] += small
+                by_plane.append(value + (shares_in_loops(on_planes @ weights, seeds, place)[kind] - value) / small)
+            expected = interval_of(Estimate(value, np.array(by_plane), tuple(samples), 0.0, 0, 9, "models and items"),
+                                   (0, 1))  # fmt: skip
+            assert (row[f"{name}_share_low"], row[f"{name}_share_high"]) == pytest.approx(
+                (expected.low, expected.high), rel=1e-4
+            )
+            assert row[f"{name}_share_interval_covers"] == "models and planes"
+
+
+def test_two_seeds_of_a_stream_say_nothing_of_others(tmp_path):
+    table, *_ = streams(tmp_path, mixed, CROSSED | {"init_seed": [0, 1]})
+    assert set(table["total_share_interval_covers"]) == {"planes"}
+    assert (table["total_share_low"] < table["total_share"]).all()
+
+
+def test_streams_that_change_together_are_one(tmp_path):
+    grid = {"width": [4], "seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+    table, *_ = streams(tmp_path, mixed, grid)
+    assert table.index.tolist() == ["init+augmentation+dropout+label_noise", "order"]
+
+
+def test_where_nothing_differs_there_are_no_shares(tmp_path):
+    table, *_ = streams(tmp_path, lambda m, truth: truth)
+    assert (table["disagreement"] == 0).all()
+    assert table[["total_share", "own_share"]].isna().all(axis=None)
+    assert set(table["total_share_interval_covers"]) == {"nothing"}
+
+
+def test_streams_that_do_not_vary_apart_have_no_table(made_up):
+    assert "streams" not in tables_of(made_up[1])
