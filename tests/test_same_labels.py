@@ -1,17 +1,24 @@
+"""Agreement of labels against comparing them byte by byte."""
+
 from __future__ import annotations
 
 import itertools
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
-from analysis.same_labels import agreement
+from analysis import same_labels
+from analysis.same_labels import agreement, agreement_blocks
 
-label_stacks = npst.arrays(
-    np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3)
-)
+
+def byte_by_byte(labels):
+    models, planes, _ = labels.shape
+    shares = np.empty((planes, models, models))
+    for a, b in itertools.product(range(models), repeat=2):
+        shares[:, a, b] = (labels[a] == labels[b]).mean(axis=1)
+    return shares
 
 
 def test_agreement_by_hand():
@@ -21,10 +28,34 @@ def test_agreement_by_hand():
     assert shares[0].tolist() == [[1, 0.75, 0.25], [0.75, 1, 0.25], [0.25, 0.25, 1]]
 
 
-@given(npst.arrays(np.uint8, (4, 3, 11), elements=st.integers(0, 2)))
-def test_agreement_equals_the_definition(labels):
-    shares = agreement(labels)
-    for a, b in itertools.product(range(4), repeat=2):
-        for plane in range(3):
-            equal = sum(int(x == y) for x, y in zip(labels[a, plane], labels[b, plane], strict=True))
-            assert shares[plane, a, b] == equal / 11
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 200), st.integers(1, 256), st.integers(0, 2**32))
+@example(1, 1, 1, 1, 0)
+@example(2, 3, 64, 256, 0)
+@example(3, 1, 65, 129, 0)
+def test_agreement_is_that_of_bytes(models, planes, points, classes, seed):
+    """Models that differ in a tenth of their labels, with as many classes as a byte holds."""
+    generator = np.random.default_rng(seed)
+    own = generator.integers(0, classes, (models, planes, points), dtype=np.uint8)
+    labels = np.where(generator.random(own.shape) < 0.1, own, own[:1])
+    labels[..., 0] = classes - 1
+    assert np.array_equal(agreement(labels), byte_by_byte(labels))
+
+
+@given(st.integers(1, 3000), st.integers(1, 9))
+def test_blocks_do_not_matter(size, planes):
+    labels = np.random.default_rng(size).integers(0, 5, (3, planes, 70), dtype=np.uint8)
+    expected = byte_by_byte(labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(same_labels, "BLOCK_BYTES", size)
+        blocks = list(agreement_blocks(labels))
+    assert np.array_equal(np.concatenate([values for _, values in blocks]), expected)
+    assert [index for some, _ in blocks for index in range(planes)[some]] == list(range(planes))
+    assert len(blocks) == -(-planes // max(1, size // (3 * 2 * 8)))
+
+
+def test_labels_are_left_as_they_are():
+    labels = np.random.default_rng(0).integers(0, 9, (3, 2, 50), dtype=np.uint8)
+    before = labels.copy()
+    agreement(labels)
+    assert np.array_equal(labels, before)
