@@ -167,7 +167,7 @@ def test_margins_come_back_and_open_in_plain_parquet(store):
     assert back.facts == {"reach": 1.0}
     assert store.with_margins() == {("model-1", 40)}
     table = pq.read_table(store.path("margins"))
-    assert table.column_names == ["index", "predicted", "distances", "model_id", "epoch"]
+    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
     assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
 
 
