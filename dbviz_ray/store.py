@@ -31,7 +31,7 @@ from pyarrow import fs
 
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.directory import Directory, one_line
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.parquet_files import encoded
 
 SWEEP_FILE = "sweep.yaml"
@@ -238,6 +238,19 @@ class Store(Directory):
         if kind == "probabilities":
             self.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
         self.remove(name)
+
+    def damaged_evaluations(self) -> list[DamagedFileError]:
+        """What is wrong with files that evaluators made; every one is read."""
+        kinds = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
+        base = self._place[1]
+        found = []
+        for folder, file in kinds.items():
+            for path in self._files(folder, file):
+                try:
+                    self.read_parquet(path.removeprefix(f"{base}/"))
+                except DamagedFileError as error:
+                    found.append(error)
+        return found
 
     def remedy(self, name: str) -> str:
         """What somebody has to do about a damaged file that is not dropped on its own."""
