@@ -1,9 +1,15 @@
 """95 % intervals, ratios and tests of estimates, for few models and many items, in closed form.
 
-Models and items each put a variance into an estimate. With both of a size, and three to five models, the usual
-formula (Student's t at Satterthwaite's degrees of freedom for their sum) falls short, and the squares' sum of
-the two samples' own t intervals (Graybill and Wang 1980) goes too far: an interval reaches halfway. Where one sample
-alone has variance, the three are the same, Student's.
+Models and items each put a variance into an estimate. Where both are of a size, the usual formula (Student's t at
+Satterthwaite's degrees of freedom of their sum) falls short with few models, and the root of the squares of the two
+samples' own t intervals (Graybill and Wang 1980) reaches too far: an interval ends halfway. Where one sample alone has
+variance, the three are the same, Student's.
+
+Of means of normal effects, in any proportion, over 100 items, 95 % intervals hold the truth in 93.2 to 97.9 % with
+three models (the usual formula in 92.3 to 98.4 %), 94.4 to 97.7 % with five and 94.6 to 97.1 % with ten; in more than
+97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Scores of
+pairs are held too often (to 99 %) where models have hardly an effect of their own but pairs of them do. Scores of
+label maps: tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations

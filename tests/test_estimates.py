@@ -151,17 +151,29 @@ def test_one_model_on_a_side_is_said():
     assert cross_pair_estimate(single.mean(axis=0), single.mean(axis=(1, 2)), single).covers == "items"
 
 
-def test_shared_seeds_are_samples_of_their_own():
-    """Two seeds of initialisation, each with three orders: means by seed 2 and 5, by order 2, 4 and 4.5."""
-    values = np.repeat(np.array([1.0, 2, 3, 3, 6, 6])[:, None], 4, axis=1)
+def test_crossed_seeds_by_hand():
+    """Two seeds of initialisation, each with three orders: means by seed 2 and 5, by order 2, 4 and 4.5.
+
+    Their sums leave 0.5, -0.5, 0, -0.5, 0.5, 0 of the six: 1 / 2 degrees of freedom, over 6.
+    """
+    values = np.repeat(np.array([1.5, 2.5, 3.5, 3.5, 6.5, 6.5])[:, None], 4, axis=1)
     start, order = np.array([7, 7, 7, 9, 9, 9]), np.array([0, 1, 2, 0, 1, 2])
     estimate = mean_estimate(values, [start, order])
-    assert estimate.by_model[0] == pytest.approx([2, 5])
-    assert estimate.by_model[1] == pytest.approx([2, 4, 4.5])
-    # What additive effects leave of the six: -1/2 + 1/2, ... with two degrees of freedom.
-    additive = np.array([2, 2, 2, 5, 5, 5]) + np.array([2, 4, 4.5] * 2) - 3.5
-    residuals = values[:, 0] - additive
-    assert estimate.shared == pytest.approx((residuals**2).sum() / 2 / 6)
+    assert (estimate.joint, estimate.joint_freedom) == pytest.approx((1 / 12, 2))
+    of_start, of_order = (float(np.var(means, ddof=1)) / len(means) for means in ([2.5, 5.5], [2.5, 4.5, 5]))
+    assert [sample.var(ddof=1) / len(sample) for sample in estimate.by_model] == pytest.approx(
+        [of_order - 1 / 12, of_start - 1 / 12][::-1]
+    )
+    assert variance_of(estimate)[0] == pytest.approx(of_start + of_order - 1 / 12)
+    assert sample_estimate(values[:, 0], [start, order]).joint == pytest.approx(1 / 12)
+
+
+def test_what_crossed_seeds_do_together_alone_is_not_counted_for_each():
+    """A chessboard of effects: no seed of either stream is better than another."""
+    chessboard = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
+    levels = [np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)]
+    found = variance_of(mean_estimate(np.repeat(chessboard[:, None], 5, axis=1), levels))
+    assert found == pytest.approx((8 / 3 / 8, 3))
 
 
 def test_streams_that_vary_together_count_once():
