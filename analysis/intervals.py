@@ -89,7 +89,8 @@ def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, ma
 def ratio_interval(first: Estimate, second: Estimate) -> Interval:
     """`first` / `second` of different models on the same items, both positive: the interval of the log-ratio."""
     logarithms = interval_of(difference(logarithm(first), logarithm(second)))
-    value, low, high = (math.exp(end) for end in (logarithms.value, logarithms.low, logarithms.high))
+    with np.errstate(over="ignore"):
+        value, low, high = (float(np.exp(end)) for end in (logarithms.value, logarithms.low, logarithms.high))
     return Interval(value, low, high, logarithms.models, logarithms.items, logarithms.covers)
 
 
