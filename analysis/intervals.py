@@ -132,9 +132,10 @@ def variance_of(estimate: Estimate) -> tuple[float, float]:
 
 def variances_of(estimate: Estimate) -> Variances:
     """The variances that items and models put into an estimate."""
+    joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
     return Variances(
         _variance(estimate.by_item),
-        (*(_variance(sample) for sample in estimate.by_model), (estimate.joint, estimate.joint_freedom)),
+        (*(_variance(sample) for sample in estimate.by_model), *joint),
         (estimate.shared, estimate.shared_freedom),
     )
 

@@ -245,3 +245,11 @@ def test_a_logarithm_has_relative_pseudo_values():
     assert variance_of(found)[0] == pytest.approx(variance_of(estimate)[0] / 9)
     with pytest.raises(ValueError, match="only a positive score has a logarithm, not 0"):
         logarithm(mean_estimate(np.zeros((2, 2))))
+
+
+def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
+    crossed = [np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]
+    for levels in (None, crossed):
+        estimate = sample_estimate(np.array([1.0, np.nan, 2, 3]), levels)
+        assert np.isnan(estimate.value)
+        assert np.isnan(variance_of(estimate)[0])
