@@ -164,8 +164,10 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
     value = first.value - second.value
-    if not np.isfinite(value):
+    if not np.isfinite(value):  # of at least one nothing is known
         return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
+    if len(first.by_item) != len(second.by_item):
+        raise ValueError(f"differences pair items, but there are {len(first.by_item)} and {len(second.by_item)}")
     by_model = (
         *(value + (own - first.value) for own in first.by_model),
         *(value - (own - second.value) for own in second.by_model),

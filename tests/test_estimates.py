@@ -230,6 +230,11 @@ def test_differences_pair_items_and_keep_models_apart():
     assert (between.models, between.covers) == (7, "models and items")
 
 
+def test_differences_are_of_the_same_items():
+    with pytest.raises(ValueError, match="differences pair items, but there are 4 and 5"):
+        difference(mean_estimate(np.zeros((2, 4))), mean_estimate(np.zeros((2, 5))))
+
+
 def test_differences_say_what_they_cover():
     many, one = mean_estimate(np.random.default_rng(0).random((3, 5))), mean_estimate(np.ones((1, 5)))
     assert difference(many, one).covers == "models of one side and items"
