@@ -72,7 +72,8 @@ class Advice:
 def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds", "planes")) -> Advice:
     """How many models or items would bring the half width of the 95 % interval to at most `wanted`.
 
-    Models of several groups, or seeds of several streams, are added in proportion; their number is that of all.
+    Models of several groups are added in proportion, and their number is that of all; models whose seeds are crossed
+    are added in proportion to every stream's seeds, as if with seeds of their own.
     """
     return advice_on(interval_of(estimate), variances_of(estimate), wanted, names)
 
