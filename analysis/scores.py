@@ -13,6 +13,9 @@ from analysis.regions import region_counts as region_counts
 Labels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
+BLOCK_BYTES = 2**19
+"""Labels that are compared at a time: few enough for a core's cache, enough to make little of numpy's own calls."""
+
 
 def agreement(labels: Labels) -> Floats:
     """Share of equal labels of every two models on every plane.
@@ -29,13 +32,16 @@ def agreement(labels: Labels) -> Floats:
     models, planes, points = labels.shape
     shares = np.ones((planes, models, models))
     filled = -points % 8  # equal points are counted eight at a time, so all models get some that are equal
-    on_plane = np.zeros((models, points + filled), dtype=np.uint8)
-    for plane in range(planes):
-        on_plane[:, :points] = labels[:, plane]
+    planes_each = max(1, BLOCK_BYTES // (models * (points + filled)))
+    block = np.zeros((models, planes_each, points + filled), dtype=np.uint8)
+    for first in range(0, planes, planes_each):
+        some = slice(first, min(first + planes_each, planes))
+        on_planes = block[:, : some.stop - first]
+        on_planes[..., :points] = labels[:, some]
         for model in range(models - 1):
-            equal = on_plane[model] == on_plane[model + 1 :]
-            counts = np.bitwise_count(equal.view(np.uint64)).sum(axis=1, dtype=np.int64) - filled
-            shares[plane, model, model + 1 :] = shares[plane, model + 1 :, model] = counts / points
+            equal = on_planes[model] == on_planes[model + 1 :]
+            counts = np.bitwise_count(equal.view(np.uint64)).sum(axis=2, dtype=np.int64) - filled
+            shares[some, model, model + 1 :] = shares[some, model + 1 :, model] = counts.T / points
     return shares
 
 
