@@ -7,9 +7,10 @@ variance, the three are the same, Student's.
 
 Of means of normal effects, in any proportion, over 100 items, 95 % intervals hold the truth in 93.2 to 97.9 % with
 three models (the usual formula in 92.3 to 98.4 %), 94.4 to 97.7 % with five and 94.6 to 97.1 % with ten; in more than
-97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Scores of
-pairs are held too often (to 99 %) where models have hardly an effect of their own but pairs of them do. Scores of
-label maps: tests/benchmarks/RESULTS.md.
+97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Of scores of
+label maps and images it is 92.1 to 98.5 %, and 93 to 97 % in 457 of 480 cases; but scores of pairs are held too often
+where pairs have effects and models hardly any (error consistency of three models: up to 99.5 %). See
+tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
