@@ -3,8 +3,8 @@
 Models (trainings) and items (planes, or images) are both samples: another training and another plane would have
 given another number. An estimate keeps, for each of the two, pseudo-values: numbers whose mean is the value and whose
 variance, divided by their count, is the variance that sample puts into it (Tukey's jackknife; for a plain mean they are
-the means by model and by item). Differences of estimates on the same items are then paired item by item, and an interval
-(`analysis.intervals`) needs nothing else, whatever the score.
+the means by model and by item). Differences of estimates on the same items are then paired item by item, and an
+interval (`analysis.intervals`) needs nothing else, whatever the score.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-Floats = NDArray[np.float64]
-Levels = Sequence[NDArray[np.int64]]
-"""Which models share a random stream's seed: for each varied stream the level of each model, `[models]`."""
+from analysis.pseudo_values import Floats, Levels, beyond_streams, interaction, leaving_out, three_together, varied
+
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
 
 
@@ -27,14 +27,15 @@ class Estimate:
     """A score and its pseudo-values."""
 
     value: float
+    """NaN where no pair counts; there are then no pseudo-values."""
     by_item: Floats
     """`[items]`, mean `value`; empty for a score that has no items."""
     by_model: tuple[Floats, ...]
     """One array for each independent sample of models (or of seeds of one stream), `[its size]`, mean `value`; empty
     where nothing is known about other trainings: one model, or one pair."""
     shared: float
-    """Variance of the value that items and models both count, with `shared_freedom` degrees of freedom."""
-    shared_freedom: int
+    """Variance of the value that the samples count more than once, with `shared_freedom` degrees of freedom."""
+    shared_freedom: float
     models: int
     covers: Covers
 
@@ -51,15 +52,9 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """
     models, items = values.shape
     _check_items(items)
-    value, by_item = float(values.mean()), values.mean(axis=0)
-    if models == 1:
-        return Estimate(value, by_item, (), 0.0, 0, models, "items")
-    of_models = values.mean(axis=1)
-    residuals = values - of_models[:, None] - by_item + value
-    freedom = (models - 1) * (items - 1)
-    shared = float((residuals**2).sum()) / (freedom * models * items)
-    by_model = tuple(_jackknifed(lambda kept: float(of_models[kept].mean()), level) for level in _levels(levels, models))
-    return Estimate(value, by_item, by_model, shared, freedom, models, "models and items")
+    by_model, shared, freedom = _samples(values, np.arange(models)[:, None], models, levels, each_item=True)
+    covers: Covers = "models and items" if by_model else "items"
+    return Estimate(float(values.mean()), values.mean(axis=0), by_model, shared, freedom, models, covers)
 
 
 def sample_estimate(values: Floats) -> Estimate:
@@ -69,51 +64,73 @@ def sample_estimate(values: Floats) -> Estimate:
 
 
 def pair_estimate(
-    by_pair: Floats, by_item: Floats, used: NDArray[np.bool_] | None = None, levels: Levels | None = None
+    by_pair: Floats,
+    by_item: Floats,
+    used: NDArray[np.bool_] | None = None,
+    levels: Levels | None = None,
+    on_items: Floats | None = None,
 ) -> Estimate:
     """The mean over pairs of models and over items.
 
     Pairs that share a model are not independent, so models' pseudo-values come from leaving one model (one seed of a
-    stream) out. With two models there is one pair and nothing is known about other trainings.
+    stream) out. With two models there is one pair and nothing is known about other trainings; nor is it where one model
+    (or one seed) has a part in every used pair. What one pair does apart from its two models is counted up to four
+    times (three models; 8/3 times for five), so an interval is rather too wide than too narrow where that is much.
 
     Args:
-        by_pair: `[models, models]`, symmetric: each pair's mean over items; the diagonal is not used.
-        by_item: `[items]`, each item's mean over the used pairs.
+        by_pair: `[models, models]`, symmetric: each pair's mean over items; the diagonal is not used, nor is NaN, of a
+            pair for which the score is not defined.
+        by_item: `[items]`, each item's mean over the used pairs that are defined.
         used: `[models, models]`, symmetric: which pairs count; all by default.
         levels: Seeds that models share; by default every model is a sample of its own.
+        on_items: `[items, models, models]`, each pair on each item, with means `by_pair` and `by_item`. With them, what
+            models and items do together is counted once; without, twice, and intervals are rather too wide.
     """
     models = len(by_pair)
     _check_items(len(by_item))
-    counted = ~np.eye(models, dtype=bool) if used is None else used & ~np.eye(models, dtype=bool)
-    value = float(by_pair[counted].mean())
-    if models == 2:
-        return Estimate(value, by_item, (), 0.0, 0, models, "items")
-
-    def mean_of(kept: NDArray[np.bool_]) -> float:
-        pairs = counted & kept[:, None] & kept
-        return float(by_pair[pairs].mean()) if pairs.any() else value
-
-    by_model = tuple(_jackknifed(mean_of, level) for level in _levels(levels, models))
-    return Estimate(value, by_item, by_model, 0.0, 0, models, "models and items")
+    counted = np.isfinite(by_pair) if used is None else used & np.isfinite(by_pair)
+    pairs = np.argwhere(np.triu(counted, 1))
+    if not len(pairs):
+        return Estimate(float("nan"), np.empty(0), (), 0.0, 0, models, "items")
+    first, second = pairs.T
+    cells = by_pair[first, second][:, None] if on_items is None else on_items[:, first, second].T
+    by_model, shared, freedom = _samples(cells, pairs, models, levels, each_item=on_items is not None)
+    covers: Covers = "models and items" if by_model else "items"
+    return Estimate(float(by_pair[first, second].mean()), by_item, by_model, shared, freedom, models, covers)
 
 
-def cross_pair_estimate(by_pair: Floats, by_item: Floats) -> Estimate:
+def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | None = None) -> Estimate:
     """The mean over every pair of a model of one group and a model of another, and over items.
 
-    What models and items do together is counted on each side and among the items, so the interval is rather too wide
-    than too narrow where that is much. A side with one model tells nothing about its other trainings.
+    Its variance is that of three crossed factors: mean squares of both sides and of items, less those of every two
+    together, plus that of the three together. A side with one model tells nothing about its other trainings.
 
     Args:
         by_pair: `[models of one group, models of the other]`, each pair's mean over items. No model belongs to both.
+            NaN, of a pair for which the score is not defined, is not used.
         by_item: `[items]`, each item's mean over pairs.
+        on_items: `[items, models of one group, models of the other]`, each pair on each item. Without it, what models
+            and items do together is counted on each side and among the items, and intervals are rather too wide.
     """
     _check_items(len(by_item))
-    sides = [side for side in (by_pair.mean(axis=1), by_pair.mean(axis=0)) if len(side) > 1]
+    defined = np.isfinite(by_pair)
+    models = sum(by_pair.shape)
+    if not defined.any():
+        return Estimate(float("nan"), np.empty(0), (), 0.0, 0, models, "items")
+    value = float(by_pair[defined].mean())
+    sides = [side for side in (_row_means(by_pair, value), _row_means(by_pair.T, value)) if len(side) > 1]
+    terms = []
+    if defined.all():
+        terms += [(1, *interaction(by_pair))] if len(sides) == 2 else []
+        if on_items is not None:
+            terms += [(1, *interaction(on_items.mean(axis=axis).T)) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
+            terms += [(-1, *three_together(on_items))] if len(sides) == 2 else []
+    shared, freedom = _sum_of(terms)
     covered: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
-    return Estimate(float(by_pair.mean()), by_item, tuple(sides), 0.0, 0, sum(by_pair.shape), covered[len(sides)])
+    return Estimate(value, by_item, tuple(sides), shared, freedom, models, covered[len(sides)])
 
 
-def quantile_estimate(values: Floats, quantile: float) -> Estimate:
+def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = None) -> Estimate:
     """The mean over models of a quantile over items.
 
     An item's pseudo-value is the quantile plus its influence, (quantile - [value <= Q]) / f(Q), averaged over models,
@@ -122,46 +139,105 @@ def quantile_estimate(values: Floats, quantile: float) -> Estimate:
     Args:
         values: `[models, items]`.
         quantile: From 0 to 1, excluded.
+        levels: Seeds that models share; by default every model is a sample of its own.
     """
-    raise NotImplementedError
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile must lie between 0 and 1, not {quantile}")
+    _check_items(values.shape[1])
+    of_models = np.quantile(values, quantile, axis=1)
+    influence = (quantile - (values <= of_models[:, None])) * _sparsity(values, quantile)[:, None]
+    pseudo = of_models[:, None] + influence - influence.mean(axis=1, keepdims=True)
+    return mean_estimate(pseudo, levels)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
     value = first.value - second.value
-    by_item = first.by_item - second.by_item
+    if not np.isfinite(value):
+        return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
     by_model = (
         *(value + (own - first.value) for own in first.by_model),
         *(value - (own - second.value) for own in second.by_model),
     )
+    shared, freedom = _sum_of([(1, side.shared, side.shared_freedom) for side in (first, second)])
     whole = {bool(side.by_model) for side in (first, second)}
+    by_item = first.by_item - second.by_item
     if not len(by_item):
         covers: Covers = "models"
     elif whole == {True}:
         covers = "models and items"
     else:
         covers = "models of one side and items" if True in whole else "items"
+    return Estimate(value, by_item, by_model, shared, freedom, first.models + second.models, covers)
+
+
+def logarithm(estimate: Estimate) -> Estimate:
+    """The logarithm of a positive score, by the delta method."""
+    if estimate.value <= 0:
+        raise ValueError(f"only a positive score has a logarithm, not {estimate.value}")
+
+    def logarithms(pseudo: Floats) -> Floats:
+        return np.asarray(np.log(estimate.value) + (pseudo - estimate.value) / estimate.value)
+
     return Estimate(
-        value,
-        by_item,
-        by_model,
-        first.shared + second.shared,
-        min(first.shared_freedom, second.shared_freedom),
-        first.models + second.models,
-        covers,
+        float(np.log(estimate.value)),
+        logarithms(estimate.by_item),
+        tuple(logarithms(sample) for sample in estimate.by_model),
+        estimate.shared / estimate.value**2,
+        estimate.shared_freedom,
+        estimate.models,
+        estimate.covers,
     )
 
 
-def _levels(levels: Levels | None, models: int) -> Levels:
-    return levels or (np.arange(models),)
+def _samples(
+    cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None, *, each_item: bool
+) -> tuple[tuple[Floats, ...], float, float]:
+    """Pseudo-values of every stream, and the variance (with its freedom) that they and the items count repeatedly.
+
+    Args:
+        cells: `[cells, items]`, or `[cells, 1]` of means over items.
+        members: `[cells, models of a cell]`.
+        models: How many there are.
+        levels: See `mean_estimate`.
+        each_item: Whether `cells` has every item, not their means.
+    """
+    streams = varied(levels, models)
+    pseudo = [leaving_out(cells, members, level) for level in streams]
+    known = [sample for sample in pseudo if sample is not None]
+    if not known or len(known) < len(pseudo):
+        return (), 0.0, 0.0
+    terms = [(1, *interaction(sample)) for sample in known] if each_item else []
+    of_models = leaving_out(cells, members, np.arange(models)) if len(streams) > 1 else None
+    if of_models is not None:
+        terms.append((len(streams) - 1, *beyond_streams(of_models.mean(axis=1), streams)))
+    return tuple(sample.mean(axis=1) for sample in known), *_sum_of(terms)
 
 
-def _jackknifed(mean_of, level):  # type: ignore[no-untyped-def]
-    """Pseudo-values of the levels: n * mean - (n - 1) * mean without the level."""
-    names = np.unique(level)
-    whole = mean_of(np.ones(len(level), dtype=bool))
-    without = np.array([mean_of(level != name) for name in names])
-    return len(names) * whole - (len(names) - 1) * without
+def _sum_of(terms: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
+    """Sum of variances (times, variance, freedom), and its degrees of freedom (Satterthwaite 1946)."""
+    total = max(sum(times * variance for times, variance, _ in terms), 0.0)
+    spread = sum((times * variance) ** 2 / freedom for times, variance, freedom in terms if variance)
+    return total, total**2 / spread if spread else 0.0
+
+
+def _row_means(by_pair: Floats, value: float) -> Floats:
+    """Means of the rows of which any pair is defined, centred on the value."""
+    defined = np.isfinite(by_pair)
+    rows = np.where(defined, by_pair, 0.0).sum(axis=1)[defined.any(axis=1)] / defined.sum(axis=1)[defined.any(axis=1)]
+    return np.asarray(rows - rows.mean() + value)
+
+
+def _sparsity(values: Floats, quantile: float) -> Floats:
+    """1 / density at the quantile of each row of `[models, items]`: slope of the quantile function around it.
+
+    Bofinger's bandwidth for a normal density, n^(-1/5) (9/2 phi(z)^4 / (2 z^2 + 1)^2)^(1/5), cut at the ends.
+    """
+    z = float(stats.norm.ppf(quantile))
+    bandwidth = (4.5 * float(stats.norm.pdf(z)) ** 4 / (2 * z**2 + 1) ** 2 / values.shape[1]) ** 0.2
+    low, high = max(quantile - bandwidth, 0.0), min(quantile + bandwidth, 1.0)
+    below, above = np.quantile(values, [low, high], axis=1)
+    return np.asarray((above - below) / (high - low))
 
 
 def _check_items(items: int) -> None:

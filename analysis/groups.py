@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 
 NETWORK = ["architecture", "options", "width"]
 GROUP = [*NETWORK, "label_noise", "recipe", "learning_rate", "epoch"]
@@ -25,6 +29,59 @@ def group_of(model: ModelConfig, epoch: int) -> dict[str, Any]:
         "learning_rate": model.training.learning_rate,
         "epoch": epoch,
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Trained models of one group, by their places in the arrays of scores."""
+
+    key: dict[str, Any]
+    """Values of the columns `GROUP`."""
+    members: NDArray[np.intp]
+    seeds: tuple[Seeds, ...]
+    """Of each member."""
+
+    @cached_property
+    def streams(self) -> dict[str, NDArray[np.int64]]:
+        """The level of each member, `[members]`, in each thing that varies independently: random streams, by name.
+
+        Streams whose seeds always change together are one, called by their names joined with "+".
+        """
+        found: dict[tuple[int, ...], list[str]] = {}
+        for stream in Seeds.model_fields:
+            _, levels = np.unique([getattr(seeds, stream) for seeds in self.seeds], return_inverse=True)
+            if levels.any():
+                found.setdefault(_in_order_of_appearance(levels), []).append(stream)
+        return {"+".join(names): np.array(levels) for levels, names in found.items()}
+
+    @property
+    def levels(self) -> tuple[NDArray[np.int64], ...]:
+        """The seeds that members share: the values of `streams`."""
+        return tuple(self.streams.values())
+
+    @cached_property
+    def independent(self) -> NDArray[np.bool_]:
+        """`[members, members]`: which two differ in everything that varies; every two if no two do."""
+        apart = [levels[:, None] != levels for levels in self.levels]
+        differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
+        return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
+
+
+def groups_among(models: Sequence[ModelConfig], epochs: Sequence[int]) -> list[Group]:
+    """The groups of models at their epochs, in the order of their first members."""
+    places: dict[tuple[Any, ...], list[int]] = {}
+    keys = [group_of(model, epoch) for model, epoch in zip(models, epochs, strict=True)]
+    for place, key in enumerate(keys):
+        places.setdefault(tuple(key.values()), []).append(place)
+    return [
+        Group(keys[members[0]], np.array(members, dtype=np.intp), tuple(models[place].seeds for place in members))
+        for members in places.values()
+    ]
+
+
+def _in_order_of_appearance(levels: NDArray[np.int64]) -> tuple[int, ...]:
+    number: dict[int, int] = {}
+    return tuple(number.setdefault(int(level), len(number)) for level in levels)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,17 +1,14 @@
-"""The scores, as pure functions of arrays. Axes are named in every docstring.
-
-Regions and agreement are those of a plane: what is apart in a slice may be joined in the full space, and the
-other way round.
-"""
+"""The scores, as pure functions of arrays. Axes are named in every docstring."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
+
+from analysis.regions import region_counts as region_counts
 
 Labels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -37,28 +34,6 @@ def agreement(labels: Labels) -> Floats:
             equal = np.count_nonzero(on_plane[model] == on_plane[model + 1 :], axis=1) / points
             shares[plane, model, model + 1 :] = shares[plane, model + 1 :, model] = equal
     return shares
-
-
-def region_counts(label_maps: Labels) -> NDArray[np.int64]:
-    """Connected one-class regions of every label map, 8-neighbourhood.
-
-    The fragmentation score of arXiv 2203.08124 is its mean over planes. All maps are labelled in one pass, stacked
-    with an empty row between them.
-
-    Args:
-        label_maps: `[planes, rows, columns]`, predicted classes.
-
-    Returns:
-        `[planes]`, at least 1 each.
-    """
-    planes, rows, columns = label_maps.shape
-    stacked = np.zeros((planes, rows + 1, columns), dtype=np.uint16)
-    stacked[:, :rows] = label_maps
-    stacked[:, :rows] += 1  # zero is background
-    regions = cc3d.connected_components(stacked.reshape(-1, columns), connectivity=8, out_dtype=np.uint32)
-    # Regions are numbered in the order of their first point, so each map's highest number tells how many came so far.
-    so_far = np.maximum.accumulate(regions.reshape(planes, -1).max(axis=1).astype(np.int64))
-    return np.diff(so_far, prepend=0)
 
 
 @dataclass(frozen=True)

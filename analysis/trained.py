@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.plane_scores import Stored
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store
 
@@ -33,10 +34,38 @@ class Predictions:
 
     train_wrong: NDArray[np.bool_]
     """`[models, train images]`: whether the prediction is not the given, possibly noisy, label."""
+    mislabelled: NDArray[np.bool_]
+    """`[models, train images]`: whether the given label is not the true one."""
     test_wrong: NDArray[np.bool_]
     """`[models, test images]`."""
     on_test: NDArray[np.uint8]
     """`[models, test images]`, predicted classes."""
+
+
+@dataclass(frozen=True)
+class PlaneFacts:
+    """What the planes of a set go through."""
+
+    class_names: tuple[str, ...]
+    anchor_labels: NDArray[np.int64]
+    """`[planes, 3]`: the classes of the three images; -1 for one that has none."""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Distances to the decision boundary; the models, in one order, are every array's first axis."""
+
+    distances: NDArray[np.float32]
+    """`[models, images, directions]`; where no boundary was found, how far was looked."""
+    found: NDArray[np.bool_]
+    """`[models, images, directions]`: whether a boundary was found."""
+    mislabelled: NDArray[np.bool_]
+    """`[models, images]`; all false for images that are not trained on."""
+
+    @property
+    def mean_distance(self) -> NDArray[np.float64]:
+        """An image's margin, the mean over directions: `[models, images]`."""
+        return self.distances.mean(axis=2, dtype=np.float64)
 
 
 def trained_models(store: Store, sweep: SweepConfig) -> list[Trained]:
@@ -48,23 +77,47 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
     """The predictions of each model at its epoch."""
     from dbviz_ray.records import load_predictions  # imports torch
 
-    train_wrong, test_wrong, on_test = [], [], []
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Predictions.__dataclass_fields__}
     for model, epoch in zip(models, epochs, strict=True):
         table = load_predictions(store, model, epoch)
         split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
-        predicted, given = table["predicted"].to_numpy(), table["given_label"].to_numpy()
-        train_wrong.append((predicted != given)[split == "train"])
-        test_wrong.append((predicted != given)[split == "test"])
-        on_test.append(predicted[split == "test"])
-    return Predictions(np.stack(train_wrong), np.stack(test_wrong), np.stack(on_test))
+        predicted, given, true = (table[name].to_numpy() for name in ("predicted", "given_label", "true_label"))
+        train, test = split == "train", split == "test"
+        columns["train_wrong"].append((predicted != given)[train])
+        columns["mislabelled"].append((given != true)[train])
+        columns["test_wrong"].append((predicted != given)[test])
+        columns["on_test"].append(predicted[test])
+    return Predictions(**{name: np.stack(column) for name, column in columns.items()})
 
 
-def read_label_maps(
+def stored_planes(
     store: Store, plane_set: str, models: Sequence[ModelConfig], epochs: Sequence[int]
-) -> NDArray[np.uint8]:
-    """The label maps of each model at its epoch: `[models, planes, rows, columns]`, in one array from the start."""
-    first = store.read_label_maps(plane_set, models[0].model_id, epochs[0])
-    maps = np.empty((len(models), *first.shape), np.uint8)
-    for place, model, epoch in zip(maps, models, epochs, strict=True):
-        place[:] = store.read_label_maps(plane_set, model.model_id, epoch)
-    return maps
+) -> tuple[Stored, PlaneFacts]:
+    """Where the label maps of each model at its epoch come from, some planes at a time; and what the planes are."""
+    table, facts = store.read_parquet(store.planes_file(plane_set))
+    resolution, class_names = facts["resolution"], facts["class_names"]
+    ids = [model.model_id for model in models]
+
+    def labels(some: slice) -> NDArray[np.uint8]:
+        maps = np.empty((len(ids), some.stop - some.start, resolution, resolution), np.uint8)
+        for place, model_id, epoch in zip(maps, ids, epochs, strict=True):
+            place[:] = store.read_label_maps(plane_set, model_id, epoch, some)
+        return maps
+
+    def probabilities(some: slice) -> NDArray[np.float16]:
+        each = [store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)]
+        return np.stack(each)
+
+    with_probabilities = probabilities if facts.get("probabilities") else None
+    stored = Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities)
+    anchor_labels = table["anchor_labels"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    return stored, PlaneFacts(tuple(class_names), anchor_labels)
+
+
+def read_margins(
+    store: Store, sweep: SweepConfig, models: Sequence[ModelConfig], epochs: Sequence[int], predictions: Predictions
+) -> Margins | None:
+    """The margins of each model at its epoch; None in a sweep that does not ask for them."""
+    if sweep.margins is None:
+        return None
+    ...

@@ -1,0 +1,116 @@
+"""Agreement beyond chance: on planes (Cohen's kappa), and beyond accuracy on labelled images.
+
+Two accurate models agree anyway, and so do two that answer one class nearly everywhere. Both scores are
+(observed - expected) / (1 - expected): 1 for perfect agreement, 0 for what is expected of models that share nothing but
+their class shares, or their accuracy. Where expected is 1 (both say one class everywhere, or both are never wrong)
+agreement is perfect and tells nothing: the score is NaN, and group means are over the pairs for which it is defined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+ROUNDING = 1e-9
+"""Expected agreement that is nearer to 1 than this is 1."""
+
+
+def beyond_chance(observed: Floats, expected: Floats) -> Floats:
+    """(observed - expected) / (1 - expected), NaN where expected is 1."""
+    room = np.where(expected > 1 - ROUNDING, np.nan, 1 - expected)
+    return np.asarray((observed - expected) / room)
+
+
+def cohens_kappa(observed: Floats, shares: Floats, others: Floats | None = None) -> Floats:
+    """Cohen's kappa (1960) of every two models, over the points of all planes together.
+
+    Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes. For soft agreement, mean of
+    sum_c p_a(c) p_b(c), `observed` and `shares` are means of probabilities.
+
+    Args:
+        observed: `[models, others]`, share of points on which they agree, over all planes.
+        shares: `[models, planes, classes]`, share of each class on each plane.
+        others: `[others, planes, classes]`; the same models by default.
+
+    Returns:
+        `[models, others]`, at most 1; NaN where both say one and the same class everywhere.
+    """
+    pooled = shares.mean(axis=1)
+    return beyond_chance(observed, pooled @ (pooled if others is None else others.mean(axis=1)).T)
+
+
+def kappa_by_item(observed: Floats, shares: Floats, others: Floats | None = None) -> Floats:
+    """Cohen's kappa of every two models plus the influence of each plane on it; their mean over planes is the kappa.
+
+    kappa's derivatives are 1 / (1 - e) by observed agreement o and -(1 - o) / (1 - e)^2 by expected agreement e.
+
+    Args:
+        observed: `[planes, models, others]`, share of points on which they agree.
+        shares: `[models, planes, classes]`, share of each class on each plane.
+        others: `[others, planes, classes]`; the same models by default.
+
+    Returns:
+        `[planes, models, others]`; NaN as in `cohens_kappa`.
+    """
+    others = shares if others is None else others
+    pooled, pooled_others = shares.mean(axis=1), others.mean(axis=1)
+    expected = np.einsum("apc,bc->pab", shares, pooled_others) + np.einsum("ac,bpc->pab", pooled, others)
+    return _by_item(observed, expected - pooled @ pooled_others.T, pooled @ pooled_others.T)
+
+
+def error_consistency(predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], classes: int) -> Floats:
+    """Agreement of every two models on labelled images beyond that of independent models of their accuracies.
+
+    Chance adjusted probabilistic agreement for hard predictions (Goel et al. 2025, arXiv 2502.04313): independent
+    models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1) of the images.
+
+    Args:
+        predictions: `[models, images]`, predicted classes.
+        wrong: `[models, images]`, whether they differ from the labels.
+        classes: How many there are, at least two.
+
+    Returns:
+        `[models, models]`; NaN where two models are both never wrong.
+    """
+    _check_classes(classes)
+    observed = np.stack([(predictions == own).mean(axis=1) for own in predictions])
+    right = 1 - wrong.mean(axis=1)
+    return beyond_chance(observed, _of_accuracies(right, right, classes))
+
+
+def error_consistency_by_item(
+    predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], classes: int, others: NDArray[np.intp] | None = None
+) -> Floats:
+    """`error_consistency` plus the influence of each image on it; their mean over images is the score.
+
+    Returns:
+        `[images, models, models]`, or `[images, models, others]` for some of the models; NaN as there.
+    """
+    _check_classes(classes)
+    of_others = np.arange(len(predictions)) if others is None else others
+    observed = (predictions[:, None] == predictions[of_others]).transpose(2, 0, 1).astype(float)
+    right = 1 - wrong.T.astype(float)  # [images, models]
+    a, b = right.mean(axis=0)[:, None], right.mean(axis=0)[of_others]
+    expected = _of_accuracies(a[:, 0], b, classes)
+    moved_a, moved_b = right[:, :, None] - a, right[:, None, of_others] - b
+    slope_a, slope_b = b - (1 - b) / (classes - 1), a - (1 - a) / (classes - 1)
+    return _by_item(observed, expected + moved_a * slope_a + moved_b * slope_b, expected)
+
+
+def _by_item(observed: Floats, expected: Floats, mean_expected: Floats) -> Floats:
+    """Score plus influences, of `[items, a, b]` observed and (linearised) expected agreement."""
+    mean_observed = observed.mean(axis=0)
+    score = beyond_chance(mean_observed, mean_expected)
+    room = np.where(np.isnan(score), np.nan, 1 - mean_expected)
+    of_expected = (1 - mean_observed) / room**2 * (expected - mean_expected)
+    return np.asarray(score + (observed - mean_observed) / room - of_expected)
+
+
+def _of_accuracies(first: Floats, second: Floats, classes: int) -> Floats:
+    return np.outer(first, second) + np.outer(1 - first, 1 - second) / (classes - 1)
+
+
+def _check_classes(classes: int) -> None:
+    if classes < 2:
+        raise ValueError(f"classes must be at least 2, not {classes}")

@@ -1,0 +1,184 @@
+"""Every score of a group as an estimate, from what its trainings predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.agreement import cohens_kappa, kappa_by_item
+from analysis.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
+from analysis.groups import Group
+from analysis.intervals import Interval, interval_of
+from analysis.pair_means import PairMeans, PairSet, pairs_within
+from analysis.plane_scores import PlaneScores
+from analysis.trained import Margins, Predictions
+
+Floats = NDArray[np.float64]
+Bounds = tuple[float, float]
+SHARE: Bounds = (0.0, 1.0)
+AT_LEAST_ZERO: Bounds = (0.0, math.inf)
+
+SCORES: dict[str, Bounds] = {
+    "train_error": SHARE,
+    "test_error": SHARE,
+    "reproducibility": SHARE,
+    "kappa": (-1.0, 1.0),
+    "soft_agreement": SHARE,
+    "agreement_on_test_images": SHARE,
+    "fragmentation": (1.0, math.inf),
+    "large_regions": AT_LEAST_ZERO,
+    "largest_region": SHARE,
+    "margin": AT_LEAST_ZERO,
+    "margin_median": AT_LEAST_ZERO,
+    "margin_correct": AT_LEAST_ZERO,
+    "margin_mislabelled": AT_LEAST_ZERO,
+    "sharpness": AT_LEAST_ZERO,
+}
+"""What is told of a group, and the smallest and largest possible value.
+
+- train_error, test_error: share of images whose prediction is not the given label.
+- reproducibility: share of the planes' points on which two trainings agree.
+- kappa: the same corrected for chance (Cohen), from the classes' shares of all planes.
+- soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
+- agreement_on_test_images: share of test images on which two trainings agree.
+- fragmentation: regions a plane; large_regions: those of at least `minimum_region_share`; largest_region: the share of
+  the plane's points that the largest holds.
+- margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
+  margin_correct, margin_mislabelled: mean over images with correct, and with falsified, labels.
+- sharpness: of the minimum, see `dbviz_ray.cohort.sharpness`.
+"""
+
+MAX_SINGLY = 64
+"""Members of a group up to which every pair is followed on every plane. With more, what models and planes do together
+is counted twice, which then hardly widens an interval."""
+PAIR_SCORES = ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of the models that are compared with one another; they are, in one order, every array's axis."""
+
+    predictions: Predictions
+    planes: PlaneScores
+    sharpness: Floats
+    """`[models]`, NaN where it is not known."""
+    margins: Margins | None
+
+
+def within(group: Group) -> tuple[str, Any]:
+    """Key of the set of pairs of independent trainings of a group (see `analysis.plane_scores`)."""
+    return ("within", tuple(group.key.values()))
+
+
+def independent_pairs(group: Group) -> PairSet:
+    """The pairs of a group that its reproducibility is about: independent trainings."""
+    return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY)
+
+
+def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
+    """The scores of `SCORES` that are known of a group."""
+    members, levels = group.members, group.levels
+    predictions, planes = observed.predictions, observed.planes
+    found = {
+        "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
+        "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
+        **{name: mean_estimate(values[members], levels) for name, values in planes.regions.items()},
+        "sharpness": sample_estimate(observed.sharpness[members]),
+    }
+    if len(members) > 1:
+        found |= _pair_scores(group, observed)
+    if observed.margins is not None:
+        found |= margin_estimates(group, observed.margins)
+    return {name: found[name] for name in SCORES if name in found}
+
+
+def _pair_scores(group: Group, observed: Observed) -> dict[str, Estimate]:
+    planes = observed.planes
+    found = {"agreement_on_test_images": agreement_on_images(group, observed.predictions.on_test)}
+    if planes.same_points is not None:
+        found["reproducibility"] = _of_pairs(group, planes.same_points)
+        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members])
+    if planes.soft_agreement is not None:
+        found["soft_agreement"] = _of_pairs(group, planes.soft_agreement)
+    return found
+
+
+def _of_pairs(group: Group, means: PairMeans) -> Estimate:
+    by_pair, on_planes = _square(group, means), means.on_planes(within(group))
+    return pair_estimate(by_pair, on_planes, group.independent, group.levels, _each_on_planes(group, means))
+
+
+def _kappa(group: Group, means: PairMeans, shares: NDArray[np.float32]) -> Estimate:
+    """Cohen's kappa of the group's pairs, a mean over those for which it is defined."""
+    by_pair = cohens_kappa(_square(group, means), shares)
+    each = _each_on_planes(group, means)
+    if each is None:  # so many trainings that the influence of a plane is taken from their mean
+        mean_shares = shares.mean(axis=0, keepdims=True)
+        by_plane = kappa_by_item(means.on_planes(within(group))[:, None, None], mean_shares)[:, 0, 0]
+        return pair_estimate(by_pair, by_plane, group.independent, group.levels)
+    on_planes = kappa_by_item(each, shares)
+    counted = np.triu(group.independent & np.isfinite(by_pair), 1)
+    return pair_estimate(by_pair, on_planes[:, counted].mean(axis=1), group.independent, group.levels, on_planes)
+
+
+def _square(group: Group, means: PairMeans) -> Floats:
+    """Of the group's members, mean over planes: `[members, members]`."""
+    return means.by_pair[np.ix_(group.members, group.members)]
+
+
+def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
+    """The group's independent pairs on every plane, `[planes, members, members]`, ones elsewhere; None if too many."""
+    if len(group.members) > MAX_SINGLY:
+        return None
+    values = means.each_on_planes(within(group))
+    square = np.ones((len(values), *group.independent.shape))
+    first, second = np.nonzero(np.triu(group.independent, 1))
+    square[:, first, second] = square[:, second, first] = values
+    return square
+
+
+def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
+    """Share of images, of predictions `[models, images]`, that independent trainings of the group predict alike."""
+    members = group.members
+    by_pair = np.eye(len(members))
+    on_images = np.zeros(predicted.shape[1])
+    pairs = np.argwhere(np.triu(group.independent, 1))
+    for a, b in pairs:
+        equal = predicted[members[a]] == predicted[members[b]]
+        by_pair[a, b] = by_pair[b, a] = equal.mean()
+        on_images += equal
+    return pair_estimate(by_pair, on_images / len(pairs), group.independent, group.levels)
+
+
+def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
+    """The margins of all images, and of those with correct and with falsified labels, where there are such."""
+    distances = margins.mean_distance[group.members]
+    found = {"margin": mean_estimate(distances, group.levels), "margin_median": quantile_estimate(distances, 0.5, group.levels)}
+    mislabelled = margins.mislabelled[group.members]
+    for name, wanted in (("margin_correct", ~mislabelled), ("margin_mislabelled", mislabelled)):
+        estimate = subset_estimate(distances, wanted, group)
+        if estimate is not None:
+            found[name] = estimate
+    return found
+
+
+def subset_estimate(values: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate | None:
+    """The mean of `values` `[members, images]` over the `wanted` images; None if there are fewer than two.
+
+    Where trainings differ in which images they are, they are no common sample: one mean a training counts.
+    """
+    if wanted.sum(axis=1).min() < 2:
+        return None
+    if (wanted == wanted[0]).all():
+        return mean_estimate(values[:, wanted[0]], group.levels)
+    return sample_estimate(np.where(wanted, values, 0).sum(axis=1) / wanted.sum(axis=1))
+
+
+def group_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
+    """Each score's interval, within what is possible."""
+    return {name: interval_of(estimate, SCORES[name]) for name, estimate in estimates.items()}

@@ -1,0 +1,109 @@
+"""The scores on the planes of one set, collected while label maps stream past.
+
+Only some planes of all models are in memory at a time, and what is kept of them is a few numbers a model and plane; so
+memory does not grow with the number of models times the number of planes' points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.pair_means import PairMeans, PairSet
+from analysis.regions import class_shares, counts_by_resolution, regions_of
+from analysis.same_labels import agreement_blocks
+
+Floats = NDArray[np.float64]
+CHUNK_BYTES = 2**27
+"""Of label maps, or of class probabilities, that are in memory at a time."""
+REGION_SCORES = ("fragmentation", "large_regions", "largest_region")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where label maps come from: the same models, in one order, whatever is asked for."""
+
+    models: int
+    planes: int
+    resolution: int
+    classes: int
+    labels: Callable[[slice], NDArray[np.uint8]]
+    """Label maps of some planes: `[models, planes, resolution, resolution]`."""
+    probabilities: Callable[[slice], NDArray[np.float16]] | None = None
+    """Class probabilities of some planes: `[models, planes, resolution, resolution, classes]`."""
+
+
+@dataclass(frozen=True)
+class PlaneScores:
+    """The scores of models on the planes of one set; None for what is not asked for or not stored."""
+
+    planes: int
+    same_points: PairMeans | None
+    """Share of points on which two models agree; see `analysis.same_labels`."""
+    soft_agreement: PairMeans | None
+    """Chance that two models agree on a point if each draws its class from its probabilities."""
+    class_shares: NDArray[np.float32]
+    """`[models, planes, classes]`: share of a plane's points that are of each class."""
+    regions: Mapping[str, Floats]
+    """`REGION_SCORES`, each `[models, planes]`; see `analysis.regions`. Empty if fragmentation is not asked for."""
+    regions_by_class: NDArray[np.uint16]
+    """`[models, planes, classes]`: regions of each class."""
+    by_resolution: Mapping[int, Floats]
+    """Regions at each resolution that the grid contains: `[models, planes]` each."""
+
+
+def score_planes(
+    stored: Stored, wanted: frozenset[str], sets: Mapping[Hashable, PairSet], minimum_share: float
+) -> PlaneScores:
+    """The wanted of "reproducibility" and "fragmentation"; pairs on single planes for the `sets` alone.
+
+    Args:
+        stored: The label maps.
+        wanted: Which scores to compute.
+        sets: Sets of pairs of models whose means are wanted on every plane.
+        minimum_share: Of a plane's points, from which on a region counts as large.
+    """
+    models, planes, classes = stored.models, stored.planes, stored.classes
+    same = PairMeans(models, planes, sets) if "reproducibility" in wanted and models > 1 else None
+    soft = PairMeans(models, planes, sets) if same is not None and stored.probabilities is not None else None
+    shares = np.empty((models, planes, classes), np.float32)
+    with_regions = "fragmentation" in wanted
+    regions = {name: np.empty((models, planes)) for name in REGION_SCORES if with_regions}
+    by_class = np.zeros((models, planes, classes if with_regions else 0), np.uint16)
+    by_resolution: dict[int, Floats] = {}
+    for some in _chunks(planes, models * stored.resolution**2):
+        labels = stored.labels(some)
+        if same is not None:
+            for block, values in agreement_blocks(labels.reshape(*labels.shape[:2], -1)):
+                same.add(slice(some.start + block.start, some.start + block.stop), values)
+        for model, maps in enumerate(labels):
+            shares[model, some] = class_shares(maps, classes)
+            if with_regions:
+                found = regions_of(maps, classes, minimum_share)
+                for name, values in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
+                    regions[name][model, some] = values
+                by_class[model, some] = found.count_by_class
+                for resolution, counts in counts_by_resolution(maps).items():
+                    by_resolution.setdefault(resolution, np.empty((models, planes)))[model, some] = counts
+    if soft is not None and stored.probabilities is not None:
+        for some in _chunks(planes, models * stored.resolution**2 * classes * 4):
+            _add_soft_agreement(soft, some, stored.probabilities(some))
+    return PlaneScores(planes, same, soft, shares, regions, by_class, by_resolution)
+
+
+def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.float16]) -> None:
+    """Take in class probabilities `[models, planes, rows, columns, classes]`."""
+    points = probabilities.shape[2] * probabilities.shape[3]
+    for offset in range(probabilities.shape[1]):
+        of_plane = probabilities[:, offset].reshape(len(probabilities), -1).astype(np.float32)
+        values = (of_plane @ of_plane.T).astype(float) / points
+        plane = some.start + offset
+        soft.add(slice(plane, plane + 1), values[None])
+
+
+def _chunks(planes: int, bytes_of_plane: int) -> list[slice]:
+    each = max(1, CHUNK_BYTES // bytes_of_plane)
+    return [slice(first, min(first + each, planes)) for first in range(0, planes, each)]

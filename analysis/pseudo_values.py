@@ -1,0 +1,93 @@
+"""Pseudo-values of scores that are means over cells, and what the samples behind them have in common.
+
+A cell is a model, or a pair of models; models are told by the seeds they were trained with. Leaving one seed out leaves
+out every cell that it had a part in, so that cells which share a model are not taken for independent ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Levels = Sequence[NDArray[np.int64]]
+"""Which models share a random stream's seed: for each varied stream the level of each model, `[models]`."""
+
+
+def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int64]) -> Floats | None:
+    """Pseudo-values of a stream's levels: n * mean - (n - 1) * mean without the level, centred on the mean.
+
+    Args:
+        cells: `[cells, items]`; the score is their mean over both.
+        members: `[cells, models of a cell]`, the models each cell was computed from.
+        level: `[models]`.
+
+    Returns:
+        `[levels, items]`; None where a level has a part in every cell, so that nothing is left without it.
+    """
+    names = np.unique(level)
+    kept = (level[members][None] != names[:, None, None]).all(axis=2)  # [levels, cells]
+    counts = kept.sum(axis=1)
+    if len(names) < 2 or not counts.all():
+        return None
+    whole = cells.mean(axis=0)
+    without = (kept / counts[:, None]) @ cells
+    # Levels of unequal size leave a bias of order 1/n in the mean of pseudo-values, which is not ours to correct.
+    return np.asarray(whole - (len(names) - 1) * (without - without.mean(axis=0)))
+
+
+def varied(levels: Levels | None, models: int) -> Levels:
+    """The streams that vary and tell something of their own; without any given, every model is its own level.
+
+    A stream of one level does not vary. Where two streams vary together, or one within the levels of the other, the
+    coarser one holds what both do: its levels are the independent samples, and the finer one would count them twice.
+    """
+    streams = [np.unique(level, return_inverse=True)[1] for level in levels or (np.arange(models),)]
+    kept: list[NDArray[np.int64]] = []
+    for level in sorted((stream for stream in streams if stream.max() > 0), key=lambda stream: int(stream.max())):
+        if not any(_within(level, coarser) for coarser in kept):
+            kept.append(level)
+    return kept
+
+
+def interaction(pseudo_values: Floats) -> tuple[float, int]:
+    """What samples and items do together: the variance it puts into the mean, and its degrees of freedom.
+
+    The residual mean square of two crossed factors, `[samples, items]`, over their number.
+    """
+    samples, items = pseudo_values.shape
+    of_samples = pseudo_values.mean(axis=1, keepdims=True)
+    residuals = pseudo_values - of_samples - pseudo_values.mean(axis=0) + of_samples.mean()
+    freedom = (samples - 1) * (items - 1)
+    return float((residuals**2).sum()) / (freedom * samples * items), freedom
+
+
+def three_together(on_items: Floats) -> tuple[float, int]:
+    """The same of three crossed factors, `[items, samples of one side, samples of the other]`."""
+    residuals = on_items
+    for axis in range(3):
+        residuals = residuals - residuals.mean(axis=axis, keepdims=True)
+    freedom = int(np.prod(np.array(on_items.shape) - 1))
+    return float((residuals**2).sum()) / (freedom * on_items.size), freedom
+
+
+def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
+    """What crossed streams do together: the variance it puts into the mean, and its degrees of freedom.
+
+    The mean square that the sum of the streams' effects leaves of the models' pseudo-values, `[models]`, over their
+    number; nothing where every model could be told by its levels' sums alone.
+    """
+    effects = np.concatenate([level[:, None] == np.unique(level) for level in levels], axis=1).astype(float)
+    solution, _, rank, _ = np.linalg.lstsq(effects, of_models, rcond=None)
+    freedom = len(of_models) - int(rank)
+    if freedom == 0:
+        return 0.0, 0
+    return float(((of_models - effects @ solution) ** 2).sum()) / (freedom * len(of_models)), freedom
+
+
+def _within(level: NDArray[np.int64], coarser: NDArray[np.int64]) -> bool:
+    """Whether every level lies within one level of the coarser stream."""
+    together = np.unique(np.stack([level, coarser]), axis=1).shape[1]
+    return bool(together == level.max() + 1)

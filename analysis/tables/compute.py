@@ -1,0 +1,161 @@
+"""Every table of a sweep, section by section and plane set by plane set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from analysis.group_scores import Observed, group_estimates, independent_pairs, within
+from analysis.groups import GROUP, Group, group_of, groups_among, groups_of
+from analysis.pair_means import PairSet
+from analysis.plane_scores import score_planes
+from analysis.recipes import at_best_rate, by_recipe, compares_recipes
+from analysis.tables.between_groups import between_groups_table, between_sets
+from analysis.tables.by_class import by_class_table
+from analysis.tables.differences import differences_table
+from analysis.tables.distillation import distillation_sets, distillation_table
+from analysis.tables.groups import groups_table
+from analysis.tables.margins import margins_table
+from analysis.tables.models import models_table
+from analysis.tables.pairs import pairs_table
+from analysis.tables.resolution import resolution_table
+from analysis.tables.streams import stream_sets, streams_table, varies_streams
+from analysis.tables.uncertainty import uncertainty_table
+from analysis.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
+from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.store import Store
+
+NAN = float("nan")
+
+
+class NoModelsError(Exception):
+    """Every model of the sweep diverged."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Models that are compared with one another, each at one of its kept epochs."""
+
+    models: list[Trained]
+    epochs: list[int]
+    last: bool
+    """Whether these are all models at their last epochs, or else one group at an earlier one."""
+
+    @property
+    def configs(self) -> list[ModelConfig]:
+        return [model.config for model in self.models]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        return groups_among(self.configs, self.epochs)
+
+    @property
+    def sharpness(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Of last weights; NaN for those of a snapshot, and where it is not a number."""
+        known = [model.facts.get("sharpness") if self.last else None for model in self.models]
+        return np.array([NAN if value is None else float(value) for value in known])
+
+    def compared_groups(self, predictions: Predictions) -> list[Group]:
+        """The groups that are compared with one another: at the last epoch, each at its best learning rate."""
+        if not self.last:
+            return []
+        errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in self.groups]
+        best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
+        return [group for group in self.groups if tuple(group.key.values()) in best]
+
+
+def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
+    """Names of the tables that a sweep has."""
+    models = sweep.models()
+    wanted = {
+        "margins": sweep.margins is not None,
+        "streams": any(varies_streams(group) for group in groups_among(models, [m.training.epochs for m in models])),
+        "by_recipe": compares_recipes(groups_of(sweep)),
+        "distillation": any(model.teacher for model in models),
+    }
+    always = ("models", "pairs", "groups", "between_groups", "differences", "by_class", "resolution", "uncertainty")
+    return (*always, *(name for name, asked_for in wanted.items() if asked_for))
+
+
+def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
+    """Every table of a sweep whose models are trained and labelled. Raises NoModelsError."""
+    everything = trained_models(store, sweep)
+    models = [model for model in everything if not model.diverged]
+    if not models:
+        raise NoModelsError(f"all {len(everything)} models diverged; there is nothing to score")
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for section in _sections(models):
+        for name, table in _tables_of_section(store, sweep, section):
+            parts.setdefault(name, []).append(table)
+    tables = {name: _joined(part) for name, part in parts.items()}
+    tables["groups"] = _with_diverged(tables["groups"], everything, sweep)
+    for name in ("models", "groups"):
+        tables[name]["tested_on"] = "held-out" if sweep.dataset.held_out else "test"
+    tables["by_recipe"] = by_recipe(tables["groups"])
+    return {name: tables[name] for name in tables_of(sweep)}
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _sections(models: Sequence[Trained]) -> list[_Section]:
+    earlier: dict[tuple[object, ...], list[Trained]] = {}
+    for model in models:
+        for epoch in model.config.training.kept_epochs[:-1]:
+            earlier.setdefault((epoch, *group_of(model.config, epoch).values()), []).append(model)
+    last = _Section(list(models), [model.config.training.epochs for model in models], last=True)
+    return [last, *(_Section(of, [int(str(key[0]))] * len(of), last=False) for key, of in earlier.items())]
+
+
+def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> list[tuple[str, pd.DataFrame]]:
+    configs, epochs, groups = section.configs, section.epochs, section.groups
+    predictions = read_predictions(store, configs, epochs)
+    margins = read_margins(store, sweep, configs, epochs, predictions)
+    compared = section.compared_groups(predictions)
+    sets: dict[Hashable, PairSet] = {within(group): independent_pairs(group) for group in groups if len(group.members) > 1}
+    sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
+    tables: list[tuple[str, pd.DataFrame]] = []
+    for plane_set in sweep.planes:
+        stored, about = stored_planes(store, plane_set, configs, epochs)
+        planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
+        observed = Observed(predictions, planes, section.sharpness, margins)
+        estimates = {group: group_estimates(group, observed) for group in groups}
+        of_set = {
+            "models": models_table(section.models, epochs, observed),
+            "pairs": pairs_table(configs, epochs, groups, observed),
+            "groups": groups_table(groups, estimates, observed),
+            "between_groups": between_groups_table(compared, planes),
+            "differences": differences_table(compared, estimates),
+            "by_class": by_class_table(groups, planes, about),
+            "resolution": resolution_table(groups, planes),
+            "uncertainty": uncertainty_table(groups, estimates),
+            "margins": margins_table(groups, margins),
+            "streams": streams_table(groups, planes),
+            "distillation": distillation_table(configs, groups, planes),
+        }
+        tables.extend((name, table.assign(plane_set=plane_set)) for name, table in of_set.items())
+    return tables
+
+
+def _with_diverged(groups: pd.DataFrame, models: Sequence[Trained], sweep: SweepConfig) -> pd.DataFrame:
+    """`groups` in the order of the sweep, with the number of diverged models, and rows for groups of nothing else."""
+    diverged = Counter(
+        tuple(group_of(model.config, epoch).values())
+        for model in models
+        for epoch in model.config.training.kept_epochs
+        if model.diverged
+    )
+    plane_sets = pd.DataFrame({"plane_set": list(sweep.planes)})
+    full = plane_sets.merge(groups_of(sweep), how="cross").merge(groups, on=["plane_set", *GROUP], how="left")
+    full["n_diverged"] = [diverged[key] for key in full[GROUP].itertuples(index=False, name=None)]
+    counts = [column for column in full.columns if column.startswith("n_")]
+    full[counts] = full[counts].fillna(0).astype(int)
+    full["reproducibility_interval_covers"] = full["reproducibility_interval_covers"].fillna("nothing")
+    front = [*GROUP, "n_models", "n_diverged"]
+    return full[[*front, *(column for column in full.columns if column not in front)]]

@@ -1,0 +1,57 @@
+"""The table `differences`: whether two groups differ, tested on the same planes and images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.estimates import Estimate, difference
+from analysis.group_scores import SCORES
+from analysis.groups import Group
+from analysis.intervals import holm, interval_of, p_value, ratio_interval
+from analysis.tables.between_groups import SIDE, compared, sides
+from analysis.tables.cells import NAN, ends
+
+DIFFERENCES = [
+    "score", "label_noise", *(f"{column}_{side}" for side in "ab" for column in SIDE), "value_a", "value_b",
+    "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high",
+    "p_value", "p_value_holm", "interval_covers",
+]  # fmt: skip
+
+
+def differences_table(groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]]) -> pd.DataFrame:
+    """One row a score and pair of groups of equal label noise, from their estimates.
+
+    The difference (a - b) and the ratio (a / b, of positive scores) have intervals over the trainings of both groups and
+    over the planes or images that both were seen on, pairwise. `p_value_holm` is corrected for all rows of its score.
+    """
+    rows = []
+    for a, b in compared(groups):
+        of_a, of_b = estimates[a], estimates[b]
+        for score in SCORES:
+            # Margins of falsified labels are of other images where the noise differs.
+            if score in of_a and score in of_b and len(of_a[score].by_item) == len(of_b[score].by_item):
+                rows.append({"score": score, **sides(a, b), **_compared(of_a[score], of_b[score])})
+    table = pd.DataFrame(rows, columns=DIFFERENCES)
+    for score in table["score"].unique():
+        known = table.index[(table["score"] == score) & table["p_value"].notna()]
+        table.loc[known, "p_value_holm"] = holm(table.loc[known, "p_value"].to_numpy())
+    return table
+
+
+def _compared(of_a: Estimate, of_b: Estimate) -> dict[str, Any]:
+    estimate = difference(of_a, of_b)
+    interval = interval_of(estimate)
+    ratio = ratio_interval(of_a, of_b) if min(of_a.value, of_b.value) > 0 else None
+    return {
+        "value_a": of_a.value,
+        "value_b": of_b.value,
+        "difference": interval.value,
+        **ends("difference", interval),
+        "ratio": ratio.value if ratio else NAN,
+        **ends("ratio", ratio),
+        "p_value": p_value(estimate),
+        "interval_covers": interval.covers,
+    }

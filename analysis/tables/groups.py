@@ -1,0 +1,42 @@
+"""The table `groups`: one row a group and plane set, every score with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.estimates import Estimate
+from analysis.group_scores import SCORES, Observed, group_intervals
+from analysis.groups import Group
+from analysis.tables.cells import covers_text, ends, value_and_ends
+
+
+def groups_table(
+    groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]], observed: Observed
+) -> pd.DataFrame:
+    """One row a group, from its estimates.
+
+    `n_constant` counts the trainings that predict one class for every test image.
+    """
+    predictions = observed.predictions
+    rows = []
+    for group in groups:
+        intervals = group_intervals(estimates[group])
+        row: dict[str, Any] = {**group.key, "n_models": len(group.members)}
+        row |= {score: value_and_ends(score, intervals.get(score))[score] for score in SCORES}
+        for score in SCORES:
+            row |= ends(score, intervals.get(score))
+        of_members = predictions.on_test[group.members]
+        row |= {
+            "n_planes": observed.planes.planes,
+            "n_train_images": predictions.train_wrong.shape[1],
+            "n_test_images": predictions.test_wrong.shape[1],
+            "n_margin_images": 0 if observed.margins is None else observed.margins.distances.shape[1],
+            "n_constant": int(np.count_nonzero((of_members == of_members[:, :1]).all(axis=1))),
+            "reproducibility_interval_covers": covers_text(intervals.get("reproducibility")),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)

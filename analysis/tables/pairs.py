@@ -1,0 +1,50 @@
+"""The table `pairs`: one row a pair of models and plane set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.agreement import agreement_beyond_accuracy, cohens_kappa
+from analysis.group_scores import Observed
+from analysis.groups import Group
+from analysis.same_labels import agreement
+from dbviz_ray.config import ModelConfig
+
+
+def pairs_table(
+    models: Sequence[ModelConfig], epochs: Sequence[int], groups: Sequence[Group], observed: Observed
+) -> pd.DataFrame:
+    """Every two models, which are at the same places in all arrays.
+
+    `agreement_beyond_accuracy`: agreement on the test images beyond what their errors explain (see
+    `analysis.agreement`).
+    """
+    first, second = np.triu_indices(len(models), 1)
+    ids = np.array([model.model_id for model in models])
+    teachers = np.array([model.teacher or "" for model in models])
+    number = np.empty(len(models), dtype=int)
+    for index, group in enumerate(groups):
+        number[group.members] = index
+    planes, predictions = observed.planes, observed.predictions
+    columns = {
+        "model_a": ids[first],
+        "model_b": ids[second],
+        "epoch_a": np.array(epochs)[first],
+        "epoch_b": np.array(epochs)[second],
+        "same_group": number[first] == number[second],
+        "student_and_teacher": (teachers[first] == ids[second]) | (teachers[second] == ids[first]),
+    }
+    matrices = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
+    if planes.same_points is not None:
+        same = planes.same_points.by_pair
+        matrices |= {"reproducibility": same, "kappa": cohens_kappa(same, planes.class_shares)}
+    if planes.soft_agreement is not None:
+        matrices["soft_agreement"] = planes.soft_agreement.by_pair
+    on_test = agreement(predictions.on_test[:, None])[0]
+    matrices["agreement_on_test_images"] = on_test
+    matrices["agreement_beyond_accuracy"] = agreement_beyond_accuracy(on_test, predictions.test_wrong, ...)
+    of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
+    return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})

@@ -1,0 +1,116 @@
+"""The table `streams`: which random stream makes trainings differ.
+
+Of one-hot predictions o, two trainings disagree on a point with the probability E|o - o'|^2 / 2, so disagreement is a
+variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance is
+(Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in every
+stream that is varied, a stream's
+
+    total share = D(differing in this stream alone) / D,
+    own share   = 1 - D(differing in all streams but this one) / D.
+
+The own share is what the stream does by itself, the total share what it does by itself and together with others; where
+they are far apart, the streams interact: any of them is enough to make another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.estimates import Estimate, jackknifed
+from analysis.group_scores import within
+from analysis.groups import GROUP, Group
+from analysis.intervals import interval_of
+from analysis.pair_means import PairMeans, PairSet, pairs_within
+from analysis.plane_scores import PlaneScores
+from analysis.tables.cells import value_and_ends
+
+Floats = NDArray[np.float64]
+STREAMS = [
+    *GROUP, "stream", "n_seeds", "disagreement", "disagreement_alone",
+    *(f"{share}_share{end}" for share in ("total", "own") for end in ("", "_low", "_high")),
+    "n_models", "n_pairs", "n_pairs_alone", "n_planes",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """One stream of a group: pairs that differ in it alone, and pairs that differ in all others alone."""
+
+    group: Group
+    stream: str
+    alone: NDArray[np.bool_]
+    """`[members, members]`."""
+    others: NDArray[np.bool_]
+
+    def key(self, kind: str) -> Hashable:
+        return ("stream", tuple(self.group.key.values()), self.stream, kind)
+
+
+def varies_streams(group: Group) -> bool:
+    """Whether several random streams vary independently within a group."""
+    return len(group.streams) > 1
+
+
+def stream_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
+    """The sets of pairs that the table needs."""
+    return {
+        contrast.key(kind): pairs_within(contrast.group.members, used)
+        for contrast in _contrasts(groups)
+        for kind, used in (("alone", contrast.alone), ("others", contrast.others))
+        if used.any()
+    }
+
+
+def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
+    """One row a stream of each group in which several vary independently; intervals over their seeds and over planes."""
+    rows = []
+    for contrast in _contrasts(groups) if scores.same_points is not None else ():
+        group, same = contrast.group, scores.same_points
+        apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
+        shares = {"total": _share(contrast, same, apart, "alone"), "own": _share(contrast, same, apart, "others")}
+        row = {**group.key, "stream": contrast.stream, "n_seeds": len(np.unique(group.streams[contrast.stream]))}
+        row["disagreement"] = apart[group.independent].mean()
+        row["disagreement_alone"] = apart[contrast.alone].mean() if contrast.alone.any() else np.nan
+        for name, estimate in shares.items():
+            row |= value_and_ends(f"{name}_share", interval_of(estimate, (0.0, 1.0)) if estimate else None)
+        row |= {"n_models": len(group.members), "n_pairs": int(np.triu(group.independent).sum())}
+        row |= {"n_pairs_alone": int(np.triu(contrast.alone).sum()), "n_planes": scores.planes}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=STREAMS)
+
+
+def _contrasts(groups: Sequence[Group]) -> Iterator[_Contrast]:
+    for group in groups:
+        if not varies_streams(group):
+            continue
+        apart = {stream: levels[:, None] != levels for stream, levels in group.streams.items()}
+        for stream in apart:
+            others = [differs for name, differs in apart.items() if name != stream]
+            alone = apart[stream] & ~np.logical_or.reduce(others)
+            yield _Contrast(group, stream, alone, np.logical_and.reduce(others) & ~apart[stream])
+
+
+def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Estimate | None:
+    """The share that a kind of pairs tells, with pseudo-values by the seeds of each stream and by plane."""
+    used, group = getattr(contrast, kind), contrast.group
+    if not used.any() or apart[group.independent].mean() == 0:
+        return None
+
+    def ratio(kept: NDArray[np.bool_]) -> float:
+        square = kept[:, None] & kept
+        above, below = apart[used & square], apart[group.independent & square]
+        return float(above.mean() / below.mean()) if len(above) and len(below) and below.any() else np.nan
+
+    value = ratio(np.ones(len(group.members), dtype=bool))
+    above, below = 1 - same.on_planes(contrast.key(kind)), 1 - same.on_planes(within(group))
+    by_plane = value + (above - value * below) / below.mean()
+    by_seed = tuple(jackknifed(ratio, levels) for levels in group.levels)
+    by_seed = tuple(np.where(np.isnan(values), value, values) for values in by_seed)
+    if kind == "others":
+        value, by_plane, by_seed = 1 - value, 1 - by_plane, tuple(1 - values for values in by_seed)
+    return Estimate(value, by_plane, by_seed, 0.0, 0, len(group.members), "models and items")
