@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.beyond_chance import capa_estimate, kappa_estimate
+from analysis.agreement import error_consistency_by_item, kappa_by_item
 from analysis.churn import Churn, churn_between, share_of_images
 from analysis.estimates import Estimate, Floats, difference, mean_estimate, pair_estimate
 from analysis.intervals import Interval, holm, interval_of, p_value
+from analysis.precision import Advice, advice
 from analysis.regions import class_shares, regions_of
 from analysis.scores import agreement
 
+NAMES = ("models", "planes")
 SHARE, REGIONS, CORRECTED, CHANGE = (0.0, 1.0), (1.0, math.inf), (-math.inf, 1.0), (-1.0, 1.0)
 
 
@@ -74,19 +76,23 @@ class Scores:
     """Mean over pairs; with two models over planes alone, with more over models and planes."""
     agreement_on_images: Interval
     """Mean over pairs; with two models over images alone, with more over models and images."""
-    reach_of_models: float
-    """Half the length that the reproducibility's interval would have with endlessly many planes; NaN for one pair."""
+    overall: Estimate
+    """What `reproducibility` is the interval of."""
     same_points: Floats
     """`[pairs, planes]`, share of the points on which the two agree."""
     shape: tuple[int, int]
     """Planes, and grid points on each side of one."""
     images: int
 
-    def planes_needed(self, precision: float) -> int:
-        """Planes after which every pair's reproducibility is known to within `precision` (half a 95 % interval)."""
-        planes = self.shape[0]
-        widest = max((_reach(mean_estimate(same[None])) for same in self.same_points), default=0.0)
-        return max(2, math.ceil(planes * (widest / precision) ** 2))
+    def advice(self, precision: float) -> Advice:
+        """What would bring half the interval of the overall reproducibility to at most `precision`."""
+        return advice(self.overall, precision, NAMES)
+
+    def advice_on_worst_pair(self, precision: float) -> tuple[PairScores, Advice]:
+        """The pair whose reproducibility is known worst, and likewise for it."""
+        each = [advice(mean_estimate(same[None]), precision, NAMES) for same in self.same_points]
+        worst = max(range(len(each)), key=lambda place: each[place].reach)
+        return self.pairs[worst], each[worst]
 
 
 def scores_of(
@@ -110,27 +116,27 @@ def scores_of(
     first, second = np.triu_indices(models, 1)
     of_models = [regions_of(maps, classes, 0.0) for maps in label_maps]
     regions = [mean_estimate(found.count[None].astype(float)) for found in of_models]
-    shares = [class_shares(maps, classes) for maps in label_maps]
-    reproducibility = pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1))
-    on_images = np.array([predicted[a] == predicted[b] for a, b in zip(first, second, strict=True)], dtype=float)
-    by_pair = np.ones((models, models))
-    by_pair[first, second] = by_pair[second, first] = on_images.mean(axis=1)
-    pairs = [
-        PairScores(
+    kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
+    on_images = np.stack(predicted).astype(np.uint8)
+    capa = error_consistency_by_item(on_images, on_images != labels, classes)
+    pairs = []
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        more_regions = difference(regions[b], regions[a])
+        pair = PairScores(
             old=names[a],
             new=names[b],
             reproducibility=interval_of(mean_estimate(same[None, :, a, b]), SHARE),
-            kappa=interval_of(kappa_estimate(same[:, a, b], shares[a], shares[b]), CORRECTED),
+            kappa=interval_of(mean_estimate(kappa[None, :, a, b]), CORRECTED),
             on_images=churn_between(predicted[a], predicted[b], labels),
-            capa=interval_of(capa_estimate(predicted[a], predicted[b], labels, classes), CORRECTED),
+            capa=interval_of(mean_estimate(capa[None, :, a, b]), CORRECTED),
             accuracy_change=interval_of(_accuracy_change(predicted[a], predicted[b], labels), CHANGE),
-            regions_change=interval_of(difference(regions[b], regions[a])),
-            regions_p=p_value(difference(regions[b], regions[a])),
+            regions_change=interval_of(more_regions),
+            regions_p=p_value(more_regions),
             accuracy_p_holm=math.nan,
             regions_p_holm=math.nan,
         )
-        for a, b in zip(first, second, strict=True)
-    ]
+        pairs.append(pair)
+    overall = _mean_of_pairs(same)
     return Scores(
         models=tuple(
             ModelScores(
@@ -143,13 +149,19 @@ def scores_of(
             for name, own, maps, found, count in zip(names, predicted, label_maps, of_models, regions, strict=True)
         ),
         pairs=_with_corrected_p_values(pairs),
-        reproducibility=interval_of(reproducibility, SHARE),
-        agreement_on_images=interval_of(pair_estimate(by_pair, on_images.mean(axis=0)), SHARE),
-        reach_of_models=_reach(replace(reproducibility, by_item=np.empty(0))) if models > 2 else math.nan,
+        reproducibility=interval_of(overall, SHARE),
+        agreement_on_images=interval_of(_mean_of_pairs(agreement(on_images[:, :, None])), SHARE),
+        overall=overall,
         same_points=same[:, first, second].T,
         shape=(planes, side),
         images=len(labels),
     )
+
+
+def _mean_of_pairs(same: Floats) -> Estimate:
+    """Of `[items, models, models]`."""
+    first, second = np.triu_indices(same.shape[1], 1)
+    return pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1), on_items=same)
 
 
 def _accuracy_change(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArray[np.int64]) -> Estimate:
@@ -163,9 +175,3 @@ def _with_corrected_p_values(pairs: Sequence[PairScores]) -> tuple[PairScores, .
         replace(pair, accuracy_p_holm=float(of_accuracy), regions_p_holm=float(of_regions))
         for pair, of_accuracy, of_regions in zip(pairs, accuracy, regions, strict=True)
     )
-
-
-def _reach(estimate: Estimate) -> float:
-    """Half the length of the 95 % interval."""
-    interval = interval_of(estimate)
-    return (interval.high - interval.low) / 2

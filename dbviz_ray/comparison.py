@@ -69,10 +69,8 @@ class Comparison(Scores):
         """
         shown = telling_planes(self.same_points, planes) if isinstance(planes, int) else list(planes)
         pictures = self.label_maps[:, shown] if maps is None else maps
-        seen = [
-            SeenPlane(self._picture(plane), pictures[:, row], float(self.same_points[:, plane].mean()))
-            for row, plane in enumerate(shown)
-        ]
+        called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
+        seen = [SeenPlane(self._picture(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
         return regions_figure(self.names, seen)
 
     def matrix(self) -> Figure:

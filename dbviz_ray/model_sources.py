@@ -84,7 +84,7 @@ class ModelSource:
         """Where it comes from, as JSON can hold it."""
         if isinstance(self.origin, RunModel):
             content = self.origin.store.read(self.origin.weights_file)
-            built = {"model_id": self.origin.config.model_id, "epoch": self.origin.epoch}
+            built: dict[str, Any] = {"model_id": self.origin.config.model_id, "epoch": self.origin.epoch}
         else:
             content = Path(self.checkpoint).read_bytes()
             built = {"model": self.origin.model, "width": self.origin.width, "options": dict(self.origin.options)}

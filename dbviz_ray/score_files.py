@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.precision import Advice
 from analysis.report import Report, html_report, models_frame, pairs_frame
 from analysis.report.sentences import KINDS
 from dbviz_ray.comparison import Comparison
@@ -94,7 +95,8 @@ def write_comparison(
         "provenance": made,
         "reproducibility": asdict(comparison.reproducibility),
         "agreement_on_images": asdict(comparison.agreement_on_images),
-        "planes_needed": {"precision": precision, "planes": comparison.planes_needed(precision)},
+        "advice": _advice(comparison.advice(precision)),
+        "advice_on_the_worst_known_pair": _advice(comparison.advice_on_worst_pair(precision)[1]),
         "models": [asdict(model) for model in comparison.models],
         "pairs": [asdict(pair) for pair in comparison.pairs],
     }
@@ -111,6 +113,10 @@ def write_comparison(
     except OSError as error:
         raise UserError(f"--out: {store.root} cannot be written ({error.strerror or error})") from None
     return list(files)
+
+
+def _advice(found: Advice) -> dict[str, Any]:
+    return {"precision": found.wanted, "reach": found.reach, "planes": found.items, "models": found.models}
 
 
 def _pictures(comparison: Comparison, regions: Figure) -> dict[str, tuple[bytes, str, str]]:

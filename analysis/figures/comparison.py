@@ -32,8 +32,8 @@ class SeenPlane:
     picture: PlanePicture
     maps: NDArray[np.uint8]
     """`[models, rows, columns]`"""
-    agreement: float
-    """Share of the points on which two models agree, mean over pairs."""
+    called: str
+    """What to write beside it."""
 
 
 def telling_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
@@ -49,14 +49,14 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
     shown = min(len(names), MAX_COLUMNS)
     heights = [min(plane.picture.aspect, 1.6) for plane in planes]
     figure = Figure(
-        figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.3 * len(planes) + 1.1), layout="constrained"
+        figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
     )
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
     for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
         for model, axes in enumerate(axes_row[:-1]):
             draw_regions(axes, plane.maps[model], plane.picture)
         _draw_disagreement(axes_row[-1], plane)
-        axes_row[0].set_ylabel(f"agreement {plane.agreement:.0%}", fontsize=9)
+        axes_row[0].set_ylabel(plane.called, fontsize=9)
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)

@@ -6,6 +6,7 @@ import math
 
 from analysis.comparing import PairScores, Scores
 from analysis.intervals import Interval
+from analysis.precision import Advice
 from analysis.report.rows import p_text, shown
 
 KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
@@ -52,24 +53,46 @@ def reading(scores: Scores) -> list[str]:
 
 
 def advice(scores: Scores, precision: float) -> str:
-    """How many planes reach a precision, and what no number of planes mends."""
-    planes = scores.shape[0]
-    needed = scores.planes_needed(precision)
-    reach = max((pair.reproducibility.high - pair.reproducibility.low) / 2 for pair in scores.pairs)
-    known = "With" if len(scores.pairs) == 1 else "For every pair, with"
-    text = f"{known} {planes:,} planes the reproducibility is known to {_points(reach)}; {_points(precision)}"
-    text += f" needs {needed:,} planes" + (", which these are enough for." if needed <= planes else ".")
-    if not math.isnan(scores.reach_of_models):
-        text += (
-            f" Of the overall interval, {_points(scores.reach_of_models)} is owed to the models: more planes do not "
-            "narrow that, more models do."
-        )
-    return text
+    """How well the reproducibility is known, and how many planes or models a precision needs."""
+    overall = scores.advice(precision)
+    planes, models = scores.shape[0], len(scores.models)
+    if len(scores.pairs) == 1:
+        return f"With {planes:,} planes the reproducibility is known to {_known(overall)}."
+    pair, worst = scores.advice_on_worst_pair(precision)
+    return (
+        f"With {models} models and {planes:,} planes the overall reproducibility is known to {_known(overall)}. That of "
+        f"the pair known worst, {_both(pair)}, is known to {_known(worst)}."
+    )
+
+
+def _known(advice: Advice) -> str:
+    """The reach, and what the wanted one needs."""
+    known, wanted = f"±{advice.reach:.{_digits(advice.reach)}f}", f"±{advice.wanted:g}"
+    if advice.reach <= advice.wanted:
+        return f"{known}, which is within the wanted {wanted}"
+    ways = [f"{advice.items:,} planes"] if advice.items else []
+    ways += [f"{advice.models:,} models"] if advice.models else []
+    ways += [f"{advice.both[0]:,} models and {advice.both[1]:,} planes together"] if advice.both else []
+    if not ways:
+        return f"{known}; {wanted} is out of reach"
+    hopeless = "; more planes alone do not reach it" if not advice.items else ""
+    return f"{known}; {wanted} needs {' or '.join(ways)}{hopeless}"
+
+
+def _digits(reach: float) -> int:
+    """Decimals for two significant digits, at least three."""
+    return max(3, 1 - math.floor(math.log10(reach))) if reach > 0 else 3
 
 
 def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
     pair, (old, new) = scores.pairs[0], scores.models
     on_images = pair.on_images
+    if pair.reproducibility.value == 1 and on_images.churn.value == 0:
+        return [
+            f"{pair.old} and {pair.new} predict the same class on every point of {_planes(scores, plane_classes)} and on "
+            f"every one of the {scores.images:,} images: nothing here tells them apart. Both have an error of "
+            f"{_percent(old.error)} and {old.regions.value:.2f} regions a plane."
+        ]
     other = max(0.0, on_images.churn.value - on_images.wins.value - on_images.losses.value)
     right = [1 - model.error.value for model in (old, new)]
     chance = (
@@ -128,11 +151,6 @@ def _both(pair: PairScores) -> str:
 
 def _percent(interval: Interval) -> str:
     return f"{interval.value:.1%} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-
-
-def _points(share: float) -> str:
-    """A distance between shares: `±0.8 points`."""
-    return f"±{100 * share:.2g} points"
 
 
 def _p(value: float) -> str:
