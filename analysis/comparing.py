@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from analysis.agreement import error_consistency_by_item, kappa_by_item
 from analysis.churn import Churn, churn_between, share_of_images
-from analysis.estimates import Estimate, Floats, difference, mean_estimate, pair_estimate
+from analysis.estimates import Estimate, difference, mean_estimate, pair_estimate
 from analysis.intervals import Interval, holm, interval_of, p_value
 from analysis.precision import Advice, advice
+from analysis.pseudo_values import Floats
 from analysis.regions import class_shares, regions_of
 from analysis.scores import agreement
 

@@ -26,8 +26,10 @@ Weights = dict[str, Tensor]
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Where training scripts put a state dict within a checkpoint."""
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-"""What wrappers (DataParallel, torch.compile, Lightning modules) put before every name."""
+PREFIXES = ("module.", "model.", "net.")
+"""What wrappers (DataParallel, Lightning modules) put before every name."""
+COMPILED = "_orig_mod"
+"""What torch.compile puts into the names of what it compiles, a network or a part of one."""
 COUNTER = "n_averaged"
 """A buffer of torch.optim.swa_utils.AveragedModel, beside the model that it wraps."""
 NAMED = 3
@@ -163,9 +165,7 @@ def _at(content: Any, key: str, path: Path) -> Mapping[Any, Any]:
 
 def _renamed(weights: Weights, expected: Mapping[str, Any]) -> Weights:
     """The weights without the prefixes that every name has and the network does not know."""
-    if not _fit(weights, expected):
-        parts = {name: name.split(".") for name in weights}
-        weights = {".".join(p for p in parts[name] if p != "_orig_mod"): t for name, t in weights.items()}
+    weights = {name if name in expected else _uncompiled(name): tensor for name, tensor in weights.items()}
     while not _fit(weights, expected):
         wrapped = {name: tensor for name, tensor in weights.items() if name != COUNTER}
         prefix = next((p for p in PREFIXES if wrapped and all(name.startswith(p) for name in wrapped)), None)
@@ -173,6 +173,10 @@ def _renamed(weights: Weights, expected: Mapping[str, Any]) -> Weights:
             break
         weights = {name.removeprefix(prefix): tensor for name, tensor in wrapped.items()}
     return weights
+
+
+def _uncompiled(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def _fit(weights: Weights, expected: Mapping[str, Any]) -> bool:

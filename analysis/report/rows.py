@@ -64,7 +64,7 @@ def model_rows(scores: Scores) -> Rows:
 
 def plane_rows(scores: Scores) -> Rows:
     """A head and one row a pair: what the planes tell."""
-    head = ["old, new", "reproducibility", "Cohen's kappa", "more regions", _p_head(scores)]
+    head = ["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", _p_head(scores)]
     return [head] + [
         [
             f"{pair.old}, {pair.new}",

@@ -60,8 +60,8 @@ def advice(scores: Scores, precision: float) -> str:
         return f"With {planes:,} planes the reproducibility is known to {_known(overall)}."
     pair, worst = scores.advice_on_worst_pair(precision)
     return (
-        f"With {models} models and {planes:,} planes the overall reproducibility is known to {_known(overall)}. That of "
-        f"the pair known worst, {_both(pair)}, is known to {_known(worst)}."
+        f"With {models} models and {planes:,} planes the overall reproducibility is known to {_known(overall)}. That "
+        f"of the pair known worst, {_both(pair)}, is known to {_known(worst)}."
     )
 
 
@@ -89,8 +89,8 @@ def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
     on_images = pair.on_images
     if pair.reproducibility.value == 1 and on_images.churn.value == 0:
         return [
-            f"{pair.old} and {pair.new} predict the same class on every point of {_planes(scores, plane_classes)} and on "
-            f"every one of the {scores.images:,} images: nothing here tells them apart. Both have an error of "
+            f"{pair.old} and {pair.new} predict the same class on every point of {_planes(scores, plane_classes)} and "
+            f"on every one of the {scores.images:,} images: nothing here tells them apart. Both have an error of "
             f"{_percent(old.error)} and {old.regions.value:.2f} regions a plane."
         ]
     other = max(0.0, on_images.churn.value - on_images.wins.value - on_images.losses.value)
