@@ -198,7 +198,7 @@ def test_a_cut_file_and_what_is_no_state_dict(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save(network().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="not a file that torch.save wrote"):
+    with pytest.raises(UserError, match=r"not a file that torch\.save wrote"):
         read_weights(path)
     for content, message in (
         ([1, 2], "holds list; allowed: a state dict"),
