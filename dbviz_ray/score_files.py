@@ -79,6 +79,7 @@ def write_comparison(
         plane_classes=comparison.plane_classes,
         precision=precision,
         pictures=list(pictures.values()),
+        dots=DOTS,
         command=origin.command,
         origin=[
             *((facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in origin.checkpoints),
