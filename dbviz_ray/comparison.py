@@ -253,25 +253,45 @@ def _device_of(model: Classifier, otherwise: torch.device) -> torch.device:
 def _predictions(
     name: str, model: Classifier, images: Tensor, device: torch.device, batch: int | None
 ) -> tuple[NDArray[np.int64], int]:
-    """Predicted classes `[images]`, and how many classes there are."""
-    predicted = []
+    """Predicted classes `[images]`, and how many classes there are; smaller batches where one does not fit."""
+    size = batch or default_batch(device)
+    predicted: list[Tensor] = []
+    classes = start = 0
     with evaluating(model):
-        for part in images.split(batch or default_batch(device)):
+        while start < len(images):
+            part = images[start : start + size]
             try:
-                scores = model(part.to(device, dtype_of(model)))
-            except Exception as error:  # a user's own code may raise anything
-                raise UserError(
-                    f"{name}: does not take images of shape {tuple(images.shape[1:])} (channels, height, width): "
-                    f"{type(error).__name__}: {' '.join(str(error).split())}"
-                ) from error
-            if not isinstance(scores, Tensor):
-                raise UserError(f"{name}: returns {type(scores).__name__}; allowed: a tensor of scores [n, classes]")
-            check_scores(scores)
-            if len(scores) != len(part):
-                raise UserError(
-                    f"{name}: returns {len(scores)} rows of scores for {len(part)} images; allowed: one each"
-                )
-            if scores.isnan().any():
-                raise UserError(f"{name}: some of its scores are NaN; allowed: numbers that can be compared")
+                scores = _scores(name, model, part.to(device, dtype_of(model)))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
             predicted.append(scores.argmax(1).cpu())
-    return torch.cat(predicted).numpy(), scores.shape[1]
+            classes = scores.shape[1]
+            start += len(part)
+    return torch.cat(predicted).numpy(), classes
+
+
+def _scores(name: str, model: Classifier, images: Tensor) -> Tensor:
+    """What a model makes of images. UserError unless it is one row of numbers an image."""
+    try:
+        scores = model(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a user's own code may raise anything
+        raise UserError(
+            f"{name}: does not take images of shape {tuple(images.shape[1:])} (channels, height, width): "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(scores, Tensor):
+        raise UserError(f"{name}: returns {type(scores).__name__}; allowed: a tensor of scores [n, classes]")
+    check_scores(scores)
+    if len(scores) != len(images) or scores.shape[1] < 2:
+        raise UserError(
+            f"{name}: returns scores of shape {tuple(scores.shape)} for {len(images)} images; allowed: one row an "
+            "image, one column a class, at least 2"
+        )
+    if scores.isnan().any():
+        raise UserError(f"{name}: some of its scores are NaN; allowed: numbers that can be compared")
+    return scores

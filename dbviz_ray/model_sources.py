@@ -30,6 +30,11 @@ class Builder:
     width: int | None
     options: Mapping[str, Any]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the network is one of ours or timm's, which are built for the images."""
+        return self.model in ARCHITECTURES or self.model.startswith(TIMM)
+
     def network(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The network, its weights not yet loaded; torch's global random stream is left as it was.
 
@@ -38,7 +43,7 @@ class Builder:
         """
         try:
             with torch.random.fork_rng(devices=[]):
-                if self.model in ARCHITECTURES or self.model.startswith(TIMM):
+                if self.is_known:
                     width = self.width or standard_width(self.model)
                     return build_network(self.model, width, image_shape, classes, self.options)
                 return self._called(image_shape, classes)
@@ -77,7 +82,11 @@ class ModelSource:
             return self.origin.network()
         weights = read_weights(self.checkpoint, self.weights_key)
         network = self.origin.network(image_shape, classes)
-        load_weights(network, weights, self.checkpoint)
+        try:
+            load_weights(network, weights, self.checkpoint)
+        except UserError as error:
+            built = f" (built for images {image_shape} of {classes} classes)" if self.origin.is_known else ""
+            raise UserError(f"{error}{built}") from None
         return network.eval()
 
     def facts(self) -> dict[str, Any]:
