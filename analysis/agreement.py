@@ -73,8 +73,12 @@ def error_consistency(predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], 
     Returns:
         `[models, models]`; NaN where two models are both never wrong.
     """
+    return beyond_accuracy(np.stack([(predictions == own).mean(axis=1) for own in predictions]), wrong, classes)
+
+
+def beyond_accuracy(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
+    """`error_consistency` of models whose agreement `[models, models]` on the images is known."""
     _check_classes(classes)
-    observed = np.stack([(predictions == own).mean(axis=1) for own in predictions])
     right = 1 - wrong.mean(axis=1)
     return beyond_chance(observed, _of_accuracies(right, right, classes))
 

@@ -102,7 +102,7 @@ def _pair_scores(group: Group, observed: Observed) -> dict[str, Estimate]:
     found = {"agreement_on_test_images": agreement_on_images(group, observed.predictions.on_test)}
     if planes.same_points is not None:
         found["reproducibility"] = _of_pairs(group, planes.same_points)
-        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members])
+        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members].astype(float))
     if planes.soft_agreement is not None:
         found["soft_agreement"] = _of_pairs(group, planes.soft_agreement)
     return found
@@ -113,7 +113,7 @@ def _of_pairs(group: Group, means: PairMeans) -> Estimate:
     return pair_estimate(by_pair, on_planes, group.independent, group.levels, _each_on_planes(group, means))
 
 
-def _kappa(group: Group, means: PairMeans, shares: NDArray[np.float32]) -> Estimate:
+def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     """Cohen's kappa of the group's pairs, a mean over those for which it is defined."""
     by_pair = cohens_kappa(_square(group, means), shares)
     each = _each_on_planes(group, means)
@@ -158,7 +158,10 @@ def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
 def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
     """The margins of all images, and of those with correct and with falsified labels, where there are such."""
     distances = margins.mean_distance[group.members]
-    found = {"margin": mean_estimate(distances, group.levels), "margin_median": quantile_estimate(distances, 0.5, group.levels)}
+    found = {
+        "margin": mean_estimate(distances, group.levels),
+        "margin_median": quantile_estimate(distances, 0.5, group.levels),
+    }
     mislabelled = margins.mislabelled[group.members]
     for name, wanted in (("margin_correct", ~mislabelled), ("margin_mislabelled", mislabelled)):
         estimate = subset_estimate(distances, wanted, group)

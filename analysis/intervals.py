@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from analysis.estimates import Covers, Estimate, difference, logarithm
 from analysis.pseudo_values import Floats
@@ -41,30 +41,34 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variances:
-    """The variances of a value, each with its degrees of freedom: of items, of each sample of models, and shared."""
+    """The variances of a value, each with its degrees of freedom."""
 
     items: tuple[float, float]
     models: tuple[tuple[float, float], ...]
+    """Of each sample of models, and what crossed samples put in together."""
     shared: tuple[float, float]
+    """What both count."""
 
     def reach(self, level: float = LEVEL) -> float:
         """Half the width of the interval at a level; NaN where nothing is known."""
         variance, freedom = self.total()
         if not variance > 0:
             return variance
-        of_models = _sum_of(self.models)
-        alone = max(of_models[0] - self.shared[0], 0.0)
-        apart = _student(level, self.items[1]) ** 2 * self.items[0] + _student(level, of_models[1]) ** 2 * alone
-        return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(apart)) / 2
+        of_models = sum(part for part, _ in self.models)
+        alone = max(of_models - self.shared[0], 0.0)
+        squares = _student(level, self.items[1]) ** 2 * self.items[0]
+        if alone:
+            squares += _student(level, _sum_of(self.models)[1]) ** 2 * alone
+        return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
     def total(self) -> tuple[float, float]:
         """Variance of the value and its degrees of freedom (Satterthwaite 1946); (nan, nan) where nothing is known."""
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
-        variance = max(sum(part for part, _ in parts) - self.shared[0], *(part for part, _ in parts))
-        _, freedom = _sum_of((*parts, self.shared), total=variance)
-        return variance, freedom
+        of_models = sum(part for part, _ in self.models)
+        variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
+        return variance, _sum_of((*parts, self.shared), total=variance)[1]
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
@@ -123,7 +127,7 @@ def variances_of(estimate: Estimate) -> Variances:
     """The variances that items and models put into an estimate."""
     return Variances(
         _variance(estimate.by_item),
-        tuple(_variance(sample) for sample in estimate.by_model),
+        (*(_variance(sample) for sample in estimate.by_model), (estimate.joint, estimate.joint_freedom)),
         (estimate.shared, estimate.shared_freedom),
     )
 
@@ -139,4 +143,4 @@ def _sum_of(parts: tuple[tuple[float, float], ...], total: float | None = None) 
 
 
 def _student(level: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else 0.0
+    return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0

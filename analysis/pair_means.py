@@ -56,7 +56,7 @@ class PairMeans:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
         if key in self._singly.places:
             return self.each_on_planes(key).mean(axis=1)
-        return self._of_sets[:, self._means.places[key]]
+        return np.asarray(self._of_sets[:, self._means.places[key]])
 
     def each_on_planes(self, key: Hashable) -> Floats:
         """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
@@ -77,9 +77,7 @@ class _Followed:
         self.second = np.concatenate([nothing, *(pairs.second for pairs in sets.values())])
 
 
-def pairs_within(
-    members: NDArray[np.intp], used: NDArray[np.bool_] | None = None, *, singly: bool = False
-) -> PairSet:
+def pairs_within(members: NDArray[np.intp], used: NDArray[np.bool_] | None = None, *, singly: bool = False) -> PairSet:
     """Every two of `members`; of these only the `used` `[members, members]`, if given."""
     first, second = np.triu_indices(len(members), 1)
     if used is not None:

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
+from analysis.group_scores import SCORES
 from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.rows import SCORES
 from analysis.sentences import sentence
 
 

@@ -19,7 +19,8 @@ from analysis.same_labels import agreement_blocks
 Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**27
 """Of label maps, or of class probabilities, that are in memory at a time."""
-REGION_SCORES = ("fragmentation", "large_regions", "largest_region")
+COUNTS = ("fragmentation", "large_regions")
+REGION_SCORES = (*COUNTS, "largest_region")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class PlaneScores:
     """`REGION_SCORES`, each `[models, planes]`; see `analysis.regions`. Empty if fragmentation is not asked for."""
     regions_by_class: NDArray[np.uint16]
     """`[models, planes, classes]`: regions of each class."""
-    by_resolution: Mapping[int, Floats]
-    """Regions at each resolution that the grid contains: `[models, planes]` each."""
+    by_resolution: Mapping[int, Mapping[str, Floats]]
+    """At each resolution that the grid contains, the `COUNTS`: `[models, planes]` each."""
 
 
 def score_planes(
@@ -73,7 +74,7 @@ def score_planes(
     with_regions = "fragmentation" in wanted
     regions = {name: np.empty((models, planes)) for name in REGION_SCORES if with_regions}
     by_class = np.zeros((models, planes, classes if with_regions else 0), np.uint16)
-    by_resolution: dict[int, Floats] = {}
+    by_resolution: dict[int, dict[str, Floats]] = {}
     for some in _chunks(planes, models * stored.resolution**2):
         labels = stored.labels(some)
         if same is not None:
@@ -83,11 +84,13 @@ def score_planes(
             shares[model, some] = class_shares(maps, classes)
             if with_regions:
                 found = regions_of(maps, classes, minimum_share)
-                for name, values in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
-                    regions[name][model, some] = values
+                for name, on_planes in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
+                    regions[name][model, some] = on_planes
                 by_class[model, some] = found.count_by_class
-                for resolution, counts in counts_by_resolution(maps).items():
-                    by_resolution.setdefault(resolution, np.empty((models, planes)))[model, some] = counts
+                for name, least in zip(COUNTS, (0.0, minimum_share), strict=True):
+                    for resolution, counts in counts_by_resolution(maps, least).items():
+                        of_models = by_resolution.setdefault(resolution, {n: np.empty((models, planes)) for n in COUNTS})
+                        of_models[name][model, some] = counts
     if soft is not None and stored.probabilities is not None:
         for some in _chunks(planes, models * stored.resolution**2 * classes * 4):
             _add_soft_agreement(soft, some, stored.probabilities(some))

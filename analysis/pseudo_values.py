@@ -87,6 +87,13 @@ def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
     return float(((of_models - effects @ solution) ** 2).sum()) / (freedom * len(of_models)), freedom
 
 
+def reduced(pseudo_values: Floats, variance: float) -> Floats:
+    """Pseudo-values, `[samples]`, that put so much less variance into the mean, or none."""
+    centre = pseudo_values.mean()
+    own = float(pseudo_values.var(ddof=1)) / len(pseudo_values)
+    return np.asarray(centre + (pseudo_values - centre) * np.sqrt(max(own - variance, 0.0) / own if own else 1.0))
+
+
 def _within(level: NDArray[np.int64], coarser: NDArray[np.int64]) -> bool:
     """Whether every level lies within one level of the coarser stream."""
     together = np.unique(np.stack([level, coarser]), axis=1).shape[1]

@@ -65,7 +65,7 @@ class Margins:
     @property
     def mean_distance(self) -> NDArray[np.float64]:
         """An image's margin, the mean over directions: `[models, images]`."""
-        return self.distances.mean(axis=2, dtype=np.float64)
+        return np.asarray(self.distances.mean(axis=2, dtype=np.float64))
 
 
 def trained_models(store: Store, sweep: SweepConfig) -> list[Trained]:
@@ -120,4 +120,9 @@ def read_margins(
     """The margins of each model at its epoch; None in a sweep that does not ask for them."""
     if sweep.margins is None:
         return None
-    ...
+    stored = [store.read_margins(model.model_id, epoch) for model, epoch in zip(models, epochs, strict=True)]
+    distances, found = np.stack([of.distances for of in stored]), np.stack([of.found for of in stored])
+    mislabelled = np.zeros(distances.shape[:2], dtype=bool)
+    if sweep.margins.split == "train":
+        mislabelled = predictions.mislabelled[:, stored[0].indices]
+    return Margins(distances, found, mislabelled)

@@ -1,5 +1,22 @@
-"""The one exception that a user can cause and mend: shown as a single line, exit code 2, no traceback."""
+"""What can go wrong outside the program, each with a message that says what to do or to delete."""
 
 
 class UserError(Exception):
-    """A configuration, file or argument is not usable; the message names it and says what is allowed."""
+    """A configuration, file or argument is not usable; the message names it and says what is allowed.
+
+    Shown as a single line, exit code 2, no traceback.
+    """
+
+
+class DamagedFileError(Exception):
+    """A file of a run directory is there but does not hold what was written: cut off, or changed on the disk."""
+
+    def __init__(self, name: str, path: str, reason: str) -> None:
+        super().__init__(name, path, reason)
+        self.name = name
+        """Relative to the run directory."""
+        self.path = path
+
+    def __str__(self) -> str:
+        _, path, reason = self.args
+        return f"{path} is damaged ({reason})"

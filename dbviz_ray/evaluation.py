@@ -1,9 +1,11 @@
-"""Label maps: the classes that networks predict on every grid point of every plane."""
+"""Label maps: the classes that networks predict on every grid point of every plane, and how sure they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from dbviz_ray.planes import GridPoints, PlaneSet
 MAX_CLASSES = 256
 """Labels are stored as uint8."""
 
+Result = TypeVar("Result")
 Classifier = Callable[[Tensor], Tensor]
 """Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`."""
 
@@ -23,49 +26,89 @@ def default_batch(device: torch.device) -> int:
     return 1000 if device.type == "cpu" else 25_000
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Labelling:
+    """What a network says on every grid point, on the CPU."""
+
+    labels: Tensor
+    """Predicted classes: uint8 `[planes, resolution (b), resolution (a)]`."""
+    probabilities: Tensor | None
+    """Softmax of the scores, computed in float32: float16 `[planes, resolution (b), resolution (a), classes]`."""
+
+
 def label_maps(
     network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
 ) -> Tensor:
     """Predicted classes on every grid point: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU.
 
-    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
-    in the precision of its parameters. Points are built on the device; only labels leave it. Where the network begins
-    with a linear layer over the flattened image, that layer is applied to the planes instead of the points.
+    As `label_planes` without probabilities.
     """
-    grid, network_of_grid = _folded(GridPoints(planes, device, dtype_of(network)), network)
-    labels = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8, device=device)
-    with evaluating(network):
-        batch = batch_points or default_batch(device)
-        while not _labelled(labels, grid, network_of_grid, batch):
-            batch //= 2
-    return labels.cpu()
+    return label_planes(network, planes, device, batch_points=batch_points).labels
 
 
-def _labelled(labels: Tensor, grid: GridPoints, network: Classifier, batch: int) -> bool:
-    """Fill `labels`, `batch` points at a time; False if they do not fit into the memory and fewer might."""
-    try:
+@torch.inference_mode()
+def label_planes(
+    network: Classifier,
+    planes: PlaneSet,
+    device: torch.device,
+    *,
+    probabilities: bool = False,
+    batch_points: int | None = None,
+) -> Labelling:
+    """Predicted classes on every grid point, and their probabilities if asked for, from one forward pass.
+
+    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
+    in the precision of its parameters. Points are built on the device; only labels and probabilities leave it. Where
+    the network begins with a linear layer over the flattened image, that layer is applied to the planes instead of
+    the points.
+    """
+    grid, rest = GridPoints(planes, device, dtype_of(network)), network
+    folded = first_linear_layer(network)
+    if folded is not None:
+        grid, rest = grid.through(folded[0]), folded[1]
+
+    def attempt(batch: int) -> Labelling:
+        sides = len(planes), planes.resolution, planes.resolution
+        labels = torch.empty(sides, dtype=torch.uint8, device=device)
+        shares: Tensor | None = None
         for some_planes, some_rows, points in grid.batches(batch):
-            scores = network(points)
+            scores = rest(points)
             check_scores(scores)
             block = labels[some_planes, some_rows]
             block.copy_(scores.max(dim=1).indices.view(block.shape))
-    except torch.OutOfMemoryError:
-        if batch == 1:
-            raise
-        return False
-    return True
+            if probabilities:
+                if shares is None:
+                    shares = torch.empty(*sides, scores.shape[1], dtype=torch.float16, device=device)
+                shares[some_planes, some_rows] = scores.float().softmax(dim=1).half().view(*block.shape, -1)
+        return Labelling(labels.cpu(), None if shares is None else shares.cpu())
+
+    with evaluating(network):
+        return within_memory(attempt, batch_points or default_batch(device))
 
 
-def _folded(grid: GridPoints, network: Classifier) -> tuple[GridPoints, Classifier]:
-    """A network that flattens its images into a linear layer takes that layer's outputs, found once a plane."""
+def within_memory(attempt: Callable[[int], Result], batch: int) -> Result:
+    """`attempt(batch)`, again with half the batch as long as that does not fit into the memory and less might."""
+    while True:
+        try:
+            return attempt(batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        batch //= 2
+
+
+def first_linear_layer(network: Classifier) -> tuple[nn.Linear, Classifier] | None:
+    """The linear layer over the flattened image with which a network begins, and what comes after; None if none does.
+
+    Such a layer maps planes to planes and lines to lines, so it may be applied to what spans them.
+    """
     if type(network) is not nn.Sequential or len(network) < 3 or _has_hooks(network):
-        return grid, network
+        return None
     flatten, linear = network[0], network[1]
     flattens = type(flatten) is nn.Flatten and (flatten.start_dim, flatten.end_dim) == (1, -1)
     if not flattens or type(linear) is not nn.Linear or any(_has_hooks(layer) for layer in (flatten, linear)):
-        return grid, network
-    return grid.through(linear), network[2:]
+        return None
+    return linear, network[2:]
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dbviz_ray.architectures import build_network
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.planes import PlaneSet
+from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.training import TrainedModel
 
@@ -114,10 +114,12 @@ def _weights(trained: TrainedModel) -> bytes:
 
 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:
-    """Write a plane set: indices, labels, normalised images and coordinates, one row a plane."""
+    """Write a plane set: where its images come from, normalised images and coordinates, one row a plane."""
+    origin = planes.origin or Origin(("natural", "natural", "natural"), planes.anchor_indices)
     columns = {
         "plane": pa.array(np.arange(len(planes), dtype=np.int32)),
         "anchor_indices": _fixed_lists(planes.anchor_indices),
+        "anchor_sources": _fixed_lists(origin.sources),
         "anchor_labels": _fixed_lists(planes.anchor_labels),
         "anchor_a": _fixed_lists(planes.coordinates[..., 0]),
         "anchor_b": _fixed_lists(planes.coordinates[..., 1]),
@@ -127,6 +129,8 @@ def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset
     }
     facts = {
         "image_shape": list(planes.anchors.shape[2:]),
+        "anchor_kinds": list(origin.kinds),
+        "attacked": origin.attacked,
         "resolution": planes.resolution,
         "margin": planes.margin,
         "class_names": list(dataset.class_names),
@@ -144,12 +148,14 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
         values = table[column].combine_chunks().flatten().to_numpy()
         return torch.from_numpy(values.copy()).view(len(table), *shape)
 
+    kinds = tuple(facts.get("anchor_kinds", ()))  # absent from files of before there were other kinds
     planes = PlaneSet(
         anchors=tensor("anchors", 3, *facts["image_shape"]),
         anchor_indices=tensor("anchor_indices", 3),
         anchor_labels=tensor("anchor_labels", 3),
         resolution=facts["resolution"],
         margin=facts["margin"],
+        origin=Origin(kinds, tensor("anchor_sources", 3), facts["attacked"]) if set(kinds) - {"natural"} else None,
     )
     return planes, facts["class_names"]
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbviz_ray import interruption
-from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
+from dbviz_ray.config import Cohort, ModelConfig, SweepConfig, telling_noise
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import SWEEP_FILE, Store
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dbviz_ray.datasets import Dataset
     from dbviz_ray.planes import PlaneSet
 
 Task = tuple[str, ModelConfig, int]
@@ -109,11 +114,13 @@ def _check_computable(sweep: SweepConfig) -> None:
     """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.networks import facts_of, facts_of_dataset
-    from dbviz_ray.planes import check_possible
+    from dbviz_ray.planes import draw_triplets
 
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-    for planes in sweep.planes.values():
-        check_possible(dataset.split(planes.images)[1], planes)
+    given = _given_labels(sweep, dataset)
+    for name, planes in sweep.planes.items():
+        with _about_planes(name):
+            draw_triplets(dataset, planes, given)
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     for cohort in sweep.cohorts():
         facts_of(cohort.models[0], data)
@@ -177,16 +184,47 @@ def _reuse(sweep: SweepConfig, store: Store) -> int:
     return copied
 
 
-def _stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
+def _given_labels(sweep: SweepConfig, dataset: Dataset) -> Tensor | None:
+    """The training labels that tell plane sets which images are mislabelled; None where no set asks."""
+    from dbviz_ray.datasets import given_labels
+
+    asked = any(planes.labels != "any" for planes in sweep.planes.values())
+    noise = telling_noise(sweep.models()) if asked else None
+    return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None
+
+
+@contextmanager
+def _about_planes(name: str) -> Iterator[None]:
+    """Let errors name the plane set that they are about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("planes:", f"planes.{name}:", 1)) from None
+
+
+def _stored_planes(sweep: SweepConfig, store: Store, name: str) -> PlaneSet:
     """A plane set of the sweep, drawn and stored unless it already is."""
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.planes import draw_plane_set
-    from dbviz_ray.records import load_planes, save_planes
+    from dbviz_ray.records import load_network, load_planes, save_planes
 
-    if not store.exists(store.planes_file(plane_set)):
+    if not store.exists(store.planes_file(name)):
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-        save_planes(store, plane_set, draw_plane_set(sweep.planes[plane_set], dataset), dataset)
-    return load_planes(store, plane_set)[0]
+        planes, network = sweep.planes[name], None
+        if planes.off_manifold == "adversarial":
+            models = {model.model_id: model for model in sweep.models()}
+            attacked = models[planes.attacked] if planes.attacked else sweep.models()[0]
+            if attacked.model_id not in store.complete_models():
+                raise StageFailedError(
+                    f"evaluate: planes.{name} attacks {attacked.model_id}, which is not trained yet; "
+                    "run the stages train,evaluate"
+                )
+            network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names))
+            planes = planes.model_copy(update={"attacked": attacked.model_id})
+        with _about_planes(name):
+            drawn = draw_plane_set(planes, dataset, _given_labels(sweep, dataset), network)
+        save_planes(store, name, drawn, dataset)
+    return load_planes(store, name)[0]
 
 
 def _analyse(sweep: SweepConfig, store: Store) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.cohort.batches import Batches
 from dbviz_ray.cohort.execution import execution_for
-from dbviz_ray.cohort.gradients import PixelLimits, State
+from dbviz_ray.cohort.gradients import State, pixel_limits
 from dbviz_ray.cohort.network import CohortNetwork
 from dbviz_ray.cohort.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.cohort.sharpness import IMAGES as SHARPNESS_IMAGES
@@ -118,7 +118,7 @@ class CohortTraining:
         self.network = CohortNetwork(
             networks,
             self.settings,
-            _pixel_limits(dataset, device, self._dtype),
+            pixel_limits(dataset, device, self._dtype),
             [teacher.to(device, self._dtype) for teacher in teachers],
             execution_for(resources.execution, device),
         )
@@ -254,13 +254,6 @@ def train_cohort(
             last_save = time.monotonic()
         on_epoch(training)
     return training.trained()
-
-
-def _pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> PixelLimits:
-    mean, deviation = (
-        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in (dataset.mean, dataset.deviation)
-    )
-    return PixelLimits(-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation))
 
 
 def _losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:

@@ -58,7 +58,7 @@ def _allowed(detail: Any) -> str:
         case "less_than":
             return f"less than {limits['lt']}"
         case "too_short":
-            return f"at least {limits['min_length']} value"
+            return f"at least {limits['min_length']} value{'s' * (limits['min_length'] > 1)}"
         case "tuple_type":
             return "a list, such as [4,16]"
         case "dict_type" | "model_type" | "model_attributes_type":

@@ -49,8 +49,9 @@ def labels_of(store: Store, plane_set: str, models: Sequence[ModelConfig]) -> np
 def _plane_set(store: Store, name: str, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
     """What a perfect model says, `[planes, rows, columns]`; the planes' own file is written too."""
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
-             "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1]} for _ in range(count)]  # fmt: skip
-    facts = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "class_names": list("abcd")}
+             "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
+            for plane in range(count)]  # fmt: skip
+    facts = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "resolution": RESOLUTION, "class_names": list("abcd")}
     store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
     return generator.integers(0, CLASSES, (count, RESOLUTION, RESOLUTION), dtype=np.uint8)
 
@@ -66,6 +67,7 @@ def _predictions(share: float, generator: np.random.Generator) -> pa.Table:
         {
             "split": pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode(),
             "given_label": given,
+            "true_label": given,
             "predicted": _changed(given, share, generator),
         }
     )

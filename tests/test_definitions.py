@@ -12,7 +12,7 @@ from skimage.measure import label as skimage_label
 from torch import nn
 
 from analysis.regions import region_counts
-from analysis.scores import agreement
+from analysis.same_labels import agreement
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation import label_maps
 from dbviz_ray.planes import PlaneSet

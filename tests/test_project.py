@@ -25,7 +25,8 @@ FLOORS = [
     ["dbviz_ray.planning", "dbviz_ray.records"],
     ["dbviz_ray.step_times"],
     ["dbviz_ray.training", "dbviz_ray.evaluation", "dbviz_ray.networks", "dbviz_ray.exact_regions"],
-    ["dbviz_ray.planes", "dbviz_ray.cohort", "dbviz_ray.cell_complex"],
+    ["dbviz_ray.planes", "dbviz_ray.cell_complex"],
+    ["dbviz_ray.cohort"],
     ["dbviz_ray.datasets", "dbviz_ray.architectures"],
     [
         "dbviz_ray.store",

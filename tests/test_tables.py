@@ -10,8 +10,8 @@ from conftest import small_sweep
 from made_up_runs import labels_of, made_up_run
 from skimage.measure import label as skimage_label
 
+from analysis.group_scores import SCORES
 from analysis.groups import GROUP, names_of, options_text
-from analysis.rows import SCORES
 from analysis.tables import NoModelsError, compute_tables, read_table, tables_of, write_tables
 from dbviz_ray.sweep_files import load_sweep
 

@@ -14,8 +14,8 @@ from analysis.figures.learning_rates import learning_rates
 from analysis.figures.over_curves import double_descent, epochs
 from analysis.figures.reproducibility_matrix import reproducibility_matrix
 from analysis.groups import NETWORK, at_last_epoch, groups_of
-from analysis.pairs import MAX_GROUPS
 from analysis.recipes import compares_recipes, several_rates
+from analysis.tables.between_groups import MAX_GROUPS
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 

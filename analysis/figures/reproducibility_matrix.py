@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from analysis.figures.style import diverged_note, range_text, title_of
 from analysis.groups import NAMING, names_of, records
-from analysis.pairs import MAX_GROUPS
 from analysis.recipes import at_best_rate, several_rates
 from analysis.tables import read_table
+from analysis.tables.between_groups import MAX_GROUPS
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 

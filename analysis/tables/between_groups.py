@@ -41,7 +41,9 @@ def compared(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
 
 def sides(group: Group, other: Group) -> dict[str, Any]:
     """The columns that name two groups of equal label noise."""
-    named = {f"{column}_{side}": of[column] for side, of in (("a", _side(group)), ("b", _side(other))) for column in SIDE}
+    named = {
+        f"{column}_{side}": of[column] for side, of in (("a", _side(group)), ("b", _side(other))) for column in SIDE
+    }
     return {"label_noise": group.key["label_noise"], **named}
 
 
@@ -55,9 +57,10 @@ def between_groups_table(groups: Sequence[Group], scores: PlaneScores) -> pd.Dat
 
     Pairs with the same seeds are among them: networks of one architecture then start from the same weights.
     """
-    rows = []
-    for a, b in compared(groups) if scores.same_points is not None else ():
-        same = scores.same_points
+    if scores.same_points is None:
+        return pd.DataFrame(columns=BETWEEN)
+    same, rows = scores.same_points, []
+    for a, b in compared(groups):
         by_pair, on_planes = same.by_pair[np.ix_(a.members, b.members)], same.on_planes(_key(a, b))
         each = same.each_on_planes(_key(a, b)).reshape(-1, *by_pair.shape) if _followed_singly(a, b) else None
         interval = interval_of(cross_pair_estimate(by_pair, on_planes, each), SHARE)

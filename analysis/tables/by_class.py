@@ -21,9 +21,7 @@ BY_CLASS = [*GROUP, "class", *(f"{column}{end}" for column in COLUMNS for end in
             "n_planes", "n_planes_of_class"]  # fmt: skip
 
 
-def by_class_table(
-    groups: Sequence[Group], scores: PlaneScores, about: PlaneFacts
-) -> pd.DataFrame:
+def by_class_table(groups: Sequence[Group], scores: PlaneScores, about: PlaneFacts) -> pd.DataFrame:
     """One row a group and class.
 
     regions: regions of the class a plane; area: its share of the planes' points; fragmentation_of_planes: regions of

@@ -118,7 +118,9 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
     predictions = read_predictions(store, configs, epochs)
     margins = read_margins(store, sweep, configs, epochs, predictions)
     compared = section.compared_groups(predictions)
-    sets: dict[Hashable, PairSet] = {within(group): independent_pairs(group) for group in groups if len(group.members) > 1}
+    sets: dict[Hashable, PairSet] = {
+        within(group): independent_pairs(group) for group in groups if len(group.members) > 1
+    }
     sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
     tables: list[tuple[str, pd.DataFrame]] = []
     for plane_set in sweep.planes:

@@ -24,16 +24,16 @@ DIFFERENCES = [
 def differences_table(groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]]) -> pd.DataFrame:
     """One row a score and pair of groups of equal label noise, from their estimates.
 
-    The difference (a - b) and the ratio (a / b, of positive scores) have intervals over the trainings of both groups and
-    over the planes or images that both were seen on, pairwise. `p_value_holm` is corrected for all rows of its score.
+    The difference (a - b) and the ratio (a / b, of positive scores) have intervals over the trainings of both groups
+    and over the planes or images that both were seen on, pairwise. `p_value_holm` is corrected for all rows of its
+    score.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for a, b in compared(groups):
         of_a, of_b = estimates[a], estimates[b]
-        for score in SCORES:
-            # Margins of falsified labels are of other images where the noise differs.
-            if score in of_a and score in of_b and len(of_a[score].by_item) == len(of_b[score].by_item):
-                rows.append({"score": score, **sides(a, b), **_compared(of_a[score], of_b[score])})
+        # Margins of falsified labels are of other images where the noise differs.
+        known = [s for s in SCORES if s in of_a and s in of_b and len(of_a[s].by_item) == len(of_b[s].by_item)]
+        rows += [{"score": score, **sides(a, b), **_compared(of_a[score], of_b[score])} for score in known]
     table = pd.DataFrame(rows, columns=DIFFERENCES)
     for score in table["score"].unique():
         known = table.index[(table["score"] == score) & table["p_value"].notna()]

@@ -75,9 +75,7 @@ def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) ->
     return sets
 
 
-def distillation_table(
-    models: Sequence[ModelConfig], groups: Sequence[Group], scores: PlaneScores
-) -> pd.DataFrame:
+def distillation_table(models: Sequence[ModelConfig], groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
     """One row a group of students, group of their teachers, and control group.
 
     Controls are undistilled models of the students' network and label noise. A student's teacher is never its own
@@ -85,9 +83,10 @@ def distillation_table(
     `same_start` tells that students start from their teachers' initial weights, as their controls do not, which may
     make them alike without any distillation.
     """
-    rows = []
-    for lesson in _lessons(models, groups) if scores.same_points is not None else ():
-        same = scores.same_points
+    if scores.same_points is None:
+        return pd.DataFrame(columns=DISTILLATION)
+    same, rows = scores.same_points, []
+    for lesson in _lessons(models, groups):
         students = mean_estimate(same.each_on_planes(lesson.taught_key).T)
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):

@@ -28,8 +28,10 @@ def margins_table(groups: Sequence[Group], margins: Margins | None) -> pd.DataFr
     where none was found, of how far was looked. `found` is the share of directions with a change: where it is far from
     1, the upper quantiles and the mean are too small.
     """
+    if margins is None:
+        return pd.DataFrame(columns=MARGINS)
     rows = []
-    for group in groups if margins is not None else ():
+    for group in groups:
         distances, mislabelled = margins.mean_distance[group.members], margins.mislabelled[group.members]
         found = margins.found[group.members].mean(axis=2)
         kinds = {"all": np.ones_like(mislabelled), "correct": ~mislabelled, "mislabelled": mislabelled}

@@ -22,8 +22,8 @@ FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 def models_table(models: Sequence[Trained], epochs: Sequence[int], observed: Observed) -> pd.DataFrame:
     """One row a model; its scores have the same place in every array. Intervals are over planes.
 
-    `predicted_classes` counts the classes that a model predicts for any test image: 1 is a collapsed model, which agrees
-    with its like whatever it has learned.
+    `predicted_classes` counts the classes that a model predicts for any test image: 1 is a collapsed model, which
+    agrees with its like whatever it has learned.
     """
     predictions, planes = observed.predictions, observed.planes
     rows = []

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.agreement import agreement_beyond_accuracy, cohens_kappa
+from analysis.agreement import beyond_accuracy, cohens_kappa
 from analysis.group_scores import Observed
 from analysis.groups import Group
-from analysis.same_labels import agreement
+from analysis.same_labels import Floats, agreement
 from dbviz_ray.config import ModelConfig
 
 
@@ -37,14 +37,14 @@ def pairs_table(
         "same_group": number[first] == number[second],
         "student_and_teacher": (teachers[first] == ids[second]) | (teachers[second] == ids[first]),
     }
-    matrices = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
+    matrices: dict[str, Floats | None] = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
     if planes.same_points is not None:
-        same = planes.same_points.by_pair
-        matrices |= {"reproducibility": same, "kappa": cohens_kappa(same, planes.class_shares)}
+        same, shares = planes.same_points.by_pair, planes.class_shares.mean(axis=1, dtype=float, keepdims=True)
+        matrices |= {"reproducibility": same, "kappa": cohens_kappa(same, shares)}
     if planes.soft_agreement is not None:
         matrices["soft_agreement"] = planes.soft_agreement.by_pair
-    on_test = agreement(predictions.on_test[:, None])[0]
+    on_test, classes = agreement(predictions.on_test[:, None])[0], planes.class_shares.shape[2]
     matrices["agreement_on_test_images"] = on_test
-    matrices["agreement_beyond_accuracy"] = agreement_beyond_accuracy(on_test, predictions.test_wrong, ...)
+    matrices["agreement_beyond_accuracy"] = beyond_accuracy(on_test, predictions.test_wrong, classes)
     of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
     return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})

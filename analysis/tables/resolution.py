@@ -10,30 +10,38 @@ import pandas as pd
 from analysis.estimates import mean_estimate
 from analysis.group_scores import SCORES
 from analysis.groups import GROUP, Group
-from analysis.intervals import interval_of
-from analysis.plane_scores import PlaneScores
-from analysis.regions import extrapolated
+from analysis.intervals import Interval, interval_of
+from analysis.plane_scores import COUNTS, PlaneScores
+from analysis.regions import Floats, extrapolated
 from analysis.tables.cells import value_and_ends
 
 GRID, LIMIT = "grid", "extrapolated"
-RESOLUTION = [*GROUP, "kind", "resolution", "fragmentation", "fragmentation_low", "fragmentation_high", "n_models",
-              "n_planes"]  # fmt: skip
+RESOLUTION = [
+    *GROUP, "kind", "resolution", *(f"{score}{end}" for score in COUNTS for end in ("", "_low", "_high")),
+    "n_models", "n_planes",
+]  # fmt: skip
 
 
 def resolution_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
     """One row a group and resolution that the grid contains, and one for the limit of ever finer grids.
 
-    The limit is `analysis.regions.extrapolated`; `resolution` is empty there. No rows where the grid contains no other.
+    The limit is told of large regions alone: the count of regions of every size has none on a grid (see
+    `analysis.regions`). `resolution` is empty there. No rows where the grid contains no coarser one.
     """
     rows: list[dict[str, Any]] = []
     if len(scores.by_resolution) > 1:
-        columns: list[tuple[str, int | None, Any]] = [
-            (GRID, resolution, counts) for resolution, counts in sorted(scores.by_resolution.items())
-        ]
-        columns.append((LIMIT, None, extrapolated(scores.by_resolution)))
+        limit = extrapolated({points: of["large_regions"] for points, of in scores.by_resolution.items()})
         for group in groups:
-            for kind, resolution, counts in columns:
-                interval = interval_of(mean_estimate(counts[group.members], group.levels), SCORES["fragmentation"])
-                row = {**group.key, "kind": kind, "resolution": resolution, **value_and_ends("fragmentation", interval)}
-                rows.append(row | {"n_models": len(group.members), "n_planes": scores.planes})
+            common = {"n_models": len(group.members), "n_planes": scores.planes}
+            for resolution, counts in sorted(scores.by_resolution.items()):
+                row: dict[str, Any] = {**group.key, "kind": GRID, "resolution": resolution, **common}
+                for score in COUNTS:
+                    row |= value_and_ends(score, _interval(score, counts[score], group))
+                rows.append(row)
+            row = {**group.key, "kind": LIMIT, "resolution": None, **common}
+            rows.append(row | value_and_ends("large_regions", _interval("large_regions", limit, group)))
     return pd.DataFrame(rows, columns=RESOLUTION).astype({"resolution": "Int64"})
+
+
+def _interval(score: str, values: Floats, group: Group) -> Interval:
+    return interval_of(mean_estimate(values[group.members], group.levels), SCORES[score])

@@ -1,9 +1,9 @@
 """The table `streams`: which random stream makes trainings differ.
 
 Of one-hot predictions o, two trainings disagree on a point with the probability E|o - o'|^2 / 2, so disagreement is a
-variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance is
-(Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in every
-stream that is varied, a stream's
+variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance
+is (Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in
+every stream that is varied, a stream's
 
     total share = D(differing in this stream alone) / D,
     own share   = 1 - D(differing in all streams but this one) / D.
@@ -14,14 +14,14 @@ they are far apart, the streams interact: any of them is enough to make another 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Estimate, jackknifed
+from analysis.estimates import Estimate
 from analysis.group_scores import within
 from analysis.groups import GROUP, Group
 from analysis.intervals import interval_of
@@ -67,10 +67,12 @@ def stream_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
 
 
 def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
-    """One row a stream of each group in which several vary independently; intervals over their seeds and over planes."""
-    rows = []
-    for contrast in _contrasts(groups) if scores.same_points is not None else ():
-        group, same = contrast.group, scores.same_points
+    """One row a stream of each group in which several vary independently; intervals over their seeds and planes."""
+    if scores.same_points is None:
+        return pd.DataFrame(columns=STREAMS)
+    same, rows = scores.same_points, []
+    for contrast in _contrasts(groups):
+        group = contrast.group
         apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
         shares = {"total": _share(contrast, same, apart, "alone"), "own": _share(contrast, same, apart, "others")}
         row = {**group.key, "stream": contrast.stream, "n_seeds": len(np.unique(group.streams[contrast.stream]))}
@@ -109,8 +111,18 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
     value = ratio(np.ones(len(group.members), dtype=bool))
     above, below = 1 - same.on_planes(contrast.key(kind)), 1 - same.on_planes(within(group))
     by_plane = value + (above - value * below) / below.mean()
-    by_seed = tuple(jackknifed(ratio, levels) for levels in group.levels)
-    by_seed = tuple(np.where(np.isnan(values), value, values) for values in by_seed)
+    by_seed = tuple(_jackknifed(ratio, value, levels) for levels in group.levels)
     if kind == "others":
         value, by_plane, by_seed = 1 - value, 1 - by_plane, tuple(1 - values for values in by_seed)
     return Estimate(value, by_plane, by_seed, 0.0, 0, len(group.members), "models and items")
+
+
+def _jackknifed(statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]) -> Floats:
+    """Pseudo-values of the seeds of a stream, centred on the value: what leaving out each does to the statistic.
+
+    A seed without which nothing is left tells nothing.
+    """
+    names = np.unique(levels)
+    without = np.array([statistic(levels != name) for name in names])
+    without = without[np.isfinite(without)]
+    return np.asarray(value - (len(names) - 1) * (without - without.mean())) if len(without) else without

@@ -19,6 +19,7 @@ from torch.func import grad
 
 from dbviz_ray.cohort.losses import cross_entropy, distillation_loss
 from dbviz_ray.config import AdversaryConfig, TrainingConfig
+from dbviz_ray.datasets import Dataset
 
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]
@@ -105,3 +106,11 @@ def attacked(
     for _ in range(settings.steps):
         moved = (moved + length * grad(loss)(moved).sign()).clamp(lowest, highest)
     return moved
+
+
+def pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> PixelLimits:
+    """The range of `dataset`'s pixels, and one raw pixel unit."""
+    mean, deviation = (
+        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in (dataset.mean, dataset.deviation)
+    )
+    return PixelLimits(-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation))

@@ -1,4 +1,4 @@
-"""Which planes are labelled, and where everything runs."""
+"""Where everything runs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dbviz_ray.config.types import Count, Frozen, NonNegative, Seed, Several
+from dbviz_ray.config.types import Count, Frozen, NonNegative
 
 
 def _not_relative(folder: str) -> str:
     """Workers have working directories of their own, so a relative path would mean another folder there."""
     return folder if folder.startswith("~") else os.path.abspath(folder)
-
-
-class PlaneSetConfig(Frozen):
-    """Which planes: triplets of images and the grid of points on the plane through them."""
-
-    images: Literal["test", "train"] = Field("test", description="The split the three images come from.")
-    classes: Literal["different", "any"] = Field(
-        "different", description="different: three different classes; any: no condition."
-    )
-    count: Several = Field(500, description="Planes in the set.")
-    resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
-    margin: NonNegative = Field(
-        0.1, description="How far the grid reaches past the images, as a share of their bounding box."
-    )
-    seed: Seed = Field(0, description="Seed of the triplets' stream.")
 
 
 class ResourcesConfig(Frozen):

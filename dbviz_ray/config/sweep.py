@@ -9,10 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from dbviz_ray.config.grid import GridConfig
+from dbviz_ray.config.margins import MarginsConfig
 from dbviz_ray.config.model import Cohort, ModelConfig
-from dbviz_ray.config.resources import PlaneSetConfig, ResourcesConfig
+from dbviz_ray.config.planes import PlaneSetConfig, check_plane_sets
+from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, Values
+from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
 
 
 class SweepConfig(Frozen):
@@ -29,9 +31,13 @@ class SweepConfig(Frozen):
     cases: tuple[GridConfig, ...] = ()
     training: TrainingConfig = TrainingConfig()
     planes: dict[Name, PlaneSetConfig] = Field(default_factory=lambda: {"test": PlaneSetConfig()}, min_length=1)
+    margins: MarginsConfig | None = None
     scores: Values[Literal["reproducibility", "fragmentation"]] = (
         "reproducibility",
         "fragmentation",
+    )
+    minimum_region_share: PositiveShare = Field(
+        0.002, description="Share of a plane's points from which on a region counts as large (5 of 50 x 50)."
     )
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -83,6 +89,7 @@ class SweepConfig(Frozen):
             raise ValueError(
                 f"cases: the model {again.model_id} is asked for more than once; allowed: grids and recipes that differ"
             )
+        check_plane_sets(self.planes, self.models())
         return self
 
     def _check_recipes(self) -> None:

@@ -1,4 +1,4 @@
-"""Planes through three images: triplets, bases, grids. Pure geometry.
+"""Planes through three images: bases and grids. Pure geometry.
 
 A plane goes through images x1, x2, x3 (normalised pixels) and is spanned by
 
@@ -16,18 +16,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dbviz_ray.config import PlaneSetConfig
-from dbviz_ray.datasets import Dataset
-from dbviz_ray.errors import UserError
-from dbviz_ray.seeds import numpy_generator
-
 MIN_SINE = 1e-4
 """Smallest sine of the angle at x1 for which three images count as spanning a plane."""
-MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the three images of every plane are, where they are not all images of the split.
+
+    kinds: "natural", "shuffled", "uniform_noise", "adversarial" or "random_direction", for each of the three;
+    sources: int64 `[planes, 3]`, places in the split of the images they were made of, -1: of none;
+    attacked: model_id of the model that the adversarial examples were made for.
+    """
+
+    kinds: tuple[str, str, str]
+    sources: Tensor
+    attacked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,8 @@ class PlaneSet:
     """Planes and the grid on them, the same for every model.
 
     anchors: float32 `[planes, 3, channels, height, width]`, the three images in normalised pixels;
-    anchor_indices: int64 `[planes, 3]`, their places in the split; anchor_labels: int64 `[planes, 3]`.
+    anchor_indices: int64 `[planes, 3]`, their places in the split, -1 for an image that is not in it;
+    anchor_labels: int64 `[planes, 3]`, true classes, of the images they were made of where `origin` tells, else -1.
     """
 
     anchors: Tensor
@@ -43,6 +51,8 @@ class PlaneSet:
     anchor_labels: Tensor
     resolution: int
     margin: float
+    origin: Origin | None = None
+    """None: all are images of the split."""
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -132,37 +142,8 @@ class GridPoints:
                 yield planes, rows, (starts[:, rows, None] + along).view(-1, *self._shape)
 
 
-def draw_plane_set(config: PlaneSetConfig, dataset: Dataset) -> PlaneSet:
-    """The planes that `config` asks for: distinct images, never collinear, drawn from the "planes" stream.
-
-    The paper draws i.i.d. training images, its code test images with replacement until the labels differ; both
-    are offered, neither lets an image stand twice in a triplet.
-    """
-    images, labels = dataset.split(config.images)
-    return draw_planes(dataset.normalised(images), labels, config)
-
-
-def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
-    """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
-    check_possible(labels, config)
-    generator = numpy_generator("planes", config.seed)
-    triplets = [_draw_triplet(images, labels, config, generator) for _ in range(config.count)]
-    indices = torch.from_numpy(np.stack(triplets))
-    return PlaneSet(images[indices].float(), indices, labels[indices], config.resolution, config.margin)
-
-
-def _draw_triplet(
-    images: Tensor, labels: Tensor, config: PlaneSetConfig, generator: np.random.Generator
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    for _ in range(MAX_DRAWS):
-        triplet = generator.choice(len(images), size=3, replace=False)
-        classes = len(set(labels[triplet].tolist()))
-        if (config.classes == "any" or classes == 3) and _spans_plane(images[triplet]):
-            return triplet
-    raise UserError(f"planes: in {MAX_DRAWS} draws no three {config.images} images span a plane as asked for")
-
-
-def _spans_plane(triplet: Tensor) -> bool:
+def spans_plane(triplet: Tensor) -> bool:
+    """Whether three images `[3, ...]` are distinct and far enough from lying on one line."""
     x1, x2, x3 = triplet.double().flatten(1)
     first, second = x2 - x1, x3 - x1
     lengths = first.norm() * second.norm()
@@ -170,12 +151,3 @@ def _spans_plane(triplet: Tensor) -> bool:
         return False
     cosine = (first @ second / lengths).clamp(-1, 1)
     return bool((1 - cosine**2).sqrt() > MIN_SINE)
-
-
-def check_possible(labels: Tensor, config: PlaneSetConfig) -> None:
-    """UserError if images with these labels cannot give the planes that `config` asks for."""
-    if len(labels) < 3:
-        raise UserError(f"planes: {len(labels)} {config.images} images are not enough; a plane needs 3")
-    classes = len(labels.unique())
-    if config.classes == "different" and classes < 3:
-        raise UserError(f"planes: classes=different needs images of 3 classes, these have {classes}; allowed: any")

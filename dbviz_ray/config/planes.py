@@ -1,0 +1,161 @@
+"""Which planes are labelled: the three images of each, and the grid on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from dbviz_ray.config.model import ModelConfig
+from dbviz_ray.config.training import AdversaryConfig
+from dbviz_ray.config.types import Frozen, NonNegative, Seed, Several
+
+Place = Annotated[int, Field(strict=True, ge=0)]
+DEFAULT_COUNT = 500
+
+
+def _triplets_of_distinct_images(triplets: Sequence[tuple[int, int, int]]) -> Sequence[tuple[int, int, int]]:
+    doubled = next((triplet for triplet in triplets if len(set(triplet)) < 3), None)
+    if doubled is not None:
+        raise ValueError(f"allowed: three different images, not {list(doubled)}")
+    if len({frozenset(triplet) for triplet in triplets}) < len(triplets):
+        raise ValueError("allowed: every three images once")
+    return triplets
+
+
+class PlaneSetConfig(Frozen):
+    """Which planes: triplets of images and the grid of points on the plane through them.
+
+    The natural images of a set follow from `images`, `classes`, `labels`, `seed` and the order of planes alone: sets
+    that differ in `off_manifold` go through the same images or through what was made of them.
+    """
+
+    images: Literal["test", "train"] = Field("test", description="The split the three images come from.")
+    classes: Literal["different", "any", "same"] = Field(
+        "different",
+        description="different: three different classes; any: no condition; same: one class, the classes in turn from "
+        "plane to plane. True classes in every case.",
+    )
+    labels: Literal["any", "correct", "mislabelled", "mixed"] = Field(
+        "any",
+        description="Training images of a sweep with label noise only; mixed: at least one correctly labelled image "
+        "and at least one mislabelled one. The largest label noise of the sweep tells which is which.",
+    )
+    off_manifold: Literal["none", "shuffled", "uniform_noise", "adversarial"] = Field(
+        "none",
+        description="shuffled: the pixels of an image in random order, the channels of a pixel together; "
+        "uniform_noise: pixels drawn uniformly from their range; adversarial: an image, an adversarial example made "
+        "of it, and the image moved as far in a random direction.",
+    )
+    off_manifold_images: Literal[2, 3] = Field(
+        3, description="shuffled and uniform_noise only: how many of the three; with 2 the first one is natural."
+    )
+    adversary: AdversaryConfig | None = Field(
+        None, description="adversarial only: the attack, away from the class that the model predicts."
+    )
+    attacked: str | None = Field(
+        None, description="adversarial only: model_id of the attacked model; the sweep's first one if unset."
+    )
+    indices: (
+        Annotated[
+            tuple[tuple[Place, Place, Place], ...], Field(min_length=2), AfterValidator(_triplets_of_distinct_images)
+        ]
+        | None
+    ) = Field(None, description="Places in the split of given triplets, in place of drawn ones.")
+    count: Several = Field(DEFAULT_COUNT, description="Planes in the set.")
+    resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
+    margin: NonNegative = Field(
+        0.1, description="How far the grid reaches past the images, as a share of their bounding box."
+    )
+    seed: Seed = Field(0, description="Seed of the triplets' stream, and of what is made of the images.")
+    probabilities: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Store class probabilities too, for soft agreement."
+    )
+
+    @property
+    def images_used(self) -> int:
+        """How many images of the split a plane depends on."""
+        if self.off_manifold == "adversarial":
+            return 1
+        return 3 - self.off_manifold_images if self.off_manifold == "uniform_noise" else 3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_indices(cls, fields: Any) -> Any:
+        """Given triplets are as many as there are, of whatever classes they are."""
+        indices = fields.get("indices") if isinstance(fields, Mapping) else None
+        if isinstance(indices, list | tuple) and len(indices) > 1:
+            return {"count": len(indices), "classes": "any", **fields}
+        return fields
+
+    @model_validator(mode="after")
+    def _fields_belong_together(self) -> PlaneSetConfig:
+        kind = f"off_manifold={self.off_manifold}"
+        if self.labels != "any" and self.images == "test":
+            raise _refused("labels", self.labels, "images=test, whose labels are all correct", "any, or images=train")
+        if self.off_manifold_images != 3 and self.off_manifold not in ("shuffled", "uniform_noise"):
+            raise _refused("off_manifold_images", self.off_manifold_images, kind, "unset, or shuffled or uniform_noise")
+        for field in ("adversary", "attacked"):
+            if getattr(self, field) is not None and self.off_manifold != "adversarial":
+                raise _refused(field, getattr(self, field), kind, "unset, or off_manifold=adversarial")
+        self._check_conditions(kind)
+        if self.indices is not None:
+            for field, allowed in (("count", len(self.indices)), ("classes", "any"), ("labels", "any")):
+                if getattr(self, field) != allowed:
+                    raise _refused(field, getattr(self, field), f"{len(self.indices)} indices", f"unset, or {allowed}")
+        return self
+
+    def _check_conditions(self, kind: str) -> None:
+        """ValueError if fewer images are natural than what is asked of them needs."""
+        if self.images_used == 3:
+            return
+        there = f"{kind}, where a plane depends on {self.images_used} of the images"
+        if self.indices is not None:
+            raise _refused("indices", [list(triplet) for triplet in self.indices], there, "unset")
+        if self.labels == "mixed":
+            raise _refused("labels", "mixed", there, "any, correct or mislabelled" if self.images_used else "any")
+        if not self.images_used and self.labels != "any":
+            raise _refused("labels", self.labels, there, "any")
+        if not self.images_used and self.classes == "same":
+            raise _refused("classes", "same", there, "unset")
+
+
+def _refused(field: str, value: object, beside: str, allowed: str) -> ValueError:
+    return ValueError(f"{field}: {value} is not allowed with {beside}; allowed: {allowed}")
+
+
+def telling_noise(models: Iterable[ModelConfig]) -> tuple[float, int] | None:
+    """Label noise and label-noise seed that say which images are mislabelled; None without noise.
+
+    The largest share of `models`. ValueError if noise of several seeds falsifies different images.
+    """
+    noisy = {(model.label_noise, model.seeds.label_noise) for model in models if model.label_noise}
+    seeds = sorted({seed for _, seed in noisy})
+    if len(seeds) > 1:
+        raise ValueError(
+            f"in this sweep label_noise_seed is {', '.join(map(str, seeds))}, so that its models have different "
+            "mislabelled images; allowed: any, or grid.label_noise_seed with one seed"
+        )
+    return max(noisy, default=None)
+
+
+def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[ModelConfig]) -> None:
+    """ValueError if plane sets ask for what a sweep of these models has not."""
+    model_ids = {model.model_id for model in models}
+    for name, planes in plane_sets.items():
+        if planes.attacked is not None and planes.attacked not in model_ids:
+            raise ValueError(
+                f"planes.{name}.attacked: {planes.attacked} is not allowed; allowed: model_id of a model of the sweep, "
+                f"such as {models[0].model_id}"
+            )
+        if planes.labels != "any":
+            try:
+                noise = telling_noise(models)
+            except ValueError as error:
+                raise ValueError(f"planes.{name}.labels: {planes.labels} is not allowed: {error}") from None
+            if noise is None:
+                raise ValueError(
+                    f"planes.{name}.labels: {planes.labels} is not allowed in a sweep without label noise; "
+                    "allowed: any, or a grid.label_noise above 0"
+                )

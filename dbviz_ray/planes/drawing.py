@@ -1,0 +1,67 @@
+"""From what a sweep asks for to planes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes.adversarial import adversarial_anchors
+from dbviz_ray.planes.geometry import Origin, PlaneSet
+from dbviz_ray.planes.off_manifold import off_manifold_anchors
+from dbviz_ray.planes.triplets import draw_triplets, triplets_of
+
+NATURAL = "natural"
+ADVERSARIAL = (NATURAL, "adversarial", "random_direction")
+
+
+def draw_plane_set(
+    config: PlaneSetConfig, dataset: Dataset, given: Tensor | None = None, network: nn.Module | None = None
+) -> PlaneSet:
+    """The planes that `config` asks for: distinct images, never collinear, drawn from the "planes" stream.
+
+    The paper draws i.i.d. training images, its code test images with replacement until the labels differ; both
+    are offered, neither lets an image stand twice in a triplet.
+
+    Args:
+        config: Which planes.
+        dataset: Where the images come from.
+        given: The training labels int64 `[n]` that models see, wanted where `config.labels` is not "any".
+        network: The attacked model, wanted where `config.off_manifold` is "adversarial".
+
+    Raises:
+        UserError: if the images cannot give such planes.
+    """
+    images, labels = dataset.split(config.images)
+    indices = draw_triplets(dataset, config, given)
+    anchors = dataset.normalised(images[indices])
+    if config.off_manifold == "none":
+        return PlaneSet(anchors, indices, labels[indices], config.resolution, config.margin)
+    if config.off_manifold == "adversarial":
+        if network is None:
+            raise UserError("planes: off_manifold=adversarial needs a network to attack; none is given")
+        anchors = adversarial_anchors(anchors[:, 0], config, dataset, network)
+        indices, kinds = indices[:, :1].expand(-1, 3), ADVERSARIAL
+    else:
+        anchors = off_manifold_anchors(anchors, config, dataset)
+        kinds = (
+            (config.off_manifold,) * 3 if config.off_manifold_images == 3 else (NATURAL, *(config.off_manifold,) * 2)
+        )
+    natural = torch.tensor([kind == NATURAL for kind in kinds])
+    made_of_none = torch.tensor([kind == "uniform_noise" for kind in kinds])
+    return PlaneSet(
+        anchors,
+        indices.where(natural, -1),
+        labels[indices].where(~made_of_none, -1),
+        config.resolution,
+        config.margin,
+        Origin(kinds, indices.where(~made_of_none, -1), config.attacked),
+    )
+
+
+def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
+    """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
+    indices = triplets_of(lambda places: images[places], labels, config)
+    return PlaneSet(images[indices].float(), indices, labels[indices], config.resolution, config.margin)

@@ -1,0 +1,131 @@
+"""Which three images of a split a plane goes through: distinct ones, never on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes.geometry import spans_plane
+from dbviz_ray.seeds import numpy_generator
+
+MAX_DRAWS = 1000
+
+Places = NDArray[np.int64]
+Images = Callable[[Places], Tensor]
+"""Normalised images `[n, channels, height, width]` at some places of a split."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Places of the images that a plane may go through."""
+
+    allowed: Places
+    mixed: tuple[Places, Places] | None = None
+    """Those with a correct and those with a false label, if a triplet must have both."""
+
+    def triplet(self, generator: np.random.Generator) -> Places:
+        """Three different places; every triplet that `mixed` allows is equally likely, and so is every order."""
+        if self.mixed is None:
+            return self.allowed[generator.choice(len(self.allowed), size=3, replace=False)]
+        one_of_each = [int(generator.choice(places)) for places in self.mixed]
+        third = one_of_each[0]
+        while third in one_of_each:
+            third = int(generator.choice(self.allowed))
+        return generator.permutation(np.array([*one_of_each, third]))
+
+
+def draw_triplets(dataset: Dataset, config: PlaneSetConfig, given: Tensor | None = None) -> Tensor:
+    """Places int64 `[planes, 3]` in the split of the triplets that `config` asks for; see `triplets_of`."""
+    images, labels = dataset.split(config.images)
+    return triplets_of(lambda places: dataset.normalised(images[places]), labels, config, given)
+
+
+def triplets_of(images: Images, labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None) -> Tensor:
+    """Places int64 `[planes, 3]` of the triplets that `config` asks for, drawn from the "planes" stream.
+
+    `labels` `[n]` are the true classes and `given` `[n]` those that models are trained on, wanted where `config.labels`
+    is not "any". UserError if the images cannot give such triplets.
+    """
+    if config.indices is not None:
+        return _given_triplets(images, len(labels), config)
+    check_possible(labels, config, given)
+    pools = _pools(labels, config, given)
+    generator = numpy_generator("planes", config.seed)
+    classes = labels.numpy()
+    triplets = [_triplet(images, classes, config, pools[i % len(pools)], generator) for i in range(config.count)]
+    return torch.from_numpy(np.stack(triplets))
+
+
+def check_possible(labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None) -> None:
+    """UserError if images with these labels cannot give the planes that `config` asks for."""
+    if len(labels) < 3:
+        raise UserError(f"planes: {len(labels)} {config.images} images are not enough; a plane needs 3")
+    pools = _pools(labels, config, given)
+    asked = f"classes={config.classes}, labels={config.labels}" if config.labels != "any" else ""
+    asked = asked or f"classes={config.classes}"
+    if not pools:
+        raise UserError(f"planes: {asked} finds no such {config.images} images; allowed: other classes or labels")
+    for pool in pools:
+        within = f" of class {int(labels[pool.allowed[0]])}" if config.classes == "same" else ""
+        if len(pool.allowed) < 3:
+            raise UserError(
+                f"planes: {asked} needs 3 such {config.images} images{within}, there are {len(pool.allowed)}; "
+                "allowed: other classes or labels"
+            )
+    classes = len(labels[torch.from_numpy(pools[0].allowed)].unique())
+    if config.classes == "different" and classes < 3:
+        raise UserError(f"planes: classes=different needs images of 3 classes, these have {classes}; allowed: any")
+
+
+def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list[_Pool]:
+    """Where triplets are drawn from in turn: one pool, or one for each class that has any such images."""
+    classes = labels.numpy()
+    everything = np.ones(len(classes), dtype=bool)
+    parts = [classes == c for c in np.unique(classes)] if config.classes == "same" else [everything]
+    if config.labels == "any":
+        return [_Pool(np.flatnonzero(part)) for part in parts]
+    if given is None:
+        raise UserError(f"planes: labels={config.labels} needs the labels that models are trained on; none are given")
+    correct = (given == labels).numpy()
+    if config.labels == "mixed":
+        kinds = [(np.flatnonzero(part & correct), np.flatnonzero(part & ~correct)) for part in parts]
+        pools = [_Pool(np.sort(np.concatenate(kind)), kind) for kind in kinds]
+        return [pool for pool in pools if all(map(len, pool.mixed or ()))]
+    wanted = correct if config.labels == "correct" else ~correct
+    return [_Pool(np.flatnonzero(part & wanted)) for part in parts if (part & wanted).any()]
+
+
+def _triplet(
+    images: Images, classes: Places, config: PlaneSetConfig, pool: _Pool, generator: np.random.Generator
+) -> Places:
+    for _ in range(MAX_DRAWS):
+        triplet = pool.triplet(generator)
+        if config.classes == "different" and len(set(classes[triplet].tolist())) < 3:
+            continue
+        if spans_plane(images(triplet)):
+            return triplet
+    raise UserError(f"planes: in {MAX_DRAWS} draws no three {config.images} images span a plane as asked for")
+
+
+def _given_triplets(images: Images, count: int, config: PlaneSetConfig) -> Tensor:
+    triplets = np.array(config.indices, dtype=np.int64)
+    for triplet in triplets:
+        if triplet.max() >= count:
+            raise UserError(
+                f"planes: indices: {triplet.tolist()} is not allowed with {count} {config.images} images; "
+                f"allowed: 0 to {count - 1}"
+            )
+        if not spans_plane(images(triplet)):
+            raise UserError(
+                f"planes: indices: {triplet.tolist()} is not allowed: these {config.images} images lie on one line; "
+                "allowed: three that span a plane"
+            )
+    return torch.from_numpy(triplets)

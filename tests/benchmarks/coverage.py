@@ -1,0 +1,280 @@
+"""How often do 95 % intervals of every score hold the truth?
+
+    python tests/benchmarks/coverage.py [--repetitions 2000] [--models 3,5,10] [--planes 100,500] [--out FILE]
+
+Two groups of models on the same planes and images, of 4 classes. A plane's reference labels are 4 x 4 blocks of 2 x 2
+points, of a class that the plane prefers or of any. On a plane a model says the reference's class with probability
+
+    base of the group + effect of the model + effect of the plane + effect of both together
+
+and one of the other classes else. Effects of models are normal, of planes skewed (Beta(2, 5), centred), of both
+together uniform; in the last case those of models are skewed as well. Six of ten images are easy, right in 97 % of the
+cases; the others with the probability above, without a plane's effects; a wrong prediction is mostly (80 %) one that
+the image suggests. Margins are lognormal with effects of the same strengths. Scores are computed from maps,
+predictions and distances as the analysis does it.
+
+The true values of agreement, kappa and error follow from the effects' variances, that of error consistency from 4
+million pairs of models; those of regions are means over maps of as many models, on as many planes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
+
+from analysis.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
+from analysis.estimates import (
+    Estimate,
+    cross_pair_estimate,
+    difference,
+    mean_estimate,
+    pair_estimate,
+    quantile_estimate,
+)
+from analysis.intervals import interval_of, ratio_interval
+from analysis.regions import class_shares, regions_of
+from analysis.same_labels import agreement
+
+CLASSES, SIDE, BLOCK = 4, 8, 2
+BASES = (0.75, 0.65)
+"""Of the two groups."""
+EASY, RIGHT_IF_EASY = 0.6, 0.97
+SUGGESTIONS = (0.8, 0.1, 0.1)
+"""Of an image: how often each of the three other classes is predicted where the prediction is wrong."""
+REGION_MAPS = 400_000
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Standard deviations of the effects."""
+
+    models: float
+    planes: float
+    both: float
+    skewed_models: bool = False
+
+
+STRENGTHS = {
+    "models": Strength(0.05, 0.02, 0.0),
+    "planes": Strength(0.01, 0.1, 0.0),
+    "models and planes": Strength(0.02, 0.1, 0.0),
+    "interactions": Strength(0.02, 0.06, 0.06),
+    "models, skewed": Strength(0.05, 0.02, 0.0, skewed_models=True),
+}
+
+
+def skewed(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Numbers of mean 0 and variance 1, from -4.5 to 1.8."""
+    return -(generator.beta(2, 5, shape) - 2 / 7) / np.sqrt(10 / (49 * 8))
+
+
+def of_models(generator: np.random.Generator, strength: Strength, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Effects of models."""
+    return strength.models * (skewed(generator, shape) if strength.skewed_models else generator.normal(size=shape))
+
+
+def chances(
+    generator: np.random.Generator, strength: Strength, bases: NDArray[np.float64], planes: int
+) -> NDArray[np.float64]:
+    """How often each model says the reference's class on each plane: `[models, planes]`, of `bases` `[models]`."""
+    models = len(bases)
+    own = bases[:, None] + of_models(generator, strength, (models, 1))
+    both = strength.both * np.sqrt(12) * (generator.random((models, planes)) - 0.5)
+    return np.asarray(own + strength.planes * skewed(generator, (planes,)) + both)
+
+
+def label_maps(generator: np.random.Generator, chance: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Label maps `[models, planes, SIDE, SIDE]`, of chances `[models, planes]` to say the reference's class."""
+    models, planes = chance.shape
+    blocks = generator.integers(0, CLASSES, (planes, SIDE // BLOCK, SIDE // BLOCK), dtype=np.uint8)
+    preferred = generator.integers(0, CLASSES, (planes, 1, 1), dtype=np.uint8)
+    blocks = np.where(generator.random(blocks.shape) < 0.5, preferred, blocks)
+    reference = blocks.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)
+    shape = (models, *reference.shape)
+    other = generator.integers(1, CLASSES, shape, dtype=np.uint8)
+    other[generator.random(shape, dtype=np.float32) < chance[:, :, None, None]] = 0
+    return (other + reference) % CLASSES
+
+
+def predictions(
+    generator: np.random.Generator, strength: Strength, bases: NDArray[np.float64], images: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Predicted classes `[models, images]`, and whether they are wrong."""
+    on_hard = bases + of_models(generator, strength, (len(bases),))
+    right = np.where(generator.random(images) < EASY, RIGHT_IF_EASY, on_hard[:, None])
+    wrong = generator.random(right.shape) >= right
+    labels, suggested = generator.integers(0, CLASSES, images), generator.integers(1, CLASSES, images)
+    others = (suggested + generator.choice(3, right.shape, p=SUGGESTIONS) - 1) % (CLASSES - 1) + 1
+    return np.where(wrong, labels + others, labels).astype(np.uint8) % CLASSES, wrong
+
+
+def margins(
+    generator: np.random.Generator, strength: Strength, bases: NDArray[np.float64], images: int
+) -> NDArray[np.float64]:
+    """Margins `[models, images]`: exp(base + 4 times the effects), so that images differ by a factor."""
+    own = generator.normal(0, 4 * strength.models, (len(bases), 1))
+    of_images = generator.normal(0, 4 * strength.planes, images) + generator.normal(
+        0, 4 * strength.both + 0.2, (len(bases), images)
+    )
+    return np.exp(bases[:, None] + own + of_images)
+
+
+def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
+    """Estimates of every score of two groups' maps, the first of `first` models: "a ", "b " or "a, b " and a name."""
+    models, planes = maps.shape[:2]
+    found = {}
+    same = agreement(maps.reshape(models, planes, -1))
+    shares = np.array([class_shares(of_model, CLASSES) for of_model in maps])
+    regions = regions_of(maps.reshape(-1, SIDE, SIDE), CLASSES, 0.01)
+    counts, largest = (each.reshape(models, planes) for each in (regions.count, regions.largest_share))
+    for name, side in (("a", slice(0, first)), ("b", slice(first, models))):
+        own, by_pair = same[:, side, side], same[:, side, side].mean(axis=0)
+        by_item = own[:, *np.triu_indices(len(by_pair), 1)].mean(axis=1)
+        found[f"{name} agreement"] = pair_estimate(by_pair, by_item, on_items=own)
+        found[f"{name} agreement, means only"] = pair_estimate(by_pair, by_item)
+        found[f"{name} kappa"] = _of_pairs(cohens_kappa(by_pair, shares[side]), kappa_by_item(own, shares[side]))
+        found[f"{name} regions"] = mean_estimate(counts[side].astype(float))
+        found[f"{name} largest share"] = mean_estimate(largest[side])
+    between = same[:, :first, first:]
+    found["a, b agreement"] = cross_pair_estimate(between.mean(axis=0), between.mean(axis=(1, 2)), between)
+    found["a, b agreement, means only"] = cross_pair_estimate(between.mean(axis=0), between.mean(axis=(1, 2)))
+    return found
+
+
+def image_scores(predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], first: int) -> dict[str, Estimate]:
+    """The same of predictions."""
+    found = {}
+    for name, side in (("a", slice(0, first)), ("b", slice(first, len(wrong)))):
+        own = predicted[side], wrong[side], CLASSES
+        found[f"{name} error"] = mean_estimate(wrong[side].astype(float))
+        found[f"{name} error consistency"] = _of_pairs(error_consistency(*own), error_consistency_by_item(*own))
+    return found
+
+
+def _of_pairs(by_pair: NDArray[np.float64], on_items: NDArray[np.float64]) -> Estimate:
+    by_item = on_items[:, *np.triu_indices(len(by_pair), 1)].mean(axis=1)
+    return pair_estimate(by_pair, by_item, on_items=on_items)
+
+
+def margin_scores(values: NDArray[np.float64], first: int) -> dict[str, Estimate]:
+    """Estimates of the mean and the median margin of two groups."""
+    found = {}
+    for name, own in (("a", values[:first]), ("b", values[first:])):
+        found[f"{name} margin"] = mean_estimate(own)
+        found[f"{name} median margin"] = quantile_estimate(own, 0.5)
+    return found
+
+
+@functools.cache
+def truths(strength: Strength, region_maps: int = REGION_MAPS) -> Mapping[str, float]:
+    """The true value of every score."""
+    found = {}
+    for name, base in zip("ab", BASES, strict=True):
+        alike = _agreeing(base, base, strength)
+        found[f"{name} agreement"] = found[f"{name} agreement, means only"] = alike
+        found[f"{name} kappa"] = (alike - 1 / CLASSES) / (1 - 1 / CLASSES)
+        found[f"{name} error consistency"] = _mean_consistency(strength, base)
+        found[f"{name} error"] = EASY * (1 - RIGHT_IF_EASY) + (1 - EASY) * (1 - base)
+        found[f"{name} regions"], found[f"{name} largest share"] = _mean_regions(strength, base, region_maps)
+        own, of_image = (4 * strength.models) ** 2, (4 * strength.planes) ** 2 + (4 * strength.both + 0.2) ** 2
+        found[f"{name} margin"] = float(np.exp(base + (own + of_image) / 2))
+        found[f"{name} median margin"] = float(np.exp(base + own / 2))
+    found["a, b agreement"] = found["a, b agreement, means only"] = _agreeing(*BASES, strength)
+    return found
+
+
+def _agreeing(first: float, second: float, strength: Strength) -> float:
+    """How often models agree, over planes, that say the reference's class so often."""
+    both_right = first * second + strength.planes**2
+    return both_right + (1 - first - second + both_right) / (CLASSES - 1)
+
+
+def _mean_consistency(strength: Strength, base: float) -> float:
+    """Mean over 4 million pairs of models."""
+    hard = base + of_models(np.random.default_rng(7), strength, (2, 4_000_000))
+    alike = sum(share**2 for share in SUGGESTIONS)
+    both_right = EASY * RIGHT_IF_EASY**2 + (1 - EASY) * hard[0] * hard[1]
+    both_wrong = EASY * (1 - RIGHT_IF_EASY) ** 2 + (1 - EASY) * (1 - hard[0]) * (1 - hard[1])
+    right = EASY * RIGHT_IF_EASY + (1 - EASY) * hard
+    expected = right[0] * right[1] + (1 - right[0]) * (1 - right[1]) / (CLASSES - 1)
+    return float(((both_right + alike * both_wrong - expected) / (1 - expected)).mean())
+
+
+def _mean_regions(strength: Strength, base: float, maps: int) -> tuple[float, float]:
+    """Mean count and largest share over maps of as many models, on as many planes."""
+    generator, each = np.random.default_rng(7), 10_000
+    counts, largest = [], []
+    for _ in range(maps // each):
+        own = base + of_models(generator, strength, (each,))
+        # One row of as many planes as models: every map has a model and a plane of its own.
+        chance = own + chances(generator, replace(strength, models=0.0), np.zeros(1), each)
+        regions = regions_of(label_maps(generator, chance)[0], CLASSES, 0.01)
+        counts.append(regions.count.mean())
+        largest.append(regions.largest_share.mean())
+    return float(np.mean(counts)), float(np.mean(largest))
+
+
+RATIOS = ("agreement", "regions", "error", "margin", "median margin")
+
+
+def repetition(generator: np.random.Generator, strength: Strength, models: int, planes: int) -> dict[str, bool]:
+    """Whether each score's interval holds the truth, once."""
+    bases = np.repeat(BASES, models)
+    found = map_scores(label_maps(generator, chances(generator, strength, bases, planes)), models)
+    found |= image_scores(*predictions(generator, strength, bases, planes), models)
+    found |= margin_scores(margins(generator, strength, bases, planes), models)
+    true = truths(strength)
+    intervals = {name: (interval_of(found[name]), true[name]) for name in found if not name.startswith("b ")}
+    for name in [name.removeprefix("a ") for name in found if name.startswith("a ")]:
+        of_a, of_b = f"a {name}", f"b {name}"
+        intervals[f"a - b {name}"] = interval_of(difference(found[of_a], found[of_b])), true[of_a] - true[of_b]
+        if name in RATIOS:
+            intervals[f"a / b {name}"] = ratio_interval(found[of_a], found[of_b]), true[of_a] / true[of_b]
+    return {name: interval.low <= value <= interval.high for name, (interval, value) in intervals.items()}
+
+
+def main() -> None:
+    """Print a Markdown table of coverage in percent; or add it to a file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--models", default="3,5,10")
+    parser.add_argument("--planes", default="100,500")
+    parser.add_argument("--strengths", default=";".join(STRENGTHS))
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    started = time.perf_counter()
+    sizes = list(itertools.product(map(int, asked.models.split(",")), map(int, asked.planes.split(","))))
+    for strength in asked.strengths.split(";"):
+        table: dict[str, list[str]] = {}
+        for models, planes in sizes:
+            generator = np.random.default_rng([models, planes, list(STRENGTHS).index(strength)])
+            counts: Counter[str] = Counter()
+            for _ in range(asked.repetitions):
+                counts.update(repetition(generator, STRENGTHS[strength], models, planes))
+            for name, count in counts.items():
+                table.setdefault(name, []).append(f"{100 * count / asked.repetitions:.1f}")
+            print(strength, models, planes, f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+        lines = [f"Effects of {strength}:", ""]
+        lines += ["| score | " + " | ".join(f"{models} models, {planes}" for models, planes in sizes) + " |"]
+        lines += ["| --- |" + " --- |" * len(sizes)]
+        lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.items()]
+        print("\n".join(lines), end="\n\n", flush=True)
+        if asked.out:
+            with asked.out.open("a") as file:
+                file.write("\n".join(lines) + "\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Which images planes go through."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.datasets import given_labels
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes import draw_plane_set, draw_planes, draw_triplets, spans_plane
+from dbviz_ray.planes.triplets import triplets_of
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [
+        ({}, [[71, 62, 14], [57, 59, 79], [22, 14, 93]]),
+        ({"classes": "any", "images": "train"}, [[144, 125, 29], [166, 163, 151], [55, 191, 89]]),
+        ({"seed": 3}, [[72, 73, 63], [29, 20, 1], [72, 7, 47]]),
+    ],
+)
+def test_the_triplets_of_earlier_versions_are_still_drawn(fields, first, digits):
+    """Changed triplets would make stored label maps incomparable with new ones."""
+    assert draw_triplets(digits, PlaneSetConfig(count=3, **fields)).tolist() == first
+
+
+def test_far_triplets_of_earlier_versions_are_still_drawn(digits):
+    places = draw_triplets(digits, PlaneSetConfig(count=500))
+    assert int((places * torch.arange(1, 1501).view(500, 3)).sum()) == 53970063
+
+
+CONDITIONS = [
+    {"classes": classes, "images": "train", "labels": labels}
+    for classes in ("different", "any", "same")
+    for labels in ("any", "correct", "mislabelled", "mixed")
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), min_size=3, max_size=40),
+    st.sampled_from(CONDITIONS),
+    st.integers(0, 10**6),
+)
+def test_triplets_are_as_asked_for_or_refused(images, condition, seed):
+    """Images of two pixels on a small lattice, where many are equal or on one line; an image's class is its column."""
+    pixels = torch.tensor([[x, y] for x, y, _ in images], dtype=torch.float32).view(-1, 1, 1, 2)
+    labels = torch.tensor([x for x, _, _ in images])
+    given = torch.where(torch.tensor([wrong for *_, wrong in images]), (labels + 1) % 4, labels)
+    config = PlaneSetConfig(count=6, seed=seed, **condition)
+    try:
+        places = triplets_of(lambda triplet: pixels[triplet], labels, config, given)
+    except UserError:
+        reject()
+    classes, wrong = labels[places], (given != labels)[places]
+    for plane in range(6):
+        assert len(set(places[plane].tolist())) == 3
+        x1, x2, x3 = pixels[places[plane]].view(3, 2)
+        assert float(torch.linalg.det(torch.stack([x2 - x1, x3 - x1]))) != 0
+        kinds = len(set(classes[plane].tolist()))
+        assert {"different": kinds == 3, "same": kinds == 1, "any": True}[config.classes]
+        mislabelled = int(wrong[plane].sum())
+        assert mislabelled in {"any": range(4), "correct": [0], "mislabelled": [3], "mixed": [1, 2]}[config.labels]
+
+
+def test_planes_of_one_class_are_spread_evenly(digits):
+    planes = draw_plane_set(PlaneSetConfig(count=30, classes="same"), digits)
+    assert planes.anchor_labels.tolist() == [[plane % 10] * 3 for plane in range(30)]
+    assert torch.equal(planes.anchor_labels, digits.test_labels[planes.anchor_indices])
+
+
+@pytest.mark.parametrize(("labels", "allowed"), [("correct", {0}), ("mislabelled", {3}), ("mixed", {1, 2})])
+def test_labels_are_told_by_what_models_are_trained_on(labels, allowed, digits):
+    given = given_labels(digits, "symmetric", 0.2, seed=5)
+    planes = draw_plane_set(PlaneSetConfig(count=40, images="train", labels=labels), digits, given)
+    wrong = (given != digits.train_labels)[planes.anchor_indices].sum(dim=1)
+    assert set(wrong.tolist()) == allowed
+    assert torch.equal(planes.anchor_labels, digits.train_labels[planes.anchor_indices]), "true classes"
+
+
+def test_every_mixed_triplet_is_equally_likely():
+    """Images 0 to 4, of which 0 and 1 are mislabelled: 9 of the 10 sets of three are mixed."""
+    images = torch.eye(5).view(5, 1, 1, 5)
+    labels = torch.zeros(5, dtype=torch.int64)
+    config = PlaneSetConfig(count=9000, images="train", classes="any", labels="mixed")
+    places = triplets_of(lambda triplet: images[triplet], labels, config, torch.tensor([1, 1, 0, 0, 0]))
+    counts = Counter(frozenset(triplet) for triplet in places.tolist())
+    assert len(counts) == 9
+    assert max(abs(count - 1000) for count in counts.values()) < 150, "5 standard deviations"
+    firsts = torch.bincount(places[:, 0], minlength=5)
+    expected = torch.tensor([2000.0, 2000, 5000 / 3, 5000 / 3, 5000 / 3])  # image 0 is in 6 of 9 sets, image 2 in 5
+    assert ((firsts - expected).abs() < 200).all(), "each order is as likely"
+
+
+def test_classes_without_mislabelled_images_have_no_planes(digits):
+    given = digits.train_labels.clone()
+    given[given == 3] = 4
+    config = PlaneSetConfig(count=4, images="train", classes="same", labels="mislabelled")
+    assert draw_plane_set(config, digits, given).anchor_labels.unique().tolist() == [3]
+
+
+def test_given_triplets_are_taken_as_they_are(digits):
+    config = PlaneSetConfig(indices=((5, 0, 9), (1, 2, 3)))
+    planes = draw_plane_set(config, digits)
+    assert (config.count, config.classes) == (2, "any")
+    assert planes.anchor_indices.tolist() == [[5, 0, 9], [1, 2, 3]]
+    assert torch.equal(planes.anchors, digits.normalised(digits.test_images[planes.anchor_indices]))
+
+
+def test_given_triplets_that_span_no_plane_are_named(digits):
+    with pytest.raises(UserError, match=r"indices: \[0, 100, 2\] is not allowed with 100 test images; .* 0 to 99"):
+        draw_plane_set(PlaneSetConfig(indices=((1, 2, 3), (0, 100, 2))), digits)
+    line = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    config = PlaneSetConfig(indices=((0, 1, 2), (1, 2, 3)))
+    with pytest.raises(UserError, match=r"indices: \[0, 1, 2\] is not allowed: these test images lie on one line"):
+        draw_planes(line, torch.zeros(4, dtype=torch.int64), config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "message"),
+    [
+        ({"classes": "same"}, None, "needs 3 such train images of class 1, there are 2"),
+        ({"labels": "correct"}, [1, 1, 1, 2, 2], "labels=correct finds no such train images"),
+        ({"labels": "mislabelled"}, [0, 0, 0, 1, 0], "needs 3 such train images, there are 1"),
+        ({"labels": "mixed"}, [0, 0, 0, 1, 1], "labels=mixed finds no such train images"),
+        ({"labels": "mixed"}, None, "needs the labels that models are trained on"),
+        ({"labels": "mixed", "classes": "different"}, [1, 0, 0, 1, 1], "of 3 classes, these have 2"),
+    ],
+)
+def test_what_images_cannot_give_is_named(fields, given, message):
+    images, labels = torch.eye(5).view(5, 1, 1, 5), torch.tensor([0, 0, 0, 1, 1])
+    config = PlaneSetConfig(**{"count": 2, "images": "train", "classes": "any"} | fields)
+    with pytest.raises(UserError, match=message):
+        triplets_of(lambda t: images[t], labels, config, given and torch.tensor(given))
+
+
+def test_three_images_on_a_line_span_no_plane():
+    x, direction = torch.randn(2, 12, generator=torch.Generator().manual_seed(0)).unbind(0)
+    assert not spans_plane(torch.stack([x, x + direction, x - 3 * direction]))
+    assert not spans_plane(torch.stack([x, x, direction]))
+    assert not spans_plane(torch.stack([x, direction, direction]))
+    assert spans_plane(torch.stack([x, x + direction, x + direction.roll(1)]))
