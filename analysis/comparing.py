@@ -16,7 +16,7 @@ from analysis.intervals import Interval, holm, interval_of, p_value
 from analysis.precision import Advice, advice
 from analysis.pseudo_values import Floats
 from analysis.regions import class_shares, regions_of
-from analysis.scores import agreement
+from analysis.same_labels import agreement
 
 NAMES = ("models", "planes")
 SHARE, REGIONS, CORRECTED, CHANGE = (0.0, 1.0), (1.0, math.inf), (-math.inf, 1.0), (-1.0, 1.0)

@@ -21,11 +21,13 @@ from dbviz_ray import compare
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
+from dbviz_ray.image_sources import Scale, find_images
 from dbviz_ray.model_sources import short_names
 from dbviz_ray.run_models import find_run_model
 from dbviz_ray.score import main
 
 ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
+BOTH = ["OLD", "NEW", *ARCHITECTURE]
 OWN = ["--model", "my_code:network", "--model-option", "hidden=12"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=300", "--data-option", "test_size=120"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
@@ -219,32 +221,43 @@ def npz(path, **arrays):
     return str(path)
 
 
+def test_every_way_to_give_the_images_gives_the_same_ones(here, data):
+    pixels, labels = data.test_images.numpy(), data.test_labels.numpy()
+    normalised = data.normalised(data.test_images)
+    # these digits have 16 grey levels, a .npz file's pixels are divided by 255
+    scaled = Scale(deviation=(16 / 255,))
+    digits = {"train_size": 300, "test_size": 120}
+    ways = {
+        "registered": ("digits", digits, "test", Scale()),
+        "channels": (npz("a.npz", images=pixels, labels=labels), {}, None, scaled),
+        "none": (npz("b.npz", images=pixels[:, 0], labels=labels.astype(np.int32)), {}, None, scaled),
+        "last": (npz("c.npz", images=np.moveaxis(pixels, 1, 3), labels=labels), {}, None, scaled),
+        "floats": (npz("d.npz", images=normalised.double().numpy(), labels=labels), {}, None, Scale()),
+        "arrays": ("my_code:arrays", {}, None, Scale()),
+        "dataset": ("my_code:dataset", {"test_size": 120}, None, Scale()),
+        "loader": ("my_code:loader", digits, "test", Scale()),
+    }
+    for name, (where, options, split, scale) in ways.items():
+        found = find_images(where, options, split, scale, "unused")
+        torch.testing.assert_close(found.images, normalised, msg=name)
+        assert torch.equal(found.labels, data.test_labels), name
+        assert found.classes == 10
+        assert found.class_names == (None if where.endswith(("npz", "arrays")) else data.class_names)
+    named = npz("e.npz", images=pixels, labels=labels, class_names=np.array(list("abcdefghijk")))
+    assert find_images(named, {}, None, scaled, "unused").classes == 11
+
+
 def reproducibility(folder):
     return pd.read_csv(folder / "pairs.csv")[["reproducibility", "churn"]].to_numpy().tolist()
 
 
-def test_every_way_to_give_the_images_gives_the_same_result(files, here, data):
+def test_images_of_a_file(files, here):
     weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES]
-    pixels, labels = data.test_images.numpy(), data.test_labels.numpy()
-    normalised = data.normalised(data.test_images).numpy()
-    # these digits have 16 grey levels, a .npz file's pixels are divided by 255
-    scaled = ["--deviation", f"{16 / 255}"]
-    ways = {
-        "registered": DIGITS,
-        "channels": ["--data", npz("a.npz", images=pixels, labels=labels), *scaled],
-        "none": ["--data", npz("b.npz", images=pixels[:, 0], labels=labels.astype(np.int32)), *scaled],
-        "last": ["--data", npz("c.npz", images=np.moveaxis(pixels, 1, 3), labels=labels), *scaled],
-        "floats": ["--data", npz("d.npz", images=normalised.astype(np.float64), labels=labels)],
-        "arrays": ["--data", "my_code:arrays"],
-        "dataset": ["--data", "my_code:dataset"],
-        "options": ["--data", "my_code:dataset", "--data-option", "test_size=120", "--split", "test"],
-        "loader": ["--data", "my_code:loader"],
-    }
-    found = {}
-    for name, way in ways.items():
-        assert main([*weights, *way, "--out", name]) == 0
-        found[name] = reproducibility(here / name)
-    assert {name: value == found["registered"] for name, value in found.items()} == dict.fromkeys(ways, True)
+    images = np.random.default_rng(0).normal(size=(40, 8, 8))
+    assert main([*weights, "--data", npz("noise.npz", images=images, labels=np.arange(40) % 10)]) == 0
+    result = json.loads((here / "comparison" / "comparison.json").read_text())
+    hashed = hashlib.sha256((here / "noise.npz").read_bytes()).hexdigest()
+    assert result["data"] == {"images": "40 images of noise.npz", "sha256": hashed}
 
 
 def test_the_training_images_and_their_scale(files, here):
@@ -311,40 +324,40 @@ def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsy
         (["OLD", "NEW", "--model", "my_code:absent"], "the module my_code has no function absent"),
         (["OLD", "NEW", "--model", "my_code:not_a_network"], "my_code:not_a_network returned int; allowed: a torch.nn"),
         (["OLD", "NEW", "--model", "my_code:network"], "my_code:network cannot be built: TypeError: "),
-        (["OLD", "NEW", *ARCHITECTURE, "--model-option", "depth=3"], "options.depth: 3"),
-        (["OLD", "NEW", *ARCHITECTURE, "--model-option", "depth"], "'depth': not understood"),
+        ([*BOTH, "--model-option", "depth=3"], "options.depth: 3"),
+        ([*BOTH, "--model-option", "depth"], "'depth': not understood"),
         (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3 checkpoints"),
         (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "1.weight, (12, 64) in the"),
-        (["OLD", "NEW", *ARCHITECTURE, "--name", "a"], "--name: a is not allowed; allowed: 2 different"),
-        (["OLD", "NEW", *ARCHITECTURE, "--weights-key", "ema"], "--weights-key: ema: "),
-        (["OLD", "NEW", *ARCHITECTURE, "--planes", "1"], "planes: 1 is not allowed; allowed: at least 2"),
-        (["OLD", "NEW", *ARCHITECTURE, "--classes", "all"], "classes: 'all' is not allowed"),
-        (["OLD", "NEW", *ARCHITECTURE, "--precision", "0"], "--precision: 0.0 is not allowed"),
-        (["OLD", "NEW", *ARCHITECTURE, "--device", "quantum"], "--device: quantum is not allowed"),
-        (["OLD", "NEW", *ARCHITECTURE, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
-        (["OLD", "NEW", *ARCHITECTURE, "--mean", "1,2"], "--mean: [1.0, 2.0] is not allowed; allowed: 1 numbers"),
-        (["OLD", "NEW", *ARCHITECTURE, "--deviation", "0"], "--deviation: [0.0] is not allowed"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "digit"], "--data: 'digit' is not allowed; did you mean digits?"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "absent.npz"], "absent.npz: cannot be read"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "objects.npz"], "Object arrays cannot be loaded"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "short.npz"], "short.npz: has no array labels"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "flat.npz"], "flat.npz: images have shape [9, 64]"),
+        ([*BOTH, "--name", "a"], "--name: a is not allowed; allowed: 2 different"),
+        ([*BOTH, "--weights-key", "ema"], "--weights-key: ema: "),
+        ([*BOTH, "--planes", "1"], "planes: 1 is not allowed; allowed: at least 2"),
+        ([*BOTH, "--classes", "all"], "classes: 'all' is not allowed"),
+        ([*BOTH, "--precision", "0"], "--precision: 0.0 is not allowed"),
+        ([*BOTH, "--device", "quantum"], "--device: quantum is not allowed"),
+        ([*BOTH, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
+        ([*BOTH, "--mean", "1,2"], "--mean: [1.0, 2.0] is not allowed; allowed: 1 numbers"),
+        ([*BOTH, "--deviation", "0"], "--deviation: [0.0] is not allowed"),
+        ([*BOTH, "--data", "digit"], "--data: 'digit' is not allowed; did you mean digits?"),
+        ([*BOTH, "--data", "absent.npz"], "absent.npz: cannot be read"),
+        ([*BOTH, "--data", "objects.npz"], "Object arrays cannot be loaded"),
+        ([*BOTH, "--data", "short.npz"], "short.npz: has no array labels"),
+        ([*BOTH, "--data", "flat.npz"], "flat.npz: images have shape [9, 64]"),
         (
-            ["OLD", "NEW", *ARCHITECTURE, "--data", "large.npz"],
+            [*BOTH, "--data", "large.npz"],
             "(12, 81) in the model (built for images (1, 9, 9) of 10",
         ),
         (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: does not take images of shape (1, 9, 9) (channels, height"),
         (
-            ["OLD", "NEW", *ARCHITECTURE, "--data", "eleven.npz"],
+            [*BOTH, "--data", "eleven.npz"],
             "(11, 12) in the model (built for images (1, 8, 8) of 11",
         ),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "my_code:nothing"], "my_code:nothing returned NoneType; allowed"),
+        ([*BOTH, "--data", "my_code:nothing"], "my_code:nothing returned NoneType; allowed"),
         (
-            ["OLD", "NEW", *ARCHITECTURE, "--data", "my_code:arrays", "--split", "train"],
+            [*BOTH, "--data", "my_code:arrays", "--split", "train"],
             "--split: train is not allowed",
         ),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "my_code:arrays", "--mean", "0"], "--mean, --deviation: not allowed"),
-        (["OLD", "NEW", *ARCHITECTURE, "--data", "digits", "--data-option", "sise=3"], "sise: unknown key"),
+        ([*BOTH, "--data", "my_code:arrays", "--mean", "0"], "--mean, --deviation: not allowed"),
+        ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: unknown key"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here, capsys):
