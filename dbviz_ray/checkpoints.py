@@ -72,10 +72,11 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path) -> No
         if not isinstance(tensor, Tensor):
             continue
         if name not in given:
-            instead = _listed([other for other in given if other not in expected])
+            others = [other for other in given if other not in expected]
+            instead = f"; only in the checkpoint: {_listed(others)}" if others else ""
             raise UserError(
                 f"{source}: does not fit the model: the first layer that differs is {name}, "
-                f"{_shape(tensor)} in the model and missing in the checkpoint; only in the checkpoint: {instead}"
+                f"{_shape(tensor)} in the model and missing in the checkpoint{instead}"
             )
         if given[name].shape != tensor.shape:
             raise UserError(
@@ -206,4 +207,4 @@ def _shape(tensor: Tensor) -> str:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (", ".join(names[:NAMED]) or "nothing") + more
+    return ", ".join(names[:NAMED]) + more

@@ -63,8 +63,8 @@ class Comparison(Scores):
         """Regions of planes (rows) by model (columns), and where the models disagree.
 
         Args:
-            planes: Which planes, or how many: the first one drawn, then those on which the models agree least, then
-                those in the middle.
+            planes: Which planes, or how many: the first one drawn, the one on which the models agree least, the one in
+                the middle, then further ones of little agreement.
             maps: Label maps `[models, planes shown, rows, columns]` of a finer grid, by default those of the scores.
         """
         shown = telling_planes(self.same_points, planes) if isinstance(planes, int) else list(planes)

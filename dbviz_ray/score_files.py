@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -43,7 +45,12 @@ class Origin:
 
 
 def check_free(store: Store) -> None:
-    """UserError if files would be written over that no comparison has written."""
+    """UserError if files would be written over that no comparison has written, or can be seen not to be writable."""
+    if store.is_local:
+        folder = Path(store.root)
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise UserError(f"--out: {store.root} cannot be written; allowed: a folder, or where one can be made")
     if store.exists(RESULT):
         try:
             content = store.read_json(RESULT)

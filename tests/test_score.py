@@ -262,12 +262,12 @@ def test_images_of_a_file(files, here):
 
 def test_the_training_images_and_their_scale(files, here):
     weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES, *DIGITS]
-    assert main([*weights, "--split", "train", "--mean", "0.5", "--deviation", "0.25", "--classes", "any"]) == 0
+    assert main([*weights, "--split", "train", "--mean", "0.5", "--deviation", "0.25", "--classes", "same"]) == 0
     result = json.loads((here / "comparison" / "comparison.json").read_text())
     assert result["data"] == {
         "images": "300 train images of digits", "split": "train", "mean": [0.5], "deviation": [0.25],
     }  # fmt: skip
-    assert "through three images, seed 0" in (here / "comparison" / "report.html").read_text()
+    assert "through three images of one class, seed 0" in (here / "comparison" / "report.html").read_text()
 
 
 def test_a_users_network_as_a_sweep_takes_it(files, here):
@@ -335,6 +335,7 @@ def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsy
         ([*BOTH, "--precision", "0"], "--precision: 0.0 is not allowed"),
         ([*BOTH, "--device", "quantum"], "--device: quantum is not allowed"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
+        ([*BOTH, "--out", "a_file/out"], "a_file/out cannot be written; allowed: a folder"),
         ([*BOTH, "--mean", "1,2"], "--mean: [1.0, 2.0] is not allowed; allowed: 1 numbers"),
         ([*BOTH, "--deviation", "0"], "--deviation: [0.0] is not allowed"),
         ([*BOTH, "--data", "digit"], "--data: 'digit' is not allowed; did you mean digits?"),
@@ -361,6 +362,7 @@ def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsy
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here, capsys):
+    (here / "a_file").touch()
     labels = np.arange(9) % 4
     np.savez(here / "objects.npz", images=np.array([object()] * 9), labels=labels)
     np.savez(here / "short.npz", images=np.zeros((9, 1, 8, 8), np.uint8))

@@ -37,6 +37,7 @@ def pairs_frame(scores: Scores) -> pd.DataFrame:
             "new": pair.new,
             **_columns("reproducibility", pair.reproducibility),
             **_columns("kappa", pair.kappa),
+            "agreement_on_images": pair.agreement_on_images,
             **_columns("churn", pair.on_images.churn),
             **_columns("wins", pair.on_images.wins),
             **_columns("losses", pair.on_images.losses),

@@ -107,7 +107,7 @@ def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
         f"On the {scores.images:,} images themselves, going from {pair.old} to {pair.new} changes "
         f"{_percent(on_images.churn)} of the predictions: {_percent(on_images.wins)} become right, "
         f"{_percent(on_images.losses)} become wrong, {other:.1%} go from one error to another.",
-        f"The accuracy goes from {right[0]:.1%} to {right[1]:.1%}, {chance}.",
+        f"The accuracy goes from {right[0]:.1%} to {right[1]:.1%}, by {_points(pair.accuracy_change)}, {chance}.",
         f"A plane has {old.regions.value:.2f} and {new.regions.value:.2f} regions, which {regions} "
         f"(difference {shown(pair.regions_change, 2, signed=True)}, p {_p(pair.regions_p)}).",
         "The intervals are about other planes and other images, not about other trainings.",
@@ -151,6 +151,11 @@ def _both(pair: PairScores) -> str:
 
 def _percent(interval: Interval) -> str:
     return f"{interval.value:.1%} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _points(interval: Interval) -> str:
+    value, low, high = (100 * end for end in (interval.value, interval.low, interval.high))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _p(value: float) -> str:
