@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.groups import GROUP, NAMING, at_last_epoch, names_of
+from analysis.groups import GROUP, NAMING, at_last_epoch, names_of, records
 
 THRESHOLD_ERROR = 0.1
 """A group interpolates when its training error on the given labels is at most this: the epsilon of effective model
 complexity in Nakkiran et al., arXiv 1912.02292, Section 2, which sets it to 0.1."""
 
+SIGNIFICANT = 0.05
 MIDDLE, LOWEST, PEAK = "middle", "lowest error", "peak"
 
 
@@ -42,6 +44,8 @@ class Curve:
     """What the groups have in common: columns of `groups`."""
     rows: pd.DataFrame
     """Rows of `groups`, ascending; groups without a model are left out."""
+    differences: pd.DataFrame
+    """Rows of the table `differences` of test errors between two of its groups; empty over epochs."""
 
     @property
     def name(self) -> str:
@@ -49,7 +53,7 @@ class Curve:
         return str(self.key["name"])
 
 
-def curves(groups: pd.DataFrame, axis: Axis) -> list[Curve]:
+def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = None) -> list[Curve]:
     """The curves over `axis` with enough points: over width at the last epoch, over epochs at each width.
 
     Widths of few groups among many, as of one architecture that is compared with others, are no curves: those over
@@ -68,7 +72,21 @@ def curves(groups: pd.DataFrame, axis: Axis) -> list[Curve]:
         kept = []
     found = pd.DataFrame([key for key, _ in kept], columns=keys)
     names = names_of(found, [column for column in NAMING if column in keys])
-    return [Curve(axis, key | {"name": name}, rows) for (key, rows), name in zip(kept, names, strict=True)]
+    return [
+        Curve(axis, key | {"name": name}, rows, _within(differences, key, axis))
+        for (key, rows), name in zip(kept, names, strict=True)
+    ]
+
+
+def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
+    """The differences of test errors between groups that have all of `key` in common."""
+    if differences is None or axis is EPOCH:
+        return pd.DataFrame()
+    kept = differences[differences["score"] == "test_error"]
+    for column, value in key.items():
+        for name in (column,) if column in kept else (f"{column}_a", f"{column}_b"):
+            kept = kept[kept[name] == value]
+    return kept
 
 
 def interpolation_threshold(curve: Curve) -> int | None:
@@ -99,14 +117,47 @@ def telling_rows(curve: Curve) -> dict[str, int]:
 
 
 def has_peak(curve: Curve) -> bool:
-    """Whether the test error has a peak whose interval lies above those of the best point before it and of the last."""
+    """Whether the test error has a peak that is no chance: `peak_p_value` below 5 %.
+
+    Where no differences are known (over epochs), its interval must lie above those of the best point before it and of
+    the last.
+    """
     rows = telling_rows(curve)
     if PEAK not in rows:
         return False
+    p_value = peak_p_value(curve)
+    if not math.isnan(p_value):
+        return p_value < SIGNIFICANT
     high = curve.rows["test_error_high"]
     return bool(
         curve.rows["test_error_low"][rows[PEAK]] > max(high[rows[curve.axis.best]], high[rows[curve.axis.last]])
     )
+
+
+def peak_p_value(curve: Curve) -> float:
+    """How probable such a peak is where there is none; NaN without a peak, or where no differences are known.
+
+    The error at the peak must exceed both that of the best point before it and that of the last, on the same images, so
+    the larger of the two one-sided p-values counts (an intersection-union test); it is multiplied by the number of ways
+    to choose the peak and the point before it (Bonferroni).
+    """
+    rows = telling_rows(curve)
+    if PEAK not in rows or curve.differences.empty:
+        return math.nan
+    others = [rows[curve.axis.best], rows[curve.axis.last]]
+    larger = max(_p_value_of_fall(curve, rows[PEAK], other) for other in others)
+    last = len(curve.rows) - 1
+    return min(1.0, larger * last * (last - 1) / 2)
+
+
+def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
+    """One-sided p-value of the hypothesis that the error at `peak` is not larger than at `other`; rows of the curve."""
+    column = curve.axis.column
+    first, second = (curve.rows[column][row] for row in sorted((peak, other)))
+    pairs = curve.differences
+    (row,) = records(pairs[(pairs[f"{column}_a"] == first) & (pairs[f"{column}_b"] == second)])
+    rises = (row["difference"] > 0) == (peak < other)
+    return float(row["p_value"] / 2 if rises else 1 - row["p_value"] / 2)
 
 
 def lowest_row(curve: Curve) -> int:

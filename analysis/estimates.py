@@ -10,7 +10,7 @@ interval (`analysis.intervals`) needs nothing else, whatever the score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -68,10 +68,11 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     return _estimate(float(values.mean()), values.mean(axis=0), of_models, models)
 
 
-def sample_estimate(values: Floats) -> Estimate:
-    """The mean of one number a model, `[models]`, without items."""
-    by_model = (values,) if len(values) > 1 else ()
-    return Estimate(float(values.mean()), np.empty(0), by_model, 0.0, 0, len(values), "models")
+def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
+    """The mean of one number a model, `[models]`, without items; `levels` as in `mean_estimate`."""
+    models = len(values)
+    of_models = _of_models(values[:, None], np.arange(models)[:, None], models, levels, each_item=False)
+    return replace(_estimate(float(values.mean()), np.empty(0), of_models, models), covers="models")
 
 
 def pair_estimate(
@@ -163,8 +164,10 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
     value = first.value - second.value
-    if not np.isfinite(value):
+    if not np.isfinite(value):  # of at least one nothing is known
         return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
+    if len(first.by_item) != len(second.by_item):
+        raise ValueError(f"differences pair items, but there are {len(first.by_item)} and {len(second.by_item)}")
     by_model = (
         *(value + (own - first.value) for own in first.by_model),
         *(value - (own - second.value) for own in second.by_model),

@@ -17,8 +17,9 @@ from analysis.curves import (
     shown_rows,
     telling_curves,
 )
-from analysis.groups import at_last_epoch, names_by_group, names_of
+from analysis.groups import GROUP, at_last_epoch, names_by_group, names_of
 from analysis.recipes import compares_recipes, learning_rates
+from analysis.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
 from analysis.sentences import (
     choice_sentence,
     distillation_sentence,
@@ -37,20 +38,24 @@ MAX_EPOCH_CURVES = 4
 def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Rows and sentences, as values that JSON can hold.
 
-    - `curves`: the shown points of every curve over width, and of the telling ones over epochs, named in `point`.
+    - `curves`: the shown points of every curve over width, and of the telling ones over epochs, named in `point`; on
+      the first plane set, with the regions on the others in `other_planes`.
     - `thresholds`: where each of all curves starts to interpolate.
     - `by_recipe`, `learning_rates`, `distillation`: a row each, where the sweep has such.
     - `groups`: every group at its last epoch, in a sweep that has none of these.
     - `sentences`.
     """
     groups = tables["groups"]
-    over_width, over_epochs = curves(groups, WIDTH), curves(groups, EPOCH)
+    first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
+    over_width, over_epochs = curves(first, WIDTH, tables["differences"]), curves(first, EPOCH)
     with_peak = [curve for curve in over_epochs if has_peak(curve)]
     shown = [*over_width, *telling_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)]
     compared = compares_recipes(groups)
     found: dict[str, Any] = {
         "tested_on": tested_on(groups),
-        "curves": [{"name": curve.name, "axis": curve.axis.column, "rows": _records(_shown(curve))} for curve in shown],
+        "curves": [
+            {"name": curve.name, "axis": curve.axis.column, "rows": _records(_shown(curve, groups))} for curve in shown
+        ],
         "thresholds": [
             {**curve.key, "axis": curve.axis.column, "at": interpolation_threshold(curve)}
             for curve in (*over_width, *over_epochs)
@@ -72,12 +77,26 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     found["sentences"] += [*rates_sentence(found["learning_rates"]), *choice_sentence(found["learning_rates"])]
     found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
     found["sentences"] += [*diverged(groups), *(sharpness_sentences(groups) if compared else [])]
+    found["sentences"] += margin_sentences(over_width)
+    found["sentences"] += stream_sentences(tables["streams"]) if "streams" in tables else []
+    found["sentences"] += resolution_sentences(tables["resolution"], groups) if over_width else []
+    found["sentences"] += constant_sentences(groups)
     return found
 
 
-def _shown(curve: Curve) -> pd.DataFrame:
+def _curve(curve: Curve, groups: pd.DataFrame) -> dict[str, Any]:
+    return {"name": curve.name, "axis": curve.axis.column, "rows": _records(_shown(curve, groups))}
+
+
+def _shown(curve: Curve, groups: pd.DataFrame) -> pd.DataFrame:
     rows = shown_rows(curve)
-    return curve.rows.iloc[list(rows.values())].assign(point=list(rows))
+    shown = curve.rows.iloc[list(rows.values())]
+    regions = ["fragmentation", "fragmentation_low", "fragmentation_high"]
+    others = groups[groups["plane_set"] != curve.key["plane_set"]].set_index(GROUP)
+    by_set = [
+        others.loc[[key]].set_index("plane_set")[regions] for key in shown[GROUP].itertuples(index=False, name=None)
+    ]
+    return shown.assign(point=list(rows), other_planes=[of.to_dict(orient="index") for of in by_set])
 
 
 def _named(distillation: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:

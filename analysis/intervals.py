@@ -1,9 +1,15 @@
 """95 % intervals, ratios and tests of estimates, for few models and many items, in closed form.
 
-Models and items each put a variance into an estimate. With both of a size, and three to five models, the usual
-formula (Student's t at Satterthwaite's degrees of freedom for their sum) falls short, and the squares' sum of
-the two samples' own t intervals (Graybill and Wang 1980) goes too far: an interval reaches halfway. Where one sample
-alone has variance, the three are the same, Student's.
+Models and items each put a variance into an estimate. Where both are of a size, the usual formula (Student's t at
+Satterthwaite's degrees of freedom of their sum) falls short with few models, and the root of the squares of the two
+samples' own t intervals (Graybill and Wang 1980) reaches too far: an interval ends halfway. Where one sample alone has
+variance, the three are the same, Student's.
+
+Of means of normal effects, in any proportion, over 100 items, 95 % intervals hold the truth in 93.2 to 97.9 % with
+three models (the usual formula in 92.3 to 98.4 %), 94.4 to 97.7 % with five and 94.6 to 97.1 % with ten; in more than
+97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Scores of
+pairs are held too often (to 99 %) where models have hardly an effect of their own but pairs of them do. Scores of
+label maps: tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -83,7 +89,8 @@ def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, ma
 def ratio_interval(first: Estimate, second: Estimate) -> Interval:
     """`first` / `second` of different models on the same items, both positive: the interval of the log-ratio."""
     logarithms = interval_of(difference(logarithm(first), logarithm(second)))
-    value, low, high = (math.exp(end) for end in (logarithms.value, logarithms.low, logarithms.high))
+    with np.errstate(over="ignore"):
+        value, low, high = (float(np.exp(end)) for end in (logarithms.value, logarithms.low, logarithms.high))
     return Interval(value, low, high, logarithms.models, logarithms.items, logarithms.covers)
 
 
@@ -125,9 +132,10 @@ def variance_of(estimate: Estimate) -> tuple[float, float]:
 
 def variances_of(estimate: Estimate) -> Variances:
     """The variances that items and models put into an estimate."""
+    joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
     return Variances(
         _variance(estimate.by_item),
-        (*(_variance(sample) for sample in estimate.by_model), (estimate.joint, estimate.joint_freedom)),
+        (*(_variance(sample) for sample in estimate.by_model), *joint),
         (estimate.shared, estimate.shared_freedom),
     )
 

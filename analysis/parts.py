@@ -27,9 +27,9 @@ class Part:
     """The column whose values are the metrics' steps."""
 
 
-def parts_of(groups: pd.DataFrame) -> list[Part]:
+def parts_of(groups: pd.DataFrame, differences: pd.DataFrame) -> list[Part]:
     """The curves of a sweep, and its groups that lie on none."""
-    found = [*curves(groups, WIDTH), *curves(groups, EPOCH)]
+    found = [*curves(groups, WIDTH, differences), *curves(groups, EPOCH)]
     parts = [_curve_part(curve) for curve in found]
     keys = ["plane_set", *GROUP]
     on_curve = {key for curve in found for key in curve.rows[keys].itertuples(index=False, name=None)}

@@ -89,7 +89,9 @@ def score_planes(
                 by_class[model, some] = found.count_by_class
                 for name, least in zip(COUNTS, (0.0, minimum_share), strict=True):
                     for resolution, counts in counts_by_resolution(maps, least).items():
-                        of_models = by_resolution.setdefault(resolution, {n: np.empty((models, planes)) for n in COUNTS})
+                        of_models = by_resolution.setdefault(
+                            resolution, {n: np.empty((models, planes)) for n in COUNTS}
+                        )
                         of_models[name][model, some] = counts
     if soft is not None and stored.probabilities is not None:
         for some in _chunks(planes, models * stored.resolution**2 * classes * 4):

@@ -72,11 +72,19 @@ class Advice:
 def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds", "planes")) -> Advice:
     """How many models or items would bring the half width of the 95 % interval to at most `wanted`.
 
-    Models of several groups, or seeds of several streams, are added in proportion; their number is that of all.
+    Models of several groups are added in proportion, and their number is that of all; models whose seeds are crossed
+    are added in proportion to every stream's seeds, as if with seeds of their own.
     """
+    return advice_on(interval_of(estimate), variances_of(estimate), wanted, names)
+
+
+def advice_on(
+    interval: Interval, variances: Variances, wanted: float, names: tuple[str, str] = ("seeds", "planes")
+) -> Advice:
+    """`advice`, from an interval and the variances that it comes from."""
     if not wanted > 0:
         raise ValueError(f"the wanted half width must be positive, not {wanted}")
-    interval, variances = interval_of(estimate), variances_of(estimate)
+    with_items, with_models = interval.covers != "models", bool(variances.models)
     reach = variances.reach()
     models, items = interval.models, interval.items
 
@@ -86,10 +94,10 @@ def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds",
     if math.isnan(reach) or reaches(models, items):
         known = not math.isnan(reach)
         return Advice(interval, reach, wanted, items if known else None, models if known else None, None, names)
-    of_items = _smallest(items, lambda number: reaches(models, number)) if len(estimate.by_item) else None
-    of_models = _smallest(models, lambda number: reaches(number, items)) if estimate.by_model else None
+    of_items = _smallest(items, lambda number: reaches(models, number)) if with_items else None
+    of_models = _smallest(models, lambda number: reaches(number, items)) if with_models else None
     both = None
-    if of_items is None and of_models is None and estimate.by_model and len(estimate.by_item):
+    if of_items is None and of_models is None and with_models and with_items:
         share = wanted / math.sqrt(2)
         fewest = _smallest(models, lambda number: reaches(number, MOST * items, share))
         enough = None if fewest is None else _smallest(items, lambda number: reaches(fewest, number))

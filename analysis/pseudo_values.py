@@ -79,6 +79,8 @@ def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
     The mean square that the sum of the streams' effects leaves of the models' pseudo-values, `[models]`, over their
     number; nothing where every model could be told by its levels' sums alone.
     """
+    if not np.isfinite(of_models).all():
+        return 0.0, 0
     effects = np.concatenate([level[:, None] == np.unique(level) for level in levels], axis=1).astype(float)
     solution, _, rank, _ = np.linalg.lstsq(effects, of_models, rcond=None)
     freedom = len(of_models) - int(rank)

@@ -11,13 +11,14 @@ from analysis.recipes import ONE_COLUMN
 COLUMNS = 110
 LEAST_NAME = 16
 RECIPES_ABREAST = 3
+MAX_PLANE_SETS = 4
 MAX_ROWS = 40
 """Rows of one table; the rest is in scores/."""
 
 
 def summary_text(found: Mapping[str, Any]) -> str:
     """The short tables and the sentences."""
-    blocks = [*_curves(found), *_groups(found), *_by_recipe(found), *_learning_rates(found)]
+    blocks = [*_curves(found), *_other_planes(found), *_groups(found), *_by_recipe(found), *_learning_rates(found)]
     sentences = ["\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found["sentences"])]
     return "\n\n".join(["\n".join(block) for block in blocks] + sentences * bool(found["sentences"]))
 
@@ -46,6 +47,24 @@ def _curves(found: Mapping[str, Any]) -> list[list[str]]:
             place += len(curve["rows"])
         blocks.append(block)
     return blocks
+
+
+def _other_planes(found: Mapping[str, Any]) -> list[list[str]]:
+    """The regions of the curves' points on the planes of the other sets."""
+    curves = [curve for curve in found["curves"] if any(row["other_planes"] for row in curve["rows"])]
+    if not curves:
+        return []
+    plane_sets = list(curves[0]["rows"][0]["other_planes"])[:MAX_PLANE_SETS]
+    rows = [
+        [
+            f"{row['point']}, {curve['axis']} {row[curve['axis']]}, noise {row['label_noise']:g}",
+            *(_with_interval(row["other_planes"][plane_set], "fragmentation", 2) for plane_set in plane_sets),
+        ]
+        for curve in curves
+        for row in curve["rows"]
+    ]
+    head = ["regions on other planes", *plane_sets]
+    return [_cut(_aligned([head, *rows]))]
 
 
 def _title(curve: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:

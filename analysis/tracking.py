@@ -114,7 +114,7 @@ class _Logger:
             for name, figure in figures.items():
                 self._client.log_figure(parent, figure, f"figures/{name}.png")
             self._client.set_terminated(parent)  # before its parts, so that they never outlive their parent
-        for part in parts_of(read_table(self._store, "groups")):
+        for part in parts_of(*(read_table(self._store, name) for name in ("groups", "differences"))):
             if part.name not in finished:
                 run = self._new_run(part.name, part.name, part.description, {"mlflow.parentRunId": parent})
                 self._log_batch(run, params=part.params, metrics=metrics_of(part))

@@ -121,8 +121,9 @@ def read_margins(
     if sweep.margins is None:
         return None
     stored = [store.read_margins(model.model_id, epoch) for model, epoch in zip(models, epochs, strict=True)]
-    distances, found = np.stack([of.distances for of in stored]), np.stack([of.found for of in stored])
+    distances, reaches = np.stack([of.distances for of in stored]), np.stack([of.reaches for of in stored])
+    found = np.isfinite(distances)
     mislabelled = np.zeros(distances.shape[:2], dtype=bool)
     if sweep.margins.split == "train":
         mislabelled = predictions.mislabelled[:, stored[0].indices]
-    return Margins(distances, found, mislabelled)
+    return Margins(np.where(found, distances, reaches), found, mislabelled)

@@ -94,7 +94,7 @@ def _affine_layers(network: nn.Module) -> list[Layer]:
     for index, (layer, kind) in enumerate(zip(network, kinds, strict=True)):
         if type(layer) is not kind:
             raise UserError(f"network: layer {index} is {layer}, not {kind.__name__}; {allowed}")
-    if len(network) % 2:
+    if len(network) % 2 or len(network) == 0:
         raise UserError(f"network: it ends with {network[-1] if len(network) else 'nothing'}, not Linear; {allowed}")
     return [_weight_and_bias(layer) for layer in network if isinstance(layer, nn.Linear)]
 

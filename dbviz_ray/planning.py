@@ -18,6 +18,8 @@ ASSUMED_GPU_STEP_SECONDS = 2e-3
 """Of one data-centre GPU in bfloat16 where there is none to measure on: a guess, and the plan says so."""
 LABEL_BYTES_PER_POINT = 0.1
 """Of a compressed label map; in the digits sweep 0.003 to 0.085, 0.065 on average."""
+PROBABILITY_BYTES = 1.8
+"""Of a compressed class probability; 1.6 to 1.9 for trained networks on the digits."""
 LINES = 40
 
 
@@ -48,8 +50,11 @@ class Plan:
     largest: int
     weight_bytes: int
     label_bytes: int
+    probability_bytes: int
     points: int
     """Grid points in all."""
+    line_points: int
+    """At most, on the lines along which margins are sought; most lines end at the first change of the class."""
     evaluation_seconds: float
     """On one worker."""
     basis: str
@@ -70,7 +75,8 @@ class Plan:
             ("parameters", f"{self.parameters:,} in all; {self.smallest:,} to {self.largest:,} a model"),
             ("planes", f"{self.planes:,} a labelling, in {len(self.sweep.planes)} plane sets"),
             ("forward passes", f"{self.points:,} grid points, {self.labellings:,} labellings of all plane sets"),
-            ("storage", f"{_bytes(self.weight_bytes)} of weights, about {_bytes(self.label_bytes)} of label maps"),
+            *([("", f"at most {self.line_points:,} points on lines")] if self.line_points else []),
+            ("storage", self._storage()),
             ("training", f"{sum(c.flops for c in self.cohorts):.3g} floating-point operations"),
         ]
         if on_gpu:
@@ -100,6 +106,11 @@ class Plan:
         text = "\n".join(f"{name:15} {value}" for name, value in rows)
         return f"{text}\n\n{self._cohort_lines(on_gpu)}"
 
+    def _storage(self) -> str:
+        kinds = {"weights": self.weight_bytes, "label maps": self.label_bytes, "probabilities": self.probability_bytes}
+        parts = [f"about {_bytes(size)} of {kind}" for kind, size in kinds.items() if size]
+        return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
     def _cohort_lines(self, on_gpu: bool) -> str:
         """The cohorts that cost most, a line each."""
         unit = "GPU time" if on_gpu else "time"
@@ -117,7 +128,9 @@ def plan(sweep: SweepConfig) -> Plan:
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     models, cohorts = sweep.models(), sweep.cohorts()
     facts = [facts_of(model, data) for model in models]
-    points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
+    points_of = {name: planes.count * planes.resolution**2 for name, planes in sweep.planes.items()}
+    with_probabilities = sum(points_of[name] for name, planes in sweep.planes.items() if planes.probabilities)
+    points, line_points = sum(points_of.values()), _line_points(sweep, data)
     on_gpu = sweep.resources.gpus_per_cohort > 0
     if on_gpu and not torch.cuda.is_available():
         times = StepTimes.assumed(ASSUMED_GPU_FLOPS, ASSUMED_GPU_STEP_SECONDS)
@@ -141,10 +154,20 @@ def plan(sweep: SweepConfig) -> Plan:
         largest=max(f.parameters for f in facts),
         weight_bytes=4 * sum(f.parameters * len(m.training.kept_epochs) for f, m in zip(facts, models, strict=True)),
         label_bytes=int(labellings * points * LABEL_BYTES_PER_POINT),
+        probability_bytes=int(labellings * with_probabilities * data.classes * PROBABILITY_BYTES),
         points=labellings * points,
-        evaluation_seconds=forward * points / times.flops_rate,
+        line_points=labellings * line_points,
+        evaluation_seconds=forward * (points + line_points) / times.flops_rate,
         basis=basis,
     )
+
+
+def _line_points(sweep: SweepConfig, data: DatasetFacts) -> int:
+    """Points at which one model is asked at most for its margins, but for the few of the bisection."""
+    if sweep.margins is None:
+        return 0
+    there = data.train_images if sweep.margins.split == "train" else data.test_images
+    return min(sweep.margins.images, there) * (1 + sweep.margins.directions * sweep.margins.steps)
 
 
 def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> CohortPlan:

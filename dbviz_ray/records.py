@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dbviz_ray.architectures import build_network
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.training import TrainedModel
@@ -34,10 +36,10 @@ class CohortCheckpoints:
         self._file = store.cohort_state_file(cohort_id)
 
     def load(self) -> dict[str, Tensor] | None:
-        """The last state saved, or None."""
+        """The last state saved, or None; a damaged one is as good as none."""
         try:
             return safetensors.torch.load(self._store.read(self._file))
-        except FileNotFoundError:
+        except (FileNotFoundError, SafetensorError):
             return None
 
     def save(self, state: dict[str, Tensor]) -> None:
@@ -84,7 +86,11 @@ def load_network(
 ) -> nn.Module:
     """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
     network = build_network(config.architecture, config.width, image_shape, classes, config.options)
-    weights = safetensors.torch.load(store.read(_kept_file(store, config, WEIGHTS, epoch)))
+    file = _kept_file(store, config, WEIGHTS, epoch)
+    try:
+        weights = safetensors.torch.load(store.read(file))
+    except SafetensorError as error:
+        raise DamagedFileError(file, store.path(file), f"{error}; {store.remedy(file)}") from None
     dtype = torch.float64 if config.training.precision == "float64" else torch.float32
     network.to(dtype).load_state_dict(weights)
     return network.eval()

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbviz_ray import interruption
-from dbviz_ray.config import Cohort, ModelConfig, SweepConfig, telling_noise
-from dbviz_ray.errors import UserError
+from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.tasks import FindMargins, LabelPlanes, Task, What, missing_tasks
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from dbviz_ray.work import Work
 
-    from dbviz_ray.datasets import Dataset
-    from dbviz_ray.planes import PlaneSet
-
-Task = tuple[str, ModelConfig, int]
-"""A plane set's name, a model, and the epoch whose weights label it."""
 STAGES = ("train", "evaluate", "analyse", "report")
+MADE_BY = {
+    "planes": "evaluate",
+    "labels": "evaluate",
+    "probabilities": "evaluate",
+    "margins": "evaluate",
+    "scores": "analyse",
+}
+"""The stage that makes what is in a folder and can make it again from what the others keep."""
 FINDINGS_FILE = "scores/findings.json"
 
 
@@ -42,6 +44,8 @@ class Options:
     """Whether the stages were named: a named analyse or report is done again even if it is complete."""
     address: str | None
     verbose: bool
+    precision: float | None = None
+    """Half the width of the 95 % intervals for which the advice is wanted."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Missing:
     cohorts: list[Cohort]
     """Those with an untrained member."""
     tasks: list[Task]
-    """Plane sets, and the models and epochs that have not labelled them."""
+    """What evaluators have not done."""
     analyse: bool
     report: bool
 
@@ -62,15 +66,32 @@ class Missing:
 
 
 def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
-    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailedError."""
+    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailedError.
+
+    A damaged file that one of these stages makes is dropped, and made again.
+    """
     started = time.monotonic()
+    dropped: set[str] = set()
+    while True:
+        try:
+            done = _run(sweep, store, options)
+        except DamagedFileError as error:
+            _drop_damaged(sweep, store, options, error, dropped)
+        else:
+            break
+    if done:
+        print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
+
+
+def _run(sweep: SweepConfig, store: Store, options: Options) -> bool:
+    """Whether there was anything to do."""
     store.check_owner(sweep)
     missing = find_missing(sweep, store)
     redo = options.chosen and {"analyse", "report"} & set(options.stages)
     if not missing and not redo:
-        print(f"{sweep.name} is complete in {store.root}; nothing to do.\n")
-        _print_findings(store)
-        return
+        findings = _findings(store, options.precision)
+        print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{findings}")
+        return False
     computes = (missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages)
     if computes:
         _check_computable(sweep)
@@ -82,19 +103,34 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         _analyse(sweep, store)
     if "report" in options.stages and (missing.report or options.chosen):
         _report(sweep, store)
-        _print_findings(store)
-    print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
+        print(_findings(store, options.precision))
+    return True
+
+
+def _drop_damaged(
+    sweep: SweepConfig, store: Store, options: Options, error: DamagedFileError, dropped: set[str]
+) -> None:
+    """Delete a damaged file that one of the stages asked for makes. StageFailedError says how to mend any other."""
+    kind = error.name.partition("/")[0]
+    stage = MADE_BY.get(kind)
+    if stage is None:
+        raise StageFailedError(f"{error}; {store.remedy(error.name)}") from None
+    if stage not in options.stages:
+        upto = [name for name in STAGES[STAGES.index(stage) :] if name == stage or name in options.stages]
+        raise StageFailedError(f"{error}; the same command with --stages {','.join(upto)} makes it again") from None
+    if error.name in dropped:
+        raise StageFailedError(f"{error}, although it has just been made again; is the disk sound?") from None
+    dropped.add(error.name)
+    print(f"{stage:8} {error}; it is made again", file=sys.stderr)
+    store.drop(error.name)
 
 
 def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     """Compare `sweep` with the files in `store`: a few listings, whatever the number of models."""
     trained = store.complete_models()
-    labelled = {name: store.labelled(name) for name in sweep.planes}
-    models = sweep.models()
-    untrained = {m.model_id for m in models} - trained
+    untrained = {model.model_id for model in sweep.models()} - trained
     cohorts = [_still_to_train(c, untrained, store) for c in sweep.cohorts() if _ids(c) & untrained]
-    wanted = [(m, epoch) for m in models for epoch in m.training.kept_epochs]
-    tasks = [(name, m, e) for name in sweep.planes for m, e in wanted if (m.model_id, e) not in labelled[name]]
+    tasks = missing_tasks(sweep, store)
     analyse = bool(cohorts or tasks) or not _analysed(sweep, store)
     return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(sweep, store))
 
@@ -113,14 +149,14 @@ def _still_to_train(cohort: Cohort, untrained: set[str], store: Store) -> Cohort
 def _check_computable(sweep: SweepConfig) -> None:
     """UserError, before the command leaves a trace, if data, planes or networks cannot be had as asked for."""
     from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.margins import check_enough
     from dbviz_ray.networks import facts_of, facts_of_dataset
-    from dbviz_ray.planes import draw_triplets
+    from dbviz_ray.planes.of_sweep import check_plane_sets_possible
 
     dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-    given = _given_labels(sweep, dataset)
-    for name, planes in sweep.planes.items():
-        with _about_planes(name):
-            draw_triplets(dataset, planes, given)
+    check_plane_sets_possible(sweep, dataset)
+    if sweep.margins is not None:
+        check_enough(len(dataset.split(sweep.margins.split)[1]), sweep.margins)
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     for cohort in sweep.cohorts():
         facts_of(cohort.models[0], data)
@@ -135,16 +171,33 @@ def _train_and_evaluate(sweep: SweepConfig, store: Store, missing: Missing, opti
         if missing.cohorts and "train" in options.stages:
             _train(sweep, store, missing.cohorts)
         if "evaluate" in options.stages:
-            plane_sets = {name: _stored_planes(sweep, store, name) for name in sweep.planes}
+            work = work_of(sweep, store)
             missing = find_missing(sweep, store)
             if missing.untrained:
                 print(f"evaluate {len(missing.untrained)} models are not trained yet and left out", file=sys.stderr)
             data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
-            tasks = [task for task in missing.tasks if task[1].model_id not in missing.untrained]
-            tasks.sort(key=lambda task: -facts_of(task[1], data).forward_flops)  # so that none idles at the end
-            failures = evaluate_models(store, tasks, plane_sets, data.classes, sweep.resources)
+            tasks = [task for task in missing.tasks if task.model.model_id not in missing.untrained]
+            # The longest first, so that none idles at the end.
+            tasks.sort(key=lambda task: -facts_of(task.model, data).forward_flops * work[task.what].points)
+            failures = evaluate_models(store, tasks, work, data.classes, sweep.resources)
             if failures:
                 raise StageFailedError(_failure_text("evaluate", "models", failures))
+
+
+def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
+    """What evaluators need for each kind of task."""
+    from dbviz_ray.cluster.planes import stored_planes
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.work import LabellingWork, MarginsWork
+
+    work: dict[What, Work] = {
+        LabelPlanes(name): LabellingWork(name, stored_planes(sweep, store, name), planes.probabilities)
+        for name, planes in sweep.planes.items()
+    }
+    if sweep.margins is not None:
+        dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+        work[FindMargins()] = MarginsWork.drawn(sweep.margins, dataset)
+    return work
 
 
 def _train(sweep: SweepConfig, store: Store, cohorts: list[Cohort]) -> None:
@@ -182,49 +235,6 @@ def _reuse(sweep: SweepConfig, store: Store) -> int:
     if copied:
         print(f"train    {copied} models are taken over from {', '.join(sweep.resources.reuse)}", file=sys.stderr)
     return copied
-
-
-def _given_labels(sweep: SweepConfig, dataset: Dataset) -> Tensor | None:
-    """The training labels that tell plane sets which images are mislabelled; None where no set asks."""
-    from dbviz_ray.datasets import given_labels
-
-    asked = any(planes.labels != "any" for planes in sweep.planes.values())
-    noise = telling_noise(sweep.models()) if asked else None
-    return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None
-
-
-@contextmanager
-def _about_planes(name: str) -> Iterator[None]:
-    """Let errors name the plane set that they are about."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(str(error).replace("planes:", f"planes.{name}:", 1)) from None
-
-
-def _stored_planes(sweep: SweepConfig, store: Store, name: str) -> PlaneSet:
-    """A plane set of the sweep, drawn and stored unless it already is."""
-    from dbviz_ray.datasets import load_dataset
-    from dbviz_ray.planes import draw_plane_set
-    from dbviz_ray.records import load_network, load_planes, save_planes
-
-    if not store.exists(store.planes_file(name)):
-        dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-        planes, network = sweep.planes[name], None
-        if planes.off_manifold == "adversarial":
-            models = {model.model_id: model for model in sweep.models()}
-            attacked = models[planes.attacked] if planes.attacked else sweep.models()[0]
-            if attacked.model_id not in store.complete_models():
-                raise StageFailedError(
-                    f"evaluate: planes.{name} attacks {attacked.model_id}, which is not trained yet; "
-                    "run the stages train,evaluate"
-                )
-            network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names))
-            planes = planes.model_copy(update={"attacked": attacked.model_id})
-        with _about_planes(name):
-            drawn = draw_plane_set(planes, dataset, _given_labels(sweep, dataset), network)
-        save_planes(store, name, drawn, dataset)
-    return load_planes(store, name)[0]
 
 
 def _analyse(sweep: SweepConfig, store: Store) -> None:
@@ -278,16 +288,22 @@ def _analysed(sweep: SweepConfig, store: Store) -> bool:
     return all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 
-def _print_findings(store: Store) -> None:
+def _findings(store: Store, precision: float | None) -> str:
+    """What a sweep found, where it is, and what more would make it as precise as asked for."""
+    from analysis.advice import advice_text
     from analysis.summary import summary_text
+    from analysis.tables import read_table
     from analysis.tracking import tracking_uri
 
-    print(summary_text(store.read_json(FINDINGS_FILE)))
-    print(f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}")
     uri = tracking_uri(store)
     command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
     viewer = uri if uri.startswith("http") else command
-    print(f"MLflow   {viewer}\n")
+    return (
+        f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
+        f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
+        f"\nMLflow   {viewer}\n"
+        + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
+    )
 
 
 def _failure_text(stage: str, unit: str, failures: dict[str, str]) -> str:

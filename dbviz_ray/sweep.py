@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(plan(config))
             return 0
-        options = Options(_stages(parsed.stages), parsed.stages is not None, parsed.address, parsed.verbose)
+        stages = _stages(parsed.stages)
+        options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)
         run_sweep(config, Store(parsed.out or f"runs/{config.name}"), options)
     except UserError as error:
         for line in str(error).splitlines():
@@ -64,6 +65,16 @@ def _stages(text: str | None) -> tuple[str, ...]:
         if stage not in STAGES:
             raise UserError(f"--stages: {stage!r} is not allowed; allowed: {', '.join(STAGES)}")
     return tuple(stage for stage in STAGES if stage in named)
+
+
+def _precision(text: str) -> float:
+    try:
+        reach = float(text)
+    except ValueError:
+        reach = 0.0
+    if not 0 < reach < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: more than 0 and less than 1")
+    return reach
 
 
 def _interrupted(code: int) -> int:
@@ -115,6 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         "--address",
         help="Ray cluster to use; 'local' starts one on this machine "
         "(default: $RAY_ADDRESS, else a cluster running on this machine, else local)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=_precision,
+        metavar="REACH",
+        help="also tell how many more seeds or planes would bring each score's 95 %% interval to at most REACH on "
+        "either side (of scores that are no shares: REACH times the score), such as 0.01",
     )
     parser.add_argument("--verbose", action="store_true", help="show the output of Ray and of its workers")
     return parser

@@ -8,10 +8,10 @@ import torch
 from analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.evaluation import label_maps
-from dbviz_ray.planes import draw_plane_set
-from dbviz_ray.records import load_network, load_planes, save_model, save_planes, save_snapshot
+from dbviz_ray.records import load_network, save_model, save_snapshot
+from dbviz_ray.stages import work_of
 from dbviz_ray.store import Store
+from dbviz_ray.tasks import missing_tasks
 from dbviz_ray.training import TrainedModel, train_cohort
 from dbviz_ray.validation import validated
 
@@ -59,13 +59,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
 
         for trained in train_cohort(cohort.models, digits, torch.device("cpu"), on_snapshot=keep):
             save_model(store, trained, digits, {"device": "cpu"})
-    for name, config in sweep.planes.items():
-        save_planes(store, name, draw_plane_set(config, digits), digits)
-        planes, class_names = load_planes(store, name)
-        for model in sweep.models():
-            for epoch in model.training.kept_epochs:
-                network = load_network(store, model, digits.image_shape, len(class_names), epoch)
-                maps = label_maps(network, planes, torch.device("cpu"))
-                store.write_label_maps(name, model.model_id, epoch, maps.numpy())
+    work = work_of(sweep, store)
+    for task in missing_tasks(sweep, store):
+        examined = work[task.what]
+        network = load_network(store, task.model, digits.image_shape, len(digits.class_names), task.epoch)
+        examined.do(network, torch.device("cpu"), store, task.model.model_id, task.epoch)
     write_tables(store, compute_tables(store, sweep))
     return store, sweep

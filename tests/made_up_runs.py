@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dbviz_ray.config import ModelConfig, SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.config import MarginsConfig, ModelConfig, SweepConfig
+from dbviz_ray.store import Store, StoredMargins
 
 RESOLUTION, CLASSES = 6, 4
 TRAIN_IMAGES, TEST_IMAGES = 12, 20
@@ -33,9 +34,15 @@ def made_up_run(
             last = epoch == model.training.epochs
             name = "predictions.parquet"
             file = store.model_file(model.model_id, name) if last else store.snapshot_file(model.model_id, epoch, name)
-            store.write_parquet(file, _predictions(share, generator))
+            predictions = _predictions(share, generator)
+            store.write_parquet(file, predictions)
             for plane_set, truth in plane_sets.items():
-                store.write_label_maps(plane_set, model.model_id, epoch, _changed(truth, share, generator))
+                labels = _changed(truth, share, generator)
+                if sweep.planes[plane_set].probabilities:
+                    store.write_probabilities(plane_set, model.model_id, epoch, _probabilities(labels))
+                store.write_label_maps(plane_set, model.model_id, epoch, labels)
+            if sweep.margins is not None:
+                store.write_margins(model.model_id, epoch, _margins(sweep.margins, predictions, generator))
         outcome = "diverged" if diverged(model) else "done"
         store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": outcome, "device": "cpu"})
     return store
@@ -51,7 +58,13 @@ def _plane_set(store: Store, name: str, count: int, generator: np.random.Generat
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
              "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
             for plane in range(count)]  # fmt: skip
-    facts = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "resolution": RESOLUTION, "class_names": list("abcd")}
+    facts = {
+        "image_shape": [1, 2, 2],
+        "mean": [0.0],
+        "deviation": [1.0],
+        "resolution": RESOLUTION,
+        "class_names": list("abcd"),
+    }
     store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
     return generator.integers(0, CLASSES, (count, RESOLUTION, RESOLUTION), dtype=np.uint8)
 
@@ -59,6 +72,21 @@ def _plane_set(store: Store, name: str, count: int, generator: np.random.Generat
 def _changed(truth: Any, share: float, generator: np.random.Generator) -> Any:
     wrong = generator.random(truth.shape) < share
     return np.where(wrong, (truth + generator.integers(1, CLASSES, truth.shape)) % CLASSES, truth).astype(np.uint8)
+
+
+def _probabilities(labels: Any) -> Any:
+    """0.7 for the class predicted, 0.1 for each other."""
+    return np.where(labels[..., None] == np.arange(CLASSES), 0.7, 0.1).astype(np.float16)
+
+
+def _margins(config: MarginsConfig, predictions: pa.Table, generator: np.random.Generator) -> StoredMargins:
+    """Distances of about 1, a tenth of them beyond reach."""
+    predicted = predictions.filter(pc.equal(predictions["split"], config.split))["predicted"].to_numpy()
+    indices = generator.permutation(len(predicted))[: config.images].astype(np.int32)
+    distances = generator.exponential(1.0, (len(indices), config.directions)).astype(np.float32)
+    distances[generator.random(distances.shape) < 0.1] = np.inf
+    facts = config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"})
+    return StoredMargins(indices, predicted[indices], distances, np.full_like(distances, 5), facts)
 
 
 def _predictions(share: float, generator: np.random.Generator) -> pa.Table:

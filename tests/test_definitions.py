@@ -19,10 +19,12 @@ from dbviz_ray.planes import PlaneSet
 
 RESOLUTION = 15
 NETWORKS = [
-    ("fully_connected", 32, (1, 8, 8)),
-    ("fully_connected_deep", 32, (1, 8, 8)),
-    ("resnet18_width", 2, (3, 8, 8)),
+    ("fully_connected", 32, (1, 8, 8), (2, 3)),
+    ("fully_connected_deep", 32, (1, 8, 8), (1, 2)),
+    ("resnet18_width", 2, (3, 8, 8), (2, 3)),
 ]
+"""Architecture, width, images, and the seeds of two networks that agree in part."""
+
 
 stacks = npst.arrays(
     np.uint8, st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 7)] * 2), elements=st.integers(0, 4)
@@ -36,8 +38,10 @@ def drawn_planes(shape: tuple[int, int, int], count: int, margin: float) -> Plan
     return PlaneSet(anchors, indices, indices, RESOLUTION, margin)
 
 
-def two_networks(architecture: str, width: int, shape: tuple[int, int, int]) -> list[nn.Module]:
-    networks = [initialised_network(architecture, width, shape, 10, seed).double().eval() for seed in (2, 3)]
+def random_networks(
+    architecture: str, width: int, shape: tuple[int, int, int], seeds: tuple[int, ...]
+) -> list[nn.Module]:
+    networks = [initialised_network(architecture, width, shape, 10, seed).double().eval() for seed in seeds]
     for network in networks:
         nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
     return networks
@@ -70,10 +74,10 @@ def naive_regions(labels: list[list[int]]) -> int:
     return sum(skimage_label(np.array(labels) == c, connectivity=2).max() for c in range(10))
 
 
-@pytest.mark.parametrize(("architecture", "width", "shape"), NETWORKS)
+@pytest.mark.parametrize(("architecture", "width", "shape", "seeds"), NETWORKS)
 @pytest.mark.parametrize("margin", [0.1, 0.5])
-def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape, margin, cpu):
-    networks = two_networks(architecture, width, shape)
+def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape, seeds, margin, cpu):
+    networks = random_networks(architecture, width, shape, seeds)
     planes = drawn_planes(shape, 4, margin)
     maps = np.stack([label_maps(network, planes, cpu).numpy() for network in networks])
     naive = [[naive_map(network, images, margin) for images in planes.anchors.numpy()] for network in networks]

@@ -6,8 +6,8 @@ from torch import nn
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation import label_maps
-from dbviz_ray.planes import PlaneSet
+from dbviz_ray.evaluation import label_maps, label_planes
+from dbviz_ray.planes import GridPoints, PlaneSet
 
 
 def random_planes(count, resolution, shape, margin=0.1):
@@ -65,6 +65,31 @@ def test_a_folded_first_layer_changes_nothing(cpu):
     folded = initialised_network("fully_connected", 24, (1, 8, 8), 10, seed=3).double()
     unfolded = nn.Sequential(folded)  # does not begin with a linear layer itself
     assert torch.equal(label_maps(folded, planes, cpu), label_maps(unfolded, planes, cpu))
+
+
+@pytest.mark.parametrize("batch_points", [7, 144, 10_000])
+def test_probabilities_are_the_softmax_of_the_scores_that_labels_are_the_largest_of(batch_points, cpu):
+    network = initialised_network("fully_connected", 16, (1, 8, 8), 10, seed=1)
+    planes = random_planes(5, 12, (1, 8, 8))
+    labelled = label_planes(network, planes, cpu, probabilities=True, batch_points=batch_points)
+    assert torch.equal(labelled.labels, label_maps(network, planes, cpu, batch_points=batch_points))
+    assert labelled.probabilities.shape == (5, 12, 12, 10)
+    assert labelled.probabilities.dtype == torch.float16
+    [(_, _, points)] = GridPoints(planes, cpu).batches(10_000)
+    with torch.no_grad():
+        expected = network(points).softmax(1).view(5, 12, 12, 10)
+    torch.testing.assert_close(labelled.probabilities.float(), expected, rtol=1e-3, atol=1e-6)
+    ranked = labelled.probabilities.float().gather(3, labelled.labels.long()[..., None])[..., 0]
+    assert torch.equal(ranked, labelled.probabilities.float().amax(3))
+    assert label_planes(network, planes, cpu).probabilities is None
+
+
+def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
+    """Scores of 1e5 are infinite in float16; the softmax is taken before."""
+    planes = random_planes(2, 4, (1, 2, 2))
+    labelled = label_planes(lambda images: torch.tensor([[1e5, 1e5, 0.0]]).expand(len(images), -1), planes, cpu,
+                            probabilities=True)  # fmt: skip
+    assert labelled.probabilities.unique().tolist() == [0, 0.5]
 
 
 def test_hooks_and_subclasses_of_the_first_layer_are_honoured(cpu):

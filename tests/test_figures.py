@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run
@@ -123,7 +124,7 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
     store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay)
     groups = read_table(store, "groups")
-    rows, title = telling_groups(groups)
+    rows, title = telling_groups(groups, pd.DataFrame())
     assert title == "fully_connected, label noise 0: one plane, seen by networks"
     assert rows["text"].iloc[0] == "fully_connected\nrecipe0"
     assert rows["text"].iloc[-1].startswith("fully_connected\nrecipe")

@@ -8,16 +8,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import small_sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbviz_ray.cluster.planes import stored_planes
 from dbviz_ray.config import AdversaryConfig, PlaneSetConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes import draw_plane_set, spans_plane
 from dbviz_ray.planes.adversarial import adversarial_examples
 from dbviz_ray.planes.off_manifold import shuffled
-from dbviz_ray.records import load_network, load_planes, save_planes
+from dbviz_ray.records import copy_model, load_network, load_planes, save_planes
 from dbviz_ray.store import Store
 
 RADIUS = 3.0
@@ -219,3 +221,32 @@ def test_files_of_before_there_were_other_images_are_read(digits, tmp_path):
         {key: value for key, value in facts.items() if key not in ("anchor_kinds", "attacked")},
     )
     assert load_planes(store, "old")[0].origin is None
+
+
+def test_a_sweep_attacks_its_first_model_or_the_one_that_it_names(finished_run, digits, tmp_path):
+    done, sweep = finished_run
+    store, models = Store(tmp_path), sweep.models()
+    attack = {"off_manifold": "adversarial", "count": 4, "adversary": {"radius": RADIUS}}
+    asked = small_sweep(planes={"first": attack, "named": attack | {"attacked": models[7].model_id}})
+    with pytest.raises(UserError, match=f"planes.first.attacked: {models[0].model_id} is not trained yet"):
+        stored_planes(asked, store, "first")
+    for name, model in (("first", models[0]), ("named", models[7])):
+        copy_model(done, store, model)
+        planes = stored_planes(asked, store, name)
+        assert planes.origin.attacked == model.model_id
+        network = load_network(store, model, digits.image_shape, 10)
+        config = asked.planes[name].model_copy(update={"attacked": model.model_id})
+        assert torch.equal(planes.anchors, draw_plane_set(config, digits, network=network).anchors)
+
+
+def test_a_sweep_tells_its_planes_which_images_are_mislabelled(digits, tmp_path):
+    """By its largest label noise, of the kind that it asks for."""
+    grid = {"width": [4], "label_noise": [0.1, 0.0, 0.3], "label_noise_seed": [6], "seed": [0, 1]}
+    planes = {"wrong": {"images": "train", "labels": "mislabelled", "count": 5}, "test": {"count": 5}}
+    dataset = {"name": "digits", "train_size": 200, "test_size": 100, "noise_kind": "asymmetric"}
+    sweep = small_sweep(grid=grid, planes=planes, dataset=dataset)
+    given = given_labels(digits, "asymmetric", 0.3, seed=6)
+    places = stored_planes(sweep, Store(tmp_path), "wrong").anchor_indices
+    assert torch.equal(places, draw_plane_set(sweep.planes["wrong"], digits, given).anchor_indices)
+    assert (given != digits.train_labels)[places].all()
+    assert len(stored_planes(sweep, Store(tmp_path), "test")) == 5

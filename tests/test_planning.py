@@ -26,6 +26,20 @@ def test_plan_counts_what_the_sweep_holds():
     assert "measured on this machine" in str(counted)
 
 
+def test_plan_counts_margins_and_probabilities():
+    planes = {"a": {"count": 3, "resolution": 4, "probabilities": True}, "b": {"count": 5, "resolution": 2}}
+    margins = {"split": "test", "directions": 4, "steps": 20}
+    without, counted = plan(small_sweep(planes=planes)), plan(small_sweep(planes=planes, margins=margins))
+    assert without.line_points == 0
+    assert "lines" not in str(without)
+    assert counted.line_points == 12 * 100 * (1 + 4 * 20)
+    assert counted.points == without.points
+    assert counted.evaluation_seconds > without.evaluation_seconds
+    assert counted.probability_bytes == pytest.approx(1.8 * 12 * 3 * 16 * 10, abs=1)
+    assert f"at most {counted.line_points:,} points on lines" in str(counted)
+    assert "of probabilities" in str(counted)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures then")
 def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
     text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
 
@@ -24,7 +25,7 @@ from dbviz_ray.records import (
     save_planes,
     save_snapshot,
 )
-from dbviz_ray.store import Store
+from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.training import train_cohort
 
 
@@ -94,6 +95,80 @@ def test_label_maps_come_back_and_open_in_plain_parquet(store):
     assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
     assert table.column_names == ["plane", "labels", "plane_set", "model_id", "epoch"]
     assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    "planes", [slice(0, 1), slice(49, 51), slice(60, 110), slice(-5, None), slice(7, 3), slice(None)]
+)
+def test_some_planes_are_those_of_the_whole(store, planes):
+    maps = np.random.default_rng(0).integers(0, 10, (120, 4, 4)).astype(np.uint8)
+    probabilities = np.random.default_rng(0).random((120, 3, 3, 5)).astype(np.float16)
+    store.write_label_maps("test", "m", 1, maps)
+    store.write_probabilities("test", "m", 1, probabilities)
+    assert np.array_equal(store.read_label_maps("test", "m", 1, planes), maps[planes])
+    assert np.array_equal(store.read_probabilities("test", "m", 1, planes), probabilities[planes])
+    with pytest.raises(ValueError, match="a step of 1"):
+        store.read_label_maps("test", "m", 1, slice(0, 10, 2))
+
+
+def test_of_other_planes_no_more_than_a_row_group_is_read(store, monkeypatch):
+    """Counted in bytes of the file, of whose end pyarrow reads 64 kB to begin with."""
+    store.write_label_maps("test", "m", 1, np.random.default_rng(0).integers(0, 10, (1000, 50, 50)).astype(np.uint8))
+    size = len(store.read(store.labels_file("test", "m", 1)))
+    read = []
+
+    class CountedFile(io.FileIO):
+        def read(self, count=-1):
+            read.append(count)
+            return super().read(count)
+
+    class Counting:
+        def open_input_file(self, path):
+            return pa.PythonFile(CountedFile(path), mode="r")
+
+    monkeypatch.setitem(store.__dict__, "_place", (Counting(), store.root))
+    assert len(store.read_label_maps("test", "m", 1, slice(100, 150))) == 50
+    assert 0.045 * size < sum(read) - 65536 < 0.055 * size
+    read.clear()
+    assert len(store.read_label_maps("test", "m", 1)) == 1000
+    assert sum(read) > 0.9 * size
+
+
+def test_label_maps_with_straight_boundaries_are_small(store):
+    """1.25 million labels; a network's boundaries bend, which costs 80 to 85 kB."""
+    sides = np.stack(np.meshgrid(np.linspace(0, 1, 50), np.linspace(0, 1, 50)), axis=-1)
+    centres = np.random.default_rng(0).random((500, 4, 1, 1, 2))
+    maps = ((sides - centres) ** 2).sum(-1).argmin(axis=1).astype(np.uint8)
+    store.write_label_maps("test", "m", 1, maps)
+    assert len(store.read(store.labels_file("test", "m", 1))) < 70_000
+    assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
+
+
+def test_label_maps_of_an_earlier_version_are_read_too(store):
+    """In one row group and without checksums."""
+    maps = np.random.default_rng(0).integers(0, 10, (70, 5, 5)).astype(np.uint8)
+    table = pa.table({"plane": range(70), "labels": pa.FixedSizeListArray.from_arrays(pa.array(maps.reshape(-1)), 25)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"dbviz": '{"resolution": 5}'}), sink, compression="zstd")
+    store.write(store.labels_file("test", "m", 1), sink.getvalue().to_pybytes())
+    assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
+    assert np.array_equal(store.read_label_maps("test", "m", 1, slice(3, 9)), maps[3:9])
+
+
+def test_margins_come_back_and_open_in_plain_parquet(store):
+    distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
+    indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)
+    written = StoredMargins(indices, predicted, distances, reaches, {"reach": 1.0})
+    assert store.with_margins() == set()
+    store.write_margins("model-1", 40, written)
+    back = store.read_margins("model-1", 40)
+    assert (back.distances.tolist(), back.reaches.tolist()) == (distances.tolist(), reaches.tolist())
+    assert (back.indices.tolist(), back.predicted.tolist()) == ([5, 0, 9], [1, 2, 1])
+    assert back.facts == {"reach": 1.0}
+    assert store.with_margins() == {("model-1", 40)}
+    table = pq.read_table(store.path("margins"))
+    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
+    assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
 
 
 def test_planes_come_back(store, digits):

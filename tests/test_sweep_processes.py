@@ -170,8 +170,11 @@ def test_the_papers_sweep_in_miniature(tmp_path):
         directory, "double_descent", "grid.width=[1,2]", "training.epochs=1", "planes.test.count=4",
         "planes.test.resolution=6", f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
+        "planes.attack={off_manifold: adversarial, count: 4, resolution: 6}",
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
+    assert set(frame["plane_set"]) == {"test", "attack"}
+    frame = frame[frame["plane_set"] == "test"]
     assert frame["width"].tolist() == [1, 1, 2, 2]
     assert frame["n_train_images"].unique().tolist() == [300]
     assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]

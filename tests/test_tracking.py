@@ -39,7 +39,7 @@ def runs_of(uri):
     return client, client.search_runs([experiment.experiment_id])
 
 
-def check_runs(store, uri):
+def check_runs(store, sweep, uri):
     client, runs = runs_of(uri)
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     curves = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
@@ -63,7 +63,7 @@ def check_runs(store, uri):
         a.path for folder in ("tables", "figures") for a in client.list_artifacts(parents[0].info.run_id, folder)
     }
     assert artifacts == {
-        "tables/groups.csv", "tables/models.csv", "tables/pairs.csv", "tables/between_groups.csv",
+        *(f"tables/{name}.csv" for name in tables_of(sweep)),
         "figures/decision_regions.png",
     }  # fmt: skip
 
@@ -75,16 +75,16 @@ def test_sqlite_beside_the_run_directory(run, tmp_path):
     assert not is_tracked(store)
     figures = draw_figures(store, sweep)
     first = track(store, sweep, figures)
-    check_runs(store, uri)
+    check_runs(store, sweep, uri)
     assert is_tracked(store)
     assert track(store, sweep, figures) == first, "logging the same results again changes nothing"
-    check_runs(store, uri)
+    check_runs(store, sweep, uri)
     changed = {name: read_table(store, name) for name in tables_of(sweep)}
     changed["groups"]["test_error"] /= 2
     write_tables(store, changed)
     assert not is_tracked(store)
     assert track(store, sweep, figures) != first, "other results replace the runs"
-    check_runs(store, uri)
+    check_runs(store, sweep, uri)
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
     sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
     store = made_up_run(tmp_path / "runs" / "small", sweep)
     write_tables(store, compute_tables(store, sweep))
-    parts = parts_of(read_table(store, "groups"))
+    parts = parts_of(read_table(store, "groups"), read_table(store, "differences"))
     assert [part.step for part in parts] == [WIDTH.column] * 2 + [EPOCH.column] * 6
     track(store, sweep, {})
     client, runs = runs_of(tracking_uri(store))
@@ -127,7 +127,7 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
         track(store, sweep, figures)
     assert not is_tracked(store)
     track(store, sweep, figures)
-    check_runs(store, tracking_uri(store))
+    check_runs(store, sweep, tracking_uri(store))
 
 
 def free_port():
@@ -157,7 +157,7 @@ def test_a_server_that_is_down_is_reported_and_logged_to_when_it_is_up(run, tmp_
     try:
         wait_until_up(uri, server)
         track(store, sweep, figures)
-        check_runs(store, uri)
+        check_runs(store, sweep, uri)
         assert is_tracked(store)
     finally:
         os.killpg(server.pid, 15)

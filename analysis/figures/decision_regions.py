@@ -23,9 +23,9 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
     """
     plane_set = next(iter(sweep.planes))
     picture = plane_picture(store, plane_set, plane=0)
-    groups, models = (read_table(store, name) for name in ("groups", "models"))
+    groups, models, differences = (read_table(store, name) for name in ("groups", "models", "differences"))
     models = models[models["plane_set"] == plane_set]
-    rows, title = telling_groups(groups[(groups["plane_set"] == plane_set) & (groups["n_models"] > 0)])
+    rows, title = telling_groups(groups[(groups["plane_set"] == plane_set) & (groups["n_models"] > 0)], differences)
     columns = min(MAX_COLUMNS, max(rows["n_models"]))
     height = 2.2 * picture.aspect + 0.15
     figure = Figure(figsize=(max(5.0, 2.2 * columns + 0.6), height * len(rows) + 1.3), layout="constrained")
@@ -45,7 +45,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
     return figure
 
 
-def telling_groups(groups: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def telling_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Groups to be shown, with what to call each in the column `text`, and what they have in common.
 
     Where architectures or recipes are compared: at most six, evenly spaced from the most to the least reproducible.
@@ -54,7 +54,7 @@ def telling_groups(groups: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     noise = groups["label_noise"].max()
     noisiest = groups[groups["label_noise"] == noise]
     for axis in (WIDTH, EPOCH):
-        found = curves(noisiest, axis)
+        found = curves(noisiest, axis, differences)
         if found and not compares_recipes(groups):
             curve = found[-1]
             shown = shown_rows(curve)

@@ -36,22 +36,23 @@ FEW = 2
 
 def double_descent(store: Store, sweep: SweepConfig) -> Figure:
     """Scores over width at the last epoch."""
-    return _three_panels(read_table(store, "groups"), sweep, WIDTH)
+    return _three_panels(store, sweep, WIDTH)
 
 
 def epochs(store: Store, sweep: SweepConfig) -> Figure:
     """Scores over the kept epochs, at each width."""
-    return _three_panels(read_table(store, "groups"), sweep, EPOCH)
+    return _three_panels(store, sweep, EPOCH)
 
 
-def _three_panels(table: pd.DataFrame, sweep: SweepConfig, axis: Axis) -> Figure:
+def _three_panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     """Three panels on a log axis: error, regions per plane, reproducibility, with 95 % bands.
 
     One colour a curve, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds.
     Drawn from the first plane set's rows.
     """
+    table, differences = (read_table(store, name) for name in ("groups", "differences"))
     table = table[table["plane_set"] == next(iter(sweep.planes))]
-    found = curves(table, axis)
+    found = curves(table, axis, differences)
     drawn = telling_curves(found, MAX_CURVES)
     names, common = _names(drawn)
     figure = Figure(figsize=(7.2, 9.4), layout="constrained")

@@ -1,9 +1,9 @@
-"""Ray actors label planes: a pool of evaluators, each taking whole models one after another."""
+"""Ray actors label planes and find margins: a pool of evaluators, each taking one task after another."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -11,43 +11,39 @@ from ray.exceptions import RayError
 
 from dbviz_ray import interruption
 from dbviz_ray.cluster.session import start_worker
-from dbviz_ray.config import ModelConfig, ResourcesConfig
-from dbviz_ray.evaluation import label_maps
-from dbviz_ray.planes import PlaneSet
+from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.progress import Progress
 from dbviz_ray.records import load_network
 from dbviz_ray.store import Store
-
-Task = tuple[str, ModelConfig, int]
-"""A plane set's name, a model, and the epoch whose weights label it."""
+from dbviz_ray.tasks import Task, What
+from dbviz_ray.work import Work
 
 
 def evaluate_models(
     store: Store,
     tasks: Sequence[Task],
-    plane_sets: dict[str, PlaneSet],
+    work: Mapping[What, Work],
     classes: int,
     resources: ResourcesConfig,
 ) -> dict[str, str]:
-    """Write the label maps of `tasks`, started in this order; return the reason of each that failed.
+    """Do `tasks`, started in this order, each the `work` that it is; return the reason of each that failed.
 
-    Plane sets are shipped once to each node through Ray's object store. An evaluator whose process dies is
+    Work is shipped once to each node through Ray's object store. An evaluator whose process dies is
     restarted and does its task again; files are written whole, so nothing is doubled.
     """
     if not tasks:
         return {}
-    shared = {name: [ray.put(planes)] for name, planes in plane_sets.items()}
-    points = {name: len(planes) * planes.resolution**2 for name, planes in plane_sets.items()}
+    shared = {what: [ray.put(work[what])] for what in {task.what for task in tasks}}
+    points = {what: work[what].points for what in shared}
     waiting = deque(tasks)
     failures: dict[str, str] = {}
-    with Progress("evaluate", sum(points[name] for name, *_ in tasks), "points") as progress:
+    with Progress("evaluate", sum(points[task.what] for task in tasks), "points") as progress:
 
         def finish(task: Task, failure: str | None) -> None:
-            plane_set, model, _ = task
-            progress.advance(points[plane_set])
+            progress.advance(points[task.what])
             if failure is not None:
-                failures[model.model_id] = failure
-                progress.say(f"{model.model_id} failed: {failure}")
+                failures[task.model.model_id] = failure
+                progress.say(f"{task.model.model_id} failed: {failure}")
 
         # An evaluator is given its first task when it has started: one for which there is no room delays nothing.
         count = min(len(tasks), _evaluators_that_fit(resources))
@@ -67,7 +63,7 @@ def evaluate_models(
                 finish(task, failure)
             if actor is not None and waiting:
                 task = waiting.popleft()
-                busy[actor.evaluate.remote(*task, shared[task[0]])] = (actor, task)
+                busy[actor.evaluate.remote(task, shared[task.what])] = (actor, task)
         for task in waiting:
             finish(task, "no evaluator could be started")
     return failures
@@ -85,25 +81,24 @@ def _start_evaluator(store: Store, classes: int, resources: ResourcesConfig) -> 
 
 class _Evaluator:
     def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
-        self._plane_sets: dict[str, PlaneSet] = {}
+        self._work: dict[What, Work] = {}
         self._store, self._classes = store, classes
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
     def ready(self) -> None:
         """Answered when the evaluator has started."""
 
-    def evaluate(self, plane_set: str, model: ModelConfig, epoch: int, reference: list[ray.ObjectRef]) -> str | None:
-        """Label planes with a model as it was after `epoch`; returns why it failed, or None.
+    def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> str | None:
+        """Do a task; returns why it failed, or None.
 
-        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the planes, once.
+        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the work, once.
         """
         try:
-            if plane_set not in self._plane_sets:
-                self._plane_sets[plane_set] = ray.get(reference[0])
-            planes = self._plane_sets[plane_set]
-            network = load_network(self._store, model, planes.image_shape, self._classes, epoch).to(self._device)
-            labels = label_maps(network, planes, self._device)
-            self._store.write_label_maps(plane_set, model.model_id, epoch, labels.numpy())
+            if task.what not in self._work:
+                self._work[task.what] = ray.get(reference[0])
+            work = self._work[task.what]
+            network = load_network(self._store, task.model, work.image_shape, self._classes, task.epoch)
+            work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return None

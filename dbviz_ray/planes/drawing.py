@@ -46,9 +46,8 @@ def draw_plane_set(
         indices, kinds = indices[:, :1].expand(-1, 3), ADVERSARIAL
     else:
         anchors = off_manifold_anchors(anchors, config, dataset)
-        kinds = (
-            (config.off_manifold,) * 3 if config.off_manifold_images == 3 else (NATURAL, *(config.off_manifold,) * 2)
-        )
+        first = NATURAL if config.off_manifold_images == 2 else config.off_manifold
+        kinds = (first, config.off_manifold, config.off_manifold)
     natural = torch.tensor([kind == NATURAL for kind in kinds])
     made_of_none = torch.tensor([kind == "uniform_noise" for kind in kinds])
     return PlaneSet(

@@ -69,8 +69,7 @@ def check_possible(labels: Tensor, config: PlaneSetConfig, given: Tensor | None 
     if len(labels) < 3:
         raise UserError(f"planes: {len(labels)} {config.images} images are not enough; a plane needs 3")
     pools = _pools(labels, config, given)
-    asked = f"classes={config.classes}, labels={config.labels}" if config.labels != "any" else ""
-    asked = asked or f"classes={config.classes}"
+    asked = f"classes={config.classes}" + f", labels={config.labels}" * (config.labels != "any")
     if not pools:
         raise UserError(f"planes: {asked} finds no such {config.images} images; allowed: other classes or labels")
     for pool in pools:

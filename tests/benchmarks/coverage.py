@@ -20,6 +20,7 @@ million pairs of models; those of regions are means over maps of as many models,
 from __future__ import annotations
 
 import argparse
+import datetime
 import functools
 import itertools
 import sys
@@ -246,7 +247,7 @@ def repetition(generator: np.random.Generator, strength: Strength, models: int, 
 
 
 def main() -> None:
-    """Print a Markdown table of coverage in percent; or add it to a file."""
+    """Print Markdown tables of coverage in percent, one for each strength of effects, and add them to a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--models", default="3,5,10")
@@ -256,6 +257,7 @@ def main() -> None:
     asked = parser.parse_args()
     started = time.perf_counter()
     sizes = list(itertools.product(map(int, asked.models.split(",")), map(int, asked.planes.split(","))))
+    _tell(f"## Coverage of 95 % intervals, {datetime.date.today()}, {asked.repetitions} repetitions", asked.out)
     for strength in asked.strengths.split(";"):
         table: dict[str, list[str]] = {}
         for models, planes in sizes:
@@ -270,10 +272,14 @@ def main() -> None:
         lines += ["| score | " + " | ".join(f"{models} models, {planes}" for models, planes in sizes) + " |"]
         lines += ["| --- |" + " --- |" * len(sizes)]
         lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.items()]
-        print("\n".join(lines), end="\n\n", flush=True)
-        if asked.out:
-            with asked.out.open("a") as file:
-                file.write("\n".join(lines) + "\n\n")
+        _tell("\n".join(lines), asked.out)
+
+
+def _tell(text: str, out: Path | None) -> None:
+    print(text, end="\n\n", flush=True)
+    if out:
+        with out.open("a") as file:
+            file.write(text + "\n\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""How many more seeds, planes or images a sweep's scores need for a wanted precision, from its table `uncertainty`."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from analysis.group_scores import SCORES
+from analysis.groups import GROUP, at_last_epoch, names_of
+from analysis.precision import Advice, advice_on
+from analysis.tables.uncertainty import uncertain_scores
+
+ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")
+IMAGES = {"test_error": "test images", "margin": "images"}
+"""What the items of a score are called; planes if it is not named."""
+
+
+def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
+    """What each group of the first plane set needs at its last epoch: name, label_noise, score, advice.
+
+    `wanted` is half the width of a 95 % interval: as it is for shares, as a share of the score for scores without an
+    upper bound.
+    """
+    table = at_last_epoch(uncertainty[uncertainty["plane_set"] == uncertainty["plane_set"].iloc[0]])
+    names = dict(zip(table[GROUP].itertuples(index=False, name=None), names_of(table), strict=True))
+    rows = []
+    for row, interval, variances in uncertain_scores(table):
+        score = row["score"]
+        if score not in ADVISED or math.isnan(row["value"]):
+            continue
+        bounded = math.isfinite(SCORES[score][1])
+        reach = wanted if bounded else wanted * row["value"]
+        advice = advice_on(interval, variances, reach, ("seeds", IMAGES.get(score, "planes")))
+        group = {"name": names[tuple(row[column] for column in GROUP)], "label_noise": row["label_noise"]}
+        rows.append({**group, "score": score, "advice": advice})
+    return pd.DataFrame(rows)
+
+
+def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
+    """The same as lines for a terminal: a line a group and score, and what would satisfy all."""
+    table = advice_table(uncertainty, wanted)
+    lines = [
+        f"For 95 % intervals of at most ±{wanted:g} (shares) and ±{wanted:.2g} of the value (other scores):",
+    ]
+    for (name, noise), rows in table.groupby(["name", "label_noise"], sort=False):
+        lines.append(f"{name}, label noise {noise:g}")
+        lines += [f"  {row.score:16} {row.advice}" for row in rows.itertuples()]
+    return "\n".join([*lines, "", *_for_all(table)])
+
+
+def _for_all(table: pd.DataFrame) -> list[str]:
+    """What satisfies every group, a line a score."""
+    lines = []
+    for score, rows in table.groupby("score", sort=False):
+        items = IMAGES.get(str(score), "planes")
+        advices: list[Advice] = list(rows["advice"])
+        reached = sum(advice.reach <= advice.wanted for advice in advices)
+        seeds = [advice.models for advice in advices]
+        known = [number for number in seeds if number is not None]
+        text = f"{reached} of {len(advices)} groups are within it"
+        if reached < len(advices):
+            most = f"; {max(known)} seeds each would do for {len(known)} groups with the {items} there are"
+            text += most if known else f"; more seeds alone do not do it with the {items} there are"
+        lines.append(f"{score:18} {text}.")
+    return lines

@@ -1,0 +1,70 @@
+"""A sweep's planes are drawn once, where the command runs; attacks on a network by a worker of the Ray session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+import torch
+
+from dbviz_ray.cluster.session import start_worker
+from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes import PlaneSet, draw_plane_set
+from dbviz_ray.planes.of_sweep import about_plane_set, attacked_model, telling_labels
+from dbviz_ray.records import load_network, load_planes, save_planes
+from dbviz_ray.store import Store
+
+
+def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
+    """A plane set of the sweep, drawn and stored unless it already is. UserError if it cannot be had.
+
+    Outside a Ray session networks are attacked here, on the CPU.
+    """
+    if not store.exists(store.planes_file(plane_set)):
+        _draw(sweep, store, plane_set)
+    return load_planes(store, plane_set)[0]
+
+
+def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
+    attacked = attacked_model(sweep, plane_set)
+    if attacked is not None and attacked.model_id not in store.complete_models():
+        raise UserError(
+            f"planes.{plane_set}.attacked: {attacked.model_id} is not trained yet; run the stages train,evaluate"
+        )
+    if attacked is None or not ray.is_initialized():
+        _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
+        return
+    resources = sweep.resources
+    options: dict[str, Any] = {
+        "num_cpus": resources.cpus_per_evaluator,
+        "num_gpus": resources.gpus_per_evaluator,
+        "max_retries": resources.retries,
+    }
+    failure = ray.get(ray.remote(_draw_on_worker).options(**options).remote(sweep, store, plane_set, attacked))
+    if failure is not None:
+        raise UserError(failure)
+
+
+def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> str | None:
+    """Why the planes cannot be had, or None."""
+    device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
+    try:
+        _draw_on(device, sweep, store, plane_set, attacked)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _draw_on(
+    device: torch.device, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig | None
+) -> None:
+    dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+    planes, network = sweep.planes[plane_set], None
+    if attacked is not None:
+        network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names)).to(device)
+        planes = planes.model_copy(update={"attacked": attacked.model_id})
+    with about_plane_set(plane_set):
+        drawn = draw_plane_set(planes, dataset, telling_labels(sweep, plane_set, dataset), network)
+    save_planes(store, plane_set, drawn, dataset)

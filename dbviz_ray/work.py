@@ -1,0 +1,92 @@
+"""How evaluators do their tasks: what they need for them, the same for every model, and what they write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from dbviz_ray.config import MarginsConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.evaluation import Classifier, label_planes
+from dbviz_ray.margins import MarginLines, draw_margin_lines, margins
+from dbviz_ray.planes import PlaneSet
+from dbviz_ray.store import Store, StoredMargins
+
+
+class Work(Protocol):
+    """What can be done with any trained model; shipped once to every evaluator."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what networks are shown."""
+
+    @property
+    def points(self) -> int:
+        """Forward passes that it takes at most."""
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write what `network`, the model as it was after `epoch`, says."""
+
+
+@dataclass(frozen=True)
+class LabellingWork:
+    """Label every grid point of a plane set."""
+
+    plane_set: str
+    planes: PlaneSet
+    probabilities: bool
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.planes.image_shape
+
+    @property
+    def points(self) -> int:
+        """Grid points."""
+        return len(self.planes) * self.planes.resolution**2
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write the class probabilities, if they are asked for, and then the label maps."""
+        labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
+        if labelled.probabilities is not None:
+            store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
+        store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())
+
+
+@dataclass(frozen=True)
+class MarginsWork:
+    """Find the margins of images along lines."""
+
+    config: MarginsConfig
+    lines: MarginLines
+
+    @classmethod
+    def drawn(cls, config: MarginsConfig, dataset: Dataset) -> MarginsWork:
+        """The work that `config` asks for."""
+        return cls(config, draw_margin_lines(config, dataset))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.lines.image_shape
+
+    @property
+    def points(self) -> int:
+        """The images, and on every line all points of the scan and of the bisection."""
+        return len(self.lines.starts) + self.lines.partners.numel() * (self.lines.steps + self.lines.halvings)
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write the margins."""
+        found = margins(network, self.lines, device)
+        stored = StoredMargins(
+            indices=self.lines.start_indices.numpy().astype(np.int32),
+            predicted=found.predicted.numpy(),
+            distances=found.distances.numpy(),
+            reaches=(self.lines.lengths * self.lines.reach).float().numpy(),
+            facts=self.config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"}),
+        )
+        store.write_margins(model_id, epoch, stored)

@@ -1,0 +1,217 @@
+"""Files that a disk or a hand has changed: named, and made again where they can be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import small_sweep
+from made_up_runs import made_up_run
+from test_sweep_processes import run
+
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.records import CohortCheckpoints, load_network, load_predictions
+from dbviz_ray.stages import Options, StageFailedError, run_sweep
+from dbviz_ray.store import Store, StoredMargins
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1 << 4
+    return bytes(changed)
+
+
+def damages(content: bytes) -> list[bytes]:
+    """Cut off at several places, and a byte changed in the pages and all over the footer."""
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    cut = [content[: int(len(content) * share)] for share in (0, 0.1, 0.5, 0.9)]
+    ends = [content[:-footer], content[:-8], content[:-1]]
+    middle = flipped(content, (len(content) - footer) // 2)
+    return [*cut, *ends, middle, *(flipped(content, -place) for place in (1, 6, footer - 3))]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A store with a file of each kind that evaluators write, and how each is read."""
+    store, generator = Store(tmp_path / "run"), np.random.default_rng(0)
+    labels = generator.integers(0, 10, (120, 5, 5)).astype(np.uint8)
+    probabilities = generator.random((120, 5, 5, 3)).astype(np.float16)
+    margins = StoredMargins(
+        np.arange(7, dtype=np.int32), np.ones(7, np.uint8), *generator.random((2, 7, 3), np.float32), {"reach": 1.0}
+    )
+    store.write_label_maps("test", "m", 3, labels)
+    store.write_probabilities("test", "m", 3, probabilities)
+    store.write_margins("m", 3, margins)
+    readers = {
+        store.labels_file("test", "m", 3): lambda: store.read_label_maps("test", "m", 3),
+        store.probabilities_file("test", "m", 3): lambda: store.read_probabilities("test", "m", 3),
+        store.margins_file("m", 3): lambda: store.read_margins("m", 3),
+    }
+    return store, readers
+
+
+def test_a_damaged_file_is_named(written):
+    store, readers = written
+    for name, read in readers.items():
+        content = store.read(name)
+        for damaged in damages(content):
+            store.write(name, damaged)
+            with pytest.raises(DamagedFileError, match=name) as raised:
+                read()
+            assert raised.value.name == name
+            assert "\n" not in str(raised.value)
+        store.write(name, content)
+        read()
+
+
+def test_whatever_byte_of_a_file_changes_no_other_label_comes_back(tmp_path):
+    store = Store(tmp_path)
+    labels = np.random.default_rng(0).integers(0, 10, (60, 4, 4)).astype(np.uint8)
+    store.write_label_maps("test", "m", 3, labels)
+    name = store.labels_file("test", "m", 3)
+    content = store.read(name)
+    found = 0
+    for place in range(len(content)):
+        Path(store.path(name)).write_bytes(flipped(content, place))
+        try:
+            assert np.array_equal(store.read_label_maps("test", "m", 3), labels), place
+        except DamagedFileError:
+            found += 1
+    assert found > len(content) / 2
+
+
+def test_a_damaged_part_does_not_matter_to_who_reads_another(written):
+    store, _ = written
+    name = store.labels_file("test", "m", 3)
+    whole = store.read_label_maps("test", "m", 3)
+    store.write(name, flipped(store.read(name), 40))
+    with pytest.raises(DamagedFileError):
+        store.read_label_maps("test", "m", 3, slice(0, 2))
+    assert np.array_equal(store.read_label_maps("test", "m", 3, slice(60, 90)), whole[60:90])
+
+
+def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeypatch):
+    store, readers = written
+    name, read = next(iter(readers.items()))
+
+    def fails(*_):
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(Store, "read", fails)
+    monkeypatch.setattr("dbviz_ray.directory.decoded", fails)
+    with pytest.raises(OSError, match="connection lost"):
+        read()
+    monkeypatch.undo()
+    store.remove(name)
+    with pytest.raises(FileNotFoundError):
+        read()
+
+
+def test_a_table_of_another_kind_is_damaged(written):
+    store, readers = written
+    for name, read in readers.items():
+        store.write_parquet(name, pa.table({"x": [1, 2]}))
+        with pytest.raises(DamagedFileError, match=name):
+            read()
+
+
+def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
+    store, _ = written
+    store.drop(store.probabilities_file("test", "m", 3))
+    assert store.labelled("test") == set()
+    assert store.with_margins() == {("m", 3)}
+    store.drop(store.margins_file("m", 3))
+    assert store.with_margins() == set()
+
+
+def test_damaged_weights_are_named_with_their_remedy_and_a_damaged_checkpoint_is_none(tmp_path, digits):
+    store, model = Store(tmp_path), small_sweep().models()[0]
+    store.write(store.model_file(model.model_id, "weights.safetensors"), b"not weights")
+    with pytest.raises(DamagedFileError, match=rf"weights\.safetensors is damaged.*delete .*/models/{model.model_id}"):
+        load_network(store, model, digits.image_shape, 10)
+    store.write(store.cohort_state_file("cohort-1"), b"\0" * 100)
+    assert CohortCheckpoints(store, "cohort-1").load() is None
+
+
+def stages(*names: str) -> Options:
+    return Options(names, chosen=True, address="local", verbose=False)
+
+
+def cut(store: Store, name: str) -> None:
+    store.write(name, store.read(name)[:-20])
+
+
+def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
+    sweep = small_sweep()
+    store = made_up_run(tmp_path / "run", sweep)
+    model = sweep.models()[3]
+    labels = store.labels_file("test", model.model_id, 3)
+    whole = store.read(labels)
+    cut(store, labels)
+    with pytest.raises(StageFailedError, match=rf"{labels} is damaged .* --stages evaluate,analyse makes it again"):
+        run_sweep(sweep, store, stages("analyse"))
+    with pytest.raises(StageFailedError, match=r"--stages evaluate,analyse,report makes it again"):
+        run_sweep(sweep, store, stages("analyse", "report"))
+    assert store.exists(labels), "nothing goes that the command does not make again"
+    store.write(labels, whole)
+    predictions = store.model_file(model.model_id, "predictions.parquet")
+    cut(store, predictions)
+    with pytest.raises(DamagedFileError, match=predictions):
+        load_predictions(store, model)
+    remedy = rf"{predictions} is damaged .*; delete {store.path(f'models/{model.model_id}')}, and the stage train makes"
+    with pytest.raises(StageFailedError, match=remedy):
+        run_sweep(sweep, store, stages("evaluate", "analyse"))
+
+
+def test_damaged_findings_are_made_again_by_the_analysis(finished_run, tmp_path, capsys):
+    finished, sweep = finished_run
+    store = Store(tmp_path / "copy")
+    for path in Path(finished.root).rglob("*"):
+        if path.is_file():
+            store.write(str(path.relative_to(finished.root)), path.read_bytes())
+    run_sweep(sweep, store, stages("analyse"))
+    table = store.scores_file("groups")
+    cut(store, table)
+    with pytest.raises(StageFailedError, match=rf"{table} is damaged .* --stages analyse,report makes it again"):
+        run_sweep(sweep, store, stages("report"))
+    capsys.readouterr()
+    run_sweep(sweep, store, stages("analyse"))
+    store.read_parquet(table)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
+    directory = tmp_path / "run"
+    small = [
+        "dataset.train_size=100", "dataset.test_size=100", "grid.width=[4,8]", "grid.label_noise=[0.2]",
+        "grid.seed=[0,1]", "training.epochs=2", "planes.test.count=60", "planes.test.resolution=8",
+        "planes.test.probabilities=true", "margins.images=20", "margins.directions=3",
+    ]  # fmt: skip
+    run(directory, *small)
+    store = Store(directory)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
+    kinds = {path.name for path in before}
+    assert {"labels.parquet", "probabilities.parquet", "margins.parquet"} < kinds
+    labels, margins = (sorted(path for path in before if path.stem == kind) for kind in ("labels", "margins"))
+    assert (len(labels), len(margins)) == (4, 4)
+    labels[1].write_bytes(before[labels[1]][1][:-30])
+    margins[2].unlink()
+    os.remove(directory / "scores" / "findings.json")
+    result = run(directory, *small)
+    again = [line for line in result.stderr.splitlines() if "damaged" in line]
+    assert len(again) == 1
+    assert f"{labels[1]} is damaged" in again[0]
+    assert again[0].endswith("it is made again")
+    assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
+    remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
+    evaluated = {path for path in remade if "scores" not in path.parts}
+    with_it = (
+        directory / "probabilities" / labels[1].relative_to(directory / "labels").with_name("probabilities.parquet")
+    )
+    assert evaluated == {labels[1], with_it, margins[2]}
+    assert store.with_margins() == store.labelled("test")
+    assert "nothing to do" in run(directory, *small).stdout
