@@ -55,7 +55,7 @@ class PairMeans:
     def on_planes(self, key: Hashable) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
         if key in self._singly.places:
-            return self.each_on_planes(key).mean(axis=1)
+            return np.asarray(self.each_on_planes(key).mean(axis=1))
         return np.asarray(self._of_sets[:, self._means.places[key]])
 
     def each_on_planes(self, key: Hashable) -> Floats:

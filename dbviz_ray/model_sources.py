@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -149,12 +150,18 @@ def find_models(
 
 
 def short_names(checkpoints: Sequence[str]) -> list[str]:
-    """The shortest ends of paths, without the suffixes of weight files, that tell them apart; numbered if none does."""
+    """The shortest ends of paths, without the suffixes of weight files, that tell them apart; numbered if none does.
+
+    Words (parted by "-") that all begin with are left out.
+    """
     paths = [PurePosixPath(_without_suffix(checkpoint)).parts for checkpoint in checkpoints]
     for length in range(1, max(map(len, paths)) + 1):
         names = ["/".join(parts[-length:]) for parts in paths]
         if len(set(names)) == len(names):
-            return names
+            words = [name.split("-") for name in names]
+            alike = takewhile(lambda at: len(set(at)) == 1, zip(*(of_name[:-1] for of_name in words), strict=False))
+            common = len(list(alike))
+            return ["-".join(of_name[common:]) for of_name in words]
     shortest = [parts[-1] for parts in paths]
     return [f"{name} ({shortest[: index + 1].count(name)})" for index, name in enumerate(shortest)]
 

@@ -123,14 +123,14 @@ def matrix_figure(scores: Scores) -> Figure:
 
 def agreement_figure(scores: Scores) -> Figure:
     """The planes in the order of how far the models agree on them: a line a pair, or, for many, mean and range."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     planes = scores.shape[0]
     ranks = (np.arange(planes) + 0.5) / planes
     ranked = np.sort(scores.same_points, axis=1)
     if len(ranked) <= MAX_LINES:
         for pair, line, colour in zip(scores.pairs, ranked, SERIES_COLOURS, strict=False):
-            label = f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}"
+            label = "\n".join(textwrap.wrap(f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}", 70))
             axes.plot(ranks, line, color=colour, linewidth=1.8, label=label)
             axes.axhline(pair.reproducibility.value, color=colour, linewidth=0.8, linestyle=":")
     else:
@@ -146,7 +146,7 @@ def agreement_figure(scores: Scores) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel(f"share of the {planes} planes, from least to most agreement")
     axes.set_ylabel("points on which\nthe models agree")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.legend(fontsize=8, frameon=False, loc="outside upper left")
     return figure
 
 
