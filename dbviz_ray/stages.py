@@ -245,8 +245,8 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
     missing = find_missing(sweep, store)
     if missing.untrained or missing.tasks:
         raise StageFailedError(
-            f"analyse needs every model: {len(missing.untrained)} are not trained and {len(missing.tasks)} not "
-            "labelled yet; run the stages train,evaluate first"
+            f"analyse needs every model: {len(missing.untrained)} are not trained and {len(missing.tasks)} tasks of "
+            "evaluate not done yet; run the stages train,evaluate first"
         )
     print("analyse  scoring label maps", file=sys.stderr)
     try:
