@@ -89,8 +89,9 @@ def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
         "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
         "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
         **{name: mean_estimate(values[members], levels) for name, values in planes.regions.items()},
-        "sharpness": sample_estimate(observed.sharpness[members], levels),
     }
+    if np.isfinite(observed.sharpness[members]).any():
+        found["sharpness"] = sample_estimate(observed.sharpness[members], levels)
     if len(members) > 1:
         found |= _pair_scores(group, observed)
     if observed.margins is not None:
@@ -124,7 +125,8 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
         return pair_estimate(by_pair, by_plane, group.independent, group.levels)
     on_planes = kappa_by_item(each, shares)
     counted = np.triu(group.independent & np.isfinite(by_pair), 1)
-    return pair_estimate(by_pair, on_planes[:, counted].mean(axis=1), group.independent, group.levels, on_planes)
+    by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
+    return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
 
 def _square(group: Group, means: PairMeans) -> Floats:

@@ -62,7 +62,7 @@ class PairMeans:
         """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
         place = self._singly.places[key]
         start = self._singly.starts[place]
-        return self._of_pairs[:, start : start + self._singly.sizes[place]]
+        return np.asarray(self._of_pairs[:, start : start + self._singly.sizes[place]])
 
 
 class _Followed:
