@@ -43,8 +43,8 @@ class Advice:
         if self.interval.covers == "items":
             known += f" over {self.names[1]} alone (nothing is known about other {self.names[0]})"
         if self.reach <= self.wanted:
-            return f"{known}, which is within the wanted ±{self.wanted:g}"
-        return f"{known}; ±{self.wanted:g} needs {self._needed()}"
+            return f"{known}, which is within the wanted ±{self.wanted:.3g}"
+        return f"{known}; ±{self.wanted:.3g} needs {self._needed()}"
 
     def _needed(self) -> str:
         seeds, planes = self.names
