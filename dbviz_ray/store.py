@@ -28,6 +28,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 from pyarrow import fs
+from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.directory import Directory, one_line
@@ -86,7 +87,8 @@ class Store(Directory):
         if not isinstance(owner, dict):
             raise UserError(f"--out: {self.root}/{SWEEP_FILE} is damaged; delete it if the directory is this sweep's")
         identity = sweep.identity()
-        fields = list(differing_fields({key: owner.get(key) for key in identity}, identity))
+        stored = _with_defaults(owner)
+        fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
         if fields:
             named = ", ".join(fields[:4]) + (", ..." if len(fields) > 4 else "")
             raise UserError(
@@ -268,6 +270,14 @@ class Store(Directory):
     def figure_file(self, figure: str) -> str:
         """Name of a picture."""
         return f"figures/{figure}.png"
+
+
+def _with_defaults(owner: dict[str, Any]) -> dict[str, Any]:
+    """A stored sweep with the fields that sweeps have got since then."""
+    try:
+        return SweepConfig.model_validate(owner).identity()
+    except ValidationError:
+        return owner
 
 
 def _partition(key: str, number: int) -> str:
