@@ -32,7 +32,9 @@ from dbviz_ray.evaluation import default_batch, label_maps
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
 from dbviz_ray.records import WEIGHTS, load_network
 from dbviz_ray.store import Store
+from dbviz_ray.tasks import LabelPlanes, Task, What
 from dbviz_ray.training import train_cohort
+from dbviz_ray.work import LabellingWork, Work
 
 CPU = torch.device("cpu")
 ROUNDS = 9
@@ -111,10 +113,13 @@ def two_actors() -> str:
             store.write(store.model_file(model.model_id, WEIGHTS), safetensors.torch.save(network.state_dict()))
         tiny = PlaneSet(planes.anchors, planes.anchor_indices, planes.anchor_labels, resolution=2, margin=0.1)
         plane_sets = {"test": planes, "tiny": tiny}
+        labelling: dict[What, Work] = {
+            LabelPlanes(name): LabellingWork(name, of_set, probabilities=False) for name, of_set in plane_sets.items()
+        }
 
         def evaluated(plane_set: str, evaluators: int) -> None:
-            tasks = [(plane_set, model, model.training.epochs) for model in models]
-            failures = evaluate_models(store, tasks, plane_sets, 10, ResourcesConfig(evaluators=evaluators))
+            tasks = [Task(LabelPlanes(plane_set), model, model.training.epochs) for model in models]
+            failures = evaluate_models(store, tasks, labelling, 10, ResourcesConfig(evaluators=evaluators))
             assert not failures, failures
 
         work = {
