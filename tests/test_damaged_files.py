@@ -197,8 +197,8 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     directory = tmp_path / "run"
     small = [
         "dataset.train_size=100", "dataset.test_size=100", "grid.width=[4,8]", "grid.label_noise=[0.2]",
-        "grid.seed=[0,1]", "training.epochs=2", "planes.test.count=60", "planes.test.resolution=8",
-        "planes.test.probabilities=true", "margins.images=20", "margins.directions=3",
+        "grid.seed=[0,1]", "training.epochs=2",
+        "planes={test: {count: 60, resolution: 8, probabilities: true}}", "margins.images=20", "margins.directions=3",
     ]  # fmt: skip
     run(directory, *small)
     store = Store(directory)
