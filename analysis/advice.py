@@ -16,6 +16,12 @@ IMAGES = {"test_error": "test images", "margin": "images"}
 """What the items of a score are called; planes if it is not named."""
 
 
+HOW = (
+    "More seeds or planes: the same command with grid.seed=[...] or planes.NAME.count=..., another --out and "
+    "resources.reuse=[this run],\nwhich takes over what is trained."
+)
+
+
 def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
     """What each group of the first plane set needs at its last epoch: name, label_noise, score, advice.
 
@@ -47,7 +53,7 @@ def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
     for (name, noise), rows in table.groupby(["name", "label_noise"], sort=False):
         lines.append(f"{name}, label noise {noise:g}")
         lines += [f"  {row.score:16} {row.advice}" for row in rows.itertuples()]
-    return "\n".join([*lines, "", *_for_all(table)])
+    return "\n".join([*lines, "", *_for_all(table), "", HOW])
 
 
 def _for_all(table: pd.DataFrame) -> list[str]:

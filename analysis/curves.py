@@ -80,7 +80,7 @@ def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = 
 
 def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
     """The differences of test errors between groups that have all of `key` in common."""
-    if differences is None or axis is EPOCH:
+    if differences is None or differences.empty or axis is EPOCH:
         return pd.DataFrame()
     kept = differences[differences["score"] == "test_error"]
     for column, value in key.items():

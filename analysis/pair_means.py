@@ -50,7 +50,7 @@ class PairMeans:
     @property
     def by_pair(self) -> Floats:
         """Mean over planes: `[models, models]`."""
-        return self._sum / self._planes
+        return np.asarray(self._sum / self._planes)
 
     def on_planes(self, key: Hashable) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""

@@ -1,73 +1,101 @@
-"""Decision regions of trainings that differ in their seeds alone: the paper's Figures 3, 7 and 8."""
+"""Decision regions of trainings that differ in their seeds alone, and where they disagree: the paper's Figures 3, 7 and
+8."""
 
 from __future__ import annotations
 
-import pandas as pd
-from matplotlib.figure import Figure
+from collections.abc import Sequence
+from typing import Any
 
-from analysis.curves import EPOCH, WIDTH, curves, evenly, shown_rows
-from analysis.figures.regions import class_legend, draw_regions, plane_picture
-from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.recipes import at_best_rate, compares_recipes
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.figures.regions import PlanePicture, class_legend, draw_regions, draw_share, plane_picture
+from analysis.figures.style import range_text
+from analysis.figures.telling_groups import shown_groups
+from analysis.groups import GROUP, Group, records
 from analysis.tables import read_table
-from dbviz_ray.config import SweepConfig
+from dbviz_ray.config import Seeds, SweepConfig
 from dbviz_ray.store import Store
 
-MAX_COLUMNS, MAX_ROWS = 5, 6
+MAX_COLUMNS = 5
 
 
 def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
-    """Rows: telling groups; columns: trainings; every picture shows the same plane.
+    """Rows: telling groups; columns: trainings, and at the right where all trainings of the row disagree.
 
-    The plane is the first of the first plane set, so it was not chosen for its looks.
+    Every picture shows the same plane. It is the first of the first plane set, so it was not chosen for its looks.
     """
     plane_set = next(iter(sweep.planes))
     picture = plane_picture(store, plane_set, plane=0)
-    groups, models, differences = (read_table(store, name) for name in ("groups", "models", "differences"))
+    models = read_table(store, "models")
     models = models[models["plane_set"] == plane_set]
-    rows, title = telling_groups(groups[(groups["plane_set"] == plane_set) & (groups["n_models"] > 0)], differences)
-    columns = min(MAX_COLUMNS, max(rows["n_models"]))
+    rows, common = shown_groups(store, sweep)
+    most = max(rows["n_models"])
+    shown = min(MAX_COLUMNS, most)
+    columns = shown + (most > 1)
     height = 2.2 * picture.aspect + 0.15
-    figure = Figure(figsize=(max(5.0, 2.2 * columns + 0.6), height * len(rows) + 1.3), layout="constrained")
+    figure = Figure(
+        figsize=(max(5.0, 2.2 * columns + 0.7 + 0.9 * (most > 1)), height * len(rows) + 1.5), layout="constrained"
+    )
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, group in zip(grid, records(rows), strict=True):
-        members = models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
-        error = f"{group['tested_on']} error {group['test_error']:.0%}"
-        axes_row[0].set_ylabel(f"{group['text']}\n{error}", fontsize=9)
-        for axes, model in zip(axes_row, records(members), strict=False):
-            draw_regions(axes, store.read_label_maps(plane_set, model["model_id"], model["epoch"])[0], picture)
-        for axes in axes_row[len(members) :]:
-            axes.set_axis_off()
-    for column, axes in enumerate(grid[0]):
+        members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])
+        maps = [store.read_label_maps(plane_set, m["model_id"], m["epoch"], slice(0, 1))[0] for m in members]
+        _draw_row(axes_row, group, np.stack(maps), _group(group, members), picture, shown)
+    for column, axes in enumerate(grid[0, :shown]):
         axes.set_title(f"training {column + 1}", fontsize=10)
-    class_legend(figure, picture.class_names)
-    figure.suptitle(f"{title}\nthat differ in their seeds alone", fontsize=11)
+    if most > 1:
+        grid[0, -1].set_title("disagreement", fontsize=10)
+        drawn = next(axes.images[0] for axes in grid[:, -1] if axes.images)
+        bar = figure.colorbar(drawn, ax=grid, shrink=min(1.0, 2 / len(rows)), aspect=25, pad=0.01)
+        bar.set_label("share of pairs that disagree", fontsize=9)
+    class_legend(figure, picture.class_names, _caption(rows["n_models"], shown))
+    seen = f"{common}: one plane" if common else "One plane"
+    figure.suptitle(f"{seen}, seen by networks\nthat differ in their seeds alone", fontsize=11)
     return figure
 
 
-def telling_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Groups to be shown, with what to call each in the column `text`, and what they have in common.
+def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of pairs of trainings whose classes differ on each point, `[rows, columns]`.
 
-    Where architectures or recipes are compared: at most six, evenly spaced from the most to the least reproducible.
-    Else the telling points of the noisiest curve over width, or over epochs. All of the largest label noise.
+    Args:
+        labels: `[trainings, rows, columns]`, predicted classes.
+        pairs: `[trainings, trainings]`, symmetric: which pairs count.
     """
-    noise = groups["label_noise"].max()
-    noisiest = groups[groups["label_noise"] == noise]
-    for axis in (WIDTH, EPOCH):
-        found = curves(noisiest, axis, differences)
-        if found and not compares_recipes(groups):
-            curve = found[-1]
-            shown = shown_rows(curve)
-            rows = curve.rows.iloc[list(shown.values())]
-            texts = [f"{axis.column} {row}\n({name})" for row, name in zip(rows[axis.column], shown, strict=True)]
-            return rows.assign(text=texts), _title(curve.name, noise)
-    best = at_best_rate(at_last_epoch(noisiest))
-    best = best.assign(text=[name.replace(", ", "\n") for name in names_of(best)])
-    chosen = best.sort_values("reproducibility", ascending=False, kind="stable")
-    kept = chosen.iloc[evenly(len(chosen), MAX_ROWS)]
-    return kept, _title(best["architecture"].iloc[0] if best["architecture"].nunique() == 1 else "", noise)
+    differing = np.zeros(labels.shape[1:])
+    for label_map, others in zip(labels, pairs, strict=True):
+        differing += (labels[others] != label_map).sum(axis=0)
+    return differing / pairs.sum()
 
 
-def _title(name: str, noise: float) -> str:
-    common = ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
-    return f"{common}: one plane, seen by networks" if common else "One plane, seen by networks"
+def _draw_row(
+    row: Sequence[Axes],
+    group: dict[str, Any],
+    maps: NDArray[np.uint8],
+    of_maps: Group,
+    picture: PlanePicture,
+    shown: int,
+) -> None:
+    row[0].set_ylabel(f"{group['text']}\n{group['tested_on']} error {group['test_error']:.0%}", fontsize=9)
+    for axes, label_map in zip(row[:shown], maps, strict=False):
+        draw_regions(axes, label_map, picture)
+    for axes in row[len(maps) :]:
+        axes.set_axis_off()
+    if len(maps) > 1:
+        row[-1].set_axis_on()
+        draw_share(row[-1], disagreement(maps, of_maps.independent), picture)
+
+
+def _group(group: dict[str, Any], members: Sequence[dict[str, Any]]) -> Group:
+    """The trainings of a row, which tells which of their pairs are independent, as for reproducibility."""
+    seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
+    return Group({column: group[column] for column in GROUP}, np.arange(len(members)), seeds)
+
+
+def _caption(counts: Any, shown: int) -> str:
+    text = f"{range_text(counts)} trainings a row" + f", of which {shown} are shown" * bool(counts.max() > shown)
+    if counts.max() == 1:
+        return text
+    return f"{text}; grey: share of all their pairs (that differ in every seed that is varied) that disagree on a point"

@@ -1,8 +1,7 @@
-"""Errors, regions and reproducibility over width, or over epochs: the paper's Figures 6, 9 and 10 in one picture."""
+"""Errors, regions, reproducibility and margins over width, or over epochs: the paper's Figures 6, 9 and 10 in one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -24,28 +23,30 @@ from analysis.curves import (
     telling_curves,
     telling_rows,
 )
-from analysis.figures.style import SERIES_COLOURS, band, diverged_note, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, band, diverged_note, part_of, plain, range_text, spaced, title_of
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 MAX_CURVES = 4
 FEW = 2
-"""Up to as many curves have bands around their training errors too."""
+"""Up to as many curves have bands around their dashed lines too, and their kappa."""
+DASHED = "--"
 
 
 def double_descent(store: Store, sweep: SweepConfig) -> Figure:
     """Scores over width at the last epoch."""
-    return _three_panels(store, sweep, WIDTH)
+    return _panels(store, sweep, WIDTH)
 
 
 def epochs(store: Store, sweep: SweepConfig) -> Figure:
     """Scores over the kept epochs, at each width."""
-    return _three_panels(store, sweep, EPOCH)
+    return _panels(store, sweep, EPOCH)
 
 
-def _three_panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
-    """Three panels on a log axis: error, regions per plane, reproducibility, with 95 % bands.
+def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
+    """Panels on a log axis, with 95 % bands: error (dashed: in training), regions per plane, reproducibility (dashed:
+    kappa) and, where they are known, margins of correctly labelled (dashed: mislabelled) images.
 
     One colour a curve, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds.
     Drawn from the first plane set's rows.
@@ -55,25 +56,38 @@ def _three_panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     found = curves(table, axis, differences)
     drawn = telling_curves(found, MAX_CURVES)
     names, common = _names(drawn)
-    figure = Figure(figsize=(7.2, 9.4), layout="constrained")
-    error, regions, agreement = figure.subplots(3, sharex=True)
+    with_margins = bool(table["margin"].notna().any())
+    figure = Figure(figsize=(7.2, 11.4 if with_margins else 9.4), layout="constrained")
+    panels = list(figure.subplots(4 if with_margins else 3, sharex=True))
     for curve, name, colour in zip(drawn, names, SERIES_COLOURS, strict=False):
-        few = len(drawn) <= FEW
-        band(error, curve.rows, axis.column, "test_error", colour, name)
-        band(error, curve.rows, axis.column, "train_error", colour, "", line="--", shaded=few)
-        band(regions, curve.rows, axis.column, "fragmentation", colour, name)
-        band(agreement, curve.rows, axis.column, "reproducibility", colour, name)
-        threshold = interpolation_threshold(curve)
-        for axes in (error, regions, agreement) if threshold else ():
-            axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
+        _draw(panels, curve, name, colour, few=len(drawn) <= FEW)
     if drawn:
-        error.set_ylim(0, _error_limit(drawn))
-    ticks = sorted({int(value) for curve in drawn for value in curve.rows[axis.column]})
-    _label_panels(error, regions, agreement, axis, ticks)
-    _legend(error, names, str(table["tested_on"].iloc[0]))
+        panels[0].set_ylim(0, _error_limit(drawn))
+        for margin in panels[3:]:
+            margin.set_ylim(_margin_limits(drawn))
+    _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
+    _legend(panels[0], names, str(table["tested_on"].iloc[0]))
+    figure.align_ylabels()
     figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
     figure.supxlabel(_caption(table, axis, len(drawn), len(found)), fontsize=8, color="0.35")
     return figure
+
+
+def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: bool) -> None:
+    error, regions, agreement = panels[:3]
+    rows, x = curve.rows, curve.axis.column
+    band(error, rows, x, "test_error", colour, name)
+    band(error, rows, x, "train_error", colour, "", line=DASHED, shaded=few)
+    band(regions, rows, x, "fragmentation", colour, name)
+    band(agreement, rows, x, "reproducibility", colour, name)
+    if few:
+        band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
+    for margin in panels[3:]:
+        band(margin, rows, x, _margin_column(curve), colour, name)
+        band(margin, rows, x, "margin_mislabelled", colour, "", line=DASHED, shaded=few)
+    threshold = interpolation_threshold(curve)
+    for axes in panels if threshold else ():
+        axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
 
 
 def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
@@ -107,19 +121,34 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str) -> None:
     )
 
 
-def _label_panels(error: Axes, regions: Axes, agreement: Axes, axis: Axis, ticks: list[int]) -> None:
-    error.set_ylabel("error")
-    error.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    regions.set_ylabel("regions per plane")
-    agreement.set_ylabel("reproducibility")
-    agreement.set_ylim(top=1)
-    for axes in (error, regions, agreement):
+def _label_panels(panels: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
+    labels = ("error", "regions per plane", "reproducibility", "distance to the boundary")
+    dashed = ("", "", "kappa", "mislabelled images")
+    for axes, label, of_dashed in zip(panels, labels, dashed, strict=False):
+        with_dashed = of_dashed and any(line.get_linestyle() == DASHED for line in axes.lines)
+        axes.set_ylabel(f"{label}\n(dashed: {of_dashed})" if with_dashed else label)
         plain(axes)
         axes.set_xscale("log", base=2)
-    agreement.set_xlabel(axis.column)
-    agreement.set_xticks(_spaced(ticks), labels=[str(tick) for tick in _spaced(ticks)])
-    agreement.xaxis.set_minor_locator(NullLocator())
-    agreement.xaxis.set_minor_formatter(NullFormatter())
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    panels[2].set_ylim(top=1)
+    panels[-1].set_xlabel(axis.column)
+    panels[-1].set_xticks(spaced(ticks), labels=[str(tick) for tick in spaced(ticks)])
+    panels[-1].xaxis.set_minor_locator(NullLocator())
+    panels[-1].xaxis.set_minor_formatter(NullFormatter())
+
+
+def _margin_column(curve: Curve) -> str:
+    """Of the correctly labelled images, or of all where that is not known."""
+    return "margin_correct" if curve.rows["margin_correct"].notna().any() else "margin"
+
+
+def _margin_limits(drawn: Sequence[Curve]) -> tuple[float, float]:
+    """All lines, and of their bands as much as is as high as half of that: a few trainings that failed have wide ones."""
+    values = pd.concat(
+        [curve.rows[column] for curve in drawn for column in (_margin_column(curve), "margin_mislabelled")]
+    )
+    room = 0.25 * (values.max() - values.min()) or 0.1 * values.max()
+    return max(0.0, float(values.min() - room)), float(values.max() + room)
 
 
 def _error_limit(drawn: Sequence[Curve]) -> float:
@@ -129,25 +158,14 @@ def _error_limit(drawn: Sequence[Curve]) -> float:
     return float(min(1.05 * largest, 2 * max(peaks))) if peaks else float(1.05 * largest)
 
 
-def _spaced(ticks: list[int]) -> list[int]:
-    """The ticks, without those whose numbers would overlap on the log axis; always the last."""
-    kept = ticks[:1]
-    for tick in ticks[1:]:
-        digits = len(f"{kept[-1]}{tick}")
-        if math.log(tick / kept[-1]) / math.log(ticks[-1] / ticks[0]) > 0.01 + 0.009 * digits:
-            kept.append(tick)
-        elif tick == ticks[-1]:
-            kept[-1] = tick
-    return kept
-
-
 def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     with_models = table[table["n_models"] > 0]
     covers = " to ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
-    part = f"{drawn} of {found} curves; " if drawn < found else ""
+    images = with_models["n_margin_images"].max()
+    margins = f";\ndistances: L2 in normalised pixels, from {images} images" if images else ""
     return (
-        f"{part}{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes; "
+        f"{part_of(drawn, found, 'curves')}{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes; "
         "bands: 95 % intervals over trainings and images or planes\n"
         f"(reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a training error of at "
-        f"most {THRESHOLD_ERROR:.0%}{diverged_note(table)}"
+        f"most {THRESHOLD_ERROR:.0%}{margins}{diverged_note(table)}"
     )

@@ -1,9 +1,10 @@
-"""One label map as a picture, with the three images where they lie."""
+"""One plane as a picture: a label map, or shares, with the three images where they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,16 +63,16 @@ def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 def draw_regions(axes: Axes, label_map: NDArray[np.uint8], picture: PlanePicture) -> None:
     """One label map `[rows, columns]`, one colour a class, with the three images where they lie."""
     classes = len(picture.class_names)
-    axes.imshow(
-        label_map,
-        cmap=ListedColormap(class_colours(classes)),
-        vmin=-0.5,
-        vmax=classes - 0.5,
-        origin="lower",
-        extent=picture.extent,
-        interpolation="nearest",
-        aspect="equal",
-    )
+    _draw(axes, label_map, picture, cmap=ListedColormap(class_colours(classes)), vmin=-0.5, vmax=classes - 0.5)
+
+
+def draw_share(axes: Axes, shares: NDArray[np.float64], picture: PlanePicture) -> None:
+    """Shares `[rows, columns]` from 0 (white) to 1 (black), with the three images where they lie."""
+    _draw(axes, shares, picture, cmap="Greys", vmin=0, vmax=1)
+
+
+def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **colours: Any) -> None:
+    axes.imshow(values, origin="lower", extent=picture.extent, interpolation="nearest", aspect="equal", **colours)
     for image, a, b in zip(picture.images, picture.a, picture.b, strict=True):
         thumbnail = OffsetImage(image, zoom=22 / image.shape[0], interpolation="nearest")
         axes.add_artist(AnnotationBbox(thumbnail, (a, b), pad=0.08, bboxprops={"edgecolor": "black", "linewidth": 1}))
@@ -79,8 +80,8 @@ def draw_regions(axes: Axes, label_map: NDArray[np.uint8], picture: PlanePicture
     axes.set_yticks([])
 
 
-def class_legend(figure: Figure, class_names: Sequence[str]) -> None:
-    """One patch a class, under the figure."""
+def class_legend(figure: Figure, class_names: Sequence[str], caption: str) -> None:
+    """The caption, and one patch a class, under the figure; one text, as two would lie upon one another."""
     colours = class_colours(len(class_names))
     patches = [Patch(color=colour, label=name) for colour, name in zip(colours, class_names, strict=True)]
     figure.legend(
@@ -91,6 +92,6 @@ def class_legend(figure: Figure, class_names: Sequence[str]) -> None:
         frameon=False,
         handlelength=1,
         columnspacing=1,
-        title="predicted class",
+        title=f"{caption}\npredicted class:",
         title_fontsize=8,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -44,14 +48,41 @@ def band(
     label: str,
     *,
     line: str = "-",
+    marker: str = "o",
     shaded: bool = True,
 ) -> None:
     """A score over the column `x`, with its interval if it is to be `shaded`; nothing if the score is not known."""
     if rows[score].isna().all():
         return
-    axes.plot(rows[x], rows[score], line, marker="o", markersize=3.5, color=colour, label=label)
+    axes.plot(rows[x], rows[score], line, marker=marker, markersize=3.5, color=colour, label=label)
     if shaded:
         axes.fill_between(rows[x], rows[f"{score}_low"], rows[f"{score}_high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def interval_point(
+    axes: Axes, row: Mapping[str, Any], score: str, place: float, colour: str, marker: str, *, upright: bool = False
+) -> None:
+    """A score with its interval, along x at height `place`, or upright at x = `place`; nothing if it is not known."""
+    value = row[score]
+    if pd.isna(value):
+        return
+    # Ends are cut at what is possible, and may then lie beyond a value that is not, such as a share of -0.002.
+    reach = [[max(0.0, value - row[f"{score}_low"])], [max(0.0, row[f"{score}_high"] - value)]]
+    x, y, xerr, yerr = (place, value, None, reach) if upright else (value, place, reach, None)
+    look: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6, "elinewidth": 1.3}
+    axes.errorbar(x, y, xerr=xerr, yerr=yerr, color=colour, marker=marker, linestyle="none", **look)
+
+
+def spaced(ticks: list[int], room: float = 1.0) -> list[int]:
+    """The ticks, without those whose numbers would overlap on a log axis of `room` times 6 inches; always the last."""
+    kept = ticks[:1]
+    for tick in ticks[1:]:
+        digits = len(f"{kept[-1]}{tick}")
+        if math.log(tick / kept[-1]) / math.log(ticks[-1] / ticks[0]) > (0.01 + 0.009 * digits) / room:
+            kept.append(tick)
+        elif tick == ticks[-1]:
+            kept[-1] = tick
+    return kept
 
 
 def title_of(sweep: SweepConfig) -> str:
@@ -63,6 +94,11 @@ def range_text(values: pd.Series[int]) -> str:
     """`3`, or `2 to 4`."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def part_of(drawn: int, found: int, things: str) -> str:
+    """The start of a caption where not all is drawn: `4 of 9 curves; `."""
+    return f"{drawn} of {found} {things}; " if drawn < found else ""
 
 
 def diverged_note(groups: pd.DataFrame) -> str:

@@ -1,0 +1,143 @@
+"""Scores over width and epoch at once, as in Nakkiran et al., arXiv 1912.02292, Figure 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from analysis.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
+from analysis.figures.style import diverged_note, part_of, range_text, spaced, title_of
+from analysis.groups import GROUP, NAMING, names_of
+from analysis.tables import read_table
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+MIN_WIDTHS, MIN_EPOCHS, MAX_SURFACES = 2, 3, 2
+SCORES = {
+    "test_error": "error",
+    "reproducibility": "reproducibility",
+    "fragmentation": "regions per plane",
+    "margin": "distance to the boundary",
+}
+THRESHOLD_COLOUR = "#EE3377"
+KEY = [column for column in GROUP if column not in ("width", "epoch")]
+Floats = NDArray[np.float64]
+
+
+def has_surface(groups: pd.DataFrame) -> bool:
+    """Whether any network was trained at enough widths and kept at enough epochs."""
+    return bool(_surfaces(groups))
+
+
+def error_surface(store: Store, sweep: SweepConfig) -> Figure:
+    """A row of heat maps for each surface, at most two of the largest label noises; widths across, epochs upwards.
+
+    A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. From the first plane set's
+    rows of `groups`.
+    """
+    groups = read_table(store, "groups")
+    groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
+    found = _surfaces(groups)
+    shown = found[:MAX_SURFACES]
+    known = [score for score in SCORES if groups[score].notna().any()]
+    widths = max(rows["width"].nunique() for rows in shown)
+    size = (len(known) * max(2.5, 0.3 * widths + 1.5) + 0.8, 3.9 * len(shown) + 1.3)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(shown), len(known), squeeze=False)
+    for column, score in enumerate(known):
+        values = [_values(rows, score) for rows in shown]
+        limits = (min(np.nanmin(of) for of in values), max(np.nanmax(of) for of in values))
+        for axes, rows, of_rows in zip(grid[:, column], shown, values, strict=True):
+            _draw(axes, rows, of_rows, limits, first=column == 0)
+        label = f"{groups['tested_on'].iloc[0]} error" if score == "test_error" else SCORES[score]
+        grid[0, column].set_title(label, fontsize=10)
+        percent = PercentFormatter(1, decimals=0) if score == "test_error" else None
+        figure.colorbar(grid[0, column].collections[0], ax=grid[:, column], format=percent, aspect=30, pad=0.03)
+    for axes, name in zip(grid[:, 0], _names(shown), strict=True):
+        axes.set_ylabel(f"{name}\nepoch" if len(shown) > 1 else "epoch")
+    handle = Line2D([], [], color=THRESHOLD_COLOUR, linewidth=2, label="interpolation threshold")
+    figure.legend(handles=[handle], loc="outside upper right", fontsize=8.5, frameon=False)
+    common = "" if len(shown) > 1 else f": {_names(shown)[0]}"
+    figure.suptitle(f"{title_of(sweep)}{common}", fontsize=13)
+    figure.supxlabel(_caption(groups, shown, known, len(found)), fontsize=8, color="0.35")
+    return figure
+
+
+def _surfaces(groups: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of groups that differ in width and epoch alone, the largest label noise first."""
+    if "n_models" in groups:
+        groups = groups[groups["n_models"] > 0]
+    found = [
+        rows
+        for _, rows in groups.groupby(KEY, sort=False)
+        if rows["width"].nunique() >= MIN_WIDTHS and rows["epoch"].nunique() >= MIN_EPOCHS
+    ]
+    return sorted(found, key=lambda rows: -float(rows["label_noise"].iloc[0]))
+
+
+def _names(shown: Sequence[pd.DataFrame]) -> list[str]:
+    firsts = pd.concat([rows.iloc[:1] for rows in shown])
+    names = names_of(firsts, [column for column in NAMING if column != "width"])
+    return [f"{name}, label noise {noise:g}" for name, noise in zip(names, firsts["label_noise"], strict=True)]
+
+
+def _values(rows: pd.DataFrame, score: str) -> Floats:
+    """`[epochs, widths]`, ascending; NaN where there is no such group."""
+    return np.asarray(rows.pivot(index="epoch", columns="width", values=score).to_numpy(), dtype=float)
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, values: Floats, limits: tuple[float, float], *, first: bool) -> None:
+    widths, kept = sorted(rows["width"].unique()), sorted(rows["epoch"].unique())
+    edges = _edges(np.array(kept, dtype=float))
+    axes.set_facecolor("0.85")
+    axes.pcolormesh(np.arange(len(widths) + 1) - 0.5, edges, values, cmap="cividis", vmin=limits[0], vmax=limits[1])
+    _draw_threshold(axes, rows, edges)
+    axes.set_yscale("log")
+    labels = spaced(kept, room=1.6)
+    axes.set_yticks(labels, labels=[str(epoch) for epoch in labels] if first else [])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(range(len(widths)), labels=widths, rotation=90 if len(widths) > 6 else 0, fontsize=8.5)
+    axes.set_xlabel("width")
+
+
+def _edges(kept: Floats) -> Floats:
+    """Between the epochs in the middle of the log axis, and as far beyond the ends; `[epochs + 1]`."""
+    logs = np.log(kept)
+    middles = (logs[1:] + logs[:-1]) / 2
+    return np.asarray(np.exp([2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]))
+
+
+def _draw_threshold(axes: Axes, rows: pd.DataFrame, edges: Floats) -> None:
+    """Below the first cell of each width that interpolates; at the top where none does, so that the line is whole."""
+    by_width: dict[int, Curve] = {int(curve.rows["width"][0]): curve for curve in curves(rows, EPOCH)}
+    kept, widths = sorted(rows["epoch"].unique()), sorted(rows["width"].unique())
+    thresholds = [interpolation_threshold(by_width[width]) if width in by_width else None for width in widths]
+    heights = [edges[kept.index(epoch)] if epoch else edges[-1] for epoch in thresholds]
+    if any(thresholds):
+        places = np.arange(len(widths) + 1) - 0.5
+        axes.plot(places, [*heights, heights[-1]], color=THRESHOLD_COLOUR, drawstyle="steps-post", linewidth=2)
+
+
+def _caption(groups: pd.DataFrame, shown: Sequence[pd.DataFrame], known: Sequence[str], found: int) -> str:
+    rows = pd.concat(shown)
+    reach = {score: ((rows[f"{score}_high"] - rows[f"{score}_low"]) / 2).mean() for score in known}
+    texts = [
+        f"{groups['tested_on'].iloc[0]} error ±{100 * half:.2g} %" if score == "test_error"
+        else f"{SCORES[score]} ±{half:.2g}"
+        for score, half in reach.items() if np.isfinite(half)
+    ]  # fmt: skip
+    images = rows["n_margin_images"].max()
+    margins = f", {images} images for distances (L2 in normalised pixels)" if images else ""
+    return (
+        f"{part_of(len(shown), found, 'surfaces')}{range_text(rows['n_models'])} trainings a cell, "
+        f"{rows['n_planes'].iloc[0]} planes{margins}; 95 % intervals over trainings and images or planes, on average:\n"
+        f"{', '.join(texts)}; threshold: training error at most {THRESHOLD_ERROR:.0%}{diverged_note(groups)}"
+    )

@@ -1,0 +1,81 @@
+"""How far images are from the decision boundary: quantiles, correctly labelled and mislabelled images side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.figures.style import SERIES_COLOURS, plain, range_text, title_of
+from analysis.figures.telling_groups import shown_groups
+from analysis.groups import GROUP, records
+from analysis.tables import read_table
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+KINDS = {
+    "all": (SERIES_COLOURS[0], "all images"),
+    "correct": (SERIES_COLOURS[0], "correctly labelled images"),
+    "mislabelled": (SERIES_COLOURS[1], "mislabelled images"),
+}
+BOX = 0.26
+"""Width of a box, in distances between groups."""
+
+
+def margins(store: Store, sweep: SweepConfig) -> Figure:
+    """A place a telling group: boxes from the quartiles, lines to the tenths, the median with its interval.
+
+    From the first plane set's rows of `margins`, which are the same for all.
+    """
+    groups, common = shown_groups(store, sweep)
+    table = read_table(store, "margins")
+    table = table[table["plane_set"] == next(iter(sweep.planes))]
+    apart = table[table["images"] != "all"]
+    used = apart if len(apart.merge(groups[GROUP], on=GROUP)) else table
+    longest = max(len(line) for text in groups["text"] for line in text.split("\n"))
+    wide = max(1.25, 0.085 * longest)
+    figure = Figure(figsize=(max(5.6, wide * len(groups) + 1.2), 5.2), layout="constrained")
+    axes = figure.subplots()
+    drawn = []
+    for place, group in enumerate(records(groups)):
+        rows = used[(used[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
+        for index, row in enumerate(records(rows)):
+            _box(axes, row, place + 1.25 * BOX * (index - (len(rows) - 1) / 2))
+        drawn.append(rows)
+    shown = pd.concat(drawn)
+    axes.set_xticks(range(len(groups)), labels=list(groups["text"]), fontsize=8.5)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("distance to the decision boundary")
+    plain(axes)
+    axes.grid(visible=False, axis="x")
+    handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8.5, frameon=False)
+    figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
+    figure.supxlabel(_caption(shown), fontsize=8, color="0.35")
+    return figure
+
+
+def _box(axes: Axes, row: dict[str, Any], place: float) -> None:
+    colour, _ = KINDS[row["images"]]
+    axes.vlines([place, place], [row["q10"], row["q75"]], [row["q25"], row["q90"]], color=colour, linewidth=1.4)
+    axes.bar(place, row["q75"] - row["q25"], BOX, row["q25"], color=colour, alpha=0.35, linewidth=0)
+    axes.hlines(row["median"], place - BOX / 2, place + BOX / 2, color=colour, linewidth=2)
+    reach = [[row["median"] - row["median_low"]], [row["median_high"] - row["median"]]]
+    axes.errorbar(place, row["median"], yerr=reach, color="0.15", linewidth=1.2, capsize=3)
+
+
+def _caption(shown: pd.DataFrame) -> str:
+    counts = " and ".join(
+        f"{range_text(rows['n_images'])} {KINDS[kind][1]}" for kind, rows in shown.groupby("images", sort=False)
+    )
+    least, most = (f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max()))
+    found = least if least == most else f"{least} to {most}"
+    return (
+        f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
+        "boxes: middle half, lines: middle 80 % of images; black: median with its 95 % interval over trainings and "
+        f"images;\na boundary was found in {found} of directions; where none was, how far was looked counts"
+    )

@@ -1,0 +1,132 @@
+"""Regions and reproducibility on the plane sets of a sweep, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from analysis.curves import WIDTH, curves, evenly, telling_curves
+from analysis.figures.style import (
+    MARKERS,
+    SERIES_COLOURS,
+    band,
+    diverged_note,
+    interval_point,
+    part_of,
+    plain,
+    range_text,
+    spaced,
+    title_of,
+)
+from analysis.groups import GROUP, at_last_epoch, names_of, records
+from analysis.recipes import at_best_rate
+from analysis.tables import read_table
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+MAX_CURVES, MAX_GROUPS = 3, 12
+SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
+FAR_APART = 5.0
+"""Ratio of the largest to the smallest count of regions from which on their axis is logarithmic."""
+
+Looks = Mapping[str, tuple[str, str]]
+
+
+def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
+    """Regions at the left and reproducibility at the right, a colour a plane set, of the largest label noise.
+
+    Over width, a row of panels a curve; where there are no such curves, points with intervals for every group at its
+    last epoch and best learning rate.
+    """
+    groups = read_table(store, "groups")
+    noisiest = groups[groups["label_noise"] == groups["label_noise"].max()]
+    known = [score for score in SCORES if groups[score].notna().any()]
+    looks = {
+        name: (SERIES_COLOURS[index % len(SERIES_COLOURS)], MARKERS[index // len(SERIES_COLOURS) % len(MARKERS)])
+        for index, name in enumerate(sweep.planes)
+    }
+    draw = _over_width if curves(groups, WIDTH) else _by_group
+    figure, part = draw(noisiest, known, looks)
+    counts = groups.groupby("plane_set", sort=False)["n_planes"].max()
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, label=f"{name} ({counts[name]})")
+        for name, (colour, marker) in looks.items()
+    ]
+    figure.legend(
+        handles=handles, loc="outside right upper", fontsize=8.5, frameon=False, title="planes", title_fontsize=8.5
+    )
+    noise = f": label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
+    figure.suptitle(f"{title_of(sweep)}{noise}", fontsize=13)
+    trained = noisiest[noisiest["n_models"] > 0]
+    caption = (
+        f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes, "
+        f"of which\nthere are as many as stand in brackets{diverged_note(noisiest)}"
+    )
+    figure.supxlabel(caption, fontsize=8, color="0.35")
+    return figure
+
+
+def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
+    found = curves(groups[groups["plane_set"] == next(iter(looks))], WIDTH)
+    drawn = telling_curves(found, MAX_CURVES)
+    figure = Figure(figsize=(4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9), layout="constrained")
+    grid = figure.subplots(len(drawn), len(known), squeeze=False, sharex=True, sharey="col")
+    for row, curve in zip(grid, drawn, strict=True):
+        alike = [column for column in GROUP if column not in ("width", "epoch")]
+        same = (groups[alike] == [curve.key[column] for column in alike]).all(axis=1)
+        of_curve = at_last_epoch(groups[same & (groups["n_models"] > 0)]).sort_values("width")
+        for axes, score in zip(row, known, strict=True):
+            for name, (colour, marker) in looks.items():
+                of_set = of_curve[of_curve["plane_set"] == name]
+                band(axes, of_set, "width", score, colour, name, marker=marker)
+            _label_axes(axes, score, of_curve)
+            if len(drawn) > 1:
+                axes.set_title(curve.name, fontsize=10)
+    ticks = spaced(sorted({int(width) for curve in drawn for width in curve.rows["width"]}), room=0.62)
+    for axes in grid[-1]:
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("width")
+        axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return figure, part_of(len(drawn), len(found), "curves")
+
+
+def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
+    best = at_best_rate(groups)
+    best = best[best["n_models"] > 0]
+    first = best[best["plane_set"] == next(iter(looks))]
+    first = first.assign(name=names_of(first))
+    shown = first.iloc[evenly(len(first), MAX_GROUPS)]
+    margin = 0.075 * shown["name"].str.len().max()
+    height = max(0.5, 0.16 * len(looks) + 0.1) * len(shown) + 1.6
+    figure = Figure(figsize=(3.9 * len(known) + margin + 1.6, max(3.2, height)), layout="constrained")
+    row = figure.subplots(1, len(known), squeeze=False, sharey=True)[0]
+    for axes, score in zip(row, known, strict=True):
+        for place, group in enumerate(records(shown)):
+            of_group = best[(best[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
+            for index, (name, (colour, marker)) in enumerate(looks.items()):
+                height = place + 0.7 * ((index + 0.5) / len(looks) - 0.5)
+                (cell,) = records(of_group[of_group["plane_set"] == name])
+                interval_point(axes, cell, score, height, colour, marker)
+        _label_axes(axes, score, best, along="x")
+        axes.set_yticks(range(len(shown)), labels=list(shown["name"]), fontsize=8.5)
+        for between in range(1, len(shown)):
+            axes.axhline(between - 0.5, color="0.75", linewidth=0.8)
+        axes.grid(visible=False, axis="y")
+    row[0].set_ylim(len(shown) - 0.5, -0.5)
+    return figure, part_of(len(shown), len(first), "groups")
+
+
+def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") -> None:
+    plain(axes)
+    axes.set(**{f"{along}label": SCORES[score]})
+    if score == "reproducibility":
+        axes.set(**{f"{along}lim": (min(0.0, rows[f"{score}_low"].min()), 1.0)})
+    elif rows[score].max() > FAR_APART * rows[score].min():
+        axes.set(**{f"{along}scale": "log"})

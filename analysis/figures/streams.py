@@ -1,0 +1,83 @@
+"""Which random stream makes another model: its total and its own share of what trainings disagree about."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from analysis.curves import evenly
+from analysis.figures.style import SERIES_COLOURS, interval_point, part_of, plain, range_text, title_of
+from analysis.groups import GROUP, at_last_epoch, names_of, records
+from analysis.tables import read_table
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+MAX_PANELS, ABREAST = 6, 3
+KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
+"""Colour, marker and height in its row of each share."""
+
+
+def streams(store: Store, sweep: SweepConfig) -> Figure:
+    """A panel for each group, at most `MAX_PANELS`: a row a stream, with its two shares and their intervals.
+
+    From the first plane set's rows of `streams`, at the last epoch.
+    """
+    table = read_table(store, "streams")
+    table = at_last_epoch(table[table["plane_set"] == next(iter(sweep.planes))])
+    groups = table.drop_duplicates(GROUP, ignore_index=True)
+    groups = groups.assign(name=_names(groups))
+    shown = groups.iloc[evenly(len(groups), MAX_PANELS)]
+    abreast = min(len(shown), ABREAST)
+    deep = -(-len(shown) // ABREAST)
+    rows = table.groupby(GROUP)["stream"].size().max()
+    size = (max(5.6, 3.2 * abreast + 1.2), deep * (0.55 * rows + 0.7) + 1.7)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(deep, abreast, squeeze=False, sharex=True, sharey=True)
+    for axes, group in zip(grid.flat, records(shown), strict=False):
+        of_group = table[(table[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
+        _draw(axes, of_group)
+        axes.set_title(f"{group['name']}\n{group['disagreement']:.0%} disagreement", fontsize=10)
+    for axes in list(grid.flat)[len(shown) :]:
+        axes.set_axis_off()
+    grid[0, 0].invert_yaxis()
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{kind} share")
+        for kind, (colour, marker, _) in KINDS.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8.5, frameon=False)
+    figure.suptitle(title_of(sweep), fontsize=13)
+    figure.supxlabel(_caption(table, len(shown), len(groups)), fontsize=8, color="0.35")
+    return figure
+
+
+def _names(groups: pd.DataFrame) -> list[str]:
+    """What tells groups apart, and their label noise, without what they all have in common."""
+    parts = [name.split(", ") for name in names_of(groups)]
+    parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(parts, groups["label_noise"], strict=True)]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    return [", ".join(part for part in own if part not in shared) or ", ".join(own) for own in parts]
+
+
+def _draw(axes: Axes, rows: pd.DataFrame) -> None:
+    for place, row in enumerate(records(rows)):
+        for kind, (colour, marker, height) in KINDS.items():
+            interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
+    names = [stream.replace("init", "initialisation").replace("order", "data order") for stream in rows["stream"]]
+    axes.set_yticks(range(len(rows)), labels=[name.replace("_", " ").replace("+", "\n+ ") for name in names])
+    plain(axes)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.5, len(rows) - 0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _caption(table: pd.DataFrame, shown: int, found: int) -> str:
+    return (
+        "total: disagreement of trainings that differ in this stream alone; own: what goes away if they differ in all\n"
+        "streams but this; both as shares of the disagreement of trainings that differ in all\n"
+        f"{part_of(shown, found, 'groups')}{range_text(table['n_models'])} trainings a group, "
+        f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
+        "bars: 95 % intervals over seeds and planes"
+    )
