@@ -109,3 +109,13 @@ def test_where_nothing_is_found_the_distance_is_how_far_was_looked(tmp_path):
                                                              distances, reaches, {"split": "train"}))  # fmt: skip
     (row,) = compute_tables(store, sweep)["margins"].to_dict(orient="records")
     assert (row["mean"], row["median"], row["found"]) == (2.25, 2, 0)
+
+
+def test_crossed_seeds_of_the_label_noise(tmp_path):
+    """Mislabelled images differ from training to training, and trainings share seeds."""
+    grid = {"width": [4], "label_noise": [0.25], "seed": [0], "init_seed": [0, 1, 2], "label_noise_seed": [0, 1, 2]}
+    sweep = small_sweep(grid=grid, margins={"images": 18, "directions": 2})
+    tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
+    row, group = tables["margins"].set_index("images").loc["mislabelled"], tables["groups"].iloc[0]
+    for end in ("_low", "_high"):
+        assert row[f"mean{end}"] == pytest.approx(group[f"margin_mislabelled{end}"])

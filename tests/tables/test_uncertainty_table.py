@@ -63,3 +63,15 @@ def test_scores_of_one_model_come_back_too(tmp_path):
     (row, interval, variances) = uncertain_scores(table)[0]
     assert (row["score"], interval.models, variances.models) == ("train_error", 1, ())
     assert isinstance(table, pd.DataFrame)
+
+
+def test_scores_of_crossed_seeds_come_back_too(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
+    tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
+    write_tables(Store(tmp_path), tables)
+    group = tables["groups"].iloc[0]
+    for row, interval, variances in uncertain_scores(read_table(Store(tmp_path), "uncertainty")):
+        assert len(variances.models) >= 2
+        assert interval.low == pytest.approx(group[f"{row['score']}_low"])
+        low = max(interval.value - variances.reach(), SCORES[row["score"]][0])
+        assert low == pytest.approx(group[f"{row['score']}_low"]), row["score"]
