@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from analysis.scores import agreement, region_counts
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.figures.regions import PlanePicture, class_legend, displayable, draw_regions
 from analysis.intervals import Interval, mean_interval, pair_interval
-from analysis.scores import agreement, region_counts
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation import (

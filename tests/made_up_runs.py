@@ -34,7 +34,7 @@ def made_up_run(
             last = epoch == model.training.epochs
             name = "predictions.parquet"
             file = store.model_file(model.model_id, name) if last else store.snapshot_file(model.model_id, epoch, name)
-            predictions = _predictions(share, generator)
+            predictions = _predictions(share, generator, model.label_noise)
             store.write_parquet(file, predictions)
             for plane_set, truth in plane_sets.items():
                 labels = _changed(truth, share, generator)
@@ -89,13 +89,15 @@ def _margins(config: MarginsConfig, predictions: pa.Table, generator: np.random.
     return StoredMargins(indices, predicted[indices], distances, np.full_like(distances, 5), facts)
 
 
-def _predictions(share: float, generator: np.random.Generator) -> pa.Table:
+def _predictions(share: float, generator: np.random.Generator, noise: float) -> pa.Table:
     given = np.arange(TRAIN_IMAGES + TEST_IMAGES, dtype=np.uint8) % CLASSES
+    true = given.copy()
+    true[: round(noise * TRAIN_IMAGES)] = (true[: round(noise * TRAIN_IMAGES)] + 1) % CLASSES
     return pa.table(
         {
             "split": pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode(),
             "given_label": given,
-            "true_label": given,
+            "true_label": true,
             "predicted": _changed(given, share, generator),
         }
     )
