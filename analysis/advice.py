@@ -16,6 +16,12 @@ IMAGES = {"test_error": "test images", "margin": "images"}
 """What the items of a score are called; planes if it is not named."""
 
 
+HOW = (
+    "More seeds or planes: the same command with grid.seed=[...] or planes.NAME.count=..., another --out and "
+    "resources.reuse=[this run],\nwhich takes over what is trained."
+)
+
+
 def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
     """What each group of the first plane set needs at its last epoch: name, label_noise, score, advice.
 
@@ -29,8 +35,9 @@ def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
         score = row["score"]
         if score not in ADVISED or math.isnan(row["value"]):
             continue
-        bounded = math.isfinite(SCORES[score][1])
-        reach = wanted if bounded else wanted * row["value"]
+        reach = wanted if math.isfinite(SCORES[score][1]) else wanted * row["value"]
+        if reach == 0:
+            continue  # no share of a score of zero can be wanted
         advice = advice_on(interval, variances, reach, ("seeds", IMAGES.get(score, "planes")))
         group = {"name": names[tuple(row[column] for column in GROUP)], "label_noise": row["label_noise"]}
         rows.append({**group, "score": score, "advice": advice})
@@ -46,7 +53,7 @@ def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
     for (name, noise), rows in table.groupby(["name", "label_noise"], sort=False):
         lines.append(f"{name}, label noise {noise:g}")
         lines += [f"  {row.score:16} {row.advice}" for row in rows.itertuples()]
-    return "\n".join([*lines, "", *_for_all(table)])
+    return "\n".join([*lines, "", *_for_all(table), "", HOW])
 
 
 def _for_all(table: pd.DataFrame) -> list[str]:
@@ -60,7 +67,7 @@ def _for_all(table: pd.DataFrame) -> list[str]:
         known = [number for number in seeds if number is not None]
         text = f"{reached} of {len(advices)} groups are within it"
         if reached < len(advices):
-            most = f"; {max(known)} seeds each would do for {len(known)} groups with the {items} there are"
-            text += most if known else f"; more seeds alone do not do it with the {items} there are"
+            enough = f"; {max(known)} seeds each would do for {len(known)} of them" if known else ""
+            text += f"{enough or '; more seeds alone do not do it'} with the {items} there are"
         lines.append(f"{score:18} {text}.")
     return lines

@@ -80,7 +80,7 @@ def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = 
 
 def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
     """The differences of test errors between groups that have all of `key` in common."""
-    if differences is None or axis is EPOCH:
+    if differences is None or differences.empty or axis is EPOCH:
         return pd.DataFrame()
     kept = differences[differences["score"] == "test_error"]
     for column, value in key.items():
@@ -135,7 +135,7 @@ def has_peak(curve: Curve) -> bool:
 
 
 def peak_p_value(curve: Curve) -> float:
-    """How probable such a peak is where there is none; NaN without a peak, or where no differences are known.
+    """How probable such a peak is where there is none; NaN without a peak, or where the two differences are not known.
 
     The error at the peak must exceed both that of the best point before it and that of the last, on the same images, so
     the larger of the two one-sided p-values counts (an intersection-union test); it is multiplied by the number of ways
@@ -145,19 +145,25 @@ def peak_p_value(curve: Curve) -> float:
     if PEAK not in rows or curve.differences.empty:
         return math.nan
     others = [rows[curve.axis.best], rows[curve.axis.last]]
-    larger = max(_p_value_of_fall(curve, rows[PEAK], other) for other in others)
+    p_values = [_p_value_of_fall(curve, rows[PEAK], other) for other in others]
+    if any(map(math.isnan, p_values)):
+        return math.nan
     last = len(curve.rows) - 1
-    return min(1.0, larger * last * (last - 1) / 2)
+    return min(1.0, max(p_values) * last * (last - 1) / 2)
 
 
 def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
-    """One-sided p-value of the hypothesis that the error at `peak` is not larger than at `other`; rows of the curve."""
-    column = curve.axis.column
-    first, second = (curve.rows[column][row] for row in sorted((peak, other)))
-    pairs = curve.differences
-    (row,) = records(pairs[(pairs[f"{column}_a"] == first) & (pairs[f"{column}_b"] == second)])
-    rises = (row["difference"] > 0) == (peak < other)
-    return float(row["p_value"] / 2 if rises else 1 - row["p_value"] / 2)
+    """One-sided p-value of the hypothesis that the error at `peak` is not larger than at `other`; rows of the curve.
+
+    NaN where the two were not compared, as groups that are not at their best learning rates.
+    """
+    at, pairs = curve.rows[curve.axis.column], curve.differences
+    side_a, side_b = (pairs[f"{curve.axis.column}_{side}"] for side in "ab")
+    for first, second, sign in ((peak, other, 1), (other, peak, -1)):
+        for row in records(pairs[(side_a == at[first]) & (side_b == at[second])]):
+            half = float(row["p_value"]) / 2
+            return half if sign * row["difference"] > 0 else 1 - half
+    return math.nan
 
 
 def lowest_row(curve: Curve) -> int:

@@ -10,14 +10,23 @@ interval (`analysis.intervals`) needs nothing else, whatever the score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.pseudo_values import Floats, Levels, beyond_streams, interaction, leaving_out, three_together, varied
+from analysis.pseudo_values import (
+    Floats,
+    Levels,
+    beyond_streams,
+    interaction,
+    leaving_out,
+    reduced,
+    three_together,
+    varied,
+)
 
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
 
@@ -34,10 +43,13 @@ class Estimate:
     """One array for each independent sample of models (or of seeds of one stream), `[its size]`, mean `value`; empty
     where nothing is known about other trainings: one model, or one pair."""
     shared: float
-    """Variance of the value that the samples count more than once, with `shared_freedom` degrees of freedom."""
+    """Variance of the value that models and items both count, with `shared_freedom` degrees of freedom."""
     shared_freedom: float
     models: int
     covers: Covers
+    joint: float = 0.0
+    """Variance that crossed streams of seeds put in only together, with `joint_freedom` degrees of freedom."""
+    joint_freedom: float = 0.0
 
 
 def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
@@ -52,15 +64,15 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """
     models, items = values.shape
     _check_items(items)
-    by_model, shared, freedom = _samples(values, np.arange(models)[:, None], models, levels, each_item=True)
-    covers: Covers = "models and items" if by_model else "items"
-    return Estimate(float(values.mean()), values.mean(axis=0), by_model, shared, freedom, models, covers)
+    of_models = _of_models(values, np.arange(models)[:, None], models, levels, each_item=True)
+    return _estimate(float(values.mean()), values.mean(axis=0), of_models, models)
 
 
-def sample_estimate(values: Floats) -> Estimate:
-    """The mean of one number a model, `[models]`, without items."""
-    by_model = (values,) if len(values) > 1 else ()
-    return Estimate(float(values.mean()), np.empty(0), by_model, 0.0, 0, len(values), "models")
+def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
+    """The mean of one number a model, `[models]`, without items; `levels` as in `mean_estimate`."""
+    models = len(values)
+    of_models = _of_models(values[:, None], np.arange(models)[:, None], models, levels, each_item=False)
+    return replace(_estimate(float(values.mean()), np.empty(0), of_models, models), covers="models")
 
 
 def pair_estimate(
@@ -94,9 +106,8 @@ def pair_estimate(
         return Estimate(float("nan"), np.empty(0), (), 0.0, 0, models, "items")
     first, second = pairs.T
     cells = by_pair[first, second][:, None] if on_items is None else on_items[:, first, second].T
-    by_model, shared, freedom = _samples(cells, pairs, models, levels, each_item=on_items is not None)
-    covers: Covers = "models and items" if by_model else "items"
-    return Estimate(float(by_pair[first, second].mean()), by_item, by_model, shared, freedom, models, covers)
+    of_models = _of_models(cells, pairs, models, levels, each_item=on_items is not None)
+    return _estimate(float(by_pair[first, second].mean()), by_item, of_models, models)
 
 
 def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | None = None) -> Estimate:
@@ -153,13 +164,16 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
     value = first.value - second.value
-    if not np.isfinite(value):
+    if not np.isfinite(value):  # of at least one nothing is known
         return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
+    if len(first.by_item) != len(second.by_item):
+        raise ValueError(f"differences pair items, but there are {len(first.by_item)} and {len(second.by_item)}")
     by_model = (
         *(value + (own - first.value) for own in first.by_model),
         *(value - (own - second.value) for own in second.by_model),
     )
     shared, freedom = _sum_of([(1, side.shared, side.shared_freedom) for side in (first, second)])
+    joint = _sum_of([(1, side.joint, side.joint_freedom) for side in (first, second)])
     whole = {bool(side.by_model) for side in (first, second)}
     by_item = first.by_item - second.by_item
     if not len(by_item):
@@ -168,7 +182,7 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
         covers = "models and items"
     else:
         covers = "models of one side and items" if True in whole else "items"
-    return Estimate(value, by_item, by_model, shared, freedom, first.models + second.models, covers)
+    return Estimate(value, by_item, by_model, shared, freedom, first.models + second.models, covers, *joint)
 
 
 def logarithm(estimate: Estimate) -> Estimate:
@@ -187,13 +201,29 @@ def logarithm(estimate: Estimate) -> Estimate:
         estimate.shared_freedom,
         estimate.models,
         estimate.covers,
+        estimate.joint / estimate.value**2,
+        estimate.joint_freedom,
     )
 
 
-def _samples(
+@dataclass(frozen=True)
+class _OfModels:
+    """What models put into an estimate: see its fields of the same names."""
+
+    by_model: tuple[Floats, ...] = ()
+    shared: tuple[float, float] = (0.0, 0.0)
+    joint: tuple[float, float] = (0.0, 0.0)
+
+
+def _estimate(value: float, by_item: Floats, of_models: _OfModels, models: int) -> Estimate:
+    covers: Covers = "models and items" if of_models.by_model else "items"
+    return Estimate(value, by_item, of_models.by_model, *of_models.shared, models, covers, *of_models.joint)
+
+
+def _of_models(
     cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None, *, each_item: bool
-) -> tuple[tuple[Floats, ...], float, float]:
-    """Pseudo-values of every stream, and the variance (with its freedom) that they and the items count repeatedly.
+) -> _OfModels:
+    """Pseudo-values of every stream, and what they, and they and the items, do together.
 
     Args:
         cells: `[cells, items]`, or `[cells, 1]` of means over items.
@@ -203,15 +233,18 @@ def _samples(
         each_item: Whether `cells` has every item, not their means.
     """
     streams = varied(levels, models)
-    pseudo = [leaving_out(cells, members, level) for level in streams]
-    known = [sample for sample in pseudo if sample is not None]
-    if not known or len(known) < len(pseudo):
-        return (), 0.0, 0.0
-    terms = [(1, *interaction(sample)) for sample in known] if each_item else []
-    of_models = leaving_out(cells, members, np.arange(models)) if len(streams) > 1 else None
-    if of_models is not None:
-        terms.append((len(streams) - 1, *beyond_streams(of_models.mean(axis=1), streams)))
-    return tuple(sample.mean(axis=1) for sample in known), *_sum_of(terms)
+    samples = [leaving_out(cells, members, level) for level in streams]
+    known = [sample for sample in samples if sample is not None]
+    if not known or len(known) < len(samples):
+        return _OfModels()
+    each = known[0] if len(streams) == 1 else leaving_out(cells, members, np.arange(models))
+    assert each is not None  # without one model more is left than without all that share its seed
+    by_model = tuple(sample.mean(axis=1) for sample in known)
+    shared = interaction(each) if each_item else (0.0, 0.0)
+    if len(streams) == 1:
+        return _OfModels(by_model, shared)
+    joint = beyond_streams(each.mean(axis=1), streams)
+    return _OfModels(tuple(reduced(sample, joint[0]) for sample in by_model), shared, joint)
 
 
 def _sum_of(terms: Sequence[tuple[int, float, float]]) -> tuple[float, float]:

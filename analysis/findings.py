@@ -92,11 +92,12 @@ def _shown(curve: Curve, groups: pd.DataFrame) -> pd.DataFrame:
     rows = shown_rows(curve)
     shown = curve.rows.iloc[list(rows.values())]
     regions = ["fragmentation", "fragmentation_low", "fragmentation_high"]
-    others = groups[groups["plane_set"] != curve.key["plane_set"]].set_index(GROUP)
+    others = groups[groups["plane_set"] != curve.key["plane_set"]]
     by_set = [
-        others.loc[[key]].set_index("plane_set")[regions] for key in shown[GROUP].itertuples(index=False, name=None)
+        others[(others[GROUP] == list(key)).all(axis=1)].set_index("plane_set")[regions].to_dict(orient="index")
+        for key in shown[GROUP].itertuples(index=False, name=None)
     ]
-    return shown.assign(point=list(rows), other_planes=[of.to_dict(orient="index") for of in by_set])
+    return shown.assign(point=list(rows), other_planes=by_set)
 
 
 def _named(distillation: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:

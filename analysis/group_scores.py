@@ -56,7 +56,8 @@ SCORES: dict[str, Bounds] = {
 MAX_SINGLY = 64
 """Members of a group up to which every pair is followed on every plane. With more, what models and planes do together
 is counted twice, which then hardly widens an interval."""
-PAIR_SCORES = ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images")
+MAX_SINGLY_ON_IMAGES = 16
+"""The same for images, of which there are many more."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
         "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
         "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
         **{name: mean_estimate(values[members], levels) for name, values in planes.regions.items()},
-        "sharpness": sample_estimate(observed.sharpness[members]),
     }
+    if np.isfinite(observed.sharpness[members]).any():
+        found["sharpness"] = sample_estimate(observed.sharpness[members], levels)
     if len(members) > 1:
         found |= _pair_scores(group, observed)
     if observed.margins is not None:
@@ -123,7 +125,8 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
         return pair_estimate(by_pair, by_plane, group.independent, group.levels)
     on_planes = kappa_by_item(each, shares)
     counted = np.triu(group.independent & np.isfinite(by_pair), 1)
-    return pair_estimate(by_pair, on_planes[:, counted].mean(axis=1), group.independent, group.levels, on_planes)
+    by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
+    return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
 
 def _square(group: Group, means: PairMeans) -> Floats:
@@ -147,12 +150,15 @@ def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
     members = group.members
     by_pair = np.eye(len(members))
     on_images = np.zeros(predicted.shape[1])
+    each = np.ones((len(on_images), *by_pair.shape), bool) if len(members) <= MAX_SINGLY_ON_IMAGES else None
     pairs = np.argwhere(np.triu(group.independent, 1))
     for a, b in pairs:
         equal = predicted[members[a]] == predicted[members[b]]
         by_pair[a, b] = by_pair[b, a] = equal.mean()
         on_images += equal
-    return pair_estimate(by_pair, on_images / len(pairs), group.independent, group.levels)
+        if each is not None:
+            each[:, a, b] = each[:, b, a] = equal
+    return pair_estimate(by_pair, on_images / len(pairs), group.independent, group.levels, each)
 
 
 def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
@@ -179,7 +185,7 @@ def subset_estimate(values: Floats, wanted: NDArray[np.bool_], group: Group) -> 
         return None
     if (wanted == wanted[0]).all():
         return mean_estimate(values[:, wanted[0]], group.levels)
-    return sample_estimate(np.where(wanted, values, 0).sum(axis=1) / wanted.sum(axis=1))
+    return sample_estimate(np.where(wanted, values, 0).sum(axis=1) / wanted.sum(axis=1), group.levels)
 
 
 def group_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:

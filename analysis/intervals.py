@@ -1,9 +1,16 @@
 """95 % intervals, ratios and tests of estimates, for few models and many items, in closed form.
 
-Models and items each put a variance into an estimate. With both of a size, and three to five models, the usual
-formula (Student's t at Satterthwaite's degrees of freedom for their sum) falls short, and the squares' sum of
-the two samples' own t intervals (Graybill and Wang 1980) goes too far: an interval reaches halfway. Where one sample
-alone has variance, the three are the same, Student's.
+Models and items each put a variance into an estimate. Where both are of a size, the usual formula (Student's t at
+Satterthwaite's degrees of freedom of their sum) falls short with few models, and the root of the squares of the two
+samples' own t intervals (Graybill and Wang 1980) reaches too far: an interval ends halfway. Where one sample alone has
+variance, the three are the same, Student's.
+
+Of means of normal effects, in any proportion, over 100 items, 95 % intervals hold the truth in 93.2 to 97.9 % with
+three models (the usual formula in 92.3 to 98.4 %), 94.4 to 97.7 % with five and 94.6 to 97.1 % with ten; in more than
+97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Of scores of
+label maps and images it is 92.1 to 98.5 %, and 93 to 97 % in 457 of 480 cases; but scores of pairs are held too often
+where pairs have effects and models hardly any (error consistency of three models: up to 99.5 %). See
+tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -41,30 +48,34 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variances:
-    """The variances of a value, each with its degrees of freedom: of items, of each sample of models, and shared."""
+    """The variances of a value, each with its degrees of freedom."""
 
     items: tuple[float, float]
     models: tuple[tuple[float, float], ...]
+    """Of each sample of models, and what crossed samples put in together."""
     shared: tuple[float, float]
+    """What both count."""
 
     def reach(self, level: float = LEVEL) -> float:
         """Half the width of the interval at a level; NaN where nothing is known."""
         variance, freedom = self.total()
         if not variance > 0:
             return variance
-        of_models = _sum_of(self.models)
-        alone = max(of_models[0] - self.shared[0], 0.0)
-        apart = _student(level, self.items[1]) ** 2 * self.items[0] + _student(level, of_models[1]) ** 2 * alone
-        return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(apart)) / 2
+        of_models = sum(part for part, _ in self.models)
+        alone = max(of_models - self.shared[0], 0.0)
+        squares = _student(level, self.items[1]) ** 2 * self.items[0]
+        if alone:
+            squares += _student(level, _sum_of(self.models)[1]) ** 2 * alone
+        return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
     def total(self) -> tuple[float, float]:
         """Variance of the value and its degrees of freedom (Satterthwaite 1946); (nan, nan) where nothing is known."""
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
-        variance = max(sum(part for part, _ in parts) - self.shared[0], *(part for part, _ in parts))
-        _, freedom = _sum_of((*parts, self.shared), total=variance)
-        return variance, freedom
+        of_models = sum(part for part, _ in self.models)
+        variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
+        return variance, _sum_of((*parts, self.shared), total=variance)[1]
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
@@ -122,9 +133,10 @@ def variance_of(estimate: Estimate) -> tuple[float, float]:
 
 def variances_of(estimate: Estimate) -> Variances:
     """The variances that items and models put into an estimate."""
+    joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
     return Variances(
         _variance(estimate.by_item),
-        tuple(_variance(sample) for sample in estimate.by_model),
+        (*(_variance(sample) for sample in estimate.by_model), *joint),
         (estimate.shared, estimate.shared_freedom),
     )
 

@@ -50,19 +50,19 @@ class PairMeans:
     @property
     def by_pair(self) -> Floats:
         """Mean over planes: `[models, models]`."""
-        return self._sum / self._planes
+        return np.asarray(self._sum / self._planes)
 
     def on_planes(self, key: Hashable) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
         if key in self._singly.places:
-            return self.each_on_planes(key).mean(axis=1)
+            return np.asarray(self.each_on_planes(key).mean(axis=1))
         return np.asarray(self._of_sets[:, self._means.places[key]])
 
     def each_on_planes(self, key: Hashable) -> Floats:
         """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
         place = self._singly.places[key]
         start = self._singly.starts[place]
-        return self._of_pairs[:, start : start + self._singly.sizes[place]]
+        return np.asarray(self._of_pairs[:, start : start + self._singly.sizes[place]])
 
 
 class _Followed:

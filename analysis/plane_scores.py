@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.pair_means import PairMeans, PairSet
-from analysis.regions import class_shares, counts_by_resolution, regions_of
+from analysis.regions import Regions, class_shares, nested_resolutions, regions_of
 from analysis.same_labels import agreement_blocks
 
 Floats = NDArray[np.float64]
@@ -35,6 +35,8 @@ class Stored:
     """Label maps of some planes: `[models, planes, resolution, resolution]`."""
     probabilities: Callable[[slice], NDArray[np.float16]] | None = None
     """Class probabilities of some planes: `[models, planes, resolution, resolution, classes]`."""
+    together: int = 1
+    """Planes that are stored, and so best read, together."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class PlaneScores:
     """`[models, planes, classes]`: share of a plane's points that are of each class."""
     regions: Mapping[str, Floats]
     """`REGION_SCORES`, each `[models, planes]`; see `analysis.regions`. Empty if fragmentation is not asked for."""
-    regions_by_class: NDArray[np.uint16]
+    regions_by_class: NDArray[np.uint32]
     """`[models, planes, classes]`: regions of each class."""
     by_resolution: Mapping[int, Mapping[str, Floats]]
     """At each resolution that the grid contains, the `COUNTS`: `[models, planes]` each."""
@@ -73,9 +75,10 @@ def score_planes(
     shares = np.empty((models, planes, classes), np.float32)
     with_regions = "fragmentation" in wanted
     regions = {name: np.empty((models, planes)) for name in REGION_SCORES if with_regions}
-    by_class = np.zeros((models, planes, classes if with_regions else 0), np.uint16)
-    by_resolution: dict[int, dict[str, Floats]] = {}
-    for some in _chunks(planes, models * stored.resolution**2):
+    by_class = np.zeros((models, planes, classes if with_regions else 0), np.uint32)
+    grids = nested_resolutions(stored.resolution) if with_regions else []
+    coarser = {points: {name: np.empty((models, planes)) for name in COUNTS} for _, points in grids[:-1]}
+    for some in _chunks(stored, models * stored.resolution**2):
         labels = stored.labels(some)
         if same is not None:
             for block, values in agreement_blocks(labels.reshape(*labels.shape[:2], -1)):
@@ -84,19 +87,24 @@ def score_planes(
             shares[model, some] = class_shares(maps, classes)
             if with_regions:
                 found = regions_of(maps, classes, minimum_share)
-                for name, on_planes in zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True):
-                    regions[name][model, some] = on_planes
                 by_class[model, some] = found.count_by_class
-                for name, least in zip(COUNTS, (0.0, minimum_share), strict=True):
-                    for resolution, counts in counts_by_resolution(maps, least).items():
-                        of_models = by_resolution.setdefault(
-                            resolution, {n: np.empty((models, planes)) for n in COUNTS}
-                        )
-                        of_models[name][model, some] = counts
+                _keep(regions, found, model, some)
+                for stride, points in grids[:-1]:
+                    on_grid = regions_of(maps[:, ::stride, ::stride], classes, minimum_share)
+                    _keep(coarser[points], on_grid, model, some)
     if soft is not None and stored.probabilities is not None:
-        for some in _chunks(planes, models * stored.resolution**2 * classes * 4):
+        for some in _chunks(stored, models * stored.resolution**2 * classes * 4):
             _add_soft_agreement(soft, some, stored.probabilities(some))
+    own = {stored.resolution: {name: regions[name] for name in COUNTS}} if with_regions else {}
+    by_resolution = {**coarser, **own}
     return PlaneScores(planes, same, soft, shares, regions, by_class, by_resolution)
+
+
+def _keep(scores: Mapping[str, Floats], found: Regions, model: int, some: slice) -> None:
+    """Write a model's regions into those of the `REGION_SCORES` that are kept."""
+    values = dict(zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True))
+    for name, on_planes in scores.items():
+        on_planes[model, some] = values[name]
 
 
 def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.float16]) -> None:
@@ -109,6 +117,9 @@ def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.
         soft.add(slice(plane, plane + 1), values[None])
 
 
-def _chunks(planes: int, bytes_of_plane: int) -> list[slice]:
+def _chunks(stored: Stored, bytes_of_plane: int) -> list[slice]:
+    """The planes, some at a time: as many as `CHUNK_BYTES` hold, and whole numbers of those stored together."""
     each = max(1, CHUNK_BYTES // bytes_of_plane)
-    return [slice(first, min(first + each, planes)) for first in range(0, planes, each)]
+    if each > stored.together:
+        each -= each % stored.together
+    return [slice(first, min(first + each, stored.planes)) for first in range(0, stored.planes, each)]

@@ -43,8 +43,8 @@ class Advice:
         if self.interval.covers == "items":
             known += f" over {self.names[1]} alone (nothing is known about other {self.names[0]})"
         if self.reach <= self.wanted:
-            return f"{known}, which is within the wanted ±{self.wanted:g}"
-        return f"{known}; ±{self.wanted:g} needs {self._needed()}"
+            return f"{known}, which is within the wanted ±{self.wanted:.3g}"
+        return f"{known}; ±{self.wanted:.3g} needs {self._needed()}"
 
     def _needed(self) -> str:
         seeds, planes = self.names
@@ -72,7 +72,8 @@ class Advice:
 def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds", "planes")) -> Advice:
     """How many models or items would bring the half width of the 95 % interval to at most `wanted`.
 
-    Models of several groups, or seeds of several streams, are added in proportion; their number is that of all.
+    Models of several groups are added in proportion, and their number is that of all; models whose seeds are crossed
+    are added in proportion to every stream's seeds, as if with seeds of their own.
     """
     return advice_on(interval_of(estimate), variances_of(estimate), wanted, names)
 

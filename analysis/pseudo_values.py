@@ -79,12 +79,21 @@ def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
     The mean square that the sum of the streams' effects leaves of the models' pseudo-values, `[models]`, over their
     number; nothing where every model could be told by its levels' sums alone.
     """
+    if not np.isfinite(of_models).all():
+        return 0.0, 0
     effects = np.concatenate([level[:, None] == np.unique(level) for level in levels], axis=1).astype(float)
     solution, _, rank, _ = np.linalg.lstsq(effects, of_models, rcond=None)
     freedom = len(of_models) - int(rank)
     if freedom == 0:
         return 0.0, 0
     return float(((of_models - effects @ solution) ** 2).sum()) / (freedom * len(of_models)), freedom
+
+
+def reduced(pseudo_values: Floats, variance: float) -> Floats:
+    """Pseudo-values, `[samples]`, that put so much less variance into the mean, or none."""
+    centre = pseudo_values.mean()
+    own = float(pseudo_values.var(ddof=1)) / len(pseudo_values)
+    return np.asarray(centre + (pseudo_values - centre) * np.sqrt(max(own - variance, 0.0) / own if own else 1.0))
 
 
 def _within(level: NDArray[np.int64], coarser: NDArray[np.int64]) -> bool:

@@ -60,9 +60,9 @@ def regions_of(label_maps: Labels, classes: int, minimum_share: float) -> Region
     numbers, stacked = _numbered(label_maps)
     so_far = _so_far(numbers, planes)
     count = np.diff(so_far, prepend=0)
-    points = np.bincount(numbers.reshape(-1))[1:]
-    class_of = np.empty(len(points) + 1, dtype=stacked.dtype)
-    class_of[numbers] = stacked  # every point of a region writes the same
+    run_starts, of_run, points = _runs(numbers)
+    class_of = np.empty(len(points) + 1, dtype=np.int64)
+    class_of[of_run] = stacked.reshape(-1)[run_starts]  # every run of a region writes the same
     plane_of = np.repeat(np.arange(planes), count)
     by_class = np.bincount(plane_of * classes + class_of[1:] - 1, minlength=planes * classes)
     return Regions(
@@ -91,7 +91,7 @@ def region_counts(label_maps: Labels, minimum_share: float = 0.0) -> Integers:
     count = np.diff(_so_far(numbers, planes), prepend=0)
     if minimum_share * rows * columns <= 1:
         return count
-    points = np.bincount(numbers.reshape(-1))[1:]
+    _, _, points = _runs(numbers)
     return _large(points, np.repeat(np.arange(planes), count), label_maps, minimum_share)
 
 
@@ -109,6 +109,17 @@ def _numbered(label_maps: Labels) -> tuple[NDArray[np.uint32], NDArray[np.uint16
     stacked[:, :rows] += 1  # zero is background
     stacked = stacked.reshape(-1, columns)
     return cc3d.connected_components(stacked, connectivity=8, out_dtype=np.uint32), stacked
+
+
+def _runs(numbers: NDArray[np.uint32]) -> tuple[Integers, NDArray[np.uint32], Integers]:
+    """Where points of one number in a row begin `[runs]`, their number `[runs]`, points of each region `[regions]`.
+
+    Of runs there are some ten times fewer than of points.
+    """
+    flat = numbers.reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(starts, append=len(flat))
+    return starts, flat[starts], np.bincount(flat[starts], lengths)[1:].astype(np.int64)
 
 
 def _so_far(numbers: NDArray[np.uint32], planes: int) -> Integers:

@@ -65,6 +65,8 @@ def stream_sentences(streams: pd.DataFrame) -> list[str]:
             for row in records(rows)
             if pd.notna(row["total_share"])
         ]
+        if not alone:
+            continue
         sentences.append(
             f"{name}, label noise {noise:g}: trainings that differ in everything disagree on {disagreement:.1%} of the "
             f"points; a change of one thing alone makes up for this share of it: {', '.join(alone)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.plane_scores import Stored
 from dbviz_ray.config import ModelConfig, SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.store import PLANES_TOGETHER, Store
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Margins:
     mislabelled: NDArray[np.bool_]
     """`[models, images]`; all false for images that are not trained on."""
 
-    @property
+    @cached_property
     def mean_distance(self) -> NDArray[np.float64]:
         """An image's margin, the mean over directions: `[models, images]`."""
         return np.asarray(self.distances.mean(axis=2, dtype=np.float64))
@@ -91,7 +92,7 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
 
 
 def stored_planes(
-    store: Store, plane_set: str, models: Sequence[ModelConfig], epochs: Sequence[int]
+    store: Store, sweep: SweepConfig, plane_set: str, models: Sequence[ModelConfig], epochs: Sequence[int]
 ) -> tuple[Stored, PlaneFacts]:
     """Where the label maps of each model at its epoch come from, some planes at a time; and what the planes are."""
     table, facts = store.read_parquet(store.planes_file(plane_set))
@@ -108,8 +109,8 @@ def stored_planes(
         each = [store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)]
         return np.stack(each)
 
-    with_probabilities = probabilities if facts.get("probabilities") else None
-    stored = Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities)
+    with_probabilities = probabilities if sweep.planes[plane_set].probabilities else None
+    stored = Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities, PLANES_TOGETHER)
     anchor_labels = table["anchor_labels"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
     return stored, PlaneFacts(tuple(class_names), anchor_labels)
 

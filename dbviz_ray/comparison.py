@@ -8,80 +8,78 @@ result.figure()
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from analysis.scores import agreement, region_counts
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from analysis.figures.regions import PlanePicture, class_legend, displayable, draw_regions
-from analysis.intervals import Interval, mean_interval, pair_interval
+from analysis.comparing import Scores, scores_of
+from analysis.figures.comparison import SeenPlane, agreement_figure, matrix_figure, regions_figure, telling_planes
+from analysis.figures.regions import PlanePicture, displayable
+from analysis.report import text_report
 from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.config.types import Several
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation import (
-    Classifier,
-    check_scores,
-    default_batch,
-    dtype_of,
-    evaluating,
-    label_maps,
-)
+from dbviz_ray.evaluation import Classifier, check_scores, default_batch, dtype_of, evaluating, label_maps
 from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.validation import validated
 
+CHUNK = 10
+"""Planes labelled between two reports of progress."""
+
+
+class Planes(PlaneSetConfig):
+    """The planes of a comparison; their number goes by the name `planes`."""
+
+    count: Several = Field(500, alias="planes", description="Planes in the set.")
+
 
 @dataclass(frozen=True)
-class Comparison:
-    """How far two or more classifiers are the same model."""
+class Comparison(Scores):
+    """How far two or more classifiers are the same model; `print` tells it in words and tables."""
 
-    reproducibility: Interval
-    """Share of plane points on which two models agree, mean over pairs; with two models the interval is over planes."""
-    pairs: NDArray[np.float64]
-    """Reproducibility of every two models, `[models, models]`."""
-    fragmentation: list[Interval]
-    """Connected one-class regions a plane, for each model, with an interval over planes."""
-    error: list[Interval]
-    """Share of the given images that each model gets wrong, with an interval over images."""
-    agreement_on_images: NDArray[np.float64]
-    """Share of the given images on which every two models agree, `[models, models]`."""
     label_maps: NDArray[np.uint8]
     """Predicted classes, `[models, planes, resolution (b), resolution (a)]`."""
     planes: PlaneSet
+    plane_classes: str
+    """Which classes the three images of a plane are of: different, any, same."""
     class_names: tuple[str, ...]
 
     def __str__(self) -> str:
-        models = len(self.pairs)
-        off_diagonal = self.agreement_on_images[np.triu_indices(models, 1)].mean()
-        covers = "planes" if self.reproducibility.covers == "items" else "models and planes"
-        lines = [
-            f"reproducibility {self.reproducibility}  ({models} models, {self.reproducibility.items} planes; "
-            f"95 % interval over {covers})",
-            f"agreement on the images themselves {off_diagonal:.3f}",
-        ]
-        for index, (regions, error) in enumerate(zip(self.fragmentation, self.error, strict=True)):
-            lines.append(f"model {index}: error {error}, regions a plane {regions}")
-        return "\n".join(lines)
+        return text_report(self, plane_classes=self.plane_classes)
 
-    def figure(self, planes: int = 3) -> Figure:
-        """Regions of the first `planes` planes (rows) by model (columns), and where the models disagree."""
-        rows, models = min(planes, len(self.planes)), len(self.label_maps)
-        figure = Figure(figsize=(2.3 * (models + 1), 2.3 * rows + 0.9), layout="constrained")
-        for plane, axes_row in enumerate(figure.subplots(rows, models + 1, squeeze=False)):
-            picture = self._picture(plane)
-            for model, axes in enumerate(axes_row[:-1]):
-                draw_regions(axes, self.label_maps[model, plane], picture)
-                axes.set_title(f"model {model}" if plane == 0 else "", fontsize=10)
-            differ = (self.label_maps[:, plane] != self.label_maps[0, plane]).any(axis=0)
-            axes_row[-1].imshow(differ, cmap="Greys", vmin=0, vmax=1, origin="lower", extent=picture.extent)
-            axes_row[-1].set(xticks=[], yticks=[], title="models disagree" if plane == 0 else "")
-            axes_row[-1].title.set_fontsize(10)
-        class_legend(figure, self.class_names)
-        return figure
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the models are called."""
+        return tuple(model.name for model in self.models)
+
+    def figure(self, planes: int | Sequence[int] = 3, maps: NDArray[np.uint8] | None = None) -> Figure:
+        """Regions of planes (rows) by model (columns), and where the models disagree.
+
+        Args:
+            planes: Which planes, or how many: the first one drawn, the one on which the models agree least, the one in
+                the middle, then further ones of little agreement.
+            maps: Label maps `[models, planes shown, rows, columns]` of a finer grid, by default those of the scores.
+        """
+        shown = telling_planes(self.same_points, planes) if isinstance(planes, int) else list(planes)
+        pictures = self.label_maps[:, shown] if maps is None else maps
+        called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
+        seen = [SeenPlane(self._picture(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
+        return regions_figure(self.names, seen)
+
+    def matrix(self) -> Figure:
+        """Reproducibility of every two models."""
+        return matrix_figure(self)
+
+    def by_plane(self) -> Figure:
+        """How far the models agree from plane to plane."""
+        return agreement_figure(self)
 
     def _picture(self, plane: int) -> PlanePicture:
         anchors = self.planes.anchors[plane].double().numpy()
@@ -98,25 +96,29 @@ def compare(
     images: Tensor | NDArray[Any],
     labels: Tensor | NDArray[Any],
     *,
+    names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     planes: int = 500,
     resolution: int = 50,
     margin: float = 0.1,
-    classes: Literal["different", "any"] = "different",
+    classes: Literal["different", "any", "same"] = "different",
     seed: int = 0,
     device: torch.device | str = "cpu",
     batch_points: int | None = None,
 ) -> Comparison:
-    """Compare two or more classifiers on planes through triplets of images.
+    """Compare two or more classifiers on images and on planes through triplets of them.
 
     Args:
         models: Each maps float images `[n, channels, height, width]` to scores `[n, classes]`; an nn.Module is
-            evaluated in evaluation mode and left as it was.
+            evaluated in evaluation mode and left as it was. In the order old to new.
         images: `[n, channels, height, width]`, normalised as the models expect them.
         labels: `[n]`, the images' classes.
+        names: What to call the models; "model 0", "model 1", ... by default.
+        class_names: What to call the classes; their numbers by default.
         planes: How many planes; the interval over planes narrows with the square root of their number.
         resolution: Grid points on each side of a plane.
         margin: How far the grid reaches past the three images, as a share of their bounding box.
-        classes: Whether a plane's three images must be of different classes.
+        classes: Whether a plane's three images are of different classes, of any, or of one.
         seed: Seed of the triplets.
         device: Where a function that is no module gets its images; a module gets them where its parameters are.
         batch_points: Points in a batch; by default what suits the device.
@@ -124,43 +126,122 @@ def compare(
     Raises:
         UserError: if an argument is not usable; the message names it.
     """
-    image_tensor, label_tensor = torch.as_tensor(images), torch.as_tensor(labels).long()
-    _check(models, image_tensor, label_tensor)
-    fields = {"count": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
-    try:
-        config = validated(PlaneSetConfig, fields)
-    except UserError as error:
-        raise UserError(str(error).replace("count:", "planes:", 1)) from None
-    plane_set = draw_planes(image_tensor.float().cpu(), label_tensor.cpu(), config)
-    places = [_device_of(model, torch.device(device)) for model in models]
-    each = list(zip(models, places, strict=True))
-    predicted = np.stack([_predictions(model, image_tensor, place, batch_points) for model, place in each])
-    maps = np.stack([label_maps(model, plane_set, place, batch_points=batch_points).numpy() for model, place in each])
-    wrong = (predicted != label_tensor.cpu().numpy()).astype(float)
-    same_points = agreement(maps.reshape(*maps.shape[:2], -1))
-    class_count = int(max(maps.max(), predicted.max(), label_tensor.max())) + 1
+    fields = {"planes": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
+    config = validated(Planes, fields)
+    called = [f"model {index}" for index in range(len(models))] if names is None else list(names)
+    if len(called) != len(models) or len(set(called)) < len(called):
+        raise UserError(f"names: {called} are not allowed; allowed: {len(models)} different ones")
+    given = images_and_labels(images, labels)
+    plane_set = planes_through(*given, config, len(models))
+    each = (
+        labelled(name, model, *given, plane_set, _device_of(model, torch.device(device)), batch_points=batch_points)
+        for name, model in zip(called, models, strict=True)
+    )
+    return compared(each, given[1], plane_set, config, class_names)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What one model predicts."""
+
+    name: str
+    predicted: NDArray[np.int64]
+    """`[images]`"""
+    maps: NDArray[np.uint8]
+    """`[planes, resolution (b), resolution (a)]`"""
+    classes: int
+
+
+def images_and_labels(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise."""
+    image_tensor, label_tensor = torch.as_tensor(images), torch.as_tensor(labels)
+    if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
+        raise UserError(
+            f"images: {image_tensor.dtype} of shape {tuple(image_tensor.shape)} is not allowed; allowed: "
+            "floating-point [n, channels, height, width], normalised as the models expect them"
+        )
+    if label_tensor.shape != image_tensor.shape[:1] or label_tensor.is_floating_point():
+        raise UserError(
+            f"labels: {label_tensor.dtype} of shape {tuple(label_tensor.shape)} is not allowed; allowed: integers "
+            f"({len(image_tensor)},), one an image"
+        )
+    if not image_tensor.isfinite().all():
+        raise UserError("images: not all of their pixels are finite; allowed: finite numbers")
+    return image_tensor.cpu(), label_tensor.long().cpu()
+
+
+def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, models: int) -> PlaneSet:
+    """The planes on which `models` models are compared. UserError if these are too few, or there are no such planes."""
+    if models < 2:
+        raise UserError(f"models: {models} given; allowed: two or more")
+    return draw_planes(images.float(), labels, config)
+
+
+def labelled(
+    name: str,
+    model: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    planes: PlaneSet,
+    device: torch.device,
+    *,
+    batch_points: int | None = None,
+    advance: Callable[[int], None] = lambda planes: None,
+) -> Labelled:
+    """The predictions of one model on images and planes; `advance` is told how many more planes are done."""
+    predicted, classes = _predictions(name, model, images, device, batch_points)
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        outside = int(labels[(labels < 0) | (labels >= classes)][0])
+        raise UserError(f"labels: {outside} is not a class of {name}, which has {classes}; allowed: 0 to {classes - 1}")
+    maps = []
+    for start in range(0, len(planes), CHUNK):
+        some = part_of(planes, list(range(start, min(start + CHUNK, len(planes)))))
+        maps.append(label_maps(model, some, device, batch_points=batch_points).numpy())
+        advance(len(some))
+    return Labelled(name, predicted, np.concatenate(maps), classes)
+
+
+def compared(
+    models: Iterable[Labelled],
+    labels: Tensor,
+    planes: PlaneSet,
+    config: PlaneSetConfig,
+    class_names: Sequence[str] | None = None,
+) -> Comparison:
+    """The comparison of models that are labelled one after another. UserError if they have different classes."""
+    each: list[Labelled] = []
+    for model in models:
+        each.append(model)
+        if model.classes != each[0].classes:
+            raise UserError(
+                f"models: {each[0].name} has {each[0].classes} classes and {model.name} has {model.classes}; "
+                "allowed: models of the same classes"
+            )
+    classes = each[0].classes
+    if class_names is not None and len(class_names) != classes:
+        raise UserError(f"class_names: {len(class_names)} given; allowed: {classes}, one for each class of the models")
+    maps = np.stack([model.maps for model in each])
+    names = [model.name for model in each]
+    scores = scores_of(names, [model.predicted for model in each], maps, labels.numpy(), classes)
     return Comparison(
-        reproducibility=pair_interval(same_points),
-        pairs=same_points.mean(axis=0),
-        fragmentation=[mean_interval(region_counts(m)[None].astype(float), (1, np.inf)) for m in maps],
-        error=[mean_interval(w[None], (0, 1)) for w in wrong],
-        agreement_on_images=agreement(predicted[:, None].astype(np.uint8))[0],
+        **vars(scores),
         label_maps=maps,
-        planes=plane_set,
-        class_names=tuple(str(label) for label in range(class_count)),
+        planes=planes,
+        plane_classes=config.classes,
+        class_names=tuple(map(str, range(classes) if class_names is None else class_names)),
     )
 
 
-def _check(models: Sequence[Classifier], images: Tensor, labels: Tensor) -> None:
-    if len(models) < 2:
-        raise UserError(f"models: {len(models)} given; allowed: two or more")
-    if images.ndim != 4 or not images.is_floating_point():
-        raise UserError(
-            f"images: {images.dtype} of shape {tuple(images.shape)} is not allowed; allowed: floating-point "
-            "[n, channels, height, width], normalised as the models expect them"
-        )
-    if labels.shape != images.shape[:1]:
-        raise UserError(f"labels: shape {tuple(labels.shape)} is not allowed; allowed: ({len(images)},), one an image")
+def part_of(planes: PlaneSet, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
+    """Some of the planes, on a grid of `resolution` points a side if it is given."""
+    some = list(which)
+    return PlaneSet(
+        planes.anchors[some],
+        planes.anchor_indices[some],
+        planes.anchor_labels[some],
+        resolution or planes.resolution,
+        planes.margin,
+    )
 
 
 def _device_of(model: Classifier, otherwise: torch.device) -> torch.device:
@@ -169,9 +250,48 @@ def _device_of(model: Classifier, otherwise: torch.device) -> torch.device:
 
 
 @torch.inference_mode()
-def _predictions(model: Classifier, images: Tensor, device: torch.device, batch: int | None) -> NDArray[np.int64]:
-    parts = images.split(batch or default_batch(device))
+def _predictions(
+    name: str, model: Classifier, images: Tensor, device: torch.device, batch: int | None
+) -> tuple[NDArray[np.int64], int]:
+    """Predicted classes `[images]`, and how many classes there are; smaller batches where one does not fit."""
+    size = batch or default_batch(device)
+    predicted: list[Tensor] = []
+    classes = start = 0
     with evaluating(model):
-        scores = [model(part.to(device, dtype_of(model))) for part in parts]
-    check_scores(scores[0])
-    return torch.cat([score.argmax(1) for score in scores]).cpu().numpy()
+        while start < len(images):
+            part = images[start : start + size]
+            try:
+                scores = _scores(name, model, part.to(device, dtype_of(model)))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            predicted.append(scores.argmax(1).cpu())
+            classes = scores.shape[1]
+            start += len(part)
+    return torch.cat(predicted).numpy(), classes
+
+
+def _scores(name: str, model: Classifier, images: Tensor) -> Tensor:
+    """What a model makes of images. UserError unless it is one row of numbers an image."""
+    try:
+        scores = model(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a user's own code may raise anything
+        raise UserError(
+            f"{name}: does not take images of shape {tuple(images.shape[1:])} (channels, height, width): "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(scores, Tensor):
+        raise UserError(f"{name}: returns {type(scores).__name__}; allowed: a tensor of scores [n, classes]")
+    check_scores(scores)
+    if len(scores) != len(images) or scores.shape[1] < 2:
+        raise UserError(
+            f"{name}: returns scores of shape {tuple(scores.shape)} for {len(images)} images; allowed: one row an "
+            "image, one column a class, at least 2"
+        )
+    if scores.isnan().any():
+        raise UserError(f"{name}: some of its scores are NaN; allowed: numbers that can be compared")
+    return scores

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
     from dbviz_ray.work import Work
 
 STAGES = ("train", "evaluate", "analyse", "report")
-MADE_BY = {
-    "planes": "evaluate",
-    "labels": "evaluate",
-    "probabilities": "evaluate",
-    "margins": "evaluate",
-    "scores": "analyse",
-}
+EVALUATIONS = ("labels", "probabilities", "margins")
+"""Folders of what evaluators make."""
+MADE_BY = {"planes": "evaluate", **dict.fromkeys(EVALUATIONS, "evaluate"), "scores": "analyse"}
 """The stage that makes what is in a folder and can make it again from what the others keep."""
 FINDINGS_FILE = "scores/findings.json"
 
@@ -120,9 +116,14 @@ def _drop_damaged(
         raise StageFailedError(f"{error}; the same command with --stages {','.join(upto)} makes it again") from None
     if error.name in dropped:
         raise StageFailedError(f"{error}, although it has just been made again; is the disk sound?") from None
-    dropped.add(error.name)
-    print(f"{stage:8} {error}; it is made again", file=sys.stderr)
-    store.drop(error.name)
+    # A disk that lost one file may have lost others: all are found before evaluators start again.
+    others = {other.name for other in store.damaged_evaluations()} if kind in EVALUATIONS else set()
+    names = others | {error.name}
+    what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
+    print(f"{stage:8} {error}; {what} made again", file=sys.stderr)
+    dropped |= names
+    for name in names:
+        store.drop(name)
 
 
 def find_missing(sweep: SweepConfig, store: Store) -> Missing:
@@ -244,8 +245,8 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
     missing = find_missing(sweep, store)
     if missing.untrained or missing.tasks:
         raise StageFailedError(
-            f"analyse needs every model: {len(missing.untrained)} are not trained and {len(missing.tasks)} not "
-            "labelled yet; run the stages train,evaluate first"
+            f"analyse needs every model: {len(missing.untrained)} are not trained and {len(missing.tasks)} tasks of "
+            "evaluate not done yet; run the stages train,evaluate first"
         )
     print("analyse  scoring label maps", file=sys.stderr)
     try:

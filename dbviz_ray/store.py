@@ -28,10 +28,11 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 from pyarrow import fs
+from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.directory import Directory, one_line
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.parquet_files import encoded
 
 SWEEP_FILE = "sweep.yaml"
@@ -86,7 +87,8 @@ class Store(Directory):
         if not isinstance(owner, dict):
             raise UserError(f"--out: {self.root}/{SWEEP_FILE} is damaged; delete it if the directory is this sweep's")
         identity = sweep.identity()
-        fields = list(differing_fields({key: owner.get(key) for key in identity}, identity))
+        stored = _with_defaults(owner)
+        fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
         if fields:
             named = ", ".join(fields[:4]) + (", ..." if len(fields) > 4 else "")
             raise UserError(
@@ -239,6 +241,19 @@ class Store(Directory):
             self.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
         self.remove(name)
 
+    def damaged_evaluations(self) -> list[DamagedFileError]:
+        """What is wrong with files that evaluators made; every one is read."""
+        kinds = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
+        base = self._place[1]
+        found = []
+        for folder, file in kinds.items():
+            for path in self._files(folder, file):
+                try:
+                    self.read_parquet(path.removeprefix(f"{base}/"))
+                except DamagedFileError as error:
+                    found.append(error)
+        return found
+
     def remedy(self, name: str) -> str:
         """What somebody has to do about a damaged file that is not dropped on its own."""
         kind, *inner = name.split("/")
@@ -255,6 +270,14 @@ class Store(Directory):
     def figure_file(self, figure: str) -> str:
         """Name of a picture."""
         return f"figures/{figure}.png"
+
+
+def _with_defaults(owner: dict[str, Any]) -> dict[str, Any]:
+    """A stored sweep with the fields that sweeps have got since then."""
+    try:
+        return SweepConfig.model_validate(owner).identity()
+    except ValidationError:
+        return owner
 
 
 def _partition(key: str, number: int) -> str:

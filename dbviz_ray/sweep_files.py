@@ -49,7 +49,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
         raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
     fields.setdefault("name", Path(name).stem if is_path else name)
     for override in overrides:
-        _set_field(fields, override)
+        set_field(fields, override)
     return validated(SweepConfig, fields)
 
 
@@ -68,7 +68,8 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: cannot be read as a sweep: {_one_line(error)}") from None
 
 
-def _set_field(fields: dict[str, Any], override: str) -> None:
+def set_field(fields: dict[str, Any], override: str) -> None:
+    """Put what `key=value` says into `fields`; dots in the key lead into mappings, the value is YAML."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")

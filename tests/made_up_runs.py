@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbviz_ray.config import MarginsConfig, ModelConfig, SweepConfig
+from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
 
-RESOLUTION, CLASSES = 6, 4
+CLASSES = 4
 TRAIN_IMAGES, TEST_IMAGES = 12, 20
 
 
@@ -22,22 +22,26 @@ def made_up_run(
     sweep: SweepConfig,
     diverged: Callable[[ModelConfig], bool] = lambda model: False,
     error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
+    label_maps: Callable[[ModelConfig, Any], Any] | None = None,
 ) -> Store:
-    """A run directory of `sweep` whose models err, and differ from one another, on a share `error(model, epoch)`."""
+    """A run directory of `sweep` whose models err, and differ from one another, on a share `error(model, epoch)`.
+
+    `label_maps(model, what a perfect model says)` says what a model says on planes instead.
+    """
     store = Store(directory)
     store.claim(sweep)
     generator = np.random.default_rng(0)
-    plane_sets = {name: _plane_set(store, name, config.count, generator) for name, config in sweep.planes.items()}
+    plane_sets = {name: _plane_set(store, name, config, generator) for name, config in sweep.planes.items()}
     for model in sweep.models():
         for epoch in model.training.kept_epochs if not diverged(model) else ():
             share = error(model, epoch)
             last = epoch == model.training.epochs
             name = "predictions.parquet"
             file = store.model_file(model.model_id, name) if last else store.snapshot_file(model.model_id, epoch, name)
-            predictions = _predictions(share, generator, model.label_noise)
+            predictions = _predictions(model, share, generator)
             store.write_parquet(file, predictions)
             for plane_set, truth in plane_sets.items():
-                labels = _changed(truth, share, generator)
+                labels = _changed(truth, share, generator) if label_maps is None else label_maps(model, truth)
                 if sweep.planes[plane_set].probabilities:
                     store.write_probabilities(plane_set, model.model_id, epoch, _probabilities(labels))
                 store.write_label_maps(plane_set, model.model_id, epoch, labels)
@@ -53,20 +57,20 @@ def labels_of(store: Store, plane_set: str, models: Sequence[ModelConfig]) -> np
     return np.stack([store.read_label_maps(plane_set, model.model_id, model.training.epochs) for model in models])
 
 
-def _plane_set(store: Store, name: str, count: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+def _plane_set(store: Store, name: str, planes: PlaneSetConfig, generator: np.random.Generator) -> Any:
     """What a perfect model says, `[planes, rows, columns]`; the planes' own file is written too."""
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
              "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
-            for plane in range(count)]  # fmt: skip
+            for plane in range(planes.count)]  # fmt: skip
     facts = {
         "image_shape": [1, 2, 2],
         "mean": [0.0],
         "deviation": [1.0],
-        "resolution": RESOLUTION,
+        "resolution": planes.resolution,
         "class_names": list("abcd"),
     }
     store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
-    return generator.integers(0, CLASSES, (count, RESOLUTION, RESOLUTION), dtype=np.uint8)
+    return generator.integers(0, CLASSES, (planes.count, planes.resolution, planes.resolution), dtype=np.uint8)
 
 
 def _changed(truth: Any, share: float, generator: np.random.Generator) -> Any:
@@ -80,19 +84,23 @@ def _probabilities(labels: Any) -> Any:
 
 
 def _margins(config: MarginsConfig, predictions: pa.Table, generator: np.random.Generator) -> StoredMargins:
-    """Distances of about 1, a tenth of them beyond reach."""
+    """Distances of about 1, a tenth of them beyond a reach of 5; of the same images in all models."""
     predicted = predictions.filter(pc.equal(predictions["split"], config.split))["predicted"].to_numpy()
-    indices = generator.permutation(len(predicted))[: config.images].astype(np.int32)
+    order = np.random.default_rng(config.seed).permutation(len(predicted))
+    indices = order[: config.images].astype(np.int32)
     distances = generator.exponential(1.0, (len(indices), config.directions)).astype(np.float32)
     distances[generator.random(distances.shape) < 0.1] = np.inf
     facts = config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"})
     return StoredMargins(indices, predicted[indices], distances, np.full_like(distances, 5), facts)
 
 
-def _predictions(share: float, generator: np.random.Generator, noise: float) -> pa.Table:
-    given = np.arange(TRAIN_IMAGES + TEST_IMAGES, dtype=np.uint8) % CLASSES
-    true = given.copy()
-    true[: round(noise * TRAIN_IMAGES)] = (true[: round(noise * TRAIN_IMAGES)] + 1) % CLASSES
+def _predictions(model: ModelConfig, share: float, generator: np.random.Generator) -> pa.Table:
+    """Training labels are falsified by the model's label noise, others by another seed of it."""
+    true = np.arange(TRAIN_IMAGES + TEST_IMAGES, dtype=np.uint8) % CLASSES
+    given = true.copy()
+    order = np.random.default_rng(model.seeds.label_noise).permutation(TRAIN_IMAGES)
+    falsified = order[: round(model.label_noise * TRAIN_IMAGES)]
+    given[falsified] = (given[falsified] + 1) % CLASSES
     return pa.table(
         {
             "split": pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode(),

@@ -118,6 +118,15 @@ def test_a_table_of_another_kind_is_damaged(written):
             read()
 
 
+def test_all_that_evaluators_made_is_looked_through(written):
+    store, readers = written
+    assert store.damaged_evaluations() == []
+    names = list(readers)
+    for name in names[:2]:
+        cut(store, name)
+    assert [error.name for error in store.damaged_evaluations()] == names[:2]
+
+
 def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
     store, _ = written
     store.drop(store.probabilities_file("test", "m", 3))
@@ -188,8 +197,8 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     directory = tmp_path / "run"
     small = [
         "dataset.train_size=100", "dataset.test_size=100", "grid.width=[4,8]", "grid.label_noise=[0.2]",
-        "grid.seed=[0,1]", "training.epochs=2", "planes.test.count=60", "planes.test.resolution=8",
-        "planes.test.probabilities=true", "margins.images=20", "margins.directions=3",
+        "grid.seed=[0,1]", "training.epochs=2",
+        "planes={test: {count: 60, resolution: 8, probabilities: true}}", "margins.images=20", "margins.directions=3",
     ]  # fmt: skip
     run(directory, *small)
     store = Store(directory)
@@ -199,19 +208,18 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     labels, margins = (sorted(path for path in before if path.stem == kind) for kind in ("labels", "margins"))
     assert (len(labels), len(margins)) == (4, 4)
     labels[1].write_bytes(before[labels[1]][1][:-30])
-    margins[2].unlink()
+    margins[2].write_bytes(b"")
+    margins[3].unlink()
     os.remove(directory / "scores" / "findings.json")
     result = run(directory, *small)
     again = [line for line in result.stderr.splitlines() if "damaged" in line]
     assert len(again) == 1
-    assert f"{labels[1]} is damaged" in again[0]
-    assert again[0].endswith("it is made again")
+    assert "is damaged" in again[0]
+    assert again[0].endswith("; 2 damaged files are made again")
     assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
     remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
     evaluated = {path for path in remade if "scores" not in path.parts}
-    with_it = (
-        directory / "probabilities" / labels[1].relative_to(directory / "labels").with_name("probabilities.parquet")
-    )
-    assert evaluated == {labels[1], with_it, margins[2]}
+    partitions = labels[1].parent.relative_to(directory / "labels")
+    assert evaluated == {labels[1], directory / "probabilities" / partitions / "probabilities.parquet", *margins[2:]}
     assert store.with_margins() == store.labelled("test")
     assert "nothing to do" in run(directory, *small).stdout

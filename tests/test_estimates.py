@@ -151,17 +151,29 @@ def test_one_model_on_a_side_is_said():
     assert cross_pair_estimate(single.mean(axis=0), single.mean(axis=(1, 2)), single).covers == "items"
 
 
-def test_shared_seeds_are_samples_of_their_own():
-    """Two seeds of initialisation, each with three orders: means by seed 2 and 5, by order 2, 4 and 4.5."""
-    values = np.repeat(np.array([1.0, 2, 3, 3, 6, 6])[:, None], 4, axis=1)
+def test_crossed_seeds_by_hand():
+    """Two seeds of initialisation, each with three orders: means by seed 2 and 5, by order 2, 4 and 4.5.
+
+    Their sums leave 0.5, -0.5, 0, -0.5, 0.5, 0 of the six: 1 / 2 degrees of freedom, over 6.
+    """
+    values = np.repeat(np.array([1.5, 2.5, 3.5, 3.5, 6.5, 6.5])[:, None], 4, axis=1)
     start, order = np.array([7, 7, 7, 9, 9, 9]), np.array([0, 1, 2, 0, 1, 2])
     estimate = mean_estimate(values, [start, order])
-    assert estimate.by_model[0] == pytest.approx([2, 5])
-    assert estimate.by_model[1] == pytest.approx([2, 4, 4.5])
-    # What additive effects leave of the six: -1/2 + 1/2, ... with two degrees of freedom.
-    additive = np.array([2, 2, 2, 5, 5, 5]) + np.array([2, 4, 4.5] * 2) - 3.5
-    residuals = values[:, 0] - additive
-    assert estimate.shared == pytest.approx((residuals**2).sum() / 2 / 6)
+    assert (estimate.joint, estimate.joint_freedom) == pytest.approx((1 / 12, 2))
+    of_start, of_order = (float(np.var(means, ddof=1)) / len(means) for means in ([2.5, 5.5], [2.5, 4.5, 5]))
+    assert [sample.var(ddof=1) / len(sample) for sample in estimate.by_model] == pytest.approx(
+        [of_order - 1 / 12, of_start - 1 / 12][::-1]
+    )
+    assert variance_of(estimate)[0] == pytest.approx(of_start + of_order - 1 / 12)
+    assert sample_estimate(values[:, 0], [start, order]).joint == pytest.approx(1 / 12)
+
+
+def test_what_crossed_seeds_do_together_alone_is_not_counted_for_each():
+    """A chessboard of effects: no seed of either stream is better than another."""
+    chessboard = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
+    levels = [np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)]
+    found = variance_of(mean_estimate(np.repeat(chessboard[:, None], 5, axis=1), levels))
+    assert found == pytest.approx((8 / 3 / 8, 3))
 
 
 def test_streams_that_vary_together_count_once():
@@ -218,6 +230,11 @@ def test_differences_pair_items_and_keep_models_apart():
     assert (between.models, between.covers) == (7, "models and items")
 
 
+def test_differences_are_of_the_same_items():
+    with pytest.raises(ValueError, match="differences pair items, but there are 4 and 5"):
+        difference(mean_estimate(np.zeros((2, 4))), mean_estimate(np.zeros((2, 5))))
+
+
 def test_differences_say_what_they_cover():
     many, one = mean_estimate(np.random.default_rng(0).random((3, 5))), mean_estimate(np.ones((1, 5)))
     assert difference(many, one).covers == "models of one side and items"
@@ -233,3 +250,11 @@ def test_a_logarithm_has_relative_pseudo_values():
     assert variance_of(found)[0] == pytest.approx(variance_of(estimate)[0] / 9)
     with pytest.raises(ValueError, match="only a positive score has a logarithm, not 0"):
         logarithm(mean_estimate(np.zeros((2, 2))))
+
+
+def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
+    crossed = [np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]
+    for levels in (None, crossed):
+        estimate = sample_estimate(np.array([1.0, np.nan, 2, 3]), levels)
+        assert np.isnan(estimate.value)
+        assert np.isnan(variance_of(estimate)[0])

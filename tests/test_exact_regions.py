@@ -77,6 +77,10 @@ HAND_MADE = {
         [CENTRED, ([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]], [0.0, 0.0])],
         [(0, 0.25), (0, 0.25), (1, 0.25), (1, 0.25)],
     ),
+    "equal scores where no unit is active": (
+        [([[1.0, 0.3]], [-0.65]), ([[-1.0], [-3.0], [2.0]], [0.0, 0.0, 0.0])],
+        [(0, 0.5), (2, 0.5)],
+    ),
     "neurons twice, and dead ones": (
         [
             (DIAGONAL[0] * 2 + [[0.0, 0.0], [1.0, 1.0]], [0.0] * 4 + [0.0, -9.0]),
@@ -122,7 +126,7 @@ def test_cells_fill_the_rectangle_and_have_the_networks_class(architecture, widt
         cells = found.cells
         assert cells.areas().min() >= 0
         assert cells.areas().sum() == pytest.approx(1, abs=1e-12)
-        assert len(cells.points) - len(cells.edges) + cells.count == 1  # Euler: cells neither overlap nor leave holes
+        assert len(cells.points) - cells.edges.shape[1] + cells.count == 1  # Euler: no overlaps, no holes
         weights = cells.corners() * generator.exponential(size=(1, len(cells.points)))
         weights = weights.toarray()
         inside = (weights / weights.sum(1, keepdims=True)) @ cells.points  # a random point of each cell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import made_up_runs
 import numpy as np
 import pytest
 from conftest import small_sweep
@@ -15,7 +14,7 @@ from analysis.same_labels import agreement
 from analysis.tables import read_table
 
 MARGINS = {"images": 12, "directions": 3}
-SETS = {"test": {"count": 6}, "train": {"count": 4, "images": "train"}}
+SETS = {"test": {"count": 6, "resolution": 6}, "train": {"count": 4, "images": "train", "resolution": 6}}
 
 
 def points_of(axes):
@@ -97,7 +96,7 @@ def test_plane_sets_without_curves_are_points(tmp_path):
 
 def test_many_groups_on_many_plane_sets_are_thinned_out(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(14)}
-    sets = {f"set{n}": {"count": 2} for n in range(6)}
+    sets = {f"set{n}": {"count": 2, "resolution": 6} for n in range(6)}
     _, figures = drawn(tmp_path, small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets))
     regions, _ = figures["plane_sets"].axes
     assert len(regions.containers) == MAX_POINTS
@@ -151,8 +150,7 @@ def test_shares_of_the_random_streams(tmp_path):
     assert "9 trainings a group, 3 seeds a stream, 6 planes" in figures["streams"].get_supxlabel()
 
 
-def test_counts_on_coarser_grids_and_their_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(made_up_runs, "RESOLUTION", 51)
+def test_counts_on_coarser_grids_and_their_limit(tmp_path):
     planes = {"coarse": {"count": 3, "resolution": 50}, "fine": {"count": 2, "resolution": 51}}
     store, figures = drawn(tmp_path, small_sweep(grid={"width": [4, 8], "seed": [0, 1]}, planes=planes))
     regions, large = figures["resolution"].axes

@@ -11,6 +11,7 @@ from analysis.findings import findings
 from analysis.recipes import ONE_COLUMN, at_best_rate, by_recipe, learning_rates
 from analysis.summary import COLUMNS, summary_text
 
+MARGINS = ("margin", "margin_correct", "margin_mislabelled")
 BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])
 
 
@@ -20,9 +21,9 @@ def groups(test, train=None, reach=0.01, **columns):
     common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
               "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
               "n_models": 3, "n_diverged": 0, "tested_on": "test", "reproducibility": 0.5, "fragmentation": 5.0,
-              "n_planes": 6, "sharpness": 0.04}  # fmt: skip
+              "n_planes": 6, "n_constant": 0, "sharpness": 0.04, **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
     table = table.assign(**(common | columns))
-    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness"):
+    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
         table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
     return table
 
@@ -34,7 +35,8 @@ def curve(test, train=None, reach=0.01, axis=WIDTH, **columns):
 
 def found_in(table, between=BETWEEN, **tables):
     """The findings of a table `groups`, once through JSON."""
-    tables = {"groups": table, "between_groups": between, "by_recipe": by_recipe(table)} | tables
+    empty = {"differences": pd.DataFrame(), "resolution": pd.DataFrame()}
+    tables = {"groups": table, "between_groups": between, "by_recipe": by_recipe(table), **empty} | tables
     return json.loads(json.dumps(findings(tables), allow_nan=False))
 
 
@@ -146,13 +148,17 @@ def test_unknown_reproducibility_is_a_dash():
     assert "trainings agree" not in found["sentences"][0]
 
 
-def test_plane_sets_and_architectures_are_told_apart():
-    found = found_in(pd.concat([groups(DESCENT), groups(DESCENT, plane_set="train", architecture="other")]))
+def test_architectures_are_told_apart_and_other_planes_have_a_table():
+    kinds = [groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
+             for planes, regions in (("test", 5.0), ("train", 3.0)) for net in ("net", "other")]  # fmt: skip
+    found = found_in(pd.concat(kinds))
     assert found["sentences"][0].startswith("net, label noise 0.2, test planes:")
-    assert found["sentences"][1].startswith("other, label noise 0.2, train planes:")
+    assert found["sentences"][1].startswith("other, label noise 0.2, test planes:")
+    assert {one["rows"][0]["plane_set"] for one in found["curves"]} == {"test"}
     lines = summary_text(found).splitlines()
-    assert lines[1] == "net, test planes"
-    assert lines[6] == "other, train planes"
+    assert (lines[1], lines[6]) == ("net", "other")
+    assert lines[12].split() == ["regions", "on", "other", "planes", "train"]
+    assert lines[13].endswith("3.00 [2.99, 3.01]")
 
 
 def test_groups_on_no_curve_are_listed():

@@ -235,3 +235,16 @@ def test_intervals_of_medians_hold_the_truth_95_times_of_100(models):
         interval = interval_of(quantile_estimate(values, 0.5))
         covered += interval.low <= math.exp(0.05**2 / 2) <= interval.high
     assert 0.90 < covered / 400 < 0.994
+
+
+def test_intervals_over_crossed_seeds_hold_the_truth_95_times_of_100():
+    """Effects of four initialisations, of three orders, of both together and of items; within four deviations."""
+    generator, covered = np.random.default_rng(0), 0
+    start, order = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    for _ in range(400):
+        of_models = generator.normal(0, 0.03, 4)[start] + generator.normal(0, 0.03, 3)[order]
+        of_models += generator.normal(0, 0.03, 12)
+        values = of_models[:, None] + generator.normal(0, 0.2, 100) + generator.normal(0, 0.1, (12, 100))
+        interval = interval_of(mean_estimate(values, [start, order]))
+        covered += interval.low <= 0 <= interval.high
+    assert 0.90 < covered / 400 < 0.994

@@ -15,10 +15,13 @@ TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints
 
 # Imports point downwards: a room may import those that stand below it in this list.
 FLOORS = [
-    ["dbviz_ray.sweep"],
-    ["dbviz_ray.stages"],
+    ["dbviz_ray.sweep", "dbviz_ray.score"],
+    ["dbviz_ray.stages", "dbviz_ray.scoring"],
+    ["dbviz_ray.score_files"],
     ["dbviz_ray.cluster", "dbviz_ray.comparison"],
     ["analysis"],
+    ["dbviz_ray.image_sources", "dbviz_ray.model_sources"],
+    ["dbviz_ray.run_models", "dbviz_ray.checkpoints"],
     ["dbviz_ray.planning", "dbviz_ray.records", "dbviz_ray.work"],
     ["dbviz_ray.step_times", "dbviz_ray.margins"],
     ["dbviz_ray.training", "dbviz_ray.evaluation", "dbviz_ray.networks", "dbviz_ray.exact_regions"],

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from conftest import small_sweep
 
 from dbviz_ray.config import PlaneSetConfig
@@ -167,7 +168,7 @@ def test_margins_come_back_and_open_in_plain_parquet(store):
     assert back.facts == {"reach": 1.0}
     assert store.with_margins() == {("model-1", 40)}
     table = pq.read_table(store.path("margins"))
-    assert table.column_names == ["index", "predicted", "distances", "model_id", "epoch"]
+    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
     assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
 
 
@@ -258,3 +259,14 @@ def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):
     (tmp_path / "run" / ".sweep.yaml.123.tmp").write_text("name")
     store.claim(sweep)
     assert store.exists("sweep.yaml")
+
+
+def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store):
+    sweep = small_sweep()
+    store.claim(sweep)
+    fields = yaml.safe_load(store.read("sweep.yaml"))
+    del fields["margins"], fields["minimum_region_share"], fields["planes"]["test"]["probabilities"]
+    store.write("sweep.yaml", yaml.safe_dump(fields).encode())
+    store.check_owner(sweep)
+    with pytest.raises(UserError, match=r"minimum_region_share differ"):
+        store.check_owner(small_sweep(minimum_region_share=0.1))

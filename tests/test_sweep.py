@@ -63,18 +63,15 @@ def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
     assert plan["models"] == "100 in 25 cohorts (Ray Tune trials)"
     assert "25 widths, 2 noise levels, 1 recipe, 1 learning rate, 2 seeds" in plan["grid"]
     assert "to 11,171,146 a model" in plan["parameters"]
-    assert plan["planes"].startswith("1,000 a labelling")
-    assert plan["forward"].startswith("passes  250,000,000 grid points")
+    assert plan["planes"].startswith("3,000 a labelling")
+    assert plan["forward"].startswith("passes  750,000,000 grid points")
     assert "resnet18_width 64        4     2.7e+18" in cohorts
     assert len(cohorts.splitlines()) == 26
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plan_follows_overrides(capsys):
-    assert (
-        main(["grid.width=[2,4]", "grid.seed=[0,1,2]", "planes.test.count=10", "planes.test.resolution=5", "--plan"])
-        == 0
-    )
+    assert main(["grid.width=[2,4]", "grid.seed=[0,1,2]", "planes={test: {count: 10, resolution: 5}}", "--plan"]) == 0
     output = capsys.readouterr().out
     assert main(["double_descent_digits", "--plan", "grid.width=[2]"]) == 0, "options may stand between the words"
     assert "12 in 2 cohorts" in output
@@ -84,7 +81,7 @@ def test_the_plan_follows_overrides(capsys):
 
 def test_analyse_and_report_need_what_comes_before(capsys):
     assert main(["--stages", "analyse"]) == 1
-    assert "104 are not trained and 104 not labelled" in capsys.readouterr().err
+    assert "104 are not trained and 520 tasks of evaluate not done" in capsys.readouterr().err
     assert main(["--stages", "report"]) == 1
     assert "run the stage analyse first" in capsys.readouterr().err
 

@@ -18,11 +18,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = [
     "double_descent_digits", "dataset.train_size=300", "dataset.test_size=200", "grid.width=[4,16,64]",
-    "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60", "planes.test.count=20",
-    "planes.test.resolution=20", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
+    "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60",
+    "planes={test: {count: 20, resolution: 20}, one_class: {images: train, classes: same, count: 10, resolution: 20}}",
+    "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
     "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
 ]  # fmt: skip
-TABLES = ("groups", "between_groups", "models", "pairs")
+TABLES = ("groups", "between_groups", "models", "pairs", "differences", "by_class", "margins", "uncertainty")
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
@@ -145,7 +146,7 @@ def test_double_descent_of_the_digits(tmp_path):
     directory = tmp_path / "digits"
     run(
         directory, "double_descent_digits", "grid.width=[4,8,12,24,32,64,512]", "grid.seed=[0,1,2]",
-        "planes.test.count=100",
+        "planes={test: {count: 100}}", "margins={images: 200}",
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     noisy = frame[frame["label_noise"] == 0.2].set_index("width")
@@ -167,10 +168,10 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     write_cifar10(tmp_path / "data")
     directory = tmp_path / "cifar"
     run(
-        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1", "planes.test.count=4",
-        "planes.test.resolution=6", f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
+        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1", f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
-        "planes.attack={off_manifold: adversarial, count: 4, resolution: 6}",
+        "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
+        "margins={images: 20, directions: 2}",
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     assert set(frame["plane_set"]) == {"test", "attack"}
@@ -201,7 +202,7 @@ def untrainable(width, image_shape, classes):
 def test_a_users_own_architecture_and_one_that_fails(tmp_path):
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
     small = ["dataset.train_size=100", "grid.label_noise=[0.0]", "grid.seed=[0,1]", "training.epochs=2",
-             "planes.test.count=3", "planes.test.resolution=5"]  # fmt: skip
+             "planes={test: {count: 3, resolution: 5}}", "margins.images=10"]  # fmt: skip
     more_evaluators_than_room = "resources.evaluators=5"
     run(tmp_path / "own", "grid.architecture=[my_networks:linear]", "grid.width=[1]", more_evaluators_than_room, *small)
     assert (tmp_path / "own" / "figures" / "decision_regions.png").exists()
@@ -214,7 +215,8 @@ def test_a_users_own_architecture_and_one_that_fails(tmp_path):
 def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
     result = run(
         tmp_path / "diverged", "dataset.train_size=100", "grid.width=[4]", "grid.label_noise=[0.0]", "grid.seed=[0,1]",
-        "training.epochs=3", "training.optimizer=sgd", "training.learning_rate=1e30", "planes.test.count=2", code=1,
+        "training.epochs=3", "training.optimizer=sgd", "training.learning_rate=1e30",
+        "planes={test: {count: 2}}", code=1,
     )  # fmt: skip
     assert "diverged: its loss is not finite from epoch 2 on" in result.stderr
     assert "all 2 models diverged" in result.stderr
@@ -298,8 +300,8 @@ def test_a_joined_cluster_whose_head_takes_no_trials(tmp_path):
     try:
         cluster.add_node(num_cpus=2)
         arguments = [
-            "dataset.train_size=100", "grid.width=[4,8]", "grid.seed=[0,1]", "training.epochs=2", "planes.test.count=3",
-            "planes.test.resolution=5", "--out", str(tmp_path / "joined"), "--address", cluster.address,
+            "dataset.train_size=100", "grid.width=[4,8]", "grid.seed=[0,1]", "training.epochs=2",
+            "planes={test: {count: 3, resolution: 5}}", "--out", str(tmp_path / "joined"), "--address", cluster.address,
         ]  # fmt: skip
         result = subprocess.run(
             [sys.executable, "-m", "dbviz_ray.sweep", *arguments],

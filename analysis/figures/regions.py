@@ -80,7 +80,7 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **colours: An
     axes.set_yticks([])
 
 
-def class_legend(figure: Figure, class_names: Sequence[str], caption: str = "") -> None:
+def class_legend(figure: Figure, class_names: Sequence[str], caption: str) -> None:
     """The caption, and one patch a class, under the figure; one text, as two would lie upon one another."""
     colours = class_colours(len(class_names))
     patches = [Patch(color=colour, label=name) for colour, name in zip(colours, class_names, strict=True)]
@@ -92,7 +92,7 @@ def class_legend(figure: Figure, class_names: Sequence[str], caption: str = "") 
         frameon=False,
         handlelength=1,
         columnspacing=1,
-        title=f"{caption}\n" * bool(caption) + "predicted class",
+        title=f"{caption}\npredicted class",
         title_fontsize=8,
     )
     legend.get_title().set_multialignment("center")

@@ -48,7 +48,7 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
     values = [_values(rows, between) for rows in panels]
     lowest = np.nanmin([np.nanmin(of_panel) if not np.isnan(of_panel).all() else 0 for of_panel, *_ in values])
     for axes, rows, of_panel in zip(row, panels, values, strict=True):
-        _draw(axes, rows["name"].tolist(), *of_panel, lowest=float(lowest))
+        draw_matrix(axes, rows["name"].tolist(), *of_panel, lowest=float(lowest))
         if len(panels) > 1:
             axes.set_title(f"label noise {rows['label_noise'].iloc[0]:g}", fontsize=10)
         if axes is not row[0]:
@@ -74,7 +74,10 @@ def _values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float
     return value, reach
 
 
-def _draw(axes: Axes, names: list[str], value: NDArray[np.float64], reach: NDArray[np.float64], lowest: float) -> None:
+def draw_matrix(
+    axes: Axes, names: list[str], value: NDArray[np.float64], reach: NDArray[np.float64], lowest: float
+) -> None:
+    """Cells `[names, names]` with half the length of their intervals, if there is room; the diagonal is framed."""
     count = len(names)
     axes.imshow(value, cmap="cividis", vmin=lowest, vmax=1)
     for row in range(count):

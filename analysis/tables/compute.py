@@ -124,7 +124,7 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
     sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
     tables: list[tuple[str, pd.DataFrame]] = []
     for plane_set in sweep.planes:
-        stored, about = stored_planes(store, plane_set, configs, epochs)
+        stored, about = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         observed = Observed(predictions, planes, section.sharpness, margins)
         estimates = {group: group_estimates(group, observed) for group in groups}

@@ -52,7 +52,7 @@ def _interval(name: str, values: np.ndarray[Any, Any], wanted: np.ndarray[Any, A
         same = values[:, wanted[0]]
         if name == "mean":
             return interval_of(mean_estimate(same, group.levels), AT_LEAST_ZERO)
-        return interval_of(quantile_estimate(same, QUANTILES[name]), AT_LEAST_ZERO)
+        return interval_of(quantile_estimate(same, QUANTILES[name], group.levels), AT_LEAST_ZERO)
     each = (row[kept] for row, kept in zip(values, wanted, strict=True))
     of_models = [of.mean() if name == "mean" else np.quantile(of, QUANTILES[name]) for of in each]
     return interval_of(sample_estimate(np.array(of_models)), AT_LEAST_ZERO)

@@ -21,18 +21,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Estimate
+from analysis.estimates import Covers, Estimate
 from analysis.group_scores import within
 from analysis.groups import GROUP, Group
 from analysis.intervals import interval_of
 from analysis.pair_means import PairMeans, PairSet, pairs_within
 from analysis.plane_scores import PlaneScores
-from analysis.tables.cells import value_and_ends
+from analysis.tables.cells import covers_text, value_and_ends
 
 Floats = NDArray[np.float64]
 STREAMS = [
     *GROUP, "stream", "n_seeds", "disagreement", "disagreement_alone",
-    *(f"{share}_share{end}" for share in ("total", "own") for end in ("", "_low", "_high")),
+    *(f"{share}_share{end}" for share in ("total", "own") for end in ("", "_low", "_high", "_interval_covers")),
     "n_models", "n_pairs", "n_pairs_alone", "n_planes",
 ]  # fmt: skip
 
@@ -79,7 +79,9 @@ def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
         row["disagreement"] = apart[group.independent].mean()
         row["disagreement_alone"] = apart[contrast.alone].mean() if contrast.alone.any() else np.nan
         for name, estimate in shares.items():
-            row |= value_and_ends(f"{name}_share", interval_of(estimate, (0.0, 1.0)) if estimate else None)
+            interval = interval_of(estimate, (0.0, 1.0)) if estimate else None
+            row |= value_and_ends(f"{name}_share", interval)
+            row[f"{name}_share_interval_covers"] = covers_text(interval)
         row |= {"n_models": len(group.members), "n_pairs": int(np.triu(group.independent).sum())}
         row |= {"n_pairs_alone": int(np.triu(contrast.alone).sum()), "n_planes": scores.planes}
         rows.append(row)
@@ -112,17 +114,22 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
     above, below = 1 - same.on_planes(contrast.key(kind)), 1 - same.on_planes(within(group))
     by_plane = value + (above - value * below) / below.mean()
     by_seed = tuple(_jackknifed(ratio, value, levels) for levels in group.levels)
+    known = tuple(values for values in by_seed if values is not None)
+    if len(known) < len(by_seed):  # a stream of two seeds tells nothing about others
+        known = ()
     if kind == "others":
-        value, by_plane, by_seed = 1 - value, 1 - by_plane, tuple(1 - values for values in by_seed)
-    return Estimate(value, by_plane, by_seed, 0.0, 0, len(group.members), "models and items")
+        value, by_plane, known = 1 - value, 1 - by_plane, tuple(1 - values for values in known)
+    covers: Covers = "models and items" if known else "items"
+    return Estimate(value, by_plane, known, 0.0, 0, len(group.members), covers)
 
 
-def _jackknifed(statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]) -> Floats:
+def _jackknifed(
+    statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]
+) -> Floats | None:
     """Pseudo-values of the seeds of a stream, centred on the value: what leaving out each does to the statistic.
 
-    A seed without which nothing is left tells nothing.
+    None where there is a seed without which nothing is left.
     """
     names = np.unique(levels)
     without = np.array([statistic(levels != name) for name in names])
-    without = without[np.isfinite(without)]
-    return np.asarray(value - (len(names) - 1) * (without - without.mean())) if len(without) else without
+    return np.asarray(value - (len(names) - 1) * (without - without.mean())) if np.isfinite(without).all() else None

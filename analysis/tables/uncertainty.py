@@ -21,7 +21,8 @@ UNCERTAINTY = [
 def uncertainty_table(groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]]) -> pd.DataFrame:
     """One row a group and score: its interval, and the variances (with degrees of freedom) that it comes from.
 
-    `models_variances` has one value for each random stream that varies independently; see `analysis.intervals`.
+    `models_variances` has one value for each random stream that varies independently and, of several, a last one for
+    what they do together; see `analysis.intervals`.
     """
     rows: list[dict[str, Any]] = []
     for group in groups:

@@ -1,0 +1,163 @@
+"""What a comparison found, in plain words with its numbers, and how to read them."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.comparing import PairScores, Scores
+from analysis.intervals import Interval
+from analysis.precision import Advice
+from analysis.report.rows import p_text, shown
+
+KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
+
+CAVEATS = (
+    "Regions and agreement are those of planes: what is apart in a slice may be joined in the full space of images, "
+    "and the other way round. Counts of regions depend on the resolution of the grid; compare them at one resolution.",
+    "Two accurate models agree on much by being right. Cohen's kappa takes off the agreement that their shares of the "
+    "classes would give by chance; CAPA, on the images, the agreement that their accuracies would give if their errors "
+    "were independent (0: as if independent, 1: the same predictions).",
+    "Models that predict one class everywhere agree perfectly and mean nothing by it: look at the errors beside the "
+    "reproducibility.",
+    "Wins are images that the old model gets wrong and the new one right, losses the reverse; the rest of the churn "
+    "goes from one error to another. The p-value beside them is that of the exact McNemar test of equal accuracy, the "
+    "one beside the regions that of a paired t-test over planes.",
+)
+
+
+def answer(scores: Scores, plane_classes: str) -> str:
+    """One paragraph."""
+    parts = _of_a_pair(scores, plane_classes) if len(scores.pairs) == 1 else _of_several(scores, plane_classes)
+    return " ".join([*parts, *_warnings(scores)])
+
+
+def reading(scores: Scores) -> list[str]:
+    """Which samples the intervals are about, and the caveats; a paragraph each."""
+    planes, side = scores.shape
+    sample = f"{planes:,} planes of {side} x {side} points"
+    images = f"those of error, churn, wins, losses and CAPA about other images (a sample of {scores.images:,})"
+    if len(scores.models) == 2:
+        about = (
+            "Every bracket is a 95 % interval. Those of reproducibility, kappa and regions are about other planes "
+            f"(these are a sample of {sample}), {images}. None of them is about other trainings: one pair of models "
+            "does not tell how much the next pair would differ. Give three or more trainings for that."
+        )
+    else:
+        about = (
+            "Every bracket is a 95 % interval. In the rows of models and pairs, those of reproducibility, kappa and "
+            f"regions are about other planes (a sample of {sample}), {images}. The interval of the overall "
+            f"reproducibility takes the {len(scores.models)} models as a sample too, which they are if they are "
+            f"trainings of one kind. The p-values of {len(scores.pairs)} pairs are corrected for their number (Holm)."
+        )
+    return [about, *CAVEATS]
+
+
+def advice(scores: Scores, precision: float) -> str:
+    """How well the reproducibility is known, and how many planes or models a precision needs."""
+    overall = scores.advice(precision)
+    planes, models = scores.shape[0], len(scores.models)
+    if len(scores.pairs) == 1:
+        return f"With {planes:,} planes the reproducibility is known to {_known(overall)}."
+    pair, worst = scores.advice_on_worst_pair(precision)
+    return (
+        f"With {models} models and {planes:,} planes the overall reproducibility is known to {_known(overall)}. That "
+        f"of the pair known worst, {_both(pair)}, is known to {_known(worst)}."
+    )
+
+
+def _known(advice: Advice) -> str:
+    """The reach, and what the wanted one needs."""
+    known, wanted = f"±{advice.reach:.{_digits(advice.reach)}f}", f"±{advice.wanted:g}"
+    if advice.reach <= advice.wanted:
+        return f"{known}, which is within the wanted {wanted}"
+    ways = [f"{advice.items:,} planes"] if advice.items else []
+    ways += [f"{advice.models:,} models"] if advice.models else []
+    ways += [f"{advice.both[0]:,} models and {advice.both[1]:,} planes together"] if advice.both else []
+    if not ways:
+        return f"{known}; {wanted} is out of reach"
+    hopeless = "; more planes alone do not reach it" if not advice.items else ""
+    return f"{known}; {wanted} needs {' or '.join(ways)}{hopeless}"
+
+
+def _digits(reach: float) -> int:
+    """Decimals for two significant digits, at least three."""
+    return max(3, 1 - math.floor(math.log10(reach))) if reach > 0 else 3
+
+
+def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
+    pair, (old, new) = scores.pairs[0], scores.models
+    on_images = pair.on_images
+    if pair.reproducibility.value == 1 and on_images.churn.value == 0:
+        return [
+            f"{pair.old} and {pair.new} predict the same class on every point of {_planes(scores, plane_classes)} and "
+            f"on every one of the {scores.images:,} images: nothing here tells them apart. Both have an error of "
+            f"{_percent(old.error)} and {old.regions.value:.2f} regions a plane."
+        ]
+    other = max(0.0, on_images.churn.value - on_images.wins.value - on_images.losses.value)
+    right = [1 - model.error.value for model in (old, new)]
+    chance = (
+        f"more than chance explains (exact McNemar test, p {_p(on_images.p_value)})"
+        if on_images.p_value < 0.05
+        else f"no more than chance may explain (exact McNemar test, p {_p(on_images.p_value)})"
+    )
+    regions = "differ beyond chance" if pair.regions_p < 0.05 else "do not differ beyond chance"
+    return [
+        f"{pair.old} and {pair.new} predict the same class on {_percent(pair.reproducibility)} of the points of "
+        f"{_planes(scores, plane_classes)} (Cohen's kappa {shown(pair.kappa, 2)}).",
+        f"On the {scores.images:,} images themselves, going from {pair.old} to {pair.new} changes "
+        f"{_percent(on_images.churn)} of the predictions: {_percent(on_images.wins)} become right, "
+        f"{_percent(on_images.losses)} become wrong, {other:.1%} go from one error to another.",
+        f"The accuracy goes from {right[0]:.1%} to {right[1]:.1%}, by {_points(pair.accuracy_change)}, {chance}.",
+        f"A plane has {old.regions.value:.2f} and {new.regions.value:.2f} regions, which {regions} "
+        f"(difference {shown(pair.regions_change, 2, signed=True)}, p {_p(pair.regions_p)}).",
+        "The intervals are about other planes and other images, not about other trainings.",
+    ]
+
+
+def _of_several(scores: Scores, plane_classes: str) -> list[str]:
+    ranked = sorted(scores.pairs, key=lambda pair: pair.reproducibility.value)
+    churn = sorted(scores.pairs, key=lambda pair: pair.on_images.churn.value)
+    regions = sorted(scores.models, key=lambda model: model.regions.value)
+    errors = sorted(scores.models, key=lambda model: model.error.value)
+    return [
+        f"Two of these {len(scores.models)} models predict the same class on {_percent(scores.reproducibility)} of the "
+        f"points of {_planes(scores, plane_classes)}, and on {_percent(scores.agreement_on_images)} of the "
+        f"{scores.images:,} images themselves (intervals over models and planes, or images).",
+        f"On the planes, most alike are {_both(ranked[-1])} ({_percent(ranked[-1].reproducibility)}), least alike "
+        f"{_both(ranked[0])} ({_percent(ranked[0].reproducibility)}).",
+        f"Going from one to another changes between {churn[0].on_images.churn.value:.1%} and "
+        f"{churn[-1].on_images.churn.value:.1%} of the predictions.",
+        f"The errors go from {errors[0].error.value:.1%} ({errors[0].name}) to {errors[-1].error.value:.1%} "
+        f"({errors[-1].name}), the regions of a plane from {regions[0].regions.value:.2f} ({regions[0].name}) to "
+        f"{regions[-1].regions.value:.2f} ({regions[-1].name}).",
+    ]
+
+
+def _warnings(scores: Scores) -> list[str]:
+    constant = [model.name for model in scores.models if model.classes_predicted == 1]
+    return [
+        f"Beware: {name} predicts one class everywhere, so its agreement with others means nothing."
+        for name in constant
+    ]
+
+
+def _planes(scores: Scores, plane_classes: str) -> str:
+    return f"{scores.shape[0]:,} planes through {KINDS[plane_classes]}"
+
+
+def _both(pair: PairScores) -> str:
+    return f"{pair.old} and {pair.new}"
+
+
+def _percent(interval: Interval) -> str:
+    return f"{interval.value:.1%} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _points(interval: Interval) -> str:
+    value, low, high = (100 * end for end in (interval.value, interval.low, interval.high))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def _p(value: float) -> str:
+    text = p_text(value)
+    return text if text.startswith("<") else f"= {text}"

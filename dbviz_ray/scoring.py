@@ -1,0 +1,173 @@
+"""From checkpoints and images to a comparison and its files."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.figures.comparison import telling_planes
+from analysis.report import text_report
+from dbviz_ray import interruption
+from dbviz_ray.comparison import Labelled, Planes, compared, images_and_labels, labelled, part_of, planes_through
+from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation import label_maps
+from dbviz_ray.image_sources import GivenImages, Scale, find_images, images_of_dataset
+from dbviz_ray.model_sources import ModelSource, find_models
+from dbviz_ray.planes import PlaneSet
+from dbviz_ray.progress import Progress
+from dbviz_ray.run_models import RunModel
+from dbviz_ray.score_files import Origin, check_free, write_comparison
+from dbviz_ray.store import Store
+from dbviz_ray.validation import validated
+
+PLANES_SHOWN, PICTURE_RESOLUTION = 3, 100
+"""Together 30,000 points a model, beside the 1,250,000 of 500 planes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for; see `python -m dbviz_ray.score --help`."""
+
+    checkpoints: tuple[str, ...]
+    models: tuple[str, ...]
+    widths: tuple[int, ...]
+    model_options: Mapping[str, Any]
+    names: tuple[str, ...]
+    weights_key: str | None
+    data: str | None
+    data_options: Mapping[str, Any]
+    data_directory: str | None
+    split: str | None
+    mean: tuple[float, ...] | None
+    deviation: tuple[float, ...] | None
+    planes: int
+    resolution: int
+    margin: float
+    classes: str
+    seed: int
+    precision: float
+    device: str
+    batch_points: int | None
+    out: str
+
+
+def score(request: Request, words: Sequence[str]) -> str:
+    """Compare the models, write the files, and return what to print.
+
+    Args:
+        request: What is asked for.
+        words: The command line, for the report.
+    """
+    store = Store(request.out)
+    check_free(store)
+    device = _device(request.device)
+    for option, value in (("--precision", request.precision), ("--batch-points", request.batch_points or 1)):
+        if not 0 < value < math.inf:
+            raise UserError(f"{option}: {value} is not allowed; allowed: a positive number")
+    fields = ("planes", "resolution", "margin", "classes", "seed")
+    config = validated(Planes, {field: getattr(request, field) for field in fields})
+    sources = find_models(
+        request.checkpoints, request.models, request.widths, request.model_options, request.names, request.weights_key
+    )
+    data = _images(request, sources)
+    planes = planes_through(*images_and_labels(data.images, data.labels), config, len(sources))
+    work = _Work(sources, data, planes, device, request.batch_points)
+    comparison = compared(work.labelled(), data.labels, planes, config, data.class_names)
+    shown = telling_planes(comparison.same_points, PLANES_SHOWN)
+    origin = Origin(
+        command=shlex.join(["python", "-m", "dbviz_ray.score", *words]),
+        arguments=asdict(request),
+        images=data.called,
+        data=data.facts,
+        checkpoints=[source.facts() for source in sources],
+    )
+    picture = comparison.figure(shown, work.maps_of(shown))
+    written = write_comparison(store, comparison, picture, request.precision, request.seed, origin)
+    return f"{text_report(comparison, config.classes, request.precision)}\n\nin {request.out}: {', '.join(written)}"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The models, loaded one at a time."""
+
+    sources: Sequence[ModelSource]
+    data: GivenImages
+    planes: PlaneSet
+    device: torch.device
+    batch_points: int | None
+
+    def labelled(self) -> Iterator[Labelled]:
+        """What each model predicts on the images and the planes."""
+        with Progress("label", len(self.sources) * len(self.planes), "planes") as progress:
+
+            def advance(planes: int) -> None:
+                interruption.check()
+                progress.advance(planes)
+
+            for source in self.sources:
+                network = self._network(source)
+                yield labelled(
+                    source.name, network, self.data.images, self.data.labels, self.planes, self.device,
+                    batch_points=self.batch_points, advance=advance,
+                )  # fmt: skip
+
+    def maps_of(self, planes: Sequence[int]) -> NDArray[np.uint8]:
+        """Label maps of some planes on a grid fine enough to look at, `[models, planes, rows, columns]`."""
+        finer = part_of(self.planes, planes, max(self.planes.resolution, PICTURE_RESOLUTION))
+        maps = []
+        with Progress("draw", len(self.sources) * len(finer), "planes") as progress:
+            for source in self.sources:
+                interruption.check()
+                network = self._network(source)
+                maps.append(label_maps(network, finer, self.device, batch_points=self.batch_points).numpy())
+                progress.advance(len(finer))
+        return np.stack(maps)
+
+    def _network(self, source: ModelSource) -> torch.nn.Module:
+        return source.network(self.data.image_shape, self.data.classes).to(self.device)
+
+
+def _images(request: Request, sources: Sequence[ModelSource]) -> GivenImages:
+    """The images asked for; if none are, those of the sweep that trained the models."""
+    scale = Scale(request.mean, request.deviation)
+    runs = [source.origin for source in sources if isinstance(source.origin, RunModel)]
+    if request.data is not None:
+        directory = request.data_directory or ResourcesConfig().data_directory
+        return find_images(request.data, request.data_options, request.split, scale, directory)
+    if not runs:
+        raise UserError("--data: missing; allowed: a data set, a .npz file, or package.module:function")
+    if request.data_options:
+        raise UserError("--data-option: not allowed without --data")
+    first = runs[0].config.dataset
+    for run in runs:
+        if run.config.dataset != first:
+            raise UserError(
+                f"--data: missing, and the models' own data sets differ: {runs[0].config.model_id} was trained on "
+                f"{first.model_dump(exclude_defaults=True) or first.name}, {run.config.model_id} on "
+                f"{run.config.dataset.model_dump(exclude_defaults=True) or run.config.dataset.name}"
+            )
+    dataset = load_dataset(first, request.data_directory or runs[0].data_directory)
+    return images_of_dataset(dataset, request.split or "test", scale, first.name)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0]
+        raise UserError(
+            f"--device: {name} is not allowed ({reason}); allowed: auto, cpu, or one that is there"
+        ) from None
+    return device
