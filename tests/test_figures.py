@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from made_up_runs import made_up_run
+from drawn_figures import drawn
 
 from analysis.figures import draw_figures, figures_of
-from analysis.figures.decision_regions import telling_groups
-from analysis.tables import compute_tables, read_table, write_tables
+from analysis.figures.telling_groups import telling_groups
+from analysis.tables import read_table
 from dbviz_ray.sweep_files import load_sweep
 
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
@@ -18,26 +18,24 @@ NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture"
 COMPARED = {"reproducibility_matrix", "by_recipe", "decision_regions"}
 
 
-def drawn(directory, sweep, **made_up):
-    store = made_up_run(directory, sweep, **made_up)
-    write_tables(store, compute_tables(store, sweep))
-    figures = draw_figures(store, sweep)
-    assert list(figures) == list(figures_of(sweep))
-    for name in figures:
-        assert store.read(store.figure_file(name)).startswith(b"\x89PNG")
-    return store, figures
-
-
 @pytest.mark.parametrize(
     ("sweep", "names"),
     [
         (small_sweep(), {"decision_regions"}),
-        (load_sweep("double_descent_digits"), {"double_descent", "decision_regions"}),
+        (
+            load_sweep("double_descent_digits"),
+            {"double_descent", "plane_sets", "margins", "resolution", "decision_regions"},
+        ),
+        (load_sweep("double_descent_epochs_digits"), {"epochs", "error_surface", "decision_regions"}),
+        (load_sweep("streams_digits"), {"streams", "decision_regions"}),
+        (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets"}),
+        (small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]), {"decision_regions"}),
+        (small_sweep(training={"epochs": 3, "snapshots": [1]}), {"epochs", "decision_regions"}),
         (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"decision_regions"}),
         (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "decision_regions"}),
-        (load_sweep("architectures"), COMPARED),
+        (load_sweep("architectures"), COMPARED | {"plane_sets"}),
     ],
 )
 def test_what_a_sweep_varies_decides_its_figures(sweep, names):
@@ -47,8 +45,8 @@ def test_what_a_sweep_varies_decides_its_figures(sweep, names):
 def test_a_finished_run_is_drawn(finished_run):
     store, sweep = finished_run
     figures = draw_figures(store, sweep)
-    assert list(figures) == ["decision_regions"]
-    assert len(figures["decision_regions"].axes) == 2 * 3
+    assert list(figures) == ["plane_sets", "decision_regions"]
+    assert len(figures["decision_regions"].axes) == 2 * (3 + 1) + 1
 
 
 def test_curves_over_width_and_epochs(tmp_path):
@@ -58,7 +56,7 @@ def test_curves_over_width_and_epochs(tmp_path):
     _, figures = drawn(
         tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
     )
-    assert list(figures) == ["double_descent", "epochs", "decision_regions"]
+    assert list(figures) == ["double_descent", "epochs", "error_surface", "decision_regions"]
     for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
         error, regions, agreement = figures[name].axes
         assert agreement.get_xlabel() == axis
@@ -125,11 +123,11 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay)
     groups = read_table(store, "groups")
     rows, title = telling_groups(groups, pd.DataFrame())
-    assert title == "fully_connected, label noise 0: one plane, seen by networks"
+    assert title == "fully_connected, label noise 0"
     assert rows["text"].iloc[0] == "fully_connected\nrecipe0"
     assert rows["text"].iloc[-1].startswith("fully_connected\nrecipe")
     assert rows["reproducibility"].is_monotonic_decreasing
-    assert len(figures["decision_regions"].axes) == 6 * 2
+    assert len(figures["decision_regions"].axes) == 6 * (2 + 1) + 1
     assert set(rows["reproducibility"].iloc[[0, -1]]) == {
         groups["reproducibility"].max(),
         rows["reproducibility"].min(),

@@ -36,9 +36,8 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
     shown = min(MAX_COLUMNS, most)
     columns = shown + (most > 1)
     height = 2.2 * picture.aspect + 0.15
-    figure = Figure(
-        figsize=(max(5.0, 2.2 * columns + 0.7 + 0.9 * (most > 1)), height * len(rows) + 1.5), layout="constrained"
-    )
+    wide = max(5.0, 2.2 * columns + 0.7 + 0.9 * (most > 1))
+    figure = Figure(figsize=(wide, height * len(rows) + 1.5), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, group in zip(grid, records(rows), strict=True):
         members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])
@@ -67,7 +66,7 @@ def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> NDArray
     differing = np.zeros(labels.shape[1:])
     for label_map, others in zip(labels, pairs, strict=True):
         differing += (labels[others] != label_map).sum(axis=0)
-    return differing / pairs.sum()
+    return np.asarray(differing / pairs.sum())
 
 
 def _draw_row(

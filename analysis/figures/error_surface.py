@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -48,22 +48,22 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     shown = found[:MAX_SURFACES]
     known = [score for score in SCORES if groups[score].notna().any()]
     widths = max(rows["width"].nunique() for rows in shown)
-    size = (len(known) * max(2.5, 0.3 * widths + 1.5) + 0.8, 3.9 * len(shown) + 1.3)
+    size = (len(known) * max(2.5, 0.2 * widths + 1.7) + 0.8, 3.9 * len(shown) + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(shown), len(known), squeeze=False)
     for column, score in enumerate(known):
         values = [_values(rows, score) for rows in shown]
         limits = (min(np.nanmin(of) for of in values), max(np.nanmax(of) for of in values))
+        # Early epochs err so often that they would leave few colours for the rest.
+        norm = PowerNorm(0.5 if score == "test_error" else 1.0, *limits)
         for axes, rows, of_rows in zip(grid[:, column], shown, values, strict=True):
-            _draw(axes, rows, of_rows, limits, first=column == 0)
+            _draw(axes, rows, of_rows, norm, first=column == 0)
         label = f"{groups['tested_on'].iloc[0]} error" if score == "test_error" else SCORES[score]
         grid[0, column].set_title(label, fontsize=10)
         percent = PercentFormatter(1, decimals=0) if score == "test_error" else None
         figure.colorbar(grid[0, column].collections[0], ax=grid[:, column], format=percent, aspect=30, pad=0.03)
     for axes, name in zip(grid[:, 0], _names(shown), strict=True):
         axes.set_ylabel(f"{name}\nepoch" if len(shown) > 1 else "epoch")
-    handle = Line2D([], [], color=THRESHOLD_COLOUR, linewidth=2, label="interpolation threshold")
-    figure.legend(handles=[handle], loc="outside upper right", fontsize=8.5, frameon=False)
     common = "" if len(shown) > 1 else f": {_names(shown)[0]}"
     figure.suptitle(f"{title_of(sweep)}{common}", fontsize=13)
     figure.supxlabel(_caption(groups, shown, known, len(found)), fontsize=8, color="0.35")
@@ -93,11 +93,11 @@ def _values(rows: pd.DataFrame, score: str) -> Floats:
     return np.asarray(rows.pivot(index="epoch", columns="width", values=score).to_numpy(), dtype=float)
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, values: Floats, limits: tuple[float, float], *, first: bool) -> None:
+def _draw(axes: Axes, rows: pd.DataFrame, values: Floats, norm: PowerNorm, *, first: bool) -> None:
     widths, kept = sorted(rows["width"].unique()), sorted(rows["epoch"].unique())
     edges = _edges(np.array(kept, dtype=float))
     axes.set_facecolor("0.85")
-    axes.pcolormesh(np.arange(len(widths) + 1) - 0.5, edges, values, cmap="cividis", vmin=limits[0], vmax=limits[1])
+    axes.pcolormesh(np.arange(len(widths) + 1) - 0.5, edges, values, cmap="cividis", norm=norm)
     _draw_threshold(axes, rows, edges)
     axes.set_yscale("log")
     labels = spaced(kept, room=1.6)
@@ -128,7 +128,7 @@ def _draw_threshold(axes: Axes, rows: pd.DataFrame, edges: Floats) -> None:
 
 def _caption(groups: pd.DataFrame, shown: Sequence[pd.DataFrame], known: Sequence[str], found: int) -> str:
     rows = pd.concat(shown)
-    reach = {score: ((rows[f"{score}_high"] - rows[f"{score}_low"]) / 2).mean() for score in known}
+    reach = {score: ((rows[f"{score}_high"] - rows[f"{score}_low"]) / 2).median() for score in known}
     texts = [
         f"{groups['tested_on'].iloc[0]} error ±{100 * half:.2g} %" if score == "test_error"
         else f"{SCORES[score]} ±{half:.2g}"
@@ -138,6 +138,7 @@ def _caption(groups: pd.DataFrame, shown: Sequence[pd.DataFrame], known: Sequenc
     margins = f", {images} images for distances (L2 in normalised pixels)" if images else ""
     return (
         f"{part_of(len(shown), found, 'surfaces')}{range_text(rows['n_models'])} trainings a cell, "
-        f"{rows['n_planes'].iloc[0]} planes{margins}; 95 % intervals over trainings and images or planes, on average:\n"
-        f"{', '.join(texts)}; threshold: training error at most {THRESHOLD_ERROR:.0%}{diverged_note(groups)}"
+        f"{rows['n_planes'].iloc[0]} planes{margins}; half of the 95 % intervals, over trainings and images or planes,\n"
+        f"are narrower than {', '.join(texts)}; above the line: training error at most "
+        f"{THRESHOLD_ERROR:.0%}{diverged_note(groups)}"
     )

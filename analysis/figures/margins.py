@@ -17,7 +17,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 KINDS = {
-    "all": (SERIES_COLOURS[0], "all images"),
+    "all": (SERIES_COLOURS[0], "images"),
     "correct": (SERIES_COLOURS[0], "correctly labelled images"),
     "mislabelled": (SERIES_COLOURS[1], "mislabelled images"),
 }
@@ -37,7 +37,7 @@ def margins(store: Store, sweep: SweepConfig) -> Figure:
     used = apart if len(apart.merge(groups[GROUP], on=GROUP)) else table
     longest = max(len(line) for text in groups["text"] for line in text.split("\n"))
     wide = max(1.25, 0.085 * longest)
-    figure = Figure(figsize=(max(5.6, wide * len(groups) + 1.2), 5.2), layout="constrained")
+    figure = Figure(figsize=(max(7.2, wide * len(groups) + 1.2), 5.2), layout="constrained")
     axes = figure.subplots()
     drawn = []
     for place, group in enumerate(records(groups)):
@@ -53,7 +53,8 @@ def margins(store: Store, sweep: SweepConfig) -> Figure:
     plain(axes)
     axes.grid(visible=False, axis="x")
     handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8.5, frameon=False)
+    if len(handles) > 1:
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8.5, frameon=False)
     figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
     figure.supxlabel(_caption(shown), fontsize=8, color="0.35")
     return figure
@@ -65,17 +66,17 @@ def _box(axes: Axes, row: dict[str, Any], place: float) -> None:
     axes.bar(place, row["q75"] - row["q25"], BOX, row["q25"], color=colour, alpha=0.35, linewidth=0)
     axes.hlines(row["median"], place - BOX / 2, place + BOX / 2, color=colour, linewidth=2)
     reach = [[row["median"] - row["median_low"]], [row["median_high"] - row["median"]]]
-    axes.errorbar(place, row["median"], yerr=reach, color="0.15", linewidth=1.2, capsize=3)
+    axes.errorbar(place + BOX / 4, row["median"], yerr=reach, color="0.15", linewidth=1.1, capsize=2.5)
 
 
 def _caption(shown: pd.DataFrame) -> str:
     counts = " and ".join(
-        f"{range_text(rows['n_images'])} {KINDS[kind][1]}" for kind, rows in shown.groupby("images", sort=False)
+        f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in shown.groupby("images", sort=False)
     )
     least, most = (f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max()))
     found = least if least == most else f"{least} to {most}"
     return (
         f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
-        "boxes: middle half, lines: middle 80 % of images; black: median with its 95 % interval over trainings and "
-        f"images;\na boundary was found in {found} of directions; where none was, how far was looked counts"
+        "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
+        f"a boundary was found in {found} of directions; where none was, how far was looked counts"
     )

@@ -86,8 +86,9 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
         band(margin, rows, x, _margin_column(curve), colour, name)
         band(margin, rows, x, "margin_mislabelled", colour, "", line=DASHED, shaded=few)
     threshold = interpolation_threshold(curve)
-    for axes in panels if threshold else ():
-        axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
+    if threshold is not None:
+        for axes in panels:
+            axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
 
 
 def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
@@ -143,10 +144,9 @@ def _margin_column(curve: Curve) -> str:
 
 
 def _margin_limits(drawn: Sequence[Curve]) -> tuple[float, float]:
-    """All lines, and of their bands as much as is as high as half of that: a few trainings that failed have wide ones."""
-    values = pd.concat(
-        [curve.rows[column] for curve in drawn for column in (_margin_column(curve), "margin_mislabelled")]
-    )
+    """All lines, and bands as far as a quarter of that beyond: those of trainings that often fail are very wide."""
+    columns = [(curve, column) for curve in drawn for column in (_margin_column(curve), "margin_mislabelled")]
+    values = pd.concat([curve.rows[column] for curve, column in columns])
     room = 0.25 * (values.max() - values.min()) or 0.1 * values.max()
     return max(0.0, float(values.min() - room)), float(values.max() + room)
 
@@ -163,8 +163,9 @@ def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     covers = " to ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
     images = with_models["n_margin_images"].max()
     margins = f";\ndistances: L2 in normalised pixels, from {images} images" if images else ""
+    counts = f"{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes"
     return (
-        f"{part_of(drawn, found, 'curves')}{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes; "
+        f"{part_of(drawn, found, 'curves')}{counts}; "
         "bands: 95 % intervals over trainings and images or planes\n"
         f"(reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a training error of at "
         f"most {THRESHOLD_ERROR:.0%}{margins}{diverged_note(table)}"

@@ -29,7 +29,7 @@ from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-MAX_CURVES, MAX_GROUPS = 3, 12
+MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
 FAR_APART = 5.0
 """Ratio of the largest to the smallest count of regions from which on their axis is logarithmic."""
@@ -58,14 +58,14 @@ def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
         for name, (colour, marker) in looks.items()
     ]
     figure.legend(
-        handles=handles, loc="outside right upper", fontsize=8.5, frameon=False, title="planes", title_fontsize=8.5
+        handles=handles, loc="outside right center", fontsize=8.5, frameon=False, title="planes", title_fontsize=8.5
     )
     noise = f": label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
     figure.suptitle(f"{title_of(sweep)}{noise}", fontsize=13)
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
-        f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes, "
-        f"of which\nthere are as many as stand in brackets{diverged_note(noisiest)}"
+        f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
+        f"in brackets: number of planes{diverged_note(noisiest)}"
     )
     figure.supxlabel(caption, fontsize=8, color="0.35")
     return figure
@@ -102,10 +102,10 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
     best = best[best["n_models"] > 0]
     first = best[best["plane_set"] == next(iter(looks))]
     first = first.assign(name=names_of(first))
-    shown = first.iloc[evenly(len(first), MAX_GROUPS)]
+    shown = first.iloc[evenly(len(first), max(MAX_POINTS // len(looks), LEAST_GROUPS))]
     margin = 0.075 * shown["name"].str.len().max()
-    height = max(0.5, 0.16 * len(looks) + 0.1) * len(shown) + 1.6
-    figure = Figure(figsize=(3.9 * len(known) + margin + 1.6, max(3.2, height)), layout="constrained")
+    tall = max(0.5, 0.16 * len(looks) + 0.1) * len(shown) + 1.6
+    figure = Figure(figsize=(3.9 * len(known) + margin + 1.6, max(3.2, tall)), layout="constrained")
     row = figure.subplots(1, len(known), squeeze=False, sharey=True)[0]
     for axes, score in zip(row, known, strict=True):
         for place, group in enumerate(records(shown)):

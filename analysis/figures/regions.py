@@ -84,7 +84,7 @@ def class_legend(figure: Figure, class_names: Sequence[str], caption: str) -> No
     """The caption, and one patch a class, under the figure; one text, as two would lie upon one another."""
     colours = class_colours(len(class_names))
     patches = [Patch(color=colour, label=name) for colour, name in zip(colours, class_names, strict=True)]
-    figure.legend(
+    legend = figure.legend(
         handles=patches,
         loc="outside lower center",
         ncols=min(len(patches), 10),
@@ -92,6 +92,7 @@ def class_legend(figure: Figure, class_names: Sequence[str], caption: str) -> No
         frameon=False,
         handlelength=1,
         columnspacing=1,
-        title=f"{caption}\npredicted class:",
+        title=f"{caption}\npredicted class",
         title_fontsize=8,
     )
+    legend.get_title().set_multialignment("center")

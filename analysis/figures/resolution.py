@@ -37,14 +37,14 @@ def resolution(store: Store, sweep: SweepConfig) -> Figure:
     rows = groups[[*GROUP, "text"]].merge(table, on=GROUP)
     points = sorted(rows["resolution"].dropna().astype(int).unique())
     limit = points[-1] * (points[-1] - 1) / (points[-2] - 1)
-    figure = Figure(figsize=(9.6, 4.9), layout="constrained")
+    figure = Figure(figsize=(10.8, 4.6), layout="constrained")
     panels = figure.subplots(1, 2)
     texts = list(dict.fromkeys(rows["text"]))
     for index, (text, colour) in enumerate(zip(texts, SERIES_COLOURS, strict=False)):
         of_group = rows[rows["text"] == text]
         grids = of_group[of_group["kind"] == GRID].astype({"resolution": float})
         for axes, score in zip(panels, SCORES, strict=True):
-            band(axes, grids, "resolution", score, colour, text.replace("\n", " "))
+            band(axes, grids, "resolution", score, colour, text)
         for row in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
             interval_point(panels[1], row, "large_regions", place, colour, "D", upright=True)
@@ -55,7 +55,7 @@ def resolution(store: Store, sweep: SweepConfig) -> Figure:
     _ticks(panels[0], points, [str(count) for count in points])
     _ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)), fontsize=8.5, frameon=False)
+    figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
     figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
     figure.supxlabel(_caption(rows, sweep), fontsize=8, color="0.35")
     return figure

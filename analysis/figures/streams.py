@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
@@ -33,8 +34,8 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
     abreast = min(len(shown), ABREAST)
     deep = -(-len(shown) // ABREAST)
     rows = table.groupby(GROUP)["stream"].size().max()
-    size = (max(5.6, 3.2 * abreast + 1.2), deep * (0.55 * rows + 0.7) + 1.7)
-    figure = Figure(figsize=size, layout="constrained")
+    size = (max(5.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
     grid = figure.subplots(deep, abreast, squeeze=False, sharex=True, sharey=True)
     for axes, group in zip(grid.flat, records(shown), strict=False):
         of_group = table[(table[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
@@ -47,7 +48,7 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
         Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{kind} share")
         for kind, (colour, marker, _) in KINDS.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8.5, frameon=False)
+    figure.legend(handles=handles, loc="outside right center", fontsize=8.5, frameon=False)
     figure.suptitle(title_of(sweep), fontsize=13)
     figure.supxlabel(_caption(table, len(shown), len(groups)), fontsize=8, color="0.35")
     return figure

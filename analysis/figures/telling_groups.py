@@ -15,7 +15,7 @@ MAX_SHOWN = 6
 
 
 def shown_groups(store: Store, sweep: SweepConfig) -> tuple[pd.DataFrame, str]:
-    """`telling_groups` of a stored sweep, by the first plane set's rows of `groups`; groups without a model are none."""
+    """`telling_groups` of a stored sweep, by the first plane set's rows of `groups` with models."""
     groups, differences = (read_table(store, name) for name in ("groups", "differences"))
     of_first = groups["plane_set"] == next(iter(sweep.planes))
     return telling_groups(groups[of_first & (groups["n_models"] > 0)], differences)
