@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement import cohens_kappa, kappa_by_item
+from analysis.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
 from analysis.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from analysis.groups import Group
 from analysis.intervals import Interval, interval_of
@@ -30,6 +30,7 @@ SCORES: dict[str, Bounds] = {
     "kappa": (-1.0, 1.0),
     "soft_agreement": SHARE,
     "agreement_on_test_images": SHARE,
+    "agreement_beyond_accuracy": (-math.inf, 1.0),
     "fragmentation": (1.0, math.inf),
     "large_regions": AT_LEAST_ZERO,
     "largest_region": SHARE,
@@ -45,7 +46,8 @@ SCORES: dict[str, Bounds] = {
 - reproducibility: share of the planes' points on which two trainings agree.
 - kappa: the same corrected for chance (Cohen), from the classes' shares of all planes.
 - soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
-- agreement_on_test_images: share of test images on which two trainings agree.
+- agreement_on_test_images: share of test images on which two trainings agree; agreement_beyond_accuracy: the same
+  beyond what two independent models of their accuracies agree on (`analysis.agreement.error_consistency`).
 - fragmentation: regions a plane; large_regions: those of at least `minimum_region_share`; largest_region: the share of
   the plane's points that the largest holds.
 - margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
@@ -101,7 +103,7 @@ def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
 
 def _pair_scores(group: Group, observed: Observed) -> dict[str, Estimate]:
     planes = observed.planes
-    found = {"agreement_on_test_images": agreement_on_images(group, observed.predictions.on_test)}
+    found = agreement_on_images(group, observed.predictions, planes.class_shares.shape[2])
     if planes.same_points is not None:
         found["reproducibility"] = _of_pairs(group, planes.same_points)
         found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members].astype(float))
@@ -145,20 +147,44 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     return square
 
 
-def agreement_on_images(group: Group, predicted: NDArray[np.uint8]) -> Estimate:
-    """Share of images, of predictions `[models, images]`, that independent trainings of the group predict alike."""
-    members = group.members
-    by_pair = np.eye(len(members))
-    on_images = np.zeros(predicted.shape[1])
-    each = np.ones((len(on_images), *by_pair.shape), bool) if len(members) <= MAX_SINGLY_ON_IMAGES else None
-    pairs = np.argwhere(np.triu(group.independent, 1))
-    for a, b in pairs:
-        equal = predicted[members[a]] == predicted[members[b]]
-        by_pair[a, b] = by_pair[b, a] = equal.mean()
-        on_images += equal
-        if each is not None:
-            each[:, a, b] = each[:, b, a] = equal
-    return pair_estimate(by_pair, on_images / len(pairs), group.independent, group.levels, each)
+def agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
+    """Agreement of independent trainings of the group on the test images, and what of it is beyond their accuracy."""
+    members, independent = group.members, group.independent
+    beyond = error_consistency(predictions.on_test[members], predictions.test_wrong[members], classes)
+    singly = len(members) <= MAX_SINGLY_ON_IMAGES
+    same = _OnImages(len(members), predictions.on_test.shape[1], singly)
+    consistent = _OnImages(len(members), predictions.on_test.shape[1], singly)
+    for a, b in np.argwhere(np.triu(independent, 1)):
+        pair = members[[a, b]]
+        predicted = predictions.on_test[pair]
+        same.add(a, b, (predicted[0] == predicted[1]).astype(float))
+        if np.isfinite(beyond[a, b]):
+            by_image = error_consistency_by_item(predicted, predictions.test_wrong[pair], classes)[:, 0, 1]
+            consistent.add(a, b, by_image)
+    return {
+        "agreement_on_test_images": same.estimate(group, independent),
+        "agreement_beyond_accuracy": consistent.estimate(group, independent & np.isfinite(beyond)),
+    }
+
+
+class _OnImages:
+    """A score of pairs of a group on every image, collected pair by pair."""
+
+    def __init__(self, members: int, images: int, singly: bool) -> None:
+        self._by_pair = np.eye(members)
+        self._sum, self._pairs = np.zeros(images), 0
+        self._each = np.ones((images, members, members)) if singly else None
+
+    def add(self, a: int, b: int, on_images: Floats) -> None:
+        self._by_pair[a, b] = self._by_pair[b, a] = on_images.mean()
+        self._sum += on_images
+        self._pairs += 1
+        if self._each is not None:
+            self._each[:, a, b] = self._each[:, b, a] = on_images
+
+    def estimate(self, group: Group, used: NDArray[np.bool_]) -> Estimate:
+        by_image = self._sum / max(self._pairs, 1)
+        return pair_estimate(self._by_pair, by_image, used, group.levels, self._each)
 
 
 def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:

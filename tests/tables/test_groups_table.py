@@ -73,6 +73,13 @@ def test_scores_equal_a_naive_computation(run, request):
         assert row["agreement_on_test_images"] == pytest.approx(
             np.mean([(test[a] == test[b]).mean() for a, b in pairs])
         )
+        right = (test == given[1]).mean(axis=1)
+        classes = len(store.read_parquet(store.planes_file(plane_set))[1]["class_names"])
+        beyond = []
+        for a, b in pairs:
+            chance = right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1)
+            beyond.append(((test[a] == test[b]).mean() - chance) / (1 - chance))
+        assert row["agreement_beyond_accuracy"] == pytest.approx(np.mean(beyond))
         assert (row["n_models"], row["n_diverged"]) == (3, 0)
         assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in test)
         assert row["n_planes"] == sweep.planes[plane_set].count
