@@ -168,7 +168,8 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     write_cifar10(tmp_path / "data")
     directory = tmp_path / "cifar"
     run(
-        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1", f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
+        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1",
+        f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
         "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
         "margins={images: 20, directions: 2}",
