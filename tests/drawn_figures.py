@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from made_up_runs import made_up_run
 from matplotlib.figure import Figure
@@ -19,9 +20,10 @@ def drawn(
     sweep: SweepConfig,
     diverged: Callable[[ModelConfig], bool] = lambda model: False,
     error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
+    label_maps: Callable[[ModelConfig, Any], Any] | None = None,
 ) -> tuple[Store, dict[str, Figure]]:
     """The store of a made-up run and all its figures, which are stored as PNGs too."""
-    store = made_up_run(directory, sweep, diverged, error)
+    store = made_up_run(directory, sweep, diverged, error, label_maps)
     write_tables(store, compute_tables(store, sweep))
     figures = draw_figures(store, sweep)
     assert list(figures) == list(figures_of(sweep))

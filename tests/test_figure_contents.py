@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import small_sweep
 from drawn_figures import drawn
@@ -10,6 +11,7 @@ from drawn_figures import drawn
 from analysis.curves import THRESHOLD_ERROR
 from analysis.figures.decision_regions import disagreement
 from analysis.figures.plane_sets import MAX_POINTS
+from analysis.figures.style import limits
 from analysis.same_labels import agreement
 from analysis.tables import read_table
 
@@ -201,3 +203,26 @@ def test_one_training_has_nothing_to_disagree_with(tmp_path):
     _, figures = drawn(tmp_path, sweep)
     assert len(figures["decision_regions"].axes) == 1
     assert len(figures["plane_sets"].axes) == 1
+
+
+def test_an_axis_holds_every_value_and_all_but_absurd_intervals():
+    table = pd.DataFrame({"x": [1.0, 3.0, np.nan], "x_low": [0.5, 2.0, np.nan], "x_high": [1.5, 4e8, np.nan]})
+    usual = pd.concat([table, pd.DataFrame({"x": [2.0] * 3, "x_low": [1.5] * 3, "x_high": [2.5] * 3})])
+    low, high = limits([(usual, "x")])
+    assert (low, high) == pytest.approx((0.5 - 0.05 * 3.5, 4 + 0.05 * 3.5))
+    assert limits([(pd.DataFrame({"x": [0.0], "x_low": [np.nan], "x_high": [np.nan]}), "x")]) == (-1.0, 1.0)
+
+
+def test_plane_sets_whose_regions_are_far_apart_have_a_log_axis(tmp_path):
+    smooth = {"set": None}
+
+    def seen(model, truth):
+        smooth["set"] = not smooth["set"]
+        return np.zeros_like(truth) if smooth["set"] else truth
+
+    sets = {name: {"count": 4, "resolution": 12} for name in ("test", "train")}
+    sweep = small_sweep(grid={"width": [4], "label_noise": [0.0], "seed": [0, 1, 2]}, planes=sets)
+    _, figures = drawn(tmp_path, sweep, label_maps=seen)
+    regions, _ = figures["plane_sets"].axes
+    assert regions.get_xscale() == "log"
+    assert regions.get_xlim()[0] == 0.9

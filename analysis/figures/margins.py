@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.figures.style import SERIES_COLOURS, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, limits, plain, range_text, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.tables import read_table
@@ -48,7 +48,7 @@ def margins(store: Store, sweep: SweepConfig) -> Figure:
     shown = pd.concat(drawn)
     axes.set_xticks(range(len(groups)), labels=list(groups["text"]), fontsize=8.5)
     axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(limits([(shown, "median")])[1], 1.05 * shown["q90"].max()))
     axes.set_ylabel("distance to the decision boundary")
     plain(axes)
     axes.grid(visible=False, axis="x")

@@ -23,7 +23,17 @@ from analysis.curves import (
     telling_curves,
     telling_rows,
 )
-from analysis.figures.style import SERIES_COLOURS, band, diverged_note, part_of, plain, range_text, spaced, title_of
+from analysis.figures.style import (
+    SERIES_COLOURS,
+    band,
+    diverged_note,
+    limits,
+    part_of,
+    plain,
+    range_text,
+    spaced,
+    title_of,
+)
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
@@ -32,6 +42,7 @@ MAX_CURVES = 4
 FEW = 2
 """Up to as many curves have bands around their dashed lines too, and their kappa."""
 DASHED = "--"
+MISLABELLED = "margin_mislabelled"
 
 
 def double_descent(store: Store, sweep: SweepConfig) -> Figure:
@@ -63,8 +74,11 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
         _draw(panels, curve, name, colour, few=len(drawn) <= FEW)
     if drawn:
         panels[0].set_ylim(0, _error_limit(drawn))
+        if drawn[0].rows["fragmentation"].notna().any():
+            panels[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
         for margin in panels[3:]:
-            margin.set_ylim(_margin_limits(drawn))
+            columns = [(curve.rows, column) for curve in drawn for column in (_margin_column(curve), MISLABELLED)]
+            margin.set_ylim(limits(columns))
     _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
     _legend(panels[0], names, str(table["tested_on"].iloc[0]))
     figure.align_ylabels()
@@ -84,7 +98,7 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
         band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
     for margin in panels[3:]:
         band(margin, rows, x, _margin_column(curve), colour, name)
-        band(margin, rows, x, "margin_mislabelled", colour, "", line=DASHED, shaded=few)
+        band(margin, rows, x, MISLABELLED, colour, "", line=DASHED, shaded=few)
     threshold = interpolation_threshold(curve)
     if threshold is not None:
         for axes in panels:
@@ -141,14 +155,6 @@ def _label_panels(panels: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
 def _margin_column(curve: Curve) -> str:
     """Of the correctly labelled images, or of all where that is not known."""
     return "margin_correct" if curve.rows["margin_correct"].notna().any() else "margin"
-
-
-def _margin_limits(drawn: Sequence[Curve]) -> tuple[float, float]:
-    """All lines, and bands as far as a quarter of that beyond: those of trainings that often fail are very wide."""
-    columns = [(curve, column) for curve in drawn for column in (_margin_column(curve), "margin_mislabelled")]
-    values = pd.concat([curve.rows[column] for curve, column in columns])
-    room = 0.25 * (values.max() - values.min()) or 0.1 * values.max()
-    return max(0.0, float(values.min() - room)), float(values.max() + room)
 
 
 def _error_limit(drawn: Sequence[Curve]) -> float:

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     band,
     diverged_note,
     interval_point,
+    limits,
     part_of,
     plain,
     range_text,
@@ -128,5 +129,8 @@ def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") ->
     axes.set(**{f"{along}label": SCORES[score]})
     if score == "reproducibility":
         axes.set(**{f"{along}lim": (min(0.0, rows[f"{score}_low"].min()), 1.0)})
-    elif rows[score].max() > FAR_APART * rows[score].min():
-        axes.set(**{f"{along}scale": "log"})
+        return
+    low, high = limits([(rows, score)])
+    far_apart = rows[score].max() > FAR_APART * rows[score].min()
+    axes.set(**{f"{along}scale": "log" if far_apart else "linear"})
+    axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})

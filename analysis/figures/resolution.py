@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from analysis.figures.style import SERIES_COLOURS, band, interval_point, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, band, interval_point, limits, plain, range_text, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.regions import nested_resolutions
@@ -48,7 +48,8 @@ def resolution(store: Store, sweep: SweepConfig) -> Figure:
         for row in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
             interval_point(panels[1], row, "large_regions", place, colour, "D", upright=True)
-    for axes, label in zip(panels, SCORES.values(), strict=True):
+    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
+        axes.set_ylim(limits([(rows, score)]))
         axes.set_ylabel(label)
         axes.set_xlabel("grid points on a side")
         plain(axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -71,6 +71,24 @@ def interval_point(
     x, y, xerr, yerr = (place, value, None, reach) if upright else (value, place, reach, None)
     look: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6, "elinewidth": 1.3}
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, color=colour, marker=marker, linestyle="none", **look)
+
+
+def limits(drawn: Sequence[tuple[pd.DataFrame, str]]) -> tuple[float, float]:
+    """Of an axis for scores (columns of tables) with intervals: every value lies on it, not every end of an interval.
+
+    Where few trainings tell next to nothing, an interval can be a million times as long as the others. Those are cut
+    off beyond the values at half their span, or at the median interval's length.
+    """
+    values, lows, highs = (
+        pd.concat([table[f"{score}{end}"] for table, score in drawn], ignore_index=True)
+        for end in ("", "_low", "_high")
+    )
+    lows, highs = lows.fillna(values), highs.fillna(values)
+    room = max((values.max() - values.min()) / 2, (highs - lows).median())
+    bottom = max(min(lows.min(), values.min()), values.min() - room)
+    top = min(max(highs.max(), values.max()), values.max() + room)
+    margin = 0.05 * (top - bottom) or 0.05 * abs(top) or 1.0
+    return float(bottom - margin), float(top + margin)
 
 
 def spaced(ticks: list[int], room: float = 1.0) -> list[int]:
