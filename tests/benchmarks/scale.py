@@ -6,7 +6,7 @@ Makes run directories of up to 1,000 models on up to 400 planes without a traini
 label the planes; trainings of a group are one network, each with weights of its own added), and computes every table of
 each in a fresh process. Seconds and peak resident memory are that process's; imports (torch's too) alone come first.
 
-2026-11-22: see RESULTS.md.
+2026-11-22, AMD EPYC 9005 (two cores): 1,000 models take 30 s on 100 planes and 78 s on 400, and at most 1.5 GiB.
 """
 
 from __future__ import annotations
