@@ -26,13 +26,9 @@ BOX = 0.26
 
 
 def margins(store: Store, sweep: SweepConfig) -> Figure:
-    """A place a telling group: boxes from the quartiles, lines to the tenths, the median with its interval.
-
-    From the first plane set's rows of `margins`, which are the same for all.
-    """
+    """A place a telling group: boxes from the quartiles, lines to the tenths, the median with its interval."""
     groups, common = shown_groups(store, sweep)
     table = read_table(store, "margins")
-    table = table[table["plane_set"] == next(iter(sweep.planes))]
     apart = table[table["images"] != "all"]
     used = apart if len(apart.merge(groups[GROUP], on=GROUP)) else table
     longest = max(len(line) for text in groups["text"] for line in text.split("\n"))

@@ -122,7 +122,7 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
         within(group): independent_pairs(group) for group in groups if len(group.members) > 1
     }
     sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
-    tables: list[tuple[str, pd.DataFrame]] = []
+    tables = [("margins", margins_table(groups, margins))]
     for plane_set in sweep.planes:
         stored, about = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
@@ -137,7 +137,6 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
             "by_class": by_class_table(groups, planes, about),
             "resolution": resolution_table(groups, planes),
             "uncertainty": uncertainty_table(groups, estimates),
-            "margins": margins_table(groups, margins),
             "streams": streams_table(groups, planes),
             "distillation": distillation_table(configs, groups, planes),
         }

@@ -12,7 +12,7 @@ from analysis.group_scores import SCORES
 from analysis.groups import Group
 from analysis.intervals import holm, interval_of, p_value, ratio_interval
 from analysis.tables.between_groups import SIDE, compared, sides
-from analysis.tables.cells import NAN, ends
+from analysis.tables.cells import NAN, covers_text, ends
 
 DIFFERENCES = [
     "score", "label_noise", *(f"{column}_{side}" for side in "ab" for column in SIDE), "value_a", "value_b",
@@ -53,5 +53,5 @@ def _compared(of_a: Estimate, of_b: Estimate) -> dict[str, Any]:
         "ratio": ratio.value if ratio else NAN,
         **ends("ratio", ratio),
         "p_value": p_value(estimate),
-        "interval_covers": interval.covers,
+        "interval_covers": covers_text(interval),
     }
