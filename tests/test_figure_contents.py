@@ -214,15 +214,11 @@ def test_an_axis_holds_every_value_and_all_but_absurd_intervals():
 
 
 def test_plane_sets_whose_regions_are_far_apart_have_a_log_axis(tmp_path):
-    smooth = {"set": None}
-
-    def seen(model, truth):
-        smooth["set"] = not smooth["set"]
-        return np.zeros_like(truth) if smooth["set"] else truth
-
-    sets = {name: {"count": 4, "resolution": 12} for name in ("test", "train")}
+    sets = {"smooth": {"count": 3, "resolution": 12}, "rough": {"count": 4, "resolution": 12}}
     sweep = small_sweep(grid={"width": [4], "label_noise": [0.0], "seed": [0, 1, 2]}, planes=sets)
-    _, figures = drawn(tmp_path, sweep, label_maps=seen)
+    _, figures = drawn(
+        tmp_path, sweep, label_maps=lambda model, truth: np.zeros_like(truth) if len(truth) == 3 else truth
+    )
     regions, _ = figures["plane_sets"].axes
     assert regions.get_xscale() == "log"
     assert regions.get_xlim()[0] == 0.9
