@@ -99,8 +99,9 @@ def test_plane_sets_without_curves_are_points(tmp_path):
 def test_many_groups_on_many_plane_sets_are_thinned_out(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(14)}
     sets = {f"set{n}": {"count": 2, "resolution": 6} for n in range(6)}
-    _, figures = drawn(tmp_path, small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets))
-    regions, _ = figures["plane_sets"].axes
+    sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets, scores=["fragmentation"])
+    _, figures = drawn(tmp_path, sweep)
+    (regions,) = figures["plane_sets"].axes
     assert len(regions.containers) == MAX_POINTS
     assert figures["plane_sets"].get_supxlabel().startswith("8 of 14 groups; 2 trainings a point")
 
