@@ -99,8 +99,9 @@ def test_plane_sets_without_curves_are_points(tmp_path):
 def test_many_groups_on_many_plane_sets_are_thinned_out(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(14)}
     sets = {f"set{n}": {"count": 2, "resolution": 6} for n in range(6)}
-    _, figures = drawn(tmp_path, small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets))
-    regions, _ = figures["plane_sets"].axes
+    sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets, scores=["fragmentation"])
+    _, figures = drawn(tmp_path, sweep)
+    (regions,) = figures["plane_sets"].axes
     assert len(regions.containers) == MAX_POINTS
     assert figures["plane_sets"].get_supxlabel().startswith("8 of 14 groups; 2 trainings a point")
 
@@ -214,15 +215,11 @@ def test_an_axis_holds_every_value_and_all_but_absurd_intervals():
 
 
 def test_plane_sets_whose_regions_are_far_apart_have_a_log_axis(tmp_path):
-    smooth = {"set": None}
-
-    def seen(model, truth):
-        smooth["set"] = not smooth["set"]
-        return np.zeros_like(truth) if smooth["set"] else truth
-
-    sets = {name: {"count": 4, "resolution": 12} for name in ("test", "train")}
+    sets = {"smooth": {"count": 3, "resolution": 12}, "rough": {"count": 4, "resolution": 12}}
     sweep = small_sweep(grid={"width": [4], "label_noise": [0.0], "seed": [0, 1, 2]}, planes=sets)
-    _, figures = drawn(tmp_path, sweep, label_maps=seen)
+    _, figures = drawn(
+        tmp_path, sweep, label_maps=lambda model, truth: np.zeros_like(truth) if len(truth) == 3 else truth
+    )
     regions, _ = figures["plane_sets"].axes
     assert regions.get_xscale() == "log"
     assert regions.get_xlim()[0] == 0.9

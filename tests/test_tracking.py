@@ -15,7 +15,7 @@ from conftest import small_sweep
 from made_up_runs import made_up_run
 
 from analysis.curves import EPOCH, WIDTH
-from analysis.figures import draw_figures
+from analysis.figures import draw_figures, figures_of
 from analysis.parts import metrics_of, parts_of
 from analysis.tables import compute_tables, read_table, tables_of, write_tables
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri
@@ -64,7 +64,7 @@ def check_runs(store, sweep, uri):
     }
     assert artifacts == {
         *(f"tables/{name}.csv" for name in tables_of(sweep)),
-        "figures/decision_regions.png",
+        *(f"figures/{name}.png" for name in figures_of(sweep)),
     }  # fmt: skip
 
 

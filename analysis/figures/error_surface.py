@@ -138,7 +138,7 @@ def _caption(groups: pd.DataFrame, shown: Sequence[pd.DataFrame], known: Sequenc
     margins = f", {images} images for distances (L2 in normalised pixels)" if images else ""
     return (
         f"{part_of(len(shown), found, 'surfaces')}{range_text(rows['n_models'])} trainings a cell, "
-        f"{rows['n_planes'].iloc[0]} planes{margins}; half of the 95 % intervals, over trainings and images or planes,\n"
+        f"{rows['n_planes'].iloc[0]} planes{margins}; half of the 95 % intervals (over trainings, images or planes)\n"
         f"are narrower than {', '.join(texts)}; above the line: training error at most "
         f"{THRESHOLD_ERROR:.0%}{diverged_note(groups)}"
     )
