@@ -205,7 +205,8 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
     kinds = {path.name for path in before}
     assert {"labels.parquet", "probabilities.parquet", "margins.parquet"} < kinds
-    labels, margins = (sorted(path for path in before if path.stem == kind) for kind in ("labels", "margins"))
+    labels, margins = (sorted(p for p in before if p.stem == p.relative_to(directory).parts[0] == kind)
+                       for kind in ("labels", "margins"))  # fmt: skip
     assert (len(labels), len(margins)) == (4, 4)
     labels[1].write_bytes(before[labels[1]][1][:-30])
     margins[2].write_bytes(b"")

@@ -26,7 +26,10 @@ COMPARED = {"reproducibility_matrix", "by_recipe", "decision_regions"}
             load_sweep("double_descent_digits"),
             {"double_descent", "plane_sets", "margins", "resolution", "decision_regions"},
         ),
-        (load_sweep("double_descent_epochs_digits"), {"epochs", "error_surface", "decision_regions"}),
+        (
+            load_sweep("double_descent_epochs_digits"),
+            {"double_descent", "epochs", "error_surface", "margins", "decision_regions"},
+        ),
         (load_sweep("streams_digits"), {"streams", "decision_regions"}),
         (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets"}),
         (small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]), {"decision_regions"}),

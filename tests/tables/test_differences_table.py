@@ -38,7 +38,7 @@ def test_only_planes_vary_so_it_is_students_paired_test(tmp_path):
     relative = stats.ttest_1samp(a / a.mean() - b / b.mean(), 0).confidence_interval()  # of the log-ratio
     ends = row["ratio"] * np.exp([relative.low, relative.high])
     assert (row["ratio_low"], row["ratio_high"]) == pytest.approx(tuple(ends))
-    assert row["interval_covers"] == "models and items"
+    assert row["interval_covers"] == "models and planes"
     same = table.loc["reproducibility"]
     assert (same["difference"], same["p_value"], same["ratio"]) == (0, 1, 1)
 
