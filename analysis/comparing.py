@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement import error_consistency_by_item, kappa_by_item
-from analysis.churn import Churn, churn_between, share_of_images
-from analysis.estimates import Estimate, difference, mean_estimate, pair_estimate
-from analysis.intervals import Interval, holm, interval_of, p_value
-from analysis.precision import Advice, advice
-from analysis.pseudo_values import Floats
-from analysis.regions import class_shares, regions_of
-from analysis.same_labels import agreement
+from analysis.scores.agreement import error_consistency_by_item, kappa_by_item
+from analysis.scores.churn import Churn, churn_between, share_of_images
+from analysis.scores.regions import class_shares, regions_of
+from analysis.scores.same_labels import agreement
+from analysis.statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
+from analysis.statistics.intervals import Interval, holm, interval_of, p_value
+from analysis.statistics.precision import Advice, advice
+from analysis.statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")
 SHARE, REGIONS, CORRECTED, CHANGE = (0.0, 1.0), (1.0, math.inf), (-math.inf, 1.0), (-1.0, 1.0)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
-from analysis.group_scores import SCORES
+from analysis.findings.sentences import sentence
 from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.sentences import sentence
+from analysis.scores.group_scores import SCORES
 
 
 @dataclass(frozen=True)

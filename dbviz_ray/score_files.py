@@ -14,9 +14,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.precision import Advice
 from analysis.report import Report, html_report, models_frame, pairs_frame
 from analysis.report.sentences import KINDS
+from analysis.statistics.precision import Advice
 from dbviz_ray.comparison import Comparison
 from dbviz_ray.errors import UserError
 from dbviz_ray.provenance import provenance

@@ -291,8 +291,8 @@ def _analysed(sweep: SweepConfig, store: Store) -> bool:
 
 def _findings(store: Store, precision: float | None) -> str:
     """What a sweep found, where it is, and what more would make it as precise as asked for."""
-    from analysis.advice import advice_text
-    from analysis.summary import summary_text
+    from analysis.findings.advice import advice_text
+    from analysis.findings.summary import summary_text
     from analysis.tables import read_table
     from analysis.tracking import tracking_uri
 

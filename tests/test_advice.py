@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.advice import ADVISED, advice_table, advice_text
+from analysis.findings.advice import ADVISED, advice_table, advice_text
 from dbviz_ray.sweep import main
 
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from analysis.agreement import (
+from analysis.scores.agreement import (
     beyond_chance,
     cohens_kappa,
     error_consistency,
     error_consistency_by_item,
     kappa_by_item,
 )
-from analysis.same_labels import agreement
+from analysis.scores.same_labels import agreement
 
 CLASSES = 4
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.churn import churn_between, share_of_images
+from analysis.scores.churn import churn_between, share_of_images
 
 
 def test_by_hand():

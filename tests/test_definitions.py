@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from skimage.measure import label as skimage_label
 from torch import nn
 
-from analysis.regions import region_counts
-from analysis.same_labels import agreement
+from analysis.scores.regions import region_counts
+from analysis.scores.same_labels import agreement
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation import label_maps
 from dbviz_ray.planes import PlaneSet

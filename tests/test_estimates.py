@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.estimates import (
+from analysis.statistics.estimates import (
     Estimate,
     cross_pair_estimate,
     difference,
@@ -17,7 +17,7 @@ from analysis.estimates import (
     quantile_estimate,
     sample_estimate,
 )
-from analysis.intervals import variance_of
+from analysis.statistics.intervals import variance_of
 
 
 def symmetric(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.measure import label as skimage_label
 from torch import nn
 
-from analysis.regions import class_shares, counts_by_resolution, extrapolated, region_counts
+from analysis.scores.regions import class_shares, counts_by_resolution, extrapolated, region_counts
 from dbviz_ray.architectures import build_network, initialised_network
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import UserError

@@ -12,7 +12,7 @@ from analysis.curves import THRESHOLD_ERROR
 from analysis.figures.decision_regions import disagreement
 from analysis.figures.plane_sets import MAX_POINTS
 from analysis.figures.style import limits
-from analysis.same_labels import agreement
+from analysis.scores.same_labels import agreement
 from analysis.tables import read_table
 
 MARGINS = {"images": 12, "directions": 3}

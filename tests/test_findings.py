@@ -8,8 +8,8 @@ import pytest
 from analysis import curves as module
 from analysis.curves import EPOCH, WIDTH, has_peak, interpolation_threshold, shown_rows, telling_curves, telling_rows
 from analysis.findings import findings
+from analysis.findings.summary import COLUMNS, summary_text
 from analysis.recipes import ONE_COLUMN, at_best_rate, by_recipe, learning_rates
-from analysis.summary import COLUMNS, summary_text
 
 MARGINS = ("margin", "margin_correct", "margin_mislabelled")
 BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])

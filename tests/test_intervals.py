@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.estimates import (
+from analysis.statistics.estimates import (
     Estimate,
     cross_pair_estimate,
     difference,
@@ -20,7 +20,7 @@ from analysis.estimates import (
     quantile_estimate,
     sample_estimate,
 )
-from analysis.intervals import holm, interval_of, p_value, ratio_interval, variance_of
+from analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval, variance_of
 
 
 def of_pairs(on_items: np.ndarray) -> Estimate:

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis import plane_scores
-from analysis.pair_means import pairs_within
-from analysis.plane_scores import REGION_SCORES, Stored, score_planes
-from analysis.regions import class_shares, region_counts, regions_of
+from analysis.scores import plane_scores
+from analysis.scores.pair_means import pairs_within
+from analysis.scores.plane_scores import REGION_SCORES, Stored, score_planes
+from analysis.scores.regions import class_shares, region_counts, regions_of
 
 MODELS, PLANES, RESOLUTION, CLASSES = 4, 7, 49, 3
 BOTH = frozenset({"reproducibility", "fragmentation"})

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.estimates import Estimate, mean_estimate, sample_estimate
-from analysis.intervals import interval_of
-from analysis.precision import advice
+from analysis.statistics.estimates import Estimate, mean_estimate, sample_estimate
+from analysis.statistics.intervals import interval_of
+from analysis.statistics.precision import advice
 
 
 def effects(generator: np.random.Generator, models: int, items: int, of_models: float, of_items: float) -> Estimate:

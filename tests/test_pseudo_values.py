@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.pseudo_values import leaving_out
+from analysis.statistics.pseudo_values import leaving_out
 
 
 @settings(max_examples=60, deadline=None)

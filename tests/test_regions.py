@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from skimage.measure import label as skimage_label
 
-from analysis.regions import (
+from analysis.scores.regions import (
     class_shares,
     counts_by_resolution,
     extrapolated,

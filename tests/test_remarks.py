@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.curves import WIDTH, curves
-from analysis.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
+from analysis.findings.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
 
 KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
        "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip

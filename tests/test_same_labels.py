@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis import same_labels
-from analysis.same_labels import agreement, agreement_blocks
+from analysis.scores import same_labels
+from analysis.scores.same_labels import agreement, agreement_blocks
 
 
 def byte_by_byte(labels):

@@ -7,7 +7,7 @@ import tracemalloc
 from conftest import small_sweep
 from made_up_runs import made_up_run
 
-from analysis import plane_scores
+from analysis.scores import plane_scores
 from analysis.tables import compute_tables
 
 RESOLUTION, TOGETHER = 40, 10

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from analysis.figures.style import SERIES_COLOURS, band, interval_point, limits, plain, range_text, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
-from analysis.regions import nested_resolutions
+from analysis.scores.regions import nested_resolutions
 from analysis.tables import read_table
 from analysis.tables.resolution import GRID
 from dbviz_ray.config import SweepConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparing import Scores
-from analysis.intervals import Interval
+from analysis.statistics.intervals import Interval
 
 Rows = list[list[str]]
 

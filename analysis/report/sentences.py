@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from analysis.comparing import PairScores, Scores
-from analysis.intervals import Interval
-from analysis.precision import Advice
 from analysis.report.rows import p_text, shown
+from analysis.statistics.intervals import Interval
+from analysis.statistics.precision import Advice
 
 KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
 

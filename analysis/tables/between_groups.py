@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.estimates import cross_pair_estimate
-from analysis.group_scores import SHARE
 from analysis.groups import GROUP, Group
-from analysis.intervals import interval_of
-from analysis.pair_means import PairSet, pairs_between
-from analysis.plane_scores import PlaneScores
+from analysis.scores.group_scores import SHARE
+from analysis.scores.pair_means import PairSet, pairs_between
+from analysis.scores.plane_scores import PlaneScores
+from analysis.statistics.estimates import cross_pair_estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables.cells import with_covers
 
 MAX_GROUPS = 40
@@ -73,7 +73,7 @@ def _side(group: Group) -> dict[str, Any]:
 
 
 def _followed_singly(group: Group, other: Group) -> bool:
-    """See `analysis.group_scores.MAX_SINGLY`; here there are many more pairs."""
+    """See `analysis.scores.group_scores.MAX_SINGLY`; here there are many more pairs."""
     return max(len(group.members), len(other.members)) <= MAX_SINGLY_BETWEEN
 
 

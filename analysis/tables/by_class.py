@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.estimates import mean_estimate
-from analysis.group_scores import SCORES, SHARE
 from analysis.groups import GROUP, Group
-from analysis.intervals import interval_of
-from analysis.plane_scores import PlaneScores
+from analysis.scores.group_scores import SCORES, SHARE
+from analysis.scores.plane_scores import PlaneScores
+from analysis.scores.trained import PlaneFacts
+from analysis.statistics.estimates import mean_estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables.cells import value_and_ends
-from analysis.trained import PlaneFacts
 
 COLUMNS = ("regions", "area", "fragmentation_of_planes")
 BY_CLASS = [*GROUP, "class", *(f"{column}{end}" for column in COLUMNS for end in ("", "_low", "_high")), "n_models",

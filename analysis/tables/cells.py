@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.intervals import Interval
+from analysis.statistics.intervals import Interval
 
 NAN = float("nan")
 

@@ -10,11 +10,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.group_scores import Observed, group_estimates, independent_pairs, within
 from analysis.groups import GROUP, Group, group_of, groups_among, groups_of
-from analysis.pair_means import PairSet
-from analysis.plane_scores import score_planes
 from analysis.recipes import at_best_rate, by_recipe, compares_recipes
+from analysis.scores.group_scores import Observed, group_estimates, independent_pairs, within
+from analysis.scores.pair_means import PairSet
+from analysis.scores.plane_scores import score_planes
+from analysis.scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from analysis.tables.between_groups import between_groups_table, between_sets
 from analysis.tables.by_class import by_class_table
 from analysis.tables.differences import differences_table
@@ -26,7 +27,6 @@ from analysis.tables.pairs import pairs_table
 from analysis.tables.resolution import resolution_table
 from analysis.tables.streams import stream_sets, streams_table, varies_streams
 from analysis.tables.uncertainty import uncertainty_table
-from analysis.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.estimates import Estimate, difference
-from analysis.group_scores import SCORES
 from analysis.groups import Group
-from analysis.intervals import holm, interval_of, p_value, ratio_interval
+from analysis.scores.group_scores import SCORES
+from analysis.statistics.estimates import Estimate, difference
+from analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval
 from analysis.tables.between_groups import SIDE, compared, sides
 from analysis.tables.cells import NAN, covers_text, ends
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
-from analysis.group_scores import SHARE
 from analysis.groups import NETWORK, Group
-from analysis.intervals import interval_of
-from analysis.pair_means import PairMeans, PairSet, pairs_between, pairs_within
-from analysis.plane_scores import PlaneScores
+from analysis.scores.group_scores import SHARE
+from analysis.scores.pair_means import PairMeans, PairSet, pairs_between, pairs_within
+from analysis.scores.plane_scores import PlaneScores
+from analysis.statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables.cells import with_covers
 from dbviz_ray.config import ModelConfig
 

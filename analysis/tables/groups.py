@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.estimates import Estimate
-from analysis.group_scores import SCORES, Observed, group_intervals
 from analysis.groups import Group
+from analysis.scores.group_scores import SCORES, Observed, group_intervals
+from analysis.statistics.estimates import Estimate
 from analysis.tables.cells import covers_text, ends, value_and_ends
 
 

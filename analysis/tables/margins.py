@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.estimates import mean_estimate, quantile_estimate, sample_estimate
-from analysis.group_scores import AT_LEAST_ZERO
 from analysis.groups import GROUP, Group
-from analysis.intervals import Interval, interval_of
+from analysis.scores.group_scores import AT_LEAST_ZERO
+from analysis.scores.trained import Margins
+from analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
+from analysis.statistics.intervals import Interval, interval_of
 from analysis.tables.cells import value_and_ends
-from analysis.trained import Margins
 
 QUANTILES = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}
 STATISTICS = ("mean", *QUANTILES)

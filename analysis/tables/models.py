@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.estimates import mean_estimate
-from analysis.group_scores import SCORES, Observed
 from analysis.groups import group_of
-from analysis.intervals import interval_of
-from analysis.plane_scores import REGION_SCORES
+from analysis.scores.group_scores import SCORES, Observed
+from analysis.scores.plane_scores import REGION_SCORES
+from analysis.scores.trained import Trained
+from analysis.statistics.estimates import mean_estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables.cells import NAN, value_and_ends
-from analysis.trained import Trained
 
 FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 

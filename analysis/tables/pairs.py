@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.agreement import beyond_accuracy, cohens_kappa
-from analysis.group_scores import Observed
 from analysis.groups import Group
-from analysis.same_labels import Floats, agreement
+from analysis.scores.agreement import beyond_accuracy, cohens_kappa
+from analysis.scores.group_scores import Observed
+from analysis.scores.same_labels import Floats, agreement
 from dbviz_ray.config import ModelConfig
 
 
@@ -20,7 +20,7 @@ def pairs_table(
     """Every two models, which are at the same places in all arrays.
 
     `agreement_beyond_accuracy`: agreement on the test images beyond what their errors explain (see
-    `analysis.agreement`).
+    `analysis.scores.agreement`).
     """
     first, second = np.triu_indices(len(models), 1)
     ids = np.array([model.model_id for model in models])

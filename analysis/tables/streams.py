@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Covers, Estimate
-from analysis.group_scores import within
 from analysis.groups import GROUP, Group
-from analysis.intervals import interval_of
-from analysis.pair_means import PairMeans, PairSet, pairs_within
-from analysis.plane_scores import PlaneScores
+from analysis.scores.group_scores import within
+from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
+from analysis.scores.plane_scores import PlaneScores
+from analysis.statistics.estimates import Covers, Estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables.cells import covers_text, value_and_ends
 
 Floats = NDArray[np.float64]

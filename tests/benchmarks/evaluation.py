@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from timing import alternating, as_a_worker, markdown, measured_on, models_of, ratio_text
 
-from analysis.regions import region_counts
+from analysis.scores.regions import region_counts
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import load_dataset

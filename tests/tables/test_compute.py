@@ -7,9 +7,9 @@ import pytest
 from conftest import small_sweep
 from made_up_runs import compared_sweep, distilled_sweep, made_up_run
 
-from analysis import plane_scores, same_labels
-from analysis.group_scores import SCORES
 from analysis.groups import names_of, options_text
+from analysis.scores import plane_scores, same_labels
+from analysis.scores.group_scores import SCORES
 from analysis.tables import NoModelsError, compute_tables, read_table, tables_of, write_tables
 from dbviz_ray.sweep_files import load_sweep
 

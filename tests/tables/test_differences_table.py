@@ -8,7 +8,7 @@ from conftest import small_sweep
 from made_up_runs import labels_of, made_up_run
 from scipy import stats
 
-from analysis.regions import region_counts
+from analysis.scores.regions import region_counts
 from analysis.tables import compute_tables
 
 

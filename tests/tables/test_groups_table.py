@@ -11,8 +11,8 @@ from made_up_runs import labels_of, made_up_run, predictions_of
 from skimage.measure import label as skimage_label
 from sklearn.metrics import cohen_kappa_score
 
-from analysis.group_scores import SCORES
 from analysis.groups import GROUP
+from analysis.scores.group_scores import SCORES
 from analysis.tables import compute_tables, read_table
 
 UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")

@@ -7,8 +7,8 @@ import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run, predictions_of
 
-from analysis.estimates import mean_estimate, quantile_estimate, sample_estimate
-from analysis.intervals import interval_of
+from analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
+from analysis.statistics.intervals import interval_of
 from analysis.tables import compute_tables
 from dbviz_ray.store import StoredMargins
 

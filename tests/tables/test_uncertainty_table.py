@@ -10,10 +10,10 @@ import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run, predictions_of
 
-from analysis.advice import advice_table
-from analysis.estimates import mean_estimate
-from analysis.group_scores import SCORES
-from analysis.precision import advice
+from analysis.findings.advice import advice_table
+from analysis.scores.group_scores import SCORES
+from analysis.statistics.estimates import mean_estimate
+from analysis.statistics.precision import advice
 from analysis.tables import compute_tables, read_table, write_tables
 from analysis.tables.uncertainty import uncertain_scores
 from dbviz_ray.store import Store

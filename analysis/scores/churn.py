@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.intervals import LEVEL, Interval
+from analysis.statistics.intervals import LEVEL, Interval
 
 Classes = NDArray[np.int64]
 

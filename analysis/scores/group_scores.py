@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
-from analysis.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from analysis.groups import Group
-from analysis.intervals import Interval, interval_of
-from analysis.pair_means import PairMeans, PairSet, pairs_within
-from analysis.plane_scores import PlaneScores
-from analysis.trained import Margins, Predictions
+from analysis.scores.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
+from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
+from analysis.scores.plane_scores import PlaneScores
+from analysis.scores.trained import Margins, Predictions
+from analysis.statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
+from analysis.statistics.intervals import Interval, interval_of
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -47,7 +47,7 @@ SCORES: dict[str, Bounds] = {
 - kappa: the same corrected for chance (Cohen), from the classes' shares of all planes.
 - soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
 - agreement_on_test_images: share of test images on which two trainings agree; agreement_beyond_accuracy: the same
-  beyond what two independent models of their accuracies agree on (`analysis.agreement.error_consistency`).
+  beyond what two independent models of their accuracies agree on (`analysis.scores.agreement.error_consistency`).
 - fragmentation: regions a plane; large_regions: those of at least `minimum_region_share`; largest_region: the share of
   the plane's points that the largest holds.
 - margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
@@ -74,7 +74,7 @@ class Observed:
 
 
 def within(group: Group) -> tuple[str, Any]:
-    """Key of the set of pairs of independent trainings of a group (see `analysis.plane_scores`)."""
+    """Key of the set of pairs of independent trainings of a group (see `analysis.scores.plane_scores`)."""
     return ("within", tuple(group.key.values()))
 
 

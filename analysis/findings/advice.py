@@ -6,9 +6,9 @@ import math
 
 import pandas as pd
 
-from analysis.group_scores import SCORES
 from analysis.groups import GROUP, at_last_epoch, names_of
-from analysis.precision import Advice, advice_on
+from analysis.scores.group_scores import SCORES
+from analysis.statistics.precision import Advice, advice_on
 from analysis.tables.uncertainty import uncertain_scores
 
 ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")

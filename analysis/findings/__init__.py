@@ -17,10 +17,8 @@ from analysis.curves import (
     shown_rows,
     telling_curves,
 )
-from analysis.groups import GROUP, at_last_epoch, names_by_group, names_of
-from analysis.recipes import compares_recipes, learning_rates
-from analysis.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
-from analysis.sentences import (
+from analysis.findings.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
+from analysis.findings.sentences import (
     choice_sentence,
     distillation_sentence,
     diverged,
@@ -30,6 +28,8 @@ from analysis.sentences import (
     sharpness_sentences,
     tested_on,
 )
+from analysis.groups import GROUP, at_last_epoch, names_by_group, names_of
+from analysis.recipes import compares_recipes, learning_rates
 
 MAX_EPOCH_CURVES = 4
 """Curves over the epochs that rows and sentences tell of."""

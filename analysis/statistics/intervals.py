@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from analysis.estimates import Covers, Estimate, difference, logarithm
-from analysis.pseudo_values import Floats
+from analysis.statistics.estimates import Covers, Estimate, difference, logarithm
+from analysis.statistics.pseudo_values import Floats
 
 LEVEL = 0.95
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.curves import Curve, shown_rows
+from analysis.findings.sentences import MAX_NAMED
 from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.sentences import MAX_NAMED
 from analysis.tables.resolution import GRID, LIMIT
 
 STREAM_NAMES = {

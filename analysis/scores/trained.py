@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.plane_scores import Stored
+from analysis.scores.plane_scores import Stored
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import PLANES_TOGETHER, Store
 

@@ -1,0 +1,1 @@
+"""From label maps, predictions and margins to scores."""
