@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.groups import Group
-from analysis.scores.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
+from analysis.scores.agreement import cohens_kappa, kappa_by_item
+from analysis.scores.image_pairs import agreement_on_images
+from analysis.scores.margin_scores import margin_estimates
 from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
 from analysis.scores.plane_scores import PlaneScores
 from analysis.scores.trained import Margins, Predictions
-from analysis.statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
+from analysis.statistics.estimates import Estimate, mean_estimate, pair_estimate, sample_estimate
 from analysis.statistics.intervals import Interval, interval_of
 
 Floats = NDArray[np.float64]
@@ -58,8 +60,6 @@ SCORES: dict[str, Bounds] = {
 MAX_SINGLY = 64
 """Members of a group up to which every pair is followed on every plane. With more, what models and planes do together
 is counted twice, which then hardly widens an interval."""
-MAX_SINGLY_ON_IMAGES = 16
-"""The same for images, of which there are many more."""
 
 
 @dataclass(frozen=True)
@@ -145,73 +145,6 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     first, second = np.nonzero(np.triu(group.independent, 1))
     square[:, first, second] = square[:, second, first] = values
     return square
-
-
-def agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
-    """Agreement of independent trainings of the group on the test images, and what of it is beyond their accuracy."""
-    members, independent = group.members, group.independent
-    beyond = error_consistency(predictions.on_test[members], predictions.test_wrong[members], classes)
-    singly = len(members) <= MAX_SINGLY_ON_IMAGES
-    same = _OnImages(len(members), predictions.on_test.shape[1], singly)
-    consistent = _OnImages(len(members), predictions.on_test.shape[1], singly)
-    for a, b in np.argwhere(np.triu(independent, 1)):
-        pair = members[[a, b]]
-        predicted = predictions.on_test[pair]
-        same.add(a, b, (predicted[0] == predicted[1]).astype(float))
-        if np.isfinite(beyond[a, b]):
-            by_image = error_consistency_by_item(predicted, predictions.test_wrong[pair], classes)[:, 0, 1]
-            consistent.add(a, b, by_image)
-    return {
-        "agreement_on_test_images": same.estimate(group, independent),
-        "agreement_beyond_accuracy": consistent.estimate(group, independent & np.isfinite(beyond)),
-    }
-
-
-class _OnImages:
-    """A score of pairs of a group on every image, collected pair by pair."""
-
-    def __init__(self, members: int, images: int, singly: bool) -> None:
-        self._by_pair = np.eye(members)
-        self._sum, self._pairs = np.zeros(images), 0
-        self._each = np.ones((images, members, members)) if singly else None
-
-    def add(self, a: int, b: int, on_images: Floats) -> None:
-        self._by_pair[a, b] = self._by_pair[b, a] = on_images.mean()
-        self._sum += on_images
-        self._pairs += 1
-        if self._each is not None:
-            self._each[:, a, b] = self._each[:, b, a] = on_images
-
-    def estimate(self, group: Group, used: NDArray[np.bool_]) -> Estimate:
-        by_image = self._sum / max(self._pairs, 1)
-        return pair_estimate(self._by_pair, by_image, used, group.levels, self._each)
-
-
-def margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
-    """The margins of all images, and of those with correct and with falsified labels, where there are such."""
-    distances = margins.mean_distance[group.members]
-    found = {
-        "margin": mean_estimate(distances, group.levels),
-        "margin_median": quantile_estimate(distances, 0.5, group.levels),
-    }
-    mislabelled = margins.mislabelled[group.members]
-    for name, wanted in (("margin_correct", ~mislabelled), ("margin_mislabelled", mislabelled)):
-        estimate = subset_estimate(distances, wanted, group)
-        if estimate is not None:
-            found[name] = estimate
-    return found
-
-
-def subset_estimate(values: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate | None:
-    """The mean of `values` `[members, images]` over the `wanted` images; None if there are fewer than two.
-
-    Where trainings differ in which images they are, they are no common sample: one mean a training counts.
-    """
-    if wanted.sum(axis=1).min() < 2:
-        return None
-    if (wanted == wanted[0]).all():
-        return mean_estimate(values[:, wanted[0]], group.levels)
-    return sample_estimate(np.where(wanted, values, 0).sum(axis=1) / wanted.sum(axis=1), group.levels)
 
 
 def group_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
