@@ -45,8 +45,9 @@ def test_margins_without_label_noise_and_without_margins():
     assert margin_sentences(curves(pd.DataFrame(none), WIDTH)) == []
 
 
-def of_stream(stream, share, disagreement=0.31, **others):
-    return KEY | {"stream": stream, "disagreement": disagreement} | with_ends("total_share", share) | others
+def of_stream(stream, share, disagreement=0.31, own=NOTHING, **others):
+    shares = with_ends("total_share", share) | with_ends("own_share", own)
+    return KEY | {"stream": stream, "disagreement": disagreement} | shares | others
 
 
 def test_streams_of_the_first_planes_at_the_last_epoch():
@@ -54,7 +55,7 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
         [
             of_stream("init", 0.9), of_stream("order+augmentation", 0.7), of_stream("label_noise", NOTHING),
             of_stream("init", 0.1, plane_set="train"), of_stream("init", 0.2, epoch=1),
-            of_stream("init", 0.5, disagreement=0.2, width=8), of_stream("dropout", 0.25, disagreement=0.2, width=8),
+            of_stream("init", 0.5, disagreement=0.2, own=0.3, width=8), of_stream("dropout", 0.25, disagreement=0.2, width=8),
         ]
     )  # fmt: skip
     assert stream_sentences(table) == [
@@ -62,7 +63,8 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
         "of one thing alone makes up for this share of it: initialisation 90% [80%, 100%], data order with "
         "augmentation 70% [60%, 80%].",
         "net, width 8, label noise 0.2: trainings that differ in everything disagree on 20.0% of the points; a change "
-        "of one thing alone makes up for this share of it: initialisation 50% [40%, 60%], dropout 25% [15%, 35%].",
+        "of one thing alone makes up for this share of it: initialisation 50% [40%, 60%], dropout 25% [15%, 35%]; "
+        "keeping one thing alone takes away this share: initialisation 30% [20%, 40%].",
     ]
 
 
@@ -98,5 +100,5 @@ def test_models_that_predict_one_class():
         "Trainings that predict one class for every test image, which agree without having learned anything (kappa "
         "does not count them): net, width 1, label noise 0.2 (1 of 3); net, width 2, label noise 0.2 (2 of 3); "
     )
-    assert sentence.endswith("net, width 8, label noise 0.2 (2 of 3); and 2 more.")
+    assert sentence.endswith("net, width 8, label noise 0.2 (2 of 3); and 2 more, see the table groups.")
     assert constant_sentences(table.assign(n_constant=0)) == []

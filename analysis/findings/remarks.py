@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.curves import Curve, shown_rows
-from analysis.findings.sentences import MAX_NAMED
+from analysis.findings.sentences import listed
 from analysis.groups import GROUP, at_last_epoch, names_of, records
 from analysis.tables.resolution import GRID, LIMIT
 
@@ -60,18 +60,23 @@ def stream_sentences(streams: pd.DataFrame) -> list[str]:
     last = last.assign(name=names_of(last))
     sentences = []
     for (name, noise, disagreement), rows in last.groupby(["name", "label_noise", "disagreement"], sort=False):
-        alone = [
-            f"{_stream_name(row['stream'])} {_share(row, 'total_share')}"
-            for row in records(rows)
-            if pd.notna(row["total_share"])
-        ]
-        if not alone:
-            continue
-        sentences.append(
-            f"{name}, label noise {noise:g}: trainings that differ in everything disagree on {disagreement:.1%} of the "
-            f"points; a change of one thing alone makes up for this share of it: {', '.join(alone)}."
-        )
+        parts = {
+            "a change of one thing alone makes up for this share of it": _shares(rows, "total_share"),
+            "keeping one thing alone takes away this share": _shares(rows, "own_share"),
+        }
+        told = "; ".join(f"{what}: {shares}" for what, shares in parts.items() if shares)
+        if told:
+            sentences.append(
+                f"{name}, label noise {noise:g}: trainings that differ in everything disagree on {disagreement:.1%} of "
+                f"the points; {told}."
+            )
     return sentences
+
+
+def _shares(rows: pd.DataFrame, score: str) -> str:
+    """`data order 36% [34%, 38%], ...` of the streams whose share is known."""
+    known = records(rows[rows[score].notna()])
+    return ", ".join(f"{_stream_name(row['stream'])} {_share(row, score)}" for row in known)
 
 
 def _stream_name(streams: str) -> str:
@@ -112,11 +117,9 @@ def constant_sentences(groups: pd.DataFrame) -> list[str]:
     if not rows:
         return []
     named = [
-        f"{row['name']}, label noise {row['label_noise']:g} ({row['n_constant']} of {row['n_models']})"
-        for row in rows[:MAX_NAMED]
+        f"{row['name']}, label noise {row['label_noise']:g} ({row['n_constant']} of {row['n_models']})" for row in rows
     ]
-    more = f"; and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
     return [
         "Trainings that predict one class for every test image, which agree without having learned anything (kappa "
-        f"does not count them): {'; '.join(named)}{more}."
+        f"does not count them): {listed(named)}."
     ]

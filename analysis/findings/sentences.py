@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from analysis.curves import (
     has_peak,
     interpolation_threshold,
     lowest_row,
+    peak_p_value,
     telling_rows,
 )
 from analysis.groups import NETWORK, at_last_epoch, names_by_group, names_of, records
@@ -54,8 +56,8 @@ def sentence(curve: Curve) -> str:
     rows = telling_rows(curve)
     best, peak, last = (curve.rows.iloc[rows[name]] for name in (axis.best, PEAK, axis.last))
     text = (
-        f"{start}{kind}: {error_name} falls to {best['test_error']:.1%} at {axis.column} {best[axis.column]}, peaks at "
-        f"{peak['test_error']:.1%} at {axis.column} {peak[axis.column]} and falls to {last['test_error']:.1%} at "
+        f"{start}{kind}{_probability(curve)}: {error_name} falls to {best['test_error']:.1%} at {axis.column} "
+        f"{best[axis.column]}, peaks at {peak['test_error']:.1%} at {axis.column} {peak[axis.column]} and falls to {last['test_error']:.1%} at "
         f"{axis.column} {last[axis.column]}"
     )
     if _known(peak) and _known(last):
@@ -68,6 +70,13 @@ def sentence(curve: Curve) -> str:
     return f"{text}; {where}."
 
 
+def _probability(curve: Curve) -> str:
+    p_value = peak_p_value(curve)
+    if math.isnan(p_value):
+        return ""
+    return " (p < 0.001)" if p_value < 0.001 else f" (p = {p_value:.3f})"
+
+
 def rates_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which best learning rates lie at an end of their grid; nothing if none does."""
     named = [
@@ -77,10 +86,9 @@ def rates_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if not named:
         return []
-    more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
     return [
         "A best learning rate lies at an end of its grid, so that a better one may lie outside; extend the grid: "
-        f"{'; '.join(named[:MAX_NAMED])}{more}."
+        f"{listed(named)}."
     ]
 
 
@@ -163,11 +171,16 @@ def diverged(groups: pd.DataFrame) -> list[str]:
     named = [
         f"{row['name']}, label noise {row['label_noise']:g} ({row['n_diverged']} of "
         f"{row['n_diverged'] + row['n_models']})"
-        for row in rows[:MAX_NAMED]
+        for row in rows
     ]
-    more = f"; and {len(rows) - MAX_NAMED} more, see the table groups" if len(rows) > MAX_NAMED else ""
     count = f"{last['n_diverged'].sum()} of {(last['n_diverged'] + last['n_models']).sum()}"
-    return [f"{count} trainings diverged and are left out: {'; '.join(named)}{more}."]
+    return [f"{count} trainings diverged and are left out: {listed(named)}."]
+
+
+def listed(named: Sequence[str]) -> str:
+    """What is named, or the first of it and how many more there are."""
+    more = len(named) - MAX_NAMED
+    return "; ".join([*named[:MAX_NAMED], *([f"and {more} more, see the table groups"] if more > 0 else [])])
 
 
 def _percent(row: Mapping[str, Any] | pd.Series[Any], score: str) -> str:
