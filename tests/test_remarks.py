@@ -55,7 +55,8 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
         [
             of_stream("init", 0.9), of_stream("order+augmentation", 0.7), of_stream("label_noise", NOTHING),
             of_stream("init", 0.1, plane_set="train"), of_stream("init", 0.2, epoch=1),
-            of_stream("init", 0.5, disagreement=0.2, own=0.3, width=8), of_stream("dropout", 0.25, disagreement=0.2, width=8),
+            of_stream("init", 0.5, disagreement=0.2, own=0.3, width=8),
+            of_stream("dropout", 0.25, disagreement=0.2, width=8),
         ]
     )  # fmt: skip
     assert stream_sentences(table) == [

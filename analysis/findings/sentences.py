@@ -55,10 +55,11 @@ def sentence(curve: Curve) -> str:
         )
     rows = telling_rows(curve)
     best, peak, last = (curve.rows.iloc[rows[name]] for name in (axis.best, PEAK, axis.last))
+    name = axis.column
     text = (
-        f"{start}{kind}{_probability(curve)}: {error_name} falls to {best['test_error']:.1%} at {axis.column} "
-        f"{best[axis.column]}, peaks at {peak['test_error']:.1%} at {axis.column} {peak[axis.column]} and falls to {last['test_error']:.1%} at "
-        f"{axis.column} {last[axis.column]}"
+        f"{start}{kind}{_probability(curve)}: {error_name} falls to {best['test_error']:.1%} at {name} {best[name]}, "
+        f"peaks at {peak['test_error']:.1%} at {name} {peak[name]} and falls to {last['test_error']:.1%} at {name} "
+        f"{last[name]}"
     )
     if _known(peak) and _known(last):
         text += (
