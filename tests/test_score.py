@@ -281,7 +281,10 @@ def test_models_of_a_run_need_neither_model_nor_data(finished_run, digits, here,
     store, sweep = finished_run
     folders = [store.path(f"models/{model.model_id}") for model in sweep.models()[:2]]
     assert main([*folders, *PLANES]) == 0
-    assert sweep.models()[0].model_id in capsys.readouterr().out
+    names = short_names(folders)
+    assert names[0] != sweep.models()[0].model_id
+    assert sweep.models()[0].model_id.endswith(names[0])
+    assert f"{names[0]} and {names[1]} predict" in capsys.readouterr().out
     modules = [find_run_model(folder).network() for folder in folders]
     images = digits.normalised(digits.test_images)
     result = compare(modules, images, digits.test_labels, planes=12, resolution=10)
@@ -385,6 +388,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here
 def test_names_are_as_short_as_they_can_be():
     assert short_names(["a/old.pt", "b/new.safetensors"]) == ["old", "new"]
     assert short_names(["run1/last.ckpt", "run2/last.ckpt"]) == ["run1/last", "run2/last"]
+    assert short_names(["net-a-1.pt", "net-a-2.pt"]) == ["1", "2"]
     assert short_names(["x/a.pt", "x/a.pt"]) == ["a (1)", "a (2)"]
     assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]
 
