@@ -70,7 +70,7 @@ def test_a_sweep_runs_through_all_stages(undisturbed):
     assert not list(directory.glob("cohorts/*")), "training states go when their cohort is complete"
     assert not list(directory.rglob(".*.tmp"))
     frame = pd.read_csv(directory / "scores" / "groups.csv")
-    assert frame["n_models"].tolist() == [3, 3, 3]
+    assert frame["n_models"].tolist() == [3] * 6  # three widths on two plane sets
 
 
 def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
