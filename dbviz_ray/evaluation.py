@@ -34,6 +34,8 @@ class Labelling:
     """Predicted classes: uint8 `[planes, resolution (b), resolution (a)]`."""
     probabilities: Tensor | None
     """Softmax of the scores, computed in float32: float16 `[planes, resolution (b), resolution (a), classes]`."""
+    numbers: bool
+    """Whether every point's scores are numbers; a label says nothing where they are not."""
 
 
 def label_maps(
@@ -71,16 +73,19 @@ def label_planes(
         sides = len(planes), planes.resolution, planes.resolution
         labels = torch.empty(sides, dtype=torch.uint8, device=device)
         shares: Tensor | None = None
+        lost = torch.zeros((), dtype=torch.bool, device=device)  # looked at once, as that waits for a GPU
         for some_planes, some_rows, points in grid.batches(batch):
             scores = rest(points)
             check_scores(scores)
             block = labels[some_planes, some_rows]
-            block.copy_(scores.max(dim=1).indices.view(block.shape))
+            highest = scores.max(dim=1)
+            block.copy_(highest.indices.view(block.shape))
+            lost |= highest.values.isnan().any()
             if probabilities:
                 if shares is None:
                     shares = torch.empty(*sides, scores.shape[1], dtype=torch.float16, device=device)
                 shares[some_planes, some_rows] = scores.float().softmax(dim=1).half().view(*block.shape, -1)
-        return Labelling(labels.cpu(), None if shares is None else shares.cpu())
+        return Labelling(labels.cpu(), None if shares is None else shares.cpu(), not lost)
 
     with evaluating(network):
         return within_memory(attempt, batch_points or default_batch(device))

@@ -17,20 +17,22 @@ def with_ends(score, value, reach=0.1):
     return {score: value, f"{score}_low": value - reach, f"{score}_high": value + reach}
 
 
-def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING):
+def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.0):
     scores = {"margin": all_images, "margin_correct": correct, "margin_mislabelled": mislabelled}
     row = KEY | {"width": width, "n_models": 3, "test_error": 1 / width, "test_error_low": 0, "test_error_high": 1}
+    row["margin_found"] = found
     for score, value in scores.items():
         row |= with_ends(score, value)
     return row
 
 
 def test_margins_over_a_curve():
-    rows = [of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5), of_margins(16, 3.0, 3.2, 2.5)]
+    rows = [of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5, found=0.89), of_margins(16, 3.0, 3.2, 2.5)]
     assert margin_sentences(curves(pd.DataFrame(rows), WIDTH)) == [
         "net, label noise 0.2: distance to the decision boundary (L2 in normalised pixels) of correctly labelled "
         "training images 1.2 [1.1, 1.3] at width 4, 2.2 [2.1, 2.3] at width 8, 3.2 [3.1, 3.3] at width 16; of "
-        "mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16."
+        "mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16 (no "
+        "boundary in up to 11% of directions, where how far was looked counts)."
     ]
 
 
@@ -47,7 +49,8 @@ def test_margins_without_label_noise_and_without_margins():
 
 def of_stream(stream, share, disagreement=0.31, own=NOTHING, **others):
     shares = with_ends("total_share", share) | with_ends("own_share", own)
-    return KEY | {"stream": stream, "disagreement": disagreement} | shares | others
+    covers = {"total_share_interval_covers": "models and planes", "own_share_interval_covers": "nothing"}
+    return KEY | {"stream": stream, "disagreement": disagreement} | shares | covers | others
 
 
 def test_streams_of_the_first_planes_at_the_last_epoch():
@@ -62,10 +65,11 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
     assert stream_sentences(table) == [
         "net, width 4, label noise 0.2: trainings that differ in everything disagree on 31.0% of the points; a change "
         "of one thing alone makes up for this share of it: initialisation 90% [80%, 100%], data order with "
-        "augmentation 70% [60%, 80%].",
+        "augmentation 70% [60%, 80%] (intervals over seeds and planes).",
         "net, width 8, label noise 0.2: trainings that differ in everything disagree on 20.0% of the points; a change "
         "of one thing alone makes up for this share of it: initialisation 50% [40%, 60%], dropout 25% [15%, 35%]; "
-        "keeping one thing alone takes away this share: initialisation 30% [20%, 40%].",
+        "keeping one thing alone takes away this share: initialisation 30% [20%, 40%] (intervals over seeds and "
+        "planes).",
     ]
 
 
@@ -98,8 +102,9 @@ def test_models_that_predict_one_class():
     table = pd.DataFrame([*rows, KEY | {"width": 1, "epoch": 1, "n_models": 3, "n_constant": 3}])
     (sentence,) = constant_sentences(table)
     assert sentence.startswith(
-        "Trainings that predict one class for every test image, which agree without having learned anything (kappa "
-        "does not count them): net, width 1, label noise 0.2 (1 of 3); net, width 2, label noise 0.2 (2 of 3); "
+        "Trainings that predict one class for every test image; two of the same class agree without having learned "
+        "anything, and kappa leaves such pairs out: net, width 1, label noise 0.2 (1 of 3); "
+        "net, width 2, label noise 0.2 (2 of 3); "
     )
     assert sentence.endswith("net, width 8, label noise 0.2 (2 of 3); and 2 more, see the table groups.")
     assert constant_sentences(table.assign(n_constant=0)) == []

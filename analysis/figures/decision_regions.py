@@ -52,7 +52,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
         bar.set_label("share of pairs that disagree", fontsize=9)
     class_legend(figure, picture.class_names, _caption(rows["n_models"], shown))
     seen = f"{common}: one plane" if common else "One plane"
-    figure.suptitle(f"{seen}, seen by networks\nthat differ in their seeds alone", fontsize=11)
+    figure.suptitle(f"{seen}, seen by networks\nthat differ, in each row, in their seeds alone", fontsize=11)
     return figure
 
 

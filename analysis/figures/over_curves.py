@@ -172,7 +172,7 @@ def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     counts = f"{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes"
     return (
         f"{part_of(drawn, found, 'curves')}{counts}; "
-        "bands: 95 % intervals over trainings and images or planes\n"
-        f"(reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a training error of at "
-        f"most {THRESHOLD_ERROR:.0%}{margins}{diverged_note(table)}"
+        "bands: 95 % intervals over trainings and images or planes,\n"
+        f"cut at the frame (reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a "
+        f"training error of at most {THRESHOLD_ERROR:.0%}{margins}{diverged_note(table)}"
     )

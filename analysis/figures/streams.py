@@ -34,7 +34,7 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
     abreast = min(len(shown), ABREAST)
     deep = -(-len(shown) // ABREAST)
     rows = table.groupby(GROUP)["stream"].size().max()
-    size = (max(5.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5)
+    size = (max(8.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
     grid = figure.subplots(deep, abreast, squeeze=False, sharex=True, sharey=True)
     for axes, group in zip(grid.flat, records(shown), strict=False):
@@ -75,10 +75,12 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _caption(table: pd.DataFrame, shown: int, found: int) -> str:
+    said = {text for kind in KINDS for text in table[f"{kind}_share_interval_covers"]} - {"nothing"}
+    covers = " or ".join(sorted(text.replace("models", "seeds") for text in said)) or "nothing"
     return (
         "total: disagreement of trainings that differ in this stream alone; own: what goes away if they differ in all\n"
         "streams but this; both as shares of the disagreement of trainings that differ in all\n"
         f"{part_of(shown, found, 'groups')}{range_text(table['n_models'])} trainings a group, "
         f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
-        "bars: 95 % intervals over seeds and planes"
+        f"bars: 95 % intervals over {covers}"
     )

@@ -84,10 +84,6 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     return found
 
 
-def _curve(curve: Curve, groups: pd.DataFrame) -> dict[str, Any]:
-    return {"name": curve.name, "axis": curve.axis.column, "rows": _records(_shown(curve, groups))}
-
-
 def _shown(curve: Curve, groups: pd.DataFrame) -> pd.DataFrame:
     rows = shown_rows(curve)
     shown = curve.rows.iloc[list(rows.values())]

@@ -36,9 +36,11 @@ def margin_sentences(found: Sequence[Curve]) -> list[str]:
         if rows[list(kinds.values())].isna().any(axis=None):
             continue
         parts = [f"{kind} {_at(rows, curve.axis.column, score)}".strip() for kind, score in kinds.items()]
+        least = rows["margin_found"].min()
+        beyond = f" (no boundary in up to {1 - least:.0%} of directions, where how far was looked counts)"
         sentences.append(
             f"{curve.name}, label noise {curve.key['label_noise']:g}: distance to the decision boundary (L2 in "
-            f"normalised pixels) {'; '.join(parts)}."
+            f"normalised pixels) {'; '.join(parts)}{beyond if least < 1 else ''}."
         )
     return sentences
 
@@ -68,9 +70,15 @@ def stream_sentences(streams: pd.DataFrame) -> list[str]:
         if told:
             sentences.append(
                 f"{name}, label noise {noise:g}: trainings that differ in everything disagree on {disagreement:.1%} of "
-                f"the points; {told}."
+                f"the points; {told} (intervals over {_covers(rows)})."
             )
     return sentences
+
+
+def _covers(rows: pd.DataFrame) -> str:
+    """What the intervals of all shares are about."""
+    said = {text for kind in ("total", "own") for text in rows[f"{kind}_share_interval_covers"]} - {"nothing"}
+    return " or ".join(sorted(text.replace("models", "seeds") for text in said))
 
 
 def _shares(rows: pd.DataFrame, score: str) -> str:
@@ -120,6 +128,6 @@ def constant_sentences(groups: pd.DataFrame) -> list[str]:
         f"{row['name']}, label noise {row['label_noise']:g} ({row['n_constant']} of {row['n_models']})" for row in rows
     ]
     return [
-        "Trainings that predict one class for every test image, which agree without having learned anything (kappa "
-        f"does not count them): {listed(named)}."
+        "Trainings that predict one class for every test image; two of the same class agree without having learned "
+        f"anything, and kappa leaves such pairs out: {listed(named)}."
     ]

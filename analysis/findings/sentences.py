@@ -45,12 +45,13 @@ def sentence(curve: Curve) -> str:
     kind = "double descent" if axis is WIDTH else "double descent over the epochs"
     start = f"{curve.name}, label noise {key['label_noise']:g}, {key['plane_set']} planes: "
     if not has_peak(curve):
+        beyond = "the intervals" if curve.differences.empty else "chance"
         last = curve.rows.iloc[-1]
         agree = f", where two trainings agree on {last['reproducibility']:.0%} of the points" if _known(last) else ""
         lowest = curve.rows.iloc[lowest_row(curve)]
         low = f"is lowest, {lowest['test_error']:.1%}, at epoch {lowest['epoch']} and " if axis is EPOCH else ""
         return (
-            f"{start}no {kind} beyond the intervals; {error_name} {low}ends at {last['test_error']:.1%} at "
+            f"{start}no {kind} beyond {beyond}; {error_name} {low}ends at {last['test_error']:.1%} at "
             f"{axis.column} {last[axis.column]}{agree}; {where}."
         )
     rows = telling_rows(curve)

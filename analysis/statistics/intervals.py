@@ -25,6 +25,8 @@ from analysis.statistics.estimates import Covers, Estimate, difference, logarith
 from analysis.statistics.pseudo_values import Floats
 
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""A standard error that is a smaller share of the value is none."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,18 @@ def ratio_interval(first: Estimate, second: Estimate) -> Interval:
 def p_value(estimate: Estimate) -> float:
     """Two-sided p-value of the hypothesis that the true value is zero: for a difference, a paired test.
 
-    One minus the level at which the interval ends at zero; NaN where nothing is known.
+    One minus the level at which the interval ends at zero; NaN where nothing is known. Where all samples say the same,
+    which leaves no variance to judge by, that of the sign test: 2^(1 - n) for the n items (or else models).
     """
     variances, value = variances_of(estimate), abs(estimate.value)
     variance, _ = variances.total()
     if math.isnan(variance):
         return math.nan
-    if variance == 0 or value == 0:
-        return 1.0 if value == 0 else 0.0
+    if value == 0:
+        return 1.0
+    if variance <= (ROUNDING * value) ** 2:
+        samples = len(estimate.by_item) or max(map(len, estimate.by_model))
+        return float(2.0 ** (1 - samples))
 
     def beyond(log_p: float) -> float:
         return variances.reach(1 - math.exp(log_p)) - value

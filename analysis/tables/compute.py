@@ -18,6 +18,7 @@ from analysis.scores.plane_scores import score_planes
 from analysis.scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from analysis.tables.between_groups import between_groups_table, between_sets
 from analysis.tables.by_class import by_class_table
+from analysis.tables.cells import NAN
 from analysis.tables.differences import differences_table
 from analysis.tables.distillation import distillation_sets, distillation_table
 from analysis.tables.groups import groups_table
@@ -29,8 +30,6 @@ from analysis.tables.streams import stream_sets, streams_table, varies_streams
 from analysis.tables.uncertainty import uncertainty_table
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store
-
-NAN = float("nan")
 
 
 class NoModelsError(Exception):
@@ -133,7 +132,7 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
             "pairs": pairs_table(configs, epochs, groups, observed),
             "groups": groups_table(groups, estimates, observed),
             "between_groups": between_groups_table(compared, planes),
-            "differences": differences_table(compared, estimates),
+            "differences": differences_table(compared, estimates, margins),
             "by_class": by_class_table(groups, planes, about),
             "resolution": resolution_table(groups, planes),
             "uncertainty": uncertainty_table(groups, estimates),

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.groups import Group
 from analysis.scores.group_scores import SCORES, Observed, group_intervals
 from analysis.statistics.estimates import Estimate
-from analysis.tables.cells import covers_text, ends, value_and_ends
+from analysis.tables.cells import NAN, covers_text, ends, value_and_ends
 
 
 def groups_table(
@@ -19,9 +19,10 @@ def groups_table(
 ) -> pd.DataFrame:
     """One row a group, from its estimates.
 
-    `n_constant` counts the trainings that predict one class for every test image.
+    `n_constant` counts the trainings that predict one class for every test image; `margin_found` is the share of
+    directions in which a boundary was found (see `analysis.tables.margins`).
     """
-    predictions = observed.predictions
+    predictions, margins = observed.predictions, observed.margins
     rows = []
     for group in groups:
         intervals = group_intervals(estimates[group])
@@ -34,7 +35,8 @@ def groups_table(
             "n_planes": observed.planes.planes,
             "n_train_images": predictions.train_wrong.shape[1],
             "n_test_images": predictions.test_wrong.shape[1],
-            "n_margin_images": 0 if observed.margins is None else observed.margins.distances.shape[1],
+            "n_margin_images": 0 if margins is None else margins.distances.shape[1],
+            "margin_found": NAN if margins is None else margins.found[group.members].mean(),
             "n_constant": int(np.count_nonzero((of_members == of_members[:, :1]).all(axis=1))),
             "reproducibility_interval_covers": covers_text(intervals.get("reproducibility")),
         }

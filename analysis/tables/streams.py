@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import within
+from analysis.scores.group_scores import SHARE, within
 from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
 from analysis.scores.plane_scores import PlaneScores
 from analysis.statistics.estimates import Covers, Estimate
@@ -79,8 +79,9 @@ def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
         row["disagreement"] = apart[group.independent].mean()
         row["disagreement_alone"] = apart[contrast.alone].mean() if contrast.alone.any() else np.nan
         for name, estimate in shares.items():
-            interval = interval_of(estimate, (0.0, 1.0)) if estimate else None
+            interval = interval_of(estimate, SHARE) if estimate else None
             row |= value_and_ends(f"{name}_share", interval)
+            row[f"{name}_share"] = float(np.clip(row[f"{name}_share"], *SHARE))  # as its interval is
             row[f"{name}_share_interval_covers"] = covers_text(interval)
         row |= {"n_models": len(group.members), "n_pairs": int(np.triu(group.independent).sum())}
         row |= {"n_pairs_alone": int(np.triu(contrast.alone).sum()), "n_planes": scores.planes}

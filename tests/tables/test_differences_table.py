@@ -50,7 +50,7 @@ def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
     assert set(table["score"]) == {
         "train_error", "test_error", "reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
         "agreement_beyond_accuracy", "fragmentation", "large_regions", "largest_region", "margin", "margin_median",
-        "margin_correct", "margin_mislabelled",
+        "margin_correct",
     }  # fmt: skip
     assert (table.groupby(["score", "plane_set"]).size() <= 2).all()  # one pair of widths a label noise
     for row in table.to_dict(orient="records"):
