@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.margins import check_enough
 from dbviz_ray.networks import DatasetFacts, evaluation_flops, facts_of, facts_of_dataset, step_flops, training_flops
 from dbviz_ray.step_times import StepTimes, measured_step_times
 
@@ -126,6 +127,8 @@ class Plan:
 def plan(sweep: SweepConfig) -> Plan:
     """Count what `sweep` would do, and measure for some seconds how fast this machine would do it."""
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
+    if sweep.margins is not None:
+        check_enough(data.train_images if sweep.margins.split == "train" else data.test_images, sweep.margins)
     models, cohorts = sweep.models(), sweep.cohorts()
     facts = [facts_of(model, data) for model in models]
     points_of = {name: planes.count * planes.resolution**2 for name, planes in sweep.planes.items()}
