@@ -20,7 +20,7 @@ from analysis.statistics.estimates import (
     quantile_estimate,
     sample_estimate,
 )
-from analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval, variance_of
+from analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval, variances_of
 
 
 def of_pairs(on_items: np.ndarray) -> Estimate:
@@ -52,7 +52,7 @@ def test_two_samples_reach_halfway_between_two_formulas():
     """Variances 1/2 of two models and 1/4 of four items, nothing shared: by hand."""
     of_models, of_items = np.array([-1.0, 1]) / math.sqrt(2), np.array([-1.0, -1, 1, 1]) * math.sqrt(3) / 2
     estimate = mean_estimate(of_models[:, None] + of_items)
-    variance, freedom = variance_of(estimate)
+    variance, freedom = variances_of(estimate).total()
     assert variance == pytest.approx(0.75)
     assert freedom == pytest.approx(0.75**2 / (0.5**2 / 1 + 0.25**2 / 3))
     usual = stats.t.ppf(0.975, freedom) * math.sqrt(0.75)

@@ -132,11 +132,6 @@ def holm(p_values: Floats) -> Floats:
     return corrected
 
 
-def variance_of(estimate: Estimate) -> tuple[float, float]:
-    """Variance of an estimate, and its degrees of freedom; (nan, nan) of a single model without items."""
-    return variances_of(estimate).total()
-
-
 def variances_of(estimate: Estimate) -> Variances:
     """The variances that items and models put into an estimate."""
     joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
