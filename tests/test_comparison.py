@@ -137,7 +137,10 @@ def test_figure_has_a_panel_a_model_and_one_for_disagreement(images_and_labels, 
     assert len(result.by_plane().axes) == 1
     result.figure().savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
-    many = compare([network(seed) for seed in range(8)], *images_and_labels, planes=3, resolution=4)
+    for planes in (0, -1, [], [500], [-1], ["first"]):
+        with pytest.raises(UserError, match=r"at least 1, or which of them, from 0 to 3"):
+            result.figure(planes)
+    many = compare((network(seed) for seed in range(8)), *images_and_labels, planes=3, resolution=4)
     assert len(many.figure(planes=1).axes) == 7
     assert len(many.by_plane().axes[0].lines) == 1, "too many pairs for a line each"
 
@@ -165,6 +168,17 @@ def ten_but(change):
         ({"labels": torch.arange(100) % 10 - 1}, "labels: -1 is not a class of model 0"),
         ({"planes": 1}, "planes: 1 is not allowed; allowed: at least 2"),
         ({"resolution": 1}, "resolution: 1 is not allowed; allowed: at least 2"),
+        ({"planes": 10**9}, "planes: 1000000000 is not allowed; allowed: at most 1000000"),
+        (
+            {"planes": 10**6, "resolution": 50},
+            "planes: 1,000,000 of 50 x 50 points for 2 models are 5,000,000,000 labels; allowed: at most 4,000,000,000",
+        ),
+        ({"batch_points": -1}, "batch_points: -1 is not allowed; allowed: an integer, at least 1"),
+        ({"batch_points": 0}, "batch_points: 0 is not allowed"),
+        ({"device": "foo"}, "device: foo is not allowed"),
+        ({"images": [[[0.0]], [[0.0, 1.0]]]}, "images are not an array of numbers"),
+        ({"labels": ["a"] * 100}, "labels are not an array of numbers"),
+        ({"models": 3}, "models: int is not allowed; allowed: two or more"),
         ({"classes": "all"}, "classes: 'all' is not allowed"),
         ({"names": ["a", "a"]}, "names: ['a', 'a'] are not allowed; allowed: 2 different ones"),
         ({"class_names": ["a", "b"]}, "class_names: 2 given; allowed: 10"),
