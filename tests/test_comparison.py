@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from torch import nn
 
 from analysis.comparing import scores_of
 from analysis.figures.comparison import telling_planes
+from analysis.report.rows import shown
+from analysis.statistics.estimates import mean_estimate
+from analysis.statistics.intervals import Interval, interval_of, variances_of
+from analysis.statistics.precision import advice_on
 from dbviz_ray import compare
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.errors import UserError
@@ -36,6 +41,49 @@ def test_a_model_agrees_with_itself(images_and_labels):
     assert pair.on_images.p_value == pair.regions_p == pair.accuracy_p_holm == pair.regions_p_holm == 1
     assert pair.regions_change.value == pair.accuracy_change.value == 0
     assert "nothing here tells them apart" in " ".join(str(result).split())
+
+
+def threshold(at):
+    """Class 1 where the first pixel is above `at`, class 2 nowhere."""
+
+    def scores(x):
+        first = x.flatten(1)[:, 0]
+        return torch.stack([torch.zeros_like(first), first - at, torch.full_like(first, -9)], dim=1)
+
+    return scores
+
+
+def told(models, images, **options):
+    return " ".join(str(compare(models, images, [0, 1, 2], margin=0, resolution=10, **options)).split())
+
+
+def test_planes_that_are_all_alike_are_not_taken_for_knowledge():
+    """Through three images there is one plane, so nothing varies from plane to plane."""
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    for models in ([threshold(0.5)] * 2, [threshold(0.5)] * 3):
+        text = told(models, images, planes=3)
+        assert "On none of the 3 planes did" in text
+        assert "is known to" not in text
+        assert "1.000 [" not in text
+    differing = compare([threshold(0.5), threshold(9)], images, [0, 1, 2], planes=2, resolution=10)
+    unknown = replace(differing, pairs=(replace(differing.pairs[0], regions_p=math.nan),))
+    assert "too few planes to tell whether they differ beyond chance (difference -1.00)" in " ".join(
+        str(unknown).split()
+    )
+
+
+def test_a_share_that_could_be_anything_is_not_known_to_more_than_a_share():
+    same = np.array([[0.2, 0.9]])
+    share = mean_estimate(same)
+    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01)
+    assert found.reach > 1
+    assert str(found).startswith("0.550 [0.000, 1.000] could be anything")
+    assert "±0.01 needs" in str(found)
+
+
+def test_a_zero_has_no_sign():
+    assert shown(Interval(-0.001, -0.004, 0.002, 2, 5, "items"), 2) == "0.00 [0.00, 0.00]"
+    assert shown(Interval(-0.001, -0.006, 0.002, 2, 5, "items"), 2, signed=True) == "+0.00 [-0.01, +0.00]"
 
 
 def test_known_regions():
