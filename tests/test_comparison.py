@@ -81,6 +81,19 @@ def test_a_share_that_could_be_anything_is_not_known_to_more_than_a_share():
     assert "±0.01 needs" in str(found)
 
 
+def test_tables_fit_a_terminal_whatever_the_names():
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    models = [threshold(0.1 + 0.02 * index) for index in range(34)]
+    names = [f"a rather long name of a network, of which this is training number {index}" for index in range(34)]
+    result = compare(models, images, [0, 1, 2], planes=2, resolution=4, names=names)
+    _, models_table, on_planes, on_images, _ = str(result).split("\n\n")
+    for table in (models_table, on_planes, on_images):
+        assert max(map(len, table.splitlines())) <= 110
+    assert models_table.splitlines()[-1] == "and 4 more models"
+    assert on_planes.splitlines()[-1] == "and 531 more pairs"
+    assert on_images.splitlines()[3] == f"{names[0]}, {names[1]}"[:107] + "..."
+
+
 def test_a_zero_has_no_sign():
     assert shown(Interval(-0.001, -0.004, 0.002, 2, 5, "items"), 2) == "0.00 [0.00, 0.00]"
     assert shown(Interval(-0.001, -0.006, 0.002, 2, 5, "items"), 2, signed=True) == "+0.00 [-0.01, +0.00]"
@@ -189,7 +202,10 @@ def test_figure_has_a_panel_a_model_and_one_for_disagreement(images_and_labels, 
         with pytest.raises(UserError, match=r"at least 1, or which of them, from 0 to 3"):
             result.figure(planes)
     many = compare((network(seed) for seed in range(8)), *images_and_labels, planes=3, resolution=4)
-    assert len(many.figure(planes=1).axes) == 7
+    figure = many.figure(planes=1)
+    assert len(figure.axes) == 7
+    assert "the first 6 of 8 models" in figure.legends[0].get_title().get_text()
+    assert figure.get_supxlabel() == ""
     assert len(many.by_plane().axes[0].lines) == 1, "too many pairs for a line each"
 
 
