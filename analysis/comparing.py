@@ -14,8 +14,8 @@ from analysis.scores.churn import Churn, churn_between, share_of_images
 from analysis.scores.regions import class_shares, regions_of
 from analysis.scores.same_labels import agreement
 from analysis.statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
-from analysis.statistics.intervals import Interval, holm, interval_of, p_value
-from analysis.statistics.precision import Advice, advice
+from analysis.statistics.intervals import Interval, holm, interval_of, p_value, variances_of
+from analysis.statistics.precision import Advice, advice_on
 from analysis.statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")
@@ -87,11 +87,11 @@ class Scores:
 
     def advice(self, precision: float) -> Advice:
         """What would bring half the interval of the overall reproducibility to at most `precision`."""
-        return advice(self.overall, precision, NAMES)
+        return _advice(self.overall, precision)
 
     def advice_on_worst_pair(self, precision: float) -> tuple[PairScores, Advice]:
         """The pair whose reproducibility is known worst, and likewise for it."""
-        each = [advice(mean_estimate(same[None]), precision, NAMES) for same in self.same_points]
+        each = [_advice(mean_estimate(same[None]), precision) for same in self.same_points]
         worst = max(range(len(each)), key=lambda place: each[place].reach)
         return self.pairs[worst], each[worst]
 
@@ -157,6 +157,10 @@ def scores_of(
         shape=(planes, side),
         images=len(labels),
     )
+
+
+def _advice(share: Estimate, precision: float) -> Advice:
+    return advice_on(interval_of(share, SHARE), variances_of(share), precision, NAMES)
 
 
 def _mean_of_pairs(same: Floats) -> Estimate:

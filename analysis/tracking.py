@@ -22,6 +22,7 @@ from analysis.findings import findings
 from analysis.parts import metrics_of, parts_of
 from analysis.tables import read_table, tables_of
 from dbviz_ray.config import SweepConfig, fingerprint
+from dbviz_ray.errors import one_line
 from dbviz_ray.provenance import provenance
 from dbviz_ray.store import SWEEP_FILE, Store
 
@@ -80,7 +81,7 @@ def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> st
     try:
         parent = _Logger(uri, store, sweep).log(figures)
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        raise TrackingUnavailableError(f"{uri}: {' '.join(str(error).split())[:200]}") from None
+        raise TrackingUnavailableError(f"{uri}: {one_line(error, with_type=False)[:200]}") from None
     store.write_json(TRACKING_FILE, {"uri": uri, "results": _results(store), "parent_run_id": parent})
     return parent
 

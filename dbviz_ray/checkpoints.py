@@ -19,8 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from dbviz_ray.datasets.reading import one_line
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 
 Weights = dict[str, Tensor]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -25,19 +25,23 @@ from analysis.figures.regions import PlanePicture, displayable
 from analysis.report import text_report
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.config.types import Several
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation import Classifier, check_scores, default_batch, dtype_of, evaluating, label_maps
+from dbviz_ray.image_sources import tensor_of
 from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.validation import validated
 
 CHUNK = 10
 """Planes labelled between two reports of progress."""
+MOST_LABELS = 4 * 10**9
+"""One byte each, in memory."""
 
 
 class Planes(PlaneSetConfig):
     """The planes of a comparison; their number goes by the name `planes`."""
 
-    count: Several = Field(500, alias="planes", description="Planes in the set.")
+    count: Annotated[Several, Field(le=1_000_000)] = Field(500, alias="planes", description="Planes in the set.")
+    resolution: Annotated[Several, Field(le=2000)] = Field(50, description="Grid points on each side.")
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,17 @@ class Comparison(Scores):
             planes: Which planes, or how many: the first one drawn, the one on which the models agree least, the one in
                 the middle, then further ones of little agreement.
             maps: Label maps `[models, planes shown, rows, columns]` of a finer grid, by default those of the scores.
+
+        Raises:
+            UserError: if there are no such planes.
         """
-        shown = telling_planes(self.same_points, planes) if isinstance(planes, int) else list(planes)
+        count = self.shape[0]
+        shown = telling_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)
+        if not shown or not all(isinstance(plane, int | np.integer) and 0 <= plane < count for plane in shown):
+            raise UserError(
+                f"planes: {planes} is not allowed; allowed: how many, at least 1, or which of them, from 0 to "
+                f"{count - 1}"
+            )
         pictures = self.label_maps[:, shown] if maps is None else maps
         called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
         seen = [SeenPlane(self._picture(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
@@ -92,7 +105,7 @@ class Comparison(Scores):
 
 
 def compare(
-    models: Sequence[Classifier],
+    models: Iterable[Classifier],
     images: Tensor | NDArray[Any],
     labels: Tensor | NDArray[Any],
     *,
@@ -120,7 +133,8 @@ def compare(
         margin: How far the grid reaches past the three images, as a share of their bounding box.
         classes: Whether a plane's three images are of different classes, of any, or of one.
         seed: Seed of the triplets.
-        device: Where a function that is no module gets its images; a module gets them where its parameters are.
+        device: Where a function that is no module gets its images, "auto" for a GPU if there is one; a module gets
+            them where its parameters are.
         batch_points: Points in a batch; by default what suits the device.
 
     Raises:
@@ -128,13 +142,18 @@ def compare(
     """
     fields = {"planes": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
     config = validated(Planes, fields)
+    place = device_called(device, "device")
+    check_batch_points(batch_points, "batch_points")
+    if not isinstance(models, Iterable):
+        raise UserError(f"models: {type(models).__name__} is not allowed; allowed: two or more classifiers")
+    models = list(models)
     called = [f"model {index}" for index in range(len(models))] if names is None else list(names)
     if len(called) != len(models) or len(set(called)) < len(called):
         raise UserError(f"names: {called} are not allowed; allowed: {len(models)} different ones")
     given = images_and_labels(images, labels)
     plane_set = planes_through(*given, config, len(models))
     each = (
-        labelled(name, model, *given, plane_set, _device_of(model, torch.device(device)), batch_points=batch_points)
+        labelled(name, model, *given, plane_set, _device_of(model, place), batch_points=batch_points)
         for name, model in zip(called, models, strict=True)
     )
     return compared(each, given[1], plane_set, config, class_names)
@@ -152,9 +171,30 @@ class Labelled:
     classes: int
 
 
+def device_called(name: torch.device | str, option: str) -> torch.device:
+    """The device of a name, "auto" being a GPU if there is one. UserError, naming `option`, if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = one_line(error).split(". ")[0]
+        raise UserError(
+            f"{option}: {name} is not allowed ({reason}); allowed: auto, cpu, or one that is there"
+        ) from None
+    return device
+
+
+def check_batch_points(points: int | None, option: str) -> None:
+    """UserError, naming `option`, for a number of images in a batch that is none."""
+    if points is not None and (not isinstance(points, int) or points < 1):
+        raise UserError(f"{option}: {points} is not allowed; allowed: an integer, at least 1, or unset")
+
+
 def images_and_labels(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
     """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise."""
-    image_tensor, label_tensor = torch.as_tensor(images), torch.as_tensor(labels)
+    image_tensor, label_tensor = tensor_of("images", images), tensor_of("labels", labels)
     if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
         raise UserError(
             f"images: {image_tensor.dtype} of shape {tuple(image_tensor.shape)} is not allowed; allowed: "
@@ -174,6 +214,12 @@ def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, model
     """The planes on which `models` models are compared. UserError if these are too few, or there are no such planes."""
     if models < 2:
         raise UserError(f"models: {models} given; allowed: two or more")
+    points = config.count * config.resolution**2
+    if points * models > MOST_LABELS:
+        raise UserError(
+            f"planes: {config.count:,} of {config.resolution} x {config.resolution} points for {models} models are "
+            f"{points * models:,} labels; allowed: at most {MOST_LABELS:,}"
+        )
     return draw_planes(images.float(), labels, config)
 
 
@@ -282,7 +328,7 @@ def _scores(name: str, model: Classifier, images: Tensor) -> Tensor:
     except Exception as error:  # a user's own code may raise anything
         raise UserError(
             f"{name}: does not take images of shape {tuple(images.shape[1:])} (channels, height, width): "
-            f"{type(error).__name__}: {' '.join(str(error).split())}"
+            f"{one_line(error, with_type=True)}"
         ) from error
     if not isinstance(scores, Tensor):
         raise UserError(f"{name}: returns {type(scores).__name__}; allowed: a tensor of scores [n, classes]")

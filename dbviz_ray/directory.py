@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.parquet_files import decoded, encoded
 
 Content = TypeVar("Content")
@@ -141,8 +141,3 @@ class Directory:
         if not isinstance(content, dict):
             raise DamagedFileError(name, self.path(name), "not a JSON object")
         return content
-
-
-def one_line(error: Exception) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())

@@ -20,3 +20,10 @@ class DamagedFileError(Exception):
     def __str__(self) -> str:
         _, path, reason = self.args
         return f"{path} is damaged ({reason})"
+
+
+def one_line(error: BaseException, with_type: bool | None = None) -> str:
+    """An error's message on one line, its type before it; by default only where the message alone says little."""
+    message = " ".join(str(error).split())
+    telling = isinstance(error, OSError | ValueError | RuntimeError | UserError) and message
+    return f"{type(error).__name__}: {message}" if with_type or (with_type is None and not telling) else message

@@ -16,8 +16,8 @@ from torch import Tensor
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.datasets.checks import check_complete
-from dbviz_ray.datasets.reading import one_line, reading
-from dbviz_ray.errors import UserError
+from dbviz_ray.datasets.reading import reading
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.registry import DATASETS, check_dataset, dataset_loader
 from dbviz_ray.validation import validated
 
@@ -95,13 +95,17 @@ def find_images(
         check_dataset(name)
     except ValueError as error:
         raise UserError(f"--data: {name!r} is not allowed; {error}, or a path that ends in {FILE}") from None
-    if name in DATASETS or not _takes(dataset_loader(name), (), options):
+    try:
+        loader = dataset_loader(name)
+    except UserError as error:
+        raise UserError(f"--data: {error}") from None
+    if name in DATASETS or not _takes(loader, (), options):
         config = validated(DatasetConfig, {"name": name, **options})
         return images_of_dataset(load_dataset(config, data_directory), split or "test", scale, name)
     try:
-        returned = dataset_loader(name)(**options)
+        returned = loader(**options)
     except Exception as error:  # a user's own code may raise anything
-        raise UserError(f"--data: {name} cannot be loaded: {type(error).__name__}: {_flat(error)}") from error
+        raise UserError(f"--data: {name} cannot be loaded: {one_line(error, with_type=True)}") from error
     if isinstance(returned, Dataset):
         try:
             check_complete(returned)
@@ -140,13 +144,15 @@ def _images_of_arrays(
     missing = [part for part in ("images", "labels") if part not in content]
     if missing:
         raise UserError(f"{name}: has no array {missing[0]}; allowed: images and labels")
-    images = _channels_first(name, _tensor(f"{name}: images", content["images"]))
-    labels = _tensor(f"{name}: labels", content["labels"])
-    if labels.is_floating_point() or labels.shape != images.shape[:1] or len(labels) < 2:
+    images = _channels_first(name, tensor_of(f"{name}: images", content["images"]))
+    labels = tensor_of(f"{name}: labels", content["labels"])
+    if labels.is_floating_point() or labels.shape != images.shape[:1]:
         raise UserError(
             f"{name}: labels are {labels.dtype} of shape {list(labels.shape)}; allowed: integers [{len(images)}], one "
-            "for each of at least 2 images"
+            "for each image"
         )
+    if len(images) < 3:
+        raise UserError(f"{name}: images: {len(images)} of them are too few; allowed: at least 3, which span a plane")
     if int(labels.min()) < 0:
         raise UserError(f"{name}: label {int(labels.min())} is not a class; allowed: 0 and above")
     if images.dtype == torch.uint8:
@@ -162,11 +168,12 @@ def _images_of_arrays(
     return GivenImages(images.float(), labels.long(), class_names, f"{len(images):,} images of {name}", facts)
 
 
-def _tensor(called: str, values: Any) -> Tensor:
+def tensor_of(called: str, values: Any) -> Tensor:
+    """An array, tensor or nested list of numbers as a tensor; UserError otherwise."""
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{called} are no array of numbers ({_flat(error)})") from None
+        raise UserError(f"{called} are not an array of numbers ({one_line(error, with_type=False)})") from None
 
 
 def _channels_first(name: str, images: Tensor) -> Tensor:
@@ -195,7 +202,3 @@ def _by_channel(option: str, values: tuple[float, ...] | None, channels: int) ->
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
     if options:
         raise UserError(f"--data-option: {next(iter(options))} is not allowed with {name}; allowed: none")
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())

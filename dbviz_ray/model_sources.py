@@ -15,7 +15,7 @@ from torch import nn
 
 from dbviz_ray.architectures import build_network
 from dbviz_ray.checkpoints import load_weights, read_weights
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.registry import ARCHITECTURES, TIMM, architecture_builder, check_architecture, standard_width
 from dbviz_ray.run_models import RunModel, find_run_model
 
@@ -51,11 +51,14 @@ class Builder:
         except UserError:
             raise
         except Exception as error:  # a user's own code may raise anything
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise UserError(f"--model: {self.model} cannot be built: {kind}{' '.join(str(error).split())}") from error
+            told = one_line(error, with_type=not isinstance(error, ValueError))
+            raise UserError(f"--model: {self.model} cannot be built: {told}") from error
 
     def _called(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-        function = architecture_builder(self.model)
+        try:
+            function = architecture_builder(self.model)
+        except UserError as error:
+            raise UserError(f"--model: {error}") from None
         known = {"image_shape": image_shape, "classes": classes} | ({"width": self.width} if self.width else {})
         parameters = inspect.signature(function).parameters
         required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
@@ -126,7 +129,7 @@ def find_models(
     files = [checkpoint for checkpoint, run in zip(checkpoints, found, strict=True) if run is None]
     for file in files:
         if not Path(file).exists():
-            raise UserError(f"{file}: is not there")
+            raise UserError(f"CHECKPOINT: {file} is not there; allowed: a weight file, or models/<model_id> of a run")
     for model in models:
         try:
             check_architecture(model)
@@ -171,6 +174,9 @@ def _without_suffix(path: str) -> str:
 
 
 def _checked_names(names: Sequence[str], models: int) -> list[str]:
+    unusable = next((name for name in names if not name.strip() or not name.isprintable()), None)
+    if unusable is not None:
+        raise UserError(f"--name: {unusable!r} is not allowed; allowed: one line that is not empty")
     if len(names) != models or len(set(names)) < models:
         raise UserError(
             f"--name: {', '.join(names)} is not allowed; allowed: {models} different ones, one a checkpoint"

@@ -17,7 +17,7 @@ from dbviz_ray.architectures import build_network
 from dbviz_ray.cohort.layers import mask_shapes, with_masked_dropout
 from dbviz_ray.config import Cohort, DatasetConfig, ModelConfig
 from dbviz_ray.datasets import load_dataset, sizes_of
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,9 @@ def _network_facts(
         except Exception:
             network, flops = tried("cpu")
     except Exception as error:  # a user's own code may raise anything
-        kind = "" if isinstance(error, (ValueError, UserError)) else f"{type(error).__name__}: "
+        told = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
         raise UserError(
-            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: "
-            f"{kind}{' '.join(str(error).split())}"
+            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: {told}"
         ) from None
     return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops)
 

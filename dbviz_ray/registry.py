@@ -116,7 +116,13 @@ def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
 
 def _imported(import_string: str) -> Callable[..., Any]:
     module, _, function = import_string.partition(":")
-    found = getattr(importlib.import_module(module), function, None)
+    imported = importlib.import_module(module)
+    found = getattr(imported, function, None)
     if not callable(found):
-        raise UserError(f"{import_string}: the module {module} has no function {function}")
+        names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
+        hint = nearest(function, names)
+        raise UserError(
+            f"{import_string} is not allowed: the module {module} has no function {function}; {hint}"
+            "allowed: the name of one in it"
+        )
     return found  # type: ignore[no-any-return]

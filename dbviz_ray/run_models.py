@@ -10,7 +10,7 @@ import yaml
 from torch import nn
 
 from dbviz_ray.config import ModelConfig, ResourcesConfig
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.networks import facts_of_dataset
 from dbviz_ray.records import DONE, MODEL, WEIGHTS, load_network
 from dbviz_ray.store import SWEEP_FILE, Store
@@ -59,7 +59,7 @@ def find_run_model(address: str) -> RunModel | None:
     except FileNotFoundError:
         return None
     except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{address}/{MODEL}: cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"{address}/{MODEL}: cannot be read ({one_line(error)})") from None
     if facts.get("outcome") != DONE:
         raise UserError(f"{address}: its training diverged; allowed: a model whose weights are of use")
     epoch = int(parts["epoch"]) if parts["epoch"] else None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dbviz_ray import interruption
+from dbviz_ray.arguments import Parser, integer, number, numbers, precision
 from dbviz_ray.errors import UserError
 from dbviz_ray.registry import ARCHITECTURES, DATASETS
 
@@ -20,20 +21,20 @@ EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser().parse_intermixed_args(words)
     interruption.install()
     try:
+        parsed = _parser().parse_intermixed_args(words)
         from dbviz_ray.scoring import Request, score  # imports torch
 
         request = Request(
             checkpoints=tuple(parsed.checkpoints),
             models=tuple(parsed.model),
             widths=tuple(parsed.width),
-            model_options=_fields(parsed.model_option),
+            model_options=_fields("--model-option", parsed.model_option),
             names=tuple(parsed.name),
             weights_key=parsed.weights_key,
             data=parsed.data,
-            data_options=_fields(parsed.data_option),
+            data_options=_fields("--data-option", parsed.data_option),
             data_directory=parsed.data_directory,
             split=parsed.split,
             mean=parsed.mean,
@@ -53,33 +54,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"dbviz_ray.score: {line}", file=sys.stderr)
         return EXIT_USAGE
-    except interruption.TerminatedError:
-        return _interrupted(EXIT_TERMINATED)
-    except KeyboardInterrupt:
-        return _interrupted(EXIT_INTERRUPTED)
+    except interruption.TerminatedError as stop:
+        return _interrupted(stop, EXIT_TERMINATED)
+    except KeyboardInterrupt as stop:
+        return _interrupted(stop, EXIT_INTERRUPTED)
     return 0
 
 
-def _interrupted(code: int) -> int:
-    print("dbviz_ray.score: interrupted; nothing was written", file=sys.stderr)
+def _interrupted(stop: KeyboardInterrupt, code: int) -> int:
+    notes = getattr(stop, "__notes__", None) or ["nothing was written"]
+    print(f"dbviz_ray.score: interrupted; {notes[0]}", file=sys.stderr)
     return code
 
 
-def _fields(words: Sequence[str]) -> dict[str, Any]:
+def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
     from dbviz_ray.sweep_files import set_field
 
     fields: dict[str, Any] = {}
     for word in words:
-        set_field(fields, word)
+        if not word.partition("=")[0] or "=" not in word:
+            raise UserError(f"{option}: {word!r} is not allowed; allowed: KEY=VALUE")
+        try:
+            set_field(fields, word)
+        except UserError as error:
+            raise UserError(f"{option}: {error}") from None
     return fields
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m dbviz_ray.score",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
@@ -118,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what builds the network, once for all files or once for each: {', '.join(ARCHITECTURES)}, timm/NAME, or "
         "package.module:function, importable from here and called with the --model-options",
     )
-    models.add_argument("--width", action="append", type=int, default=[], help="of the network, likewise")
+    models.add_argument("--width", action="append", type=integer, default=[], help="of the network, likewise")
     models.add_argument(
         "--model-option",
         action="append",
@@ -144,27 +147,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--data-directory", metavar="DIR", help="where downloaded data sets are kept")
     data.add_argument("--split", choices=["test", "train"], help="which images of a data set (default: test)")
-    data.add_argument("--mean", type=_numbers, metavar="M[,M...]", help="replaces the data set's own: of pixels 0 to 1")
-    data.add_argument("--deviation", type=_numbers, metavar="D[,D...]", help="likewise")
+    data.add_argument("--mean", type=numbers, metavar="M[,M...]", help="replaces the data set's own: of pixels 0 to 1")
+    data.add_argument("--deviation", type=numbers, metavar="D[,D...]", help="likewise")
     planes = parser.add_argument_group("planes")
-    planes.add_argument("--planes", type=int, default=500, help="how many (default: 500)")
-    planes.add_argument("--resolution", type=int, default=50, help="grid points on each side (default: 50)")
+    planes.add_argument("--planes", type=integer, default=500, help="how many (default: 500)")
+    planes.add_argument("--resolution", type=integer, default=50, help="grid points on each side (default: 50)")
     planes.add_argument(
-        "--margin", type=float, default=0.1, help="how far a grid reaches past its three images (default: 0.1 of them)"
+        "--margin", type=number, default=0.1, help="how far a grid reaches past its three images (default: 0.1 of them)"
     )
     planes.add_argument(
         "--classes", default="different", help="of the three images: different, any, same (default: different)"
     )
-    planes.add_argument("--seed", type=int, default=0, help="of the choice of images (default: 0)")
+    planes.add_argument("--seed", type=integer, default=0, help="of the choice of images (default: 0)")
     parser.add_argument(
         "--precision",
-        type=float,
+        type=precision,
         default=0.01,
         help="half a 95 %% interval of the reproducibility, for the advice on how many planes it needs (default: 0.01)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ..., auto (default: auto)")
     parser.add_argument(
-        "--batch-points", type=int, metavar="N", help="images in a batch (default: what suits the device)"
+        "--batch-points", type=integer, metavar="N", help="images in a batch (default: what suits the device)"
     )
     parser.add_argument(
         "--out", metavar="DIR", default="comparison", help="where the files go (default: comparison); the files of an "

@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.figures.reproducibility_matrix import FEW
 from analysis.report import Report, html_report, models_frame, pairs_frame
 from analysis.report.sentences import KINDS
 from analysis.statistics.precision import Advice
@@ -115,12 +116,31 @@ def write_comparison(
         **{name: picture for name, (picture, _, _) in pictures.items()},
         RESULT: (json.dumps(_without_nan(result), indent=2, default=str) + "\n").encode(),
     }
+    _write(store, files)
+    return list(files)
+
+
+def _write(store: Store, files: Mapping[str, bytes]) -> None:
+    """Write the files, and delete those that an earlier comparison had and this one has not.
+
+    Interrupted, it takes back what it wrote; in the place of an earlier comparison, which is partly gone then, it notes
+    that with what was raised.
+    """
+    is_first = not store.exists(RESULT)
     try:
         for name, content in files.items():
             store.write(name, content)
-    except OSError as error:
-        raise UserError(f"--out: {store.root} cannot be written ({error.strerror or error})") from None
-    return list(files)
+        for name in set(FILES) - set(files):
+            store.remove(name)
+    except (KeyboardInterrupt, OSError) as stop:
+        if is_first:
+            for name in files:
+                store.remove(name)
+        else:
+            stop.add_note(f"{store.root} now holds files of the earlier comparison and of this one")
+        if isinstance(stop, OSError):
+            raise UserError(f"--out: {store.root} cannot be written ({stop.strerror or stop})") from None
+        raise
 
 
 def _advice(found: Advice) -> dict[str, Any]:
@@ -143,7 +163,8 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, tuple[bytes,
         BY_PLANE: (comparison.by_plane(), "agreement, plane by plane", of_planes),
     }
     if several:
-        caption = "Reproducibility of every two models; ±: half a 95 % interval over planes."
+        reach = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
+        caption = f"Reproducibility of every two models{reach}."
         found = {MATRIX: (comparison.matrix(), "reproducibility of every two models", caption), **found}
     return {name: (_png(figure), seen, caption) for name, (figure, seen, caption) in found.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,17 @@ from numpy.typing import NDArray
 from analysis.figures.comparison import telling_planes
 from analysis.report import text_report
 from dbviz_ray import interruption
-from dbviz_ray.comparison import Labelled, Planes, compared, images_and_labels, labelled, part_of, planes_through
+from dbviz_ray.comparison import (
+    Labelled,
+    Planes,
+    check_batch_points,
+    compared,
+    device_called,
+    images_and_labels,
+    labelled,
+    part_of,
+    planes_through,
+)
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import UserError
@@ -69,10 +78,8 @@ def score(request: Request, words: Sequence[str]) -> str:
     """
     store = Store(request.out)
     check_free(store)
-    device = _device(request.device)
-    for option, value in (("--precision", request.precision), ("--batch-points", request.batch_points or 1)):
-        if not 0 < value < math.inf:
-            raise UserError(f"{option}: {value} is not allowed; allowed: a positive number")
+    device = device_called(request.device, "--device")
+    check_batch_points(request.batch_points, "--batch-points")
     fields = ("planes", "resolution", "margin", "classes", "seed")
     config = validated(Planes, {field: getattr(request, field) for field in fields})
     sources = find_models(
@@ -157,17 +164,3 @@ def _images(request: Request, sources: Sequence[ModelSource]) -> GivenImages:
             )
     dataset = load_dataset(first, request.data_directory or runs[0].data_directory)
     return images_of_dataset(dataset, request.split or "test", scale, first.name)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()).split(". ")[0]
-        raise UserError(
-            f"--device: {name} is not allowed ({reason}); allowed: auto, cpu, or one that is there"
-        ) from None
-    return device

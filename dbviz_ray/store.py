@@ -31,8 +31,8 @@ from pyarrow import fs
 from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
-from dbviz_ray.directory import Directory, one_line
-from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.directory import Directory
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.parquet_files import encoded
 
 SWEEP_FILE = "sweep.yaml"

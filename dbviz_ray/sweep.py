@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from dbviz_ray import interruption
+from dbviz_ray.arguments import Parser, precision
 from dbviz_ray.errors import UserError
 from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
@@ -23,9 +24,9 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parsed = _parser().parse_intermixed_args(arguments)
     interruption.install()
     try:
+        parsed = _parser().parse_intermixed_args(arguments)
         sweep, overrides = _sweep_and_overrides(parsed.sweep)
         config = load_sweep(sweep, overrides)
         if parsed.plan:
@@ -67,23 +68,13 @@ def _stages(text: str | None) -> tuple[str, ...]:
     return tuple(stage for stage in STAGES if stage in named)
 
 
-def _precision(text: str) -> float:
-    try:
-        reach = float(text)
-    except ValueError:
-        reach = 0.0
-    if not 0 < reach < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: more than 0 and less than 1")
-    return reach
-
-
 def _interrupted(code: int) -> int:
     print("dbviz_ray.sweep: interrupted; the same command continues where it stopped", file=sys.stderr)
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m dbviz_ray.sweep",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
@@ -129,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--precision",
-        type=_precision,
+        type=precision,
         metavar="REACH",
         help="also tell how many more seeds or planes would bring each score's 95 %% interval to at most REACH on "
         "either side (of scores that are no shares: REACH times the score), such as 0.01",

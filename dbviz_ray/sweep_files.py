@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.registry import nearest
 from dbviz_ray.validation import validated
 
@@ -44,7 +44,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     try:
         fields = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{name}: not readable as YAML: {_one_line(error)}") from None
+        raise UserError(f"{name}: not readable as YAML: {one_line(error, with_type=False)}") from None
     if not isinstance(fields, dict):
         raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
     fields.setdefault("name", Path(name).stem if is_path else name)
@@ -65,7 +65,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a sweep: {_one_line(error)}") from None
+        raise UserError(f"{path}: cannot be read as a sweep: {one_line(error, with_type=False)}") from None
 
 
 def set_field(fields: dict[str, Any], override: str) -> None:
@@ -76,14 +76,10 @@ def set_field(fields: dict[str, Any], override: str) -> None:
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{key}: {text!r} is not readable as YAML: {_one_line(error)}") from None
+        raise UserError(f"{key}: {text!r} is not readable as YAML: {one_line(error, with_type=False)}") from None
     *parents, last = key.split(".")
     for parent in parents:
         fields = fields.setdefault(parent, {})
         if not isinstance(fields, dict):
             raise UserError(f"{key}: unknown key: {parent} has no fields of its own")
     fields[last] = value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

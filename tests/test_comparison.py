@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from torch import nn
 
 from analysis.comparing import scores_of
 from analysis.figures.comparison import telling_planes
+from analysis.report.rows import shown
+from analysis.statistics.estimates import mean_estimate
+from analysis.statistics.intervals import Interval, interval_of, variances_of
+from analysis.statistics.precision import advice_on
 from dbviz_ray import compare
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.errors import UserError
@@ -36,6 +41,62 @@ def test_a_model_agrees_with_itself(images_and_labels):
     assert pair.on_images.p_value == pair.regions_p == pair.accuracy_p_holm == pair.regions_p_holm == 1
     assert pair.regions_change.value == pair.accuracy_change.value == 0
     assert "nothing here tells them apart" in " ".join(str(result).split())
+
+
+def threshold(at):
+    """Class 1 where the first pixel is above `at`, class 2 nowhere."""
+
+    def scores(x):
+        first = x.flatten(1)[:, 0]
+        return torch.stack([torch.zeros_like(first), first - at, torch.full_like(first, -9)], dim=1)
+
+    return scores
+
+
+def told(models, images, **options):
+    return " ".join(str(compare(models, images, [0, 1, 2], margin=0, resolution=10, **options)).split())
+
+
+def test_planes_that_are_all_alike_are_not_taken_for_knowledge():
+    """Through three images there is one plane, so nothing varies from plane to plane."""
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    for models in ([threshold(0.5)] * 2, [threshold(0.5)] * 3):
+        text = told(models, images, planes=3)
+        assert "On none of the 3 planes did" in text
+        assert "is known to" not in text
+        assert "1.000 [" not in text
+    differing = compare([threshold(0.5), threshold(9)], images, [0, 1, 2], planes=2, resolution=10)
+    unknown = replace(differing, pairs=(replace(differing.pairs[0], regions_p=math.nan),))
+    assert "too few planes to tell whether they differ beyond chance (difference -1.00)" in " ".join(
+        str(unknown).split()
+    )
+
+
+def test_a_share_that_could_be_anything_is_not_known_to_more_than_a_share():
+    same = np.array([[0.2, 0.9]])
+    share = mean_estimate(same)
+    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01)
+    assert found.reach > 1
+    assert str(found).startswith("0.550 [0.000, 1.000] could be anything")
+    assert "±0.01 needs" in str(found)
+
+
+def test_tables_fit_a_terminal_whatever_the_names():
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    models = [threshold(0.1 + 0.02 * index) for index in range(34)]
+    names = [f"a rather long name of a network, of which this is training number {index}" for index in range(34)]
+    result = compare(models, images, [0, 1, 2], planes=2, resolution=4, names=names)
+    _, models_table, on_planes, on_images, _ = str(result).split("\n\n")
+    for table in (models_table, on_planes, on_images):
+        assert max(map(len, table.splitlines())) <= 110
+    assert models_table.splitlines()[-1] == "and 4 more models"
+    assert on_planes.splitlines()[-1] == "and 531 more pairs"
+    assert on_images.splitlines()[3] == f"{names[0]}, {names[1]}"[:107] + "..."
+
+
+def test_a_zero_has_no_sign():
+    assert shown(Interval(-0.001, -0.004, 0.002, 2, 5, "items"), 2) == "0.00 [0.00, 0.00]"
+    assert shown(Interval(-0.001, -0.006, 0.002, 2, 5, "items"), 2, signed=True) == "+0.00 [-0.01, +0.00]"
 
 
 def test_known_regions():
@@ -137,8 +198,14 @@ def test_figure_has_a_panel_a_model_and_one_for_disagreement(images_and_labels, 
     assert len(result.by_plane().axes) == 1
     result.figure().savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
-    many = compare([network(seed) for seed in range(8)], *images_and_labels, planes=3, resolution=4)
-    assert len(many.figure(planes=1).axes) == 7
+    for planes in (0, -1, [], [500], [-1], ["first"]):
+        with pytest.raises(UserError, match=r"at least 1, or which of them, from 0 to 3"):
+            result.figure(planes)
+    many = compare((network(seed) for seed in range(8)), *images_and_labels, planes=3, resolution=4)
+    figure = many.figure(planes=1)
+    assert len(figure.axes) == 7
+    assert "the first 6 of 8 models" in figure.legends[0].get_title().get_text()
+    assert figure.get_supxlabel() == ""
     assert len(many.by_plane().axes[0].lines) == 1, "too many pairs for a line each"
 
 
@@ -165,6 +232,17 @@ def ten_but(change):
         ({"labels": torch.arange(100) % 10 - 1}, "labels: -1 is not a class of model 0"),
         ({"planes": 1}, "planes: 1 is not allowed; allowed: at least 2"),
         ({"resolution": 1}, "resolution: 1 is not allowed; allowed: at least 2"),
+        ({"planes": 10**9}, "planes: 1000000000 is not allowed; allowed: at most 1000000"),
+        (
+            {"planes": 10**6, "resolution": 50},
+            "planes: 1,000,000 of 50 x 50 points for 2 models are 5,000,000,000 labels; allowed: at most 4,000,000,000",
+        ),
+        ({"batch_points": -1}, "batch_points: -1 is not allowed; allowed: an integer, at least 1"),
+        ({"batch_points": 0}, "batch_points: 0 is not allowed"),
+        ({"device": "foo"}, "device: foo is not allowed"),
+        ({"images": [[[0.0]], [[0.0, 1.0]]]}, "images are not an array of numbers"),
+        ({"labels": ["a"] * 100}, "labels are not an array of numbers"),
+        ({"models": 3}, "models: int is not allowed; allowed: two or more"),
         ({"classes": "all"}, "classes: 'all' is not allowed"),
         ({"names": ["a", "a"]}, "names: ['a', 'a'] are not allowed; allowed: 2 different ones"),
         ({"class_names": ["a", "b"]}, "class_names: 2 given; allowed: 10"),

@@ -97,7 +97,7 @@ def test_collinear_images_are_never_a_plane():
     planes = draw_planes(images, torch.zeros(6, dtype=torch.int64), config)
     assert (planes.anchor_indices == 5).any(dim=1).all()
     assert torch.isfinite(planes.basis).all()
-    with pytest.raises(UserError, match="no three test images span a plane"):
+    with pytest.raises(UserError, match="no three images span a plane as asked for; most are equal or lie on one line"):
         draw_planes(line, torch.zeros(5, dtype=torch.int64), config)
 
 

@@ -37,7 +37,7 @@ FLOORS = [
         "dbviz_ray.seeds",
         "dbviz_ray.interruption",
     ],
-    ["dbviz_ray.config", "dbviz_ray.validation", "dbviz_ray.directory"],
+    ["dbviz_ray.config", "dbviz_ray.validation", "dbviz_ray.directory", "dbviz_ray.arguments"],
     ["dbviz_ray.parquet_files"],
     ["dbviz_ray.registry"],
     ["dbviz_ray.errors"],

@@ -25,6 +25,7 @@ from dbviz_ray.image_sources import Scale, find_images
 from dbviz_ray.model_sources import short_names
 from dbviz_ray.run_models import find_run_model
 from dbviz_ray.score import main
+from dbviz_ray.store import Store
 
 ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
 BOTH = ["OLD", "NEW", *ARCHITECTURE]
@@ -314,28 +315,68 @@ def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsy
     assert main([*command, "--seed", "1"]) == 0
     assert (here / "comparison" / "pairs.csv").read_text() != first
     assert (here / "comparison" / "notes.txt").read_text() == "mine"
+    third = [str(files / "third.safetensors"), *command]
+    assert main(third) == 0
+    assert (here / "comparison" / "reproducibility.png").exists()
+    assert main(command) == 0
+    assert {path.name for path in (here / "comparison").iterdir()} == FILES | {"notes.txt"}
+
+
+def test_an_interruption_tells_what_was_written(files, here, capsys, monkeypatch):
+    command = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
+    write = Store.write
+
+    def interrupted(store, name, content):
+        if name == "pairs.csv":
+            raise KeyboardInterrupt
+        write(store, name, content)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert main(command) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert list((here / "comparison").iterdir()) == []
+    monkeypatch.setattr(Store, "write", write)
+    assert main(command) == 0
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert main(command) == 130
+    assert "now holds files of the earlier comparison and of this one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["OLD"], "CHECKPOINT: 1 given; allowed: two or more"),
-        (["OLD", "absent.pt", *ARCHITECTURE], "absent.pt: is not there"),
+        (["OLD", "absent.pt", *ARCHITECTURE], "CHECKPOINT: absent.pt is not there; allowed: a weight file"),
         (["OLD", "NEW"], "--model: missing"),
         (["OLD", "NEW", "--model", "fully_conected"], "--model: 'fully_conected' is not allowed; did you mean fully_c"),
         (["OLD", "NEW", "--model", "no_such_module:net"], "there is no module no_such_module"),
-        (["OLD", "NEW", "--model", "my_code:absent"], "the module my_code has no function absent"),
+        (
+            ["OLD", "NEW", "--model", "my_code:netwerk"],
+            "--model: my_code:netwerk is not allowed: the module my_code has no function netwerk; did you mean n",
+        ),
         (["OLD", "NEW", "--model", "my_code:not_a_network"], "my_code:not_a_network returned int; allowed: a torch.nn"),
         (["OLD", "NEW", "--model", "my_code:network"], "my_code:network cannot be built: TypeError: "),
         ([*BOTH, "--model-option", "depth=3"], "options.depth: 3"),
-        ([*BOTH, "--model-option", "depth"], "'depth': not understood"),
+        ([*BOTH, "--model-option", "depth"], "--model-option: 'depth' is not allowed; allowed: KEY=VALUE"),
         (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3 checkpoints"),
         (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "1.weight, (12, 64) in the"),
         ([*BOTH, "--name", "a"], "--name: a is not allowed; allowed: 2 different"),
         ([*BOTH, "--weights-key", "ema"], "--weights-key: ema: "),
         ([*BOTH, "--planes", "1"], "planes: 1 is not allowed; allowed: at least 2"),
         ([*BOTH, "--classes", "all"], "classes: 'all' is not allowed"),
-        ([*BOTH, "--precision", "0"], "--precision: 0.0 is not allowed"),
+        ([*BOTH, "--precision", "0"], "--precision: 0 is not allowed; allowed: more than 0 and less than 1"),
+        ([*BOTH, "--precision", "abc"], "--precision: abc is not allowed; allowed: more than 0 and less than 1"),
+        ([*BOTH, "--seed", "x"], "--seed: 'x' is not allowed; allowed: an integer"),
+        ([*BOTH, "--seed"], "--seed: expected one argument"),
+        ([*BOTH, "--mean", "1;2"], "--mean: '1;2' is not allowed; allowed: finite numbers"),
+        ([*BOTH, "--split", "all"], "--split: 'all' is not allowed; allowed: test, train"),
+        ([*BOTH, "--resolutoin", "3"], "--resolutoin: unknown option; did you mean --resolution"),
+        ([*BOTH, "--batch-points", "0"], "--batch-points: 0 is not allowed; allowed: an integer, at least 1"),
+        ([*BOTH, "--resolution", "100000"], "resolution: 100000 is not allowed; allowed: at most 2000"),
+        ([*BOTH, "--name", "", "--name", "b"], "--name: '' is not allowed; allowed: one line"),
+        ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc' is not allowed; allowed: one line"),
+        ([*BOTH, "--data", "one.npz"], "one.npz: images: 1 of them are too few; allowed: at least 3"),
+        ([*BOTH, "--data", "my_code:absent"], "--data: my_code:absent is not allowed: the module my_code has no"),
         ([*BOTH, "--device", "quantum"], "--device: quantum is not allowed"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
         ([*BOTH, "--out", "a_file/out"], "a_file/out cannot be written; allowed: a folder"),
@@ -369,6 +410,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here
     labels = np.arange(9) % 4
     np.savez(here / "objects.npz", images=np.array([object()] * 9), labels=labels)
     np.savez(here / "short.npz", images=np.zeros((9, 1, 8, 8), np.uint8))
+    np.savez(here / "one.npz", images=np.zeros((1, 8, 8), np.uint8), labels=labels[:1])
     np.savez(here / "flat.npz", images=np.zeros((9, 64), np.uint8), labels=labels)
     noise = np.random.default_rng(0).integers(0, 255, (12, 9, 9), dtype=np.uint8)
     np.savez(here / "large.npz", images=noise, labels=np.arange(12) % 10)

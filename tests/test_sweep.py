@@ -22,6 +22,8 @@ def elsewhere(tmp_path, monkeypatch):
         (["grid.seed=[0]"], "at least 2 seeds"),
         (["dataset.train_size=1800"], "dataset.train_size: 1800"),
         (["--stages", "train,eat"], "--stages: 'eat' is not allowed"),
+        (["--precision", "abc"], "--precision: abc is not allowed; allowed: more than 0 and less than 1"),
+        (["--stage", "train", "--plam"], "--plam: unknown option; did you mean --plan"),
         (["no/such/file.yaml"], "no/such/file.yaml: cannot be read"),
         (["--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
     ],

@@ -117,7 +117,7 @@ def test_given_triplets_that_span_no_plane_are_named(digits):
         draw_plane_set(PlaneSetConfig(indices=((1, 2, 3), (0, 100, 2))), digits)
     line = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
     config = PlaneSetConfig(indices=((0, 1, 2), (1, 2, 3)))
-    with pytest.raises(UserError, match=r"indices: \[0, 1, 2\] is not allowed: these test images lie on one line"):
+    with pytest.raises(UserError, match=r"indices: \[0, 1, 2\] is not allowed: these images lie on one line"):
         draw_planes(line, torch.zeros(4, dtype=torch.int64), config)
 
 

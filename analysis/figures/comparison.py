@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparing import Scores
-from analysis.figures.regions import PlanePicture, draw_regions
+from analysis.figures.decision_regions import disagreement
+from analysis.figures.regions import PlanePicture, draw_regions, draw_share
 from analysis.figures.reproducibility_matrix import draw_matrix
 from analysis.figures.style import SERIES_COLOURS, class_colours, plain
 
@@ -55,41 +55,23 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
     for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
         for model, axes in enumerate(axes_row[:-1]):
             draw_regions(axes, plane.maps[model], plane.picture)
-        _draw_disagreement(axes_row[-1], plane)
+        draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
         axes_row[0].set_ylabel(plane.called, fontsize=9)
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)
-    if len(names) > shown:
-        figure.supxlabel(f"the first {shown} of {len(names)} models; disagreement is that of all", fontsize=8)
-    _legend(figure, planes)
+    note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
+    _legend(figure, planes, note)
     return figure
 
 
-def _draw_disagreement(axes: Axes, plane: SeenPlane) -> None:
-    models = len(plane.maps)
-    pairs = [(plane.maps[a] != plane.maps[b]) for a in range(models) for b in range(a + 1, models)]
-    axes.imshow(
-        np.mean(pairs, axis=0),
-        cmap="Greys",
-        vmin=0,
-        vmax=1.15,
-        origin="lower",
-        extent=plane.picture.extent,
-        interpolation="nearest",
-        aspect="equal",
-    )
-    axes.plot(plane.picture.a, plane.picture.b, "o", markersize=4.5, color="#EE7733", markeredgecolor="white")
-    axes.set(xticks=[], yticks=[])
-
-
-def _legend(figure: Figure, planes: Sequence[SeenPlane]) -> None:
-    """One patch for every class that is seen, under the figure."""
+def _legend(figure: Figure, planes: Sequence[SeenPlane], note: str) -> None:
+    """The note, and one patch for every class that is seen, under the figure; one text, as two would overlap."""
     names = planes[0].picture.class_names
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
     colours = class_colours(len(names))
     patches = [Patch(color=colours[label], label=names[label]) for label in seen[:MAX_IN_LEGEND]]
-    figure.legend(
+    legend = figure.legend(
         handles=patches,
         loc="outside lower center",
         ncols=min(len(patches), 10 if max(len(names[label]) for label in seen) < 4 else 6),
@@ -97,9 +79,10 @@ def _legend(figure: Figure, planes: Sequence[SeenPlane]) -> None:
         frameon=False,
         handlelength=1,
         columnspacing=1,
-        title="predicted class; dots: the three images",
+        title=f"{note}predicted class; framed: the three images",
         title_fontsize=8,
     )
+    legend.get_title().set_multialignment("center")
 
 
 def matrix_figure(scores: Scores) -> Figure:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.recipes import ONE_COLUMN
+from analysis.text_tables import COLUMNS, aligned
 
-COLUMNS = 110
-LEAST_NAME = 16
 RECIPES_ABREAST = 3
 MAX_PLANE_SETS = 4
 MAX_ROWS = 40
@@ -37,7 +36,7 @@ def _curves(found: Mapping[str, Any]) -> list[list[str]]:
             for row in curve["rows"]
         ]
         head = ["", axis, "noise", "train error", *_score_names(found)]
-        lines = _aligned([head, *rows], widths=[12, 5, 5, 11, 20, 20, 18])
+        lines = aligned([head, *rows], widths=[12, 5, 5, 11, 20, 20, 18])
         block = lines[:1]
         place = 1
         for index, (curve, title) in enumerate(zip(curves, titles, strict=True)):
@@ -64,7 +63,7 @@ def _other_planes(found: Mapping[str, Any]) -> list[list[str]]:
         for row in curve["rows"]
     ]
     head = ["regions on other planes", *plane_sets]
-    return [_cut(_aligned([head, *rows]))]
+    return [_cut(aligned([head, *rows]))]
 
 
 def _title(curve: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
@@ -85,7 +84,7 @@ def _groups(found: Mapping[str, Any]) -> list[list[str]]:
     for plane_set in plane_sets:
         of_set = [row for row in found["groups"] if row["plane_set"] == plane_set]
         rows = [[row["name"], f"{row['label_noise']:g}", str(row["n_models"]), *_scores(row)] for row in of_set]
-        blocks.append([f"{plane_set} planes"] * (len(plane_sets) > 1) + _cut(_aligned([head, *rows])))
+        blocks.append([f"{plane_set} planes"] * (len(plane_sets) > 1) + _cut(aligned([head, *rows])))
     return blocks
 
 
@@ -101,7 +100,7 @@ def _by_recipe(found: Mapping[str, Any]) -> list[list[str]]:
     others = "; other planes: scores/by_recipe.csv" * (len(table) < len(found["by_recipe"]))
     if recipes == [ONE_COLUMN]:
         rows = [[_network(row, table), *_halves(row[ONE_COLUMN])] for row in table]
-        return [[title + others, *_cut(_aligned(rows))]]
+        return [[title + others, *_cut(aligned(rows))]]
     blocks = []
     for start in range(0, len(recipes), RECIPES_ABREAST):
         shown = recipes[start : start + RECIPES_ABREAST]
@@ -110,7 +109,7 @@ def _by_recipe(found: Mapping[str, Any]) -> list[list[str]]:
             if any(row[recipe] for recipe in shown):
                 same, right = zip(*(_halves(row[recipe]) for recipe in shown), strict=True)
                 rows += [[_network(row, table), *same], ["", *right]]
-        blocks.append(_cut(_aligned(rows)))
+        blocks.append(_cut(aligned(rows)))
     blocks[0].insert(0, title + others)
     return blocks
 
@@ -139,7 +138,7 @@ def _learning_rates(found: Mapping[str, Any]) -> list[list[str]]:
         for row in found["learning_rates"]
     ]
     head = ["", "noise", "best rate", f"{found['tested_on']} error", "reproducibility", "not told apart"]
-    return [_cut(_aligned([head, *rows]))] if rows else []
+    return [_cut(aligned([head, *rows]))] if rows else []
 
 
 def _range(rates: Sequence[float]) -> str:
@@ -162,25 +161,6 @@ def _scores(row: Mapping[str, Any]) -> list[str]:
 def _with_interval(row: Mapping[str, Any], score: str, digits: int) -> str:
     value, low, high = (row[f"{score}{end}"] for end in ("", "_low", "_high"))
     return "-" if value is None else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _aligned(rows: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> list[str]:
-    """The rows as lines, every column as wide as it must be, at least `widths`; the first starts at the left.
-
-    It is shortened where a line would not fit.
-    """
-    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    wide = [max(width, least) for width, least in zip(needed, widths or needed, strict=True)]
-    wide[0] = max(min(wide[0], COLUMNS - sum(wide[1:]) - 2 * len(wide[1:])), LEAST_NAME)
-    lines = []
-    for first, *others in rows:
-        cells = [first if len(first) <= wide[0] else f"{first[: wide[0] - 3]}...", *others]
-        padded = [
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, wide, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
-    return lines
 
 
 def _cut(lines: list[str]) -> list[str]:

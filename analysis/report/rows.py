@@ -93,15 +93,27 @@ def image_rows(scores: Scores) -> Rows:
 
 
 def shown(interval: Interval, digits: int = 3, signed: bool = False) -> str:
-    """`0.873 [0.861, 0.885]`, or a dash for what is not defined."""
+    """`0.873 [0.861, 0.885]`, or a dash for what is not defined; without the bracket where nothing varied."""
     if math.isnan(interval.value):
         return "-"
-    sign = "+" if signed else ""
-    return f"{interval.value:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+    value, low, high = (decimals(end, digits, signed) for end in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" if is_telling(interval) else value
+
+
+def is_telling(interval: Interval) -> bool:
+    """Whether an interval has a width: one of items that are all alike tells nothing of others."""
+    return interval.high - interval.low > 1e-9
+
+
+def decimals(value: float, digits: int, signed: bool = False) -> str:
+    """A number without the sign of a zero below it."""
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
 def p_text(value: float) -> str:
-    """`0.034`, or `< 0.001`."""
+    """`0.034`, or `< 0.001`; a dash where nothing is known."""
+    if math.isnan(value):
+        return "-"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.comparing import PairScores, Scores
-from analysis.report.rows import p_text, shown
+from analysis.report.rows import decimals, is_telling, p_text, shown
 from analysis.statistics.intervals import Interval
 from analysis.statistics.precision import Advice
 
@@ -56,18 +56,25 @@ def advice(scores: Scores, precision: float) -> str:
     """How well the reproducibility is known, and how many planes or models a precision needs."""
     overall = scores.advice(precision)
     planes, models = scores.shape[0], len(scores.models)
+    if overall.interval.value == 1:
+        them = "they" if len(scores.pairs) == 1 else "any two of them"
+        return f"On none of the {planes:,} planes did {them} differ."
     if len(scores.pairs) == 1:
-        return f"With {planes:,} planes the reproducibility is known to {_known(overall)}."
+        return f"With {planes:,} planes the reproducibility {_known(overall)}."
     pair, worst = scores.advice_on_worst_pair(precision)
     return (
-        f"With {models} models and {planes:,} planes the overall reproducibility is known to {_known(overall)}. That "
-        f"of the pair known worst, {_both(pair)}, is known to {_known(worst)}."
+        f"With {models} models and {planes:,} planes the overall reproducibility {_known(overall)}. That of the pair "
+        f"known worst, {_both(pair)}, {_known(worst)}."
     )
 
 
 def _known(advice: Advice) -> str:
     """The reach, and what the wanted one needs."""
-    known, wanted = f"±{advice.reach:.{_digits(advice.reach)}f}", f"±{advice.wanted:g}"
+    known, wanted = f"is known to ±{advice.reach:.{_digits(advice.reach)}f}", f"±{advice.wanted:g}"
+    if advice.reach == 0:
+        return "is the same on every plane, and these are too few to tell how well it is known"
+    if advice.is_useless:
+        known = "could be anything"
     if advice.reach <= advice.wanted:
         return f"{known}, which is within the wanted {wanted}"
     ways = [f"{advice.items:,} planes"] if advice.items else []
@@ -93,6 +100,16 @@ def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
             f"on every one of the {scores.images:,} images: nothing here tells them apart. Both have an error of "
             f"{_percent(old.error)} and {old.regions.value:.2f} regions a plane."
         ]
+    if pair.reproducibility.value == 1:
+        on_planes = (
+            f"{pair.old} and {pair.new} predict the same class on every point of {_planes(scores, plane_classes)}: on "
+            f"none of the {scores.shape[0]:,} planes did they differ."
+        )
+    else:
+        on_planes = (
+            f"{pair.old} and {pair.new} predict the same class on {_percent(pair.reproducibility)} of the points of "
+            f"{_planes(scores, plane_classes)} (Cohen's kappa {shown(pair.kappa, 2)})."
+        )
     other = max(0.0, on_images.churn.value - on_images.wins.value - on_images.losses.value)
     right = [1 - model.error.value for model in (old, new)]
     chance = (
@@ -100,16 +117,19 @@ def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:
         if on_images.p_value < 0.05
         else f"no more than chance may explain (exact McNemar test, p {_p(on_images.p_value)})"
     )
-    regions = "differ beyond chance" if pair.regions_p < 0.05 else "do not differ beyond chance"
+    change = f"difference {shown(pair.regions_change, 2, signed=True)}"
+    if math.isnan(pair.regions_p):
+        regions = f"; these are too few planes to tell whether they differ beyond chance ({change})"
+    else:
+        chance_of_regions = "differ beyond chance" if pair.regions_p < 0.05 else "do not differ beyond chance"
+        regions = f", which {chance_of_regions} ({change}, p {_p(pair.regions_p)})"
     return [
-        f"{pair.old} and {pair.new} predict the same class on {_percent(pair.reproducibility)} of the points of "
-        f"{_planes(scores, plane_classes)} (Cohen's kappa {shown(pair.kappa, 2)}).",
+        on_planes,
         f"On the {scores.images:,} images themselves, going from {pair.old} to {pair.new} changes "
         f"{_percent(on_images.churn)} of the predictions: {_percent(on_images.wins)} become right, "
         f"{_percent(on_images.losses)} become wrong, {other:.1%} go from one error to another.",
         f"The accuracy goes from {right[0]:.1%} to {right[1]:.1%}, by {_points(pair.accuracy_change)}, {chance}.",
-        f"A plane has {old.regions.value:.2f} and {new.regions.value:.2f} regions, which {regions} "
-        f"(difference {shown(pair.regions_change, 2, signed=True)}, p {_p(pair.regions_p)}).",
+        f"A plane has {old.regions.value:.2f} and {new.regions.value:.2f} regions{regions}.",
         "The intervals are about other planes and other images, not about other trainings.",
     ]
 
@@ -119,12 +139,22 @@ def _of_several(scores: Scores, plane_classes: str) -> list[str]:
     churn = sorted(scores.pairs, key=lambda pair: pair.on_images.churn.value)
     regions = sorted(scores.models, key=lambda model: model.regions.value)
     errors = sorted(scores.models, key=lambda model: model.error.value)
+    on_images = f"{_percent(scores.agreement_on_images)} of the {scores.images:,} images themselves"
+    if scores.reproducibility.value == 1:
+        on_planes = [
+            f"On none of {_planes(scores, plane_classes)} did any two of these {len(scores.models)} models differ; two "
+            f"of them predict the same class on {on_images}."
+        ]
+    else:
+        on_planes = [
+            f"Two of these {len(scores.models)} models predict the same class on {_percent(scores.reproducibility)} of "
+            f"the points of {_planes(scores, plane_classes)}, and on {on_images} (intervals over models and planes, or "
+            "images).",
+            f"On the planes, most alike are {_both(ranked[-1])} ({_percent(ranked[-1].reproducibility)}), least alike "
+            f"{_both(ranked[0])} ({_percent(ranked[0].reproducibility)}).",
+        ]
     return [
-        f"Two of these {len(scores.models)} models predict the same class on {_percent(scores.reproducibility)} of the "
-        f"points of {_planes(scores, plane_classes)}, and on {_percent(scores.agreement_on_images)} of the "
-        f"{scores.images:,} images themselves (intervals over models and planes, or images).",
-        f"On the planes, most alike are {_both(ranked[-1])} ({_percent(ranked[-1].reproducibility)}), least alike "
-        f"{_both(ranked[0])} ({_percent(ranked[0].reproducibility)}).",
+        *on_planes,
         f"Going from one to another changes between {churn[0].on_images.churn.value:.1%} and "
         f"{churn[-1].on_images.churn.value:.1%} of the predictions.",
         f"The errors go from {errors[0].error.value:.1%} ({errors[0].name}) to {errors[-1].error.value:.1%} "
@@ -150,12 +180,13 @@ def _both(pair: PairScores) -> str:
 
 
 def _percent(interval: Interval) -> str:
-    return f"{interval.value:.1%} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    value, low, high = (decimals(100 * end, 1) for end in (interval.value, interval.low, interval.high))
+    return f"{value}% [{low}, {high}]" if is_telling(interval) else f"{value}%"
 
 
 def _points(interval: Interval) -> str:
-    value, low, high = (100 * end for end in (interval.value, interval.low, interval.high))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    value, low, high = (decimals(100 * end, 1, signed=True) for end in (interval.value, interval.low, interval.high))
+    return f"{value} points [{low}, {high}]" if is_telling(interval) else f"{value} points"
 
 
 def _p(value: float) -> str:

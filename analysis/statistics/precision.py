@@ -35,11 +35,18 @@ class Advice:
     names: tuple[str, str] = ("seeds", "planes")
     """What models and items are called."""
 
+    @property
+    def is_useless(self) -> bool:
+        """Whether the interval is one of a share and cut at both ends, so that it holds every share."""
+        return (self.interval.low, self.interval.high) == (0, 1)
+
     def __str__(self) -> str:
         digits = max(3, 1 - math.floor(math.log10(self.wanted)))
         known = f"{self.interval} is known to ±{self.reach:.{digits}f}"
         if math.isnan(self.reach):
             return f"{self.interval.value:.3f}: nothing is known about its precision"
+        if self.is_useless:
+            known = f"{self.interval} could be anything"
         if self.interval.covers == "items":
             known += f" over {self.names[1]} alone (nothing is known about other {self.names[0]})"
         if self.reach <= self.wanted:

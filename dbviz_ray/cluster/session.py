@@ -11,7 +11,7 @@ import torch
 
 from dbviz_ray import interruption
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 
 WORKER_ENVIRONMENT = {
     # glibc gives large blocks back to the system at every free and faults them in again at every allocation;
@@ -66,7 +66,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
         except (ConnectionError, ValueError) as error:
             named = address or os.environ.get("RAY_ADDRESS")
             if named:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise UserError(f"--address: {named} is not a Ray cluster that can be joined ({reason})") from None
     ray.init(address="local", include_dashboard=False, **options)
     return False

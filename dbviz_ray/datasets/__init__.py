@@ -11,9 +11,8 @@ from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.datasets.fields import check_fields
 from dbviz_ray.datasets.held_out import with_held_out
 from dbviz_ray.datasets.label_noise import given_labels, noisy_labels
-from dbviz_ray.datasets.reading import one_line
 from dbviz_ray.datasets.sizes import sizes_of
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.registry import dataset_loader
 
 __all__ = ["Dataset", "given_labels", "load_dataset", "noisy_labels", "sizes_of"]
@@ -36,7 +35,7 @@ def _load(config: DatasetConfig, directory: Path) -> Dataset:
     except UserError:
         raise
     except Exception as error:  # a user's own code may raise anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = one_line(error, with_type=True)
         raise UserError(f"dataset.name: {config.name} cannot be loaded: {reason}") from error
     try:
         check_complete(dataset)

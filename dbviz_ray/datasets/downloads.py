@@ -13,8 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dbviz_ray.datasets.reading import one_line
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, one_line
 
 TIMEOUT_SECONDS = 30
 

@@ -6,14 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbviz_ray.errors import UserError
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message, on one line; its type where the message alone says little."""
-    message = " ".join(str(error).split())
-    telling = isinstance(error, (OSError, ValueError, RuntimeError)) and message
-    return message if telling else f"{type(error).__name__}: {message}"
+from dbviz_ray.errors import UserError, one_line
 
 
 @contextmanager

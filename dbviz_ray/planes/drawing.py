@@ -62,5 +62,5 @@ def draw_plane_set(
 
 def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
     """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
-    indices = triplets_of(lambda places: images[places], labels, config)
+    indices = triplets_of(lambda places: images[places], labels, config, called="images")
     return PlaneSet(images[indices].float(), indices, labels[indices], config.resolution, config.margin)

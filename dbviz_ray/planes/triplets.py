@@ -48,40 +48,51 @@ def draw_triplets(dataset: Dataset, config: PlaneSetConfig, given: Tensor | None
     return triplets_of(lambda places: dataset.normalised(images[places]), labels, config, given)
 
 
-def triplets_of(images: Images, labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None) -> Tensor:
+def triplets_of(
+    images: Images, labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None, called: str | None = None
+) -> Tensor:
     """Places int64 `[planes, 3]` of the triplets that `config` asks for, drawn from the "planes" stream.
 
     `labels` `[n]` are the true classes and `given` `[n]` those that models are trained on, wanted where `config.labels`
-    is not "any". UserError if the images cannot give such triplets.
+    is not "any"; messages call the images `called`, by default those of the split. UserError if the images cannot give
+    such triplets.
     """
     if config.indices is not None:
-        return _given_triplets(images, len(labels), config)
-    check_possible(labels, config, given)
+        return _given_triplets(images, len(labels), config, called or _called(config))
+    check_possible(labels, config, given, called)
     pools = _pools(labels, config, given)
     generator = numpy_generator("planes", config.seed)
     classes = labels.numpy()
-    triplets = [_triplet(images, classes, config, pools[i % len(pools)], generator) for i in range(config.count)]
+    triplets = [
+        _triplet(images, classes, config, pools[i % len(pools)], generator, called or _called(config))
+        for i in range(config.count)
+    ]
     return torch.from_numpy(np.stack(triplets))
 
 
-def check_possible(labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None) -> None:
+def check_possible(
+    labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None, called: str | None = None
+) -> None:
     """UserError if images with these labels cannot give the planes that `config` asks for."""
+    called = called or _called(config)
     if len(labels) < 3:
-        raise UserError(f"planes: {len(labels)} {config.images} images are not enough; a plane needs 3")
+        raise UserError(f"planes: {len(labels)} {called} are not enough; a plane needs 3")
     pools = _pools(labels, config, given)
     asked = f"classes={config.classes}" + f", labels={config.labels}" * (config.labels != "any")
     if not pools:
-        raise UserError(f"planes: {asked} finds no such {config.images} images; allowed: other classes or labels")
+        raise UserError(f"planes: {asked} finds no such {called}; allowed: other classes or labels")
     for pool in pools:
         within = f" of class {int(labels[pool.allowed[0]])}" if config.classes == "same" else ""
         if len(pool.allowed) < 3:
             raise UserError(
-                f"planes: {asked} needs 3 such {config.images} images{within}, there are {len(pool.allowed)}; "
+                f"planes: {asked} needs 3 such {called}{within}, there are {len(pool.allowed)}; "
                 "allowed: other classes or labels"
             )
     classes = len(labels[torch.from_numpy(pools[0].allowed)].unique())
     if config.classes == "different" and classes < 3:
-        raise UserError(f"planes: classes=different needs images of 3 classes, these have {classes}; allowed: any")
+        raise UserError(
+            f"planes: classes=different needs images of 3 classes, these have {classes}; allowed: any, same"
+        )
 
 
 def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list[_Pool]:
@@ -103,7 +114,7 @@ def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list
 
 
 def _triplet(
-    images: Images, classes: Places, config: PlaneSetConfig, pool: _Pool, generator: np.random.Generator
+    images: Images, classes: Places, config: PlaneSetConfig, pool: _Pool, generator: np.random.Generator, called: str
 ) -> Places:
     for _ in range(MAX_DRAWS):
         triplet = pool.triplet(generator)
@@ -111,20 +122,26 @@ def _triplet(
             continue
         if spans_plane(images(triplet)):
             return triplet
-    raise UserError(f"planes: in {MAX_DRAWS} draws no three {config.images} images span a plane as asked for")
+    raise UserError(
+        f"planes: in {MAX_DRAWS} draws no three {called} span a plane as asked for; most are equal or lie on one line; "
+        "allowed: images that differ"
+    )
 
 
-def _given_triplets(images: Images, count: int, config: PlaneSetConfig) -> Tensor:
+def _called(config: PlaneSetConfig) -> str:
+    return f"{config.images} images"
+
+
+def _given_triplets(images: Images, count: int, config: PlaneSetConfig, called: str) -> Tensor:
     triplets = np.array(config.indices, dtype=np.int64)
     for triplet in triplets:
         if triplet.max() >= count:
             raise UserError(
-                f"planes: indices: {triplet.tolist()} is not allowed with {count} {config.images} images; "
-                f"allowed: 0 to {count - 1}"
+                f"planes: indices: {triplet.tolist()} is not allowed with {count} {called}; allowed: 0 to {count - 1}"
             )
         if not spans_plane(images(triplet)):
             raise UserError(
-                f"planes: indices: {triplet.tolist()} is not allowed: these {config.images} images lie on one line; "
+                f"planes: indices: {triplet.tolist()} is not allowed: these {called} lie on one line; "
                 "allowed: three that span a plane"
             )
     return torch.from_numpy(triplets)
