@@ -26,7 +26,7 @@ from analysis.report import text_report
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.config.types import Several
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.evaluation import Classifier, check_scores, default_batch, dtype_of, evaluating, label_maps
+from dbviz_ray.evaluation import Classifier, check_scores, default_batch, dtype_of, evaluating, label_planes
 from dbviz_ray.image_sources import tensor_of
 from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.validation import validated
@@ -242,7 +242,10 @@ def labelled(
     maps = []
     for start in range(0, len(planes), CHUNK):
         some = part_of(planes, list(range(start, min(start + CHUNK, len(planes)))))
-        maps.append(label_maps(model, some, device, batch_points=batch_points).numpy())
+        said = label_planes(model, some, device, batch_points=batch_points)
+        if not said.numbers:
+            raise UserError(f"{name}: some of its scores on the planes are NaN; allowed: numbers that can be compared")
+        maps.append(said.labels.numpy())
         advance(len(some))
     return Labelled(name, predicted, np.concatenate(maps), classes)
 

@@ -220,6 +220,12 @@ def ten_but(change):
     return lambda x: change(torch.zeros(len(x), 10))
 
 
+def lost_beyond_the_pixels(images):
+    """Numbers for images, none where the grid of a plane reaches past what pixels can be."""
+    inside = (images >= 0).flatten(1).all(dim=1, keepdim=True)
+    return torch.where(inside, torch.zeros(len(images), 10), torch.nan)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -250,6 +256,7 @@ def ten_but(change):
         ({"models": [network(0), lambda x: [x]]}, "model 1: returns list; allowed: a tensor"),
         ({"models": [lambda x: x.flatten(1)[:, :7], network(0)]}, "model 0 has 7 classes and model 1 has 10"),
         ({"models": [network(0), ten_but(lambda scores: scores / 0)]}, "model 1: some of its scores are NaN"),
+        ({"models": [network(0), lost_beyond_the_pixels]}, "model 1: some of its scores on the planes are NaN"),
         ({"models": [network(0), ten_but(lambda scores: scores[:1])]}, "model 1: returns scores of shape (1, 10)"),
         ({"models": [network(0), ten_but(lambda scores: scores[:, :1])]}, "one column a class, at least 2"),
         (
