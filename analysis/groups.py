@@ -106,6 +106,12 @@ def at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"] == table.groupby(keys)["epoch"].transform("max")].reset_index(drop=True)
 
 
+def first_planes_at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first plane set and of every group's last epoch, with the groups' names in the column `name`."""
+    last = at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]])
+    return last.assign(name=names_of(last))
+
+
 def names_of(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[str]:
     """One name a row, of what tells the rows apart: the first column, and a later one where the earlier ones leave
     several values of it."""

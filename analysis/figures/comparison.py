@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparing import Scores
 from analysis.figures.decision_regions import disagreement
-from analysis.figures.regions import PlanePicture, draw_regions, draw_share
+from analysis.figures.regions import PlanePicture, class_legend, draw_regions, draw_share
 from analysis.figures.reproducibility_matrix import draw_matrix
-from analysis.figures.style import SERIES_COLOURS, class_colours, plain
+from analysis.figures.style import SERIES_COLOURS, plain
 
 MAX_COLUMNS = 6
 MAX_LINES = len(SERIES_COLOURS)
@@ -61,28 +60,12 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)
     note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
-    _legend(figure, planes, note)
-    return figure
-
-
-def _legend(figure: Figure, planes: Sequence[SeenPlane], note: str) -> None:
-    """The note, and one patch for every class that is seen, under the figure; one text, as two would overlap."""
-    names = planes[0].picture.class_names
+    class_names = planes[0].picture.class_names
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
-    colours = class_colours(len(names))
-    patches = [Patch(color=colours[label], label=names[label]) for label in seen[:MAX_IN_LEGEND]]
-    legend = figure.legend(
-        handles=patches,
-        loc="outside lower center",
-        ncols=min(len(patches), 10 if max(len(names[label]) for label in seen) < 4 else 6),
-        fontsize=8,
-        frameon=False,
-        handlelength=1,
-        columnspacing=1,
-        title=f"{note}predicted class; framed: the three images",
-        title_fontsize=8,
-    )
-    legend.get_title().set_multialignment("center")
+    abreast = 10 if max(len(class_names[label]) for label in seen) < 4 else 6
+    title = f"{note}predicted class; framed: the three images"
+    class_legend(figure, class_names, title, seen[:MAX_IN_LEGEND], abreast)
+    return figure
 
 
 def matrix_figure(scores: Scores) -> Figure:

@@ -50,7 +50,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
         drawn = next(axes.images[0] for axes in grid[:, -1] if axes.images)
         bar = figure.colorbar(drawn, ax=grid, shrink=min(1.0, 2 / len(rows)), aspect=25, pad=0.01)
         bar.set_label("share of pairs that disagree", fontsize=9)
-    class_legend(figure, picture.class_names, _caption(rows["n_models"], shown))
+    class_legend(figure, picture.class_names, f"{_caption(rows['n_models'], shown)}\npredicted class")
     seen = f"{common}: one plane" if common else "One plane"
     figure.suptitle(f"{seen}, seen by networks\nthat differ, in each row, in their seeds alone", fontsize=11)
     return figure

@@ -80,19 +80,25 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **colours: An
     axes.set_yticks([])
 
 
-def class_legend(figure: Figure, class_names: Sequence[str], caption: str) -> None:
-    """The caption, and one patch a class, under the figure; one text, as two would lie upon one another."""
+def class_legend(
+    figure: Figure, class_names: Sequence[str], title: str, shown: Sequence[int] | None = None, abreast: int = 10
+) -> None:
+    """The title, and one patch for each of the `shown` classes (all), under the figure.
+
+    What else is to be said there goes into the title: two texts would lie upon one another.
+    """
     colours = class_colours(len(class_names))
-    patches = [Patch(color=colour, label=name) for colour, name in zip(colours, class_names, strict=True)]
+    labels = range(len(class_names)) if shown is None else shown
+    patches = [Patch(color=colours[label], label=class_names[label]) for label in labels]
     legend = figure.legend(
         handles=patches,
         loc="outside lower center",
-        ncols=min(len(patches), 10),
+        ncols=min(len(patches), abreast),
         fontsize=8,
         frameon=False,
         handlelength=1,
         columnspacing=1,
-        title=f"{caption}\npredicted class",
+        title=title,
         title_fontsize=8,
     )
     legend.get_title().set_multialignment("center")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.curves import Curve, shown_rows
 from analysis.findings.sentences import listed
-from analysis.groups import GROUP, at_last_epoch, names_of, records
+from analysis.groups import GROUP, at_last_epoch, first_planes_at_last_epoch, names_of, records
 from analysis.tables.resolution import GRID, LIMIT
 
 STREAM_NAMES = {
@@ -58,8 +58,7 @@ def stream_sentences(streams: pd.DataFrame) -> list[str]:
     """What each random stream does alone, for each group of the first plane set at its last epoch."""
     if streams.empty:
         return []
-    last = at_last_epoch(streams[streams["plane_set"] == streams["plane_set"].iloc[0]])
-    last = last.assign(name=names_of(last))
+    last = first_planes_at_last_epoch(streams)
     sentences = []
     for (name, noise, disagreement), rows in last.groupby(["name", "label_noise", "disagreement"], sort=False):
         parts = {
@@ -119,8 +118,7 @@ def resolution_sentences(resolution: pd.DataFrame, groups: pd.DataFrame) -> list
 
 def constant_sentences(groups: pd.DataFrame) -> list[str]:
     """Which groups have trainings that predict one class for every test image; nothing if none have."""
-    last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
-    last = last.assign(name=names_of(last))
+    last = first_planes_at_last_epoch(groups)
     rows = records(last[last["n_constant"] > 0])
     if not rows:
         return []

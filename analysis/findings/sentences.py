@@ -20,7 +20,7 @@ from analysis.curves import (
     peak_p_value,
     telling_rows,
 )
-from analysis.groups import NETWORK, at_last_epoch, names_by_group, names_of, records
+from analysis.groups import NETWORK, first_planes_at_last_epoch, names_by_group, names_of, records
 from analysis.recipes import at_best_rate
 
 MAX_NAMED = 6
@@ -165,8 +165,7 @@ def distillation_sentence(row: Mapping[str, Any]) -> str:
 
 def diverged(groups: pd.DataFrame) -> list[str]:
     """How many trainings diverged, and where; nothing if none did."""
-    last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
-    last = last.assign(name=names_of(last))
+    last = first_planes_at_last_epoch(groups)
     rows = records(last[last["n_diverged"] > 0])
     if not rows:
         return []

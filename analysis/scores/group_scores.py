@@ -64,10 +64,10 @@ is counted twice, which then hardly widens an interval."""
 
 @dataclass(frozen=True)
 class Observed:
-    """What is known of the models that are compared with one another; they are, in one order, every array's axis."""
+    """What is known, without planes, of the models that are compared with one another; they are, in one order, every
+    array's first axis."""
 
     predictions: Predictions
-    planes: PlaneScores
     sharpness: Floats
     """`[models]`, NaN where it is not known."""
     margins: Margins | None
@@ -83,27 +83,36 @@ def independent_pairs(group: Group) -> PairSet:
     return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY)
 
 
-def group_estimates(group: Group, observed: Observed) -> dict[str, Estimate]:
-    """The scores of `SCORES` that are known of a group."""
-    members, levels = group.members, group.levels
-    predictions, planes = observed.predictions, observed.planes
+def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, Estimate]:
+    """The scores of a group that no plane has a part in; `classes` is how many there are."""
+    members, levels, predictions = group.members, group.levels, models.predictions
     found = {
         "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
         "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
-        **{name: mean_estimate(values[members], levels) for name, values in planes.regions.items()},
     }
-    if np.isfinite(observed.sharpness[members]).any():
-        found["sharpness"] = sample_estimate(observed.sharpness[members], levels)
+    if np.isfinite(models.sharpness[members]).any():
+        found["sharpness"] = sample_estimate(models.sharpness[members], levels)
     if len(members) > 1:
-        found |= _pair_scores(group, observed)
-    if observed.margins is not None:
-        found |= margin_estimates(group, observed.margins)
+        found |= agreement_on_images(group, predictions, classes)
+    if models.margins is not None:
+        found |= margin_estimates(group, models.margins)
+    return found
+
+
+def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
+    """The scores of a group on the planes of one set."""
+    found = {name: mean_estimate(values[group.members], group.levels) for name, values in planes.regions.items()}
+    return found | _pair_scores(group, planes) if len(group.members) > 1 else found
+
+
+def group_estimates(of_images: Mapping[str, Estimate], of_planes: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """All that is known of a group, in the order of `SCORES`."""
+    found = {**of_images, **of_planes}
     return {name: found[name] for name in SCORES if name in found}
 
 
-def _pair_scores(group: Group, observed: Observed) -> dict[str, Estimate]:
-    planes = observed.planes
-    found = agreement_on_images(group, observed.predictions, planes.class_shares.shape[2])
+def _pair_scores(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
     if planes.same_points is not None:
         found["reproducibility"] = _of_pairs(group, planes.same_points)
         found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members].astype(float))

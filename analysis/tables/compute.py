@@ -12,10 +12,18 @@ import pandas as pd
 
 from analysis.groups import GROUP, Group, group_of, groups_among, groups_of
 from analysis.recipes import at_best_rate, by_recipe, compares_recipes
-from analysis.scores.group_scores import Observed, group_estimates, independent_pairs, within
+from analysis.scores.group_scores import (
+    Observed,
+    group_estimates,
+    image_estimates,
+    independent_pairs,
+    plane_estimates,
+    within,
+)
 from analysis.scores.pair_means import PairSet
 from analysis.scores.plane_scores import score_planes
 from analysis.scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
+from analysis.statistics.estimates import Estimate
 from analysis.tables.between_groups import between_groups_table, between_sets
 from analysis.tables.by_class import by_class_table
 from analysis.tables.cells import NAN
@@ -122,15 +130,17 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
     }
     sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
     tables = [("margins", margins_table(groups, margins))]
+    observed = Observed(predictions, section.sharpness, margins)
+    of_images: dict[Group, dict[str, Estimate]] = {}
     for plane_set in sweep.planes:
         stored, about = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
-        observed = Observed(predictions, planes, section.sharpness, margins)
-        estimates = {group: group_estimates(group, observed) for group in groups}
+        of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
+        estimates = {group: group_estimates(of_images[group], plane_estimates(group, planes)) for group in groups}
         of_set = {
-            "models": models_table(section.models, epochs, observed),
-            "pairs": pairs_table(configs, epochs, groups, observed),
-            "groups": groups_table(groups, estimates, observed),
+            "models": models_table(section.models, epochs, observed, planes),
+            "pairs": pairs_table(configs, epochs, groups, predictions, planes),
+            "groups": groups_table(groups, estimates, observed, planes),
             "between_groups": between_groups_table(compared, planes),
             "differences": differences_table(compared, estimates, margins),
             "by_class": by_class_table(groups, planes, about),

@@ -10,12 +10,13 @@ import pandas as pd
 
 from analysis.groups import Group
 from analysis.scores.group_scores import SCORES, Observed, group_intervals
+from analysis.scores.plane_scores import PlaneScores
 from analysis.statistics.estimates import Estimate
 from analysis.tables.cells import NAN, covers_text, ends, value_and_ends
 
 
 def groups_table(
-    groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]], observed: Observed
+    groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]], observed: Observed, planes: PlaneScores
 ) -> pd.DataFrame:
     """One row a group, from its estimates.
 
@@ -32,7 +33,7 @@ def groups_table(
             row |= ends(score, intervals.get(score))
         of_members = predictions.on_test[group.members]
         row |= {
-            "n_planes": observed.planes.planes,
+            "n_planes": planes.planes,
             "n_train_images": predictions.train_wrong.shape[1],
             "n_test_images": predictions.test_wrong.shape[1],
             "n_margin_images": 0 if margins is None else margins.distances.shape[1],

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.groups import group_of
 from analysis.scores.group_scores import SCORES, Observed
-from analysis.scores.plane_scores import REGION_SCORES
+from analysis.scores.plane_scores import REGION_SCORES, PlaneScores
 from analysis.scores.trained import Trained
 from analysis.statistics.estimates import mean_estimate
 from analysis.statistics.intervals import interval_of
@@ -19,13 +19,15 @@ from analysis.tables.cells import NAN, value_and_ends
 FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 
 
-def models_table(models: Sequence[Trained], epochs: Sequence[int], observed: Observed) -> pd.DataFrame:
+def models_table(
+    models: Sequence[Trained], epochs: Sequence[int], observed: Observed, planes: PlaneScores
+) -> pd.DataFrame:
     """One row a model; its scores have the same place in every array. Intervals are over planes.
 
     `predicted_classes` counts the classes that a model predicts for any test image: 1 is a collapsed model, which
     agrees with its like whatever it has learned.
     """
-    predictions, planes = observed.predictions, observed.planes
+    predictions = observed.predictions
     rows = []
     for index, (model, epoch) in enumerate(zip(models, epochs, strict=True)):
         row: dict[str, Any] = {

@@ -9,13 +9,18 @@ import pandas as pd
 
 from analysis.groups import Group
 from analysis.scores.agreement import beyond_accuracy, cohens_kappa
-from analysis.scores.group_scores import Observed
+from analysis.scores.plane_scores import PlaneScores
 from analysis.scores.same_labels import Floats, agreement
+from analysis.scores.trained import Predictions
 from dbviz_ray.config import ModelConfig
 
 
 def pairs_table(
-    models: Sequence[ModelConfig], epochs: Sequence[int], groups: Sequence[Group], observed: Observed
+    models: Sequence[ModelConfig],
+    epochs: Sequence[int],
+    groups: Sequence[Group],
+    predictions: Predictions,
+    planes: PlaneScores,
 ) -> pd.DataFrame:
     """Every two models, which are at the same places in all arrays.
 
@@ -28,7 +33,6 @@ def pairs_table(
     number = np.empty(len(models), dtype=int)
     for index, group in enumerate(groups):
         number[group.members] = index
-    planes, predictions = observed.planes, observed.predictions
     columns = {
         "model_a": ids[first],
         "model_b": ids[second],
