@@ -95,11 +95,11 @@ class Directory:
             with suppress(FileNotFoundError):
                 filesystem.delete_dir(f"{base}/{name}")
 
-    def _files(self, folder: str, name: str) -> list[str]:
-        """Paths of the files called `name` anywhere within `folder`; one listing."""
+    def _files(self, folder: str, suffix: str) -> list[str]:
+        """Paths of the files whose names end in `suffix` anywhere within `folder`; one listing."""
         filesystem, base = self._place
         found = filesystem.get_file_info(fs.FileSelector(f"{base}/{folder}", recursive=True, allow_not_found=True))
-        return [info.path for info in found if info.base_name == name]
+        return [info.path for info in found if info.base_name.endswith(suffix) and not info.base_name.startswith(".")]
 
     def write_parquet(self, name: str, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""

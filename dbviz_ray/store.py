@@ -11,6 +11,7 @@
     labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 label maps, one row a plane
     probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   where asked for, the same
     margins/model_id=<..>/epoch=<00400>/margins.parquet                              distances, one row an image
+    failures/<model_id>.json                           why the sweep has to do without a model, until it is tried again
     scores/<table>.parquet, scores/<table>.csv         what the analysis computed
     figures/<figure>.png
 
@@ -19,7 +20,7 @@ Class probabilities are written before the label maps of the same planes, which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from pydantic import ValidationError
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.directory import Directory
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.outcomes import Failure
 from dbviz_ray.parquet_files import encoded
 
 SWEEP_FILE = "sweep.yaml"
@@ -131,6 +133,29 @@ class Store(Directory):
     def drop_cohort(self, cohort_id: str) -> None:
         """Forget the training state of a cohort whose models are complete."""
         self.remove_folder(f"cohorts/{cohort_id}")
+
+    # ---- failures
+
+    def failures(self) -> dict[str, Failure]:
+        """Why the sweep has to do without some models, by model_id."""
+        names = [path.rpartition("/")[2] for path in self._files("failures", suffix=".json")]
+        found: dict[str, Failure] = {}
+        for name in names:
+            try:
+                failure = Failure.of_facts(self.read_json(f"failures/{name}"))
+            except (FileNotFoundError, DamagedFileError, KeyError, ValueError):
+                continue  # as good as none: the model is tried again
+            found[failure.model_id] = failure
+        return found
+
+    def write_failure(self, failure: Failure) -> None:
+        """Record that the sweep has to do without a model."""
+        self.write_json(f"failures/{failure.model_id}.json", failure.facts())
+
+    def forget_failures(self, model_ids: Iterable[str]) -> None:
+        """Before models are tried again."""
+        for model_id in model_ids:
+            self.remove(f"failures/{model_id}.json")
 
     # ---- planes and label maps
 

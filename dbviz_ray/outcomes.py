@@ -1,0 +1,54 @@
+"""How work on a model can end, and what that means for the next try."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from dbviz_ray.errors import UserError
+
+
+class Outcome(StrEnum):
+    """How the training or the evaluation of a model ended."""
+
+    DONE = "done"
+    DIVERGED = "diverged"
+    """Trained, but to no use: its loss is not finite. Never tried again, since it would come again."""
+    PREEMPTED = "preempted"
+    """Its machine vanished. Tried again without end."""
+    CRASHED = "crashed"
+    """Its process died, and its machine did not. Tried again `resources.retries` times."""
+    OUT_OF_MEMORY = "out of memory"
+    """Its cohort did not fit into the memory of its GPU. Tried again in halves, until it is alone."""
+    FAILED = "failed"
+    """An error that would come again. Not tried again by this command; the next one does."""
+    BAD_CONFIGURATION = "bad configuration"
+    """As `FAILED`, and the user's to mend."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a sweep has to do without a model."""
+
+    model_id: str
+    stage: str
+    """train or evaluate."""
+    outcome: Outcome
+    reason: str
+    """One line."""
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> Failure:
+        """What `facts` gave. KeyError or ValueError if it is something else."""
+        texts = {name: str(facts[name]) for name in ("model_id", "stage", "reason")}
+        return cls(outcome=Outcome(facts["outcome"]), **texts)
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What an exception raised by work on a model makes of it."""
+    return Outcome.BAD_CONFIGURATION if isinstance(error, UserError) else Outcome.FAILED
