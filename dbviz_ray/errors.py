@@ -22,6 +22,13 @@ class DamagedFileError(Exception):
         return f"{path} is damaged ({reason})"
 
 
+class StorageError(Exception):
+    """The run directory cannot be written or read: a full disk, a lost right, a store that stays away.
+
+    No model is to blame, and none that comes after would fare better.
+    """
+
+
 def one_line(error: BaseException, with_type: bool | None = None) -> str:
     """An error's message on one line, its type before it; by default only where the message alone says little."""
     message = " ".join(str(error).split())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 
 
 class Outcome(StrEnum):
@@ -52,3 +53,17 @@ class Failure:
 def outcome_of(error: BaseException) -> Outcome:
     """What an exception raised by work on a model makes of it."""
     return Outcome.BAD_CONFIGURATION if isinstance(error, UserError) else Outcome.FAILED
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """How a stage's work on models ended."""
+
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    """By model_id."""
+    trained_on: Mapping[str, str] = field(default_factory=dict)
+    """The node on which a model was trained just now, by model_id."""
+    damaged: DamagedFileError | None = None
+    """A file that must be made again before the rest can be done."""
+    stopped: str | None = None
+    """Why the rest was not even started, if so."""

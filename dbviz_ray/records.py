@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dbviz_ray.architectures import build_network
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.training import TrainedModel
@@ -26,25 +25,6 @@ DONE, DIVERGED = "done", "diverged"
 """Outcomes of a training."""
 KEPT = (WEIGHTS, PREDICTIONS)
 """What is kept of every kept epoch."""
-
-
-class CohortCheckpoints:
-    """A cohort's training state in the store (see `dbviz_ray.training.Checkpoints`)."""
-
-    def __init__(self, store: Store, cohort_id: str) -> None:
-        self._store = store
-        self._file = store.cohort_state_file(cohort_id)
-
-    def load(self) -> dict[str, Tensor] | None:
-        """The last state saved, or None; a damaged one is as good as none."""
-        try:
-            return safetensors.torch.load(self._store.read(self._file))
-        except (FileNotFoundError, SafetensorError):
-            return None
-
-    def save(self, state: dict[str, Tensor]) -> None:
-        """Replace the last state."""
-        self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
 
 
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
@@ -86,13 +66,12 @@ def load_network(
 ) -> nn.Module:
     """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
     network = build_network(config.architecture, config.width, image_shape, classes, config.options)
+    network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
-        weights = safetensors.torch.load(store.read(file))
-    except SafetensorError as error:
-        raise DamagedFileError(file, store.path(file), f"{error}; {store.remedy(file)}") from None
-    dtype = torch.float64 if config.training.precision == "float64" else torch.float32
-    network.to(dtype).load_state_dict(weights)
+        network.load_state_dict(store.read_tensors(file))
+    except RuntimeError as error:
+        raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
     return network.eval()
 
 

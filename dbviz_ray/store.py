@@ -7,6 +7,7 @@
     models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
     models/<model_id>/model.json                       configuration and outcome; written last: complete
     cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
+    cohorts/<cohort_id>/cohort.json                    the model_ids of its members
     planes/<plane_set>.parquet                         images and coordinates, one row a plane
     labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 label maps, one row a plane
     probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   where asked for, the same
@@ -20,7 +21,7 @@ Class probabilities are written before the label maps of the same planes, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ SWEEP_FILE = "sweep.yaml"
 PLANES_TOGETHER = 50
 """Planes in a row group: the least that is read at once. 1.25 million labels of a trained network take 80 to 85 kB, as
 in one row group, and a tenth of them is read in an eighth of the time (2026-11-22, EPYC 9005)."""
+_EVALUATIONS = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
+"""What evaluators make: a file's name by its folder."""
 _LABELS = {"write_statistics": False, "compression_level": 9}
 """A level that makes up for what row groups cost; it takes 3 ms more of 1.25 million labels than the default."""
 _PROBABILITIES = {"write_statistics": False, "use_dictionary": False}
@@ -118,6 +121,10 @@ class Store(Directory):
         """model_id of every trained model."""
         return {path.split("/")[-2] for path in self._files("models", "model.json")}
 
+    def complete_among(self, model_ids: Iterable[str]) -> set[str]:
+        """Those of some models that are trained: a request each, however many others there are."""
+        return {model_id for model_id in model_ids if self.exists(self.model_file(model_id, "model.json"))}
+
     def model_file(self, model_id: str, file: str) -> str:
         """Name of one of a model's files."""
         return f"models/{model_id}/{file}"
@@ -129,6 +136,22 @@ class Store(Directory):
     def cohort_state_file(self, cohort_id: str) -> str:
         """Name of a cohort's training state."""
         return f"cohorts/{cohort_id}/state.safetensors"
+
+    def write_cohort_members(self, cohort_id: str, model_ids: Sequence[str]) -> None:
+        """Name the members of a cohort whose training state is kept, in its order."""
+        self.write_json(f"cohorts/{cohort_id}/cohort.json", {"models": list(model_ids)})
+
+    def begun_cohorts(self) -> dict[str, list[str]]:
+        """model_ids of the members of every cohort whose training was begun and not finished, by cohort_id."""
+        begun = {}
+        for path in self._files("cohorts", "cohort.json"):
+            cohort_id = path.split("/")[-2]
+            try:
+                members = self.read_json(f"cohorts/{cohort_id}/cohort.json")["models"]
+            except (FileNotFoundError, DamagedFileError, KeyError):
+                continue  # as good as not begun
+            begun[cohort_id] = [str(model_id) for model_id in members]
+        return begun
 
     def drop_cohort(self, cohort_id: str) -> None:
         """Forget the training state of a cohort whose models are complete."""
@@ -260,31 +283,61 @@ class Store(Directory):
     # ---- damaged files
 
     def drop(self, name: str) -> None:
-        """Delete a file so that it counts as missing; with class probabilities the label maps that vouch for them."""
+        """Delete a damaged file so that it counts as missing, with all that was made from it.
+
+        With class probabilities go the label maps that vouch for them; with any file of a model the whole model, since
+        it is trained again, and what evaluators said of it.
+        """
         kind, _, rest = name.partition("/")
         if kind == "probabilities":
             self.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
-        self.remove(name)
+        if kind == "models":
+            self._drop_model(rest.partition("/")[0])
+        else:
+            self.remove(name)
 
-    def damaged_evaluations(self) -> list[DamagedFileError]:
-        """What is wrong with files that evaluators made; every one is read."""
-        kinds = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
-        base = self._place[1]
-        found = []
-        for folder, file in kinds.items():
+    def _drop_model(self, model_id: str) -> None:
+        self.remove(self.model_file(model_id, "model.json"))  # first: it is not complete from now on
+        for folder, file in _EVALUATIONS.items():
             for path in self._files(folder, file):
+                if f"/model_id={model_id}/" in path:
+                    self.remove(self._name_of(path))
+        self.remove_folder(f"models/{model_id}")
+
+    def damaged_files(self, folders: Iterable[str]) -> list[DamagedFileError]:
+        """What is wrong with files in some of "models", "labels", "probabilities", "margins"; every one is read."""
+        found = []
+        for folder in folders:
+            for path in self._files(folder, _EVALUATIONS.get(folder, "")):
                 try:
-                    self.read_parquet(path.removeprefix(f"{base}/"))
+                    self._check(self._name_of(path))
                 except DamagedFileError as error:
                     found.append(error)
         return found
 
-    def remedy(self, name: str) -> str:
-        """What somebody has to do about a damaged file that is not dropped on its own."""
-        kind, *inner = name.split("/")
-        if kind == "models":
-            return f"delete {self.path(f'models/{inner[0]}')}, and the stage train makes that model again"
-        return f"delete {self.path(name)}"
+    def _check(self, name: str) -> None:
+        """DamagedFileError if a file is not what its name says."""
+        match name.rpartition(".")[2]:
+            case "parquet":
+                self.read_parquet(name)
+            case "json":
+                self.read_json(name)
+            case "safetensors":
+                self.read_tensors(name)
+
+    def _name_of(self, path: str) -> str:
+        return path.removeprefix(f"{self._place[1]}/")
+
+    # ---- weights and training states
+
+    def read_tensors(self, name: str) -> dict[str, Any]:
+        """The torch tensors of a safetensors file. DamagedFileError if it cannot be made out."""
+        import safetensors.torch  # imports torch
+
+        try:
+            return safetensors.torch.load(self.read(name))
+        except safetensors.SafetensorError as error:
+            raise DamagedFileError(name, self.path(name), one_line(error)) from None
 
     # ---- tables
 

@@ -10,7 +10,7 @@ from analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.records import load_network, save_model, save_snapshot
-from dbviz_ray.stages import work_of
+from dbviz_ray.computing import work_of
 from dbviz_ray.store import Store
 from dbviz_ray.tasks import missing_tasks
 from dbviz_ray.training import TrainedModel, train_cohort

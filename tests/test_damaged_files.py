@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import safetensors.torch
+import torch
 from conftest import small_sweep
 from made_up_runs import made_up_run
 from test_sweep_processes import run
 
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.cohort_checkpoints import CohortCheckpoints
+from dbviz_ray.config import Cohort
 from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.records import CohortCheckpoints, load_network, load_predictions
+from dbviz_ray.records import load_network, load_predictions
 from dbviz_ray.stages import Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store, StoredMargins
 
@@ -120,11 +126,17 @@ def test_a_table_of_another_kind_is_damaged(written):
 
 def test_all_that_evaluators_made_is_looked_through(written):
     store, readers = written
-    assert store.damaged_evaluations() == []
+    folders = ["models", "labels", "probabilities", "margins"]
+    assert store.damaged_files(folders) == []
     names = list(readers)
     for name in names[:2]:
         cut(store, name)
-    assert [error.name for error in store.damaged_evaluations()] == names[:2]
+    store.write("models/m/model.json", b"{")
+    store.write("models/m/weights.safetensors", b"\0" * 100)
+    store.write("models/m/notes.txt", b"somebody's own")
+    found = {error.name for error in store.damaged_files(folders)}
+    assert found == {*names[:2], "models/m/model.json", "models/m/weights.safetensors"}
+    assert {error.name for error in store.damaged_files(["margins"])} == set()
 
 
 def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
@@ -136,13 +148,38 @@ def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
     assert store.with_margins() == set()
 
 
-def test_damaged_weights_are_named_with_their_remedy_and_a_damaged_checkpoint_is_none(tmp_path, digits):
-    store, model = Store(tmp_path), small_sweep().models()[0]
-    store.write(store.model_file(model.model_id, "weights.safetensors"), b"not weights")
-    with pytest.raises(DamagedFileError, match=rf"weights\.safetensors is damaged.*delete .*/models/{model.model_id}"):
+def test_with_a_file_of_a_model_goes_all_that_was_made_with_it_and_nothing_else(written):
+    store, readers = written
+    store.write_label_maps("test", "other", 3, np.zeros((2, 3, 3), np.uint8))
+    for model_id in ("m", "other"):
+        for file in ("model.json", "weights.safetensors", "snapshots/epoch=00002/weights.safetensors"):
+            store.write(store.model_file(model_id, file), b"{}")
+    store.drop(store.snapshot_file("m", 2, "weights.safetensors"))
+    assert store.complete_models() == {"other"}
+    assert not any(store.exists(name) for name in readers)
+    assert not os.path.exists(store.path("models/m"))
+    assert store.labelled("test") == {("other", 3)}
+
+
+def test_damaged_weights_are_named_whatever_is_wrong_with_them(tmp_path, digits):
+    store, (model, other) = Store(tmp_path), small_sweep(grid={"width": [4, 8], "seed": [0, 1]}).models()[1:3]
+    file = store.model_file(model.model_id, "weights.safetensors")
+    store.write(file, b"not weights")
+    with pytest.raises(DamagedFileError, match=r"weights\.safetensors is damaged"):
         load_network(store, model, digits.image_shape, 10)
-    store.write(store.cohort_state_file("cohort-1"), b"\0" * 100)
-    assert CohortCheckpoints(store, "cohort-1").load() is None
+    network = initialised_network(other.architecture, other.width, digits.image_shape, 10, seed=0, options={})
+    store.write(file, safetensors.torch.save(network.state_dict()))
+    with pytest.raises(DamagedFileError, match=r"is damaged \(not this model's weights: .*size mismatch"):
+        load_network(store, model, digits.image_shape, 10)
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
+    store, cohort = Store(tmp_path), Cohort(models=tuple(small_sweep().models()[:2]))
+    checkpoints = CohortCheckpoints(store, cohort)
+    checkpoints.save({"epoch": torch.tensor(3)})
+    cut(store, store.cohort_state_file(cohort.cohort_id))
+    assert checkpoints.load() is None
+    assert re.search(r"state\.safetensors is damaged .*starts again", checkpoints.remark)
 
 
 def stages(*names: str) -> Options:
@@ -170,8 +207,9 @@ def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
     cut(store, predictions)
     with pytest.raises(DamagedFileError, match=predictions):
         load_predictions(store, model)
-    remedy = rf"{predictions} is damaged .*; delete {store.path(f'models/{model.model_id}')}, and the stage train makes"
-    with pytest.raises(StageFailedError, match=remedy):
+    with pytest.raises(
+        StageFailedError, match=rf"{predictions} is damaged .* --stages train,evaluate,analyse makes it"
+    ):
         run_sweep(sweep, store, stages("evaluate", "analyse"))
 
 
@@ -199,6 +237,7 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
         "dataset.train_size=100", "dataset.test_size=100", "grid.width=[4,8]", "grid.label_noise=[0.2]",
         "grid.seed=[0,1]", "training.epochs=2",
         "planes={test: {count: 60, resolution: 8, probabilities: true}}", "margins.images=20", "margins.directions=3",
+        "resources.stack=1",  # a model is then the same whether it is trained beside others or alone
     ]  # fmt: skip
     run(directory, *small)
     store = Store(directory)
@@ -207,20 +246,25 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     assert {"labels.parquet", "probabilities.parquet", "margins.parquet"} < kinds
     labels, margins = (sorted(p for p in before if p.stem == p.relative_to(directory).parts[0] == kind)
                        for kind in ("labels", "margins"))  # fmt: skip
-    assert (len(labels), len(margins)) == (4, 4)
+    models = sorted(directory.glob("models/*"))
+    assert (len(labels), len(margins), len(models)) == (4, 4, 4)
     labels[1].write_bytes(before[labels[1]][1][:-30])
     margins[2].write_bytes(b"")
     margins[3].unlink()
+    (models[3] / "model.json").write_text("{")
+    os.truncate(models[3] / "weights.safetensors", 100)
     os.remove(directory / "scores" / "findings.json")
     result = run(directory, *small)
     again = [line for line in result.stderr.splitlines() if "damaged" in line]
     assert len(again) == 1
     assert "is damaged" in again[0]
-    assert again[0].endswith("; 2 damaged files are made again")
+    assert again[0].endswith("; 4 damaged files are made again")
     assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
     remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
-    evaluated = {path for path in remade if "scores" not in path.parts}
-    partitions = labels[1].parent.relative_to(directory / "labels")
-    assert evaluated == {labels[1], directory / "probabilities" / partitions / "probabilities.parquet", *margins[2:]}
+    of_labels = directory / "probabilities" / labels[1].parent.relative_to(directory / "labels")
+    of_the_model = {path for path in before if models[3].name in str(path)}
+    assert {path for path in remade if "scores" not in path.parts} == {
+        labels[1], of_labels / "probabilities.parquet", *margins[2:], *of_the_model
+    }  # fmt: skip
     assert store.with_margins() == store.labelled("test")
     assert "nothing to do" in run(directory, *small).stdout

@@ -12,11 +12,12 @@ import torch
 import yaml
 from conftest import small_sweep
 
+from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.errors import UserError
+from dbviz_ray.outcomes import Failure, Outcome
 from dbviz_ray.planes import draw_plane_set
 from dbviz_ray.records import (
-    CohortCheckpoints,
     copy_model,
     load_config,
     load_network,
@@ -26,6 +27,7 @@ from dbviz_ray.records import (
     save_planes,
     save_snapshot,
 )
+from dbviz_ray.schedule import halves
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.training import train_cohort
 
@@ -225,15 +227,54 @@ def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digit
     assert other.complete_models() == {model.model_id for model in models}
 
 
-def test_checkpoints_come_back(store):
-    checkpoints = CohortCheckpoints(store, "cohort-1")
+def test_checkpoints_come_back(store, sweep):
+    cohort = sweep.cohorts()[0]
+    checkpoints = CohortCheckpoints(store, cohort)
     assert checkpoints.load() is None
     state = {"a/b": torch.arange(6.0).view(2, 3), "epoch": torch.tensor(7)}
     checkpoints.save(state)
     back = checkpoints.load()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
-    store.drop_cohort("cohort-1")
+    assert store.begun_cohorts() == {cohort.cohort_id: [model.model_id for model in cohort.models]}
+    store.drop_cohort(cohort.cohort_id)
     assert checkpoints.load() is None
+    assert store.begun_cohorts() == {}
+
+
+def test_a_checkpoint_is_split_among_the_halves_of_its_cohort(store, sweep, digits):
+    """Each half goes on from where the whole was; what it then comes to is tested with the training."""
+    whole = sweep.cohorts()[0]
+    CohortCheckpoints(store, whole).split(halves(whole))
+    assert store.begun_cohorts() == {}, "nothing was saved"
+    train_cohort(whole.models, digits, torch.device("cpu"), checkpoints=CohortCheckpoints(store, whole))
+    state = CohortCheckpoints(store, whole).load()
+    CohortCheckpoints(store, whole).split(halves(whole))
+    assert store.begun_cohorts() == {
+        half.cohort_id: [model.model_id for model in half.models] for half in halves(whole)
+    }
+    parts = [CohortCheckpoints(store, half).load() for half in halves(whole)]
+    for name in ("history", *(name for name in state if name.startswith("parameters/"))):
+        joined = torch.cat([part[name] for part in parts], dim=-1 if name == "history" else 0)
+        assert torch.equal(joined.nan_to_num(), state[name].nan_to_num()), name
+
+
+def test_failures_are_recorded_until_they_are_forgotten(store):
+    failures = {name: Failure(name, "train", Outcome.CRASHED, "it died,\nor so") for name in ("a-1", "b-2")}
+    for failure in failures.values():
+        store.write_failure(failure)
+    assert store.failures() == failures
+    store.write("failures/c-3.json", b"{}")
+    store.write("failures/d-4.json", b"not JSON")
+    assert store.failures() == failures
+    store.forget_failures(["a-1", "unknown"])
+    assert store.failures().keys() == {"b-2"}
+
+
+def test_what_is_complete_among_some_is_asked_without_a_listing(store, monkeypatch):
+    store.write_json(store.model_file("a", "model.json"), {})
+    store.write(store.model_file("b", "weights.safetensors"), b"1")
+    monkeypatch.setattr(Store, "_files", None)
+    assert store.complete_among(["a", "b", "c"]) == {"a"}
 
 
 def test_a_file_uri_is_a_directory(tmp_path):

@@ -1,20 +1,29 @@
-"""Ray actors label planes and find margins: a pool of evaluators, each taking one task after another."""
+"""Ray actors label planes and find margins: a pool of evaluators, each taking one task after another.
+
+ray.util.ActorPool would hand tasks to actors for which there is no room yet; Ray's own restarts of actors know no
+difference between a machine that vanished and a task that kills every process that tries it.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from dbviz_ray import interruption
-from dbviz_ray.cluster.session import start_worker
+from dbviz_ray.cluster.evaluator import Evaluator, TaskEnd
+from dbviz_ray.cluster.nodes import alive_nodes, loss_of
+from dbviz_ray.cluster.placement import evaluators_that_fit, room_of_evaluator
+from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.errors import one_line
+from dbviz_ray.outcomes import Failure, Outcome, StageEnd
 from dbviz_ray.progress import Progress
-from dbviz_ray.records import load_network
 from dbviz_ray.store import Store
+from dbviz_ray.task_queue import TaskQueue
 from dbviz_ray.tasks import Task, What
 from dbviz_ray.work import Work
 
@@ -25,94 +34,126 @@ def evaluate_models(
     work: Mapping[What, Work],
     classes: int,
     resources: ResourcesConfig,
-) -> dict[str, str]:
-    """Do `tasks`, started in this order, each the `work` that it is; return the reason of each that failed.
+    session: Session,
+    trained_on: Mapping[str, str],
+) -> StageEnd:
+    """Do `tasks`, started in this order but for those whose models were trained on an evaluator's own node.
 
-    Work is shipped once to each node through Ray's object store. An evaluator whose process dies is
-    restarted and does its task again; files are written whole, so nothing is doubled.
+    Work is shipped once to each node, through Ray's object store. Files are written whole, so that a task that is done
+    again doubles nothing.
     """
     if not tasks:
-        return {}
+        return StageEnd()
     shared = {what: [ray.put(work[what])] for what in {task.what for task in tasks}}
     points = {what: work[what].points for what in shared}
-    waiting = deque(tasks)
-    failures: dict[str, str] = {}
+    queue = TaskQueue(tasks, trained_on, resources.retries)
+    failures: dict[str, Failure] = {}
+    damaged = stopped = None
     with Progress("evaluate", sum(points[task.what] for task in tasks), "points") as progress:
-
-        def finish(task: Task, failure: str | None) -> None:
+        for task, end in _Pool(store, classes, resources, session, queue, shared, progress).results():
             progress.advance(points[task.what])
-            if failure is not None:
-                failures[task.model.model_id] = failure
-                progress.say(f"{task.model.model_id} failed: {failure}")
-
-        # An evaluator is given its first task when it has started: one for which there is no room delays nothing.
-        count = min(len(tasks), _evaluators_that_fit(resources))
-        busy: dict[Any, tuple[Any, Task | None]] = {}
-        for actor in [_start_evaluator(store, classes, resources) for _ in range(count)]:
-            busy[actor.ready.remote()] = (actor, None)
-        while busy and (waiting or any(task for _, task in busy.values())):
-            [done], _ = ray.wait(list(busy))
-            interruption.check()
-            actor, task = busy.pop(done)
-            try:
-                failure = ray.get(done)
-            except RayError as error:
-                failure = f"its evaluator died ({type(error).__name__}) and the retries are used up"
-                actor = _start_evaluator(store, classes, resources) if task else None
-            if task is not None:
-                finish(task, failure)
-            if actor is not None and waiting:
-                task = waiting.popleft()
-                busy[actor.evaluate.remote(task, shared[task.what])] = (actor, task)
-        for task in waiting:
-            finish(task, "no evaluator could be started")
-    return failures
+            if end.outcome is not Outcome.DONE:
+                model_id = task.model.model_id
+                failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
+                progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
+            damaged = damaged or end.damaged
+            if end.stops:
+                stopped = end.reason
+                break
+    return StageEnd(failures, damaged=damaged, stopped=stopped)
 
 
-def _start_evaluator(store: Store, classes: int, resources: ResourcesConfig) -> Any:
-    options = {
-        "num_cpus": resources.cpus_per_evaluator,
-        "num_gpus": resources.gpus_per_evaluator,
-        "max_restarts": resources.retries,
-        "max_task_retries": resources.retries,
-    }
-    return ray.remote(_Evaluator).options(**options).remote(store, classes, resources)
-
-
+@dataclass
 class _Evaluator:
-    def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
-        self._work: dict[What, Work] = {}
-        self._store, self._classes = store, classes
-        self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
+    """An actor, as the driver knows it."""
 
-    def ready(self) -> None:
-        """Answered when the evaluator has started."""
+    actor: Any
+    node: str | None = None
+    """Where it runs; None until it has started."""
+    task: Task | None = None
+    there_before: set[str] = field(default_factory=lambda: set(alive_nodes()))
+    """The nodes that were there when it was asked for."""
 
-    def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> str | None:
-        """Do a task; returns why it failed, or None.
 
-        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the work, once.
-        """
+class _Pool:
+    """Evaluators at work. One is given its first task when it has started: a pool with little room delays nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        classes: int,
+        resources: ResourcesConfig,
+        session: Session,
+        queue: TaskQueue,
+        shared: Mapping[What, list[ray.ObjectRef]],
+        progress: Progress,
+    ) -> None:
+        options = {f"num_{kind.lower()}s": amount for kind, amount in room_of_evaluator(resources).items()}
+        self._actors = ray.remote(Evaluator).options(**options)
+        self._arguments = (store, classes, resources)
+        self._resources, self._queue, self._shared, self._progress = resources, queue, shared, progress
+        # On a cluster whose nodes come and go one more is always asked for, which an autoscaler makes room for.
+        self._grows = session.joined and resources.evaluators is None
+        self._busy: dict[ray.ObjectRef, _Evaluator] = {}
+        self._failed_starts = 0
+
+    def results(self) -> Iterator[tuple[Task, TaskEnd]]:
+        """Every task of the queue and how it ended, as they end."""
+        for _ in range(min(len(self._queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
+            self._start()
         try:
-            if task.what not in self._work:
-                self._work[task.what] = ray.get(reference[0])
-            work = self._work[task.what]
-            network = load_network(self._store, task.model, work.image_shape, self._classes, task.epoch)
-            work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        return None
+            while self._queue or any(evaluator.task for evaluator in self._busy.values()):
+                if self._grows and self._queue and all(evaluator.node for evaluator in self._busy.values()):
+                    self._start()
+                [done], _ = ray.wait(list(self._busy))
+                interruption.check()
+                evaluator = self._busy.pop(done)
+                try:
+                    answer = ray.get(done)
+                except RayError as error:
+                    yield from self._died(evaluator, error)
+                    continue
+                if evaluator.task is not None:
+                    yield evaluator.task, answer
+                else:
+                    evaluator.node = answer
+                    self._failed_starts = 0
+                self._give_task(evaluator)
+        finally:
+            for evaluator in self._busy.values():
+                ray.kill(evaluator.actor)
 
+    def _start(self) -> None:
+        actor = self._actors.remote(*self._arguments)
+        self._busy[actor.node.remote()] = _Evaluator(actor)
 
-def _evaluators_that_fit(resources: ResourcesConfig) -> int:
-    """As many as asked for; unless told otherwise, as many as the nodes that are there now can hold."""
-    if resources.evaluators is not None:
-        return resources.evaluators
-    fits = 0
-    for node in ray.nodes():
-        there = node["Resources"] if node["Alive"] else {}
-        room = [there.get("CPU", 0) // resources.cpus_per_evaluator]
-        if resources.gpus_per_evaluator:
-            room.append(there.get("GPU", 0) // resources.gpus_per_evaluator)
-        fits += int(min(room))
-    return max(1, fits)
+    def _give_task(self, evaluator: _Evaluator) -> None:
+        """The next task; the evaluator is ended if there is none."""
+        assert evaluator.node is not None
+        evaluator.task = self._queue.take(evaluator.node)
+        if evaluator.task is None:
+            ray.kill(evaluator.actor)
+            return
+        self._busy[evaluator.actor.evaluate.remote(evaluator.task, self._shared[evaluator.task.what])] = evaluator
+
+    def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, TaskEnd]]:
+        """Start another one in its place, which does its task again, if that has tries left."""
+        ray.kill(evaluator.actor)  # if it is not dead, but out of reach
+        node_is_lost = loss_of(evaluator.node, evaluator.there_before)
+        task, told = evaluator.task, f"its evaluator died ({type(error).__name__})"
+        if task is None:
+            self._failed_starts += not node_is_lost()
+            if self._failed_starts > self._resources.retries:
+                yield from self._given_up(one_line(error))
+                return
+        elif self._queue.take_back(task, node_is_lost):
+            self._progress.say(f"{task.model.model_id} is done again: {told}")
+        else:
+            yield task, TaskEnd(Outcome.CRASHED, f"{told}, and the retries are used up")
+        if self._queue:
+            self._start()
+
+    def _given_up(self, reason: str) -> Iterator[tuple[Task, TaskEnd]]:
+        """No evaluator can be started: if none is at work either, nothing more will be done."""
+        while not self._busy and (task := self._queue.take("")) is not None:
+            yield task, TaskEnd(Outcome.CRASHED, f"no evaluator could be started ({reason})")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -25,12 +27,31 @@ DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray 2.60 does so by itself; older ones warn
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command at once; the store knows what is done
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nor is Tune's own state wanted, which grows with every trial
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",  # how far an autoscaler sees ahead
 }
 
 
+@dataclass(frozen=True)
+class Session:
+    """The Ray cluster that a command works on."""
+
+    joined: bool
+    """Whether it was there before; nodes may then come and go."""
+
+    @property
+    def memory_limit(self) -> float:
+        """Bytes that one worker may ask for: on this machine alone nothing larger will ever come."""
+        import ray
+
+        return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
+
+
 @contextmanager
-def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) -> Iterator[None]:
+def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) -> Iterator[Session]:
     """Ray's own rule for `address`: None joins a running cluster or starts one here, "local" always starts one.
+
+    What is started here listens on the loopback interface alone.
 
     Raises UserError if a single machine cannot give what `resources` asks for.
     """
@@ -45,7 +66,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     try:
         if not joined:
             _check_resources(resources)
-        yield
+        yield Session(joined)
     finally:
         ray.shutdown()
 
@@ -68,6 +89,10 @@ def _join_or_start(address: str | None, level: int) -> bool:
             if named:
                 reason = one_line(error)
                 raise UserError(f"--address: {named} is not a Ray cluster that can be joined ({reason})") from None
+    # This machine's address is then 127.0.0.1 for Ray, which would listen on all interfaces otherwise. The variable is
+    # for the processes that Ray starts; this one has read it already.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init(address="local", include_dashboard=False, **options)
     return False
 

@@ -1,0 +1,42 @@
+"""What trials and evaluators occupy of a machine, and how many fit."""
+
+from __future__ import annotations
+
+import math
+
+from dbviz_ray.cluster.nodes import alive_nodes, room_for
+from dbviz_ray.cluster.session import Session
+from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.memory import memory_need
+from dbviz_ray.networks import facts_of_dataset, step_flops
+
+GIB = 1024**3
+MEMORY_STEP = GIB
+"""Memory is asked for in whole steps: a process that has trained one cohort is used again for one of equal needs."""
+SMALL_STEP_FLOPS = 1e11
+"""A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
+
+
+def room_of_cohort(cohort: Cohort, resources: ResourcesConfig, session: Session) -> dict[str, float]:
+    """Ray's resources of the trial that trains a cohort; cohorts of small networks share a GPU."""
+    model = cohort.models[0]
+    data = facts_of_dataset(model.dataset, resources.data_directory)
+    gpus = resources.gpus_per_cohort
+    need = memory_need(cohort.models, data, resources)
+    if gpus and step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS:
+        gpus /= resources.small_cohorts_per_gpu
+    memory = math.ceil(need.host / MEMORY_STEP) * MEMORY_STEP
+    room = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
+    return room | ({"GPU": gpus} if gpus else {})
+
+
+def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:
+    """Ray's resources of one evaluator."""
+    gpus = resources.gpus_per_evaluator
+    return {"CPU": resources.cpus_per_evaluator} | ({"GPU": gpus} if gpus else {})
+
+
+def evaluators_that_fit(resources: ResourcesConfig) -> int:
+    """As many as the machines that are there now can hold; at least one, which may have to wait for one to come."""
+    room = room_of_evaluator(resources)
+    return max(1, sum(room_for(room, there) for there in alive_nodes().values()))

@@ -1,0 +1,128 @@
+"""What a Ray Tune trial does in its worker: train one cohort, and report how that ended."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from ray import tune
+from torch import nn
+
+from dbviz_ray.allocations import peak_memory, reset_peak_memory
+from dbviz_ray.cluster.nodes import this_node
+from dbviz_ray.cluster.session import start_worker
+from dbviz_ray.cohort_checkpoints import CohortCheckpoints
+from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
+from dbviz_ray.datasets import Dataset, load_dataset
+from dbviz_ray.errors import DamagedFileError, StorageError, one_line
+from dbviz_ray.outcomes import Outcome, outcome_of
+from dbviz_ray.records import load_config, load_network, save_model, save_snapshot
+from dbviz_ray.schedule import halves
+from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
+
+REPORT_SECONDS = 1.0
+
+
+def train_in_trial(
+    config: Mapping[str, Any],
+    store: Store,
+    models: Mapping[str, ModelConfig],
+    resources: ResourcesConfig,
+    facts: Mapping[str, Any],
+) -> None:
+    """Train the cohort of `config["members"]`, the last report saying how it ended (`Outcome`).
+
+    Only what a new process may mend is raised: Tune then ends the trial, and the schedule decides on another try.
+    """
+    cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
+    node = this_node()
+    try:
+        report = _train(cohort, store, resources, facts, node)
+    except torch.OutOfMemoryError as error:
+        CohortCheckpoints(store, cohort).split(halves(cohort))
+        report = {"outcome": Outcome.OUT_OF_MEMORY, "reason": one_line(error)}
+    except StorageError as error:
+        report = {"outcome": Outcome.FAILED, "reason": str(error), "stops": True}
+    except DamagedFileError as error:
+        report = {"outcome": Outcome.FAILED, "reason": str(error), "damaged": error.args}
+    except Exception as error:
+        if "CUDA error" in str(error):  # this process is of no more use
+            raise
+        report = {"outcome": outcome_of(error), "reason": one_line(error, with_type=True)}
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # for the trial beside this one
+    tune.report({"model_epochs": 0, "node": node, **report})
+
+
+def _train(
+    cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], node: str
+) -> dict[str, Any]:
+    """Train what is missing of a cohort; the last report."""
+    epochs = cohort.models[0].training.epochs
+    report = {"outcome": Outcome.DONE, "model_epochs": epochs * len(cohort.models)}
+    if not store.exists(SWEEP_FILE):
+        raise StorageError(
+            f"{store.root} of the driver is not visible on node {platform.node()}; --out must be a folder that all "
+            "nodes share, or an object store such as s3://bucket/prefix"
+        )
+    complete = store.complete_among(model.model_id for model in cohort.models)
+    if len(complete) == len(cohort.models):  # by another driver, or by the worker of a killed one
+        return report
+    reset_peak_memory()
+    device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
+    dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
+    checkpoints = CohortCheckpoints(store, cohort)
+    started = time.monotonic()
+
+    def keep(snapshots: list[TrainedModel]) -> None:
+        for snapshot in snapshots:
+            if snapshot.config.model_id not in complete:
+                save_snapshot(store, snapshot, dataset)
+
+    trained = train_cohort(
+        cohort.models,
+        dataset,
+        device,
+        resources=resources,
+        teachers=_teachers(cohort, store, dataset),
+        checkpoints=checkpoints,
+        on_epoch=partial(_report_progress, clock=[started], node=node),
+        on_snapshot=keep,
+    )
+    facts = {
+        **facts,
+        "cohort_id": cohort.cohort_id,
+        "device": str(device),
+        "seconds": time.monotonic() - started,
+        **peak_memory(),
+    }
+    complete = store.complete_among(model.model_id for model in cohort.models)  # as it is now
+    for model in trained:
+        if model.config.model_id not in complete:
+            save_model(store, model, dataset, facts)
+    store.drop_cohort(cohort.cohort_id)
+    diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
+    return {**report, "diverged": diverged, "remark": checkpoints.remark}
+
+
+def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
+    """The trained network that each member is distilled from; none if they are not.
+
+    A teacher that diverged gives no numbers, so that its students diverge at once, and are counted so.
+    """
+    ids = [model.teacher for model in cohort.models if model.teacher is not None]
+    classes = len(dataset.class_names)
+    return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
+
+
+def _report_progress(training: CohortTraining, clock: list[float], node: str) -> None:
+    """Tell Tune how far the cohort is, at most once a second: a report waits for the driver."""
+    if time.monotonic() - clock[0] >= REPORT_SECONDS:
+        clock[0] = time.monotonic()
+        tune.report({"model_epochs": training.epoch * len(training.models), "node": node})

@@ -1,0 +1,54 @@
+"""A cohort's training state in the store, with the names of its members beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import safetensors.torch
+from torch import Tensor
+
+from dbviz_ray.cohort.state import state_of_members
+from dbviz_ray.config import Cohort
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.store import Store
+
+
+class CohortCheckpoints:
+    """See `dbviz_ray.training.Checkpoints`."""
+
+    remark: str | None
+    """What somebody who watches should know of the last `load`."""
+
+    def __init__(self, store: Store, cohort: Cohort) -> None:
+        self._store, self._cohort = store, cohort
+        self._file = store.cohort_state_file(cohort.cohort_id)
+        self._is_named = False
+        self.remark = None
+
+    def load(self) -> dict[str, Tensor] | None:
+        """The last state saved, or None; a damaged one is as good as none, and `remark` says so."""
+        try:
+            return self._store.read_tensors(self._file)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            self.remark = f"{error}; the training of this cohort starts again"
+            return None
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        """Replace the last state; before the first one, the members are named for whoever resumes."""
+        if not self._is_named:
+            self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
+            self._is_named = True
+        self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
+
+    def split(self, parts: Sequence[Cohort]) -> None:
+        """Replace the state by one for each of `parts`, which go on from there; nothing if none was saved."""
+        state = self.load()
+        if state is None:
+            return
+        places = {model.model_id: place for place, model in enumerate(self._cohort.models)}
+        for part in parts:
+            members = [places[model.model_id] for model in part.models]
+            CohortCheckpoints(self._store, part).save(state_of_members(state, members))
+        self._store.drop_cohort(self._cohort.cohort_id)

@@ -1,0 +1,59 @@
+"""Damaged files of a run directory: each is dropped, and made again by the stage that made it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.store import Store
+
+EVALUATIONS = ("labels", "probabilities", "margins")
+"""Folders of what evaluators make."""
+MADE_BY = {
+    "models": "train",
+    "planes": "evaluate",
+    **dict.fromkeys(EVALUATIONS, "evaluate"),
+    "scores": "analyse",
+}
+"""The stage that makes what is in a folder and can make it again from what the others keep."""
+
+
+class BeyondRepairError(Exception):
+    """A damaged file that this command does not make again; the message says what would."""
+
+
+class Repairs:
+    """Drops what is damaged, of each file once.
+
+    Args:
+        store: Where.
+        stages: The stages that the command runs, of `every` in their order; only what they make is dropped.
+    """
+
+    def __init__(self, store: Store, stages: Sequence[str], every: Sequence[str]) -> None:
+        self._store, self._stages, self._every = store, stages, every
+        self._dropped: set[str] = set()
+
+    def drop(self, error: DamagedFileError) -> None:
+        """Delete the damaged file, and all others that are; they are then missing. BeyondRepairError if it cannot."""
+        kind = error.name.partition("/")[0]
+        stage = MADE_BY.get(kind)
+        if stage is None:
+            raise BeyondRepairError(f"{error}; delete {error.path}") from None
+        if stage not in self._stages:
+            again = [s for s in self._every[self._every.index(stage) :] if s == stage or s in self._stages]
+            raise BeyondRepairError(
+                f"{error}; the same command with --stages {','.join(again)} makes it again"
+            ) from None
+        if error.name in self._dropped:
+            raise BeyondRepairError(f"{error}, although it has just been made again; is the disk sound?") from None
+        # A disk that lost one file may have lost others: all are found before workers start again.
+        folders = [folder for folder in ("models", *EVALUATIONS) if MADE_BY[folder] in self._stages]
+        others = self._store.damaged_files(folders) if kind in folders else []
+        names = {error.name, *(other.name for other in others)}
+        what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
+        print(f"{stage:8} {error}; {what} made again", file=sys.stderr)
+        self._dropped |= names
+        for name in names:
+            self._store.drop(name)
