@@ -22,7 +22,7 @@ class DamagedFileError(Exception):
         return f"{path} is damaged ({reason})"
 
 
-class StorageError(Exception):
+class StorageError(OSError):
     """The run directory cannot be written or read: a full disk, a lost right, a store that stays away.
 
     No model is to blame, and none that comes after would fare better.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
+from whole_sweeps import SMALL, run
 
 from analysis.tables import compute_tables, write_tables
+from dbviz_ray.computing import work_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.records import load_network, save_model, save_snapshot
-from dbviz_ray.computing import work_of
 from dbviz_ray.store import Store
 from dbviz_ray.tasks import missing_tasks
 from dbviz_ray.training import TrainedModel, train_cohort
@@ -67,6 +71,23 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
         examined.do(network, torch.device("cpu"), store, task.model.model_id, task.epoch)
     write_tables(store, compute_tables(store, sweep))
     return store, sweep
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, str, str]:
+    """The run directory of a small sweep that nothing disturbed, and its output and messages; no test changes it.
+
+    Made once for all test processes.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "undisturbed"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            result = run(folder / "small", *SMALL)
+            (folder / "output").write_text(result.stdout)
+            (folder / "messages").write_text(result.stderr)
+    return folder / "small", (folder / "output").read_text(), (folder / "messages").read_text()
 
 
 @pytest.fixture(scope="session")

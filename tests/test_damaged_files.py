@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from conftest import small_sweep
 from made_up_runs import made_up_run
-from test_sweep_processes import run
+from whole_sweeps import run
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.cohort_checkpoints import CohortCheckpoints

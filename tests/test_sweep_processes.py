@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections import Counter
 
 import pandas as pd
 import pytest
 from test_datasets import write_cifar10
+from whole_sweeps import SMALL, command, run, started, tables, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SMALL = [
-    "double_descent_digits", "dataset.train_size=300", "dataset.test_size=200", "grid.width=[4,16,64]",
-    "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60",
-    "planes={test: {count: 20, resolution: 20}, one_class: {images: train, classes: same, count: 10, resolution: 20}}",
-    "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
-    "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
-]  # fmt: skip
-
-
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", "local"]
-
-
-def run(directory: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    result = subprocess.run(
-        command(directory, *arguments),
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=directory.parent,
-        timeout=500,
-    )
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def tables(directory: Path) -> dict[str, bytes]:
-    found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
-    assert {"groups", "between_groups", "models", "pairs", "differences", "uncertainty"} < found.keys()
-    return found
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed") / "small"
-    return directory, run(directory, *SMALL)
-
 
 def test_a_sweep_runs_through_all_stages(undisturbed):
-    directory, result = undisturbed
+    directory, output, messages = undisturbed
     for stage in ("train", "evaluate", "analyse", "report"):
-        assert f"\n{stage}" in f"\n{result.stderr}", stage
-    assert "interpolation threshold" in " ".join(result.stdout.split())
-    assert "mlflow ui --host 127.0.0.1" in result.stdout
+        assert f"\n{stage}" in f"\n{messages}", stage
+    assert "interpolation threshold" in " ".join(output.split())
+    assert "9 models: 9 done" in output
+    assert "mlflow ui --host 127.0.0.1" in output
     assert {"double_descent.png", "plane_sets.png", "margins.png", "decision_regions.png"} == set(
         os.listdir(directory / "figures")
     )
@@ -74,7 +38,7 @@ def test_a_sweep_runs_through_all_stages(undisturbed):
 
 
 def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
-    directory, _ = undisturbed
+    directory, *_ = undisturbed
     before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
     result = run(directory, *SMALL)
     assert "is complete" in result.stdout
@@ -84,22 +48,16 @@ def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
 
 
 def test_named_stages_are_done_again_without_changing_the_tables(undisturbed):
-    directory, _ = undisturbed
+    directory, *_ = undisturbed
     before = tables(directory)
     run(directory, *SMALL, "--stages", "analyse,report")
     assert tables(directory) == before
 
 
 def test_the_directory_of_another_sweep_is_refused(undisturbed):
-    directory, _ = undisturbed
+    directory, *_ = undisturbed
     result = run(directory, *SMALL, "training.epochs=61", code=2)
     assert "belongs to a different sweep (double_descent_digits: training.epochs differ)" in result.stderr
-
-
-def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) -> None:
-    while not any(directory.glob(pattern)):
-        assert process.poll() is None, f"the command ended before {pattern} was there"
-        time.sleep(0.01)
 
 
 KILLED_WHEN = {
@@ -116,9 +74,7 @@ def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tm
     directory = tmp_path / "killed"
     generator = random.Random(time.time_ns())
     for moment, (pattern, within) in KILLED_WHEN.items():
-        process = subprocess.Popen(
-            command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
-        )
+        process = started(directory, *SMALL)
         wait_for(pattern, directory, process)
         time.sleep(generator.uniform(0, within))
         assert process.poll() is None, f"the command ended before it was killed in {moment}"
@@ -137,6 +93,8 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, number, code):
         command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True
     )
     wait_for("cohorts/*/state.safetensors", directory, process)
+    second = run(directory, *SMALL, code=2)
+    assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
@@ -212,8 +170,46 @@ def test_a_users_own_architecture_and_one_that_fails(tmp_path):
     assert (tmp_path / "own" / "figures" / "decision_regions.png").exists()
     failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", *small]
     result = run(tmp_path / "failing", *failing, code=1)
+    assert "2 models failed and are left out" in result.stderr
     assert "RuntimeError: I will not be trained" in result.stderr
-    assert len(list((tmp_path / "failing" / "models").iterdir())) == 2, "the others are trained all the same"
+    assert "4 models: 2 done, 2 failed" in result.stdout
+    assert (tmp_path / "failing" / "figures" / "decision_regions.png").exists(), "the rest of the sweep is finished"
+    groups = pd.read_csv(tmp_path / "failing" / "scores" / "groups.csv").set_index("width")
+    assert groups["n_models"].to_dict() == {1: 2, 2: 0}
+    assert groups["n_failed"].to_dict() == {1: 0, 2: 2}
+    (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
+    mended = run(tmp_path / "failing", *failing)
+    assert "4 models: 4 done" in mended.stdout, "and the same command tries again"
+
+
+SMALL_DEVICE = """
+import weakref
+import torch
+from my_networks import linear
+
+there = weakref.WeakSet()
+
+def large(width, image_shape, classes):
+    network = linear(width, image_shape, classes)
+    there.add(network)
+    if len(there) > 2:
+        raise torch.OutOfMemoryError("the device holds two such networks")
+    return network
+"""
+
+
+def test_a_cohort_that_does_not_fit_into_memory_is_halved_until_it_does(tmp_path):
+    (tmp_path / "my_networks.py").write_text(OWN_CODE)
+    (tmp_path / "large_networks.py").write_text(SMALL_DEVICE)
+    directory = tmp_path / "halved"
+    result = run(
+        directory, "grid.architecture=[large_networks:large]", "grid.width=[1]", "grid.seed=[0,1,2,3,4]",
+        "grid.label_noise=[0.0]", "dataset.train_size=100", "training.epochs=2", "margins=null",
+        "planes={test: {count: 3, resolution: 5}}",
+    )  # fmt: skip
+    assert "-x5-" in next(line for line in result.stderr.splitlines() if "is halved" in line)
+    cohorts = Counter(json.loads(path.read_text())["cohort_id"] for path in directory.glob("models/*/model.json"))
+    assert sorted(cohorts.values()) == [1, 2, 2]
 
 
 def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
@@ -284,10 +280,7 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_killed(recipes, tmp_
     (tmp_path / "recipes.yaml").write_text(RECIPES)
     directory = tmp_path / "killed"
     for pattern in ("cohorts/*/state.safetensors", "models/*/snapshots/*/weights.safetensors", "models/*/model.json"):
-        process = subprocess.Popen(
-            command(directory, str(tmp_path / "recipes.yaml")),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path,
-        )  # fmt: skip
+        process = started(directory, str(tmp_path / "recipes.yaml"))
         wait_for(pattern, directory, process)
         time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)

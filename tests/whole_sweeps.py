@@ -1,0 +1,61 @@
+"""Whole sweeps as processes of their own, for tests that start, kill and compare them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SMALL = [
+    "double_descent_digits", "dataset.train_size=300", "dataset.test_size=200", "grid.width=[4,16,64]",
+    "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60",
+    "planes={test: {count: 20, resolution: 20}, one_class: {images: train, classes: same, count: 10, resolution: 20}}",
+    "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
+    "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
+]  # fmt: skip
+
+
+def command(directory: Path | str, *arguments: str, address: str = "local") -> list[str]:
+    return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", address]
+
+
+def run(directory: Path, *arguments: str, code: int = 0, address: str = "local") -> subprocess.CompletedProcess[str]:
+    """A command that ends with `code` and without a traceback."""
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    result = subprocess.run(
+        command(directory, *arguments, address=address),
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=directory.parent,
+        timeout=500,
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    """The tables of scores, by name."""
+    found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
+    assert {"groups", "between_groups", "models", "pairs", "differences", "uncertainty"} < found.keys()
+    return found
+
+
+def started(directory: Path, *arguments: str, address: str = "local") -> subprocess.Popen[bytes]:
+    """The same as a process that goes on beside the test."""
+    return subprocess.Popen(
+        command(directory, *arguments, address=address),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=directory.parent,
+    )
+
+
+def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until a command has made a file."""
+    while not any(directory.glob(pattern)):
+        assert process.poll() is None, f"the command ended before {pattern} was there"
+        time.sleep(0.01)
