@@ -60,6 +60,20 @@ def test_fingerprint_is_stable():
     assert digits.model_id == "fully_connected-w2-adam-noise0-seed0-2381e1ac09"
 
 
+@pytest.mark.parametrize(
+    ("name", "model_id", "cohort_id"),
+    [
+        ("distillation", "vit-w512-sgd-noise0-seed4-3b1c0b95a3", "vit-w512-x5-40196723db"),
+        ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4_4_4_4_0-3c69811175", "vit-w32-x5-821e221054"),
+        ("streams", "resnet18-w64-sgd-noise0-seed2_2_2_0_0-d796d659f3", "resnet18-w64-x27-c4393d2d0a"),
+    ],
+)
+def test_names_of_models_and_cohorts_stay(name, model_id, cohort_id):
+    """Of students, several streams, recipes and options; results of finished runs are found by them."""
+    sweep = load_sweep(name)
+    assert (sweep.models()[-1].model_id, sweep.cohorts()[-1].cohort_id) == (model_id, cohort_id)
+
+
 def test_differing_fields_are_named_with_dots():
     left, right = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
     assert list(differing_fields(left, right)) == ["a.c", "d", "e"]
@@ -219,6 +233,16 @@ def test_a_teacher_is_in_its_students_name_by_what_it_is_alone():
     assert students("alone") == students("plain") == students("plain", width=4)
     assert students("alone", seed=1)[1] == students("alone")[1]
     assert students("alone", seed=1)[0] != students("alone")[0]
+
+
+def test_one_teacher_must_fit():
+    recipes = {"alone": {}, "student": {"distillation": {"recipe": "alone", "seed": 1}}}
+    with pytest.raises(UserError, match=r"recipes.student.distillation: 2 models .* width any, .* seed 1\); allowed"):
+        small_sweep(grid={"width": [4, 16], "recipes": recipes})
+    recipes["student"]["distillation"]["width"] = 16
+    models = small_sweep(grid={"width": [4, 16], "recipes": recipes}).models()
+    [teacher] = [m for m in models if (m.recipe, m.width, m.seeds.init) == ("alone", 16, 1)]
+    assert {m.teacher for m in models if m.recipe == "student"} == {teacher.model_id}
 
 
 def test_a_student_is_no_teacher():

@@ -60,14 +60,17 @@ class GridConfig(Frozen):
 
     def models(self, dataset: DatasetConfig, training: TrainingConfig) -> Iterator[ModelConfig]:
         """The product; `training` where there are no recipes. Students do not know their teachers yet."""
-        recipes = self.recipes or {DEFAULT_RECIPE: training}
+        # Models share these objects, so that 100,000 of them take no more memory for their settings than one.
+        settings = [
+            (name, recipe if rate is None else recipe.model_copy(update={"learning_rate": rate}))
+            for name, recipe in (self.recipes or {DEFAULT_RECIPE: training}).items()
+            for rate in self.learning_rate or (None,)
+        ]
+        all_seeds = list(self.seeds())
         for architecture in self.architecture or (DEFAULT_ARCHITECTURE,):
             widths = self.width or (standard_width(architecture),)
-            cells = itertools.product(widths, self.label_noise or (0.0,), recipes, self.learning_rate or (None,))
-            for (width, label_noise, recipe, learning_rate), seeds in itertools.product(cells, list(self.seeds())):
-                settings = recipes[recipe]
-                if learning_rate is not None:
-                    settings = settings.model_copy(update={"learning_rate": learning_rate})
+            cells = itertools.product(widths, self.label_noise or (0.0,), settings, all_seeds)
+            for width, label_noise, (recipe, recipe_settings), seeds in cells:
                 yield ModelConfig(
                     architecture=architecture,
                     width=width,
@@ -76,5 +79,5 @@ class GridConfig(Frozen):
                     recipe=recipe,
                     seeds=seeds,
                     dataset=dataset,
-                    training=settings,
+                    training=recipe_settings,
                 )

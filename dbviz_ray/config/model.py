@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from typing import Any
 
@@ -67,7 +66,7 @@ class ModelConfig(Frozen):
             "teacher": True,
             "training": {"learning_rate"},
         }
-        return json.dumps(self.model_dump(exclude=differing), sort_keys=True)
+        return self.model_dump_json(exclude=differing)
 
 
 class Cohort(Frozen):

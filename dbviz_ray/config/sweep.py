@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from dbviz_ray.config.margins import MarginsConfig
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.planes import PlaneSetConfig, check_plane_sets
 from dbviz_ray.config.resources import ResourcesConfig
+from dbviz_ray.config.teachers import with_teachers
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
 
@@ -83,22 +85,21 @@ class SweepConfig(Frozen):
                     "compares two or more; allowed: at least 2 seeds, or scores=[fragmentation]"
                 )
         self._check_recipes()
-        ids = [model.model_id for model in self.models()]
-        if len(set(ids)) < len(ids):
-            again = next(model for model in self.models() if ids.count(model.model_id) > 1)
+        asked_for = Counter(model.model_id for model in self._models)
+        model_id, times = asked_for.most_common(1)[0]
+        if times > 1:
             raise ValueError(
-                f"cases: the model {again.model_id} is asked for more than once; allowed: grids and recipes that differ"
+                f"cases: the model {model_id} is asked for more than once; allowed: grids and recipes that differ"
             )
-        check_plane_sets(self.planes, self.models())
+        check_plane_sets(self.planes, self._models)
         return self
 
     def _check_recipes(self) -> None:
         """ValueError if a recipe means two trainings of one network: results are grouped by its name."""
-        meanings: dict[str, str] = {}
-        for model in self.models():
-            settings = model.training.model_dump_json(exclude={"learning_rate"})
+        meanings: dict[str, TrainingConfig] = {}
+        for model in self._models:
             group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
-            if meanings.setdefault(group, settings) != settings:
+            if meanings.setdefault(group, model.training) != model.training:
                 raise ValueError(
                     f"cases: the recipe {model.recipe} of {model.architecture} has different settings in different "
                     "cases; allowed: a name for each"
@@ -115,8 +116,7 @@ class SweepConfig(Frozen):
 
     @cached_property
     def _models(self) -> tuple[ModelConfig, ...]:
-        models = [model for grid in self._grids() for model in grid.models(self.dataset, self.training)]
-        return tuple(_with_teacher(model, models) for model in models)
+        return with_teachers(model for grid in self._grids() for model in grid.models(self.dataset, self.training))
 
     def cohorts(self) -> list[Cohort]:
         """The models grouped by shape, at most `resources.max_cohort_size` together."""
@@ -133,28 +133,3 @@ class SweepConfig(Frozen):
     def identity(self) -> dict[str, Any]:
         """Every field that results depend on, as plain values: all but the description and the resources."""
         return self.model_dump(mode="json", exclude={"description", "resources"})
-
-
-def _with_teacher(student: ModelConfig, models: list[ModelConfig]) -> ModelConfig:
-    """A distilled model with its teacher's model_id, any other as it is. ValueError unless there is one teacher."""
-    wanted = student.training.distillation
-    if wanted is None:
-        return student
-    architecture = wanted.architecture or student.architecture
-    seeds = student.seeds if wanted.seed is None else None
-    teachers = [
-        model
-        for model in models
-        if (model.recipe, model.architecture, model.label_noise) == (wanted.recipe, architecture, student.label_noise)
-        and wanted.width in (None, model.width)
-        and (model.seeds == seeds if seeds else model.seeds.init == wanted.seed)
-        and model.training.distillation is None
-    ]
-    if len(teachers) != 1:
-        raise ValueError(
-            f"recipes.{student.recipe}.distillation: {len(teachers)} models of the sweep fit as teacher (recipe "
-            f"{wanted.recipe}, architecture {architecture}, width {wanted.width or 'any'}, label noise "
-            f"{student.label_noise:g}, seed {'the same' if seeds else wanted.seed}); allowed: exactly one, "
-            "which is not distilled itself"
-        )
-    return student.model_copy(update={"teacher": teachers[0].model_id})
