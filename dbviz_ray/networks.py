@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]
     return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
 
 
-@lru_cache(maxsize=1024)
+@cache
 def _network_facts(
     architecture: str,
     width: int,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.amounts import bytes_text, duration_text
+from dbviz_ray.cohort_plans import CohortPlan, cohort_plans
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.makespan import makespan
 from dbviz_ray.margins import check_enough
-from dbviz_ray.networks import DatasetFacts, evaluation_flops, facts_of, facts_of_dataset, step_flops, training_flops
+from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset
+from dbviz_ray.scaling import Scaling, scaling_text, scalings
 from dbviz_ray.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
@@ -25,23 +28,14 @@ LINES = 40
 
 
 @dataclass(frozen=True)
-class CohortPlan:
-    """One cohort's share of a plan."""
-
-    name: str
-    members: int
-    flops: float
-    """Of its whole training."""
-    seconds: float
-    """On one worker: a GPU, or what `cpus_per_cohort` says."""
-
-
-@dataclass(frozen=True)
 class Plan:
     """The counts and estimates that `--plan` prints."""
 
     sweep: SweepConfig
     cohorts: Sequence[CohortPlan]
+    """In the order in which they are trained."""
+    scalings: Sequence[Scaling]
+    """On clusters of several sizes; none for a sweep that trains on CPUs."""
     models: int
     labellings: int
     """Models and snapshots that label planes."""
@@ -85,8 +79,8 @@ class Plan:
             rows.append(
                 (
                     "estimated time",
-                    f"{_duration(self.training_seconds)} training and "
-                    f"{_duration(self.evaluation_seconds)} evaluation: {hours:,.1f} GPU-hours",
+                    f"{duration_text(self.training_seconds)} training and "
+                    f"{duration_text(self.evaluation_seconds)} evaluation: {hours:,.1f} GPU-hours",
                 )
             )
             if resources.gpu_hour_price is not None:
@@ -96,20 +90,18 @@ class Plan:
                 rows.append(("estimated cost", "name resources.gpu_hour_price to see it"))
         else:
             workers = max(1, (os.cpu_count() or 1) // resources.cpus_per_cohort)
-            rows.append(
-                (
-                    "estimated time",
-                    f"train {_duration(self.training_seconds / workers)}, evaluate "
-                    f"{_duration(self.evaluation_seconds / workers)}, on the {os.cpu_count()} cores of this machine",
-                )
-            )
+            training = duration_text(makespan([cohort.job for cohort in self.cohorts], workers))
+            evaluation = duration_text(self.evaluation_seconds / workers)
+            times = f"train {training}, evaluate {evaluation}, on the {os.cpu_count()} cores of this machine"
+            rows.append(("estimated time", times))
         rows.append(("basis", self.basis))
         text = "\n".join(f"{name:15} {value}" for name, value in rows)
-        return f"{text}\n\n{self._cohort_lines(on_gpu)}"
+        parts = [text, *([scaling_text(self.scalings)] if on_gpu else []), self._cohort_lines(on_gpu)]
+        return "\n\n".join(parts)
 
     def _storage(self) -> str:
         kinds = {"weights": self.weight_bytes, "label maps": self.label_bytes, "probabilities": self.probability_bytes}
-        parts = [f"about {_bytes(size)} of {kind}" for kind, size in kinds.items() if size]
+        parts = [f"about {bytes_text(size)} of {kind}" for kind, size in kinds.items() if size]
         return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
     def _cohort_lines(self, on_gpu: bool) -> str:
@@ -118,7 +110,7 @@ class Plan:
         shown = sorted(self.cohorts, key=lambda cohort: -cohort.seconds)[:LINES]
         width = max(len(cohort.name) for cohort in shown)
         lines = [f"{'cohort':{width}}  members  operations  {unit:>9}"]
-        lines += [f"{c.name:{width}}  {c.members:>7}  {c.flops:>10.2g}  {_duration(c.seconds):>9}" for c in shown]
+        lines += [f"{c.name:{width}}  {c.members:>7}  {c.flops:>10.2g}  {duration_text(c.seconds):>9}" for c in shown]
         if len(self.cohorts) > len(shown):
             lines.append(f"and {len(self.cohorts) - len(shown)} cheaper ones")
         return "\n".join(lines)
@@ -129,8 +121,11 @@ def plan(sweep: SweepConfig) -> Plan:
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     if sweep.margins is not None:
         check_enough(data.train_images if sweep.margins.split == "train" else data.test_images, sweep.margins)
-    models, cohorts = sweep.models(), sweep.cohorts()
-    facts = [facts_of(model, data) for model in models]
+    cohorts = sweep.cohorts()
+    # Members of a cohort are one network, of which as many epochs are kept.
+    facts = [facts_of(cohort.models[0], data) for cohort in cohorts]
+    members = [len(cohort.models) for cohort in cohorts]
+    kept = [len(cohort.models[0].training.kept_epochs) * len(cohort.models) for cohort in cohorts]
     points_of = {name: planes.count * planes.resolution**2 for name, planes in sweep.planes.items()}
     with_probabilities = sum(points_of[name] for name, planes in sweep.planes.items() if planes.probabilities)
     points, line_points = sum(points_of.values()), _line_points(sweep, data)
@@ -144,18 +139,19 @@ def plan(sweep: SweepConfig) -> Plan:
     else:
         times = measured_step_times(cohorts, data, torch.device("cuda" if on_gpu else "cpu"), sweep.resources)
         basis = f"{times.measurements} training steps measured on this machine just now, the rest by their operations"
-    labellings = sum(len(model.training.kept_epochs) for model in models)
-    forward = sum(f.forward_flops * len(m.training.kept_epochs) for f, m in zip(facts, models, strict=True))
+    labellings = sum(kept)
+    forward = sum(f.forward_flops * labelling for f, labelling in zip(facts, kept, strict=True))
     return Plan(
         sweep=sweep,
-        cohorts=[_cohort_plan(cohort, data, times) for cohort in cohorts],
-        models=len(models),
+        cohorts=cohort_plans(cohorts, data, times),
+        scalings=scalings(sweep, lambda regrouped: cohort_plans(regrouped, data, times)) if on_gpu else [],
+        models=sum(members),
         labellings=labellings,
         planes=sum(planes.count for planes in sweep.planes.values()),
-        parameters=sum(f.parameters for f in facts),
+        parameters=sum(f.parameters * count for f, count in zip(facts, members, strict=True)),
         smallest=min(f.parameters for f in facts),
         largest=max(f.parameters for f in facts),
-        weight_bytes=4 * sum(f.parameters * len(m.training.kept_epochs) for f, m in zip(facts, models, strict=True)),
+        weight_bytes=4 * sum(f.parameters * labelling for f, labelling in zip(facts, kept, strict=True)),
         label_bytes=int(labellings * points * LABEL_BYTES_PER_POINT),
         probability_bytes=int(labellings * with_probabilities * data.classes * PROBABILITY_BYTES),
         points=labellings * points,
@@ -173,20 +169,6 @@ def _line_points(sweep: SweepConfig, data: DatasetFacts) -> int:
     return min(sweep.margins.images, there) * (1 + sweep.margins.directions * sweep.margins.steps)
 
 
-def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> CohortPlan:
-    model, settings = cohort.models[0], cohort.models[0].training
-    steps = settings.epochs * math.ceil(data.train_images / settings.batch_size)
-    of_step = step_flops(cohort.models, data, min(settings.batch_size, data.train_images))
-    of_tests = evaluation_flops(cohort.models, data)
-    recipe = "" if len({m.recipe for m in cohort.models}) > 1 or model.recipe == "default" else f" {model.recipe}"
-    return CohortPlan(
-        name=f"{model.architecture} {model.width}{recipe}",
-        members=len(cohort.models),
-        flops=training_flops(cohort.models, data),
-        seconds=steps * times.seconds(model.architecture, of_step) + of_tests / times.flops_rate,
-    )
-
-
 def _grid_text(sweep: SweepConfig) -> str:
     models = sweep.models()
     counts = {
@@ -198,17 +180,3 @@ def _grid_text(sweep: SweepConfig) -> str:
         "seeds": len({m.seeds for m in models}),
     }
     return ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items())
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 
 import pytest
@@ -44,8 +46,19 @@ def test_plan_counts_margins_and_probabilities():
 def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
     text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))
     assert "GPU-hours" in text
+    assert re.search(r"^ +256 +\d.* h .*max_cohort_size=", text, re.MULTILINE)
+    assert "no shorter than the cohort resnet18_width 64" in text
     assert "assumed, not measured" in text
     assert re.search(r"estimated cost  +\d+, at 2.5 a GPU-hour", text)
+
+
+def test_the_time_on_cpus_is_that_of_its_workers():
+    """Two cohorts on two workers take as long as the longer one, not half of both."""
+    counted = plan(small_sweep())
+    wide, narrow = (dataclasses.replace(counted.cohorts[0], seconds=seconds) for seconds in (90.0, 10.0))
+    told = str(dataclasses.replace(counted, cohorts=[wide, narrow]))
+    assert f"train {90 if (os.cpu_count() or 1) > 1 else 100} s, " in told
+    assert "GPU" not in told
 
 
 def test_step_times_lie_between_measurements_and_go_on_at_the_best_rate():
