@@ -1,45 +1,64 @@
-"""A directory on a local or shared disk, or any URI that pyarrow.fs knows: bytes, JSON objects and Parquet tables.
+"""A directory on a local or shared disk or in an object store: bytes, JSON objects and Parquet tables.
 
-A file is absent or whole: locally it is written beside its final name and renamed, on an object store it is one PUT.
-What a disk or somebody's hand did to it afterwards is a DamagedFileError when it is read.
+A file is absent or whole (see `whole_files`); what a disk or somebody's hand did to it after it was written is a
+DamagedFileError when it is read.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
-from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.addresses import checked_address, checked_name, for_pyarrow
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
+from dbviz_ray.outages import PATIENCE_SECONDS, waited_for
 from dbviz_ray.parquet_files import decoded, encoded
+from dbviz_ray.whole_files import create_local, create_object, put, write_local
 
 Content = TypeVar("Content")
+Result = TypeVar("Result")
 
 
 class Directory:
-    """Files by their names relative to `root`; holds no state but where it is, so it can be sent to any process."""
+    """Files by their names relative to `root`; holds no state but where it is, so it can be sent to any process.
 
-    def __init__(self, root: str | Path) -> None:
+    Args:
+        root: A path, or an address that `checked_address` allows.
+        patience: Seconds for which operations wait for an object store that does not answer.
+
+    All operations raise UserError for a name that could lead outside, FileNotFoundError or NotADirectoryError for what
+    is absent, and StorageError when the disk or the store fails otherwise.
+    """
+
+    def __init__(self, root: str | Path, patience: float = 0.0) -> None:
         address = str(root).removeprefix("file://")
-        self.root = address if "://" in address else str(Path(address).expanduser().absolute())
+        self.root = checked_address(address) if "://" in address else str(Path(address).expanduser().absolute())
+        self.patience = patience
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
         try:
-            filesystem, base = fs.FileSystem.from_uri(self.root)
-        except (pa.ArrowInvalid, OSError) as error:
+            filesystem, base = fs.FileSystem.from_uri(self.root if self.is_local else for_pyarrow(self.root))
+        except (pa.ArrowInvalid, NotImplementedError) as error:
             raise UserError(f"--out: {self.root} is neither a directory nor a usable URI ({one_line(error)})") from None
         return filesystem, base.rstrip("/")
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"root": self.root}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "patience": self.patience}
+
+    def patient(self, seconds: float = PATIENCE_SECONDS) -> Self:
+        """The same directory, whose operations wait so long for a store that does not answer."""
+        other = copy.copy(self)
+        other.patience = seconds
+        return other
 
     @property
     def is_local(self) -> bool:
@@ -48,58 +67,89 @@ class Directory:
 
     def path(self, name: str) -> str:
         """Where the file called `name` (relative to the run directory) is, for people and other programs."""
-        return f"{self.root}/{name}"
+        place, mark, settings = (self.root, "", "") if self.is_local else self.root.partition("?")
+        return f"{place.rstrip('/')}/{checked_name(name)}{mark}{settings}"
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file wholly or not at all."""
-        filesystem, base = self._place
-        target = f"{base}/{name}"
-        if not self.is_local:
-            with filesystem.open_output_stream(target) as stream:
-                stream.write(content)
-            return
-        folder, _, file = target.rpartition("/")
-        temporary = f"{folder}/.{file}.{uuid.uuid4().hex}.tmp"
-        for last_try in (False, True):
-            try:
-                filesystem.create_dir(folder, recursive=True)
-                with filesystem.open_output_stream(temporary) as stream:
-                    stream.write(content)
-                filesystem.move(temporary, target)
-                return
-            except FileNotFoundError:  # the worker of a killed command was just dropping the folder
-                if last_try:
-                    raise
+        """Write a file wholly or not at all, in place of what was there."""
+        self._tried(name, lambda: (write_local if self.is_local else put)(*self._within(name), content))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file if there is none; whether this call did. `content` must differ from what others may write.
+
+        Of several processes one succeeds; in an object store with the restriction of `whole_files.create_object`, and
+        after its two seconds.
+        """
+        return self._tried(
+            name, lambda: (create_local if self.is_local else create_object)(*self._within(name), content)
+        )
 
     def read(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is absent."""
-        filesystem, base = self._place
-        with filesystem.open_input_file(f"{base}/{name}") as stream:
-            return stream.read()  # type: ignore[no-any-return]
+
+        def whole() -> bytes:
+            with self._opened(name) as stream:
+                return stream.read()  # type: ignore[no-any-return]
+
+        return self._tried(name, whole)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there, and so whole."""
-        filesystem, base = self._place
-        return filesystem.get_file_info(f"{base}/{name}").type == fs.FileType.File  # type: ignore[no-any-return]
+        return self._tried(name, lambda: self._kind(name)) == fs.FileType.File  # type: ignore[no-any-return]
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
-        filesystem, base = self._place
+
+        def remove() -> None:
+            filesystem, path = self._within(name)
+            filesystem.delete_file(path)
+
         with suppress(FileNotFoundError):
-            filesystem.delete_file(f"{base}/{name}")
+            self._tried(name, remove)
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder and all in it, if it is there."""
-        filesystem, base = self._place
-        if filesystem.get_file_info(f"{base}/{name}").type == fs.FileType.Directory:
-            with suppress(FileNotFoundError):
-                filesystem.delete_dir(f"{base}/{name}")
+
+        def remove() -> None:
+            filesystem, path = self._within(name)
+            if self._kind(name) == fs.FileType.Directory:
+                filesystem.delete_dir(path)
+
+        with suppress(FileNotFoundError):
+            self._tried(name, remove)
 
     def _files(self, folder: str, suffix: str) -> list[str]:
         """Paths of the files whose names end in `suffix` anywhere within `folder`; one listing."""
-        filesystem, base = self._place
-        found = filesystem.get_file_info(fs.FileSelector(f"{base}/{folder}", recursive=True, allow_not_found=True))
+
+        def listing() -> list[Any]:
+            filesystem, path = self._within(folder)
+            selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
+            return filesystem.get_file_info(selector)  # type: ignore[no-any-return]
+
+        found = self._tried(folder, listing)
         return [info.path for info in found if info.base_name.endswith(suffix) and not info.base_name.startswith(".")]
+
+    def _within(self, name: str) -> tuple[Any, str]:
+        """The file system, and the path there of a file of this directory."""
+        filesystem, base = self._place
+        return filesystem, f"{base}/{checked_name(name)}"
+
+    def _opened(self, name: str) -> Any:
+        filesystem, path = self._within(name)
+        return filesystem.open_input_file(path)
+
+    def _kind(self, name: str) -> Any:
+        filesystem, path = self._within(name)
+        return filesystem.get_file_info(path).type
+
+    def _tried(self, name: str, operation: Callable[[], Result]) -> Result:
+        """What `operation` on a file returns, when the store answers."""
+        try:
+            return operation() if self.is_local else waited_for(operation, self.patience, self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise StorageError(f"{self.path(name)}: {one_line(error)}") from None
 
     def write_parquet(self, name: str, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""
@@ -113,9 +163,8 @@ class Directory:
         self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
     ) -> Content:
         """`content` of a stored table, or of some of its rows, and its facts. DamagedFileError if there is none."""
-        filesystem, base = self._place
         try:
-            with filesystem.open_input_file(f"{base}/{name}") as stream:
+            with self._opened(name) as stream:
                 return content(*decoded(stream, rows))
         except (FileNotFoundError, MemoryError):
             raise

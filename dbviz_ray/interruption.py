@@ -7,6 +7,9 @@ and raised again at the next `check`.
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -28,6 +31,34 @@ def check() -> None:
     """Raise what has been received, if anything has."""
     if _received:
         raise _SIGNALS[_received[-1]]
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Both signals wait until the end of the block, whoever handles them: no handler raises inside it."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler runs
+        yield
+        return
+    came: list[int] = []
+    try:
+        with _remembered(signal.SIGINT, came), _remembered(signal.SIGTERM, came):
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _remembered(number: int, came: list[int]) -> Iterator[None]:
+    handler = signal.getsignal(number)
+    if handler is None:  # not Python's, and so not ours to put back
+        yield
+        return
+    try:
+        signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        signal.signal(number, handler)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

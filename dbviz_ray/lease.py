@@ -1,0 +1,163 @@
+"""One driver for a run directory: a file in it names the driver, and changes as long as that one lives."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from dbviz_ray.directory import Directory
+from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.processes import Process
+from dbviz_ray.whole_files import SETTLE_SECONDS
+
+LEASE_FILE = ".driver.json"
+BEAT_SECONDS = 5.0
+BEATS_OBSERVED = 6
+"""For so many beats a lease stands still before its driver is taken for dead, unless the process can be looked at."""
+_LONGEST_BEAT_SECONDS = 60.0
+_SETTLE_LOCAL_SECONDS = 0.3
+"""As `SETTLE_SECONDS`, where a look and a write take milliseconds."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What a lease says about its holder."""
+
+    process: Process
+    token: str
+    """Of this lease and no other."""
+    since: str
+    beat: int
+    beat_seconds: float
+
+    def content(self) -> bytes:
+        """As it is stored."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def of(cls, content: bytes) -> Driver | None:
+        """What `content` gave; None for anything else."""
+        try:
+            facts: dict[str, Any] = json.loads(content)
+            found = facts["process"]
+            process = Process(str(found["host"]), int(found["pid"]), str(found["numbering"]), str(found["started"]))
+            beat_seconds = min(float(facts["beat_seconds"]), _LONGEST_BEAT_SECONDS)
+            return cls(process, str(facts["token"]), str(facts["since"]), int(facts["beat"]), beat_seconds)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def __str__(self) -> str:
+        return " ".join(f"process {self.process.pid} on {self.process.host}, since {self.since}".split())
+
+
+class Lease:
+    """Context manager within which no other driver works on `directory`.
+
+    A killed driver's lease is taken over at once on the same machine, elsewhere after `BEATS_OBSERVED` beats. Clocks of
+    machines are not compared. A driver that could not reach the directory for so long may be taken for dead, and learns
+    of it from `check`.
+
+    Args:
+        directory: The run directory.
+        beat_seconds: How often the lease is renewed.
+
+    Raises:
+        UserError: On entry, if another driver lives, or the directory cannot be written.
+    """
+
+    def __init__(self, directory: Directory, beat_seconds: float = BEAT_SECONDS) -> None:
+        self._directory = directory.patient(0)  # a late beat is as good as none
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._own = Driver(Process.this(), uuid.uuid4().hex, since, 0, beat_seconds)
+        self._successor: Driver | None = None
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._keep_beating, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self._acquire()
+        except OSError as error:
+            raise UserError(f"--out: {self._directory.root} cannot be written ({one_line(error)})") from None
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._heart.join(timeout=2 * self._own.beat_seconds)
+        with suppress(OSError):  # what is left behind is recognised as a dead driver's
+            if self._is_own(self._found()):
+                self._directory.remove(LEASE_FILE)
+
+    def check(self) -> None:
+        """UserError if another driver has taken over."""
+        if self._successor is not None:
+            raise UserError(
+                f"--out: {self._directory.root} was out of this driver's reach and has been taken over by another one "
+                f"({self._successor}); this one ends"
+            )
+
+    def _acquire(self) -> None:
+        while not self._directory.create(LEASE_FILE, self._own.content()):
+            found = self._found()
+            if found is None:  # its driver has just ended
+                continue
+            self._refuse_if_alive(found)
+            self._directory.write(LEASE_FILE, self._own.content())
+            time.sleep(_SETTLE_LOCAL_SECONDS if self._directory.is_local else SETTLE_SECONDS)
+            if self._is_own(self._found()):  # and not a third driver's, who saw the same
+                return
+
+    def _refuse_if_alive(self, found: bytes) -> None:
+        """UserError if the driver of the lease `found` lives; it takes a while where only the lease itself can tell."""
+        driver = Driver.of(found)
+        lives = driver.process.lives() if driver else None
+        if lives is None:
+            seconds = BEATS_OBSERVED * max(self._own.beat_seconds, driver.beat_seconds if driver else 0)
+            print(f"lease    watching for {seconds:.0f} s whether the last driver lives ({driver})", file=sys.stderr)
+            lives = self._changes(found, seconds)
+        if lives:
+            raise UserError(
+                f"--out: {self._directory.root} is in use by another driver ({driver or 'of another version'}); "
+                "allowed: another directory, or the same command when that driver has ended or been killed"
+            )
+
+    def _changes(self, found: bytes, seconds: float) -> bool:
+        """Whether the lease becomes another one within so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(self._own.beat_seconds / 5)
+            if self._found() not in (None, found):
+                return True
+        return False
+
+    def _keep_beating(self) -> None:
+        driver = self._own
+        while not self._ended.wait(driver.beat_seconds):
+            driver = replace(driver, beat=driver.beat + 1)
+            with suppress(OSError):  # an outage: the next beat may get through
+                found = self._found()
+                other = Driver.of(found) if found else None
+                if other is not None and other.token != driver.token:
+                    self._successor = other
+                    return
+                self._directory.write(LEASE_FILE, driver.content())
+
+    def _found(self) -> bytes | None:
+        try:
+            return self._directory.read(LEASE_FILE)
+        except FileNotFoundError:
+            return None
+
+    def _is_own(self, found: bytes | None) -> bool:
+        driver = Driver.of(found) if found else None
+        return driver is not None and driver.token == self._own.token
