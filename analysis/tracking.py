@@ -10,80 +10,85 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from analysis.findings import findings
-from analysis.parts import metrics_of, parts_of
+from analysis.parts import parts_of
 from analysis.tables import read_table, tables_of
+from analysis.tracking_address import (
+    MLFLOW_ENVIRONMENT,
+    beside,
+    check_reachable,
+    told_without_password,
+    tracking_uri,
+    without_password,
+)
+from analysis.tracking_runs import Contents, RunLogger
 from dbviz_ray.config import SweepConfig, fingerprint
-from dbviz_ray.errors import one_line
+from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.provenance import provenance
 from dbviz_ray.store import SWEEP_FILE, Store
 
+__all__ = ["TrackingUnavailableError", "is_tracked", "track", "tracking_uri", "without_password"]
+
 TRACKING_FILE = "tracking.json"
-DIRECTORY = "dbviz.run_directory"
-PART = "dbviz.part"
-RESULTS = "dbviz.results"
-METRICS_BATCH, PARAMS_BATCH = 1000, 100
-"""Metrics, and parameters, in one request: MLflow's own limits."""
-NOT_ALLOWED = re.compile(r"[^\w\-. :/]")
-"""What MLflow refuses in a parameter's name, such as the plus in SGD+SAM."""
-IMPATIENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 class TrackingUnavailableError(Exception):
     """The MLflow server or database cannot be used now; the message says why."""
 
 
-def tracking_uri(store: Store) -> str:
-    """MLFLOW_TRACKING_URI if it is set, else an sqlite file beside the run directory."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named:
-        return named
-    return f"sqlite:///{_beside(store) / 'mlflow.db'}"
-
-
-def _beside(store: Store) -> Path:
-    """The folder for a database and artifacts of our own: the run directory's parent, or the present directory."""
-    return Path(store.root).parent if store.is_local else Path.cwd()
-
-
 def is_tracked(store: Store) -> bool:
     """Whether the stored results were logged to the present tracking URI."""
     if not store.exists(TRACKING_FILE) or not store.exists(store.scores_file("groups", "csv")):
         return False
-    logged = store.read_json(TRACKING_FILE)
-    return (logged["uri"], logged["results"]) == (tracking_uri(store), _results(store))
+    logged = _tracking_facts(store)
+    return (logged.get("uri"), logged.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
 def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> str:
     """Log the stored results, and return the parent run's id. Raises TrackingUnavailableError."""
-    for name, value in IMPATIENT.items():
+    for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
+    for name in ("alembic", "mlflow", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri(store)
+    directory = _directory_id(store)
+    contents = _contents(store, sweep, figures)
+    artifacts = beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     try:
-        parent = _Logger(uri, store, sweep).log(figures)
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        raise TrackingUnavailableError(f"{uri}: {one_line(error, with_type=False)[:200]}") from None
-    store.write_json(TRACKING_FILE, {"uri": uri, "results": _results(store), "parent_run_id": parent})
+        check_reachable(uri)
+        parent = RunLogger(uri, sweep.name, directory, artifacts).log(contents)
+    except Exception as error:  # MLflow's, a database's, an object store's, or of a proxy that answers in their place
+        reason = told_without_password(one_line(error), uri)
+        raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
+    logged = {"uri": without_password(uri), "results": contents.results, "parent_run_id": parent}
+    store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
     return parent
+
+
+def _tracking_facts(store: Store) -> dict[str, Any]:
+    """What is known of earlier loggings; nothing if the file is absent or damaged."""
+    try:
+        return store.read_json(TRACKING_FILE)
+    except (FileNotFoundError, DamagedFileError):
+        return {}
+
+
+def _directory_id(store: Store) -> str:
+    """What tells the runs of this directory from all others, also of the same path on another machine.
+
+    It is drawn and stored before anything is logged, so that the runs of a logging that was cut off are found again.
+    """
+    facts = _tracking_facts(store)
+    if "directory" not in facts:
+        facts["directory"] = uuid.uuid4().hex
+        store.write_json(TRACKING_FILE, facts)
+    return fingerprint([store.root, facts["directory"]])
 
 
 def _results(store: Store) -> str:
@@ -91,88 +96,19 @@ def _results(store: Store) -> str:
     return fingerprint(store.read(store.scores_file("groups", "csv")).decode())
 
 
-class _Logger:
-    """Everything that one call of `track` logs."""
-
-    def __init__(self, uri: str, store: Store, sweep: SweepConfig) -> None:
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient(tracking_uri=uri)
-        self._store, self._sweep = store, sweep
-        self._results = _results(store)
-        self._experiment = self._experiment_id(_beside(store) if uri.startswith("sqlite:") else None)
-
-    def log(self, figures: Mapping[str, Figure]) -> str:
-        finished = self._runs_of_these_results()
-        parent = finished.get("sweep")
-        if parent is None:
-            tables = {name: read_table(self._store, name) for name in tables_of(self._sweep)}
-            parent = self._new_run("sweep", self._sweep.name, "\n\n".join(findings(tables)["sentences"]))
-            self._log_batch(parent, params=_flattened(self._sweep.model_dump(mode="json")) | provenance())
-            for table in tables:
-                self._client.log_text(parent, self._text(self._store.scores_file(table, "csv")), f"tables/{table}.csv")
-            self._client.log_text(parent, self._text(SWEEP_FILE), SWEEP_FILE)
-            for name, figure in figures.items():
-                self._client.log_figure(parent, figure, f"figures/{name}.png")
-            self._client.set_terminated(parent)  # before its parts, so that they never outlive their parent
-        for part in parts_of(*(read_table(self._store, name) for name in ("groups", "differences"))):
-            if part.name not in finished:
-                run = self._new_run(part.name, part.name, part.description, {"mlflow.parentRunId": parent})
-                self._log_batch(run, params=part.params, metrics=metrics_of(part))
-                self._client.set_terminated(run)
-        return parent
-
-    def _runs_of_these_results(self) -> dict[str, str]:
-        """The whole runs of these very results, by name; runs of older or half-logged ones are deleted."""
-        found: dict[str, str] = {}
-        token = None
-        while True:
-            tag = f"tags.`{DIRECTORY}` = '{fingerprint(self._store.root)}'"
-            page = self._client.search_runs([self._experiment], tag, page_token=token)
-            for run in page:
-                name = run.data.tags.get(PART, "")
-                whole = run.data.tags.get(RESULTS) == self._results and run.info.status == "FINISHED"
-                if whole and name not in found:
-                    found[name] = run.info.run_id
-                else:
-                    self._client.delete_run(run.info.run_id)
-            token = page.token
-            if not token:
-                return found
-
-    def _new_run(self, name: str, title: str, description: str, tags: Mapping[str, str] | None = None) -> str:
-        tags = {
-            DIRECTORY: fingerprint(self._store.root),
-            PART: name,
-            RESULTS: self._results,
-            "mlflow.note.content": description,
-            **(tags or {}),
-        }
-        run = self._client.create_run(self._experiment, run_name=title, tags=tags)
-        return run.info.run_id  # type: ignore[no-any-return]
-
-    def _log_batch(self, run: str, params: Mapping[str, Any], metrics: Iterable[tuple[str, float, int]] = ()) -> None:
-        from mlflow.entities import Metric, Param
-
-        now = int(time.time() * 1000)
-        logged = [Metric(key, value, now, step) for key, value, step in metrics]
-        named = [Param(NOT_ALLOWED.sub("_", key), str(value)[:500]) for key, value in params.items()]
-        for start in range(0, len(named), PARAMS_BATCH):
-            self._client.log_batch(run, params=named[start : start + PARAMS_BATCH])
-        for start in range(0, len(logged), METRICS_BATCH):
-            self._client.log_batch(run, metrics=logged[start : start + METRICS_BATCH])
-
-    def _text(self, name: str) -> str:
-        return self._store.read(name).decode()
-
-    def _experiment_id(self, artifacts_beside: Path | None) -> str:
-        experiment = self._client.get_experiment_by_name(self._sweep.name)
-        if experiment is not None:
-            if experiment.lifecycle_stage == "deleted":
-                self._client.restore_experiment(experiment.experiment_id)
-            return experiment.experiment_id  # type: ignore[no-any-return]
-        location = (artifacts_beside / "mlartifacts" / self._sweep.name).as_uri() if artifacts_beside else None
-        return self._client.create_experiment(self._sweep.name, artifact_location=location)  # type: ignore[no-any-return]
+def _contents(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> Contents:
+    """Everything that is logged, read and worked out before the server is spoken to."""
+    tables = {name: read_table(store, name) for name in tables_of(sweep)}
+    files = {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables} | {SWEEP_FILE: SWEEP_FILE}
+    return Contents(
+        results=_results(store),
+        title=sweep.name,
+        description="\n\n".join(findings(tables)["sentences"]),
+        params=_flattened(sweep.model_dump(mode="json")) | provenance(),
+        texts={path: store.read(file).decode() for path, file in files.items()},
+        figures={f"figures/{name}.png": figure for name, figure in figures.items()},
+        parts=parts_of(tables["groups"], tables["differences"]),
+    )
 
 
 def _flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

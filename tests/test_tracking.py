@@ -1,24 +1,22 @@
-"""MLflow for real: an sqlite file, a server process, and a server that is not there."""
+"""MLflow for real, in an sqlite file; tests/test_tracking_server.py has the servers."""
 
 from __future__ import annotations
 
-import os
+import io
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+from pathlib import Path
 
 import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run
+from PIL import Image
 
 from analysis.curves import EPOCH, WIDTH
 from analysis.figures import draw_figures, figures_of
 from analysis.parts import metrics_of, parts_of
 from analysis.tables import compute_tables, read_table, tables_of, write_tables
-from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri
+from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
+from analysis.tracking_address import told_without_password
 from dbviz_ray.store import Store
 
 
@@ -31,16 +29,17 @@ def run(finished_run, tmp_path, monkeypatch):
     return Store(tmp_path / "runs" / "small"), sweep
 
 
-def runs_of(uri):
+def runs_of(uri, sweep):
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("small")
+    experiment = client.get_experiment_by_name(sweep.name)
     return client, client.search_runs([experiment.experiment_id])
 
 
 def check_runs(store, sweep, uri):
-    client, runs = runs_of(uri)
+    """Everything is there, and once."""
+    client, runs = runs_of(uri, sweep)
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     curves = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert len(parents) == 1
@@ -56,6 +55,7 @@ def check_runs(store, sweep, uri):
         rows = rows[rows["width"] == int(key["width"])]
         for column in ("test_error", "reproducibility_low"):
             history = client.get_metric_history(run.info.run_id, column)
+            assert len(history) == len(rows)
             assert {m.step: m.value for m in history} == pytest.approx(
                 dict(zip(rows["epoch"], rows[column], strict=True))
             )
@@ -66,6 +66,12 @@ def check_runs(store, sweep, uri):
         *(f"tables/{name}.csv" for name in tables_of(sweep)),
         *(f"figures/{name}.png" for name in figures_of(sweep)),
     }  # fmt: skip
+    for path in (*artifacts, "sweep.yaml"):
+        content = Path(client.download_artifacts(parents[0].info.run_id, path)).read_bytes()
+        if path.startswith("figures/"):
+            assert Image.open(io.BytesIO(content)).size > (100, 100)
+        else:
+            assert content == store.read(path.replace("tables/", "scores/"))
 
 
 def test_sqlite_beside_the_run_directory(run, tmp_path):
@@ -97,7 +103,7 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
     parts = parts_of(read_table(store, "groups"), read_table(store, "differences"))
     assert [part.step for part in parts] == [WIDTH.column] * 2 + [EPOCH.column] * 6
     track(store, sweep, {})
-    client, runs = runs_of(tracking_uri(store))
+    client, runs = runs_of(tracking_uri(store), sweep)
     named = {run.info.run_name: run for run in runs}
     assert set(named) == {"small"} | {part.name for part in parts}
     for part in parts:
@@ -130,50 +136,53 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     check_runs(store, sweep, tracking_uri(store))
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def test_a_server_that_is_down_is_reported_and_logged_to_when_it_is_up(run, tmp_path, monkeypatch):
+def test_parts_whose_parent_is_gone_are_logged_again_under_the_new_one(run):
     store, sweep = run
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    figures = draw_figures(store, sweep)
-    started = time.monotonic()
-    with pytest.raises(TrackingUnavailableError, match=uri):
-        track(store, sweep, figures)
-    assert time.monotonic() - started < 60, "MLflow's own defaults would wait for minutes"
+    uri = tracking_uri(store)
+    parent = track(store, sweep, draw_figures(store, sweep))
+    runs_of(uri, sweep)[0].delete_run(parent)
+    assert track(store, sweep, draw_figures(store, sweep)) != parent
+    check_runs(store, sweep, uri)
+
+
+def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, monkeypatch):
+    store, sweep = run
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    shutil.copytree(store.root, tmp_path / "elsewhere")
+    first = track(store, sweep, {})
+    shutil.rmtree(store.root)
+    shutil.copytree(tmp_path / "elsewhere", store.root)
+    second = track(store, sweep, {})
+    _, runs = runs_of(tracking_uri(store), sweep)
+    assert {first, second} < {run.info.run_id for run in runs}
+    assert len(runs) == 18
+
+
+def test_a_damaged_note_of_what_was_logged_is_none(run):
+    store, sweep = run
+    track(store, sweep, {})
+    store.write("tracking.json", b"{")
     assert not is_tracked(store)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination",
-               str(tmp_path / "artifacts")]  # fmt: skip
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        wait_until_up(uri, server)
-        track(store, sweep, figures)
-        check_runs(store, sweep, uri)
-        assert is_tracked(store)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
 
 
-def wait_until_up(uri, server, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("the server did not come up")
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("sqlite:////home/me@work/runs/mlflow.db", "sqlite:////home/me@work/runs/mlflow.db"),
+        ("https://mlflow.org:5000/team", "https://mlflow.org:5000/team"),
+        ("https://user:to@k/en@mlflow.org/team", "https://***@mlflow.org/team"),
+        ("https://token@mlflow.org", "https://***@mlflow.org"),
+        ("postgresql+psycopg2://me:pa/s:s?@db:5432/x", "postgresql+psycopg2://me:***@db:5432/x"),
+        ("postgresql://me@db/x", "postgresql://me@db/x"),
+        ("postgresql://:word@db/x", "postgresql://:***@db/x"),
+        ("postgresql://db/x?user=me&password=word&sslmode=require", "postgresql://db/x?user=me&password=***&sslmode=require"),
+        ("databricks", "databricks"),
+    ],
+)  # fmt: skip
+def test_addresses_are_told_without_passwords(uri, told):
+    assert without_password(uri) == told
+    error = f"API request to {uri.rstrip('/')}/api failed"
+    assert told_without_password(error, uri) == f"API request to {told}/api failed"
 
 
 def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):

@@ -1,0 +1,136 @@
+"""MLflow servers that are down, die, hang and lose answers: in the end everything is logged, and once."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from test_tracking import check_runs
+from tracking_server import PASSWORD, Network, TrackingServer, free_port
+
+from analysis.figures import draw_figures
+from analysis.tracking import TrackingUnavailableError, is_tracked, track, without_password
+from dbviz_ray.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with TrackingServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def figures(finished_run):
+    return draw_figures(*finished_run)
+
+
+@pytest.fixture
+def run(finished_run, tmp_path, request):
+    """A copy of the finished run, under a name of its own."""
+    store, sweep = finished_run
+    shutil.copytree(store.root, tmp_path / "small")
+    sweep = sweep.model_copy(update={"name": re.sub(r"\W", "-", request.node.name)})
+    (tmp_path / "small" / "sweep.yaml").write_text(yaml.safe_dump(sweep.model_dump(mode="json")))
+    return Store(tmp_path / "small"), sweep
+
+
+@pytest.fixture
+def network(server, monkeypatch):
+    with Network(server.port) as network:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", network.uri)
+        yield network
+
+
+def at_a_random_request(network, happens, within):
+    """Let something happen before or after one of the next requests is carried out."""
+    generator = random.Random(time.time_ns())
+    moment = len(network.requests) + generator.randrange(within)
+    setattr(network, generator.choice(["before", "after"]), lambda number, _: number == moment and happens())
+
+
+def is_logged(run, figures):
+    """Whether the server was there to the end; nothing else may go wrong."""
+    try:
+        track(*run, figures)
+    except TrackingUnavailableError:
+        assert not is_tracked(run[0])
+        return False
+    assert is_tracked(run[0])
+    return True
+
+
+@pytest.mark.parametrize(("part", "times"), [("server", 4), ("database", 4), ("network", 12)])
+def test_what_ends_at_random_moments(part, times, run, figures, network, server):
+    if part == "database" and server.database is None:
+        pytest.skip("PostgreSQL is not installed")
+    whole = {"server": server, "database": server.database, "network": network}[part]
+    end, begin = (network.cut, network.mend) if part == "network" else (whole.kill, whole.start)
+    for again in range(times):
+        at_a_random_request(network, end, within=20)  # of some 60, or of what is left of them
+        if is_logged(run, figures):
+            assert again, "the first twenty requests are a third"
+            break
+        begin()
+    network.mend()
+    assert is_logged(run, figures)
+    check_runs(*run, server.uri)
+
+
+def test_every_answer_is_lost_once(run, figures, network, server):
+    """So that every request is sent, and carried out, twice."""
+    network.after = lambda number, _: number % 2 == 0
+    assert is_logged(run, figures)
+    assert sum(request.endswith("runs/create") for request in network.requests) == 18, "nine runs, each made twice"
+    check_runs(*run, server.uri)
+
+
+def test_a_server_that_hangs(run, figures, network, server):
+    at_a_random_request(network, server.freeze, within=40)
+    started = time.monotonic()
+    assert not is_logged(run, figures)
+    assert time.monotonic() - started < 45
+    server.thaw()  # and carries out what it was sent
+    network.mend()
+    assert is_logged(run, figures)
+    check_runs(*run, server.uri)
+
+
+def test_a_command_does_not_fail_for_a_server_that_hangs(run, server, tmp_path, monkeypatch):
+    store, _ = run
+    command = [sys.executable, "-m", "dbviz_ray.sweep", f"{store.root}/sweep.yaml", "--out", store.root]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    subprocess.run([*command, "--stages", "analyse"], check=True, cwd=tmp_path, timeout=120)
+    server.freeze()
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    server.thaw()
+    assert result.returncode == 0, result.stderr
+    assert f"MLflow cannot be reached ({server.uri}: " in result.stderr
+    assert "the same command logs them later" in result.stderr
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=120)
+    check_runs(*run, server.uri)
+
+
+def test_a_server_that_is_down_costs_a_second(run, figures, monkeypatch):
+    down = [f"http://127.0.0.1:{free_port()}", f"postgresql+psycopg2://me:{PASSWORD}@127.0.0.1:{free_port()}/runs"]
+    for uri in down:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        started = time.monotonic()
+        with pytest.raises(TrackingUnavailableError, match=re.escape(without_password(uri))):
+            track(*run, figures)
+        assert time.monotonic() - started < 15, "MLflow's own defaults would wait for minutes"
+        assert not is_tracked(run[0])
+
+
+def test_a_database_without_a_server(run, figures, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.database_uri)
+    assert is_logged(run, figures)
+    check_runs(*run, server.database_uri)
