@@ -15,19 +15,23 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.cohort.batches import Batches
 from dbviz_ray.cohort.execution import execution_for
-from dbviz_ray.cohort.gradients import State, pixel_limits
+from dbviz_ray.cohort.gradients import Batch, State, pixel_limits
+from dbviz_ray.cohort.losses import losses_and_errors
 from dbviz_ray.cohort.network import CohortNetwork
 from dbviz_ray.cohort.optimizers import CohortOptimizer, schedule_factor
+from dbviz_ray.cohort.sharpness import BATCH as SHARPNESS_BATCH
 from dbviz_ray.cohort.sharpness import IMAGES as SHARPNESS_IMAGES
 from dbviz_ray.cohort.sharpness import sharpness
 from dbviz_ray.cohort.stack_size import fastest_stack
+from dbviz_ray.cohort.state import BUFFERS, EPOCH, OPTIMIZER, PARAMETERS, STACK
+from dbviz_ray.cohort.state import HISTORY as HISTORY_STATE
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.evaluation import within_memory
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are running values over the epoch's own batches (augmented, in
@@ -132,6 +136,7 @@ class CohortTraining:
         self._batches = Batches(models, dataset, device, self._dtype, self.network.mask_shapes)
         rates = [model.training.learning_rate for model in models]
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates)
+        self._evaluation_batch = EVALUATION_BATCH
         self._set_stack(min(resources.stack, len(models)) if resources.stack else self._fastest_stack())
 
     def _set_stack(self, stack: int) -> None:
@@ -148,42 +153,57 @@ class CohortTraining:
         """One pass over the training images, and a test evaluation where one is due."""
         order = self._batches.order(self.epoch)
         given = self.given_labels.gather(1, order)
-        logits = []
         steps = self._batches.steps_per_epoch
-        for step, batch in enumerate(self._batches.epoch(self.epoch, order, given)):
-            gradients, batch_logits = self.network.backward(batch)
-            self.optimizer.step(gradients, schedule_factor(self.settings, self.epoch * steps + step, steps))
-            logits.append(batch_logits)
-        epoch_logits = torch.cat(logits, dim=1)
-        rows = _losses_and_errors(epoch_logits, given, self._clean_labels[order])
+        batches = enumerate(self._batches.epoch(self.epoch, order, given), start=self.epoch * steps)
+        epoch_logits = torch.cat(
+            [self._step(batch, schedule_factor(self.settings, step, steps)) for step, batch in batches], dim=1
+        )
+        rows = losses_and_errors(epoch_logits, given, self._clean_labels[order])
         self.epoch += 1
         if self.epoch % self.settings.evaluate_every == 0 or self.epoch == self.settings.epochs:
             test_logits = self._logits(self.dataset.test_images)
-            rows += _losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
+            rows += losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 
+    def _step(self, batch: Batch, factor: float) -> Tensor:
+        """One step at `factor` times each member's learning rate; logits `[members, n, classes]` from before it."""
+        self._prepare(batch)
+        gradients, logits = self.network.backward(batch)
+        self.optimizer.step(gradients, factor)
+        return logits
+
+    def _prepare(self, batch: Batch) -> None:
+        """Let the network be ready for batches like this one, with half the stack as long as it does not fit."""
+
+        def attempt(stack: int) -> None:
+            if stack != self.network.stack:
+                self._set_stack(stack)
+            self.network.prepare(batch)
+
+        within_memory(attempt, self.network.stack)
+
     def state(self) -> State:
-        """Everything that the next epochs depend on, as tensors by name."""
-        state = {f"parameters/{name}": tensor for name, tensor in self.network.parameters.items()}
-        state |= {f"buffers/{name}": tensor for name, tensor in self.network.buffers.items()}
-        state |= {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
-        state |= {"history": self.history, "epoch": torch.tensor(self.epoch)}
-        state |= {"stack": torch.tensor(self.network.stack)}  # another stack rounds differently
+        """Everything that the next epochs depend on, as tensors by name (see `dbviz_ray.cohort.state`)."""
+        state = {f"{PARAMETERS}/{name}": tensor for name, tensor in self.network.parameters.items()}
+        state |= {f"{BUFFERS}/{name}": tensor for name, tensor in self.network.buffers.items()}
+        state |= {f"{OPTIMIZER}/{name}": tensor for name, tensor in self.optimizer.state().items()}
+        state |= {HISTORY_STATE: self.history, EPOCH: torch.tensor(self.epoch)}
+        state |= {STACK: torch.tensor(self.network.stack)}  # another stack rounds differently
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from what `state()` gave."""
-        self._set_stack(int(state["stack"]))
+        """Continue from what `state()` gave, on whichever device it lies."""
+        self._set_stack(int(state[STACK]))
         moments = {}
         for key, tensor in state.items():
             kind, _, name = key.partition("/")
-            if kind in ("parameters", "buffers"):
+            if kind in (PARAMETERS, BUFFERS):
                 getattr(self.network, kind)[name].copy_(tensor)
-            elif kind == "optimizer":
+            elif kind == OPTIMIZER:
                 moments[name] = tensor
         self.optimizer.restore(moments)
-        self.history.copy_(state["history"])
-        self.epoch = int(state["epoch"])
+        self.history.copy_(state[HISTORY_STATE])
+        self.epoch = int(state[EPOCH])
 
     def trained(self) -> list[TrainedModel]:
         """The members as they are now."""
@@ -211,13 +231,18 @@ class CohortTraining:
         total = len(self.dataset.train_images)
         spread = torch.linspace(0, total - 1, min(total, SHARPNESS_IMAGES)).long()  # classes may lie one after another
         images = self.dataset.normalised(self.dataset.train_images[spread].to(self.device), self._dtype)
-        return sharpness(self.network, images, self.given_labels[:, spread.to(self.device)])
+        labels = self.given_labels[:, spread.to(self.device)]
+        return within_memory(lambda batch: sharpness(self.network, images, labels, batch), SHARPNESS_BATCH)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""
-        batches = images.split(EVALUATION_BATCH)
-        normalised = (self.dataset.normalised(batch.to(self.device), self._dtype) for batch in batches)
-        return torch.cat([self.network.predict(batch) for batch in normalised], dim=1)
+
+        def attempt(batch: int) -> Tensor:
+            self._evaluation_batch = batch  # what did not fit once is not tried again
+            normalised = (self.dataset.normalised(some.to(self.device), self._dtype) for some in images.split(batch))
+            return torch.cat([self.network.predict(some) for some in normalised], dim=1)
+
+        return within_memory(attempt, self._evaluation_batch)
 
 
 def train_cohort(
@@ -235,13 +260,11 @@ def train_cohort(
 
     `on_snapshot` gets the members at every epoch of `TrainingConfig.snapshots`, before a checkpoint says that the
     epoch is done. Further arguments as for `CohortTraining`.
+
+    What does not fit into the device's memory is computed for fewer members or fewer images at a time; raises
+    torch.OutOfMemoryError where that does not help. The last checkpoint is then that of a whole epoch, as ever.
     """
-    saved = checkpoints.load() if checkpoints else None
-    if saved is not None:
-        resources = resources.model_copy(update={"stack": int(saved["stack"])})
-    training = CohortTraining(models, dataset, device, resources, teachers)
-    if saved is not None:
-        training.restore({name: tensor.to(device) for name, tensor in saved.items()})
+    training = _begun(models, dataset, device, resources, teachers, checkpoints.load() if checkpoints else None)
     last_save = time.monotonic()
     while training.epoch < training.settings.epochs:
         training.run_epoch()
@@ -256,16 +279,18 @@ def train_cohort(
     return training.trained()
 
 
-def _losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
-    """Mean cross-entropy and share of wrong classes `[members]`, for each labelling in turn.
-
-    Logits `[members, n, classes]`, labels `[members, n]`. The classes stand second for the softmax, which CPUs then
-    compute several images at a time.
-    """
-    log_probabilities = F.log_softmax(logits.float().transpose(1, 2).contiguous(), dim=1)
-    predicted = logits.max(dim=-1).indices
-    metrics = []
-    for labels in labellings:
-        metrics.append(-log_probabilities.gather(1, labels[:, None]).mean(dim=(1, 2)))
-        metrics.append((predicted != labels).float().mean(dim=1))
-    return metrics
+def _begun(
+    models: Sequence[ModelConfig],
+    dataset: Dataset,
+    device: torch.device,
+    resources: ResourcesConfig,
+    teachers: Sequence[nn.Module],
+    saved: State | None,
+) -> CohortTraining:
+    """A training that continues from `saved`, if there is one; nothing refers to that afterwards."""
+    if saved is None:
+        return CohortTraining(models, dataset, device, resources, teachers)
+    same_stack = resources.model_copy(update={"stack": int(saved[STACK])})
+    training = CohortTraining(models, dataset, device, same_stack, teachers)
+    training.restore(saved)
+    return training

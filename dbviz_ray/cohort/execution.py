@@ -36,14 +36,24 @@ class Eager:
     """One operation after the other."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """See `Execution.captured`."""
-        # Tracing runs the step, which would move batch-norm statistics once too often: it gets copies.
-        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
-        return simplified(make_fx(step)(parameters, buffers, teachers, batch))
+        """See `Execution.captured`.
+
+        Traced with shapes alone: nothing is computed, and none of the memory is taken that autograd would hold until
+        the end, half of all. A network that needs numbers or has operations without shapes is run, on copies of its
+        buffers.
+        """
+        try:
+            trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
+            return simplified(trace(parameters, buffers, teachers, batch))
+        except Exception:  # a user's own code may raise anything; if it is at fault, it does so again
+            copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        return simplified(make_fx(step)(parameters, copies, teachers, batch))
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """See `Execution.prepared`."""
-        return parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
+        """See `Execution.prepared`. One step is tried, so that what does not fit into the memory fails here."""
+        run = parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
+        run(batch)
+        return run
 
 
 class Compiled(Eager):

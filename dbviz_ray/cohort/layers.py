@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -145,8 +145,8 @@ class _Folded(torch.autograd.Function):
 
 @contextmanager
 def autocast(device_type: str, dtype: torch.dtype) -> Iterator[None]:
-    """`torch.autocast` that holds under `vmap` too."""
-    with torch.autocast(device_type, dtype), _CastProducts(dtype):
+    """`torch.autocast` that holds under `vmap` too; of the meta device only what `vmap` would leave out."""
+    with nullcontext() if device_type == "meta" else torch.autocast(device_type, dtype), _CastProducts(dtype):
         yield
 
 

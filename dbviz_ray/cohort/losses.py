@@ -1,4 +1,4 @@
-"""The loss of one training step: the sum over members of each one's mean over its images."""
+"""The loss of one training step, the sum over members of each one's mean over its images; and what is told of it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings:
     if settings.share == 1:
         return of_teacher
     return settings.share * of_teacher + (1 - settings.share) * cross_entropy(logits, labels)
+
+
+def losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
+    """Mean cross-entropy and share of wrong classes `[members]`, for each labelling in turn.
+
+    Logits `[members, n, classes]`, labels `[members, n]`. The classes stand second for the softmax, which CPUs then
+    compute several images at a time.
+    """
+    log_probabilities = F.log_softmax(logits.float().transpose(1, 2).contiguous(), dim=1)
+    predicted = logits.max(dim=-1).indices
+    metrics = []
+    for labels in labellings:
+        metrics.append(-log_probabilities.gather(1, labels[:, None]).mean(dim=(1, 2)))
+        metrics.append((predicted != labels).float().mean(dim=1))
+    return metrics
 
 
 def _at_least_single(logits: Tensor) -> Tensor:

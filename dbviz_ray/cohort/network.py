@@ -76,6 +76,10 @@ class StackedState:
         """Views of some members' parameters and buffers."""
         return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
 
+    def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""
+        return mask_shapes(self._alone, images)
+
     def member_state(self, member: int) -> State:
         """Copies of one member's tensors, as its own `state_dict` would hold them."""
         tensors = self.parameters | self.buffers
@@ -124,11 +128,18 @@ class CohortNetwork(StackedState):
         Training mode. Batches of one shape must hold the same tensors. The gradients' memory may be used again by
         the next call.
         """
+        return self.prepare(batch)(batch)
+
+    def prepare(self, batch: Batch) -> Part:
+        """What computes `backward` for batches of this shape, captured at the first one; nothing is changed by it.
+
+        Here memory runs out, if it does: nothing has been changed then either, and a smaller stack may fit.
+        """
         key = (self.stack, batch[IMAGES].shape)
         run = self._running.get(key)
         if run is None:
             run = self._running[key] = self._prepared(batch)
-        return run(batch)
+        return run
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
@@ -141,10 +152,6 @@ class CohortNetwork(StackedState):
             same = images.expand(stop - start, *images.shape)
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
-
-    def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""
-        return mask_shapes(self._alone, images)
 
     def _taught(self, teachers: State, images: Tensor) -> Tensor:
         assert self._teachers is not None
@@ -166,10 +173,11 @@ class CohortNetwork(StackedState):
             if stop - start not in captured:
                 captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
             parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
-        run = self._execution.prepared(parts, batch)
-        for name, buffer in self.buffers.items():
-            buffer.copy_(before[name])
-        return run
+        try:
+            return self._execution.prepared(parts, batch)
+        finally:
+            for name, buffer in self.buffers.items():
+                buffer.copy_(before[name])
 
 
 def _run_chunk(

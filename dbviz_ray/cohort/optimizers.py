@@ -16,6 +16,13 @@ DROPS = (3, 5, 7)
 """Eighths of the epochs after which the paper divides the learning rate by ten."""
 INVERSE_SQRT_STEPS = 512
 STEP = "step"
+MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+"""torch's names of what an optimizer keeps of every parameter; SGD without momentum keeps nothing."""
+
+
+def moments_of(settings: TrainingConfig) -> tuple[str, ...]:
+    """Names of the tensors like the parameters that `settings`' optimizer keeps."""
+    return () if settings.optimizer == "sgd" and not settings.momentum else MOMENTS[settings.optimizer]
 
 
 def schedule_factor(settings: TrainingConfig, step: int, steps_per_epoch: int) -> float:
@@ -49,6 +56,14 @@ class CohortOptimizer:
         self._views = [{name: tensor[span] for name, tensor in parameters.items()} for span in self._spans]
         self._rates = [learning_rates[span.start] for span in self._spans]
         self._optimizer = _torch_optimizer([{"params": list(views.values())} for views in self._views], settings)
+        # torch would make the moments in the first step, after it has been found out what else fits into the memory.
+        zeros = {
+            f"{moment}/{name}": torch.zeros_like(parameter)
+            for moment in moments_of(settings)
+            for name, parameter in parameters.items()
+        }
+        counted = settings.optimizer != "sgd"
+        self.restore(zeros | ({STEP: torch.zeros(())} if counted else {}))
 
     def step(self, gradients: State, factor: float) -> None:
         """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate."""
@@ -58,6 +73,7 @@ class CohortOptimizer:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self._optimizer.step()
+        self._optimizer.zero_grad()  # the next step's gradients need the room
 
     def state(self) -> State:
         """Moments `[members, ...]` as "moment/parameter", and the number of steps."""
@@ -70,16 +86,16 @@ class CohortOptimizer:
         return {name: values[0] if name == STEP else torch.cat(values) for name, values in parts.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from what `state()` gave."""
+        """Continue from what `state()` gave, on whichever device it lies."""
         for span, views in zip(self._spans, self._views, strict=True):
             for name, view in views.items():
                 own = {
-                    key.partition("/")[0]: value[span].clone()
+                    key.partition("/")[0]: value[span].to(view.device, copy=True)
                     for key, value in state.items()
                     if key.partition("/")[2] == name
                 }
                 if STEP in state:
-                    own[STEP] = state[STEP].clone()
+                    own[STEP] = state[STEP].to(view.device, copy=True)
                 self._optimizer.state[view] = own
 
 

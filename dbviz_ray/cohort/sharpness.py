@@ -15,9 +15,10 @@ RADIUS = 0.05
 IMAGES = 1000
 """Training images that it is computed on at most."""
 BATCH = 128
+"""Images at a time, unless fewer fit into the memory."""
 
 
-def sharpness(network: StackedState, images: Tensor, labels: Tensor) -> Tensor:
+def sharpness(network: StackedState, images: Tensor, labels: Tensor, batch: int = BATCH) -> Tensor:
     """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
 
     L is the mean cross-entropy over the images in evaluation mode, without autocast. One member after another and
@@ -27,15 +28,16 @@ def sharpness(network: StackedState, images: Tensor, labels: Tensor) -> Tensor:
         network: The members.
         images: Plain images `[n, channels, height, width]`, the same for all.
         labels: Given labels int64 `[members, n]`.
+        batch: Images at a time.
     """
-    return torch.cat([_of_one(network, images, labels, member) for member in range(network.members)])
+    return torch.cat([_of_one(network, images, labels, batch, member) for member in range(network.members)])
 
 
-def _of_one(network: StackedState, images: Tensor, labels: Tensor, member: int) -> Tensor:
+def _of_one(network: StackedState, images: Tensor, labels: Tensor, batch: int, member: int) -> Tensor:
     parameters, buffers = network.sliced(member, member + 1)
     given = labels[member : member + 1]
     total = len(images)
-    places = [slice(start, start + BATCH) for start in range(0, total, BATCH)]
+    places = [slice(start, start + batch) for start in range(0, total, batch)]
 
     def logits(own: State, place: slice) -> Tensor:
         return network.forward(own, buffers, images[None, place], training=False, exact=True)
