@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 
 NETWORK = ["architecture", "options", "width"]
-GROUP = [*NETWORK, "label_noise", "recipe", "learning_rate", "epoch"]
+KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
+"""What models have in common that differ in their seeds alone."""
+GROUP = [*KIND, "epoch"]
 NAMING = [*NETWORK, "recipe", "learning_rate"]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
 from analysis.findings.sentences import sentence
 from analysis.groups import GROUP, at_last_epoch, names_of, records
+from analysis.left_out import LEFT_OUT
 from analysis.scores.group_scores import SCORES
 
 
@@ -50,7 +51,7 @@ def _curve_part(curve: Curve) -> Part:
 
 def _group_part(row: dict[str, Any]) -> Part:
     name = f"{row['name']} noise {row['label_noise']:g} on {row['plane_set']}"
-    params = {column: row[column] for column in ("plane_set", *GROUP, "n_models", "n_diverged")}
+    params = {column: row[column] for column in ("plane_set", *GROUP, "n_models", *LEFT_OUT)}
     return Part(name, name, params, [row], "epoch")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.groups import NETWORK, at_last_epoch, names_of, records
+from analysis.left_out import what_happened
 
 ONE_COLUMN = "reproducibility (accuracy)"
 """The only column of `by_recipe` where no network has several recipes."""
@@ -61,14 +62,16 @@ def learning_rates(groups: pd.DataFrame) -> list[dict[str, Any]]:
 
     The best has the smallest test error. `overlapping` are the other rates whose intervals of the error overlap with
     its own; `at_end` tells whether it is the "smallest" or "largest" of the grid, so that a better one may lie outside
-    ("" otherwise). Reproducibility is that of the first plane set.
+    ("" otherwise). A rate of which all models failed is as good as none. Reproducibility is that of the first plane
+    set.
     """
     last = at_last_epoch(groups)
     last = last[last["plane_set"] == last["plane_set"].iloc[0]]
     last = last.assign(name=names_of(last, [*NETWORK, "recipe"]))
     found = []
     for _, rates in last.groupby([*NETWORK, "recipe", "label_noise"], sort=False):
-        rates = rates.sort_values("learning_rate").reset_index(drop=True)
+        known = rates["n_models"] + rates["n_diverged"] > 0
+        rates = rates[known].sort_values("learning_rate").reset_index(drop=True)
         if len(rates) < 2 or not rates["n_models"].any():
             continue
         best = rates.iloc[int(rates["test_error"].idxmin())]
@@ -95,7 +98,7 @@ def learning_rates(groups: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _cell(group: dict[str, Any]) -> str:
     if group["n_models"] == 0:
-        return "diverged"
+        return what_happened(group)
     same = [100 * group[f"reproducibility{end}"] for end in ("", "_low", "_high")]
     right = [100 * (1 - group[f"test_error{end}"]) for end in ("", "_high", "_low")]
     value = "-" if pd.isna(same[0]) else "{:.1f} [{:.1f}, {:.1f}]".format(*same)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from conftest import small_sweep
 
 from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
+from dbviz_ray.outcomes import Failure, Outcome
 from dbviz_ray.store import Store, StoredMargins
 
 CLASSES = 4
@@ -48,9 +49,31 @@ def made_up_run(
                 store.write_label_maps(plane_set, model.model_id, epoch, labels)
             if sweep.margins is not None:
                 store.write_margins(model.model_id, epoch, _margins(sweep.margins, predictions, generator))
-        outcome = "diverged" if diverged(model) else "done"
-        store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": outcome, "device": "cpu"})
+        epoch = 2 if diverged(model) else None
+        facts = {"outcome": "done" if epoch is None else "diverged", "diverged_epoch": epoch, "device": "cpu"}
+        store.write_json(store.model_file(model.model_id, "model.json"), facts)
     return store
+
+
+REASON = "RuntimeError: made up"
+
+
+def let_fail(store: Store, sweep: SweepConfig, stage: Callable[[ModelConfig], str]) -> None:
+    """Leave of every model for which `stage` is train or evaluate what a failure there leaves; "" lets it be.
+
+    Of one that could not be evaluated that is its training and, here, the label maps of the first plane set.
+    """
+    for model in sweep.models():
+        failed_in = stage(model)
+        if not failed_in:
+            continue
+        outcome = Outcome.BAD_CONFIGURATION if failed_in == "train" else Outcome.FAILED
+        store.write_failure(Failure(model.model_id, failed_in, outcome, REASON))
+        store.remove_folder(f"margins/model_id={model.model_id}")
+        if failed_in == "train":
+            store.remove_folder(f"models/{model.model_id}")
+        for plane_set in list(sweep.planes)[failed_in == "evaluate" :]:
+            store.remove_folder(f"labels/plane_set={plane_set}/model_id={model.model_id}")
 
 
 def labels_of(store: Store, plane_set: str, models: Sequence[ModelConfig]) -> np.ndarray[Any, Any]:

@@ -116,7 +116,7 @@ def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
         rings = [c.get_offsets()[0][0] for c in axes.collections if c.get_sizes().size and len(c.get_offsets()) == 1]
         assert rings == [0.01, 0.01]
     caption = figures["learning_rates"].get_supxlabel()
-    assert "4 diverged trainings are left out (x: how many)" in caption
+    assert "4 diverged trainings are left out (x: how many diverged)" in caption
     assert "each at its best learning rate" in figures["by_recipe"].get_supxlabel()
 
 

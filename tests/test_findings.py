@@ -20,8 +20,9 @@ def groups(test, train=None, reach=0.01, **columns):
     table = pd.DataFrame({"test_error": test, "train_error": train or [0.0] * len(test)})
     common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
               "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
-              "n_models": 3, "n_diverged": 0, "tested_on": "test", "reproducibility": 0.5, "fragmentation": 5.0,
-              "n_planes": 6, "n_constant": 0, "sharpness": 0.04, **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
+              "n_models": 3, "n_diverged": 0, "n_failed": 0, "tested_on": "test", "reproducibility": 0.5,
+              "fragmentation": 5.0, "n_planes": 6, "n_constant": 0, "sharpness": 0.04,
+              **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
     table = table.assign(**(common | columns))
     for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
         table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
@@ -169,6 +170,15 @@ def test_groups_on_no_curve_are_listed():
     assert "1 of 7 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4)." in text
 
 
+def test_what_failed_is_told_apart_from_what_diverged():
+    found = found_in(groups([0.3, 0.2], n_diverged=[0, 1], n_failed=[2, 0]))
+    assert found["sentences"][-2:] == [
+        "1 of 9 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4).",
+        "2 of 9 trainings failed and are left out (the table outcomes tells why): net, width 2, label noise 0.2 (2 of "
+        "5).",
+    ]
+
+
 def recipes():
     """Two networks and two recipes; one of the four groups diverged."""
     parts = [groups([0.1], recipe="Adam", width=64, reproducibility=0.8),
@@ -185,6 +195,7 @@ def test_table_1():
     assert table["network"].tolist() == ["net", "vit"]
     assert table["Adam"].tolist() == ["80.0 [79.0, 81.0] (90.0 [89.0, 91.0])", "60.0 [59.0, 61.0] (70.0 [69.0, 71.0])"]
     assert table["SGD+SAM"][1] == "diverged"
+    assert by_recipe(recipes().assign(n_failed=3))["SGD+SAM"][1] == "diverged or failed"
 
 
 def test_table_1_in_text_and_the_extremes():
@@ -243,6 +254,14 @@ def test_a_larger_rate_that_diverged_bounds_the_grid():
     (row,) = learning_rates(table)
     assert (row["learning_rate"], row["at_end"], row["diverged"]) == (0.01, "", {"0.1": 3})
     assert at_best_rate(table)["learning_rate"].tolist() == [0.01]
+
+
+def test_a_larger_rate_that_failed_does_not_bound_the_grid():
+    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_failed=[0, 0, 3])
+    (row,) = learning_rates(table)
+    assert (row["learning_rate"], row["at_end"], row["diverged"]) == (0.01, "largest", {})
+    assert row["rates"] == [0.001, 0.01]
+    assert learning_rates(table.assign(n_models=[0, 3, 0], n_failed=[3, 0, 3])) == []
 
 
 def test_of_equally_good_rates_the_smallest_is_best():

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures.style import MARKERS, SERIES_COLOURS, diverged_note, plain, range_text, title_of
+from analysis.figures.style import MARKERS, SERIES_COLOURS, left_out_note, plain, range_text, title_of
 from analysis.groups import NETWORK, names_of, records
 from analysis.recipes import at_best_rate, recipe_columns, several_rates
 from analysis.tables import read_table
@@ -85,5 +85,5 @@ def _caption(best: pd.DataFrame, groups: pd.DataFrame) -> str:
     return (
         f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
         f"{counted['n_test_images'].iloc[0]} images{rates};\n"
-        f"bars: 95 % intervals over trainings and planes, or images{diverged_note(groups)}"
+        f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
     )

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
-from analysis.figures.style import diverged_note, part_of, range_text, spaced, title_of
+from analysis.figures.style import left_out_note, nothing_left, part_of, range_text, spaced, title_of
 from analysis.groups import GROUP, NAMING, names_of
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -45,17 +45,19 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     groups = read_table(store, "groups")
     groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
     found = _surfaces(groups)
+    if not found:
+        return nothing_left(sweep, groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
-    known = [score for score in SCORES if groups[score].notna().any()]
+    scores = pd.concat(shown)[list(SCORES)]
+    known = [score for score in SCORES if scores[score].notna().any()]
     widths = max(rows["width"].nunique() for rows in shown)
     size = (len(known) * max(2.5, 0.2 * widths + 1.7) + 0.8, 3.9 * len(shown) + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(shown), len(known), squeeze=False)
     for column, score in enumerate(known):
         values = [_values(rows, score) for rows in shown]
-        limits = (min(np.nanmin(of) for of in values), max(np.nanmax(of) for of in values))
         # Early epochs err so often that they would leave few colours for the rest.
-        norm = PowerNorm(0.5 if score == "test_error" else 1.0, *limits)
+        norm = PowerNorm(0.5 if score == "test_error" else 1.0, scores[score].min(), scores[score].max())
         for axes, rows, of_rows in zip(grid[:, column], shown, values, strict=True):
             _draw(axes, rows, of_rows, norm, first=column == 0)
         label = f"{groups['tested_on'].iloc[0]} error" if score == "test_error" else SCORES[score]
@@ -140,5 +142,5 @@ def _caption(groups: pd.DataFrame, shown: Sequence[pd.DataFrame], known: Sequenc
         f"{part_of(len(shown), found, 'surfaces')}{range_text(rows['n_models'])} trainings a cell, "
         f"{rows['n_planes'].iloc[0]} planes{margins}; half of the 95 % intervals (over trainings, images or planes)\n"
         f"are narrower than {', '.join(texts)}; above the line: training error at most "
-        f"{THRESHOLD_ERROR:.0%}{diverged_note(groups)}"
+        f"{THRESHOLD_ERROR:.0%}{left_out_note(groups)}"
     )

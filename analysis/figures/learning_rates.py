@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures.style import SERIES_COLOURS, band, diverged_note, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, band, left_out_note, plain, range_text, title_of
 from analysis.groups import NETWORK, at_last_epoch, names_of, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -76,9 +76,9 @@ def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -
 
 def _caption(groups: pd.DataFrame) -> str:
     counted = groups[groups["n_models"] > 0]
-    crosses = " (x: how many)" if groups["n_diverged"].any() else ""
+    crosses = " (x: how many diverged)" if groups["n_diverged"].any() else ""
     return (
         f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
         f"{counted['n_test_images'].iloc[0]} images; rings: smallest error;\n"
-        f"bands: 95 % intervals over trainings and images or planes{diverged_note(groups)}{crosses}"
+        f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
     )

@@ -26,8 +26,9 @@ from analysis.curves import (
 from analysis.figures.style import (
     SERIES_COLOURS,
     band,
-    diverged_note,
+    left_out_note,
     limits,
+    nothing_left,
     part_of,
     plain,
     range_text,
@@ -65,6 +66,8 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     table, differences = (read_table(store, name) for name in ("groups", "differences"))
     table = table[table["plane_set"] == next(iter(sweep.planes))]
     found = curves(table, axis, differences)
+    if not found:
+        return nothing_left(sweep, table, f"curve over several {axis.column}s is")
     drawn = telling_curves(found, MAX_CURVES)
     names, common = _names(drawn)
     with_margins = bool(table["margin"].notna().any())
@@ -72,13 +75,12 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     panels = list(figure.subplots(4 if with_margins else 3, sharex=True))
     for curve, name, colour in zip(drawn, names, SERIES_COLOURS, strict=False):
         _draw(panels, curve, name, colour, few=len(drawn) <= FEW)
-    if drawn:
-        panels[0].set_ylim(0, _error_limit(drawn))
-        if drawn[0].rows["fragmentation"].notna().any():
-            panels[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
-        for margin in panels[3:]:
-            columns = [(curve.rows, column) for curve in drawn for column in (_margin_column(curve), MISLABELLED)]
-            margin.set_ylim(limits(columns))
+    panels[0].set_ylim(0, _error_limit(drawn))
+    if drawn[0].rows["fragmentation"].notna().any():
+        panels[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
+    for margin in panels[3:]:
+        columns = [(curve.rows, column) for curve in drawn for column in (_margin_column(curve), MISLABELLED)]
+        margin.set_ylim(limits(columns))
     _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
     _legend(panels[0], names, str(table["tested_on"].iloc[0]))
     figure.align_ylabels()
@@ -108,7 +110,7 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
 def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
     """What tells the curves apart, and what they have in common where that is not all they are called."""
     parts = [[*curve.name.split(", "), f"label noise {curve.key['label_noise']:g}"] for curve in drawn]
-    shared = [part for part in parts[0] if all(part in other for other in parts)] if parts else []
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
     if len(parts) < 2:
         return [", ".join(part) for part in parts], ""
     return [", ".join(part for part in own if part not in shared) for own in parts], ", ".join(shared)
@@ -174,5 +176,5 @@ def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
         f"{part_of(drawn, found, 'curves')}{counts}; "
         "bands: 95 % intervals over trainings and images or planes,\n"
         f"cut at the frame (reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a "
-        f"training error of at most {THRESHOLD_ERROR:.0%}{margins}{diverged_note(table)}"
+        f"training error of at most {THRESHOLD_ERROR:.0%}{margins}{left_out_note(table)}"
     )

@@ -15,8 +15,8 @@ from analysis.figures.style import (
     MARKERS,
     SERIES_COLOURS,
     band,
-    diverged_note,
     interval_point,
+    left_out_note,
     limits,
     part_of,
     plain,
@@ -39,19 +39,20 @@ Looks = Mapping[str, tuple[str, str]]
 
 
 def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
-    """Regions at the left and reproducibility at the right, a colour a plane set, of the largest label noise.
+    """Regions at the left and reproducibility at the right, a colour a plane set, of the largest label noise that any
+    models are left of.
 
     Over width, a row of panels a curve; where there are no such curves, points with intervals for every group at its
     last epoch and best learning rate.
     """
     groups = read_table(store, "groups")
-    noisiest = groups[groups["label_noise"] == groups["label_noise"].max()]
+    noisiest = groups[groups["label_noise"] == groups[groups["n_models"] > 0]["label_noise"].max()]
     known = [score for score in SCORES if groups[score].notna().any()]
     looks = {
         name: (SERIES_COLOURS[index % len(SERIES_COLOURS)], MARKERS[index // len(SERIES_COLOURS) % len(MARKERS)])
         for index, name in enumerate(sweep.planes)
     }
-    draw = _over_width if curves(groups, WIDTH) else _by_group
+    draw = _over_width if curves(noisiest, WIDTH) else _by_group
     figure, part = draw(noisiest, known, looks)
     counts = groups.groupby("plane_set", sort=False)["n_planes"].max()
     handles = [
@@ -66,7 +67,7 @@ def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
         f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
-        f"in brackets: number of planes{diverged_note(noisiest)}"
+        f"in brackets: number of planes{left_out_note(noisiest)}"
     )
     figure.supxlabel(caption, fontsize=8, color="0.35")
     return figure

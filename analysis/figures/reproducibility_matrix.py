@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import diverged_note, range_text, title_of
+from analysis.figures.style import left_out_note, range_text, title_of
 from analysis.groups import NAMING, names_of, records
 from analysis.recipes import at_best_rate, several_rates
 from analysis.tables import read_table
@@ -112,5 +112,5 @@ def _caption(last: pd.DataFrame, groups: pd.DataFrame, with_reach: bool) -> str:
     )
     return (
         f"{range_text(counted['n_models'])} trainings of each kind, {counted['n_planes'].iloc[0]} planes{rates};\n"
-        f"{reach}framed: two trainings of one kind{diverged_note(groups)}"
+        f"{reach}framed: two trainings of one kind{left_out_note(groups)}"
     )

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from analysis.curves import evenly
-from analysis.figures.style import SERIES_COLOURS, interval_point, part_of, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, interval_point, nothing_left, part_of, plain, range_text, title_of
 from analysis.groups import GROUP, at_last_epoch, names_of, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -28,6 +28,8 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
     """
     table = read_table(store, "streams")
     table = at_last_epoch(table[table["plane_set"] == next(iter(sweep.planes))])
+    if table.empty:
+        return nothing_left(sweep, read_table(store, "groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
     groups = groups.assign(name=_names(groups))
     shown = groups.iloc[evenly(len(groups), MAX_PANELS)]

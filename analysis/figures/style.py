@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.groups import at_last_epoch
+from analysis.left_out import LEFT_OUT
 from dbviz_ray.config import SweepConfig
 
 CLASS_COLOURS = (
@@ -119,11 +121,22 @@ def part_of(drawn: int, found: int, things: str) -> str:
     return f"{drawn} of {found} {things}; " if drawn < found else ""
 
 
-def diverged_note(groups: pd.DataFrame) -> str:
-    """The last line of a caption: how many trainings are left out because they diverged; nothing if none are."""
+def left_out_note(groups: pd.DataFrame) -> str:
+    """The last line of a caption: how many trainings are left out, and why; nothing if none are."""
     last = at_last_epoch(groups)
-    count = int(last[last["plane_set"] == last["plane_set"].iloc[0]]["n_diverged"].sum())
-    return f";\n{count} diverged trainings are left out" if count else ""
+    counts = last[last["plane_set"] == last["plane_set"].iloc[0]][list(LEFT_OUT)].sum()
+    parts = [f"{counts[column]} {what}" for column, what in LEFT_OUT.items() if counts[column]]
+    return f";\n{' and '.join(parts)} trainings are left out" if parts else ""
+
+
+def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
+    """A picture that says why there is none: `what` it would show is not left; from all rows of `groups`."""
+    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f"nothing to show: no {what} left{left_out_note(groups)}", ha="center", va="center")
+    figure.suptitle(title_of(sweep), fontsize=13)
+    return figure
 
 
 def _lighter(colour: str, share: float) -> tuple[float, float, float]:

@@ -21,8 +21,8 @@ from analysis.findings.remarks import constant_sentences, margin_sentences, reso
 from analysis.findings.sentences import (
     choice_sentence,
     distillation_sentence,
-    diverged,
     extremes,
+    left_out_sentences,
     rates_sentence,
     sentence,
     sharpness_sentences,
@@ -76,7 +76,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         found["sentences"] += extremes(groups, tables["between_groups"])
     found["sentences"] += [*rates_sentence(found["learning_rates"]), *choice_sentence(found["learning_rates"])]
     found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
-    found["sentences"] += [*diverged(groups), *(sharpness_sentences(groups) if compared else [])]
+    found["sentences"] += [*left_out_sentences(groups), *(sharpness_sentences(groups) if compared else [])]
     found["sentences"] += margin_sentences(over_width)
     found["sentences"] += stream_sentences(tables["streams"]) if "streams" in tables else []
     found["sentences"] += resolution_sentences(tables["resolution"], groups) if over_width else []

@@ -21,6 +21,7 @@ from analysis.curves import (
     telling_rows,
 )
 from analysis.groups import NETWORK, first_planes_at_last_epoch, names_by_group, names_of, records
+from analysis.left_out import LEFT_OUT
 from analysis.recipes import at_best_rate
 
 MAX_NAMED = 6
@@ -163,19 +164,21 @@ def distillation_sentence(row: Mapping[str, Any]) -> str:
     )
 
 
-def diverged(groups: pd.DataFrame) -> list[str]:
-    """How many trainings diverged, and where; nothing if none did."""
+def left_out_sentences(groups: pd.DataFrame) -> list[str]:
+    """How many trainings diverged, and how many failed, and where; nothing if none did."""
     last = first_planes_at_last_epoch(groups)
-    rows = records(last[last["n_diverged"] > 0])
-    if not rows:
-        return []
-    named = [
-        f"{row['name']}, label noise {row['label_noise']:g} ({row['n_diverged']} of "
-        f"{row['n_diverged'] + row['n_models']})"
-        for row in rows
-    ]
-    count = f"{last['n_diverged'].sum()} of {(last['n_diverged'] + last['n_models']).sum()}"
-    return [f"{count} trainings diverged and are left out: {listed(named)}."]
+    last = last.assign(n_asked_for=last[["n_models", *LEFT_OUT]].sum(axis=1))
+    sentences = []
+    for column, what in LEFT_OUT.items():
+        named = [
+            f"{row['name']}, label noise {row['label_noise']:g} ({row[column]} of {row['n_asked_for']})"
+            for row in records(last[last[column] > 0])
+        ]
+        if named:
+            reasons = " (the table outcomes tells why)" if column == "n_failed" else ""
+            count = f"{last[column].sum()} of {last['n_asked_for'].sum()}"
+            sentences.append(f"{count} trainings {what} and are left out{reasons}: {listed(named)}.")
+    return sentences
 
 
 def listed(named: Sequence[str]) -> str:

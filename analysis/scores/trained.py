@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.scores.plane_scores import Stored
 from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.outcomes import Outcome
 from dbviz_ray.store import PLANES_TOGETHER, Store
 
 
@@ -26,7 +27,7 @@ class Trained:
     @property
     def diverged(self) -> bool:
         """Whether its weights are of no use, at whatever epoch."""
-        return bool(self.facts["outcome"] == "diverged")
+        return bool(self.facts["outcome"] == Outcome.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class Margins:
         return np.asarray(self.distances.mean(axis=2, dtype=np.float64))
 
 
-def trained_models(store: Store, sweep: SweepConfig) -> list[Trained]:
-    """Every model of a sweep, all of which are trained."""
-    return [Trained(m, store.read_json(store.model_file(m.model_id, "model.json"))) for m in sweep.models()]
+def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = ()) -> list[Trained]:
+    """Every model of a sweep but those `without` which it has to do, by model_id; all others are trained."""
+    models = [model for model in sweep.models() if model.model_id not in without]
+    return [Trained(model, store.read_json(store.model_file(model.model_id, "model.json"))) for model in models]
 
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:

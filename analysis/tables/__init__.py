@@ -1,5 +1,6 @@
 """From the store's label maps, predictions and margins to the tables of scores.
 
+- `outcomes`: one row a model: how work on it ended, and where and why it was lost.
 - `models`: one row a model, kept epoch and plane set: errors, regions, where it comes from.
 - `pairs`: one row a pair of models and plane set: agreement on planes and on the test images, raw and corrected. Every
   two models at their last epochs; at earlier epochs only models of one group.
@@ -14,12 +15,14 @@
 - `by_recipe`, in sweeps of several recipes or architectures: `groups` in the form of the paper's Table 1.
 - `distillation`, in sweeps with students: how far they agree with their teachers, and what others do.
 
-Models that diverged are left out of every score, at whatever epoch; `groups` counts them.
+Models that diverged or failed (`dbviz_ray.outcomes`) are left out of every score, at whatever epoch; `groups` counts
+them.
 """
 
 from __future__ import annotations
 
 from analysis.tables.compute import NoModelsError, compute_tables, tables_of
 from analysis.tables.files import read_table, write_tables
+from analysis.tables.outcomes import stored_outcomes
 
-__all__ = ["NoModelsError", "compute_tables", "read_table", "tables_of", "write_tables"]
+__all__ = ["NoModelsError", "compute_tables", "read_table", "stored_outcomes", "tables_of", "write_tables"]

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.groups import GROUP, Group, group_of, groups_among, groups_of
+from analysis.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
+from analysis.left_out import lost_models, what_happened
 from analysis.recipes import at_best_rate, by_recipe, compares_recipes
 from analysis.scores.group_scores import (
     Observed,
@@ -32,6 +33,7 @@ from analysis.tables.distillation import distillation_sets, distillation_table
 from analysis.tables.groups import groups_table
 from analysis.tables.margins import margins_table
 from analysis.tables.models import models_table
+from analysis.tables.outcomes import outcomes_table
 from analysis.tables.pairs import pairs_table
 from analysis.tables.resolution import resolution_table
 from analysis.tables.streams import stream_sets, streams_table, varies_streams
@@ -41,7 +43,13 @@ from dbviz_ray.store import Store
 
 
 class NoModelsError(Exception):
-    """Every model of the sweep diverged."""
+    """No model of the sweep can be scored: each diverged or failed."""
+
+    def __init__(self, outcomes: pd.DataFrame) -> None:
+        how = what_happened({column: lost.any() for column, lost in lost_models(outcomes).items()})
+        super().__init__(f"all {len(outcomes)} models {how}; there is nothing to score")
+        self.outcomes = outcomes
+        """The table `outcomes`."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +93,28 @@ def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
         "by_recipe": compares_recipes(groups_of(sweep)),
         "distillation": any(model.teacher for model in models),
     }
-    always = ("models", "pairs", "groups", "between_groups", "differences", "by_class", "resolution", "uncertainty")
-    return (*always, *(name for name, asked_for in wanted.items() if asked_for))
+    scores = ("models", "pairs", "groups", "between_groups", "differences", "by_class", "resolution", "uncertainty")
+    return ("outcomes", *scores, *(name for name, asked_for in wanted.items() if asked_for))
 
 
 def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
-    """Every table of a sweep whose models are trained and labelled. Raises NoModelsError."""
-    everything = trained_models(store, sweep)
-    models = [model for model in everything if not model.diverged]
+    """Every table of a sweep whose models are trained and labelled, but for those that have a failure.
+
+    Raises NoModelsError.
+    """
+    failures = store.failures()
+    trained = trained_models(store, sweep, failures)
+    outcomes = outcomes_table(sweep.models(), trained, failures)
+    models = [model for model in trained if not model.diverged]
     if not models:
-        raise NoModelsError(f"all {len(everything)} models diverged; there is nothing to score")
+        raise NoModelsError(outcomes)
     parts: dict[str, list[pd.DataFrame]] = {}
     for section in _sections(models):
         for name, table in _tables_of_section(store, sweep, section):
             parts.setdefault(name, []).append(table)
     tables = {name: _joined(part) for name, part in parts.items()}
-    tables["groups"] = _with_diverged(tables["groups"], everything, sweep)
+    tables["outcomes"] = outcomes
+    tables["groups"] = _with_left_out(tables["groups"], outcomes, sweep)
     for name in ("models", "groups"):
         tables[name]["tested_on"] = "held-out" if sweep.dataset.held_out else "test"
     tables["by_recipe"] = by_recipe(tables["groups"])
@@ -153,19 +167,16 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
     return tables
 
 
-def _with_diverged(groups: pd.DataFrame, models: Sequence[Trained], sweep: SweepConfig) -> pd.DataFrame:
-    """`groups` in the order of the sweep, with the number of diverged models, and rows for groups of nothing else."""
-    diverged = Counter(
-        tuple(group_of(model.config, epoch).values())
-        for model in models
-        for epoch in model.config.training.kept_epochs
-        if model.diverged
-    )
+def _with_left_out(groups: pd.DataFrame, outcomes: pd.DataFrame, sweep: SweepConfig) -> pd.DataFrame:
+    """`groups` in the order of the sweep, with counts of models that are left out, and rows for groups of no others."""
     plane_sets = pd.DataFrame({"plane_set": list(sweep.planes)})
     full = plane_sets.merge(groups_of(sweep), how="cross").merge(groups, on=["plane_set", *GROUP], how="left")
-    full["n_diverged"] = [diverged[key] for key in full[GROUP].itertuples(index=False, name=None)]
+    lost = lost_models(outcomes)
+    for column, rows in lost.items():
+        numbers = Counter(outcomes.loc[rows, KIND].itertuples(index=False, name=None))
+        full[column] = [numbers[kind] for kind in full[KIND].itertuples(index=False, name=None)]
     counts = [column for column in full.columns if column.startswith("n_")]
     full[counts] = full[counts].fillna(0).astype(int)
     full["reproducibility_interval_covers"] = full["reproducibility_interval_covers"].fillna("nothing")
-    front = [*GROUP, "n_models", "n_diverged"]
+    front = [*GROUP, "n_models", *lost]
     return full[[*front, *(column for column in full.columns if column not in front)]]

@@ -16,7 +16,7 @@ from analysis.scores.group_scores import SCORES
 from analysis.tables import compute_tables, read_table
 
 UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")
-REQUIRED = [*GROUP, "n_models", "n_diverged", "plane_set", *SCORES]
+REQUIRED = [*GROUP, "n_models", "n_diverged", "n_failed", "plane_set", *SCORES]
 
 
 def test_groups_have_the_promised_columns(finished_run):
@@ -25,7 +25,9 @@ def test_groups_have_the_promised_columns(finished_run):
     assert list(table.columns[: len(REQUIRED)]) == REQUIRED
     assert {f"{score}_{end}" for score in SCORES for end in ("low", "high")} <= set(table.columns)
     header = store.read("scores/groups.csv").decode().splitlines()[0]
-    assert header.startswith("architecture,options,width,label_noise,recipe,learning_rate,epoch,n_models,n_diverged")
+    assert header.startswith(
+        "architecture,options,width,label_noise,recipe,learning_rate,epoch,n_models,n_diverged,n_f"
+    )
     assert len(table) == 2 * 2 * 2  # widths, noise levels, plane sets
     assert set(table["tested_on"]) == {"test"}
     for score in SCORES:
@@ -80,7 +82,7 @@ def test_scores_equal_a_naive_computation(run, request):
             chance = right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1)
             beyond.append(((test[a] == test[b]).mean() - chance) / (1 - chance))
         assert row["agreement_beyond_accuracy"] == pytest.approx(np.mean(beyond))
-        assert (row["n_models"], row["n_diverged"]) == (3, 0)
+        assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (3, 0, 0)
         assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in test)
         assert row["n_planes"] == sweep.planes[plane_set].count
         assert (row["n_train_images"], row["n_test_images"]) == (train.shape[1], test.shape[1])

@@ -1,0 +1,47 @@
+"""The table `outcomes`: how work on each model of a sweep ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.groups import KIND, group_of
+from analysis.scores.trained import Trained, trained_models
+from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
+from dbviz_ray.outcomes import Failure, Outcome
+from dbviz_ray.store import Store
+
+OUTCOMES = ["model_id", *KIND, *(f"{stream}_seed" for stream in Seeds.model_fields), "outcome", "stage", "reason"]
+
+
+def stored_outcomes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
+    """The table of a sweep whose models are trained, but for those that it has to do without."""
+    failures = store.failures()
+    return outcomes_table(sweep.models(), trained_models(store, sweep, failures), failures)
+
+
+def outcomes_table(
+    models: Sequence[ModelConfig], trained: Sequence[Trained], failures: Mapping[str, Failure]
+) -> pd.DataFrame:
+    """One row a model, each of which is trained or has a failure.
+
+    `stage` and `reason` tell where and why a model was lost; both are empty for one that was not.
+    """
+    ends = {model.config.model_id: _end(model) for model in trained}
+    ends |= {name: (failure.outcome, failure.stage, failure.reason) for name, failure in failures.items()}
+    rows = [_about(model) | dict(zip(OUTCOMES[-3:], ends[model.model_id], strict=True)) for model in models]
+    return pd.DataFrame(rows, columns=OUTCOMES).astype({"outcome": str})
+
+
+def _end(model: Trained) -> tuple[Outcome, str, str]:
+    if model.diverged:
+        return Outcome.DIVERGED, "train", f"its loss is not finite from epoch {model.facts['diverged_epoch']} on"
+    return Outcome.DONE, "", ""
+
+
+def _about(model: ModelConfig) -> dict[str, Any]:
+    group = group_of(model, model.training.epochs)
+    seeds = {f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()}
+    return {"model_id": model.model_id, **{column: group[column] for column in KIND}, **seeds}

@@ -1,0 +1,96 @@
+"""The table `outcomes`, and that `groups` counts what it says."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from conftest import small_sweep
+from made_up_runs import REASON, compared_sweep, let_fail, made_up_run
+
+from analysis.groups import KIND
+from analysis.tables import NoModelsError, compute_tables, read_table, stored_outcomes, write_tables
+from analysis.tables.outcomes import OUTCOMES
+from dbviz_ray.outcomes import Failure, Outcome
+
+SETS = {"test": {"count": 3, "resolution": 6}, "train": {"count": 2, "resolution": 6, "images": "train"}}
+
+
+def lost_in(model):
+    """All ViTs with SGD and the first with Adam; one fully connected network with SGD."""
+    if model.architecture == "vit":
+        return "train" if model.recipe == "SGD" else "evaluate" * (model.seeds.init == 0)
+    return "evaluate" * ((model.recipe, model.seeds.init) == ("SGD", 2))
+
+
+def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
+    sweep = compared_sweep(planes=SETS)
+    store = made_up_run(tmp_path, sweep, lambda m: (m.recipe, m.architecture, m.seeds.init) == ("SGD", "vit", 1) or
+                        (m.architecture == "fully_connected" and m.seeds.init == 1))  # fmt: skip
+    let_fail(store, sweep, lost_in)
+    tables = compute_tables(store, sweep)
+    table = tables["outcomes"]
+    assert table.columns.tolist() == OUTCOMES
+    assert table["model_id"].tolist() == [model.model_id for model in sweep.models()]
+    ends = {"": "done", "train": "bad configuration", "evaluate": "failed"}
+    for model, row in zip(sweep.models(), table.to_dict(orient="records"), strict=True):
+        assert (row["architecture"], row["recipe"], row["order_seed"]) == (
+            model.architecture, model.recipe, model.seeds.order,
+        )  # fmt: skip
+        said = (row["outcome"], row["stage"], row["reason"])
+        if model.architecture == "fully_connected" and model.seeds.init == 1:
+            assert said == ("diverged", "train", "its loss is not finite from epoch 2 on")
+        else:
+            assert said == (ends[lost_in(model)], lost_in(model), REASON * bool(lost_in(model)))
+    groups = tables["groups"]
+    assert len(groups) == 4 * 2 * 2  # kinds, kept epochs, plane sets
+    counted = groups.groupby(["architecture", "recipe"])[["n_models", "n_diverged", "n_failed"]].agg(["min", "max"])
+    assert {kind: row[::2].tolist() for kind, row in zip(counted.index, counted.to_numpy(), strict=True)} == {
+        ("fully_connected", "Adam"): [2, 1, 0],
+        ("fully_connected", "SGD"): [1, 1, 1],
+        ("vit", "Adam"): [2, 0, 1],
+        ("vit", "SGD"): [0, 0, 3],
+    }
+    assert (counted.xs("min", axis=1, level=1) == counted.xs("max", axis=1, level=1)).all(axis=None)
+    assert groups[groups["n_models"] == 0]["reproducibility_interval_covers"].eq("nothing").all()
+    cells = tables["by_recipe"].set_index(["plane_set", "network"])
+    assert (cells.loc[("test", "vit"), "SGD"], cells.loc[("train", "vit"), "SGD"]) == ("failed", "failed")
+    pd.testing.assert_frame_equal(stored_outcomes(store, sweep), table)
+    write_tables(store, tables)
+    pd.testing.assert_frame_equal(read_table(store, "outcomes"), table)
+    assert set(groups[KIND].drop_duplicates().itertuples(index=False, name=None)) == set(
+        table[KIND].itertuples(index=False, name=None)
+    )
+
+
+def test_without_failures_every_model_is_done(made_up):
+    table = made_up[2]["outcomes"]
+    assert set(table["outcome"]) == {"done"}
+    assert (table[["stage", "reason"]] == "").all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("diverged", "failed", "how"),
+    [(12, 0, "all 12 models diverged;"), (0, 12, "all 12 models failed;"), (4, 8, "all 12 models diverged or failed;")],
+)
+def test_where_no_model_is_left_there_are_no_tables_but_this_one(tmp_path, diverged, failed, how):
+    sweep = small_sweep()
+    numbers = {model.model_id: number for number, model in enumerate(sweep.models())}
+    store = made_up_run(tmp_path, sweep, lambda model: numbers[model.model_id] < diverged)
+    let_fail(store, sweep, lambda model: "train" if numbers[model.model_id] >= 12 - failed else "")
+    with pytest.raises(NoModelsError, match=how) as caught:
+        compute_tables(store, sweep)
+    outcomes = caught.value.outcomes["outcome"]
+    assert ((outcomes == "diverged").sum(), (outcomes == "bad configuration").sum()) == (diverged, failed)
+
+
+def test_a_model_with_a_failure_is_left_out_whatever_is_stored_of_it(tmp_path):
+    """One that diverged and then could not be evaluated counts once."""
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2, 3]})
+    store = made_up_run(tmp_path, sweep, lambda model: model.seeds.init == 0)
+    for model, outcome in zip(sweep.models(), (Outcome.CRASHED, Outcome.OUT_OF_MEMORY), strict=False):
+        store.write_failure(Failure(model.model_id, "evaluate", outcome, "its process died"))
+    tables = compute_tables(store, sweep)
+    assert tables["outcomes"]["outcome"].tolist() == ["crashed", "out of memory", "done", "done"]
+    row = tables["groups"].iloc[0]
+    assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (2, 0, 2)
+    assert tables["models"]["init_seed"].tolist() == [2, 3]
