@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -134,3 +135,59 @@ def test_a_database_without_a_server(run, figures, server, tmp_path, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.database_uri)
     assert is_logged(run, figures)
     check_runs(*run, server.database_uri)
+
+
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI-secret-key",
+    "MLFLOW_TRACKING_TOKEN": "tracking-token-0123",
+    "RAY_AUTH_TOKEN": "ray-token-4567",
+}
+
+
+def everything_in(database_uri):
+    """All rows of all tables of a database, as text."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(database_uri)
+    tables = sqlalchemy.MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        rows = [str(row) for table in tables.tables.values() for row in connection.execute(table.select())]
+    engine.dispose()
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("way", ["server", "database"])
+def test_no_secret_is_stored_or_printed(way, run, server, tmp_path):
+    store, sweep = run
+    direct = server.database.uri if server.database else f"sqlite:///{tmp_path}/direct.db?password={PASSWORD}"
+    with_password = {"server": server.uri.replace("://", f"://me:{PASSWORD}@"), "database": direct}[way]
+    environment = os.environ | SECRETS | {"MLFLOW_TRACKING_URI": with_password}
+    command = [sys.executable, "-m", "dbviz_ray.sweep", f"{store.root}/sweep.yaml", "--out", store.root]
+    told = ""
+    for stages in (["--stages", "analyse,report"], []):
+        result = subprocess.run(
+            [*command, *stages], env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=200
+        )
+        assert result.returncode == 0, result.stderr
+        assert "cannot be reached" not in result.stderr
+        told += result.stdout + result.stderr
+    assert "nothing to do" in told
+    assert without_password(with_password) in told
+    database = everything_in(server.database_uri if way == "server" else with_password)
+    assert sweep.name in database
+    places = {"output": told.encode(), "database": database.encode()}
+    places |= {str(path): path.read_bytes() for folder in (tmp_path, server.folder) for path in folder.rglob("*")
+               if path.is_file()}  # fmt: skip
+    assert any(path.endswith("groups.csv") and "artifacts" in path for path in places)
+    for secret in (PASSWORD, *SECRETS.values()):
+        assert [place for place, content in places.items() if secret.encode() in content] == []
+
+
+def test_no_secret_is_printed_of_what_cannot_be_reached(run, figures, monkeypatch, capfd):
+    for uri in ("http://me:{}@127.0.0.1:{}", "postgresql+psycopg2://me:{}@127.0.0.1:{}/runs", "what://me:{}@{}"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(PASSWORD, free_port()))
+        with pytest.raises(TrackingUnavailableError) as raised:
+            track(*run, figures)
+        assert PASSWORD not in str(raised.value) + "".join(capfd.readouterr())
+        assert PASSWORD.encode() not in run[0].read("tracking.json")

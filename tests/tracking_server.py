@@ -107,13 +107,13 @@ class TrackingServer:
     def __init__(self, folder: Path) -> None:
         programs = postgresql_programs()
         self.database = PostgreSQL(programs) if programs else None
-        self._folder, self.port = folder, free_port()
+        self.folder, self.port = folder, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def database_uri(self) -> str:
-        return self.database.uri if self.database else f"sqlite:///{self._folder}/server.db"
+        return self.database.uri if self.database else f"sqlite:///{self.folder}/server.db"
 
     def __enter__(self) -> TrackingServer:
         try:
@@ -132,14 +132,14 @@ class TrackingServer:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),
-                   "--workers", "1", "--artifacts-destination", str(self._folder / "artifacts")]  # fmt: skip
+                   "--workers", "1", "--artifacts-destination", str(self.folder / "artifacts")]  # fmt: skip
         environment = os.environ | {
             "MLFLOW_BACKEND_STORE_URI": self.database_uri,  # not as an argument, which every user of a machine can see
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
         environment.pop("MLFLOW_TRACKING_URI", None)
-        log = self._folder / "server.log"
+        log = self.folder / "server.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
