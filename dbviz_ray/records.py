@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from dbviz_ray.architectures import build_network
@@ -57,8 +58,18 @@ def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None
 
 
 def load_config(store: Store, model_id: str) -> ModelConfig:
-    """The configuration of a trained model. FileNotFoundError if it is not complete."""
-    return ModelConfig.model_validate(store.read_json(store.model_file(model_id, MODEL))["config"])
+    """The configuration of a trained model. FileNotFoundError if it is not complete.
+
+    DamagedFileError if it is not the one that its model_id, a hash over it, was made of.
+    """
+    file = store.model_file(model_id, MODEL)
+    try:
+        config = ModelConfig.model_validate(store.read_json(file).get("config"))
+    except ValidationError as error:
+        raise DamagedFileError(file, store.path(file), f"no model's configuration: {one_line(error)}") from None
+    if config.model_id != model_id:
+        raise DamagedFileError(file, store.path(file), f"it describes the model {config.model_id}")
+    return config
 
 
 def load_network(
@@ -70,7 +81,7 @@ def load_network(
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
         network.load_state_dict(store.read_tensors(file))
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:  # KeyError: of a type that torch does not have
         raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
     return network.eval()
 

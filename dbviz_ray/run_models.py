@@ -1,22 +1,28 @@
-"""Models that a sweep has trained, addressed by their folder: `runs/<sweep>/models/<model_id>`."""
+"""Models that a sweep has trained, addressed by their folder: `runs/<sweep>/models/<model_id>`.
+
+The run may be somebody else's. Nothing that its files name is imported unless the reader vouches for it by name:
+`torch.hub:load` is on everybody's machine too. Symbolic links are followed, since what is behind them is only read.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 from torch import nn
 
 from dbviz_ray.config import ModelConfig, ResourcesConfig
-from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.networks import facts_of_dataset
 from dbviz_ray.records import DONE, MODEL, WEIGHTS, load_network
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.validation import validated
 
-_ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>\d+))?/*$")
+_ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>[0-9]{1,9}))?/*$")
 
 
 @dataclass(frozen=True)
@@ -43,35 +49,59 @@ class RunModel:
             return load_network(self.store, self.config, facts.image_shape, facts.classes, self.epoch)
         except FileNotFoundError:
             raise UserError(f"{self.store.path(self.weights_file)}: is not there") from None
+        except (DamagedFileError, OSError) as error:
+            raise UserError(f"{self.store.path(self.weights_file)}: cannot be read ({one_line(error)})") from None
 
 
-def find_run_model(address: str) -> RunModel | None:
+def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | None:
     """The model whose folder (or `snapshots/epoch=...` folder) `address` is, a path or a URI; None if it is none.
 
-    UserError for a model that is not complete, or whose training diverged.
+    UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
+    network or data set is code (`package.module:function`) that is not among `trusted`.
     """
     parts = _ADDRESS.match(Store(address).root)
     if parts is None:
         return None
-    store = Store(parts["root"])
+    store, model_id = Store(parts["root"]), parts["model_id"]
     try:
-        facts = store.read_json(store.model_file(parts["model_id"], MODEL))
-    except FileNotFoundError:
+        facts = store.read_json(store.model_file(model_id, MODEL))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, json.JSONDecodeError) as error:
+    except (DamagedFileError, OSError, RecursionError) as error:
         raise UserError(f"{address}/{MODEL}: cannot be read ({one_line(error)})") from None
     if facts.get("outcome") != DONE:
         raise UserError(f"{address}: its training diverged; allowed: a model whose weights are of use")
+    fields = facts.get("config", {})
+    unknown = next((code for code in _code_in(fields) if code not in trusted), None)
+    if unknown is not None:
+        raise UserError(
+            f"{address}/{MODEL}: names the code {unknown!r}, which would be imported and run; allowed: names of the "
+            f"package's own networks and data sets, or code that you know: --trust {unknown!r}"
+        )
+    config = validated(ModelConfig, fields)
+    if config.model_id != model_id:
+        raise UserError(f"{address}/{MODEL}: describes the model {config.model_id}; allowed: the one of its folder")
     epoch = int(parts["epoch"]) if parts["epoch"] else None
-    return RunModel(store, validated(ModelConfig, facts.get("config", {})), epoch, _data_directory(store))
+    return RunModel(store, config, epoch, _data_directory(store))
+
+
+def _code_in(config: Any) -> Iterator[str]:
+    """The import strings that a model's configuration names, before anything of it is looked up."""
+    for names in (("architecture",), ("dataset", "name"), ("training", "distillation", "architecture")):
+        value = config
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, str) and ":" in value:
+            yield value
 
 
 def _data_directory(store: Store) -> str:
-    """Where the run keeps its data sets; the usual place if it does not say."""
-    usual = ResourcesConfig().data_directory
+    """Where the run keeps its data sets, if that folder is here; else the usual place."""
     try:
         sweep = yaml.safe_load(store.read(SWEEP_FILE))
-    except (OSError, yaml.YAMLError):
-        return usual
+    except (OSError, yaml.YAMLError, RecursionError):
+        sweep = None
     resources = sweep.get("resources") if isinstance(sweep, dict) else None
-    return str(resources.get("data_directory", usual)) if isinstance(resources, dict) else usual
+    named = resources.get("data_directory") if isinstance(resources, dict) else None
+    is_here = isinstance(named, str) and os.path.isdir(os.path.expanduser(named))
+    return str(named) if is_here else ResourcesConfig().data_directory
