@@ -34,11 +34,12 @@ def find_missing(sweep: SweepConfig, store: Store) -> Missing:
     untrained = {model.model_id for model in sweep.models()} - store.complete_models()
     cohorts = cohorts_to_train(sweep, untrained, store.begun_cohorts()) if untrained else []
     tasks = missing_tasks(sweep, store)
-    analyse = bool(cohorts or tasks) or not _analysed(sweep, store)
+    analyse = bool(cohorts or tasks) or not analysed(sweep, store)
     return Missing(untrained, cohorts, tasks, analyse, report=analyse or not _reported(sweep, store))
 
 
-def _analysed(sweep: SweepConfig, store: Store) -> bool:
+def analysed(sweep: SweepConfig, store: Store) -> bool:
+    """Whether every table and the findings are there."""
     from analysis.tables import tables_of
 
     files = [store.scores_file(table, suffix) for table in tables_of(sweep) for suffix in ("csv", "parquet")]

@@ -14,7 +14,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.damage import BeyondRepairError, Repairs
 from dbviz_ray.errors import DamagedFileError, StorageError
 from dbviz_ray.lease import Lease
-from dbviz_ray.missing import FINDINGS_FILE, Missing, find_missing
+from dbviz_ray.missing import FINDINGS_FILE, Missing, analysed, find_missing
 from dbviz_ray.store import Store
 
 STAGES = ("train", "evaluate", "analyse", "report")
@@ -55,12 +55,12 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         check_computable(sweep)
     repairs = Repairs(store, options.stages, STAGES)
     try:
-        with Lease(store):
+        with Lease(store) as lease:
             store.claim(sweep)
             store = store.patient()
             while True:
                 try:
-                    _run(sweep, store, options)
+                    _run(sweep, store, options, lease)
                     break
                 except DamagedFileError as error:
                     repairs.drop(error)
@@ -81,7 +81,7 @@ def _computes(missing: Missing, options: Options) -> bool:
     return bool((missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages))
 
 
-def _run(sweep: SweepConfig, store: Store, options: Options) -> None:
+def _run(sweep: SweepConfig, store: Store, options: Options, lease: Lease) -> None:
     missing = find_missing(sweep, store)
     if _computes(missing, options):
         from dbviz_ray.computing import StoppedError, train_and_evaluate
@@ -93,6 +93,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options) -> None:
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
         interruption.check()
+    lease.check()
     if "analyse" in options.stages and (missing.analyse or options.chosen):
         _analyse(sweep, store)
     if "report" in options.stages and (missing.report or options.chosen):
@@ -127,7 +128,7 @@ def _report(sweep: SweepConfig, store: Store) -> None:
     from analysis.figures import draw_figures
     from analysis.tracking import TrackingUnavailableError, track
 
-    if not store.exists(FINDINGS_FILE):
+    if not analysed(sweep, store):
         raise StageFailedError("report needs the scores: run the stage analyse first")
     print("report   drawing figures and logging to MLflow", file=sys.stderr)
     figures = draw_figures(store, sweep)

@@ -23,5 +23,5 @@ def test_a_sweep_outlives_a_node_in_training_and_another_in_evaluation(undisturb
         wait_for("labels/*/*/*/labels.parquet", directory, process)
         cluster.remove_node(busy_node(cluster, "ray::Evaluator"), allow_graceful=False)
         cluster.add_node(**NODE)
-        assert process.wait(200) == 0
+        assert process.wait(200) == 0, (tmp_path / "lossy.log").read_text()
     assert tables(directory) == tables(undisturbed[0])

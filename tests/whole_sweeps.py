@@ -45,13 +45,11 @@ def tables(directory: Path) -> dict[str, bytes]:
 
 
 def started(directory: Path, *arguments: str, address: str = "local") -> subprocess.Popen[bytes]:
-    """The same as a process that goes on beside the test."""
-    return subprocess.Popen(
-        command(directory, *arguments, address=address),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=directory.parent,
-    )
+    """The same as a process that goes on beside the test, and adds what it says to `directory`.log."""
+    with open(f"{directory}.log", "ab") as log:
+        return subprocess.Popen(
+            command(directory, *arguments, address=address), stdout=log, stderr=log, cwd=directory.parent
+        )
 
 
 def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 
 from dbviz_ray.schedule import NodeIsLost
 
+ANSWER_SECONDS = 3.0
+"""For so long a machine may take to accept a connection."""
+
 
 def alive_nodes() -> dict[str, dict[str, float]]:
-    """Resources of every machine that is there, by node id."""
+    """Resources of every machine that is there, as far as Ray knows, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
@@ -22,9 +27,25 @@ def this_node() -> str:
 def loss_of(node: str | None, there_before: set[str]) -> NodeIsLost:
     """Whether `node` has gone; where it is not known, whether any node has gone of those that were there before."""
     concerned = there_before if node is None else {node}
-    return lambda: bool(concerned - alive_nodes().keys())
+
+    def is_lost() -> bool:
+        answering = {row["NodeID"] for row in ray.nodes() if row["NodeID"] in concerned and _answers(row)}
+        return bool(concerned - answering)
+
+    return is_lost
 
 
-def room_for(needed: dict[str, Any], there: dict[str, float]) -> int:
+def _answers(node: Mapping[str, Any]) -> bool:
+    """Whether a node is there now: Ray hears of the death of its processes at once, but of its own 15 s later."""
+    if not node["Alive"]:
+        return False
+    try:
+        with socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:
     """How many times a machine's resources hold what is needed."""
     return int(min(there.get(kind, 0) // amount for kind, amount in needed.items() if amount))
