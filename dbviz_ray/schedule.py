@@ -20,10 +20,10 @@ def cohorts_to_train(sweep: SweepConfig, untrained: Set[str], begun: Mapping[str
     models = {model.model_id: model for model in sweep.models()}
     taken: set[str] = set()
     cohorts = []
-    for members in sorted(begun.values(), key=len):
-        if models.keys() >= set(members) and untrained & set(members) and not taken & set(members):
-            cohorts.append(Cohort(models=tuple(models[model_id] for model_id in members)))
-            taken.update(members)
+    for names in sorted(begun.values(), key=len):
+        if models.keys() >= set(names) and untrained & set(names) and not taken & set(names):
+            cohorts.append(Cohort(models=tuple(models[model_id] for model_id in names)))
+            taken.update(names)
     rest = untrained - taken
     for cohort in sweep.cohorts():
         members = tuple(model for model in cohort.models if model.model_id in rest)

@@ -64,6 +64,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
                     break
                 except DamagedFileError as error:
                     repairs.drop(error)
+            store.remove_leftovers()
     except (BeyondRepairError, StorageError) as error:
         raise StageFailedError(str(error)) from None
     print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -327,6 +328,12 @@ class Store(Directory):
 
     def _name_of(self, path: str) -> str:
         return path.removeprefix(f"{self._place[1]}/")
+
+    def remove_leftovers(self) -> None:
+        """Delete what killed writers left beside their files; in an object store nothing is left."""
+        if self.is_local:
+            for path in Path(self.root).rglob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
     # ---- weights and training states
 
