@@ -7,6 +7,7 @@ empty file has a final name; that takes 4 ms a file (2026-11-25, ext4 on a virtu
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import time
@@ -23,8 +24,6 @@ Result = TypeVar("Result")
 
 SETTLE_SECONDS = 2.0
 """How far apart may be what two processes do that create one object at the same time: a look and a PUT."""
-_given_up: list[pa.NativeFile] = []
-"""Streams into objects that must not be seen. pyarrow can only complete an object, even by dropping its stream."""
 
 
 def write_local(filesystem: Any, target: str, content: bytes) -> None:
@@ -51,12 +50,13 @@ def create_local(filesystem: Any, target: str, content: bytes) -> bool:
 
 def put(filesystem: Any, target: str, content: bytes) -> None:
     """Write or replace an object. OSError if that fails; then nothing has changed, or just the answer was lost."""
+    whole = pa.py_buffer(content)
     with interruption.held():
         stream = filesystem.open_output_stream(target)
         try:
-            stream.write(content)
+            stream.write(whole)
         except BaseException:
-            _given_up.append(stream)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))  # pyarrow completes even objects whose stream it drops
             raise
         stream.close()
 

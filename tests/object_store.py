@@ -1,0 +1,144 @@
+"""An S3 server of moto's in a process of its own, and a door before it that can be shut and opened."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import unquote
+
+import boto3
+import pytest
+
+BUCKET = "bucket"
+_REQUEST = re.compile(r'"([A-Z]+ /\S*) HTTP/1\.1" \d')
+
+
+class ObjectStore:
+    """Context manager around a server with one bucket, to which the environment leads within.
+
+    moto holds objects in memory, so the server itself lives on while it is `stopped`: connections break, and whoever
+    calls is refused, which is all that a client sees of a server that ended.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "server.log"
+        self._inner = _free_port()
+        self._door = _Door(self._inner)
+        self._environment = pytest.MonkeyPatch()
+
+    def __enter__(self) -> ObjectStore:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }.items():
+            self._environment.setenv(name, value)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._inner)]
+        with self._log.open("wb") as log:
+            self._server = subprocess.Popen(command, stdout=log, stderr=log)
+        while not _answers(self._inner):
+            assert self._server.poll() is None, self._log.read_text()
+            time.sleep(0.05)
+        self._door.open()
+        self.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self._inner}")
+        self.client.create_bucket(Bucket=BUCKET)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._server.kill()
+        self._server.wait()
+        self._environment.undo()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._door.port}"
+
+    def address(self, prefix: str) -> str:
+        return f"s3://{BUCKET}/{prefix}"
+
+    def stop(self) -> None:
+        self._door.shut()
+
+    def start(self) -> None:
+        self._door.open()
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Everything under a prefix, by its name relative to that, without passing the door."""
+        found = {}
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
+            for entry in page.get("Contents", []):
+                body = self.client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+                found[entry["Key"].removeprefix(f"{prefix}/")] = body
+        return found
+
+    def requests(self) -> list[str]:
+        """Method and path of every request so far."""
+        return [unquote(line) for line in _REQUEST.findall(self._log.read_text(errors="replace"))]
+
+
+class _Door:
+    """Passes connections on to another port of this machine while it is open."""
+
+    def __init__(self, inner: int) -> None:
+        self.port = _free_port()
+        self._inner = inner
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+
+    def open(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def shut(self) -> None:
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for a connection
+            self._listener.close()
+        self._listener = None
+        for connection in self._open:
+            with suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # breaks off
+                connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                outer, _ = listener.accept()
+                inner = socket.create_connection(("127.0.0.1", self._inner))
+                self._open += [outer, inner]
+                for source, target in ((outer, inner), (inner, outer)):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
