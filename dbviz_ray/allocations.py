@@ -44,13 +44,14 @@ class AllocationCounter(TorchDispatchMode):
         known = {_storage(tensor)._cdata for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.device.type == self._device_type:
+            if isinstance(tensor, Tensor):
                 self._count(_storage(tensor), known)
         return result
 
     def _count(self, storage: torch.UntypedStorage, known: set[int]) -> None:
         key = storage._cdata
-        if key in known or key in self._sizes:
+        # A tensor that is only traced claims the device that it would be on; its storage is of the meta device.
+        if key in known or key in self._sizes or storage.device.type != self._device_type:
             return
         self._sizes[key] = storage.nbytes()
         self.live += storage.nbytes()
