@@ -1,0 +1,32 @@
+"""What tests of hostile files share: payloads, and how a command refuses."""
+
+from __future__ import annotations
+
+import os
+
+PLANES = ["--planes", "4", "--resolution", "5", "--device", "cpu"]
+
+
+class Payload:
+    """What a pickle, or a YAML tag, would run."""
+
+    def __init__(self, marker):
+        self.command = f"touch {marker}"
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def refused(command, arguments, capsys):
+    """The one line that a command ends with."""
+    assert command.main([str(word) for word in arguments]) in (1, 2)
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.err.splitlines() if line.startswith("dbviz_ray.")]
+    assert "Traceback" not in printed.err
+    assert all(char.isprintable() or char == "\n" for char in printed.out + printed.err), "no escape sequences"
+    return line
+
+
+def folders(run):
+    store, models = run
+    return [store.path(f"models/{model.model_id}") for model in models]
