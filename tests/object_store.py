@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 BUCKET = "bucket"
-_REQUEST = re.compile(r'"([A-Z]+ /\S*) HTTP/1\.1" \d')
+_REQUEST = re.compile(r'"(?:\x1b\[\d+m)*([A-Z]+ /\S*) HTTP/1\.1(?:\x1b\[0m)?" \d')  # moto tells some in colour
 
 
 class ObjectStore:
