@@ -96,7 +96,7 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path) -> No
 def _safetensors(path: Path) -> Mapping[Any, Any]:
     try:
         return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({one_line(error)})") from None
 
 

@@ -185,7 +185,7 @@ class Directory:
         """A stored JSON object. DamagedFileError if it is none."""
         try:
             content = json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedFileError(name, self.path(name), one_line(error)) from None
         if not isinstance(content, dict):
             raise DamagedFileError(name, self.path(name), "not a JSON object")

@@ -1,11 +1,22 @@
 """What can go wrong outside the program, each with a message that says what to do or to delete."""
 
 
+def printable(text: str) -> str:
+    """A text whose control characters, but for ends of lines, are spelled out, so that a terminal does not obey them.
+
+    Messages quote names and texts of files, and these may be anybody's.
+    """
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
 class UserError(Exception):
     """A configuration, file or argument is not usable; the message names it and says what is allowed.
 
     Shown as a single line, exit code 2, no traceback.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DamagedFileError(Exception):
@@ -19,7 +30,7 @@ class DamagedFileError(Exception):
 
     def __str__(self) -> str:
         _, path, reason = self.args
-        return f"{path} is damaged ({reason})"
+        return printable(f"{path} is damaged ({reason})")
 
 
 class StorageError(OSError):
@@ -31,6 +42,6 @@ class StorageError(OSError):
 
 def one_line(error: BaseException, with_type: bool | None = None) -> str:
     """An error's message on one line, its type before it; by default only where the message alone says little."""
-    message = " ".join(str(error).split())
+    message = printable(" ".join(str(error).split()))
     telling = isinstance(error, OSError | ValueError | RuntimeError | UserError) and message
     return f"{type(error).__name__}: {message}" if with_type or (with_type is None and not telling) else message

@@ -112,6 +112,7 @@ def find_models(
     options: Mapping[str, Any],
     names: Sequence[str],
     weights_key: str | None,
+    trusted: Sequence[str] = (),
 ) -> list[ModelSource]:
     """The models that a command line names.
 
@@ -121,11 +122,12 @@ def find_models(
         options: For every builder.
         names: What to call the models; if there are none, the shortest ends of their paths that tell them apart.
         weights_key: See `read_weights`.
+        trusted: Code that models of runs may name (see `find_run_model`).
     """
     if len(checkpoints) < 2:
         raise UserError(f"CHECKPOINT: {len(checkpoints)} given; allowed: two or more")
     called = _checked_names(names, len(checkpoints)) if names else short_names(checkpoints)
-    found = [find_run_model(checkpoint) for checkpoint in checkpoints]
+    found = [find_run_model(checkpoint, trusted) for checkpoint in checkpoints]
     files = [checkpoint for checkpoint, run in zip(checkpoints, found, strict=True) if run is None]
     for file in files:
         if not Path(file).exists():

@@ -28,12 +28,15 @@ def encoded(table: pa.Table, facts: Mapping[str, Any], rows_together: int | None
 def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """The table in an open file, or its rows `rows` (of step 1), and its facts; other row groups are not read.
 
-    A damaged file raises one of many kinds of errors.
+    What other programs put into the metadata is left out, since pandas would obey it. A damaged file raises one of many
+    kinds of errors.
     """
     file = pq.ParquetFile(source, page_checksum_verification=True)
     facts: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(_FACTS, b"{}"))
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are no JSON object")
     if rows is None:
-        return file.read(), facts
+        return file.read().replace_schema_metadata(), facts
     start, stop, _ = rows.indices(file.metadata.num_rows)
     groups, end, skipped = [], 0, 0
     for group in range(file.num_row_groups):
@@ -42,4 +45,4 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
             groups.append(group)
         elif end <= start:
             skipped = end
-    return file.read_row_groups(groups).slice(start - skipped, max(0, stop - start)), facts
+    return file.read_row_groups(groups).replace_schema_metadata().slice(start - skipped, max(0, stop - start)), facts

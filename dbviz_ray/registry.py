@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.machinery
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
@@ -105,13 +106,24 @@ def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
         hint = nearest(name, list(known))
         raise ValueError(f"{hint}allowed: {names}, {further}or your own as package.module:function")
     module = name.partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
+    if not _is_there(module):
         raise ValueError(f"there is no module {module}; allowed: {names}, or an importable package.module:function")
     return name
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be found; unlike importlib.util.find_spec this imports none of the packages it is in."""
+    package, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    for name in inner:
+        if spec is None or spec.submodule_search_locations is None:
+            return False
+        package = f"{package}.{name}"
+        spec = importlib.machinery.PathFinder.find_spec(package, spec.submodule_search_locations)
+    return spec is not None
 
 
 def _imported(import_string: str) -> Callable[..., Any]:

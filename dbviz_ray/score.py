@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model_options=_fields("--model-option", parsed.model_option),
             names=tuple(parsed.name),
             weights_key=parsed.weights_key,
+            trusted=tuple(parsed.trust),
             data=parsed.data,
             data_options=_fields("--data-option", parsed.data_option),
             data_directory=parsed.data_directory,
@@ -131,6 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_argument("--name", action="append", default=[], help="what to call the models, once for each")
     models.add_argument("--weights-key", metavar="KEY", help="entry of the checkpoint that is the state dict")
+    models.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="package.module:function that a run's model or data set may name; without it a run that names code is "
+        "refused, since that code would be imported and run",
+    )
     data = parser.add_argument_group("images")
     data.add_argument(
         "--data",

@@ -52,6 +52,7 @@ class Request:
     model_options: Mapping[str, Any]
     names: tuple[str, ...]
     weights_key: str | None
+    trusted: tuple[str, ...]
     data: str | None
     data_options: Mapping[str, Any]
     data_directory: str | None
@@ -83,8 +84,9 @@ def score(request: Request, words: Sequence[str]) -> str:
     fields = ("planes", "resolution", "margin", "classes", "seed")
     config = validated(Planes, {field: getattr(request, field) for field in fields})
     sources = find_models(
-        request.checkpoints, request.models, request.widths, request.model_options, request.names, request.weights_key
-    )
+        request.checkpoints, request.models, request.widths, request.model_options, request.names,
+        request.weights_key, request.trusted,
+    )  # fmt: skip
     data = _images(request, sources)
     planes = planes_through(*images_and_labels(data.images, data.labels), config, len(sources))
     work = _Work(sources, data, planes, device, request.batch_points)

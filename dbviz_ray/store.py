@@ -88,7 +88,7 @@ class Store(Directory):
         except (FileNotFoundError, NotADirectoryError):
             self._check_empty()
             return
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"--out: {self.root}/{SWEEP_FILE} cannot be read ({one_line(error)})") from None
         if not isinstance(owner, dict):
             raise UserError(f"--out: {self.root}/{SWEEP_FILE} is damaged; delete it if the directory is this sweep's")
@@ -97,8 +97,9 @@ class Store(Directory):
         fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
         if fields:
             named = ", ".join(fields[:4]) + (", ..." if len(fields) > 4 else "")
+            name = owner.get("name") if isinstance(owner.get("name"), str) else "without a name"
             raise UserError(
-                f"--out: {self.root} belongs to a different sweep ({owner.get('name')}: {named} differ); "
+                f"--out: {self.root} belongs to a different sweep ({name}: {named} differ); "
                 "allowed: an empty directory, or the same sweep"
             )
 
@@ -343,7 +344,7 @@ class Store(Directory):
 
         try:
             return safetensors.torch.load(self.read(name))
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, KeyError, RuntimeError) as error:  # types and shapes that torch has not
             raise DamagedFileError(name, self.path(name), one_line(error)) from None
 
     # ---- tables

@@ -43,7 +43,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     text = _read(Path(name)) if is_path else _embedded(name)
     try:
         fields = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{name}: not readable as YAML: {one_line(error, with_type=False)}") from None
     if not isinstance(fields, dict):
         raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
@@ -75,8 +75,8 @@ def set_field(fields: dict[str, Any], override: str) -> None:
         raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")
     try:
         value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{key}: {text!r} is not readable as YAML: {one_line(error, with_type=False)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{key}: {text[:200]!r} is not readable as YAML: {one_line(error, with_type=False)}") from None
     *parents, last = key.split(".")
     for parent in parents:
         fields = fields.setdefault(parent, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +12,11 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.registry import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 3, 30, 30, 30
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
+"""A value as messages quote it: YAML's aliases can make one that is endless when written out."""
 
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
@@ -41,8 +47,8 @@ def _explained(model: type[BaseModel], detail: Any) -> str:
         reason = str(detail["msg"]).removeprefix("Value error, ")
         if isinstance(detail["input"], Mapping):  # such a message names its fields itself, from where it stands
             return ".".join([*location, reason])
-        return f"{field}: {detail['input']!r} is not allowed; {reason}"
-    return f"{field}: {detail['input']!r} is not allowed; allowed: {_allowed(detail)}"
+        return f"{field}: {_SHORT.repr(detail['input'])} is not allowed; {reason}"
+    return f"{field}: {_SHORT.repr(detail['input'])} is not allowed; allowed: {_allowed(detail)}"
 
 
 def _allowed(detail: Any) -> str:
