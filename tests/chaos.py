@@ -28,8 +28,11 @@ NODES = 2
 KINDS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
 SECONDS_BETWEEN = (0.3, 6.0)
 KILLS_OF_A_SWEEP = 12
-SWEEP = [*SMALL, "training.epochs=300", "resources.retries=1000"]
-PLANES = {"test": 20, "one_class": 10}
+PLANES = {"test": 800, "train": 800}
+SWEEP = [
+    *SMALL, "training.epochs=200", "resources.retries=1000",
+    "planes={" + ", ".join(f"{name}: {{images: {name}, count: {count}}}" for name, count in PLANES.items()) + "}",
+]  # fmt: skip
 MODELS = 9
 
 

@@ -7,11 +7,11 @@ from conftest import small_sweep
 from made_up_runs import made_up_run
 
 from dbviz_ray.architectures import initialised_network
+from dbviz_ray.computing import work_of
 from dbviz_ray.config import MarginsConfig, SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation import label_planes
 from dbviz_ray.margins import draw_margin_lines, margins
-from dbviz_ray.computing import work_of
 from dbviz_ray.missing import find_missing
 from dbviz_ray.store import Store
 from dbviz_ray.tasks import FindMargins, LabelPlanes, Task, missing_tasks
