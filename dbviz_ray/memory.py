@@ -1,8 +1,8 @@
-"""The memory that training a cohort needs, before it is trained: counted on torch's meta device, with two measurements.
+"""The memory that training a cohort needs, before it is trained: counted on the meta device, beside what was measured.
 
-At its peak a worker holds what it holds all the time (its code, the data set, weights, moments, labels) and the most
-that one of these takes: a step (what the backward pass needs and the gradients), an evaluation, an epoch's metrics,
-sharpness, a checkpoint on its way to the store, the trained models.
+At its peak a worker holds what it holds all the time (its code, the data set, weights, moments, labels), the most that
+one of these takes: a step (what the backward pass needs, and the gradients), an evaluation, an epoch's metrics,
+sharpness, the trained models; and on the host, a checkpoint on its way to the store.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from dataclasses import dataclass
 
 from dbviz_ray.cohort.execution import CudaGraph
 from dbviz_ray.cohort.optimizers import moments_of
-from dbviz_ray.config import ModelConfig, ResourcesConfig
+from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets.augmentation import BLOCK_BYTES, PADDING
 from dbviz_ray.networks import DatasetFacts
-from dbviz_ray.passes import passes_of
+from dbviz_ray.passes import Passes, passes_of
 from dbviz_ray.training import EVALUATION_BATCH
 
-WORKER_BYTES = 850 * 2**20
-"""Resident in a process that trains the smallest cohort on a CPU, with its libraries (2026-11-25, torch 2.14.1)."""
+WORKER_BYTES = 950 * 2**20
+"""Resident in a process that trains a cohort whose tensors are next to nothing, on a CPU: 830 MiB for two layers, 920
+to 950 for networks that are traced to thousands of operations (2026-11-25, torch 2.14.1, Ray 2.60)."""
 CUDA_BYTES = 2 * 2**30
 """Of host memory that a process with a CUDA context has beyond that; assumed, not measured."""
+HEAP = 2.2
+"""Resident bytes for each one that a pass over images is counted to take: with the memory settings of workers, freed
+blocks leave holes that larger ones do not fit into (1.9 to 2.6, tests/benchmarks/memory.py)."""
 CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
 LABEL_BYTES = 80
@@ -47,51 +51,59 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     With `resources.stack` unset, of all members computed as one, which is what is tried first. A network that cannot
     be counted (it needs numbers, and fails on the CPU too) counts without its passes.
     """
-    model, members = models[0], len(models)
-    settings = model.training
+    settings, members = models[0].training, len(models)
     stack = min(resources.stack or members, members)
-    batch, evaluated = min(settings.batch_size, data.train_images), min(EVALUATION_BATCH, data.train_images)
-    passes = passes_of(model, data, stack, batch, evaluated)
-
-    size = 8 if settings.precision == "float64" else 4
+    batch, evaluated = (min(most, data.train_images) for most in (settings.batch_size, EVALUATION_BATCH))
+    passes = passes_of(models[0], data, stack, batch, evaluated)
     weights = members * (passes.parameters + passes.buffers)
-    moments = members * passes.parameters * len(moments_of(settings))
-    stored = (data.train_images + data.test_images) * math.prod(data.image_shape)
-    normalised = data.train_images * math.prod(data.image_shape) * size
-    block = min(members * normalised, max(BLOCK_BYTES, members * batch * math.prod(data.image_shape) * size))
-    logits = members * data.train_images * data.classes * size
-    resident = _resident_images(data, settings.augmentation == "crop_flip", normalised)
+    state = weights + members * passes.parameters * len(moments_of(settings))
+    held = state + 2 * weights // members  # two networks serve as functions
+    held += 2 * weights if settings.distillation is not None else 0  # teachers, taken to be as large, and stacked
     labels = members * data.train_images * (LABEL_BYTES + CROP_BYTES * (settings.augmentation == "crop_flip"))
-
-    held = weights + 2 * weights // members + moments + labels  # two networks serve as functions
-    if settings.distillation is not None:
-        held += 2 * weights  # teachers, about as large as their students, and stacked
-    parts = math.ceil(members / stack)
-    gradients = members * passes.parameters
-    step = passes.step + (2 * gradients if parts > 1 else 0) + block + logits
-    if settings.sam_radius:
-        step += 2 * stack * passes.parameters  # the ascent's gradient and the moved weights
-    if settings.adversary is not None:
-        step += 5 * stack * batch * math.prod(data.image_shape) * size  # the moved images and their limits
+    stored = (data.train_images + data.test_images) * math.prod(data.image_shape)
+    checkpoint = CHECKPOINT_COPIES * state
+    images, working = _images(models, data), _working(models, data, resources, passes)
     if resources.gpus_per_cohort:
-        side_by_side = min(parts, CudaGraph.STREAMS) if resources.execution in ("auto", "cuda_graph") else 1
-        step += (side_by_side - 1) * passes.step
-    metrics = 4 * logits
-    evaluation = passes.evaluation + 2 * logits
-    trained = passes.sharpness + 2 * passes.parameters + weights
-    on_device = held + max(step, 3 * block + logits, metrics, evaluation, trained)
-    checkpoint = CHECKPOINT_COPIES * (weights + moments)
-
-    if not resources.gpus_per_cohort:
-        in_training = on_device + resident
-        return MemoryNeed(WORKER_BYTES + stored + max(in_training, held + resident + checkpoint), 0)
-    host = WORKER_BYTES + CUDA_BYTES + stored + labels + max(checkpoint, 2 * weights)
-    return MemoryNeed(host, on_device + (resident or stored))
+        host = stored + labels + max(checkpoint, 2 * weights)
+        return MemoryNeed(WORKER_BYTES + CUDA_BYTES + host, held + labels + working + (images or stored))
+    # A checkpoint's blocks do not fit into the holes either: they come beside what passes have left resident.
+    return MemoryNeed(WORKER_BYTES + stored + held + labels + images + int(HEAP * working) + checkpoint, 0)
 
 
-def _resident_images(data: DatasetFacts, augmented: bool, normalised: int) -> int:
+def _working(models: Sequence[ModelConfig], data: DatasetFacts, resources: ResourcesConfig, passes: Passes) -> int:
+    """The most bytes that a phase of the training takes beside what is held all the time."""
+    settings, members = models[0].training, len(models)
+    stack = min(resources.stack or members, members)
+    parts = math.ceil(members / stack)
+    image = math.prod(data.image_shape) * _size(settings)
+    batch = min(settings.batch_size, data.train_images)
+    block = members * min(data.train_images * image, max(BLOCK_BYTES // members, batch * image))
+    logits = members * data.train_images * data.classes * _size(settings)
+    at_a_time = 1
+    if resources.gpus_per_cohort and resources.execution in ("auto", "cuda_graph"):
+        at_a_time = min(parts, CudaGraph.STREAMS)
+    step = at_a_time * passes.step + block + logits
+    step += 2 * members * passes.parameters if parts > 1 else 0  # the gradients of all parts, and joined
+    step += 2 * stack * passes.parameters if settings.sam_radius else 0  # where they lead to, and the moved weights
+    step += 5 * stack * batch * image if settings.adversary is not None else 0  # moved images and their limits
+    return max(
+        step,
+        3 * block + logits,  # the next block is made beside the last one
+        passes.evaluation + 2 * logits,
+        4 * logits,  # losses and errors of an epoch
+        passes.sharpness + 2 * passes.parameters + members * (passes.parameters + passes.buffers),
+    )
+
+
+def _images(models: Sequence[ModelConfig], data: DatasetFacts) -> int:
     """Bytes of the training images as `AugmentedImages` keeps them; 0 where they are those of the data set."""
-    channels, height, width = data.image_shape
-    if augmented:
+    settings, (channels, height, width) = models[0].training, data.image_shape
+    if settings.augmentation == "crop_flip":
         return data.train_images * channels * (height + 2 * PADDING) * (width + 2 * PADDING)
+    normalised = data.train_images * channels * height * width * _size(settings)
     return normalised if normalised <= BLOCK_BYTES else 0
+
+
+def _size(settings: TrainingConfig) -> int:
+    """Bytes of a pixel, a weight or a score."""
+    return 8 if settings.precision == "float64" else 4

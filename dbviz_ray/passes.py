@@ -95,7 +95,7 @@ def _gradient_bytes(network: StackedState, images: Tensor, members: int, *, trai
     def gradients() -> object:
         drawn = {name: images.new_ones(members, *shape) for name, (_, shape) in masks.items()}
         moved = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-        logits = network.forward(moved, buffers | drawn, of_members, training=training)
+        logits = network.forward(moved, buffers | drawn, of_members, training=training, exact=not training)
         return torch.autograd.grad(cross_entropy(logits, labels), list(moved.values()), allow_unused=True)
 
     return _peak(gradients, images.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from dbviz_ray.cohort.gradients import State, perturbed
 from dbviz_ray.cohort.losses import cross_entropy
@@ -47,8 +46,12 @@ def _of_one(network: StackedState, images: Tensor, labels: Tensor, batch: int, m
 
     ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for place in places:
-        for name, gradient in grad(loss)(parameters, place).items():
-            ascent[name] += gradient
+        # Not torch.func.grad, which keeps what the gradient's own gradient would need: twice the memory.
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
+        gradients = torch.autograd.grad(loss(leaves, place), list(leaves.values()), allow_unused=True)
+        for total_gradient, gradient in zip(ascent.values(), gradients, strict=True):
+            if gradient is not None:
+                total_gradient += gradient
     with torch.no_grad():
         moved = perturbed(parameters, ascent, RADIUS)
         difference = sum(loss(moved, place) - loss(parameters, place) for place in places)
