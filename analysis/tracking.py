@@ -93,7 +93,7 @@ def _directory_id(store: Store) -> str:
 
 def _results(store: Store) -> str:
     """What tells these results from others."""
-    return fingerprint(store.read(store.scores_file("groups", "csv")).decode())
+    return fingerprint([store.read(store.scores_file(table, "csv")).decode() for table in ("groups", "outcomes")])
 
 
 def _contents(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> Contents:

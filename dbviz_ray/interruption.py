@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,6 +19,7 @@ class TerminatedError(KeyboardInterrupt):
 
 _SIGNALS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: TerminatedError}
 _received: list[int] = []
+_others: list[Callable[[], None]] = []
 
 
 def install() -> None:
@@ -28,9 +29,21 @@ def install() -> None:
 
 
 def check() -> None:
-    """Raise what has been received, if anything has."""
+    """Raise what has been received, if anything has, or what ends the command otherwise (see `watching`)."""
     if _received:
         raise _SIGNALS[_received[-1]]
+    for other in _others:
+        other()
+
+
+@contextmanager
+def watching(other: Callable[[], None]) -> Iterator[None]:
+    """Within the block every `check` calls `other` too, which raises if the command must end."""
+    _others.append(other)
+    try:
+        yield
+    finally:
+        _others.remove(other)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dbviz_ray import interruption
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.damage import BeyondRepairError, Repairs
-from dbviz_ray.errors import DamagedFileError, StorageError
+from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.lease import Lease
 from dbviz_ray.missing import FINDINGS_FILE, Missing, analysed, find_missing
 from dbviz_ray.store import Store
@@ -38,7 +38,7 @@ class Options:
 
 
 def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
-    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError or StageFailedError.
+    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError, StageFailedError or StorageError.
 
     A damaged file that one of these stages makes is dropped, and made again.
     """
@@ -55,17 +55,17 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         check_computable(sweep)
     repairs = Repairs(store, options.stages, STAGES)
     try:
-        with Lease(store) as lease:
+        with Lease(store) as lease, interruption.watching(lease.check):
             store.claim(sweep)
             store = store.patient()
             while True:
                 try:
-                    _run(sweep, store, options, lease)
+                    _run(sweep, store, options)
                     break
                 except DamagedFileError as error:
                     repairs.drop(error)
             store.remove_leftovers()
-    except (BeyondRepairError, StorageError) as error:
+    except BeyondRepairError as error:
         raise StageFailedError(str(error)) from None
     print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
     failures = list(store.failures().values())
@@ -82,7 +82,7 @@ def _computes(missing: Missing, options: Options) -> bool:
     return bool((missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages))
 
 
-def _run(sweep: SweepConfig, store: Store, options: Options, lease: Lease) -> None:
+def _run(sweep: SweepConfig, store: Store, options: Options) -> None:
     missing = find_missing(sweep, store)
     if _computes(missing, options):
         from dbviz_ray.computing import StoppedError, train_and_evaluate
@@ -93,8 +93,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options, lease: Lease) -> No
             )
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
-        interruption.check()
-    lease.check()
+    interruption.check()
     if "analyse" in options.stages and (missing.analyse or options.chosen):
         _analyse(sweep, store)
     if "report" in options.stages and (missing.report or options.chosen):

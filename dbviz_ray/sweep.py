@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, precision
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import StorageError, UserError
 from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
 from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except StageFailedError as error:
         print(f"dbviz_ray.sweep: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except StorageError as error:
+        print(f"dbviz_ray.sweep: {error}. What is done is kept; the same command does the rest", file=sys.stderr)
         return EXIT_FAILED
     except interruption.TerminatedError:
         return _interrupted(EXIT_TERMINATED)
