@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
 
-EVALUATIONS = ("labels", "probabilities", "margins")
-"""Folders of what evaluators make."""
+EVALUATIONS = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
+"""What evaluators make: a file's name by its folder."""
 MADE_BY = {
     "models": "train",
     "planes": "evaluate",
@@ -50,10 +50,54 @@ class Repairs:
             raise BeyondRepairError(f"{error}, although it has just been made again; is the disk sound?") from None
         # A disk that lost one file may have lost others: all are found before workers start again.
         folders = [folder for folder in ("models", *EVALUATIONS) if MADE_BY[folder] in self._stages]
-        others = self._store.damaged_files(folders) if kind in folders else []
+        others = damaged_files(self._store, folders) if kind in folders else []
         names = {error.name, *(other.name for other in others)}
         what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
         print(f"{stage:8} {error}; {what} made again", file=sys.stderr)
         self._dropped |= names
         for name in names:
-            self._store.drop(name)
+            drop(self._store, name)
+
+
+def damaged_files(store: Store, folders: Iterable[str]) -> list[DamagedFileError]:
+    """What is wrong with files in some of "models", "labels", "probabilities", "margins"; every one is read."""
+    found = []
+    for folder in folders:
+        for name in store.files(folder, EVALUATIONS.get(folder, "")):
+            try:
+                _check(store, name)
+            except DamagedFileError as error:
+                found.append(error)
+    return found
+
+
+def drop(store: Store, name: str) -> None:
+    """Delete a damaged file so that it counts as missing, with all that was made from it.
+
+    With class probabilities go the label maps that vouch for them; with any file of a model the whole model, since it
+    is trained again, and what evaluators said of it.
+    """
+    kind, _, rest = name.partition("/")
+    if kind == "probabilities":
+        store.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
+    if kind != "models":
+        store.remove(name)
+        return
+    model_id = rest.partition("/")[0]
+    for folder, file in EVALUATIONS.items():
+        for evaluation in store.files(folder, file):
+            if f"model_id={model_id}" in evaluation.split("/"):
+                store.remove(evaluation)
+    store.remove(store.model_file(model_id, "model.json"))  # it is not complete from now on
+    store.remove_folder(f"models/{model_id}")
+
+
+def _check(store: Store, name: str) -> None:
+    """DamagedFileError if a file is not what its name says."""
+    match name.rpartition(".")[2]:
+        case "parquet":
+            store.read_parquet(name)
+        case "json":
+            store.read_json(name)
+        case "safetensors":
+            store.read_tensors(name)

@@ -118,16 +118,34 @@ class Directory:
         with suppress(FileNotFoundError):
             self._tried(name, remove)
 
-    def _files(self, folder: str, suffix: str) -> list[str]:
-        """Paths of the files whose names end in `suffix` anywhere within `folder`; one listing."""
+    def files(self, folder: str, suffix: str = "") -> list[str]:
+        """Names of the files anywhere within `folder` that end in `suffix`; one listing, and none if it is absent.
+
+        Hidden ones, which are being written, are left out.
+        """
 
         def listing() -> list[Any]:
             filesystem, path = self._within(folder)
             selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
             return filesystem.get_file_info(selector)  # type: ignore[no-any-return]
 
-        found = self._tried(folder, listing)
-        return [info.path for info in found if info.base_name.endswith(suffix) and not info.base_name.startswith(".")]
+        before = len(self._place[1]) + 1
+        return [
+            info.path[before:]
+            for info in self._tried(folder, listing)
+            if info.base_name.endswith(suffix) and not info.base_name.startswith(".") and info.is_file
+        ]
+
+    def holds_anything(self) -> bool:
+        """Whether there is a directory with anything in it but hidden files. NotADirectoryError if it is a file."""
+
+        def entries() -> list[Any]:
+            filesystem, path = self._place
+            if filesystem.get_file_info(path).is_file:
+                raise NotADirectoryError(self.root)
+            return filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))  # type: ignore[no-any-return]
+
+        return any(not info.base_name.startswith(".") for info in self._tried("", entries))
 
     def _within(self, name: str) -> tuple[Any, str]:
         """The file system, and the path there of a file of this directory."""
@@ -149,7 +167,7 @@ class Directory:
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
-            raise StorageError(f"{self.path(name)}: {one_line(error)}") from None
+            raise StorageError(f"{self.path(name) if name else self.root}: {one_line(error)}") from None
 
     def write_parquet(self, name: str, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""

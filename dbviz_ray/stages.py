@@ -108,7 +108,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
 
     missing, failed = find_missing(sweep, store), store.failures().keys()
     untrained = missing.untrained - failed
-    tasks = [task for task in missing.tasks if task.model.model_id not in missing.untrained | failed]
+    tasks = [task for task in missing.tasks if task.model.model_id not in failed]
     if untrained or tasks:
         raise StageFailedError(
             f"analyse needs every model: {len(untrained)} are not trained and {len(tasks)} tasks of "

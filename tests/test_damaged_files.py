@@ -18,6 +18,7 @@ from whole_sweeps import run
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import Cohort
+from dbviz_ray.damage import damaged_files, drop
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.records import load_network, load_predictions
 from dbviz_ray.stages import Options, StageFailedError, run_sweep
@@ -127,24 +128,24 @@ def test_a_table_of_another_kind_is_damaged(written):
 def test_all_that_evaluators_made_is_looked_through(written):
     store, readers = written
     folders = ["models", "labels", "probabilities", "margins"]
-    assert store.damaged_files(folders) == []
+    assert damaged_files(store, folders) == []
     names = list(readers)
     for name in names[:2]:
         cut(store, name)
     store.write("models/m/model.json", b"{")
     store.write("models/m/weights.safetensors", b"\0" * 100)
     store.write("models/m/notes.txt", b"somebody's own")
-    found = {error.name for error in store.damaged_files(folders)}
+    found = {error.name for error in damaged_files(store, folders)}
     assert found == {*names[:2], "models/m/model.json", "models/m/weights.safetensors"}
-    assert {error.name for error in store.damaged_files(["margins"])} == set()
+    assert {error.name for error in damaged_files(store, ["margins"])} == set()
 
 
 def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
     store, _ = written
-    store.drop(store.probabilities_file("test", "m", 3))
+    drop(store, store.probabilities_file("test", "m", 3))
     assert store.labelled("test") == set()
     assert store.with_margins() == {("m", 3)}
-    store.drop(store.margins_file("m", 3))
+    drop(store, store.margins_file("m", 3))
     assert store.with_margins() == set()
 
 
@@ -154,7 +155,7 @@ def test_with_a_file_of_a_model_goes_all_that_was_made_with_it_and_nothing_else(
     for model_id in ("m", "other"):
         for file in ("model.json", "weights.safetensors", "snapshots/epoch=00002/weights.safetensors"):
             store.write(store.model_file(model_id, file), b"{}")
-    store.drop(store.snapshot_file("m", 2, "weights.safetensors"))
+    drop(store, store.snapshot_file("m", 2, "weights.safetensors"))
     assert store.complete_models() == {"other"}
     assert not any(store.exists(name) for name in readers)
     assert not os.path.exists(store.path("models/m"))

@@ -46,8 +46,7 @@ def test_files_are_written_replaced_listed_and_removed(directory):
     directory.write("models/b/.hidden.weights.bin", b"")
     assert directory.read("models/a/weights.bin") == b"second"
     assert directory.read("models/b/deeper/weights.bin") == b""
-    found = {path.partition("models/")[2] for path in directory._files("models", "weights.bin")}
-    assert found == {"a/weights.bin", "b/deeper/weights.bin"}
+    assert sorted(directory.files("models", "weights.bin")) == ["models/a/weights.bin", "models/b/deeper/weights.bin"]
     directory.remove("models/a/weights.bin")
     directory.remove("models/a/weights.bin")
     assert not directory.exists("models/a/weights.bin")
@@ -55,7 +54,7 @@ def test_files_are_written_replaced_listed_and_removed(directory):
     assert not directory.exists("models/b"), "a folder is no file"
     directory.remove_folder("models/b")
     directory.remove_folder("models/b")
-    assert directory._files("models", ".bin") == directory._files("nowhere", ".bin") == []
+    assert directory.files("models", ".bin") == directory.files("nowhere", ".bin") == []
     with pytest.raises(FileNotFoundError):
         directory.read("models/b/deeper/weights.bin")
 
@@ -100,7 +99,7 @@ def test_names_that_could_lead_outside_are_refused(directory, name):
         with pytest.raises(UserError, match="not a name within a run directory"):
             write(name, b"")
     with pytest.raises(UserError, match="not a name within a run directory"):
-        directory._files(name, "")
+        directory.files(name, "")
 
 
 @given(st.text(st.sampled_from("ab./\\\0\n~é ="), max_size=12))
@@ -213,17 +212,18 @@ while True:
 def test_a_writer_that_dies_at_any_moment_leaves_whole_files(directory, number):
     """The last size is uploaded in parts."""
     generator = random.Random(time.time_ns())
-    seen = set()
-    for _ in range(8):
+    seen: set[str] = set()
+    killed = 0
+    while killed < 8 or seen != {"0", "1", "2", "3"}:  # on a busy machine not every writer gets far
+        killed += 1
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, directory.root], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert writer.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0, 0.7))
+        time.sleep(generator.uniform(0, 1.0))
         writer.send_signal(number)
         assert writer.wait(timeout=60) != 0
-        for path in directory._files("a", ""):
+        for path in directory.files("a", ""):
             content = directory.read(f"a/{path[-1]}")
             assert hashlib.sha256(content[32:]).digest() == content[:32], path
             seen.add(path[-1])
-    assert seen == {"0", "1", "2", "3"}

@@ -76,7 +76,7 @@ def test_a_patient_directory_works_through_an_outage(server, capfd):
             directory.write(name, content)
             assert directory.exists(name)
             assert directory.read(name) == content
-            assert len(directory._files(str(worker), "file")) == 1
+            assert len(directory.files(str(worker), "file")) == 1
             directory.remove(name)
             done += 1
         return done
@@ -154,7 +154,7 @@ def test_which_answers_may_pass(monkeypatch, server, status, code, passes):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{refusing.server_port}")
         directory = Directory("s3://bucket/run")
         with ThreadPoolExecutor(2) as pool:  # pyarrow itself tries for six seconds
-            asked = [pool.submit(directory.read, "a"), pool.submit(directory._files, "a", "")]
+            asked = [pool.submit(directory.read, "a"), pool.submit(directory.files, "a", "")]
             errors = [future.exception() for future in asked]
         refusing.shutdown()
     for error in errors:

@@ -273,7 +273,7 @@ def test_failures_are_recorded_until_they_are_forgotten(store):
 def test_what_is_complete_among_some_is_asked_without_a_listing(store, monkeypatch):
     store.write_json(store.model_file("a", "model.json"), {})
     store.write(store.model_file("b", "weights.safetensors"), b"1")
-    monkeypatch.setattr(Store, "_files", None)
+    monkeypatch.setattr(Store, "files", None)
     assert store.complete_among(["a", "b", "c"]) == {"a"}
 
 
