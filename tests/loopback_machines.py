@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -53,8 +54,7 @@ class Machine:
 
     def processes(self) -> list[str]:
         """The command lines of the processes in its namespace, as seen from outside."""
-        init = Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read_text().split()[0]
-        namespace = os.readlink(f"/proc/{init}/ns/pid")
+        namespace = os.readlink(f"/proc/{self._sshd()}/ns/pid")
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -69,8 +69,12 @@ class Machine:
         return [command for command in self.processes() if "sshd" not in command.split()[0]]
 
     def stop(self) -> None:
-        self.unshare.terminate()
+        """End the sshd, and with it its namespaces."""
+        os.kill(self._sshd(), signal.SIGTERM)  # unshare itself ignores it
         self.unshare.wait(20)
+
+    def _sshd(self) -> int:
+        return int(Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read_text().split()[0])
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> float:

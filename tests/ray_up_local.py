@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
@@ -42,6 +42,8 @@ SWEEP = ["double_descent_digits", "grid.width=[4,8,16]", "grid.seed=[0,1]", "tra
 SWEEP += ["planes={test: {count: 10, resolution: 15}}"]
 MODELS = 12
 """Three widths, two seeds, and the sweep's two levels of label noise."""
+WORKER = re.compile(r"ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent|.*JobSupervisor)")
+"""How Ray calls the processes of trials and evaluators."""
 
 
 def missing() -> list[str]:
@@ -95,7 +97,7 @@ class Laptop:
         return self.run("ssh", *options, "-i", str(self.key), f"root@{machine.address}", command)
 
     def state(self, kind: str) -> list[dict[str, Any]]:
-        """What `ray list` says of the cluster's nodes, jobs or actors."""
+        """What `ray list` says of the cluster's nodes or jobs."""
         said = self.run("ray", "list", kind, "--format", "json", "--limit", "1000").strip()
         return [] if said.startswith("No resource") else json.loads(said)
 
@@ -130,15 +132,22 @@ def check_refusals(laptop: Laptop, head: Machine) -> None:
     assert not laptop.state("jobs")
 
 
-def run_sweep(laptop: Laptop, out: Path) -> None:
-    """As a job, on both nodes; its files are complete."""
-    laptop.run("ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SWEEP, "--out", str(out))
+def run_sweep(laptop: Laptop, machines: list[Machine], out: Path) -> None:
+    """As a job; its files are complete, and while it ran, each machine had workers of it."""
+    worked: dict[str, set[str]] = {machine.name: set() for machine in machines}
+    with ThreadPoolExecutor(1) as pool:
+        command = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SWEEP, "--out", str(out)]
+        job = pool.submit(laptop.run, *command)
+        while not job.done():
+            for machine in machines:
+                worked[machine.name] |= {title for title in machine.started_processes() if WORKER.match(title)}
+            time.sleep(0.2)
+        job.result()
+    assert all(worked.values()), worked
+    print(f"          {worked}")
     assert len(list(out.glob("models/*/model.json"))) == MODELS
     assert len(list(out.glob("labels/*/*/*/labels.parquet"))) == MODELS
     assert len((out / "scores" / "groups.csv").read_text().splitlines()) == 1 + MODELS // 2
-    finished = [task for task in laptop.state("tasks") if task["state"] == "FINISHED"]
-    worked = Counter(task["node_id"] for task in finished if not task["name"].startswith("JobSupervisor"))
-    assert worked.keys() == {node["node_id"] for node in laptop.state("nodes")}, f"one node did all: {finished}"
 
 
 def main(scratch: Path) -> None:
@@ -160,7 +169,7 @@ def main(scratch: Path) -> None:
         with step("four ways in without the token are refused"):
             check_refusals(laptop, machines[0])
         with step(f"a sweep of {MODELS} models as a job, on both nodes"):
-            run_sweep(laptop, scratch / "shared" / "runs" / "digits")
+            run_sweep(laptop, machines, scratch / "shared" / "runs" / "digits")
     with step("ray down"):
         laptop.run("ray", "down", "-y", file)
     with step("no process is left on either machine but its sshd"):
