@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM end a command, whatever library it is in.
 
-Both raise at once; and since a library may swallow what is raised inside one of its callbacks, both are remembered
+Both raise KeyboardInterrupt at once; and since a library may swallow what is raised inside one of its callbacks, both are remembered
 and raised again at the next `check`.
 """
 
@@ -12,12 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM, taken the way that Ctrl-C takes."""
-
-
-_SIGNALS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: TerminatedError}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 _others: list[Callable[[], None]] = []
 
@@ -31,9 +26,14 @@ def install() -> None:
 def check() -> None:
     """Raise what has been received, if anything has, or what ends the command otherwise (see `watching`)."""
     if _received:
-        raise _SIGNALS[_received[-1]]
+        raise KeyboardInterrupt
     for other in _others:
         other()
+
+
+def exit_code() -> int:
+    """What a command that was interrupted ends with: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (_received[-1] if _received else signal.SIGINT)
 
 
 @contextmanager

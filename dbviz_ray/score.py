@@ -15,7 +15,7 @@ from dbviz_ray.arguments import Parser, integer, number, numbers, precision
 from dbviz_ray.errors import UserError
 from dbviz_ray.registry import ARCHITECTURES, DATASETS
 
-EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
+EXIT_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,17 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"dbviz_ray.score: {line}", file=sys.stderr)
         return EXIT_USAGE
-    except interruption.TerminatedError as stop:
-        return _interrupted(stop, EXIT_TERMINATED)
     except KeyboardInterrupt as stop:
-        return _interrupted(stop, EXIT_INTERRUPTED)
+        notes = getattr(stop, "__notes__", None) or ["nothing was written"]
+        print(f"dbviz_ray.score: interrupted; {notes[0]}", file=sys.stderr)
+        return interruption.exit_code()
     return 0
-
-
-def _interrupted(stop: KeyboardInterrupt, code: int) -> int:
-    notes = getattr(stop, "__notes__", None) or ["nothing was written"]
-    print(f"dbviz_ray.score: interrupted; {notes[0]}", file=sys.stderr)
-    return code
 
 
 def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dbviz_ray.store import Store
 from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
 
 DEFAULT_SWEEP = "double_descent_digits"
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StorageError as error:
         print(f"dbviz_ray.sweep: {error}. What is done is kept; the same command does the rest", file=sys.stderr)
         return EXIT_FAILED
-    except interruption.TerminatedError:
-        return _interrupted(EXIT_TERMINATED)
     except KeyboardInterrupt:
-        return _interrupted(EXIT_INTERRUPTED)
+        print("dbviz_ray.sweep: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return interruption.exit_code()
     return 0
 
 
@@ -69,11 +68,6 @@ def _stages(text: str | None) -> tuple[str, ...]:
         if stage not in STAGES:
             raise UserError(f"--stages: {stage!r} is not allowed; allowed: {', '.join(STAGES)}")
     return tuple(stage for stage in STAGES if stage in named)
-
-
-def _interrupted(code: int) -> int:
-    print("dbviz_ray.sweep: interrupted; the same command continues where it stopped", file=sys.stderr)
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:

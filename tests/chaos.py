@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 from node_clusters import NODE, cluster_of, kill, raylet_of, workers_of
@@ -25,9 +26,9 @@ from ray.cluster_utils import Cluster
 from whole_sweeps import SMALL, run, started, tables
 
 NODES = 2
-KINDS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
-SECONDS_BETWEEN = (0.3, 6.0)
-KILLS_OF_A_SWEEP = 12
+WORKERS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
+AFTER_SECONDS = 3.0
+"""At most this long after it is first there, what is next to be killed is killed."""
 PLANES = {"test": 800, "train": 800}
 SWEEP = [
     *SMALL, "training.epochs=200", "resources.retries=1000",
@@ -36,51 +37,64 @@ SWEEP = [
 MODELS = 9
 
 
-@dataclass
-class Chaos:
-    """Kills so far, and what decides on the next."""
-
-    generator: random.Random
-    kills: Counter[str] = field(default_factory=Counter)
-
-    def strike(self, cluster: Cluster, process: subprocess.Popen[bytes]) -> None:
-        """Kill one of the things that are there now, rather of a kind that was spared so far."""
-        nodes = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
-        targets = {
-            "driver": [process.pid],
-            "node": [raylet_of(node) for node in nodes],
-            **{kind: [pid for node in nodes for pid in workers_of(node, title)] for kind, title in KINDS.items()},
-        }
-        kinds = [kind for kind, pids in targets.items() if pids]
-        [kind] = self.generator.choices(kinds, [4.0 ** -self.kills[kind] for kind in kinds])
-        pid = self.generator.choice(targets[kind])
-        kill(pid)
-        if kind == "driver":
-            process.wait()
-        if kind == "node":
-            [lost] = [node for node in nodes if raylet_of(node) == pid]
-            cluster.remove_node(lost, allow_graceful=False)  # what else belonged to the machine
-            cluster.add_node(**NODE)
-        self.kills[kind] += 1
+def kinds_of_a_sweep(generator: random.Random) -> list[str]:
+    """What is killed one after another: in training, then in evaluation."""
+    in_training, in_evaluation = ["driver", "node", "trial worker"], ["driver", "node", "evaluator"]
+    generator.shuffle(in_training)
+    generator.shuffle(in_evaluation)
+    # Whatever else stands before an evaluator waits for one, and so for the end of the training.
+    in_evaluation.remove("evaluator")
+    return [*in_training, "evaluator", *in_evaluation]
 
 
-def disturbed(directory: Path, chaos: Chaos, kills: int) -> dict[Path, tuple[int, int]]:
-    """Run a sweep, killing until there were `kills` kills; what each model's last file was when it first was there."""
+def disturbed(
+    directory: Path, generator: random.Random, kinds: Sequence[str]
+) -> tuple[dict[Path, tuple[int, int]], Counter[str]]:
+    """Run a sweep and kill `kinds` in turn; what each model's last file was when it was first there, and the kills."""
     trained: dict[Path, tuple[int, int]] = {}
+    kills: Counter[str] = Counter()
+    waiting = deque(kinds)
     with cluster_of(NODES) as cluster:
         process = started(directory, *SWEEP, address=cluster.address)
-        strike = time.monotonic() + chaos.generator.uniform(*SECONDS_BETWEEN)
+        due: float | None = None
         while process.poll() != 0:
             if process.poll() is not None:  # killed, or brought down by another kill
                 process = started(directory, *SWEEP, address=cluster.address)
-            if time.monotonic() >= strike and chaos.kills.total() < kills:
-                chaos.strike(cluster, process)
-                strike = time.monotonic() + chaos.generator.uniform(*SECONDS_BETWEEN)
             for path in directory.glob("models/*/model.json"):
                 if path not in trained:
                     trained[path] = _identity(path)
-            time.sleep(0.05)
-    return trained
+            targets = _targets(cluster, process, waiting[0]) if waiting else []
+            if targets and due is None:
+                due = time.monotonic() + generator.uniform(0, AFTER_SECONDS)
+            if targets and due is not None and time.monotonic() >= due:
+                _kill(cluster, process, waiting[0], generator.choice(targets))
+                kills[waiting.popleft()] += 1
+                due = None
+            time.sleep(0.02)
+    return trained, kills
+
+
+def _targets(cluster: Cluster, process: subprocess.Popen[bytes], kind: str) -> list[int]:
+    nodes = _workers(cluster)
+    if kind == "driver":
+        return [process.pid]
+    if kind == "node":
+        return [raylet_of(node) for node in nodes]
+    return [pid for node in nodes for pid in workers_of(node, WORKERS[kind])]
+
+
+def _kill(cluster: Cluster, process: subprocess.Popen[bytes], kind: str, pid: int) -> None:
+    kill(pid)
+    if kind == "driver":
+        process.wait()
+    if kind == "node":
+        [lost] = [node for node in _workers(cluster) if raylet_of(node) == pid]
+        cluster.remove_node(lost, allow_graceful=False)  # what else belonged to the machine
+        cluster.add_node(**NODE)
+
+
+def _workers(cluster: Cluster) -> list[Any]:
+    return [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
 
 
 def check(directory: Path, expected: Path, trained: dict[Path, tuple[int, int]]) -> None:
@@ -107,21 +121,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1, help="of the moments and kinds; the rest is the machine's")
     options = parser.parse_args()
-    chaos = Chaos(random.Random(options.seed))
+    generator = random.Random(options.seed)
+    kills: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
         expected = Path(scratch) / "undisturbed" / "run"
         expected.parent.mkdir()
         run(expected, *SWEEP)
         sweeps = 0
-        while chaos.kills.total() < options.kills:
+        while kills.total() < options.kills:
             directory = Path(scratch) / f"disturbed-{sweeps}" / "run"
             directory.parent.mkdir()
-            before = chaos.kills.total()
-            trained = disturbed(directory, chaos, min(options.kills, before + KILLS_OF_A_SWEEP))
+            trained, of_sweep = disturbed(directory, generator, kinds_of_a_sweep(generator))
             check(directory, expected, trained)
+            kills += of_sweep
             sweeps += 1
-            print(f"sweep {sweeps}: {chaos.kills.total() - before} kills, results equal", flush=True)
-    print(f"{chaos.kills.total()} kills ({dict(chaos.kills)}) in {sweeps} sweeps: all results equal")
+            print(f"sweep {sweeps}: {dict(of_sweep)}, results equal", flush=True)
+    print(f"{kills.total()} kills ({dict(kills)}) in {sweeps} sweeps: all results equal")
     return 0
 
 
