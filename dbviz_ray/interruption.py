@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM end a command, whatever library it is in.
 
-Both raise KeyboardInterrupt at once; and since a library may swallow what is raised inside one of its callbacks, both are remembered
-and raised again at the next `check`.
+Both raise KeyboardInterrupt at once; and since a library may swallow what is raised inside one of its callbacks, both
+are remembered and raised again at the next `check`.
 """
 
 from __future__ import annotations

@@ -38,12 +38,10 @@ MODELS = 9
 
 
 def kinds_of_a_sweep(generator: random.Random) -> list[str]:
-    """What is killed one after another: in training, then in evaluation."""
-    in_training, in_evaluation = ["driver", "node", "trial worker"], ["driver", "node", "evaluator"]
+    """What is killed one after another: in training, and from the first evaluator on in evaluation."""
+    in_training, in_evaluation = ["driver", "node", "trial worker"], ["driver", "node"]
     generator.shuffle(in_training)
     generator.shuffle(in_evaluation)
-    # Whatever else stands before an evaluator waits for one, and so for the end of the training.
-    in_evaluation.remove("evaluator")
     return [*in_training, "evaluator", *in_evaluation]
 
 
