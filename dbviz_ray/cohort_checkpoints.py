@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import safetensors.torch
 from torch import Tensor
@@ -14,13 +14,20 @@ from dbviz_ray.store import Store
 
 
 class CohortCheckpoints:
-    """See `dbviz_ray.training.Checkpoints`."""
+    """See `dbviz_ray.training.Checkpoints`.
+
+    Args:
+        store: Where.
+        cohort: Whose.
+        before_saving: Called before every `save`, which what it raises prevents.
+    """
 
     remark: str | None
     """What somebody who watches should know of the last `load`."""
 
-    def __init__(self, store: Store, cohort: Cohort) -> None:
+    def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
         self._store, self._cohort = store, cohort
+        self._before_saving = before_saving
         self._file = store.cohort_state_file(cohort.cohort_id)
         self._is_named = False
         self.remark = None
@@ -37,6 +44,7 @@ class CohortCheckpoints:
 
     def save(self, state: dict[str, Tensor]) -> None:
         """Replace the last state; before the first one, the members are named for whoever resumes."""
+        self._before_saving()
         if not self._is_named:
             self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
             self._is_named = True

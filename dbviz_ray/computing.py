@@ -39,28 +39,38 @@ def check_computable(sweep: SweepConfig) -> None:
 
 
 def train_and_evaluate(
-    sweep: SweepConfig, store: Store, missing: Missing, *, stages: tuple[str, ...], address: str | None, verbose: bool
+    sweep: SweepConfig,
+    store: Store,
+    missing: Missing,
+    *,
+    driver: str,
+    stages: tuple[str, ...],
+    address: str | None,
+    verbose: bool,
 ) -> None:
     """Do what is missing of those two of `stages`, and record the models that the sweep has to do without.
+
+    `driver` is the token of the lease that is held.
 
     Raises DamagedFileError for what must be made again first, StoppedError, UserError.
     """
     with ray_session(address, sweep.resources, verbose) as session:
         ended = StageEnd()
         if missing.cohorts and "train" in stages:
-            ended = _train(sweep, store, missing, session)
+            ended = _train(sweep, store, missing, session, driver)
         if "evaluate" in stages:
             _evaluate(sweep, store, ended, session)
 
 
-def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session) -> StageEnd:
+def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session, driver: str) -> StageEnd:
     """Take over what other runs have trained, then train the rest."""
     if _reuse(sweep, store, missing.untrained):
         missing = find_missing(sweep, store)
     store.forget_failures(missing.untrained)
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     trained = {model.model_id for model in sweep.models()} - missing.untrained
-    ended = train_cohorts(store, longest_first(missing.cohorts, data), trained, sweep.resources, provenance(), session)
+    cohorts = longest_first(missing.cohorts, data)
+    ended = train_cohorts(store, cohorts, trained, sweep.resources, provenance(), session, driver)
     _settle("train", store, ended)
     if not ended.failures:  # whose checkpoints the next try goes on from
         store.remove_folder("cohorts")

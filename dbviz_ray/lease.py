@@ -58,6 +58,24 @@ class Driver:
         return " ".join(f"process {self.process.pid} on {self.process.host}, since {self.since}".split())
 
 
+class SupersededError(Exception):
+    """The driver that started this work is gone, and another one has taken over."""
+
+
+def check_driver(directory: Directory, token: str) -> None:
+    """SupersededError unless the driver with this token holds the lease of `directory`, or nobody does.
+
+    For workers, which live some seconds longer than a driver that was killed: before they write what the next driver's
+    workers write too.
+    """
+    try:
+        driver = Driver.of(directory.read(LEASE_FILE))
+    except FileNotFoundError:
+        return
+    if driver is not None and driver.token != token:
+        raise SupersededError(f"{directory.root} has been taken over by another driver ({driver})")
+
+
 class Lease:
     """Context manager within which no other driver works on `directory`.
 
@@ -97,6 +115,11 @@ class Lease:
         with suppress(OSError):  # what is left behind is recognised as a dead driver's
             if self._is_own(self._found()):
                 self._directory.remove(LEASE_FILE)
+
+    @property
+    def token(self) -> str:
+        """By which `check_driver` knows this driver."""
+        return self._own.token
 
     def check(self) -> None:
         """UserError if another driver has taken over."""

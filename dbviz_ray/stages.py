@@ -60,7 +60,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
             store = store.patient()
             while True:
                 try:
-                    _run(sweep, store, options)
+                    _run(sweep, store, options, lease.token)
                     break
                 except DamagedFileError as error:
                     repairs.drop(error)
@@ -82,14 +82,20 @@ def _computes(missing: Missing, options: Options) -> bool:
     return bool((missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages))
 
 
-def _run(sweep: SweepConfig, store: Store, options: Options) -> None:
+def _run(sweep: SweepConfig, store: Store, options: Options, driver: str) -> None:
     missing = find_missing(sweep, store)
     if _computes(missing, options):
         from dbviz_ray.computing import StoppedError, train_and_evaluate
 
         try:
             train_and_evaluate(
-                sweep, store, missing, stages=options.stages, address=options.address, verbose=options.verbose
+                sweep,
+                store,
+                missing,
+                driver=driver,
+                stages=options.stages,
+                address=options.address,
+                verbose=options.verbose,
             )
         except StoppedError as error:
             raise StageFailedError(str(error)) from None

@@ -7,14 +7,19 @@ import json
 import re
 import shlex
 import subprocess
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from ray.autoscaler._private.command_runner import _with_interactive
+from ray.autoscaler._private.loader import load_function_or_class
+from ray.autoscaler._private.node_provider_availability_tracker import NodeProviderAvailabilityTracker
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.node_launch_exception import NodeLaunchException
 
 ROOT = Path(__file__).resolve().parent.parent
 CLOUDS = ("cluster.yaml", "cluster.gcp.yaml")
@@ -142,16 +147,28 @@ def test_gpu_workers_come_and_go(file):
     [(3, {"gpu_spot": 3}), (8, {"gpu_spot": 8}), (50, {"gpu_spot": 8, "gpu_on_demand": 2})],
 )
 def test_ray_launches_spot_first_and_on_demand_beside_it(file, demand, launched):
+    assert launches(file, demand, NodeProviderAvailabilityTracker(), _default_utilization_scorer) == launched
+
+
+def launches(file: str, demand: int, tracker: NodeProviderAvailabilityTracker, scorer) -> dict[str, int]:
+    """What Ray launches of each type for so many cohorts that wait for a GPU."""
     prepared = prepare_config(cluster(file))
-
-    def score(resources, demands, node_type):
-        return _default_utilization_scorer(resources, demands, node_type, node_availability_summary=None)
-
     nodes, _ = get_nodes_for(
         prepared["available_node_types"], {"head": 1}, "head", prepared["max_workers"], [{"CPU": 2, "GPU": 1}] * demand,
-        utilization_scorer=score,
+        utilization_scorer=partial(scorer, node_availability_summary=tracker.summary()),
     )  # fmt: skip
-    assert nodes == launched
+    return nodes
+
+
+def test_a_refused_spot_launch_brings_on_demand_nodes():
+    scorer = load_function_or_class(re.search(r"UTILIZATION_SCORER=(\S+)", environment("cluster.yaml"))[1])
+    tracker = NodeProviderAvailabilityTracker()
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_spot": 2}
+    refused = NodeLaunchException("InsufficientInstanceCapacity", "none left", None)
+    tracker.update_node_availability("gpu_spot", int(time.time()), refused)
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_on_demand": 2}
+    tracker.update_node_availability("gpu_spot", int(time.time()), None)
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_spot": 2}
 
 
 @pytest.mark.parametrize("file", FILES)

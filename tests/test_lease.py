@@ -17,7 +17,7 @@ from object_store import ObjectStore
 
 from dbviz_ray.directory import Directory
 from dbviz_ray.errors import UserError
-from dbviz_ray.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease
+from dbviz_ray.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease, SupersededError, check_driver
 from dbviz_ray.processes import Process
 
 BEAT = 0.2
@@ -175,3 +175,14 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
         Lease(Directory(tmp_path / "file/run")),
     ):
         pass
+
+
+def test_workers_of_a_driver_that_was_replaced_are_told(directory):
+    with Lease(directory, beat_seconds=BEAT) as lease:
+        check_driver(directory, lease.token)
+        successor = elsewhere(directory)
+        with pytest.raises(SupersededError, match="taken over by another driver .*far"):
+            check_driver(directory, lease.token)
+        check_driver(directory, successor.token)
+    directory.remove(LEASE_FILE)
+    check_driver(directory, lease.token)

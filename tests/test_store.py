@@ -241,6 +241,18 @@ def test_checkpoints_come_back(store, sweep):
     assert store.begun_cohorts() == {}
 
 
+def test_a_checkpoint_is_not_replaced_if_something_forbids_it(store, sweep):
+    cohort = sweep.cohorts()[0]
+    CohortCheckpoints(store, cohort).save({"epoch": torch.tensor(7)})
+
+    def forbid():
+        raise ValueError("somebody else's")
+
+    with pytest.raises(ValueError, match="somebody else's"):
+        CohortCheckpoints(store, cohort, before_saving=forbid).save({"epoch": torch.tensor(3)})
+    assert CohortCheckpoints(store, cohort).load()["epoch"] == 7
+
+
 def test_a_checkpoint_is_split_among_the_halves_of_its_cohort(store, sweep, digits):
     """Each half goes on from where the whole was; what it then comes to is tested with the training."""
     whole = sweep.cohorts()[0]

@@ -34,8 +34,19 @@ def train_cohorts(
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
     session: Session,
+    driver: str | None = None,
 ) -> StageEnd:
-    """Train `cohorts`, started in this order; `trained`: model_id of what is trained already, teachers among them."""
+    """Train `cohorts`, started in this order.
+
+    Args:
+        store: Where.
+        cohorts: What is missing.
+        trained: model_id of what is trained already, teachers among them.
+        resources: With what.
+        facts: What is stored with every model.
+        session: On which cluster.
+        driver: Token of the lease without which workers write nothing.
+    """
     if not cohorts:
         return StageEnd()
     schedule = CohortSchedule(cohorts, trained, resources.retries)

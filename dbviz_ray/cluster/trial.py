@@ -19,6 +19,7 @@ from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
+from dbviz_ray.lease import check_driver
 from dbviz_ray.outcomes import Outcome, outcome_of
 from dbviz_ray.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.schedule import halves
@@ -34,15 +35,18 @@ def train_in_trial(
     models: Mapping[str, ModelConfig],
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
+    driver: str | None,
 ) -> None:
     """Train the cohort of `config["members"]`, the last report saying how it ended (`Outcome`).
+
+    `driver` is the token of the lease under which it works, if there is one.
 
     Only what a new process may mend is raised: Tune then ends the trial, and the schedule decides on another try.
     """
     cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
     node = this_node()
     try:
-        report = _train(cohort, store, resources, facts, node)
+        report = _train(cohort, store, resources, facts, driver, node)
     except torch.OutOfMemoryError as error:
         CohortCheckpoints(store, cohort).split(halves(cohort))
         report = {"outcome": Outcome.OUT_OF_MEMORY, "reason": one_line(error)}
@@ -61,7 +65,7 @@ def train_in_trial(
 
 
 def _train(
-    cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], node: str
+    cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], driver: str | None, node: str
 ) -> dict[str, Any]:
     """Train what is missing of a cohort; the last report."""
     epochs = cohort.models[0].training.epochs
@@ -77,8 +81,13 @@ def _train(
     reset_peak_memory()
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
-    checkpoints = CohortCheckpoints(store, cohort)
     started = time.monotonic()
+
+    def check() -> None:
+        if driver is not None:
+            check_driver(store, driver)
+
+    checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
 
     def keep(snapshots: list[TrainedModel]) -> None:
         for snapshot in snapshots:
@@ -102,9 +111,9 @@ def _train(
         "seconds": time.monotonic() - started,
         **peak_memory(),
     }
-    complete = store.complete_among(model.model_id for model in cohort.models)  # as it is now
     for model in trained:
-        if model.config.model_id not in complete:
+        check()
+        if not store.complete_among([model.config.model_id]):  # as it is now
             save_model(store, model, dataset, facts)
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}

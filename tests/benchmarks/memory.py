@@ -114,7 +114,7 @@ def trained(case: int, device_type: str) -> dict[str, float]:
 
     architecture, width, shape, members, stack, training = CASES[case]
     device = start_worker(device_type == "cuda", 1)
-    settings = TrainingConfig(**{"epochs": 2, "batch_size": BATCH, "evaluate_every": 1} | training)
+    settings = TrainingConfig(**{"epochs": 1, "batch_size": BATCH} | training)
     models = models_of(architecture, width, members, settings)
     data = random_dataset(shape, IMAGES, IMAGES)
     resources = ResourcesConfig(stack=stack, gpus_per_cohort=float(device_type == "cuda"))
