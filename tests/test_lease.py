@@ -181,7 +181,7 @@ def test_workers_of_a_driver_that_was_replaced_are_told(directory):
     with Lease(directory, beat_seconds=BEAT) as lease:
         check_driver(directory, lease.token)
         successor = elsewhere(directory)
-        with pytest.raises(SupersededError, match="taken over by another driver .*far"):
+        with pytest.raises(SupersededError, match=r"taken over by another driver .*far"):
             check_driver(directory, lease.token)
         check_driver(directory, successor.token)
     directory.remove(LEASE_FILE)
