@@ -18,16 +18,21 @@ SMALL_STEP_FLOPS = 1e11
 
 
 def room_of_cohort(cohort: Cohort, resources: ResourcesConfig, session: Session) -> dict[str, float]:
-    """Ray's resources of the trial that trains a cohort; cohorts of small networks share a GPU."""
+    """Ray's resources of the trial that trains a cohort: cores, memory as it is counted, and a GPU or a part of it.
+
+    Cohorts of small networks share a GPU, unless they are known not to fit into it together.
+    """
     model = cohort.models[0]
     data = facts_of_dataset(model.dataset, resources.data_directory)
-    gpus = resources.gpus_per_cohort
     need = memory_need(cohort.models, data, resources)
-    if gpus and step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS:
-        gpus /= resources.small_cohorts_per_gpu
     memory = math.ceil(need.host / MEMORY_STEP) * MEMORY_STEP
-    room = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
-    return room | ({"GPU": gpus} if gpus else {})
+    room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
+    if resources.gpus_per_cohort:
+        sharing = resources.small_cohorts_per_gpu
+        is_small = step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS
+        fits = resources.gpu_memory is None or need.device * sharing <= resources.gpu_memory * GIB
+        room["GPU"] = resources.gpus_per_cohort / (sharing if is_small and fits else 1)
+    return room
 
 
 def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:

@@ -24,6 +24,9 @@ class ResourcesConfig(Frozen):
     small_cohorts_per_gpu: Count = Field(
         1, description="Trials that share what `gpus_per_cohort` says when their networks are too small to fill it."
     )
+    gpu_memory: NonNegative | None = Field(
+        None, description="GiB of one GPU; cohorts whose counted needs exceed their part of it do not share it."
+    )
     max_cohort_size: Count = Field(32, description="Models trained side by side at most.")
     stack: Count | None = Field(
         None,
