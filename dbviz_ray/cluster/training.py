@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
 from dbviz_ray import interruption
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of
 from dbviz_ray.cluster.placement import room_of_cohort
 from dbviz_ray.cluster.session import Session
-from dbviz_ray.cluster.trial import train_in_trial
+from dbviz_ray.cluster.trial import CUDA_ERROR, train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
-from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.outcomes import Outcome, StageEnd
 from dbviz_ray.progress import Progress
 from dbviz_ray.schedule import CohortSchedule
@@ -57,7 +58,9 @@ def train_cohorts(
         return tune.PlacementGroupFactory([room_of_cohort(cohort, resources, session)])
 
     total = sum(len(cohort.models) * cohort.models[0].training.epochs for cohort in cohorts)
-    trainable = tune.with_parameters(train_in_trial, store=store, models=models, resources=resources, facts=dict(facts))
+    trainable = tune.with_parameters(
+        train_in_trial, store=store, models=models, resources=resources, facts=dict(facts), driver=driver
+    )
     with Progress("train", total, "model-epochs") as progress, tempfile.TemporaryDirectory() as scratch:
         watcher = _Watcher(schedule, progress)
         tuner = tune.Tuner(
@@ -140,7 +143,13 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         node = (trial.last_result or {}).get("node")
-        self._ended(trial.trial_id, Outcome.CRASHED, "its process died, and the retries are used up", node)
+        error = trial.get_pickled_error()
+        if isinstance(error, RayTaskError) and CUDA_ERROR not in str(error):
+            # Not raised by the training, of which all is caught, but before it: it would come again.
+            self._ended(trial.trial_id, Outcome.FAILED, one_line(error.cause, with_type=True), node)
+        else:
+            told = f"its process died ({type(error).__name__}), and the retries are used up"
+            self._ended(trial.trial_id, Outcome.CRASHED, told, node)
 
     def _ended(self, trial_id: str, outcome: Outcome, reason: str, node: str | None) -> None:
         cohort, there_before = self._running[trial_id]

@@ -27,6 +27,8 @@ from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0
+CUDA_ERROR = "CUDA error"
+"""In messages after which a process is of no more use, and a new one may be."""
 
 
 def train_in_trial(
@@ -55,7 +57,7 @@ def train_in_trial(
     except DamagedFileError as error:
         report = {"outcome": Outcome.FAILED, "reason": str(error), "damaged": error.args}
     except Exception as error:
-        if "CUDA error" in str(error):  # this process is of no more use
+        if CUDA_ERROR in str(error):
             raise
         report = {"outcome": outcome_of(error), "reason": one_line(error, with_type=True)}
     finally:
