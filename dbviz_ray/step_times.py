@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def _step_seconds(
 ) -> float:
     """Of one training step of all members on `images` random images each, after one that captures.
 
-    Choosing the best stack would take longer than the measurement; it is halved until it fits into the memory.
+    Choosing the best stack would take longer than the measurement.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
@@ -111,15 +110,10 @@ def _step_seconds(
         model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
         for model in cohort.models
     ]
-    try:
-        training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
+    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
+    training.run_epoch()
+    started = time.perf_counter()
+    for _ in range(STEPS - 1):
         training.run_epoch()
-        started = time.perf_counter()
-        for _ in range(STEPS - 1):
-            training.run_epoch()
-        float(training.history[0].sum())  # waits for the device
-    except torch.OutOfMemoryError:
-        if stack == 1:
-            raise
-        return _step_seconds(cohort, data, images, device, resources, math.ceil(stack / 2))
+    float(training.history[0].sum())  # waits for the device
     return (time.perf_counter() - started) / (STEPS - 1)
