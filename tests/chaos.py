@@ -27,7 +27,7 @@ from whole_sweeps import SMALL, run, started, tables
 
 NODES = 2
 WORKERS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
-AFTER_SECONDS = 3.0
+AFTER_SECONDS = 1.5
 """At most this long after it is first there, what is next to be killed is killed."""
 PLANES = {"test": 800, "train": 800}
 SWEEP = [
