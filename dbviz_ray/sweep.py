@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweep, overrides = _sweep_and_overrides(parsed.sweep)
         config = load_sweep(sweep, overrides)
         if parsed.plan:
-            from dbviz_ray.planning import plan
+            from dbviz_ray.planning.plan import plan
 
             print(plan(config))
             return 0

@@ -296,3 +296,10 @@ def test_a_relative_data_directory_is_the_same_for_every_process(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(tmp_path / "data")
     assert small_sweep().resources.data_directory.startswith("~")
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated():
+    with pytest.raises(UserError, match=r"resources\.reuse: .* holds credentials.*AWS_PROFILE") as refused:
+        small_sweep(resources={"reuse": ["s3://KEY:hunter2@bucket/run"]})
+    assert "hunter2" not in str(refused.value)
+    assert "s3://bucket/run" in small_sweep(resources={"reuse": ["s3://bucket/run"]}).resources.reuse

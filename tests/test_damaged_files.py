@@ -108,7 +108,7 @@ def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeyp
         raise OSError("connection lost")
 
     monkeypatch.setattr(Store, "read", fails)
-    monkeypatch.setattr("dbviz_ray.directory.decoded", fails)
+    monkeypatch.setattr("dbviz_ray.store.directory.decoded", fails)
     with pytest.raises(OSError, match="connection lost"):
         read()
     monkeypatch.undo()

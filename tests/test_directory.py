@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from object_store import ObjectStore
 
 from dbviz_ray import interruption
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import UserError
-from dbviz_ray.whole_files import put
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.whole_files import put
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    code = f"from dbviz_ray.directory import Directory; Directory({str(tmp_path)!r}).write('a', bytes(2000))"
+    code = f"from dbviz_ray.store.directory import Directory; Directory({str(tmp_path)!r}).write('a', bytes(2000))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
     assert f"StorageError: {tmp_path}/a: [Errno 27] File too large" in result.stderr
     assert (directory.read("a"), os.listdir(tmp_path)) == (b"old", ["a"])
@@ -196,7 +196,7 @@ def test_signals_wait_while_they_are_held(number):
 WRITER = """
 import hashlib, os, sys
 from dbviz_ray import interruption
-from dbviz_ray.directory import Directory
+from dbviz_ray.store.directory import Directory
 
 interruption.install()
 directory = Directory(sys.argv[1])

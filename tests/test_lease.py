@@ -15,16 +15,16 @@ from dataclasses import replace
 import pytest
 from object_store import ObjectStore
 
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import UserError
-from dbviz_ray.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease, SupersededError, check_driver
-from dbviz_ray.processes import Process
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease, SupersededError, check_driver
+from dbviz_ray.store.processes import Process
 
 BEAT = 0.2
 HOLDER = f"""
 import sys, time
-from dbviz_ray.directory import Directory
-from dbviz_ray.lease import Lease
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.lease import Lease
 
 with Lease(Directory(sys.argv[1]), beat_seconds={BEAT}):
     print("held", flush=True)

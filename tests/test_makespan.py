@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbviz_ray.makespan import Job, ideal_makespan, longest_chain, makespan
+from dbviz_ray.planning.makespan import Job, ideal_makespan, longest_chain, makespan
 
 WORKERS = st.integers(1, 6)
 INDEPENDENT = st.lists(st.integers(0, 9).map(Job), min_size=1, max_size=12)

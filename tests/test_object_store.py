@@ -15,11 +15,11 @@ import pytest
 from object_store import BUCKET, ObjectStore
 from whole_sweeps import SMALL, command, run, tables
 
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import StorageError, UserError
-from dbviz_ray.lease import LEASE_FILE
-from dbviz_ray.outages import may_pass
 from dbviz_ray.store import Store
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.lease import LEASE_FILE
+from dbviz_ray.store.outages import may_pass
 
 
 @pytest.fixture(scope="module")

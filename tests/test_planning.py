@@ -9,8 +9,8 @@ import torch
 from conftest import small_sweep
 
 from dbviz_ray.networks import facts_of_dataset
-from dbviz_ray.planning import plan
-from dbviz_ray.step_times import StepTimes, measured_step_times
+from dbviz_ray.planning.plan import plan
+from dbviz_ray.planning.step_times import StepTimes, measured_step_times
 from dbviz_ray.sweep_files import SWEEPS, load_sweep
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from conftest import small_sweep
 
-from dbviz_ray.cohort_plans import cohort_plans
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.networks import DatasetFacts
-from dbviz_ray.scaling import Scaling, scaling_text, scalings
-from dbviz_ray.step_times import StepTimes
+from dbviz_ray.planning.cohort_plans import cohort_plans
+from dbviz_ray.planning.scaling import Scaling, scaling_text, scalings
+from dbviz_ray.planning.step_times import StepTimes
 
 DIGITS = DatasetFacts((1, 8, 8), 10, 200, 100)
 BY_OPERATIONS = StepTimes.assumed(flops_rate=1e9, overhead=0)

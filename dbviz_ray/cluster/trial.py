@@ -19,11 +19,11 @@ from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
-from dbviz_ray.lease import check_driver
 from dbviz_ray.outcomes import Outcome, outcome_of
 from dbviz_ray.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.schedule import halves
 from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.store.lease import check_driver
 from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0

@@ -7,12 +7,23 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from dbviz_ray.addresses import checked_address
 from dbviz_ray.config.types import Count, Frozen, NonNegative
+from dbviz_ray.errors import UserError
 
 
 def _not_relative(folder: str) -> str:
     """Workers have working directories of their own, so a relative path would mean another folder there."""
     return folder if folder.startswith("~") else os.path.abspath(folder)
+
+
+def _without_credentials(address: str) -> str:
+    """What a configuration says is written to files and logs."""
+    try:
+        return checked_address(address) if "://" in address else address
+    except UserError as error:
+        # Not a ValueError, with which pydantic would repeat the address.
+        raise UserError(str(error).replace("--out", "resources.reuse", 1)) from None
 
 
 class ResourcesConfig(Frozen):
@@ -46,7 +57,7 @@ class ResourcesConfig(Frozen):
     data_directory: Annotated[str, AfterValidator(_not_relative)] = Field(
         "~/.cache/dbviz_ray", description="Where downloaded data sets are kept, on every node."
     )
-    reuse: tuple[str, ...] = Field(
+    reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
         (), description="Run directories of other sweeps; their trained models are taken over where they are the same."
     )
     gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU for an hour, for --plan.")

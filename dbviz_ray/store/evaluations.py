@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbviz_ray.directory import Directory
-from dbviz_ray.parquet_files import encoded
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.parquet_files import encoded
 from dbviz_ray.store.partitions import partition
 
 PLANES_TOGETHER = 50

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.outcomes import Failure
+from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.partitions import partition
 
 

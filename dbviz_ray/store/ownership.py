@@ -8,8 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.store.directory import Directory
 
 SWEEP_FILE = "sweep.yaml"
 

@@ -238,7 +238,7 @@ def steps_of_plan(file: str) -> Steps:
         cohorts = sweep.cohorts()
         assert len({cohort.cohort_id for cohort in cohorts}) == len(cohorts)
     with _step(steps, "import of torch"):
-        from dbviz_ray.planning import plan
+        from dbviz_ray.planning.plan import plan
     with _step(steps, "plan"):
         str(plan(sweep))
     return steps

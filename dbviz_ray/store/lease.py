@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from dbviz_ray.directory import Directory
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.processes import Process
-from dbviz_ray.whole_files import SETTLE_SECONDS
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.processes import Process
+from dbviz_ray.store.whole_files import SETTLE_SECONDS
 
 LEASE_FILE = ".driver.json"
 BEAT_SECONDS = 5.0

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dbviz_ray.amounts import duration_text
-from dbviz_ray.cohort_plans import CohortPlan
 from dbviz_ray.config import Cohort, SweepConfig
-from dbviz_ray.makespan import ideal_makespan, longest_chain, makespan
+from dbviz_ray.planning.amounts import duration_text
+from dbviz_ray.planning.cohort_plans import CohortPlan
+from dbviz_ray.planning.makespan import ideal_makespan, longest_chain, makespan
 
 GPUS = (8, 64, 256)
 TELLING = 0.05

@@ -19,9 +19,9 @@ from pyarrow import fs
 
 from dbviz_ray.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
-from dbviz_ray.outages import PATIENCE_SECONDS, waited_for
-from dbviz_ray.parquet_files import decoded, encoded
-from dbviz_ray.whole_files import create_local, create_object, put, write_local
+from dbviz_ray.store.outages import PATIENCE_SECONDS, waited_for
+from dbviz_ray.store.parquet_files import decoded, encoded
+from dbviz_ray.store.whole_files import create_local, create_object, put, write_local
 
 Content = TypeVar("Content")
 Result = TypeVar("Result")
