@@ -23,6 +23,12 @@ from dbviz_ray.validation import validated
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with whole-process tests first, so that the two test processes end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def small_sweep(**fields: object) -> SweepConfig:
     """A digits sweep of two widths, two noise levels and three seeds, with some fields replaced."""
     base: dict[str, object] = {

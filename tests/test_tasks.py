@@ -9,6 +9,7 @@ from made_up_runs import made_up_run
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.computing import work_of
 from dbviz_ray.config import MarginsConfig, SweepConfig
+from dbviz_ray.damage import drop
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation import label_planes
 from dbviz_ray.margins import draw_margin_lines, margins
@@ -34,9 +35,9 @@ def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
     store = made_up_run(tmp_path / "run", asks_for_all)
     assert missing_tasks(asks_for_all, store) == []
     model = asks_for_all.models()[4]
-    store.drop(store.margins_file(model.model_id, 3))
-    store.drop(store.labels_file("margins", model.model_id, 1))
-    store.drop(store.probabilities_file("test", model.model_id, 3))
+    drop(store, store.margins_file(model.model_id, 3))
+    drop(store, store.labels_file("margins", model.model_id, 1))
+    drop(store, store.probabilities_file("test", model.model_id, 3))
     expected = [
         Task(LabelPlanes("test"), model, 3),
         Task(LabelPlanes("margins"), model, 1),

@@ -52,11 +52,11 @@ def evaluate_models(
     with Progress("evaluate", sum(points[task.what] for task in tasks), "points") as progress:
         for task, end in _Pool(store, classes, resources, session, queue, shared, progress).results():
             progress.advance(points[task.what])
-            if end.outcome is not Outcome.DONE:
+            damaged = damaged or end.damaged
+            if end.outcome is not Outcome.DONE and end.damaged is None:
                 model_id = task.model.model_id
                 failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
                 progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
-            damaged = damaged or end.damaged
             if end.stops:
                 stopped = end.reason
                 break

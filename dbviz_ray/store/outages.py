@@ -49,7 +49,11 @@ def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> R
             result = operation()
         except OSError as error:
             left = seconds - (time.monotonic() - began)
-            if left <= 0 or not may_pass(error):
+            if not may_pass(error):  # an answer, such as that there is no such file
+                if waited:
+                    _tell_return(place, began)
+                raise
+            if left <= 0:
                 raise
             if not waited:
                 print(f"storage  {place} fails ({one_line(error)}); trying for {left:.0f} s more", file=sys.stderr)
@@ -58,5 +62,9 @@ def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> R
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         else:
             if waited:
-                print(f"storage  {place} is there again after {time.monotonic() - began:.0f} s", file=sys.stderr)
+                _tell_return(place, began)
             return result
+
+
+def _tell_return(place: str, began: float) -> None:
+    print(f"storage  {place} is there again after {time.monotonic() - began:.0f} s", file=sys.stderr)
