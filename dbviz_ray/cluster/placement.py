@@ -11,8 +11,9 @@ from dbviz_ray.memory import memory_need
 from dbviz_ray.networks import facts_of_dataset, step_flops
 
 GIB = 1024**3
-MEMORY_STEP = GIB
-"""Memory is asked for in whole steps: a process that has trained one cohort is used again for one of equal needs."""
+LEAST_MEMORY = 3 * GIB // 2
+"""Memory is asked for as this or as whole GiB: a process that has trained a cohort is used again for one that asks for
+the same, and Tune does not start another one beside it while its cohorts end sooner than a process starts (5 s)."""
 SMALL_STEP_FLOPS = 1e11
 """A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
 
@@ -25,7 +26,7 @@ def room_of_cohort(cohort: Cohort, resources: ResourcesConfig, session: Session)
     model = cohort.models[0]
     data = facts_of_dataset(model.dataset, resources.data_directory)
     need = memory_need(cohort.models, data, resources)
-    memory = math.ceil(need.host / MEMORY_STEP) * MEMORY_STEP
+    memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
     room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
     if resources.gpus_per_cohort:
         sharing = resources.small_cohorts_per_gpu
