@@ -46,9 +46,13 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     store.check_owner(sweep)
     missing = find_missing(sweep, store)
     redo = options.chosen and {"analyse", "report"} & set(options.stages)
+    damage: DamagedFileError | None = None
     if not missing and not redo:
-        print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{_findings(store, options.precision)}")
-        return
+        try:
+            print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{_findings(store, options.precision)}")
+            return
+        except DamagedFileError as error:
+            damage = error
     if _computes(missing, options):
         from dbviz_ray.computing import check_computable
 
@@ -58,6 +62,8 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         with Lease(store) as lease, interruption.watching(lease.check):
             store.claim(sweep)
             store = store.patient()
+            if damage is not None:
+                repairs.drop(damage)
             while True:
                 try:
                     _run(sweep, store, options, lease.token)

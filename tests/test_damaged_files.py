@@ -268,4 +268,7 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
         labels[1], of_labels / "probabilities.parquet", *margins[2:], *of_the_model
     }  # fmt: skip
     assert store.with_margins() == store.labelled("test")
-    assert "nothing to do" in run(directory, *small).stdout
+    os.truncate(directory / "scores" / "findings.json", 10)
+    result = run(directory, *small)
+    assert "findings.json is damaged" in result.stderr
+    assert "4 models: 4 done" in result.stdout
