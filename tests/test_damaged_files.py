@@ -260,7 +260,8 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     assert len(again) == 1
     assert "is damaged" in again[0]
     assert again[0].endswith("; 4 damaged files are made again")
-    assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
+    same = {path for path in before if path.stem != "models"}  # which names the cohort that a model was trained in
+    assert {path: path.read_bytes() for path in same} == {path: before[path][1] for path in same}
     remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
     of_labels = directory / "probabilities" / labels[1].parent.relative_to(directory / "labels")
     of_the_model = {path for path in before if models[3].name in str(path)}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shlex
-import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from tracking_server import free_port, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -85,29 +81,6 @@ def test_what_is_started_here_listens_on_loopback_alone(tmp_path):
         process.wait(60)
     assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
     assert elsewhere(found) == []
-
-
-def test_the_viewer_that_is_named_listens_on_loopback_alone(finished_run, tmp_path):
-    store, _ = finished_run
-    shutil.copytree(store.root, tmp_path / "small")
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    words = [str(tmp_path / "small" / "sweep.yaml"), "--out", str(tmp_path / "small"), "--stages", "analyse,report"]
-    command = [sys.executable, "-m", "dbviz_ray.sweep", *words]
-    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-    (viewer,) = (line.removeprefix("MLflow ") for line in told.splitlines() if line.startswith("MLflow "))
-    port = free_port()
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*shlex.split(viewer), "--port", str(port)], cwd=tmp_path, env=environment, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_until(lambda: port in {port for _, port in listening(process.pid)}, process, log)
-        assert elsewhere(listening(process.pid)) == []
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 LISTENS = """

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -61,13 +60,11 @@ def test_the_directory_of_another_sweep_is_refused(undisturbed):
 
 
 KILLED_WHEN = {
-    "train": ("cohorts/*/state.safetensors", 0.5),
     "train, at its first finished model": ("models/*/model.json", 0.5),
-    "evaluate": ("labels/*/*/*/labels.parquet", 0.05),
     "analyse": ("scores/*.csv", 0.05),
     "report": ("figures/*.png", 1.5),
 }
-"""A file of each stage, and the seconds within which the kill follows it."""
+"""A file of each stage, and the seconds within which the kill follows it; tests/test_chaos.py has other moments."""
 
 
 def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tmp_path):
@@ -86,8 +83,7 @@ def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tm
     assert {path: path.stat().st_mtime_ns for path in trained} == trained, "no finished model is trained again"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, number, code):
+def test_an_interrupted_sweep_says_how_to_go_on(tmp_path):
     directory = tmp_path / "interrupted"
     process = subprocess.Popen(
         command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True
@@ -95,9 +91,9 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, number, code):
     wait_for("cohorts/*/state.safetensors", directory, process)
     second = run(directory, *SMALL, code=2)
     assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.returncode == 143
     assert "interrupted; the same command continues" in errors
     assert "Traceback" not in errors
 
@@ -166,9 +162,7 @@ def test_a_users_own_architecture_and_one_that_fails(tmp_path):
     small = ["dataset.train_size=100", "grid.label_noise=[0.0]", "grid.seed=[0,1]", "training.epochs=2",
              "planes={test: {count: 3, resolution: 5}}", "margins.images=10"]  # fmt: skip
     more_evaluators_than_room = "resources.evaluators=5"
-    run(tmp_path / "own", "grid.architecture=[my_networks:linear]", "grid.width=[1]", more_evaluators_than_room, *small)
-    assert (tmp_path / "own" / "figures" / "decision_regions.png").exists()
-    failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", *small]
+    failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", more_evaluators_than_room, *small]
     result = run(tmp_path / "failing", *failing, code=1)
     assert "2 models failed and are left out" in result.stderr
     assert "RuntimeError: I will not be trained" in result.stderr
@@ -287,27 +281,3 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_killed(recipes, tmp_
         process.wait()
     run(directory, str(tmp_path / "recipes.yaml"))
     assert tables(directory) == tables(recipes[0])
-
-
-def test_a_joined_cluster_whose_head_takes_no_trials(tmp_path):
-    """What cluster.yaml describes, on one machine: the driver's node has no CPU to give, another one has."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        cluster.add_node(num_cpus=2)
-        arguments = [
-            "dataset.train_size=100", "grid.width=[4,8]", "grid.seed=[0,1]", "training.epochs=2",
-            "planes={test: {count: 3, resolution: 5}}", "--out", str(tmp_path / "joined"), "--address", cluster.address,
-        ]  # fmt: skip
-        result = subprocess.run(
-            [sys.executable, "-m", "dbviz_ray.sweep", *arguments],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=300,
-        )
-    finally:
-        cluster.shutdown()
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "joined" / "figures" / "decision_regions.png").exists()
