@@ -58,5 +58,6 @@ class CohortCheckpoints:
         places = {model.model_id: place for place, model in enumerate(self._cohort.models)}
         for part in parts:
             members = [places[model.model_id] for model in part.models]
-            CohortCheckpoints(self._store, part).save(state_of_members(state, members))
+            CohortCheckpoints(self._store, part, self._before_saving).save(state_of_members(state, members))
+        self._before_saving()
         self._store.drop_cohort(self._cohort.cohort_id)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 
+from ray.exceptions import RayError
+
+from dbviz_ray import interruption
 from dbviz_ray.cluster.evaluation import evaluate_models
 from dbviz_ray.cluster.planes import stored_planes
 from dbviz_ray.cluster.session import Session, ray_session
 from dbviz_ray.cluster.training import train_cohorts
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.damage import check_model
 from dbviz_ray.datasets import load_dataset
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.margins import check_enough
-from dbviz_ray.missing import Missing, find_missing
+from dbviz_ray.missing import FINDINGS_FILE, Missing, find_missing
 from dbviz_ray.networks import facts_of, facts_of_dataset, longest_first
 from dbviz_ray.outcomes import StageEnd
 from dbviz_ray.planes.of_sweep import check_plane_sets_possible
@@ -54,12 +58,16 @@ def train_and_evaluate(
 
     Raises DamagedFileError for what must be made again first, StoppedError, UserError.
     """
-    with ray_session(address, sweep.resources, verbose) as session:
-        ended = StageEnd()
-        if missing.cohorts and "train" in stages:
-            ended = _train(sweep, store, missing, session, driver)
-        if "evaluate" in stages:
-            _evaluate(sweep, store, ended, session)
+    store.remove(FINDINGS_FILE)  # of other models: should the command end before the analysis, it is still to be done
+    try:
+        with ray_session(address, sweep.resources, verbose) as session:
+            ended = StageEnd()
+            if missing.cohorts and "train" in stages:
+                ended = _train(sweep, store, missing, session, driver)
+            if "evaluate" in stages:
+                _evaluate(sweep, store, ended, session)
+    except RayError as error:
+        raise StoppedError(f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest") from None
 
 
 def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session, driver: str) -> StageEnd:
@@ -82,12 +90,18 @@ def _reuse(sweep: SweepConfig, store: Store, untrained: set[str]) -> int:
     wanted = {model.model_id: model for model in sweep.models() if model.model_id in untrained}
     copied = 0
     for run in sweep.resources.reuse:
-        other = Store(run)
+        other = Store(run).patient()
         if not other.exists(SWEEP_FILE):
             raise UserError(f"resources.reuse: {run} is not a run directory: it holds no {SWEEP_FILE}")
         for model_id in wanted.keys() & other.complete_models():
-            copy_model(other, store, wanted.pop(model_id))
-            copied += 1
+            model = wanted.pop(model_id)
+            try:
+                check_model(other, model_id)
+                copy_model(other, store, model)
+            except (DamagedFileError, FileNotFoundError) as error:
+                print(f"train    {model_id} is not taken over but trained: {one_line(error)}", file=sys.stderr)
+            else:
+                copied += 1
     if copied:
         print(f"train    {copied} models are taken over from {', '.join(sweep.resources.reuse)}", file=sys.stderr)
     return copied
@@ -123,6 +137,7 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
 
 def _settle(stage: str, store: Store, ended: StageEnd) -> None:
     """Record failures; raise what keeps the sweep from going on."""
+    interruption.check()
     if ended.damaged is not None:
         raise ended.damaged
     if ended.stopped is not None:

@@ -92,6 +92,12 @@ def drop(store: Store, name: str) -> None:
     store.remove_folder(f"models/{model_id}")
 
 
+def check_model(store: Store, model_id: str) -> None:
+    """DamagedFileError if one of a model's files is damaged; every one is read."""
+    for name in store.files(f"models/{model_id}"):
+        _check(store, name)
+
+
 def _check(store: Store, name: str) -> None:
     """DamagedFileError if a file is not what its name says."""
     match name.rpartition(".")[2]:

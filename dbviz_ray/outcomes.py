@@ -28,6 +28,10 @@ class Outcome(StrEnum):
     """As `FAILED`, and the user's to mend."""
 
 
+CUDA_ERROR = "CUDA error"
+"""In messages after which a process is of no more use, and a new one may be."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a sweep has to do without a model."""

@@ -81,6 +81,8 @@ def load_network(
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
         network.load_state_dict(store.read_tensors(file))
+    except FileNotFoundError:
+        raise DamagedFileError(file, store.path(file), "it is missing") from None
     except (KeyError, RuntimeError) as error:  # KeyError: of a type that torch does not have
         raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
     return network.eval()
@@ -88,7 +90,11 @@ def load_network(
 
 def load_predictions(store: Store, config: ModelConfig, epoch: int | None = None) -> pa.Table:
     """Given label, true label and predicted class of every image, as of `epoch` (the last one)."""
-    return store.read_parquet(_kept_file(store, config, PREDICTIONS, epoch))[0]
+    file = _kept_file(store, config, PREDICTIONS, epoch)
+    try:
+        return store.read_parquet(file)[0]
+    except FileNotFoundError:
+        raise DamagedFileError(file, store.path(file), "it is missing") from None
 
 
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:

@@ -45,10 +45,10 @@ class RunModel:
     def network(self) -> nn.Module:
         """The module, on the CPU in evaluation mode."""
         facts = facts_of_dataset(self.config.dataset, self.data_directory)
+        if not self.store.exists(self.weights_file):
+            raise UserError(f"{self.store.path(self.weights_file)}: is not there")
         try:
             return load_network(self.store, self.config, facts.image_shape, facts.classes, self.epoch)
-        except FileNotFoundError:
-            raise UserError(f"{self.store.path(self.weights_file)}: is not there") from None
         except (DamagedFileError, OSError) as error:
             raise UserError(f"{self.store.path(self.weights_file)}: cannot be read ({one_line(error)})") from None
 

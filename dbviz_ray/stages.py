@@ -132,6 +132,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
     except NoModelsError as error:
         print(outcomes_text(error.outcomes))
         raise StageFailedError(f"analyse: {error}") from None
+    store.remove(FINDINGS_FILE)  # until all tables are these models'
     write_tables(store, tables)
     store.write_json(FINDINGS_FILE, findings(tables))
 

@@ -11,7 +11,7 @@ from dbviz_ray.cluster.nodes import this_node
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
-from dbviz_ray.outcomes import Outcome, outcome_of
+from dbviz_ray.outcomes import CUDA_ERROR, Outcome, outcome_of
 from dbviz_ray.records import load_network
 from dbviz_ray.store import Store
 from dbviz_ray.tasks import Task, What
@@ -60,5 +60,7 @@ class Evaluator:
         except RayError:  # the work could not be fetched: another evaluator may
             raise
         except Exception as error:
+            if CUDA_ERROR in str(error):
+                raise
             return TaskEnd(outcome_of(error), one_line(error, with_type=True))
         return TaskEnd(Outcome.DONE)

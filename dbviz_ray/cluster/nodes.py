@@ -48,4 +48,4 @@ def _answers(node: Mapping[str, Any]) -> bool:
 
 def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:
     """How many times a machine's resources hold what is needed."""
-    return int(min(there.get(kind, 0) // amount for kind, amount in needed.items() if amount))
+    return int(min(there.get(kind, 0) / amount + 1e-6 for kind, amount in needed.items() if amount))

@@ -10,7 +10,7 @@ import torch
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.datasets import load_dataset
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError
 from dbviz_ray.planes import PlaneSet, draw_plane_set
 from dbviz_ray.planes.of_sweep import about_plane_set, attacked_model, telling_labels
 from dbviz_ray.records import load_network, load_planes, save_planes
@@ -29,10 +29,12 @@ def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
 
 def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
     attacked = attacked_model(sweep, plane_set)
-    if attacked is not None and attacked.model_id not in store.complete_models():
-        raise UserError(
-            f"planes.{plane_set}.attacked: {attacked.model_id} is not trained yet; run the stages train,evaluate"
-        )
+    if attacked is not None and not store.complete_among([attacked.model_id]):
+        failure = store.failures().get(attacked.model_id)
+        why = f"could not be trained ({failure.reason})" if failure else "is not trained yet"
+        remedy = "allowed: another model" if failure else "run the stages train,evaluate"
+        raise UserError(f"planes.{plane_set}.attacked: {attacked.model_id} {why}; {remedy}")
+    store.remove_folder(f"labels/plane_set={plane_set}")  # of planes that are no more
     if attacked is None or not ray.is_initialized():
         _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
         return
@@ -42,18 +44,18 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
         "num_gpus": resources.gpus_per_evaluator,
         "max_retries": resources.retries,
     }
-    failure = ray.get(ray.remote(_draw_on_worker).options(**options).remote(sweep, store, plane_set, attacked))
-    if failure is not None:
-        raise UserError(failure)
+    error = ray.get(ray.remote(_draw_on_worker).options(**options).remote(sweep, store, plane_set, attacked))
+    if error is not None:
+        raise error
 
 
-def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> str | None:
+def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> Exception | None:
     """Why the planes cannot be had, or None."""
     device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
     try:
         _draw_on(device, sweep, store, plane_set, attacked)
-    except UserError as error:
-        return str(error)
+    except (UserError, DamagedFileError, StorageError) as error:
+        return error
     return None
 
 

@@ -84,11 +84,13 @@ def _join_or_start(address: str | None, level: int) -> bool:
         try:
             ray.init(address=address or "auto", **options)
             return True
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: of another version
             named = address or os.environ.get("RAY_ADDRESS")
-            if named:
+            if named or isinstance(error, RuntimeError):
                 reason = one_line(error)
-                raise UserError(f"--address: {named} is not a Ray cluster that can be joined ({reason})") from None
+                raise UserError(
+                    f"--address: {named or 'auto'} is not a Ray cluster that can be joined ({reason})"
+                ) from None
     # This machine's address is then 127.0.0.1 for Ray, which would listen on all interfaces otherwise. The variable is
     # for the processes that Ray starts; this one has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

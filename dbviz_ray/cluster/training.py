@@ -19,10 +19,10 @@ from dbviz_ray import interruption
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of
 from dbviz_ray.cluster.placement import room_of_cohort
 from dbviz_ray.cluster.session import Session
-from dbviz_ray.cluster.trial import CUDA_ERROR, train_in_trial
+from dbviz_ray.cluster.trial import train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.errors import DamagedFileError, one_line
-from dbviz_ray.outcomes import Outcome, StageEnd
+from dbviz_ray.outcomes import CUDA_ERROR, Outcome, StageEnd
 from dbviz_ray.progress import Progress
 from dbviz_ray.schedule import CohortSchedule
 from dbviz_ray.store import Store
@@ -71,10 +71,26 @@ def train_cohorts(
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(name="train", storage_path=scratch, verbose=0, callbacks=[watcher]),
+            run_config=tune.RunConfig(
+                name="train", storage_path=scratch, verbose=0, callbacks=[watcher], stop=_StopWith(schedule)
+            ),
         )
         tuner.fit()
     return StageEnd(schedule.failures, watcher.trained_on, watcher.damaged, schedule.stopped)
+
+
+class _StopWith(tune.Stopper):  # type: ignore[misc]
+    """Ends all trials, those that Tune holds ready among them, when the schedule starts nothing more."""
+
+    def __init__(self, schedule: CohortSchedule) -> None:
+        self._schedule = schedule
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials end."""
+        return self._schedule.stopped is not None
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
@@ -122,6 +138,8 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if trial.trial_id not in self._running:
+            return
         cohort, _ = self._running[trial.trial_id]
         self._count(cohort, result.get("model_epochs", 0))
         if "outcome" not in result:
@@ -142,6 +160,8 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self._ended(trial.trial_id, outcome, result.get("reason", ""), result["node"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if trial.trial_id not in self._running:  # it had told how it ended
+            return
         node = (trial.last_result or {}).get("node")
         error = trial.get_pickled_error()
         if isinstance(error, RayTaskError) and CUDA_ERROR not in str(error):
@@ -152,7 +172,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
             self._ended(trial.trial_id, Outcome.CRASHED, told, node)
 
     def _ended(self, trial_id: str, outcome: Outcome, reason: str, node: str | None) -> None:
-        cohort, there_before = self._running[trial_id]
+        cohort, there_before = self._running.pop(trial_id)
         outcome = self._schedule.ended(cohort, outcome, reason, loss_of(node, there_before))
         name, failures = cohort.cohort_id, self._schedule.failures
         if cohort.models[0].model_id in failures:

@@ -19,7 +19,7 @@ from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
-from dbviz_ray.outcomes import Outcome, outcome_of
+from dbviz_ray.outcomes import CUDA_ERROR, Outcome, outcome_of
 from dbviz_ray.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.schedule import halves
 from dbviz_ray.store import SWEEP_FILE, Store
@@ -27,8 +27,6 @@ from dbviz_ray.store.lease import check_driver
 from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0
-CUDA_ERROR = "CUDA error"
-"""In messages after which a process is of no more use, and a new one may be."""
 
 
 def train_in_trial(
@@ -50,7 +48,6 @@ def train_in_trial(
     try:
         report = _train(cohort, store, resources, facts, driver, node)
     except torch.OutOfMemoryError as error:
-        CohortCheckpoints(store, cohort).split(halves(cohort))
         report = {"outcome": Outcome.OUT_OF_MEMORY, "reason": one_line(error)}
     except StorageError as error:
         report = {"outcome": Outcome.FAILED, "reason": str(error), "stops": True}
@@ -92,20 +89,26 @@ def _train(
     checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
 
     def keep(snapshots: list[TrainedModel]) -> None:
+        check()
         for snapshot in snapshots:
             if snapshot.config.model_id not in complete:
                 save_snapshot(store, snapshot, dataset)
 
-    trained = train_cohort(
-        cohort.models,
-        dataset,
-        device,
-        resources=resources,
-        teachers=_teachers(cohort, store, dataset),
-        checkpoints=checkpoints,
-        on_epoch=partial(_report_progress, clock=[started], node=node),
-        on_snapshot=keep,
-    )
+    try:
+        trained = train_cohort(
+            cohort.models,
+            dataset,
+            device,
+            resources=resources,
+            teachers=_teachers(cohort, store, dataset),
+            checkpoints=checkpoints,
+            on_epoch=partial(_report_progress, clock=[started], node=node),
+            on_snapshot=keep,
+        )
+    except torch.OutOfMemoryError:
+        if len(cohort.models) > 1:
+            checkpoints.split(halves(cohort))
+        raise
     facts = {
         **facts,
         "cohort_id": cohort.cohort_id,
@@ -117,6 +120,7 @@ def _train(
         check()
         if not store.complete_among([model.config.model_id]):  # as it is now
             save_model(store, model, dataset, facts)
+    check()
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
     return {**report, "diverged": diverged, "remark": checkpoints.remark}
