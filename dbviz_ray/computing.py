@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ray.exceptions import RayError
-
 from dbviz_ray import interruption
 from dbviz_ray.cluster.evaluation import evaluate_models
 from dbviz_ray.cluster.planes import stored_planes
@@ -18,17 +16,13 @@ from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.margins import check_enough
 from dbviz_ray.missing import FINDINGS_FILE, Missing, find_missing
 from dbviz_ray.networks import facts_of, facts_of_dataset, longest_first
-from dbviz_ray.outcomes import StageEnd
+from dbviz_ray.outcomes import StageEnd, StoppedError
 from dbviz_ray.planes.of_sweep import check_plane_sets_possible
 from dbviz_ray.provenance import provenance
 from dbviz_ray.records import copy_model
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.tasks import FindMargins, LabelPlanes, What
 from dbviz_ray.work import LabellingWork, MarginsWork, Work
-
-
-class StoppedError(Exception):
-    """The rest of a stage would fail as well, so that it was not started."""
 
 
 def check_computable(sweep: SweepConfig) -> None:
@@ -59,15 +53,12 @@ def train_and_evaluate(
     Raises DamagedFileError for what must be made again first, StoppedError, UserError.
     """
     store.remove(FINDINGS_FILE)  # of other models: should the command end before the analysis, it is still to be done
-    try:
-        with ray_session(address, sweep.resources, verbose) as session:
-            ended = StageEnd()
-            if missing.cohorts and "train" in stages:
-                ended = _train(sweep, store, missing, session, driver)
-            if "evaluate" in stages:
-                _evaluate(sweep, store, ended, session)
-    except RayError as error:
-        raise StoppedError(f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest") from None
+    with ray_session(address, sweep.resources, verbose) as session:
+        ended = StageEnd()
+        if missing.cohorts and "train" in stages:
+            ended = _train(sweep, store, missing, session, driver)
+        if "evaluate" in stages:
+            _evaluate(sweep, store, ended, session)
 
 
 def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session, driver: str) -> StageEnd:

@@ -32,6 +32,10 @@ CUDA_ERROR = "CUDA error"
 """In messages after which a process is of no more use, and a new one may be."""
 
 
+class StoppedError(Exception):
+    """The rest of a stage would fail as well, so that it was not started."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a sweep has to do without a model."""

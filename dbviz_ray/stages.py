@@ -14,6 +14,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.damage import BeyondRepairError, Repairs
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.missing import FINDINGS_FILE, Missing, analysed, find_missing
+from dbviz_ray.outcomes import StoppedError
 from dbviz_ray.store import Store
 from dbviz_ray.store.lease import Lease
 
@@ -91,7 +92,7 @@ def _computes(missing: Missing, options: Options) -> bool:
 def _run(sweep: SweepConfig, store: Store, options: Options, driver: str) -> None:
     missing = find_missing(sweep, store)
     if _computes(missing, options):
-        from dbviz_ray.computing import StoppedError, train_and_evaluate
+        from dbviz_ray.computing import train_and_evaluate
 
         try:
             train_and_evaluate(

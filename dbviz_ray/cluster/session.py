@@ -14,6 +14,7 @@ import torch
 from dbviz_ray import interruption
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.outcomes import StoppedError
 
 WORKER_ENVIRONMENT = {
     # glibc gives large blocks back to the system at every free and faults them in again at every allocation;
@@ -53,11 +54,12 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
 
     What is started here listens on the loopback interface alone.
 
-    Raises UserError if a single machine cannot give what `resources` asks for.
+    Raises UserError if a single machine cannot give what `resources` asks for, StoppedError if Ray itself fails.
     """
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.exceptions import RayError
 
     level = logging.INFO if verbose else logging.ERROR
     joined = _join_or_start(address, level)
@@ -67,6 +69,8 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
         if not joined:
             _check_resources(resources)
         yield Session(joined)
+    except RayError as error:
+        raise StoppedError(f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest") from None
     finally:
         ray.shutdown()
 
