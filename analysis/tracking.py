@@ -14,10 +14,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from analysis.figures import figures_of
 from analysis.findings import findings
 from analysis.parts import parts_of
+from analysis.report.of_sweep import REPORT_FILE
 from analysis.tables import read_table, tables_of
 from analysis.tracking_address import (
     MLFLOW_ENVIRONMENT,
@@ -50,15 +50,15 @@ def is_tracked(store: Store) -> bool:
     return (logged.get("uri"), logged.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
-def track(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> str:
-    """Log the stored results, and return the parent run's id. Raises TrackingUnavailableError."""
+def track(store: Store, sweep: SweepConfig) -> str:
+    """Log the stored results, figures and report, and return the parent run's id. Raises TrackingUnavailableError."""
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri(store)
     directory = _directory_id(store)
-    contents = _contents(store, sweep, figures)
+    contents = _contents(store, sweep)
     artifacts = beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     try:
         check_reachable(uri)
@@ -96,17 +96,18 @@ def _results(store: Store) -> str:
     return fingerprint([store.read(store.scores_file(table, "csv")).decode() for table in ("groups", "outcomes")])
 
 
-def _contents(store: Store, sweep: SweepConfig, figures: Mapping[str, Figure]) -> Contents:
+def _contents(store: Store, sweep: SweepConfig) -> Contents:
     """Everything that is logged, read and worked out before the server is spoken to."""
     tables = {name: read_table(store, name) for name in tables_of(sweep)}
-    files = {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables} | {SWEEP_FILE: SWEEP_FILE}
+    files = {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables}
+    files |= {f"figures/{name}.png": store.figure_file(name) for name in figures_of(sweep)}
+    files |= {name: name for name in (SWEEP_FILE, REPORT_FILE)}
     return Contents(
         results=_results(store),
         title=sweep.name,
         description="\n\n".join(findings(tables)["sentences"]),
         params=_flattened(sweep.model_dump(mode="json")) | provenance(),
-        texts={path: store.read(file).decode() for path, file in files.items()},
-        figures={f"figures/{name}.png": figure for name, figure in figures.items()},
+        files={path: store.read(file) for path, file in files.items() if store.exists(file)},
         parts=parts_of(tables["groups"], tables["differences"]),
     )
 

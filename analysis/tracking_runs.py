@@ -6,13 +6,12 @@ A run is terminated when all of it is there. What is not, belongs to older resul
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from analysis.parts import Part, metrics_of
 
@@ -36,9 +35,8 @@ class Contents:
     title: str
     description: str
     params: Mapping[str, Any]
-    texts: Mapping[str, str]
-    """By the names that they have as artifacts, like the figures."""
-    figures: Mapping[str, Figure]
+    files: Mapping[str, bytes]
+    """By the names that they have as artifacts."""
     parts: Sequence[Part]
 
 
@@ -76,10 +74,12 @@ class RunLogger:
     def _log_sweep(self, contents: Contents) -> str:
         run = self._new_run(SWEEP, contents.title, contents.results, {DESCRIPTION: contents.description})
         self._log_batch(run, params=contents.params)
-        for path, text in contents.texts.items():
-            self._client.log_text(run, text, path)
-        for path, figure in contents.figures.items():
-            self._client.log_figure(run, figure, path)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in contents.files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(content)
+            self._client.log_artifacts(run, folder)
         self._client.set_terminated(run)
         return run
 

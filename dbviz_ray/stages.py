@@ -140,14 +140,16 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
 
 def _report(sweep: SweepConfig, store: Store) -> None:
     from analysis.figures import draw_figures
+    from analysis.report.of_sweep import write_report
     from analysis.tracking import TrackingUnavailableError, track
 
     if not analysed(sweep, store):
         raise StageFailedError("report needs the scores: run the stage analyse first")
     print("report   drawing figures and logging to MLflow", file=sys.stderr)
-    figures = draw_figures(store, sweep)
+    draw_figures(store, sweep)
+    write_report(store, sweep)
     try:
-        track(store, sweep, figures)
+        track(store, sweep)
     except TrackingUnavailableError as error:
         print(
             f"report   MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
@@ -161,6 +163,7 @@ def _findings(store: Store, precision: float | None) -> str:
     from analysis.findings.advice import advice_text
     from analysis.findings.outcomes import outcomes_text
     from analysis.findings.summary import summary_text
+    from analysis.report.of_sweep import REPORT_FILE
     from analysis.tables import read_table
     from analysis.tracking_address import tracking_uri, without_password
 
@@ -170,7 +173,7 @@ def _findings(store: Store, precision: float | None) -> str:
     return (
         f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
         f"\n{outcomes_text(read_table(store, 'outcomes'))}\n"
-        f"\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
+        f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
         f"\nMLflow   {viewer}\n"
         + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
     )

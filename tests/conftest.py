@@ -10,6 +10,7 @@ import torch
 from filelock import FileLock
 from whole_sweeps import SMALL, run
 
+from analysis.figures import draw_figures
 from analysis.tables import compute_tables, write_tables
 from dbviz_ray.computing import work_of
 from dbviz_ray.config import SweepConfig
@@ -58,7 +59,7 @@ def cpu() -> torch.device:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Store, SweepConfig]:
-    """A sweep that is trained, labelled and scored, made in this process; tests must not change it."""
+    """A sweep that is trained, labelled, scored and drawn, made in this process; tests must not change it."""
     sweep = small_sweep(planes={"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}})
     store = Store(tmp_path_factory.mktemp("finished") / "small")
     store.claim(sweep)
@@ -76,6 +77,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
         network = load_network(store, task.model, digits.image_shape, len(digits.class_names), task.epoch)
         examined.do(network, torch.device("cpu"), store, task.model.model_id, task.epoch)
     write_tables(store, compute_tables(store, sweep))
+    draw_figures(store, sweep)
     return store, sweep
 
 

@@ -12,7 +12,7 @@ from made_up_runs import made_up_run
 from PIL import Image
 
 from analysis.curves import EPOCH, WIDTH
-from analysis.figures import draw_figures, figures_of
+from analysis.figures import figures_of
 from analysis.parts import metrics_of, parts_of
 from analysis.tables import compute_tables, read_table, tables_of, write_tables
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
@@ -79,17 +79,16 @@ def test_sqlite_beside_the_run_directory(run, tmp_path):
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert not is_tracked(store)
-    figures = draw_figures(store, sweep)
-    first = track(store, sweep, figures)
+    first = track(store, sweep)
     check_runs(store, sweep, uri)
     assert is_tracked(store)
-    assert track(store, sweep, figures) == first, "logging the same results again changes nothing"
+    assert track(store, sweep) == first, "logging the same results again changes nothing"
     check_runs(store, sweep, uri)
     changed = {name: read_table(store, name) for name in tables_of(sweep)}
     changed["groups"]["test_error"] /= 2
     write_tables(store, changed)
     assert not is_tracked(store)
-    assert track(store, sweep, figures) != first, "other results replace the runs"
+    assert track(store, sweep) != first, "other results replace the runs"
     check_runs(store, sweep, uri)
 
 
@@ -102,7 +101,7 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
     write_tables(store, compute_tables(store, sweep))
     parts = parts_of(read_table(store, "groups"), read_table(store, "differences"))
     assert [part.step for part in parts] == [WIDTH.column] * 2 + [EPOCH.column] * 6
-    track(store, sweep, {})
+    track(store, sweep)
     client, runs = runs_of(tracking_uri(store), sweep)
     named = {run.info.run_name: run for run in runs}
     assert set(named) == {"small"} | {part.name for part in parts}
@@ -118,7 +117,6 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     from mlflow import MlflowClient
 
     store, sweep = run
-    figures = draw_figures(store, sweep)
     batches = []
 
     def broken(self, run_id, *_args, **_kwargs):
@@ -130,18 +128,18 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     log_batch = MlflowClient.log_batch
     monkeypatch.setattr(MlflowClient, "log_batch", broken)
     with pytest.raises(TrackingUnavailableError, match="connection lost"):
-        track(store, sweep, figures)
+        track(store, sweep)
     assert not is_tracked(store)
-    track(store, sweep, figures)
+    track(store, sweep)
     check_runs(store, sweep, tracking_uri(store))
 
 
 def test_parts_whose_parent_is_gone_are_logged_again_under_the_new_one(run):
     store, sweep = run
     uri = tracking_uri(store)
-    parent = track(store, sweep, draw_figures(store, sweep))
+    parent = track(store, sweep)
     runs_of(uri, sweep)[0].delete_run(parent)
-    assert track(store, sweep, draw_figures(store, sweep)) != parent
+    assert track(store, sweep) != parent
     check_runs(store, sweep, uri)
 
 
@@ -149,10 +147,10 @@ def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, mo
     store, sweep = run
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
     shutil.copytree(store.root, tmp_path / "elsewhere")
-    first = track(store, sweep, {})
+    first = track(store, sweep)
     shutil.rmtree(store.root)
     shutil.copytree(tmp_path / "elsewhere", store.root)
-    second = track(store, sweep, {})
+    second = track(store, sweep)
     _, runs = runs_of(tracking_uri(store), sweep)
     assert {first, second} < {run.info.run_id for run in runs}
     assert len(runs) == 18
@@ -160,7 +158,7 @@ def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, mo
 
 def test_a_damaged_note_of_what_was_logged_is_none(run):
     store, sweep = run
-    track(store, sweep, {})
+    track(store, sweep)
     store.write("tracking.json", b"{")
     assert not is_tracked(store)
 

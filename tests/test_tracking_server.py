@@ -15,7 +15,6 @@ import yaml
 from test_tracking import check_runs
 from tracking_server import PASSWORD, Network, TrackingServer, free_port
 
-from analysis.figures import draw_figures
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, without_password
 from dbviz_ray.store import Store
 
@@ -26,11 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def server(tmp_path_factory):
     with TrackingServer(tmp_path_factory.mktemp("server")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def figures(finished_run):
-    return draw_figures(*finished_run)
 
 
 @pytest.fixture
@@ -57,10 +51,10 @@ def at_a_random_request(network, happens, within):
     setattr(network, generator.choice(["before", "after"]), lambda number, _: number == moment and happens())
 
 
-def is_logged(run, figures):
+def is_logged(run):
     """Whether the server was there to the end; nothing else may go wrong."""
     try:
-        track(*run, figures)
+        track(*run)
     except TrackingUnavailableError:
         assert not is_tracked(run[0])
         return False
@@ -69,39 +63,39 @@ def is_logged(run, figures):
 
 
 @pytest.mark.parametrize(("part", "times"), [("server", 4), ("database", 4), ("network", 12)])
-def test_what_ends_at_random_moments(part, times, run, figures, network, server):
+def test_what_ends_at_random_moments(part, times, run, network, server):
     if part == "database" and server.database is None:
         pytest.skip("PostgreSQL is not installed")
     whole = {"server": server, "database": server.database, "network": network}[part]
     end, begin = (network.cut, network.mend) if part == "network" else (whole.kill, whole.start)
     for again in range(times):
         at_a_random_request(network, end, within=20)  # of some 60, or of what is left of them
-        if is_logged(run, figures):
+        if is_logged(run):
             assert again, "the first twenty requests are a third"
             break
         begin()
     network.mend()
-    assert is_logged(run, figures)
+    assert is_logged(run)
     check_runs(*run, server.uri)
 
 
-def test_every_answer_is_lost_once(run, figures, network, server):
+def test_every_answer_is_lost_once(run, network, server):
     """So that every request is sent, and carried out, twice."""
     network.after = lambda number, _: number % 2 == 0
-    assert is_logged(run, figures)
+    assert is_logged(run)
     assert sum(request.endswith("runs/create") for request in network.requests) == 18, "nine runs, each made twice"
     check_runs(*run, server.uri)
 
 
-def test_a_server_that_hangs(run, figures, network, server, monkeypatch):
+def test_a_server_that_hangs(run, network, server, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")  # not 10, as everybody has
     at_a_random_request(network, server.freeze, within=40)
     started = time.monotonic()
-    assert not is_logged(run, figures)
+    assert not is_logged(run)
     assert time.monotonic() - started < 30
     server.thaw()  # and carries out what it was sent
     network.mend()
-    assert is_logged(run, figures)
+    assert is_logged(run)
     check_runs(*run, server.uri)
 
 
@@ -121,21 +115,21 @@ def test_a_command_does_not_fail_for_a_server_that_hangs(run, server, tmp_path, 
     check_runs(*run, server.uri)
 
 
-def test_a_server_that_is_down_costs_a_second(run, figures, monkeypatch):
+def test_a_server_that_is_down_costs_a_second(run, monkeypatch):
     down = [f"http://127.0.0.1:{free_port()}", f"postgresql+psycopg2://me:{PASSWORD}@127.0.0.1:{free_port()}/runs"]
     for uri in down:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         started = time.monotonic()
         with pytest.raises(TrackingUnavailableError, match=re.escape(without_password(uri))):
-            track(*run, figures)
+            track(*run)
         assert time.monotonic() - started < 15, "MLflow's own defaults would wait for minutes"
         assert not is_tracked(run[0])
 
 
-def test_a_database_without_a_server(run, figures, server, tmp_path, monkeypatch):
+def test_a_database_without_a_server(run, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.database_uri)
-    assert is_logged(run, figures)
+    assert is_logged(run)
     check_runs(*run, server.database_uri)
 
 
@@ -186,10 +180,10 @@ def test_no_secret_is_stored_or_printed(way, run, server, tmp_path):
         assert [place for place, content in places.items() if secret.encode() in content] == []
 
 
-def test_no_secret_is_printed_of_what_cannot_be_reached(run, figures, monkeypatch, capfd):
+def test_no_secret_is_printed_of_what_cannot_be_reached(run, monkeypatch, capfd):
     for uri in ("http://me:{}@127.0.0.1:{}", "postgresql+psycopg2://me:{}@127.0.0.1:{}/runs", "what://me:{}@{}"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(PASSWORD, free_port()))
         with pytest.raises(TrackingUnavailableError) as raised:
-            track(*run, figures)
+            track(*run)
         assert PASSWORD not in str(raised.value) + "".join(capfd.readouterr())
         assert PASSWORD.encode() not in run[0].read("tracking.json")

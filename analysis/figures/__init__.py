@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
@@ -23,12 +24,69 @@ from analysis.recipes import compares_recipes, several_rates
 from analysis.tables import tables_of
 from analysis.tables.between_groups import MAX_GROUPS
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
 Drawing = Callable[[Store, SweepConfig], Figure]
+SUFFIXES = ("png", "pdf")
+DOTS = 150
+"""Dots an inch of PNGs, and of what is no vector in a PDF."""
 
 
-def figures_of(sweep: SweepConfig) -> dict[str, Drawing]:
+@dataclass(frozen=True)
+class FigureKind:
+    """A figure that sweeps may have."""
+
+    draw: Drawing
+    title: str
+    shows: str
+    """What is to be seen in it, in a sentence or two that also say how to read it."""
+
+
+FIGURES: dict[str, FigureKind] = {
+    "double_descent": FigureKind(
+        double_descent,
+        "Double descent",
+        "Errors, regions a plane, reproducibility and margins over the width of the network.",
+    ),
+    "epochs": FigureKind(epochs, "Over the training", "The same scores over the epochs of a training."),
+    "error_surface": FigureKind(
+        error_surface,
+        "Over width and epoch",
+        "Scores over width and epoch at once; above the line the training labels are memorised.",
+    ),
+    "plane_sets": FigureKind(
+        plane_sets, "Planes of different kinds", "Regions and reproducibility on each of the plane sets."
+    ),
+    "margins": FigureKind(
+        margins, "Margins", "How far images are from the decision boundary, correctly labelled and mislabelled ones."
+    ),
+    "streams": FigureKind(
+        streams, "Random streams", "Which random stream makes another model, and how much of the disagreement."
+    ),
+    "resolution": FigureKind(
+        resolution, "Resolution", "How counts of regions depend on the grid: all of them, and those of a least area."
+    ),
+    "learning_rates": FigureKind(
+        learning_rates, "Learning rates", "Error and reproducibility over the learning rates that were tried."
+    ),
+    "reproducibility_matrix": FigureKind(
+        reproducibility_matrix,
+        "Reproducibility within and between kinds",
+        "How far two trainings agree, of one kind (framed) and of two.",
+    ),
+    "by_recipe": FigureKind(
+        by_recipe, "Reproducibility against accuracy", "A point for each network and recipe, with both intervals."
+    ),
+    "decision_regions": FigureKind(
+        decision_regions,
+        "Decision regions",
+        "One plane as trainings see it that differ in their seeds alone, and where they disagree.",
+    ),
+}
+
+
+def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
     """The figures that a sweep has, by name; what it varies decides.
 
     - `double_descent`: curves over three or more widths.
@@ -48,30 +106,35 @@ def figures_of(sweep: SweepConfig) -> dict[str, Drawing]:
     kinds = len(last.drop_duplicates(["architecture", "options", "recipe"]))
     by_noise = last.drop_duplicates([*NETWORK, "label_noise", "recipe"])["label_noise"].value_counts()
     compared = "reproducibility" in sweep.scores
-    drawn: dict[str, tuple[bool, Drawing]] = {
-        "double_descent": (bool(curves(groups, WIDTH)), double_descent),
-        "epochs": (bool(curves(groups, EPOCH)), epochs),
-        "error_surface": (has_surface(groups), error_surface),
-        "plane_sets": (len(sweep.planes) > 1, plane_sets),
-        "margins": (sweep.margins is not None, margins),
-        "streams": (compared and "streams" in tables_of(sweep), streams),
-        "resolution": ("fragmentation" in sweep.scores and finest_plane_set(sweep) is not None, resolution),
-        "learning_rates": (several_rates(groups), learning_rates),
-        "reproducibility_matrix": (
-            compared and kinds > 1 and by_noise.min() <= MAX_GROUPS,
-            reproducibility_matrix,
-        ),
-        "by_recipe": (compared and compares_recipes(groups), by_recipe),
-        "decision_regions": (True, decision_regions),
+    wanted = {
+        "double_descent": bool(curves(groups, WIDTH)),
+        "epochs": bool(curves(groups, EPOCH)),
+        "error_surface": has_surface(groups),
+        "plane_sets": len(sweep.planes) > 1,
+        "margins": sweep.margins is not None,
+        "streams": compared and "streams" in tables_of(sweep),
+        "resolution": "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
+        "learning_rates": several_rates(groups),
+        "reproducibility_matrix": compared and kinds > 1 and by_noise.min() <= MAX_GROUPS,
+        "by_recipe": compared and compares_recipes(groups),
+        "decision_regions": True,
     }
-    return {name: drawing for name, (wanted, drawing) in drawn.items() if wanted}
+    return {name: kind for name, kind in FIGURES.items() if wanted[name]}
 
 
-def draw_figures(store: Store, sweep: SweepConfig) -> dict[str, Figure]:
-    """Draw every figure and store it as a PNG; returns them by name."""
-    figures = {name: draw(store, sweep) for name, draw in figures_of(sweep).items()}
+def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, Figure]:
+    """Draw the figures called `names`, by default all, and store each as PNG and PDF; returns them by name.
+
+    Raises UserError for a figure that the sweep does not have.
+    """
+    kinds = figures_of(sweep)
+    for name in names:
+        if name not in kinds:
+            raise UserError(f"figure: {name} is not one of this sweep; allowed: {', '.join(kinds)}")
+    figures = {name: kind.draw(store, sweep) for name, kind in kinds.items() if name in (list(names) or kinds)}
     for name, figure in figures.items():
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150)
-        store.write(store.figure_file(name), picture.getvalue())
+        for suffix in SUFFIXES:
+            picture = io.BytesIO()
+            figure.savefig(picture, format=suffix, dpi=DOTS)
+            store.write(store.figure_file(name, suffix), picture.getvalue())
     return figures

@@ -14,7 +14,8 @@
     margins/model_id=<..>/epoch=<00400>/margins.parquet                              distances, one row an image
     failures/<model_id>.json                           why the sweep has to do without a model, until it is tried again
     scores/<table>.parquet, scores/<table>.csv         what the analysis computed
-    figures/<figure>.png
+    figures/<figure>.png, figures/<figure>.pdf
+    report.html                                        everything that was found, for people
 
 Class probabilities are written before the label maps of the same planes, which are the mark that both are complete.
 """
@@ -41,9 +42,9 @@ class Store(OwnedDirectory, ModelFiles, EvaluationFiles):
         """Name of a table of scores."""
         return f"scores/{table}.{suffix}"
 
-    def figure_file(self, figure: str) -> str:
+    def figure_file(self, figure: str, suffix: str = "png") -> str:
         """Name of a picture."""
-        return f"figures/{figure}.png"
+        return f"figures/{figure}.{suffix}"
 
     def remove_leftovers(self) -> None:
         """Delete what killed writers left beside their files; in an object store nothing is left."""

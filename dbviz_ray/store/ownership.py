@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
+from dbviz_ray.validation import validated
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -29,14 +30,10 @@ class OwnedDirectory(Directory):
     def check_owner(self, sweep: SweepConfig) -> None:
         """UserError if the directory holds a sweep whose results would differ from those of `sweep`."""
         try:
-            owner = yaml.safe_load(self.read(SWEEP_FILE))
+            owner = self._owner()
         except (FileNotFoundError, NotADirectoryError):
             self._check_empty()
             return
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"--out: {self.root}/{SWEEP_FILE} cannot be read ({one_line(error)})") from None
-        if not isinstance(owner, dict):
-            raise UserError(f"--out: {self.root}/{SWEEP_FILE} is damaged; delete it if the directory is this sweep's")
         identity = sweep.identity()
         stored = _with_defaults(owner)
         fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
@@ -47,6 +44,24 @@ class OwnedDirectory(Directory):
                 f"--out: {self.root} belongs to a different sweep ({name}: {named} differ); "
                 "allowed: an empty directory, or the same sweep"
             )
+
+    def sweep(self) -> SweepConfig:
+        """The sweep whose directory this is. UserError if it is none's."""
+        try:
+            return validated(SweepConfig, self._owner())
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{self.root}: holds no {SWEEP_FILE}; allowed: a run directory of a sweep") from None
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            owner = yaml.safe_load(self.read(SWEEP_FILE))
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{self.path(SWEEP_FILE)} cannot be read ({one_line(error)})") from None
+        if not isinstance(owner, dict):
+            raise UserError(f"{self.path(SWEEP_FILE)} is damaged; delete it if the directory is this sweep's")
+        return owner
 
     def _check_empty(self) -> None:
         try:
