@@ -34,8 +34,14 @@ class GridConfig(Frozen):
     training the same mislabelled images, `seed: [0]` with `init_seed: [0, 1, 2]` varies the initialisation alone.
     """
 
-    architecture: Values[Architecture] | None = Field(None, description="fully_connected if unset.")
-    width: Values[Count] | None = Field(None, description="The architecture's standard width if unset.")
+    architecture: Values[Architecture] | None = Field(
+        None,
+        description="Registered names, `timm/NAME`, or `package.module:function`; fully_connected if unset.",
+    )
+    width: Values[Count] | None = Field(
+        None,
+        description="Hidden units, channels, or what else it scales with; the standard width if unset.",
+    )
     options: Options | None = Field(None, description="Options of the architecture, such as {patch_size: 2}.")
     label_noise: Values[Share] | None = Field(
         None, description="Share of each class's training labels replaced by another class; 0 if unset."
@@ -44,12 +50,18 @@ class GridConfig(Frozen):
         None, description="Named training settings: what of `training` each replaces."
     )
     learning_rate: Values[Positive] | None = Field(None, description="In place of the recipes' own.")
-    seed: Values[Seed] | None = Field(None, description="[0, 1] if unset.")
-    init_seed: Values[Seed] | None = None
-    order_seed: Values[Seed] | None = None
-    augmentation_seed: Values[Seed] | None = None
-    dropout_seed: Values[Seed] | None = None
-    label_noise_seed: Values[Seed] | None = None
+    seed: Values[Seed] | None = Field(
+        None, description="Of every random stream that has no seeds of its own; [0, 1] if unset."
+    )
+    init_seed: Values[Seed] | None = Field(None, description="Of the initial weights; `seed` if unset.")
+    order_seed: Values[Seed] | None = Field(None, description="Of the order of the training images; `seed` if unset.")
+    augmentation_seed: Values[Seed] | None = Field(
+        None, description="Of crops, flips, mixing and the starts of attacks; `seed` if unset."
+    )
+    dropout_seed: Values[Seed] | None = Field(None, description="Of dropout's masks; `seed` if unset.")
+    label_noise_seed: Values[Seed] | None = Field(
+        None, description="Of which labels are falsified, and to what; `seed` if unset."
+    )
 
     def seeds(self) -> Iterator[Seeds]:
         """Every combination of seeds that the grid asks for."""

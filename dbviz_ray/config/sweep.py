@@ -26,22 +26,30 @@ class SweepConfig(Frozen):
     in a case) replace fields of `training`.
     """
 
-    name: Name
-    description: str = ""
-    dataset: DatasetConfig = DatasetConfig()
-    grid: GridConfig = GridConfig()
-    cases: tuple[GridConfig, ...] = ()
-    training: TrainingConfig = TrainingConfig()
-    planes: dict[Name, PlaneSetConfig] = Field(default_factory=lambda: {"test": PlaneSetConfig()}, min_length=1)
-    margins: MarginsConfig | None = None
-    scores: Values[Literal["reproducibility", "fragmentation"]] = (
-        "reproducibility",
-        "fragmentation",
+    name: Name = Field(description="Of the sweep, and of its run directory in runs/; that of the file if unset.")
+    description: str = Field("", description="What the sweep asks, for its reports; no result depends on it.")
+    dataset: DatasetConfig = Field(DatasetConfig(), description="The images.")
+    grid: GridConfig = Field(GridConfig(), description="The models: every combination of these lists.")
+    cases: tuple[GridConfig, ...] = Field(
+        (), description="Grids whose models are joined; a field that `grid` sets holds in all of them."
+    )
+    training: TrainingConfig = Field(TrainingConfig(), description="How models are trained.")
+    planes: dict[Name, PlaneSetConfig] = Field(
+        default_factory=lambda: {"test": PlaneSetConfig()},
+        min_length=1,
+        description="Named sets of planes, on which every model is labelled; tables and figures lead with the first.",
+    )
+    margins: MarginsConfig | None = Field(
+        None, description="Distances of images to the decision boundary; none are looked for if unset."
+    )
+    scores: Values[Literal["reproducibility", "fragmentation"]] = Field(
+        ("reproducibility", "fragmentation"),
+        description="What label maps are scored by; reproducibility needs two seeds or more.",
     )
     minimum_region_share: PositiveShare = Field(
         0.002, description="Share of a plane's points from which on a region counts as large (5 of 50 x 50)."
     )
-    resources: ResourcesConfig = ResourcesConfig()
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="Where, and how wide, everything runs.")
 
     @model_validator(mode="before")
     @classmethod

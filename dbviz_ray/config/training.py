@@ -24,7 +24,9 @@ from dbviz_ray.registry import check_dataset
 class DatasetConfig(Frozen):
     """Which images, and how labels are falsified. Fields that a data set does not use must stay unset."""
 
-    name: Annotated[str, AfterValidator(check_dataset)] = Field("digits", description="Registered data set.")
+    name: Annotated[str, AfterValidator(check_dataset)] = Field(
+        "digits", description="A registered data set, or a function as `package.module:function`."
+    )
     folder: str | None = Field(None, description="image_folder only: holds train/CLASS/* and test/CLASS/*.")
     image_size: Count | None = Field(None, description="image_folder only: side in pixels that images are resized to.")
     train_size: Several | None = Field(None, description="Training images kept; all of them if unset.")
@@ -107,8 +109,12 @@ class TrainingConfig(Frozen):
     mixing_alpha: Positive = Field(
         1.0, description="mixup and cutmix only: the share is drawn from Beta(alpha, alpha)."
     )
-    distillation: DistillationConfig | None = None
-    adversary: AdversaryConfig | None = None
+    distillation: DistillationConfig | None = Field(
+        None, description="Learn from another model of the sweep; from the labels alone if unset."
+    )
+    adversary: AdversaryConfig | None = Field(
+        None, description="Train on adversarial images; on the images as they are if unset."
+    )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32", description="bfloat16 is autocast over float32 weights."
     )
