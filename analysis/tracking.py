@@ -100,7 +100,12 @@ def _contents(store: Store, sweep: SweepConfig) -> Contents:
     """Everything that is logged, read and worked out before the server is spoken to."""
     tables = {name: read_table(store, name) for name in tables_of(sweep)}
     files = {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables}
-    files |= {f"figures/{name}.png": store.figure_file(name) for name in figures_of(sweep)}
+    files |= {
+        f"figures/{name}.{suffix}": store.figure_file(name, suffix)
+        for name, kind in figures_of(sweep).items()
+        for suffix in kind.suffixes
+        if suffix != "pdf"
+    }
     files |= {name: name for name in (SWEEP_FILE, REPORT_FILE)}
     return Contents(
         results=_results(store),

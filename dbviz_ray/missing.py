@@ -47,9 +47,9 @@ def analysed(sweep: SweepConfig, store: Store) -> bool:
 
 
 def _reported(sweep: SweepConfig, store: Store) -> bool:
-    from analysis.figures import SUFFIXES, figures_of  # imports matplotlib, not MLflow
+    from analysis.figures import figures_of  # imports matplotlib, not MLflow
     from analysis.report.of_sweep import REPORT_FILE
     from analysis.tracking import is_tracked
 
-    files = [store.figure_file(name, suffix) for name in figures_of(sweep) for suffix in SUFFIXES]
+    files = [store.figure_file(name, suffix) for name, kind in figures_of(sweep).items() for suffix in kind.suffixes]
     return is_tracked(store) and all(store.exists(file) for file in [*files, REPORT_FILE])

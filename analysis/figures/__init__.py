@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from analysis.curves import EPOCH, WIDTH, curves
+from analysis.figures.animation import Animation
 from analysis.figures.by_recipe import by_recipe
 from analysis.figures.decision_regions import decision_regions
 from analysis.figures.error_surface import error_surface, has_surface
@@ -28,6 +29,7 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
 Drawing = Callable[[Store, SweepConfig], Figure]
+Animating = Callable[[Store, SweepConfig], Animation]
 SUFFIXES = ("png", "pdf")
 DOTS = 150
 """Dots an inch of PNGs, and of what is no vector in a PDF."""
@@ -41,6 +43,13 @@ class FigureKind:
     title: str
     shows: str
     """What is to be seen in it, in a sentence or two that also say how to read it."""
+    animate: Animating | None = None
+    """The same, moving."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of the files that it is stored as: PNG, PDF and, of one that moves, GIF."""
+        return SUFFIXES if self.animate is None else (*SUFFIXES, "gif")
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -123,7 +132,7 @@ def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
 
 
 def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, Figure]:
-    """Draw the figures called `names`, by default all, and store each as PNG and PDF; returns them by name.
+    """Draw the figures called `names`, by default all, and store each as all its `suffixes`; returns them by name.
 
     Raises UserError for a figure that the sweep does not have.
     """
@@ -137,4 +146,7 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
             picture = io.BytesIO()
             figure.savefig(picture, format=suffix, dpi=DOTS)
             store.write(store.figure_file(name, suffix), picture.getvalue())
+        animate = kinds[name].animate
+        if animate is not None:
+            store.write(store.figure_file(name, "gif"), animate(store, sweep).gif())
     return figures
