@@ -241,7 +241,7 @@ def labelled(
         raise UserError(f"labels: {outside} is not a class of {name}, which has {classes}; allowed: 0 to {classes - 1}")
     maps = []
     for start in range(0, len(planes), CHUNK):
-        some = part_of(planes, list(range(start, min(start + CHUNK, len(planes)))))
+        some = planes.part(range(start, min(start + CHUNK, len(planes))))
         said = label_planes(model, some, device, batch_points=batch_points)
         if not said.numbers:
             raise UserError(f"{name}: some of its scores on the planes are NaN; allowed: numbers that can be compared")
@@ -278,18 +278,6 @@ def compared(
         planes=planes,
         plane_classes=config.classes,
         class_names=tuple(map(str, range(classes) if class_names is None else class_names)),
-    )
-
-
-def part_of(planes: PlaneSet, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
-    """Some of the planes, on a grid of `resolution` points a side if it is given."""
-    some = list(which)
-    return PlaneSet(
-        planes.anchors[some],
-        planes.anchor_indices[some],
-        planes.anchor_labels[some],
-        resolution or planes.resolution,
-        planes.margin,
     )
 
 

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Sequence
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
 
-EVALUATIONS = {"labels": "labels.parquet", "probabilities": "probabilities.parquet", "margins": "margins.parquet"}
+EVALUATIONS = {
+    "labels": "labels.parquet",
+    "probabilities": "probabilities.parquet",
+    "pictures": "picture.parquet",
+    "margins": "margins.parquet",
+}
 """What evaluators make: a file's name by its folder."""
 MADE_BY = {
     "models": "train",
@@ -60,7 +65,7 @@ class Repairs:
 
 
 def damaged_files(store: Store, folders: Iterable[str]) -> list[DamagedFileError]:
-    """What is wrong with files in some of "models", "labels", "probabilities", "margins"; every one is read."""
+    """What is wrong with files in some of "models" and the folders of `EVALUATIONS`; every one is read."""
     found = []
     for folder in folders:
         for name in store.files(folder, EVALUATIONS.get(folder, "")):
@@ -74,12 +79,13 @@ def damaged_files(store: Store, folders: Iterable[str]) -> list[DamagedFileError
 def drop(store: Store, name: str) -> None:
     """Delete a damaged file so that it counts as missing, with all that was made from it.
 
-    With class probabilities go the label maps that vouch for them; with any file of a model the whole model, since it
-    is trained again, and what evaluators said of it.
+    With class probabilities and pictures go the label maps that vouch for them; with any file of a model the whole
+    model, since it is trained again, and what evaluators said of it.
     """
     kind, _, rest = name.partition("/")
-    if kind == "probabilities":
-        store.remove(f"labels/{rest.rpartition('/')[0]}/labels.parquet")
+    if kind in ("probabilities", "pictures"):
+        plane_set, model_id, epoch = rest.split("/")[:3]
+        store.remove(f"labels/{plane_set}/{model_id}/{epoch}/labels.parquet")
     if kind != "models":
         store.remove(name)
         return

@@ -22,7 +22,6 @@ from dbviz_ray.comparison import (
     device_called,
     images_and_labels,
     labelled,
-    part_of,
     planes_through,
 )
 from dbviz_ray.config import ResourcesConfig
@@ -131,7 +130,7 @@ class _Work:
 
     def maps_of(self, planes: Sequence[int]) -> NDArray[np.uint8]:
         """Label maps of some planes on a grid fine enough to look at, `[models, planes, rows, columns]`."""
-        finer = part_of(self.planes, planes, max(self.planes.resolution, PICTURE_RESOLUTION))
+        finer = self.planes.part(planes, max(self.planes.resolution, PICTURE_RESOLUTION))
         maps = []
         with Progress("draw", len(self.sources) * len(finer), "planes") as progress:
             for source in self.sources:

@@ -12,6 +12,7 @@ from dbviz_ray.config import MarginsConfig
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.evaluation import Classifier, label_planes
 from dbviz_ray.margins import MarginLines, draw_margin_lines, margins
+from dbviz_ray.pictures import SHOWN_PLANE, picture_resolution, take_picture
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store, StoredMargins
 
@@ -33,7 +34,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class LabellingWork:
-    """Label every grid point of a plane set."""
+    """Label every grid point of a plane set, and one plane more finely."""
 
     plane_set: str
     planes: PlaneSet
@@ -46,14 +47,18 @@ class LabellingWork:
 
     @property
     def points(self) -> int:
-        """Grid points."""
-        return len(self.planes) * self.planes.resolution**2
+        """Grid points, those of the picture too."""
+        return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the class probabilities, if they are asked for, and then the label maps."""
+        """Write the class probabilities, if they are asked for, a picture, if it is finer, and then the label maps."""
         labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
+        resolution = picture_resolution(self.planes)
+        if resolution is not None:
+            picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=self.probabilities)
+            store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())
 
 

@@ -22,7 +22,7 @@ from dbviz_ray.damage import damaged_files, drop
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.records import load_network, load_predictions
 from dbviz_ray.stages import Options, StageFailedError, run_sweep
-from dbviz_ray.store import Store, StoredMargins
+from dbviz_ray.store import Picture, Store, StoredMargins
 
 
 def flipped(content: bytes, place: int) -> bytes:
@@ -52,10 +52,12 @@ def written(tmp_path):
     store.write_label_maps("test", "m", 3, labels)
     store.write_probabilities("test", "m", 3, probabilities)
     store.write_margins("m", 3, margins)
+    store.write_picture("test", "m", 3, 0, Picture(labels[0], probabilities[0, :, :, 0]))
     readers = {
         store.labels_file("test", "m", 3): lambda: store.read_label_maps("test", "m", 3),
         store.probabilities_file("test", "m", 3): lambda: store.read_probabilities("test", "m", 3),
         store.margins_file("m", 3): lambda: store.read_margins("m", 3),
+        store.picture_file("test", "m", 3, 0): lambda: store.read_picture("test", "m", 3, 0),
     }
     return store, readers
 
@@ -127,22 +129,23 @@ def test_a_table_of_another_kind_is_damaged(written):
 
 def test_all_that_evaluators_made_is_looked_through(written):
     store, readers = written
-    folders = ["models", "labels", "probabilities", "margins"]
+    folders = ["models", "labels", "probabilities", "pictures", "margins"]
     assert damaged_files(store, folders) == []
-    names = list(readers)
-    for name in names[:2]:
+    names = [name for name in readers if not name.startswith("margins")]
+    for name in names:
         cut(store, name)
     store.write("models/m/model.json", b"{")
     store.write("models/m/weights.safetensors", b"\0" * 100)
     store.write("models/m/notes.txt", b"somebody's own")
     found = {error.name for error in damaged_files(store, folders)}
-    assert found == {*names[:2], "models/m/model.json", "models/m/weights.safetensors"}
+    assert found == {*names, "models/m/model.json", "models/m/weights.safetensors"}
     assert {error.name for error in damaged_files(store, ["margins"])} == set()
 
 
-def test_with_probabilities_go_the_labels_that_vouch_for_them(written):
-    store, _ = written
-    drop(store, store.probabilities_file("test", "m", 3))
+@pytest.mark.parametrize("kind", ["probabilities", "pictures"])
+def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(written, kind):
+    store, readers = written
+    drop(store, next(name for name in readers if name.startswith(kind)))
     assert store.labelled("test") == set()
     assert store.with_margins() == {("m", 3)}
     drop(store, store.margins_file("m", 3))

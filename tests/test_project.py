@@ -25,7 +25,7 @@ FLOORS = [
     ["dbviz_ray.run_models", "dbviz_ray.checkpoints"],
     ["dbviz_ray.planning", "dbviz_ray.records", "dbviz_ray.work", "dbviz_ray.cohort_checkpoints"],
     ["dbviz_ray.memory"],
-    ["dbviz_ray.margins", "dbviz_ray.passes"],
+    ["dbviz_ray.margins", "dbviz_ray.passes", "dbviz_ray.pictures"],
     ["dbviz_ray.training"],
     ["dbviz_ray.evaluation", "dbviz_ray.networks", "dbviz_ray.exact_regions"],
     ["dbviz_ray.planes", "dbviz_ray.cell_complex"],

@@ -34,7 +34,8 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
         why = f"could not be trained ({failure.reason})" if failure else "is not trained yet"
         remedy = "allowed: another model" if failure else "run the stages train,evaluate"
         raise UserError(f"planes.{plane_set}.attacked: {attacked.model_id} {why}; {remedy}")
-    store.remove_folder(f"labels/plane_set={plane_set}")  # of planes that are no more
+    for folder in ("labels", "pictures"):  # of planes that are no more
+        store.remove_folder(f"{folder}/plane_set={plane_set}")
     if attacked is None or not ray.is_initialized():
         _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
         return

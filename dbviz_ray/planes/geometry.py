@@ -12,7 +12,7 @@ the reference code of arXiv 2203.08124; the formula printed in the paper lacks t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,6 +56,17 @@ class PlaneSet:
 
     def __len__(self) -> int:
         return len(self.anchors)
+
+    def part(self, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
+        """Some of the planes, on a grid of `resolution` points a side if it is given."""
+        some = list(which)
+        return PlaneSet(
+            self.anchors[some],
+            self.anchor_indices[some],
+            self.anchor_labels[some],
+            resolution or self.resolution,
+            self.margin,
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

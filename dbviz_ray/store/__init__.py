@@ -12,12 +12,14 @@
     labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 label maps, one row a plane
     probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   where asked for, the same
     margins/model_id=<..>/epoch=<00400>/margins.parquet                              distances, one row an image
+    pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
     failures/<model_id>.json                           why the sweep has to do without a model, until it is tried again
     scores/<table>.parquet, scores/<table>.csv         what the analysis computed
     figures/<figure>.png, figures/<figure>.pdf
     report.html                                        everything that was found, for people
 
-Class probabilities are written before the label maps of the same planes, which are the mark that both are complete.
+Class probabilities and a plane set's first picture are written before the label maps of the same planes, which are the
+mark that all are complete. Pictures are for people to look at: no score is made of them.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from pathlib import Path
 from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, StoredMargins
 from dbviz_ray.store.models import ModelFiles
 from dbviz_ray.store.ownership import SWEEP_FILE, OwnedDirectory
+from dbviz_ray.store.pictures import Picture, PictureFiles
 
-__all__ = ["PLANES_TOGETHER", "SWEEP_FILE", "Store", "StoredMargins"]
+__all__ = ["PLANES_TOGETHER", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
 
 
-class Store(OwnedDirectory, ModelFiles, EvaluationFiles):
+class Store(OwnedDirectory, ModelFiles, EvaluationFiles, PictureFiles):
     """One run directory."""
 
     def planes_file(self, plane_set: str) -> str:
