@@ -1,0 +1,112 @@
+"""docs/tables.md names every column of every file, and its type."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import small_sweep
+from made_up_runs import CASES, RECIPES, made_up_run
+
+from analysis.groups import GROUP
+from analysis.tables import compute_tables
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tables.md").read_text()
+SECTIONS = {
+    title.replace("&lt;", "<").replace("&gt;", ">"): text
+    for title, text in re.findall(r"^### (.*)\n((?:(?!^##).*\n)*)", PAGE, flags=re.MULTILINE)
+}
+WORDS = {"string": "text", "large_string": "text", "double": "float64", "float": "float32", "halffloat": "float16"}
+
+
+def documented(text: str) -> dict[str, str]:
+    """Name and type of every column in a section's table."""
+    columns: dict[str, str] = {}
+    for first, kind in re.findall(r"^\|([^|]*)\|([^|]*)\|", text, flags=re.MULTILINE):
+        if first.strip() == "*group*":
+            columns |= documented(PAGE[PAGE.index("| group |") : PAGE.index("Types are Arrow's")])
+        for name, interval in re.findall(r"`([^`]+)`( ±)?", first):
+            columns |= {f"{name}{end}": kind.strip() for end in ("", *(("_low", "_high") if interval else ()))}
+    return columns
+
+
+def words(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return words(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"{words(kind.value_type)} list"
+    return WORDS.get(str(kind), str(kind))
+
+
+def columns_of(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: words(field.type) for field in schema}
+
+
+@pytest.fixture(scope="module")
+def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
+    """Columns of every table that the analysis makes: of a real run, and of made-up ones where it has no such rows."""
+    files = (undisturbed[0] / "scores").glob("*.parquet")
+    found = {file.stem: columns_of(pq.read_schema(file)) for file in files if pq.read_metadata(file).num_rows}
+    streams = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
+    fine = small_sweep(planes={"test": {"count": 3, "resolution": 51}})
+    recipes = {**RECIPES, "distilled": {"distillation": {"recipe": "Adam"}}}
+    lessons = small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)
+    for sweep, names in ((streams, ["streams"]), (fine, ["resolution"]), (lessons, ["by_recipe", "distillation"])):
+        computed = compute_tables(made_up_run(tmp_path_factory.mktemp("tables") / "small", sweep), sweep)
+        for name in names:
+            assert len(computed[name])
+            found[name] = columns_of(pa.Schema.from_pandas(computed[name], preserve_index=False))
+    return found
+
+
+def test_every_table_and_file_has_a_section(tables):
+    assert {f"scores/{name}" for name in tables} <= SECTIONS.keys()
+    assert {title for title in SECTIONS if title.startswith("scores/")} == {f"scores/{name}" for name in tables}
+
+
+@pytest.mark.parametrize("name", sorted(title.removeprefix("scores/") for title in SECTIONS if "scores/" in title))
+def test_the_columns_of_a_table(name, tables):
+    told = documented(SECTIONS[f"scores/{name}"])
+    if name == "by_recipe":  # a column a recipe
+        kind = told.pop("reproducibility (accuracy)")
+        told |= dict.fromkeys([*RECIPES, "distilled"], kind)
+    assert told == tables[name]
+
+
+def test_the_columns_of_a_group():
+    assert list(documented(PAGE[PAGE.index("| group |") : PAGE.index("Types are Arrow's")])) == GROUP
+
+
+FILES = {
+    "models/<model_id>/history.parquet": "models/*/history.parquet",
+    "models/<model_id>/predictions.parquet": "models/*/predictions.parquet",
+    "planes/<plane_set>.parquet": "planes/*.parquet",
+    "labels/plane_set=<..>/model_id=<..>/epoch=<..>/labels.parquet": "labels/*/*/*/labels.parquet",
+    "probabilities/plane_set=<..>/model_id=<..>/epoch=<..>/probabilities.parquet": "probabilities/*/*/*/*.parquet",
+    "margins/model_id=<..>/epoch=<..>/margins.parquet": "margins/*/*/margins.parquet",
+}
+
+
+def test_every_file_has_a_section():
+    assert {title for title in SECTIONS if not title.startswith("scores/")} == FILES.keys()
+
+
+@pytest.mark.parametrize("title", FILES)
+def test_the_columns_of_a_file(title, finished_run, made_up):
+    made = made_up[0] if "probabilities" in title or "margins" in title else finished_run[0]
+    file = sorted(Path(made.root).glob(FILES[title]))[0]
+    schema = pq.read_schema(file)
+    assert documented(SECTIONS[title]) == columns_of(schema)
+
+
+def test_every_file_of_a_run_is_listed(undisturbed):
+    told = re.findall(
+        r"`([^`]+)`", "".join(re.findall(r"^\|([^|]*)\|", PAGE[: PAGE.index("## Reading it")], re.MULTILINE))
+    )
+    patterns = [re.sub(r"<[^>]*>", "[^/]+", name.replace(".", r"\.")) + ".*" * name.endswith("/") for name in told]
+    files = [str(path.relative_to(undisturbed[0])) for path in undisturbed[0].rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert not [file for file in files if not any(re.fullmatch(pattern, file) for pattern in patterns)]
