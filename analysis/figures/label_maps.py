@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dbviz_ray.store import Store
+from dbviz_ray.store import Picture, Store
+
+
+def shown_picture(store: Store, plane_set: str, model_id: str, epoch: int, plane: int = 0) -> Picture:
+    """What a model says on one plane: its picture, or what is scored, with its confidence where that is stored."""
+    picture = store.read_picture(plane_set, model_id, epoch, plane)
+    if picture is not None:
+        return picture
+    one = slice(plane, plane + 1)
+    labels = store.read_label_maps(plane_set, model_id, epoch, one)[0]
+    try:
+        probabilities = store.read_probabilities(plane_set, model_id, epoch, one)[0]
+    except FileNotFoundError:
+        return Picture(labels)
+    return Picture(labels, probabilities.max(axis=-1))
 
 
 def shown_map(store: Store, plane_set: str, model_id: str, epoch: int, plane: int = 0) -> NDArray[np.uint8]:
-    """What a model predicts on one plane, `[rows, columns]`: its picture, or the label map that is scored."""
-    picture = store.read_picture(plane_set, model_id, epoch, plane)
-    if picture is not None:
-        return picture.labels
-    scored: NDArray[np.uint8] = store.read_label_maps(plane_set, model_id, epoch, slice(plane, plane + 1))[0]
-    return scored
+    """The predicted classes of `shown_picture`, `[rows, columns]`."""
+    return shown_picture(store, plane_set, model_id, epoch, plane).labels
