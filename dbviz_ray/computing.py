@@ -14,13 +14,13 @@ from dbviz_ray.damage import check_model
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.margins import check_enough
-from dbviz_ray.missing import FINDINGS_FILE, Missing, find_missing
+from dbviz_ray.missing import Missing, find_missing
 from dbviz_ray.networks import facts_of, facts_of_dataset, longest_first
 from dbviz_ray.outcomes import StageEnd, StoppedError
 from dbviz_ray.planes.of_sweep import check_plane_sets_possible
 from dbviz_ray.provenance import provenance
 from dbviz_ray.records import copy_model
-from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
 from dbviz_ray.tasks import FindMargins, LabelPlanes, What
 from dbviz_ray.work import LabellingWork, MarginsWork, Work
 

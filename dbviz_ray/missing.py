@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from dbviz_ray.config import Cohort, SweepConfig
 from dbviz_ray.schedule import cohorts_to_train
-from dbviz_ray.store import Store
+from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.tasks import Task, missing_tasks
-
-FINDINGS_FILE = "scores/findings.json"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.figures.reproducibility_matrix import FEW
-from analysis.report import Report, html_report, models_frame, pairs_frame
+from analysis.report import Illustration, Report, html_report, models_frame, pairs_frame
 from analysis.report.sentences import KINDS
 from analysis.statistics.precision import Advice
 from dbviz_ray.comparison import Comparison
@@ -82,12 +82,11 @@ def write_comparison(
     planes, side = comparison.shape
     report = Report(
         title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
-        about=f"How far they are the same model. {origin.images}; {planes:,} planes of {side} x {side} points through "
+        about=f"{origin.images}; {planes:,} planes of {side} x {side} points through "
         f"{KINDS[comparison.plane_classes]}, seed {seed}.",
         plane_classes=comparison.plane_classes,
         precision=precision,
         pictures=list(pictures.values()),
-        dots=DOTS,
         command=origin.command,
         origin=[
             *((facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in origin.checkpoints),
@@ -113,7 +112,7 @@ def write_comparison(
         REPORT: html_report(comparison, report).encode(),
         MODELS: models_frame(comparison).to_csv(index=False).encode(),
         PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
-        **{name: picture for name, (picture, _, _) in pictures.items()},
+        **{name: picture.content for name, picture in pictures.items()},
         RESULT: (json.dumps(_without_nan(result), indent=2, default=str) + "\n").encode(),
     }
     _write(store, files)
@@ -147,8 +146,8 @@ def _advice(found: Advice) -> dict[str, Any]:
     return {"precision": found.wanted, "reach": found.reach, "planes": found.items, "models": found.models}
 
 
-def _pictures(comparison: Comparison, regions: Figure) -> dict[str, tuple[bytes, str, str]]:
-    """By file name: PNG, what it shows, and its caption."""
+def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration]:
+    """PNGs by file name."""
     several = len(comparison.models) > 2
     of_regions = (
         "Decision regions on planes through the framed images: the first plane drawn, which was not chosen for its "
@@ -166,7 +165,7 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, tuple[bytes,
         reach = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
         caption = f"Reproducibility of every two models{reach}."
         found = {MATRIX: (comparison.matrix(), "reproducibility of every two models", caption), **found}
-    return {name: (_png(figure), seen, caption) for name, (figure, seen, caption) in found.items()}
+    return {name: Illustration(_png(figure), seen, caption, DOTS) for name, (figure, seen, caption) in found.items()}
 
 
 def _png(figure: Figure) -> bytes:

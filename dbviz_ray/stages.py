@@ -13,9 +13,9 @@ from dbviz_ray import interruption
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.damage import BeyondRepairError, Repairs
 from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.missing import FINDINGS_FILE, Missing, analysed, find_missing
+from dbviz_ray.missing import Missing, analysed, find_missing
 from dbviz_ray.outcomes import StoppedError
-from dbviz_ray.store import Store
+from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.lease import Lease
 
 STAGES = ("train", "evaluate", "analyse", "report")

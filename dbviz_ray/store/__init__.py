@@ -15,6 +15,7 @@
     pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
     failures/<model_id>.json                           why the sweep has to do without a model, until it is tried again
     scores/<table>.parquet, scores/<table>.csv         what the analysis computed
+    scores/findings.json                               what it found, in rows and sentences
     figures/<figure>.png, figures/<figure>.pdf
     report.html                                        everything that was found, for people
 
@@ -31,7 +32,9 @@ from dbviz_ray.store.models import ModelFiles
 from dbviz_ray.store.ownership import SWEEP_FILE, OwnedDirectory
 from dbviz_ray.store.pictures import Picture, PictureFiles
 
-__all__ = ["PLANES_TOGETHER", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
+__all__ = ["FINDINGS_FILE", "PLANES_TOGETHER", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
+
+FINDINGS_FILE = "scores/findings.json"
 
 
 class Store(OwnedDirectory, ModelFiles, EvaluationFiles, PictureFiles):

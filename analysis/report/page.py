@@ -1,0 +1,124 @@
+"""The parts of reports as HTML: nothing is fetched from anywhere, no script runs, and every text is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from analysis.report.style import STYLE
+
+Rows = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page with a heading, named in the table of contents."""
+
+    title: str
+    body: Sequence[str]
+    """HTML."""
+
+
+def page(title: str, front: Sequence[str], sections: Sequence[Section], end: Sequence[str] = ()) -> str:
+    """A whole page.
+
+    Args:
+        title: Of the window.
+        front: HTML that stands before the table of contents, with the only first heading.
+        sections: In their order; those without a body are left out.
+        end: HTML of the foot.
+    """
+    shown = [section for section in sections if section.body]
+    entries = "".join(f'<li><a href="#{_anchor(one.title)}">{escape(one.title)}</a></li>' for one in shown)
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        "<header>",
+        *front,
+        f'<nav aria-label="contents"><ul>{entries}</ul></nav>',
+        "</header>\n<main>",
+        *(line for section in shown for line in _section(section)),
+        "</main>",
+        *(["<footer>", *end, "</footer>"] if end else []),
+        "</body>\n</html>\n",
+    ]
+    return "\n".join(lines)
+
+
+def _section(section: Section) -> Iterator[str]:
+    anchor = _anchor(section.title)
+    yield f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{escape(section.title)}</h2>'
+    yield from section.body
+    yield "</section>"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def heading(text: str) -> str:
+    """A heading within a section."""
+    return f"<h3>{escape(text)}</h3>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph; `kind` is a class of the style sheet."""
+    return f"<p{_class(kind)}>{escape(text)}</p>"
+
+
+def table(rows: Rows, caption: str = "") -> str:
+    """A head and rows, the first column at the left; it scrolls within its own box where it is too wide."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>\n" for row in rows[1:])
+    above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
+    return _wide(f"<table>\n{above}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table>", caption or "table")
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names and what is to be said of each, in words."""
+    body = "".join(f'<tr><td>{escape(name)}</td><td class="free">{escape(text)}</td></tr>\n' for name, text in pairs)
+    return f'<table class="facts">\n<tbody>{body}</tbody>\n</table>'
+
+
+def numbers(told: Sequence[tuple[str, str, Sequence[str]]]) -> str:
+    """Few numbers, large: what each is, its value, and lines that belong to it."""
+    body = "".join(
+        f'<div><dt>{escape(name)}</dt><dd class="value">{escape(value)}</dd>'
+        + "".join(f"<dd>{escape(note)}</dd>" for note in notes)
+        + "</div>\n"
+        for name, value, notes in told
+    )
+    return f'<dl class="numbers">\n{body}</dl>'
+
+
+def code(text: str, kind: str = "") -> str:
+    """Text as it is, in a fixed width."""
+    return f"<pre{_class(kind)}>{escape(text)}</pre>"
+
+
+def folded(summary: str, body: Sequence[str]) -> str:
+    """What is shown when its summary is touched."""
+    lines = "\n".join(body)
+    return f"<details>\n<summary>{escape(summary)}</summary>\n{lines}\n</details>"
+
+
+def _wide(content: str, label: str) -> str:
+    """A box that scrolls by touch, wheel and keys."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+
+def _cell(text: str) -> str:
+    """A value with its interval, and each further line of the text, smaller below it."""
+    first, *others = text.split("\n")
+    value, bracket, interval = first.partition(" [")
+    if bracket and first.endswith("]"):
+        first, others = value, [f"[{interval}", *others]
+    return " ".join([escape(first), *(f"<small>{escape(line)}</small>" for line in others)])
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""

@@ -1,0 +1,127 @@
+"""What a sweep asks and what it varies, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from analysis.findings.remarks import STREAM_NAMES
+from analysis.groups import group_of, options_text
+from dbviz_ray.config import ModelConfig, PlaneSetConfig, Seeds, SweepConfig
+
+MAX_NAMED = 30
+"""Values of one thing that are named."""
+
+CLASSES = {"different": " of different classes", "any": "", "same": " of one class"}
+LABELS = {
+    "any": "",
+    "correct": "correctly labelled ",
+    "mislabelled": "mislabelled ",
+    "mixed": "correctly labelled and mislabelled ",
+}
+
+
+def asked(sweep: SweepConfig) -> str:
+    """What is trained, and what is compared, in a few sentences."""
+    models = sweep.models()
+    trainings = Counter(tuple(group_of(model, 0).values()) for model in models)
+    fewest, most = min(trainings.values()), max(trainings.values())
+    kinds = "one kind of network" if len(trainings) == 1 else f"{len(trainings):,} kinds of networks"
+    if most == 1:
+        return (
+            f"This sweep trains {kinds}, {'' if len(trainings) == 1 else 'each '}once, and looks at what is predicted "
+            "on planes through three images, where decision regions can be seen. With one training of each kind it "
+            "cannot tell whether another training would be the same model."
+        )
+    times = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return (
+        f"If a network is trained again, is it the same model? This sweep trains {kinds}, "
+        f"{'' if len(trainings) == 1 else 'each '}{times} times{_what_seeds_change(models)}, and compares what the "
+        "trainings of one kind predict: for images, and on planes through three images, where decision regions can be "
+        "seen."
+    )
+
+
+def varied(sweep: SweepConfig) -> list[tuple[str, str]]:
+    """What the models differ in and what they have in common, name by name."""
+    models = sweep.models()
+    columns: dict[str, list[object]] = {
+        "networks": [_network(model) for model in models],
+        "width": [model.width for model in models],
+        "label noise": [f"{model.label_noise:g}" for model in models],
+        "recipe": [model.recipe for model in models],
+        "learning rate": [f"{model.training.learning_rate:g}" for model in models],
+        "epochs looked at": [epoch for model in models for epoch in model.training.kept_epochs],
+    }
+    told = {name: _values(values) for name, values in columns.items()}
+    if told["recipe"] == "default":
+        del told["recipe"]
+    data = sweep.dataset
+    sizes = [
+        f"{size:,} {what}"
+        for size, what in (
+            (data.train_size, "training images"),
+            (data.test_size, "test images"),
+            (data.held_out, "images held out of training, in place of the test images"),
+        )
+        if size is not None
+    ]
+    planes = [(f"planes: {name}", planes_in_words(planes)) for name, planes in sweep.planes.items()]
+    margins = sweep.margins
+    lines = (
+        [("margins", f"of up to {margins.images:,} {margins.split} images, in {margins.directions} directions each")]
+        if margins
+        else []
+    )
+    return [*told.items(), ("data", ", ".join([data.name, *sizes])), *planes[:MAX_NAMED], *lines]
+
+
+def planes_in_words(planes: PlaneSetConfig) -> str:
+    """How many planes of a set there are, what they go through, and their grid."""
+    images = f"{LABELS[planes.labels]}{planes.images} images"
+    made = {"shuffled": "their pixels shuffled", "uniform_noise": "uniform noise"}.get(planes.off_manifold)
+    if planes.off_manifold == "adversarial":
+        through = (
+            f"a {planes.images} image, an adversarial example made of it, and the image moved as far in a random "
+            "direction"
+        )
+    elif planes.off_manifold == "uniform_noise":
+        through = "three images of uniform noise"
+        if planes.off_manifold_images == 2:
+            through = f"a {planes.images} image and two images of {made}"
+    elif made:
+        two = planes.off_manifold_images == 2
+        through = f"three {images}{CLASSES[planes.classes]}, {'two of them with ' if two else ''}{made}"
+    else:
+        through = f"three {'given ' if planes.indices is not None else ''}{images}{CLASSES[planes.classes]}"
+    return f"{planes.count:,} through {through}; {planes.resolution} x {planes.resolution} points"
+
+
+def _what_seeds_change(models: Sequence[ModelConfig]) -> str:
+    """Which random streams change between trainings, and which do not though they could."""
+    by_stream = {stream: {getattr(model.seeds, stream) for model in models} for stream in Seeds.model_fields}
+    used = {
+        "augmentation": any(
+            model.training.augmentation != "none" or model.training.mixing != "none" for model in models
+        ),
+        "label_noise": any(model.label_noise for model in models),
+    }
+    told = [stream for stream in by_stream if used.get(stream, True) and stream != "dropout"]
+    changed = [STREAM_NAMES[stream] for stream in told if len(by_stream[stream]) > 1]
+    same = [STREAM_NAMES[stream] for stream in told if len(by_stream[stream]) == 1]
+    what = {"label noise": "mislabelled images"}
+    changes = f" with other seeds ({', '.join(what.get(name, name) for name in changed)})" if changed else ""
+    keeps = f", all with the same {' and '.join(what.get(name, name) for name in same)}" if same and changed else ""
+    return changes + keeps
+
+
+def _network(model: ModelConfig) -> str:
+    options = options_text(model.options)
+    return f"{model.architecture} ({options})" if options else model.architecture
+
+
+def _values(values: Iterable[object]) -> str:
+    """The different values, in the order in which they come, and how many more there are."""
+    found = [str(value) for value in dict.fromkeys(values)]
+    more = len(found) - MAX_NAMED
+    return ", ".join([*found[:MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])])
