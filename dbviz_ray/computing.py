@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
 from dbviz_ray import interruption
 from dbviz_ray.cluster.evaluation import evaluate_models
 from dbviz_ray.cluster.planes import stored_planes
 from dbviz_ray.cluster.session import Session, ray_session
 from dbviz_ray.cluster.training import train_cohorts
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.costs import evaluation_amounts, training_amounts
 from dbviz_ray.damage import check_model
 from dbviz_ray.datasets import load_dataset
+from dbviz_ray.display import say
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.margins import check_enough
 from dbviz_ray.missing import Missing, find_missing
@@ -69,7 +69,8 @@ def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session,
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     trained = {model.model_id for model in sweep.models()} - missing.untrained
     cohorts = longest_first(missing.cohorts, data)
-    ended = train_cohorts(store, cohorts, trained, sweep.resources, provenance(), session, driver)
+    amounts = training_amounts(cohorts, data)
+    ended = train_cohorts(store, cohorts, amounts, trained, sweep.resources, provenance(), session, driver)
     _settle("train", store, ended)
     if not ended.failures:  # whose checkpoints the next try goes on from
         store.remove_folder("cohorts")
@@ -90,11 +91,11 @@ def _reuse(sweep: SweepConfig, store: Store, untrained: set[str]) -> int:
                 check_model(other, model_id)
                 copy_model(other, store, model)
             except (DamagedFileError, FileNotFoundError) as error:
-                print(f"train    {model_id} is not taken over but trained: {one_line(error)}", file=sys.stderr)
+                say("train", f"{model_id} is not taken over but trained: {one_line(error)}")
             else:
                 copied += 1
     if copied:
-        print(f"train    {copied} models are taken over from {', '.join(sweep.resources.reuse)}", file=sys.stderr)
+        say("train", f"{copied} models are taken over from {', '.join(sweep.resources.reuse)}")
     return copied
 
 
@@ -103,14 +104,18 @@ def _evaluate(sweep: SweepConfig, store: Store, trained: StageEnd, session: Sess
     missing = find_missing(sweep, store)
     left_out = missing.untrained - store.failures().keys()
     if left_out:
-        print(f"evaluate {len(left_out)} models are not trained yet and left out", file=sys.stderr)
+        say("evaluate", f"{len(left_out)} models are not trained yet and left out")
     work = work_of(sweep, store)
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     tasks = [task for task in missing.tasks if task.model.model_id not in missing.untrained]
     # The longest first, so that none idles at the end.
     tasks.sort(key=lambda task: -facts_of(task.model, data).forward_flops * work[task.what].points)
     store.forget_failures({task.model.model_id for task in tasks})
-    ended = evaluate_models(store, tasks, work, data.classes, sweep.resources, session, trained.trained_on)
+    amounts = evaluation_amounts(tasks, work, data)
+    there = len(sweep.models()) - len(missing.untrained) - len(amounts)
+    ended = evaluate_models(
+        store, tasks, work, amounts, there, data.classes, sweep.resources, session, trained.trained_on
+    )
     _settle("evaluate", store, ended)
 
 

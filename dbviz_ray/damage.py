@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 
+from dbviz_ray.display import say
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
 
@@ -58,7 +58,7 @@ class Repairs:
         others = damaged_files(self._store, folders) if kind in folders else []
         names = {error.name, *(other.name for other in others)}
         what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
-        print(f"{stage:8} {error}; {what} made again", file=sys.stderr)
+        say(stage, f"{error}; {what} made again")
         self._dropped |= names
         for name in names:
             drop(self._store, name)

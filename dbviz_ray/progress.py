@@ -1,58 +1,142 @@
-"""One calm progress display: a bar on a terminal, a line every few seconds in a log file."""
+"""How far a stage is: models done and failed, how fast it goes, and how much longer it takes."""
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
-from tqdm import tqdm
+from dbviz_ray.amounts import count_text, estimate_text
+from dbviz_ray.display import STANDARD_ERROR, Display
+from dbviz_ray.live import Live
+from dbviz_ray.pace import Pace
 
-LOG_SECONDS = 10.0
+LEAST_BAR, LONGEST_BAR = 10, 30
+"""Columns."""
 
 
-class Progress:
-    """Progress of one stage, counted in `unit`s of work; use as a context manager."""
+@dataclass(frozen=True)
+class Amount:
+    """What there is to do with one model."""
 
-    def __init__(self, stage: str, total: int, unit: str) -> None:
-        self._stage, self._total, self._unit = stage, total, unit
-        self._done = 0
-        self._started = self._last_line = time.monotonic()
-        self._bar = (
-            tqdm(total=total, desc=f"{stage:8}", unit=f" {unit}", unit_scale=True) if sys.stderr.isatty() else None
-        )
+    units: float
+    cost: float
+    """Of one unit, in whatever is the same for all models."""
 
-    def __enter__(self) -> Progress:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+class Progress(Live):
+    """A stage that does something with many models: how many are done and have failed, how fast, how much longer.
+
+    Args:
+        stage: Its name.
+        amounts: What there is to do, by model.
+        unit: Of the amounts, such as "epochs".
+        there: Models that need nothing any more.
+        display: Where it is shown.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        amounts: Mapping[str, Amount],
+        unit: str,
+        there: int = 0,
+        *,
+        display: Display = STANDARD_ERROR,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        elif kind is None:
-            self._print_line()
+        super().__init__(stage, display, clock)
+        self._amounts, self._unit, self._there = dict(amounts), unit, there
+        self._reached = dict.fromkeys(amounts, 0.0)
+        self._done: set[str] = set()
+        self._failed: set[str] = set()
+        self._left = sum(amount.units * amount.cost for amount in amounts.values())
+        self._total = self._left
+        self._units = self._work = 0.0
+        self._unit_pace, self._work_pace = Pace(), Pace()
 
-    def advance(self, amount: int) -> None:
-        """Count `amount` more units as done."""
-        self._done += amount
-        if self._bar is not None:
-            self._bar.update(amount)
-        elif time.monotonic() - self._last_line >= LOG_SECONDS:
-            self._print_line()
+    def __enter__(self) -> Self:
+        if self._there:
+            self.say(f"{self._there:,} of {self._all:,} models were there already")
+        return super().__enter__()
 
-    def say(self, text: str) -> None:
-        """Print a line without breaking the display."""
-        tqdm.write(f"{self._stage:8} {text}", file=sys.stderr)
+    def reach(self, model: str, units: float, *, found: bool = False) -> None:
+        """So much is done with a model in all; less than before, when it is tried again, changes nothing.
 
-    def _print_line(self) -> None:
-        now = time.monotonic()
-        elapsed = now - self._started
-        rate = self._done / elapsed if elapsed else 0.0
-        left = f", about {(self._total - self._done) / rate:,.0f} s left" if 0 < self._done < self._total else ""
-        print(
-            f"{self._stage:8} {self._done:,} of {self._total:,} {self._unit}, {elapsed:,.0f} s{left}",
-            file=sys.stderr,
-            flush=True,
-        )
-        self._last_line = now
+        `found` says that it was done by an earlier command: no work of this one, whose pace it does not tell.
+        """
+        with self._lock:
+            amount = self._amounts[model]
+            more = min(units, amount.units) - self._reached[model]
+            if more <= 0 or model in self._failed:
+                return
+            self._reached[model] += more
+            self._left -= more * amount.cost
+            if not found:
+                now = self._clock()
+                self._units += more
+                self._work += more * amount.cost
+                self._unit_pace.add(now, self._units)
+                self._work_pace.add(now, self._work)
+            if self._reached[model] >= amount.units:
+                self._done.add(model)
+
+    def fail(self, model: str) -> None:
+        """Nothing more will be done with a model."""
+        with self._lock:
+            if model not in self._failed:
+                self._failed.add(model)
+                self._done.discard(model)
+                amount = self._amounts[model]
+                self._left -= (amount.units - self._reached[model]) * amount.cost
+
+    @property
+    def _all(self) -> int:
+        return self._there + len(self._amounts)
+
+    def _shown(self, room: int) -> str:
+        models, failed, rate, left = self._models(), self._failures(), self._rate(), self._time_left()
+        texts = [
+            ", ".join(filter(None, parts))
+            for parts in ([models, failed, rate, left], [models, failed, left], [models, left], [models])
+        ]
+        text = next((text for text in texts if len(text) <= room), texts[-1])
+        bar = min(LONGEST_BAR, room - len(text) - 2)
+        return f"{self._bar(bar)}  {text}" if bar >= LEAST_BAR else text
+
+    def _bar(self, columns: int) -> str:
+        full, empty = "━─" if self._display.draws_lines else "#."
+        drawn = int(self._share * columns)
+        return full * drawn + empty * (columns - drawn)
+
+    def _logged(self) -> str:
+        share = f"{self._share:.0%} of the work"
+        return ", ".join(filter(None, [self._models(), share, self._failures(), self._rate(), self._time_left()]))
+
+    def _summary(self) -> str:
+        whole = len(self._done) + len(self._failed) == len(self._amounts)
+        models = f"{len(self._done):,} models" if whole else self._models()
+        seconds = self._clock() - self._began
+        rate = f"{count_text(self._units / seconds)} {self._unit}/s" if self._units and seconds else ""
+        return ", ".join(filter(None, [f"{models} in {self._elapsed}", rate, self._failures()]))
+
+    @property
+    def _share(self) -> float:
+        return 1 - max(0.0, self._left) / self._total if self._total else 1.0
+
+    def _models(self) -> str:
+        return f"{self._there + len(self._done):,}/{self._all:,} models"
+
+    def _failures(self) -> str:
+        return f"{len(self._failed):,} failed" if self._failed else ""
+
+    def _rate(self) -> str:
+        rate = self._unit_pace.rate(self._clock())
+        return "" if rate is None else f"{count_text(rate)} {self._unit}/s"
+
+    def _time_left(self) -> str:
+        """Nothing while nothing is known."""
+        rate = self._work_pace.rate(self._clock())
+        return "" if rate is None or self._left <= 0 else f"{estimate_text(self._left / rate)} left"

@@ -31,7 +31,7 @@ from dbviz_ray.evaluation import label_maps
 from dbviz_ray.image_sources import GivenImages, Scale, find_images, images_of_dataset
 from dbviz_ray.model_sources import ModelSource, find_models
 from dbviz_ray.planes import PlaneSet
-from dbviz_ray.progress import Progress
+from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.run_models import RunModel
 from dbviz_ray.score_files import Origin, check_free, write_comparison
 from dbviz_ray.store import Store
@@ -115,14 +115,18 @@ class _Work:
 
     def labelled(self) -> Iterator[Labelled]:
         """What each model predicts on the images and the planes."""
-        with Progress("label", len(self.sources) * len(self.planes), "planes") as progress:
-
-            def advance(planes: int) -> None:
-                interruption.check()
-                progress.advance(planes)
-
+        points = self.planes.resolution**2
+        with Progress("label", self._amounts(self.planes), "points") as progress:
             for source in self.sources:
                 network = self._network(source)
+                done = 0
+
+                def advance(planes: int, name: str = source.name) -> None:
+                    nonlocal done
+                    interruption.check()
+                    done += planes
+                    progress.reach(name, done * points)
+
                 yield labelled(
                     source.name, network, self.data.images, self.data.labels, self.planes, self.device,
                     batch_points=self.batch_points, advance=advance,
@@ -132,13 +136,18 @@ class _Work:
         """Label maps of some planes on a grid fine enough to look at, `[models, planes, rows, columns]`."""
         finer = self.planes.part(planes, max(self.planes.resolution, PICTURE_RESOLUTION))
         maps = []
-        with Progress("draw", len(self.sources) * len(finer), "planes") as progress:
+        amounts = self._amounts(finer)
+        with Progress("draw", amounts, "points") as progress:
             for source in self.sources:
                 interruption.check()
                 network = self._network(source)
                 maps.append(label_maps(network, finer, self.device, batch_points=self.batch_points).numpy())
-                progress.advance(len(finer))
+                progress.reach(source.name, amounts[source.name].units)
         return np.stack(maps)
+
+    def _amounts(self, planes: PlaneSet) -> dict[str, Amount]:
+        """The points of every model, which are taken to cost the same."""
+        return {source.name: Amount(len(planes) * planes.resolution**2, 1.0) for source in self.sources}
 
     def _network(self, source: ModelSource) -> torch.nn.Module:
         return source.network(self.data.image_shape, self.data.classes).to(self.device)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from dbviz_ray import interruption
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.damage import BeyondRepairError, Repairs
+from dbviz_ray.display import STANDARD_ERROR, showing
 from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.live import Step
 from dbviz_ray.missing import Missing, analysed, find_missing
 from dbviz_ray.outcomes import StoppedError
 from dbviz_ray.store import FINDINGS_FILE, Store
@@ -44,6 +46,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     A damaged file that one of these stages makes is dropped, and made again.
     """
     started = time.monotonic()
+    STANDARD_ERROR.redraws_allowed = not options.verbose
     store.check_owner(sweep)
     missing = find_missing(sweep, store)
     redo = options.chosen and {"analyse", "report"} & set(options.stages)
@@ -55,9 +58,10 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         except DamagedFileError as error:
             damage = error
     if _computes(missing, options):
-        from dbviz_ray.computing import check_computable
+        with showing("sweep", "checking the configuration"):
+            from dbviz_ray.computing import check_computable
 
-        check_computable(sweep)
+            check_computable(sweep)
     repairs = Repairs(store, options.stages, STAGES)
     try:
         with Lease(store) as lease, interruption.watching(lease.check):
@@ -127,15 +131,15 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
             f"analyse needs every model: {len(untrained)} are not trained and {len(tasks)} tasks of "
             "evaluate not done yet; run the stages train,evaluate first"
         )
-    print("analyse  scoring label maps", file=sys.stderr)
     try:
-        tables = compute_tables(store, sweep)
+        with Step("analyse", "scoring label maps", "label maps scored"):
+            tables = compute_tables(store, sweep)
+            store.remove(FINDINGS_FILE)  # until all tables are these models'
+            write_tables(store, tables)
+            store.write_json(FINDINGS_FILE, findings(tables))
     except NoModelsError as error:
         print(outcomes_text(error.outcomes))
         raise StageFailedError(f"analyse: {error}") from None
-    store.remove(FINDINGS_FILE)  # until all tables are these models'
-    write_tables(store, tables)
-    store.write_json(FINDINGS_FILE, findings(tables))
 
 
 def _report(sweep: SweepConfig, store: Store) -> None:
@@ -145,17 +149,17 @@ def _report(sweep: SweepConfig, store: Store) -> None:
 
     if not analysed(sweep, store):
         raise StageFailedError("report needs the scores: run the stage analyse first")
-    print("report   drawing figures and logging to MLflow", file=sys.stderr)
-    draw_figures(store, sweep)
-    write_report(store, sweep)
-    try:
-        track(store, sweep)
-    except TrackingUnavailableError as error:
-        print(
-            f"report   MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
-            "the same command logs them later.",
-            file=sys.stderr,
-        )
+    with Step("report", "drawing figures", "figures and report written") as step:
+        draw_figures(store, sweep)
+        write_report(store, sweep)
+        step.goes_on("logging to MLflow")
+        try:
+            track(store, sweep)
+        except TrackingUnavailableError as error:
+            step.say(
+                f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
+                "the same command logs them later."
+            )
 
 
 def _findings(store: Store, precision: float | None) -> str:

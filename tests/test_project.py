@@ -37,7 +37,6 @@ FLOORS = [
         "dbviz_ray.store",
         "dbviz_ray.sweep_files",
         "dbviz_ray.provenance",
-        "dbviz_ray.progress",
         "dbviz_ray.seeds",
     ],
     ["dbviz_ray.config", "dbviz_ray.validation", "dbviz_ray.arguments", "dbviz_ray.outcomes"],

@@ -6,6 +6,7 @@ difference between a machine that vanished and a task that kills every process t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import one_line
 from dbviz_ray.outcomes import Failure, Outcome, StageEnd
-from dbviz_ray.progress import Progress
+from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.store import Store
 from dbviz_ray.task_queue import TaskQueue
 from dbviz_ray.tasks import Task, What
@@ -32,6 +33,8 @@ def evaluate_models(
     store: Store,
     tasks: Sequence[Task],
     work: Mapping[What, Work],
+    amounts: Mapping[str, Amount],
+    there: int,
     classes: int,
     resources: ResourcesConfig,
     session: Session,
@@ -41,6 +44,17 @@ def evaluate_models(
 
     Work is shipped once to each node, through Ray's object store. Files are written whole, so that a task that is done
     again doubles nothing.
+
+    Args:
+        store: Where.
+        tasks: What is missing.
+        work: How each kind of task is done.
+        amounts: The points of every model's tasks.
+        there: Models of which nothing is missing.
+        classes: That models tell apart.
+        resources: With what.
+        session: On which cluster.
+        trained_on: The node on which a model was trained, where it is known.
     """
     if not tasks:
         return StageEnd()
@@ -49,12 +63,15 @@ def evaluate_models(
     queue = TaskQueue(tasks, trained_on, resources.retries)
     failures: dict[str, Failure] = {}
     damaged = stopped = None
-    with Progress("evaluate", sum(points[task.what] for task in tasks), "points") as progress:
+    reached: Counter[str] = Counter()
+    with Progress("evaluate", amounts, "points", there) as progress:
         for task, end in _Pool(store, classes, resources, session, queue, shared, progress).results():
-            progress.advance(points[task.what])
+            model_id = task.model.model_id
+            reached[model_id] += points[task.what]
+            progress.reach(model_id, reached[model_id])
             damaged = damaged or end.damaged
             if end.outcome is not Outcome.DONE and end.damaged is None:
-                model_id = task.model.model_id
+                progress.fail(model_id)
                 failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
                 progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
             if end.stops:

@@ -13,6 +13,7 @@ import torch
 
 from dbviz_ray import interruption
 from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.display import showing
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.outcomes import StoppedError
 
@@ -62,7 +63,8 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     from ray.exceptions import RayError
 
     level = logging.INFO if verbose else logging.ERROR
-    joined = _join_or_start(address, level)
+    with showing("ray", "starting"):
+        joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
     logging.getLogger("ray.tune").setLevel(level)
     try:

@@ -23,7 +23,7 @@ from dbviz_ray.cluster.trial import train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.outcomes import CUDA_ERROR, Outcome, StageEnd
-from dbviz_ray.progress import Progress
+from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.schedule import CohortSchedule
 from dbviz_ray.store import Store
 
@@ -31,6 +31,7 @@ from dbviz_ray.store import Store
 def train_cohorts(
     store: Store,
     cohorts: Sequence[Cohort],
+    amounts: Mapping[str, Amount],
     trained: set[str],
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
@@ -42,6 +43,7 @@ def train_cohorts(
     Args:
         store: Where.
         cohorts: What is missing.
+        amounts: The epochs of every model of theirs.
         trained: model_id of what is trained already, teachers among them.
         resources: With what.
         facts: What is stored with every model.
@@ -57,11 +59,10 @@ def train_cohorts(
         cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
         return tune.PlacementGroupFactory([room_of_cohort(cohort, resources, session)])
 
-    total = sum(len(cohort.models) * cohort.models[0].training.epochs for cohort in cohorts)
     trainable = tune.with_parameters(
         train_in_trial, store=store, models=models, resources=resources, facts=dict(facts), driver=driver
     )
-    with Progress("train", total, "model-epochs") as progress, tempfile.TemporaryDirectory() as scratch:
+    with Progress("train", amounts, "epochs", len(trained)) as progress, tempfile.TemporaryDirectory() as scratch:
         watcher = _Watcher(schedule, progress)
         tuner = tune.Tuner(
             tune.with_resources(trainable, room),
@@ -97,7 +98,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     """Hands Tune what the schedule says, as the next trial's configuration."""
 
     def __init__(self, schedule: CohortSchedule, watcher: _Watcher) -> None:
-        super().__init__(metric="model_epochs", mode="max")
+        super().__init__(metric="epoch", mode="max")
         self._schedule, self._watcher = schedule, watcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -124,7 +125,6 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
     def __init__(self, schedule: CohortSchedule, progress: Progress) -> None:
         self._schedule, self._progress = schedule, progress
         self._running: dict[str, tuple[Cohort, set[str]]] = {}
-        self._counted: dict[str, int] = {}
         self.trained_on: dict[str, str] = {}
         self.damaged: DamagedFileError | None = None
 
@@ -141,7 +141,9 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         if trial.trial_id not in self._running:
             return
         cohort, _ = self._running[trial.trial_id]
-        self._count(cohort, result.get("model_epochs", 0))
+        for model in cohort.models:
+            self._progress.reach(model.model_id, result["from_epoch"], found=True)
+            self._progress.reach(model.model_id, result["epoch"])
         if "outcome" not in result:
             return
         for model_id, epoch in result.get("diverged", {}).items():
@@ -175,6 +177,8 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         cohort, there_before = self._running.pop(trial_id)
         outcome = self._schedule.ended(cohort, outcome, reason, loss_of(node, there_before))
         name, failures = cohort.cohort_id, self._schedule.failures
+        for model_id in failures:
+            self._progress.fail(model_id)
         if cohort.models[0].model_id in failures:
             self._progress.say(f"{name} failed ({outcome}): {reason}")
         elif outcome is Outcome.PREEMPTED:
@@ -183,9 +187,3 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
             self._progress.say(f"{name} is started again: its process died")
         elif outcome is Outcome.OUT_OF_MEMORY:
             self._progress.say(f"{name} does not fit into the memory of its GPU and is halved")
-
-    def _count(self, cohort: Cohort, model_epochs: int) -> None:
-        """Epochs of a cohort that is trained again are not counted twice."""
-        before = self._counted.get(cohort.cohort_id, 0)
-        self._counted[cohort.cohort_id] = max(before, model_epochs)
-        self._progress.advance(max(0, model_epochs - before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ def train_in_trial(
     finally:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # for the trial beside this one
-    tune.report({"model_epochs": 0, "node": node, **report})
+    tune.report({"epoch": 0, "from_epoch": 0, "node": node, **report})
 
 
 def _train(
@@ -68,7 +68,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train what is missing of a cohort; the last report."""
     epochs = cohort.models[0].training.epochs
-    report = {"outcome": Outcome.DONE, "model_epochs": epochs * len(cohort.models)}
+    report = {"outcome": Outcome.DONE, "epoch": epochs, "from_epoch": epochs}
     if not store.exists(SWEEP_FILE):
         raise StorageError(
             f"{store.root} of the driver is not visible on node {platform.node()}; --out must be a folder that all "
@@ -86,6 +86,7 @@ def _train(
         if driver is not None:
             check_driver(store, driver)
 
+    reports = _Reports(node, started, from_epoch=epochs)
     checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
 
     def keep(snapshots: list[TrainedModel]) -> None:
@@ -102,7 +103,7 @@ def _train(
             resources=resources,
             teachers=_teachers(cohort, store, dataset),
             checkpoints=checkpoints,
-            on_epoch=partial(_report_progress, clock=[started], node=node),
+            on_epoch=reports,
             on_snapshot=keep,
         )
     except torch.OutOfMemoryError:
@@ -123,7 +124,7 @@ def _train(
     check()
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
-    return {**report, "diverged": diverged, "remark": checkpoints.remark}
+    return {**report, "from_epoch": reports.from_epoch, "diverged": diverged, "remark": checkpoints.remark}
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
@@ -136,8 +137,18 @@ def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Mod
     return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
 
 
-def _report_progress(training: CohortTraining, clock: list[float], node: str) -> None:
+@dataclass
+class _Reports:
     """Tell Tune how far the cohort is, at most once a second: a report waits for the driver."""
-    if time.monotonic() - clock[0] >= REPORT_SECONDS:
-        clock[0] = time.monotonic()
-        tune.report({"model_epochs": training.epoch * len(training.models), "node": node})
+
+    node: str
+    last: float
+    """When."""
+    from_epoch: int
+    """The epoch from which this training went on; the last one until it has trained any."""
+
+    def __call__(self, training: CohortTraining) -> None:
+        self.from_epoch = min(self.from_epoch, training.epoch - 1)
+        if time.monotonic() - self.last >= REPORT_SECONDS:
+            self.last = time.monotonic()
+            tune.report({"epoch": training.epoch, "from_epoch": self.from_epoch, "node": self.node})

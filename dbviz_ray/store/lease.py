@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 import uuid
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from dbviz_ray.display import say
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.processes import Process
@@ -146,7 +146,7 @@ class Lease:
         lives = driver.process.lives() if driver else None
         if lives is None:
             seconds = BEATS_OBSERVED * max(self._own.beat_seconds, driver.beat_seconds if driver else 0)
-            print(f"lease    watching for {seconds:.0f} s whether the last driver lives ({driver})", file=sys.stderr)
+            say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
             lives = self._changes(found, seconds)
         if lives:
             raise UserError(

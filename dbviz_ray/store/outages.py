@@ -6,12 +6,12 @@ Whether an error may pass is told from its message, since pyarrow gives most of 
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from random import SystemRandom
 from typing import TypeVar
 
+from dbviz_ray.display import say
 from dbviz_ray.errors import one_line
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> R
             if left <= 0:
                 raise
             if not waited:
-                print(f"storage  {place} fails ({one_line(error)}); trying for {left:.0f} s more", file=sys.stderr)
+                say("storage", f"{place} fails ({one_line(error)}); trying for {left:.0f} s more")
             waited = True
             time.sleep(min(wait * _random.uniform(0.5, 1), left))
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
@@ -67,4 +67,4 @@ def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> R
 
 
 def _tell_return(place: str, began: float) -> None:
-    print(f"storage  {place} is there again after {time.monotonic() - began:.0f} s", file=sys.stderr)
+    say("storage", f"{place} is there again after {time.monotonic() - began:.0f} s")

@@ -1,0 +1,36 @@
+"""Bytes, counts and times as people read them."""
+
+from __future__ import annotations
+
+
+def bytes_text(count: float) -> str:
+    """Such as "3.77 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def count_text(count: float) -> str:
+    """Such as "0.35", "1,520" or "13.2 million"."""
+    if count < 1e6:
+        return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+    return f"{count / 1e6:,.3g} million" if count < 1e9 else f"{count / 1e9:,.3g} billion"
+
+
+def duration_text(seconds: float) -> str:
+    """Such as "90 s", "45 min" or "12.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def estimate_text(seconds: float) -> str:
+    """No more exact than an estimate is: "about 30 s", "about 4 min", "about 2.5 h"."""
+    steps = ((57, 5), (115, 10), (570, 60), (5700, 300), (34200, 1800))
+    step = next((step for below, step in steps if seconds < below), 3600)
+    rounded = max(step, round(seconds / step) * step)
+    if rounded < 120:
+        return f"about {rounded} s"
+    return f"about {rounded // 60} min" if rounded < 6000 else f"about {rounded / 3600:g} h"
