@@ -12,8 +12,7 @@ from dbviz_ray.display import STANDARD_ERROR, Display
 from dbviz_ray.live import Live
 from dbviz_ray.pace import Pace
 
-LEAST_BAR, LONGEST_BAR = 10, 30
-"""Columns."""
+BAR_COLUMNS = 20
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,12 @@ class Progress(Live):
             for parts in ([models, failed, rate, left], [models, failed, left], [models, left], [models])
         ]
         text = next((text for text in texts if len(text) <= room), texts[-1])
-        bar = min(LONGEST_BAR, room - len(text) - 2)
-        return f"{self._bar(bar)}  {text}" if bar >= LEAST_BAR else text
+        return f"{self._bar()}  {text}" if len(text) + BAR_COLUMNS + 2 <= room else text
 
-    def _bar(self, columns: int) -> str:
+    def _bar(self) -> str:
         full, empty = "━─" if self._display.draws_lines else "#."
-        drawn = int(self._share * columns)
-        return full * drawn + empty * (columns - drawn)
+        drawn = int(self._share * BAR_COLUMNS)
+        return full * drawn + empty * (BAR_COLUMNS - drawn)
 
     def _logged(self) -> str:
         share = f"{self._share:.0%} of the work"

@@ -22,7 +22,7 @@ FLOORS = [
     ["dbviz_ray.cluster", "dbviz_ray.comparison"],
     ["analysis"],
     ["dbviz_ray.image_sources", "dbviz_ray.model_sources"],
-    ["dbviz_ray.run_models", "dbviz_ray.checkpoints"],
+    ["dbviz_ray.run_models", "dbviz_ray.checkpoints", "dbviz_ray.costs"],
     ["dbviz_ray.planning", "dbviz_ray.records", "dbviz_ray.work", "dbviz_ray.cohort_checkpoints"],
     ["dbviz_ray.memory"],
     ["dbviz_ray.margins", "dbviz_ray.passes", "dbviz_ray.pictures"],
@@ -41,7 +41,9 @@ FLOORS = [
     ],
     ["dbviz_ray.config", "dbviz_ray.validation", "dbviz_ray.arguments", "dbviz_ray.outcomes"],
     ["dbviz_ray.addresses", "dbviz_ray.interruption"],
-    ["dbviz_ray.registry"],
+    ["dbviz_ray.progress"],
+    ["dbviz_ray.live"],
+    ["dbviz_ray.registry", "dbviz_ray.display", "dbviz_ray.amounts", "dbviz_ray.pace"],
     ["dbviz_ray.errors"],
 ]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from dbviz_ray.amounts import bytes_text, duration_text
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.margins import check_enough
 from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset
-from dbviz_ray.amounts import bytes_text, duration_text
 from dbviz_ray.planning.cohort_plans import CohortPlan, cohort_plans
 from dbviz_ray.planning.makespan import makespan
 from dbviz_ray.planning.scaling import Scaling, scaling_text, scalings
