@@ -13,10 +13,11 @@ def bytes_text(count: float) -> str:
 
 
 def count_text(count: float) -> str:
-    """Such as "0.35", "1,520" or "13.2 million"."""
-    if count < 1e6:
-        return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
-    return f"{count / 1e6:,.3g} million" if count < 1e9 else f"{count / 1e9:,.3g} billion"
+    """To three figures, such as "0.354", "1,520" or "13.2 million"."""
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if count >= size:
+            return f"{count / size:,.3g}{name}"
+    return f"{float(f'{count:.3g}'):,.0f}" if count >= 100 else f"{count:.3g}"
 
 
 def duration_text(seconds: float) -> str:

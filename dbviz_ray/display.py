@@ -60,7 +60,7 @@ class Display:
     def show(self, line: str) -> None:
         """Replace what was shown before; nothing is shown then if `line` is empty."""
         with self._lock:
-            if (self._shown or line) and self.redraws:
+            if line != self._shown and self.redraws:
                 self._out.write(_ERASED + line[: self.columns])
                 self._out.flush()
                 self._shown = line

@@ -110,7 +110,7 @@ class Progress(Live):
         return full * drawn + empty * (BAR_COLUMNS - drawn)
 
     def _logged(self) -> str:
-        share = f"{self._share:.0%} of the work"
+        share = f"{self._share:.0%} of the work" if self._share else ""
         return ", ".join(filter(None, [self._models(), share, self._failures(), self._rate(), self._time_left()]))
 
     def _summary(self) -> str:
@@ -136,5 +136,7 @@ class Progress(Live):
 
     def _time_left(self) -> str:
         """Nothing while nothing is known."""
+        if not self._units and not self._failed:
+            return "starting workers"
         rate = self._work_pace.rate(self._clock())
         return "" if rate is None or self._left <= 0 else f"{estimate_text(self._left / rate)} left"

@@ -67,7 +67,7 @@ def trained(progress: Progress, clock: Clock) -> None:
 def test_a_terminal_shows_one_line_that_is_redrawn():
     terminal, clock = Terminal(), Clock()
     with train(Display(terminal), clock) as progress:
-        assert terminal.lines[-1].endswith("0/5 models"), "no estimate while nothing is known"
+        assert terminal.lines[-1].endswith("0/5 models, starting workers"), "no estimate while nothing is known"
         trained(progress, clock)
         assert re.fullmatch(r"train    ━{5}─{15}  0/5 models, 0.2 epochs/s, about 35 s left", terminal.lines[-1])
         progress.reach("a", 10)
@@ -79,7 +79,7 @@ def test_a_terminal_shows_one_line_that_is_redrawn():
         assert "  1/5 models, 1 failed, " in terminal.lines[-1]
         for model in ("c", "d", "large"):
             progress.reach(model, 10)
-    assert terminal.lines == ["train    a is odd", "train    4 models in 70 s, 0.57 epochs/s, 1 failed", ""]
+    assert terminal.lines == ["train    a is odd", "train    4 models in 70 s, 0.571 epochs/s, 1 failed", ""]
 
 
 def test_time_left_is_that_of_the_work_not_of_the_models():
@@ -118,8 +118,8 @@ def test_logs_get_few_lines_and_no_control_characters(monkeypatch, variable, val
     lines = stream.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "train    3 of 8 models were there already"
-    assert lines[1] == "train    3/8 models, 0% of the work, 0.00028 epochs/s, about 10 h left"
-    assert lines[-1] == "train    4/8 models in 10.0 h, 0.00028 epochs/s"
+    assert lines[1] == "train    3/8 models, 0% of the work, 0.000278 epochs/s, about 10 h left"
+    assert lines[-1] == "train    4/8 models in 10.0 h, 0.000278 epochs/s"
     assert 100 < len(lines) < 140
 
 
@@ -184,5 +184,5 @@ def test_estimates_are_rounded(seconds, text):
 
 
 def test_counts_are_read_easily():
-    counts = [0.00028, 0.354, 12, 1520, 13_200_000, 2.5e9]
-    assert [count_text(count) for count in counts] == ["0.00028", "0.35", "12", "1,520", "13.2 million", "2.5 billion"]
+    texts = {0.000278: "0.000278", 12: "12", 1523: "1,520", 13_240_000: "13.2 million", 2.5e9: "2.5 billion"}
+    assert {count: count_text(count) for count in texts} == texts

@@ -128,6 +128,10 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self.trained_on: dict[str, str] = {}
         self.damaged: DamagedFileError | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune stores its callbacks, and nobody wants them back."""
+        return {}
+
     def begins(self, trial_id: str, cohort: Cohort) -> None:
         """Remember what a trial trains, and which nodes there are."""
         self._running[trial_id] = cohort, set(alive_nodes())
