@@ -66,6 +66,11 @@ class Live(ABC):
     def _elapsed(self) -> str:
         return duration_text(self._clock() - self._began)
 
+    @property
+    def _took(self) -> str:
+        seconds = self._clock() - self._began
+        return f"{seconds:.1f} s" if seconds < 9.95 else self._elapsed
+
     @abstractmethod
     def _shown(self, room: int) -> str:
         """What fits into `room` columns of a terminal."""
@@ -115,4 +120,4 @@ class Step(Live):
         return f"{self._doing}, {self._elapsed}"
 
     def _summary(self) -> str:
-        return f"{self._done} in {self._elapsed}"
+        return f"{self._done} in {self._took}"

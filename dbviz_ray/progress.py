@@ -118,7 +118,7 @@ class Progress(Live):
         models = f"{len(self._done):,} models" if whole else self._models()
         seconds = self._clock() - self._began
         rate = f"{count_text(self._units / seconds)} {self._unit}/s" if self._units and seconds else ""
-        return ", ".join(filter(None, [f"{models} in {self._elapsed}", rate, self._failures()]))
+        return ", ".join(filter(None, [f"{models} in {self._took}", rate, self._failures()]))
 
     @property
     def _share(self) -> float:
@@ -137,6 +137,6 @@ class Progress(Live):
     def _time_left(self) -> str:
         """Nothing while nothing is known."""
         if not self._units and not self._failed:
-            return "starting workers"
+            return "starting"
         rate = self._work_pace.rate(self._clock())
         return "" if rate is None or self._left <= 0 else f"{estimate_text(self._left / rate)} left"

@@ -67,7 +67,7 @@ def trained(progress: Progress, clock: Clock) -> None:
 def test_a_terminal_shows_one_line_that_is_redrawn():
     terminal, clock = Terminal(), Clock()
     with train(Display(terminal), clock) as progress:
-        assert terminal.lines[-1].endswith("0/5 models, starting workers"), "no estimate while nothing is known"
+        assert terminal.lines[-1].endswith("0/5 models, starting"), "no estimate while nothing is known"
         trained(progress, clock)
         assert re.fullmatch(r"train    ━{5}─{15}  0/5 models, 0.2 epochs/s, about 35 s left", terminal.lines[-1])
         progress.reach("a", 10)

@@ -27,8 +27,10 @@ from timing import alternating, as_a_worker, markdown, measured_on, models_of, r
 from analysis.scores.regions import region_counts
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, TrainingConfig
+from dbviz_ray.costs import evaluation_amounts
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation import default_batch, label_maps
+from dbviz_ray.networks import DatasetFacts
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
 from dbviz_ray.records import WEIGHTS, load_network
 from dbviz_ray.store import Store
@@ -106,7 +108,7 @@ def two_actors() -> str:
     models = models_of("resnet18_width", 8, ACTOR_MODELS, TrainingConfig(epochs=1))
     planes = drawn_planes(ACTOR_PLANES, shape)
     points = len(planes) * planes.resolution**2 * len(models)
-    with tempfile.TemporaryDirectory() as folder, ray_session("local", ResourcesConfig(), verbose=False):
+    with tempfile.TemporaryDirectory() as folder, ray_session("local", ResourcesConfig(), verbose=False) as session:
         store = Store(folder)
         for model in models:
             network = initialised_network(model.architecture, model.width, shape, 10, model.seeds.init)
@@ -119,8 +121,10 @@ def two_actors() -> str:
 
         def evaluated(plane_set: str, evaluators: int) -> None:
             tasks = [Task(LabelPlanes(plane_set), model, model.training.epochs) for model in models]
-            failures = evaluate_models(store, tasks, labelling, 10, ResourcesConfig(evaluators=evaluators))
-            assert not failures, failures
+            amounts = evaluation_amounts(tasks, labelling, DatasetFacts(shape, 10, 0, 0))
+            resources = ResourcesConfig(evaluators=evaluators)
+            ended = evaluate_models(store, tasks, labelling, amounts, 0, 10, resources, session, {})
+            assert not ended.failures, ended.failures
 
         work = {
             f"{plane_set} {evaluators}": functools.partial(evaluated, plane_set, evaluators)

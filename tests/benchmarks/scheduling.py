@@ -20,6 +20,7 @@ from timing import measured_on
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.cluster.training import train_cohorts
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.costs import training_amounts
 from dbviz_ray.networks import facts_of_dataset, longest_first
 from dbviz_ray.store import Store
 
@@ -45,10 +46,12 @@ def main() -> int:
         store.claim(sweep)
         for model in sweep.models():
             store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": "done"})
-        cohorts = longest_first(sweep.cohorts(), facts_of_dataset(sweep.dataset, "unused"))
+        data = facts_of_dataset(sweep.dataset, "unused")
+        cohorts = longest_first(sweep.cohorts(), data)
+        amounts = training_amounts(cohorts, data)
         with ray_session("local", sweep.resources, verbose=False) as session:
             started = time.perf_counter()
-            ended = train_cohorts(store, cohorts, set(), sweep.resources, {}, session)
+            ended = train_cohorts(store, cohorts, amounts, set(), sweep.resources, {}, session)
             seconds = time.perf_counter() - started
     assert not ended.failures
     assert len(ended.trained_on) == len(cohorts)
