@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis.curves import evenly
+from dbviz_ray.amounts import bytes_text, duration_text
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.planning.amounts import bytes_text, duration_text
 from dbviz_ray.provenance import PACKAGES, provenance
 from dbviz_ray.store import Store
 
