@@ -117,9 +117,17 @@ def test_findings_in_words_and_rows():
     table = pd.concat([groups(DESCENT, [0.5, 0.2, 0.1, 0.0]), groups([0.4, 0.3, 0.2, 0.1], label_noise=0.0)])
     found = found_in(table)
     assert len(found["sentences"]) == len(found["curves"]) == 2
-    assert "peaks at 30.0% at width 8 and falls to 10.0% at width 16" in found["sentences"][0]
-    assert "threshold (training error at most 10%) lies at width 8" in found["sentences"][0]
+    assert found["sentences"][0] == (
+        "net, label noise 0.2, test planes: double descent: the test error falls to 20.0% [19.0, 21.0] at width 4, "
+        "peaks at 30.0% [29.0, 31.0] at width 8 and falls to 10.0% [9.0, 11.0] at width 16. At the peak two trainings "
+        "agree on 50% [49, 51] of the points, at width 16 on 50% [49, 51]. A plane has 5.0 [5.0, 5.0] regions at the "
+        "peak, 5.0 [5.0, 5.0] at width 16. From width 8 on the training labels are memorised (interpolation threshold: "
+        "training error at most 10%)."
+    )
     assert "no double descent" in found["sentences"][1]
+    assert found["topics"] == [
+        {"question": "Is a wider network better, and more reproducible?", "sentences": found["sentences"]}
+    ]
     assert [row["point"] for one in found["curves"] for row in one["rows"]] == [
         "narrowest", "best narrow", "peak", "widest", "narrowest", "middle", "widest",
     ]  # fmt: skip
@@ -136,7 +144,10 @@ def test_epoch_curves_are_shown_where_they_peak_and_counted():
     found = found_in(pd.concat(parts))
     over_epochs = [one for one in found["curves"] if one["axis"] == "epoch"]
     assert [one["name"] for one in over_epochs] == ["net, width 4"]
-    assert "double descent over the epochs: test error falls to 20.0% at epoch 10" in found["sentences"][1]
+    assert (
+        "double descent over the epochs: the test error falls to 20.0% [19.0, 21.0] at epoch 10"
+        in (found["sentences"][1])
+    )
     assert "1 of 6 curves over the epochs show double descent beyond the intervals." in found["sentences"]
 
 
@@ -160,6 +171,14 @@ def test_architectures_are_told_apart_and_other_planes_have_a_table():
     assert (lines[1], lines[6]) == ("net", "other")
     assert lines[12].split() == ["regions", "on", "other", "planes", "train"]
     assert lines[13].endswith("3.00 [2.99, 3.01]")
+
+
+def test_a_peak_that_is_less_reproducible_is_said_to_be():
+    table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
+    assert (
+        "At the peak two trainings are less alike: they agree on 50% [49, 51] of the points, at width 16 on 80%"
+        in (found_in(table)["sentences"][0])
+    )
 
 
 def test_groups_on_no_curve_are_listed():
@@ -214,7 +233,7 @@ def test_table_1_in_text_and_the_extremes():
     assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for vit, Adam" in found["sentences"][0]
     assert "net, Adam / net, SGD+SAM agree most (70.0% [60.0, 80.0])" in found["sentences"][1]
     assert "net, Adam / vit, Adam least (50.0% [40.0, 60.0])" in found["sentences"][1]
-    assert "3 of 12 trainings diverged" in found["sentences"][2]
+    assert "3 of 12 trainings diverged" in found["sentences"][-1]
 
 
 def test_architectures_with_one_recipe_each_need_one_column():
@@ -299,4 +318,8 @@ def test_the_summary_fits_a_terminal():
 def test_the_sharpness_of_each_recipe_is_told():
     table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
     said = [text for text in found_in(table)["sentences"] if text.startswith("sharpness")]
-    assert said == ["sharpness of net, label noise 0.2: SGD 0.5 [0.49, 0.51], SGD+SAM 0.02 [0.01, 0.03]."]
+    assert said == [
+        "sharpness of net, label noise 0.2 (less is flatter: the loss rises more slowly around the trained weights): "
+        "SGD 0.5 [0.49, 0.51], SGD+SAM 0.02 [0.01, 0.03]."
+    ]
+    assert not any("wider" in topic["question"] for topic in found_in(table)["topics"])

@@ -29,10 +29,10 @@ def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.
 def test_margins_over_a_curve():
     rows = [of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5, found=0.89), of_margins(16, 3.0, 3.2, 2.5)]
     assert margin_sentences(curves(pd.DataFrame(rows), WIDTH)) == [
-        "net, label noise 0.2: distance to the decision boundary (L2 in normalised pixels) of correctly labelled "
-        "training images 1.2 [1.1, 1.3] at width 4, 2.2 [2.1, 2.3] at width 8, 3.2 [3.1, 3.3] at width 16; of "
-        "mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16 (no "
-        "boundary in up to 11% of directions, where how far was looked counts)."
+        "net, label noise 0.2: how far images are from where the predicted class changes (L2 in normalised pixels): "
+        "correctly labelled training images 1.2 [1.1, 1.3] at width 4, 2.2 [2.1, 2.3] at width 8, 3.2 [3.1, 3.3] at "
+        "width 16; mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16 "
+        "(in up to 11% of directions no change was found; there, how far was looked counts)."
     ]
 
 
@@ -40,8 +40,8 @@ def test_margins_without_label_noise_and_without_margins():
     rows = [of_margins(4, 1.0), of_margins(8, 2.0), of_margins(16, 3.0)]
     (sentence,) = margin_sentences(curves(pd.DataFrame(rows).assign(label_noise=0.0), WIDTH))
     assert sentence == (
-        "net, label noise 0: distance to the decision boundary (L2 in normalised pixels) 1 [0.9, 1.1] at width 4, "
-        "2 [1.9, 2.1] at width 8, 3 [2.9, 3.1] at width 16."
+        "net, label noise 0: how far images are from where the predicted class changes (L2 in normalised pixels): "
+        "1 [0.9, 1.1] at width 4, 2 [1.9, 2.1] at width 8, 3 [2.9, 3.1] at width 16."
     )
     none = [of_margins(width, NOTHING) for width in (4, 8, 16)]
     assert margin_sentences(curves(pd.DataFrame(none), WIDTH)) == []
@@ -63,13 +63,12 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
         ]
     )  # fmt: skip
     assert stream_sentences(table) == [
-        "net, width 4, label noise 0.2: trainings that differ in everything disagree on 31.0% of the points; a change "
-        "of one thing alone makes up for this share of it: initialisation 90% [80%, 100%], data order with "
-        "augmentation 70% [60%, 80%] (intervals over seeds and planes).",
-        "net, width 8, label noise 0.2: trainings that differ in everything disagree on 20.0% of the points; a change "
-        "of one thing alone makes up for this share of it: initialisation 50% [40%, 60%], dropout 25% [15%, 35%]; "
-        "keeping one thing alone takes away this share: initialisation 30% [20%, 40%] (intervals over seeds and "
-        "planes).",
+        "net, width 4, label noise 0.2: trainings that differ in everything disagree on 31.0% of the points; changing "
+        "one thing alone makes this share of that: initialisation 90% [80%, 100%], data order with augmentation 70% "
+        "[60%, 80%] (intervals over seeds and planes).",
+        "net, width 8, label noise 0.2: trainings that differ in everything disagree on 20.0% of the points; changing "
+        "one thing alone makes this share of that: initialisation 50% [40%, 60%], dropout 25% [15%, 35%]; keeping one "
+        "thing alone the same takes this share away: initialisation 30% [20%, 40%] (intervals over seeds and planes).",
     ]
 
 
@@ -91,9 +90,12 @@ def test_resolutions_of_the_group_with_most_regions():
     table = pd.DataFrame([*few, *most, *earlier]).astype({"resolution": "Int64"})
     groups = pd.DataFrame([KEY, KEY | {"width": 8}, KEY | {"epoch": 1}])
     assert resolution_sentences(table, groups) == [
-        "net, width 8, label noise 0.2, test planes: regions (and large ones) on grids of so many points a side: "
-        "25: 3.00 (5.00), 49: 3.50 (5.10); large ones in the limit: 5.20 [4.00, 6.00]."
+        "net, width 8, label noise 0.2, test planes: regions a plane, and in brackets large ones, as the grid gets "
+        "finer: 25 points a side: 3.00 (5.00), 49 points a side: 3.50 (5.10); large ones in the limit: 5.20 [4.00, "
+        "6.00]."
     ]
+    stored = table.astype({"resolution": float})
+    assert resolution_sentences(stored, groups) == resolution_sentences(table, groups)
     assert resolution_sentences(table.iloc[:0], groups) == []
 
 
@@ -102,8 +104,8 @@ def test_models_that_predict_one_class():
     table = pd.DataFrame([*rows, KEY | {"width": 1, "epoch": 1, "n_models": 3, "n_constant": 3}])
     (sentence,) = constant_sentences(table)
     assert sentence.startswith(
-        "Trainings that predict one class for every test image; two of the same class agree without having learned "
-        "anything, and kappa leaves such pairs out: net, width 1, label noise 0.2 (1 of 3); "
+        "Some trainings learned nothing: they predict one class for every test image. Two of them may agree, and mean "
+        "nothing by it; kappa leaves such pairs out: net, width 1, label noise 0.2 (1 of 3); "
         "net, width 2, label noise 0.2 (2 of 3); "
     )
     assert sentence.endswith("net, width 8, label noise 0.2 (2 of 3); and 2 more, see the table groups.")

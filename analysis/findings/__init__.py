@@ -17,17 +17,17 @@ from analysis.curves import (
     shown_rows,
     telling_curves,
 )
-from analysis.findings.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
-from analysis.findings.sentences import (
+from analysis.findings.comparisons import (
+    agreement_sentences,
     choice_sentence,
     distillation_sentence,
-    extremes,
-    left_out_sentences,
+    kinds_sentences,
+    plane_set_sentences,
     rates_sentence,
-    sentence,
     sharpness_sentences,
-    tested_on,
 )
+from analysis.findings.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
+from analysis.findings.sentences import left_out_sentences, sentence, tested_on
 from analysis.groups import GROUP, at_last_epoch, names_by_group, names_of
 from analysis.recipes import compares_recipes, learning_rates
 
@@ -43,7 +43,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     - `thresholds`: where each of all curves starts to interpolate.
     - `by_recipe`, `learning_rates`, `distillation`: a row each, where the sweep has such.
     - `groups`: every group at its last epoch, in a sweep that has none of these.
-    - `sentences`.
+    - `topics`: questions and the sentences that answer them; `sentences`: the same sentences alone.
     """
     groups = tables["groups"]
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
@@ -63,24 +63,35 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "by_recipe": _records(tables["by_recipe"]) if "by_recipe" in tables else [],
         "learning_rates": _plain(learning_rates(groups)),
         "distillation": _records(_named(tables["distillation"], groups)) if "distillation" in tables else [],
-        "sentences": [sentence(curve) for curve in shown],
     }
-    if len(over_epochs) > len(shown) - len(over_width):
-        found["sentences"].append(
-            f"{len(with_peak)} of {len(over_epochs)} curves over the epochs show double descent beyond the intervals."
-        )
     last = at_last_epoch(groups)
     plain = not (shown or compared or found["learning_rates"])
     found["groups"] = _records(last.assign(name=names_of(last))) if plain else []
-    if compared:
-        found["sentences"] += extremes(groups, tables["between_groups"])
-    found["sentences"] += [*rates_sentence(found["learning_rates"]), *choice_sentence(found["learning_rates"])]
-    found["sentences"] += [distillation_sentence(row) for row in found["distillation"]]
-    found["sentences"] += [*left_out_sentences(groups), *(sharpness_sentences(groups) if compared else [])]
-    found["sentences"] += margin_sentences(over_width)
-    found["sentences"] += stream_sentences(tables["streams"]) if "streams" in tables else []
-    found["sentences"] += resolution_sentences(tables["resolution"], groups) if over_width else []
-    found["sentences"] += constant_sentences(groups)
+    epoch_curves = shown[len(over_width) :]
+    counted = [
+        f"{len(with_peak)} of {len(over_epochs)} curves over the epochs show double descent beyond the intervals."
+    ] * (len(over_epochs) > len(epoch_curves))
+    rates, taught = found["learning_rates"], found["distillation"]
+    topics = {
+        "Is a wider network better, and more reproducible?": [sentence(curve) for curve in over_width],
+        "Is a longer training better, and more reproducible?": [*map(sentence, epoch_curves), *counted],
+        "Is it the same model if it is trained again?": [] if shown and not compared else agreement_sentences(groups),
+        "Do networks of different kinds learn the same?": (
+            kinds_sentences(groups, tables["between_groups"]) if compared else []
+        ),
+        "What changes on other planes?": [] if shown else plane_set_sentences(groups),
+        "Which learning rate is best?": [*rates_sentence(rates), *choice_sentence(rates)],
+        "Do students resemble their teachers?": [distillation_sentence(row) for row in taught],
+        "How flat are the minima?": sharpness_sentences(groups) if compared else [],
+        "How far are images from the decision boundary?": margin_sentences(over_width),
+        "Which random stream makes another model?": stream_sentences(tables["streams"]) if "streams" in tables else [],
+        "Is the grid fine enough to count regions?": (
+            resolution_sentences(tables["resolution"], groups) if over_width else []
+        ),
+        "What is left out, and what means nothing?": [*left_out_sentences(groups), *constant_sentences(groups)],
+    }
+    found["topics"] = [{"question": asked, "sentences": told} for asked, told in topics.items() if told]
+    found["sentences"] = [told for topic in found["topics"] for told in topic["sentences"]]
     return found
 
 

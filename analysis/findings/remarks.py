@@ -28,8 +28,8 @@ def margin_sentences(found: Sequence[Curve]) -> list[str]:
     for curve in found:
         rows = curve.rows.iloc[list(shown_rows(curve).values())]
         kinds = {
-            "of correctly labelled training images": "margin_correct",
-            "of mislabelled ones": "margin_mislabelled",
+            "correctly labelled training images": "margin_correct",
+            "mislabelled ones": "margin_mislabelled",
         }
         if rows["margin_mislabelled"].isna().all():
             kinds = {"": "margin"}
@@ -37,10 +37,10 @@ def margin_sentences(found: Sequence[Curve]) -> list[str]:
             continue
         parts = [f"{kind} {_at(rows, curve.axis.column, score)}".strip() for kind, score in kinds.items()]
         least = rows["margin_found"].min()
-        beyond = f" (no boundary in up to {1 - least:.0%} of directions, where how far was looked counts)"
+        beyond = f" (in up to {1 - least:.0%} of directions no change was found; there, how far was looked counts)"
         sentences.append(
-            f"{curve.name}, label noise {curve.key['label_noise']:g}: distance to the decision boundary (L2 in "
-            f"normalised pixels) {'; '.join(parts)}{beyond if least < 1 else ''}."
+            f"{curve.name}, label noise {curve.key['label_noise']:g}: how far images are from where the predicted "
+            f"class changes (L2 in normalised pixels): {'; '.join(parts)}{beyond if least < 1 else ''}."
         )
     return sentences
 
@@ -62,8 +62,8 @@ def stream_sentences(streams: pd.DataFrame) -> list[str]:
     sentences = []
     for (name, noise, disagreement), rows in last.groupby(["name", "label_noise", "disagreement"], sort=False):
         parts = {
-            "a change of one thing alone makes up for this share of it": _shares(rows, "total_share"),
-            "keeping one thing alone takes away this share": _shares(rows, "own_share"),
+            "changing one thing alone makes this share of that": _shares(rows, "total_share"),
+            "keeping one thing alone the same takes this share away": _shares(rows, "own_share"),
         }
         told = "; ".join(f"{what}: {shares}" for what, shares in parts.items() if shares)
         if told:
@@ -107,11 +107,12 @@ def resolution_sentences(resolution: pd.DataFrame, groups: pd.DataFrame) -> list
     names = dict(zip(named[GROUP].itertuples(index=False, name=None), names_of(named), strict=True))
     name = names[tuple(most[column] for column in GROUP)]
     steps = ", ".join(
-        f"{row['resolution']}: {row['fragmentation']:.2f} ({row['large_regions']:.2f})" for row in records(grids)
+        f"{row['resolution']:.0f} points a side: {row['fragmentation']:.2f} ({row['large_regions']:.2f})"
+        for row in records(grids)
     )
     return [
-        f"{name}, label noise {most['label_noise']:g}, {most['plane_set']} planes: regions (and large ones) on grids "
-        f"of so many points a side: {steps}; large ones in the limit: {most['large_regions']:.2f} "
+        f"{name}, label noise {most['label_noise']:g}, {most['plane_set']} planes: regions a plane, and in brackets "
+        f"large ones, as the grid gets finer: {steps}; large ones in the limit: {most['large_regions']:.2f} "
         f"[{most['large_regions_low']:.2f}, {most['large_regions_high']:.2f}]."
     ]
 
@@ -126,6 +127,6 @@ def constant_sentences(groups: pd.DataFrame) -> list[str]:
         f"{row['name']}, label noise {row['label_noise']:g} ({row['n_constant']} of {row['n_models']})" for row in rows
     ]
     return [
-        "Trainings that predict one class for every test image; two of the same class agree without having learned "
-        f"anything, and kappa leaves such pairs out: {listed(named)}."
+        "Some trainings learned nothing: they predict one class for every test image. Two of them may agree, and mean "
+        f"nothing by it; kappa leaves such pairs out: {listed(named)}."
     ]

@@ -20,9 +20,8 @@ from analysis.curves import (
     peak_p_value,
     telling_rows,
 )
-from analysis.groups import NETWORK, first_planes_at_last_epoch, names_by_group, names_of, records
+from analysis.groups import first_planes_at_last_epoch, records
 from analysis.left_out import LEFT_OUT
-from analysis.recipes import at_best_rate
 
 MAX_NAMED = 6
 """Groups that one sentence names."""
@@ -36,41 +35,44 @@ def tested_on(groups: pd.DataFrame) -> str:
 def sentence(curve: Curve) -> str:
     """What one curve shows, with its numbers."""
     axis, key = curve.axis, curve.key
-    error_name = f"{tested_on(curve.rows)} error"
-    threshold = interpolation_threshold(curve)
-    where = (
-        f"the interpolation threshold (training error at most {THRESHOLD_ERROR:.0%}) lies at {axis.column} {threshold}"
-        if threshold is not None
-        else f"no {axis.column} interpolates (training error at most {THRESHOLD_ERROR:.0%})"
-    )
+    name, error_name = axis.column, f"{tested_on(curve.rows)} error"
     kind = "double descent" if axis is WIDTH else "double descent over the epochs"
     start = f"{curve.name}, label noise {key['label_noise']:g}, {key['plane_set']} planes: "
     if not has_peak(curve):
         beyond = "the intervals" if curve.differences.empty else "chance"
         last = curve.rows.iloc[-1]
-        agree = f", where two trainings agree on {last['reproducibility']:.0%} of the points" if _known(last) else ""
         lowest = curve.rows.iloc[lowest_row(curve)]
-        low = f"is lowest, {lowest['test_error']:.1%}, at epoch {lowest['epoch']} and " if axis is EPOCH else ""
+        low = f"is lowest, {percent(lowest, 'test_error')}, at epoch {lowest['epoch']} and " if axis is EPOCH else ""
+        agree = f", where two trainings agree on {_wholepercent(last)} of the points" if _known(last) else ""
         return (
-            f"{start}no {kind} beyond {beyond}; {error_name} {low}ends at {last['test_error']:.1%} at "
-            f"{axis.column} {last[axis.column]}{agree}; {where}."
+            f"{start}no {kind} beyond {beyond}: the {error_name} {low}ends at {percent(last, 'test_error')} at {name} "
+            f"{last[name]}{agree}. {_memorised(curve)}"
         )
     rows = telling_rows(curve)
-    best, peak, last = (curve.rows.iloc[rows[name]] for name in (axis.best, PEAK, axis.last))
-    name = axis.column
+    best, peak, last = (curve.rows.iloc[rows[point]] for point in (axis.best, PEAK, axis.last))
     text = (
-        f"{start}{kind}{_probability(curve)}: {error_name} falls to {best['test_error']:.1%} at {name} {best[name]}, "
-        f"peaks at {peak['test_error']:.1%} at {name} {peak[name]} and falls to {last['test_error']:.1%} at {name} "
-        f"{last[name]}"
+        f"{start}{kind}{_probability(curve)}: the {error_name} falls to {percent(best, 'test_error')} at {name} "
+        f"{best[name]}, peaks at {percent(peak, 'test_error')} at {name} {peak[name]} and falls to "
+        f"{percent(last, 'test_error')} at {name} {last[name]}."
     )
     if _known(peak) and _known(last):
+        less = peak["reproducibility_high"] < last["reproducibility_low"]
         text += (
-            f"; at the peak two trainings agree on {peak['reproducibility']:.0%} of the points, "
-            f"at {axis.column} {last[axis.column]} on {last['reproducibility']:.0%}"
+            f" At the peak two trainings {'are less alike: they ' if less else ''}agree on {_wholepercent(peak)} of "
+            f"the points, at {name} {last[name]} on {_wholepercent(last)}."
         )
     if pd.notna(peak["fragmentation"]):
-        text += f"; a plane has {peak['fragmentation']:.1f} regions at the peak, {last['fragmentation']:.1f} at the end"
-    return f"{text}; {where}."
+        text += f" A plane has {regions_text(peak)} regions at the peak, {regions_text(last)} at {name} {last[name]}."
+    return f"{text} {_memorised(curve)}"
+
+
+def _memorised(curve: Curve) -> str:
+    """From where on a network learns its training labels by heart."""
+    axis, threshold = curve.axis.column, interpolation_threshold(curve)
+    error = f"training error at most {THRESHOLD_ERROR:.0%}"
+    if threshold is None:
+        return f"The training labels are memorised at no {axis} (interpolation threshold: {error})."
+    return f"From {axis} {threshold} on the training labels are memorised (interpolation threshold: {error})."
 
 
 def _probability(curve: Curve) -> str:
@@ -78,90 +80,6 @@ def _probability(curve: Curve) -> str:
     if math.isnan(p_value):
         return ""
     return " (p < 0.001)" if p_value < 0.001 else f" (p = {p_value:.3f})"
-
-
-def rates_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which best learning rates lie at an end of their grid; nothing if none does."""
-    named = [
-        f"{row['name']}, label noise {row['label_noise']:g} ({row['learning_rate']:g}, the {row['at_end']})"
-        for row in rows
-        if row["at_end"]
-    ]
-    if not named:
-        return []
-    return [
-        "A best learning rate lies at an end of its grid, so that a better one may lie outside; extend the grid: "
-        f"{listed(named)}."
-    ]
-
-
-def choice_sentence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """That learning rates were chosen on test images, if they were."""
-    if not any(row["tested_on"] == "test" for row in rows):
-        return []
-    return [
-        "The best learning rates are those with the smallest test error; dataset.held_out would choose them without "
-        "the test images."
-    ]
-
-
-def extremes(groups: pd.DataFrame, between: pd.DataFrame) -> list[str]:
-    """Which trainings agree most and least, within groups and between them, on the first plane set."""
-    plane_set = groups["plane_set"].iloc[0]
-    best = at_best_rate(groups)
-    best = best.assign(name=names_of(best))
-    known = best[(best["plane_set"] == plane_set) & best["reproducibility"].notna()]
-    sentences = []
-    for noise, rows in known.groupby("label_noise", sort=False):
-        start = f"label noise {noise:g}, {plane_set} planes: "
-        if len(rows) > 1:
-            most, least = (rows.loc[rows["reproducibility"].idxmax()], rows.loc[rows["reproducibility"].idxmin()])
-            sentences.append(
-                f"{start}two trainings agree most for {most['name']} ({_percent(most, 'reproducibility')} of the "
-                f"points) and least for {least['name']} ({_percent(least, 'reproducibility')})."
-            )
-        cells = between[(between["label_noise"] == noise) & (between["plane_set"] == plane_set)]
-        if len(cells) > 1:
-            sides = (names_by_group(best, cells, ending=f"_{side}") for side in "ab")
-            cells = cells.assign(pair=[" / ".join(names) for names in zip(*sides, strict=True)])
-            most, least = (cells.loc[cells["reproducibility"].idxmax()], cells.loc[cells["reproducibility"].idxmin()])
-            sentences.append(
-                f"{start}of trainings of different kinds, {most['pair']} agree most "
-                f"({_percent(most, 'reproducibility')}), {least['pair']} least ({_percent(least, 'reproducibility')})."
-            )
-    return sentences
-
-
-def sharpness_sentences(groups: pd.DataFrame) -> list[str]:
-    """What the recipes do to the sharpness of each network that has several; nothing if there is none."""
-    best = at_best_rate(groups)
-    best = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["sharpness"].notna()]
-    best = best.assign(network=names_of(best, NETWORK))
-    sentences = []
-    for (network, noise), rows in best.groupby(["network", "label_noise"], sort=False):
-        if rows["recipe"].nunique() > 1:
-            each = (
-                f"{row['recipe']} {row['sharpness']:.2g} [{row['sharpness_low']:.2g}, {row['sharpness_high']:.2g}]"
-                for row in records(rows)
-            )
-            sentences.append(f"sharpness of {network}, label noise {noise:g}: {', '.join(each)}.")
-    return sentences
-
-
-def distillation_sentence(row: Mapping[str, Any]) -> str:
-    """Whether students resemble their teachers more than undistilled models do."""
-    if row["student_agreement_low"] > row["control_agreement_high"]:
-        verdict = "distilled students resemble their teachers more"
-    elif row["student_agreement_high"] < row["control_agreement_low"]:
-        verdict = "distilled students resemble their teachers less"
-    else:
-        verdict = "no difference beyond the intervals"
-    start = " (both start from the same weights)" if row["same_start"] else ""
-    return (
-        f"label noise {row['label_noise']:g}, {row['plane_set']} planes: students ({row['student']}) agree with their "
-        f"own teachers ({row['teacher']}) on {_percent(row, 'student_agreement')} of the points{start}, undistilled "
-        f"models ({row['control']}) agree with these teachers on {_percent(row, 'control_agreement')}: {verdict}."
-    )
 
 
 def left_out_sentences(groups: pd.DataFrame) -> list[str]:
@@ -187,9 +105,22 @@ def listed(named: Sequence[str]) -> str:
     return "; ".join([*named[:MAX_NAMED], *([f"and {more} more, see the table groups"] if more > 0 else [])])
 
 
-def _percent(row: Mapping[str, Any] | pd.Series[Any], score: str) -> str:
+def percent(row: Mapping[str, Any] | pd.Series[Any], score: str) -> str:
+    """A share with its interval: `51.2% [47.9, 54.4]`."""
     value, low, high = (100 * row[f"{score}{end}"] for end in ("", "_low", "_high"))
     return f"{value:.1f}% [{low:.1f}, {high:.1f}]"
+
+
+def _wholepercent(row: pd.Series[Any]) -> str:
+    """The reproducibility."""
+    value, low, high = (100 * row[f"reproducibility{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+
+
+def regions_text(row: Mapping[str, Any] | pd.Series[Any], score: str = "fragmentation", digits: int = 1) -> str:
+    """A number with its interval: `7.0 [6.7, 7.4]`."""
+    value, low, high = (row[f"{score}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _known(row: pd.Series[Any]) -> bool:

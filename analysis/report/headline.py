@@ -46,7 +46,7 @@ def _value(row: dict[str, Any], score: str) -> str:
 
 def _interval(row: dict[str, Any], score: str) -> str:
     scale = 1 if score == "fragmentation" else 100
-    return f"[{scale * row[f'{score}_low']:.1f}, {scale * row[f'{score}_high']:.1f}]"
+    return f"[{scale * row[f'{score}_low']:.1f},\N{NO-BREAK SPACE}{scale * row[f'{score}_high']:.1f}]"
 
 
 def _where(row: dict[str, Any], groups: pd.DataFrame) -> str:

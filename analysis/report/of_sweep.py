@@ -67,7 +67,12 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
 
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
-    return [paragraph(sentence) for sentence in found["sentences"]]
+    """HTML of questions and answers."""
+    return [
+        line
+        for topic in found["topics"]
+        for line in (heading(topic["question"]), *(paragraph(sentence) for sentence in topic["sentences"]))
+    ]
 
 
 def _pictures(store: Store, kinds: Mapping[str, FigureKind]) -> list[str]:

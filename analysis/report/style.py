@@ -43,12 +43,12 @@ td small { display: block; color: var(--soft); font-size: 15px; line-height: 1.2
 .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1.2rem 2rem;
            margin: 1.4rem 0; }
 .numbers div { border-top: 1px solid var(--ink); padding-top: .5rem; }
-.numbers dt { color: var(--soft); font-size: 15px; }
+.numbers dt { color: var(--soft); font-size: 15px; line-height: 1.4; min-height: 2.8em; }
 .numbers dd { margin: 0; font-size: 15px; line-height: 1.45; color: var(--soft); }
 .numbers dd.value { font-size: 1.75rem; line-height: 1.3; color: var(--ink); font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0 2rem; }
-figure.broad { position: relative; left: 50%; transform: translateX(-50%); width: max-content;
-               max-width: min(76rem, 100vw - 3rem); }
+figure.broad label { position: relative; left: 50%; transform: translateX(-50%); width: max-content;
+                     max-width: min(76rem, 100vw - 4rem); }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { max-width: 44rem; margin-top: .6rem; }
 input.larger { position: absolute; opacity: 0; width: 1px; height: 1px; }
@@ -62,10 +62,10 @@ pre { font: 15px/1.45 var(--mono); background: #f6f6f4; padding: .8rem 1rem; mar
 pre.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid var(--line); }
 @media (max-width: 40rem) { body { font-size: 16px; padding: 1.4rem 1.1rem 3rem; } h1 { font-size: 1.65rem; }
-    h2 { font-size: 1.25rem; margin-top: 2.2rem; } .lead { font-size: 1.1rem; }
+    h2 { font-size: 1.25rem; margin-top: 2.2rem; } .lead { font-size: 1.1rem; } .numbers dt { min-height: 0; }
     .wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: #fff; min-width: 6.2rem;
                                                  max-width: 9.5rem; }
-    figure.broad { position: static; transform: none; width: auto; max-width: none; }
+    figure.broad label { position: static; transform: none; width: auto; max-width: none; }
     .facts td, .facts td:first-child { display: block; width: auto; max-width: none; padding: .1rem 0; border: 0; }
     .facts td:first-child { padding-top: .5rem; } .facts tr:last-child td:last-child { border-bottom: 0; } }
 @media (min-width: 40.01rem) { .tap { display: none; } }
@@ -77,7 +77,7 @@ footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid var(--line)
     th, td { padding-right: .8rem; } tr, figure, .numbers div { break-inside: avoid; }
     .wide { overflow: visible; background: none; }
     figure img { max-height: 225mm; width: auto; }
-    figure.broad { position: static; transform: none; width: auto; max-width: none; }
+    figure.broad label { position: static; transform: none; width: auto; max-width: none; }
     details::details-content { content-visibility: visible; block-size: auto; }
     a { color: inherit; text-decoration: none; } }
 """
