@@ -22,7 +22,7 @@ from analysis.report.origins import (
     training_time,
     versions,
 )
-from analysis.report.page import Section, code, facts, folded, heading, numbers, page, paragraph
+from analysis.report.page import Section, code, facts, finding, folded, heading, numbers, page, paragraph
 from analysis.report.pictures import Illustration, picture_figure
 from analysis.report.question import asked, varied
 from analysis.report.sweep_tables import SCORES, long_tables, short_tables, table_files
@@ -71,7 +71,7 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     return [
         line
         for topic in found["topics"]
-        for line in (heading(topic["question"]), *(paragraph(sentence) for sentence in topic["sentences"]))
+        for line in (heading(topic["question"]), *(finding(sentence) for sentence in topic["sentences"]))
     ]
 
 

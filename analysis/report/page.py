@@ -10,6 +10,8 @@ from html import escape
 from analysis.report.style import STYLE
 
 Rows = Sequence[Sequence[str]]
+MAX_ABOUT = 90
+"""Letters of the beginning of a sentence that is set off."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ def heading(text: str) -> str:
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph; `kind` is a class of the style sheet."""
     return f"<p{_class(kind)}>{escape(text)}</p>"
+
+
+def finding(text: str) -> str:
+    """A paragraph whose beginning, up to a colon, says what it is about, if it does so shortly."""
+    about, colon, told = text.partition(": ")
+    if not colon or len(about) > MAX_ABOUT:
+        return paragraph(text)
+    return f"<p><b>{escape(about)}:</b> {escape(told)}</p>"
 
 
 def table(rows: Rows, caption: str = "") -> str:

@@ -14,6 +14,7 @@ h1 { font-size: 2.1rem; margin: .1rem 0 .6rem; letter-spacing: -.01em; }
 h2 { font-size: 1.4rem; margin: 3rem 0 .8rem; padding-top: .7rem; border-top: 2px solid var(--ink); }
 h3 { font-size: 1.08rem; margin: 1.8rem 0 .4rem; }
 p { margin: .6rem 0; max-width: 44rem; }
+b { font-weight: 600; }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: .15em; }
 .kicker, .about, nav, table, figcaption, summary, dl { font-family: var(--sans); }
 .kicker { margin: 0; font-size: 15px; letter-spacing: .04em; color: var(--accent); }
@@ -32,8 +33,7 @@ caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; }
 th { font-weight: 500; color: var(--soft); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th, td { padding: .35rem 1.5rem .35rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
-th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; max-width: 24rem;
-                                 overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; max-width: 24rem; }
 td { border-bottom: 1px solid #ececec; }
 tbody tr:last-child td { border-bottom: 1px solid var(--ink); }
 td small { display: block; color: var(--soft); font-size: 15px; line-height: 1.2; }
@@ -63,8 +63,9 @@ pre.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid var(--line); }
 @media (max-width: 40rem) { body { font-size: 16px; padding: 1.4rem 1.1rem 3rem; } h1 { font-size: 1.65rem; }
     h2 { font-size: 1.25rem; margin-top: 2.2rem; } .lead { font-size: 1.1rem; } .numbers dt { min-height: 0; }
-    .wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: #fff; min-width: 6.2rem;
+    .wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: #fff; min-width: 7rem;
                                                  max-width: 9.5rem; }
+    .wide th, .wide td { padding-right: 1.1rem; }
     figure.broad label { position: static; transform: none; width: auto; max-width: none; }
     .facts td, .facts td:first-child { display: block; width: auto; max-width: none; padding: .1rem 0; border: 0; }
     .facts td:first-child { padding-top: .5rem; } .facts tr:last-child td:last-child { border-bottom: 0; } }
