@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from dbviz_ray.cluster.session import running_cluster
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 LISTENING = "0A"
@@ -76,11 +78,14 @@ def test_what_is_started_here_listens_on_loopback_alone(tmp_path):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.1)
         found = listening(process.pid)
+        joinable = running_cluster()
     finally:
         process.terminate()
         process.wait(60)
     assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
     assert elsewhere(found) == []
+    own_ports = {str(port) for _, port in found}
+    assert (joinable or ":").rpartition(":")[2] not in own_ports, "it ends with the command: no other may join it"
 
 
 LISTENS = """

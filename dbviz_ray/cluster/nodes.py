@@ -14,6 +14,15 @@ ANSWER_SECONDS = 3.0
 """For so long a machine may take to accept a connection."""
 
 
+def answers(host: str, port: int) -> bool:
+    """Whether anything accepts a connection there."""
+    try:
+        with socket.create_connection((host, port), ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
 def alive_nodes() -> dict[str, dict[str, float]]:
     """Resources of every machine that is there, as far as Ray knows, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
@@ -37,13 +46,7 @@ def loss_of(node: str | None, there_before: set[str]) -> NodeIsLost:
 
 def _answers(node: Mapping[str, Any]) -> bool:
     """Whether a node is there now: Ray hears of the death of its processes at once, but of its own 15 s later."""
-    if not node["Alive"]:
-        return False
-    try:
-        with socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), ANSWER_SECONDS):
-            return True
-    except OSError:
-        return False
+    return bool(node["Alive"]) and answers(node["NodeManagerAddress"], node["NodeManagerPort"])
 
 
 def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:

@@ -51,7 +51,7 @@ class Session:
 
 @contextmanager
 def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) -> Iterator[Session]:
-    """Ray's own rule for `address`: None joins a running cluster or starts one here, "local" always starts one.
+    """None joins the cluster of RAY_ADDRESS, or that of `ray start`, or else starts one here; "local" always does.
 
     What is started here listens on the loopback interface alone.
 
@@ -86,23 +86,37 @@ def _join_or_start(address: str | None, level: int) -> bool:
         "log_to_driver": level <= logging.INFO,
         "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
     }
-    if address != "local":
+    named = address or os.environ.get("RAY_ADDRESS")
+    joined = running_cluster() if named in (None, "", "auto") else named
+    if joined is None and named == "auto":
+        raise UserError("--address: auto finds no running cluster; allowed: an address, local, or after `ray start`")
+    if joined not in (None, "local"):
         try:
-            ray.init(address=address or "auto", **options)
+            ray.init(address=joined, **options)
             return True
         except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: of another version
-            named = address or os.environ.get("RAY_ADDRESS")
-            if named or isinstance(error, RuntimeError):
-                reason = one_line(error)
-                raise UserError(
-                    f"--address: {named or 'auto'} is not a Ray cluster that can be joined ({reason})"
-                ) from None
+            reason = one_line(error)
+            raise UserError(f"--address: {joined} is not a Ray cluster that can be joined ({reason})") from None
     # This machine's address is then 127.0.0.1 for Ray, which would listen on all interfaces otherwise. The variable is
     # for the processes that Ray starts; this one has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init(address="local", include_dashboard=False, **options)
     return False
+
+
+def running_cluster() -> str | None:
+    """Address of the cluster that `ray start` made this machine a part of, if it answers.
+
+    Ray's own "auto" also finds what other commands have started for themselves alone, which ends with them.
+    """
+    import ray
+
+    from dbviz_ray.cluster.nodes import answers
+
+    address: str | None = ray._private.utils.read_ray_address()
+    host, _, port = (address or "").rpartition(":")
+    return address if port.isdigit() and answers(host, int(port)) else None
 
 
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
