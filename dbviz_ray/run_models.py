@@ -45,10 +45,14 @@ class RunModel:
     def network(self) -> nn.Module:
         """The module, on the CPU in evaluation mode."""
         facts = facts_of_dataset(self.config.dataset, self.data_directory)
+        return self.network_for(facts.image_shape, facts.classes)
+
+    def network_for(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """The same where the data set need not be asked: for images (channels, height, width) of so many classes."""
         if not self.store.exists(self.weights_file):
             raise UserError(f"{self.store.path(self.weights_file)}: is not there")
         try:
-            return load_network(self.store, self.config, facts.image_shape, facts.classes, self.epoch)
+            return load_network(self.store, self.config, image_shape, classes, self.epoch)
         except (DamagedFileError, OSError) as error:
             raise UserError(f"{self.store.path(self.weights_file)}: cannot be read ({one_line(error)})") from None
 
@@ -56,17 +60,31 @@ class RunModel:
 def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | None:
     """The model whose folder (or `snapshots/epoch=...` folder) `address` is, a path or a URI; None if it is none.
 
-    UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
-    network or data set is code (`package.module:function`) that is not among `trusted`.
+    UserError as from `run_model`.
     """
     parts = _ADDRESS.match(Store(address).root)
     if parts is None:
         return None
-    store, model_id = Store(parts["root"]), parts["model_id"]
+    epoch = int(parts["epoch"]) if parts["epoch"] else None
+    try:
+        return run_model(Store(parts["root"]), parts["model_id"], epoch, trusted, called=address)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def run_model(
+    store: Store, model_id: str, epoch: int | None = None, trusted: Collection[str] = (), called: str = ""
+) -> RunModel:
+    """A model of the run in `store`, called `called` (its folder) in messages. FileNotFoundError if it is not there.
+
+    UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
+    network or data set is code (`package.module:function`) that is not among `trusted`.
+    """
+    address = called or store.path(f"models/{model_id}")
     try:
         facts = store.read_json(store.model_file(model_id, MODEL))
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        raise
     except (DamagedFileError, OSError, RecursionError) as error:
         raise UserError(f"{address}/{MODEL}: cannot be read ({one_line(error)})") from None
     if facts.get("outcome") != DONE:
@@ -81,8 +99,7 @@ def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | No
     config = validated(ModelConfig, fields)
     if config.model_id != model_id:
         raise UserError(f"{address}/{MODEL}: describes the model {config.model_id}; allowed: the one of its folder")
-    epoch = int(parts["epoch"]) if parts["epoch"] else None
-    return RunModel(store, config, epoch, _data_directory(store))
+    return RunModel(store, config, None if epoch == config.training.epochs else epoch, _data_directory(store))
 
 
 def _code_in(config: Any) -> Iterator[str]:

@@ -21,7 +21,7 @@ FLOORS = [
     ["dbviz_ray.missing", "dbviz_ray.damage"],
     ["dbviz_ray.cluster", "dbviz_ray.comparison"],
     ["analysis"],
-    ["dbviz_ray.image_sources", "dbviz_ray.model_sources"],
+    ["dbviz_ray.image_sources", "dbviz_ray.model_sources", "dbviz_ray.finer_pictures"],
     ["dbviz_ray.run_models", "dbviz_ray.checkpoints", "dbviz_ray.costs"],
     ["dbviz_ray.planning", "dbviz_ray.records", "dbviz_ray.work", "dbviz_ray.cohort_checkpoints"],
     ["dbviz_ray.memory"],

@@ -12,6 +12,7 @@ from analysis.curves import EPOCH, WIDTH, curves
 from analysis.figures.animation import Animation
 from analysis.figures.by_recipe import by_recipe
 from analysis.figures.decision_regions import decision_regions
+from analysis.figures.disagreement import disagreement
 from analysis.figures.error_surface import error_surface, has_surface
 from analysis.figures.learning_rates import learning_rates
 from analysis.figures.margins import margins
@@ -87,6 +88,11 @@ FIGURES: dict[str, FigureKind] = {
     "by_recipe": FigureKind(
         by_recipe, "Reproducibility against accuracy", "A point for each network and recipe, with both intervals."
     ),
+    "disagreement": FigureKind(
+        disagreement,
+        "Where two trainings disagree",
+        "Two trainings that differ in their seeds alone, and what the second says where it says something else.",
+    ),
     "decision_regions": FigureKind(
         decision_regions,
         "Decision regions",
@@ -108,6 +114,7 @@ def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
     - `learning_rates`: if a grid of learning rates was tried.
     - `reproducibility_matrix`, `by_recipe`: if there are several architectures, options or recipes; the matrix for
       at most as many groups as the table `between_groups` takes.
+    - `disagreement`: if any model is trained more than once.
     - `decision_regions`: always.
     """
     groups = groups_of(sweep)
@@ -126,9 +133,19 @@ def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
         "learning_rates": several_rates(groups),
         "reproducibility_matrix": compared and kinds > 1 and by_noise.min() <= MAX_GROUPS,
         "by_recipe": compared and compares_recipes(groups),
+        "disagreement": compared and len(sweep.models()) > len(last),
         "decision_regions": True,
     }
     return {name: kind for name, kind in FIGURES.items() if wanted[name]}
+
+
+def chosen_figures(sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, FigureKind]:
+    """Those of `figures_of` that are called `names`, all if there are none. UserError for one that it does not have."""
+    kinds, wanted = figures_of(sweep), list(names)
+    for name in wanted:
+        if name not in kinds:
+            raise UserError(f"figure: {name} is not one of this sweep; allowed: {', '.join(kinds)}")
+    return {name: kind for name, kind in kinds.items() if name in (wanted or kinds)}
 
 
 def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, Figure]:
@@ -136,11 +153,8 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
 
     Raises UserError for a figure that the sweep does not have.
     """
-    kinds = figures_of(sweep)
-    for name in names:
-        if name not in kinds:
-            raise UserError(f"figure: {name} is not one of this sweep; allowed: {', '.join(kinds)}")
-    figures = {name: kind.draw(store, sweep) for name, kind in kinds.items() if name in (list(names) or kinds)}
+    kinds = chosen_figures(sweep, names)
+    figures = {name: kind.draw(store, sweep) for name, kind in kinds.items()}
     for name, figure in figures.items():
         for suffix in SUFFIXES:
             picture = io.BytesIO()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.figures.label_maps import shown_map
+from analysis.figures.label_maps import on_one_grid, shown_map
 from analysis.figures.regions import PlanePicture, class_legend, draw_regions, draw_share, plane_picture
 from analysis.figures.style import range_text
 from analysis.figures.telling_groups import shown_groups
@@ -43,7 +43,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
     for axes_row, group in zip(grid, records(rows), strict=True):
         members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])
         maps = [shown_map(store, plane_set, m["model_id"], m["epoch"]) for m in members]
-        _draw_row(axes_row, group, np.stack(maps), _group(group, members), picture, shown)
+        _draw_row(axes_row, group, on_one_grid(maps), _group(group, members), picture, shown)
     for column, axes in enumerate(grid[0, :shown]):
         axes.set_title(f"training {column + 1}", fontsize=10)
     if most > 1:

@@ -1,0 +1,117 @@
+"""Where two trainings disagree on a plane, and what each says there."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.chosen_models import ChosenModel, short_names
+from analysis.figures.label_maps import on_one_grid, shown_map
+from analysis.figures.regions import PlanePicture, class_legend, draw_regions, plane_picture
+from analysis.figures.style import nothing_left, title_of
+from analysis.figures.telling_groups import shown_groups
+from analysis.groups import GROUP, records
+from analysis.tables import read_table
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.store import Store
+
+SAME = "0.93"
+"""The grey of points on which both say the same."""
+PANEL = 2.7
+"""Side of a map, in inches."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two label maps of one plane, and what to write at them."""
+
+    names: tuple[str, str]
+    maps: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    """`[rows, columns]` each."""
+    beside: str = ""
+
+
+def disagreement(store: Store, sweep: SweepConfig) -> Figure:
+    """The first two trainings of the telling group that is least reproducible, and below of the one that is most.
+
+    On the first plane of the first plane set, so it was not chosen for its looks.
+    """
+    plane_set = next(iter(sweep.planes))
+    rows, common = shown_groups(store, sweep)
+    models = read_table(store, "models")
+    models = models[models["plane_set"] == plane_set]
+    ranked = rows[rows["n_models"] > 1].sort_values("reproducibility", kind="stable")
+    if ranked.empty:
+        return nothing_left(sweep, read_table(store, "groups"), "two trainings of one kind are")
+    pairs = []
+    for group in records(ranked.iloc[[0, -1]] if len(ranked) > 1 else ranked):
+        members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])[:2]
+        first, second = (shown_map(store, plane_set, member["model_id"], member["epoch"]) for member in members)
+        beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
+        pairs.append(Pair(("training 1", "training 2"), (first, second), beside))
+    title = f"{title_of(sweep)}: {common}" if common else title_of(sweep)
+    return pairs_figure(pairs, plane_picture(store, plane_set, 0), title)
+
+
+def disagreement_of(
+    store: Store, sweep: SweepConfig, models: tuple[ChosenModel, ChosenModel], plane_set: str, plane: int
+) -> Figure:
+    """Where two models of a run disagree on one plane. UserError if there is no such plane, or no label map."""
+    names, common = short_names(models)
+    first, second = (map_of(store, sweep, model, plane_set, plane) for model in models)
+    title = ", ".join([common] * bool(common) + [f"plane {plane} of {plane_set}"])
+    return pairs_figure([Pair((names[0], names[1]), (first, second))], plane_picture(store, plane_set, plane), title)
+
+
+def map_of(store: Store, sweep: SweepConfig, model: ChosenModel, plane_set: str, plane: int) -> NDArray[np.uint8]:
+    """A model's map of one plane, `[rows, columns]`. UserError if it has none."""
+    if plane_set not in sweep.planes:
+        raise UserError(f"plane set: {plane_set!r} is not allowed; allowed: {', '.join(sweep.planes)}")
+    count = sweep.planes[plane_set].count
+    if not 0 <= plane < count:
+        raise UserError(f"plane: {plane} is not allowed; allowed: from 0 to {count - 1}")
+    try:
+        return shown_map(store, plane_set, model.model_id, model.epoch, plane)
+    except FileNotFoundError:
+        raise UserError(
+            f"model: {model.model_id} has no label map of {plane_set} after epoch {model.epoch}; allowed: a model that "
+            "was trained and labelled"
+        ) from None
+
+
+def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Figure:
+    """A row a pair, all on one plane: the first model, the second, and where they disagree."""
+    height = PANEL * min(picture.aspect, 1.6)
+    figure = Figure(figsize=(3 * PANEL + 0.5, (height + 0.3) * len(pairs) + 1.3), layout="constrained")
+    grid = figure.subplots(len(pairs), 3, squeeze=False)
+    for row, pair in zip(grid, pairs, strict=True):
+        draw_pair(row, pair, picture)
+    class_legend(figure, picture.class_names, _CAPTION)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture) -> None:
+    """Three axes: the first map, the second, and the second where it differs, what is the same in grey."""
+    first, second = on_one_grid(pair.maps)
+    same = first == second
+    for axes, label_map, title in zip(
+        row, (first, second, np.ma.masked_where(same, second)), [*pair.names, f"they differ on {1 - same.mean():.0%}"],
+        strict=True,
+    ):  # fmt: skip
+        axes.set_facecolor(SAME)
+        draw_regions(axes, label_map, picture)
+        axes.set_title("\n".join(textwrap.wrap(title, 28)), fontsize=10)
+    row[0].set_ylabel(pair.beside, fontsize=9)
+
+
+_CAPTION = (
+    "right: what the second predicts where the first predicts another class; grey: both the same\npredicted class"
+)

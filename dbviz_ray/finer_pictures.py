@@ -1,0 +1,94 @@
+"""Pictures of a finished run, as fine as somebody wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+
+from dbviz_ray import interruption
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.pictures import take_picture
+from dbviz_ray.progress import Progress
+from dbviz_ray.records import load_planes
+from dbviz_ray.run_models import RunModel, run_model
+from dbviz_ray.store import Picture, Store
+
+FINEST = 2000
+"""Grid points on each side, at most."""
+
+
+class _Asked(NamedTuple):
+    """One picture."""
+
+    model_id: str
+    epoch: int
+    plane_set: str
+    plane: int
+
+
+class _AskedStore(Store):
+    """A run directory that notes which pictures it is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.root, store.patience)
+        self.asked: dict[_Asked, Picture | None] = {}
+
+    def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
+        """As ever."""
+        picture = super().read_picture(plane_set, model_id, epoch, plane)
+        self.asked[_Asked(model_id, epoch, plane_set, plane)] = picture
+        return picture
+
+
+def take_finer_pictures(
+    store: Store,
+    sweep: SweepConfig,
+    draw: Callable[[Store], object],
+    resolution: int,
+    trusted: Collection[str] = (),
+) -> int:
+    """Store every picture that `draw` reads on a grid of `resolution` points a side; returns how many it took.
+
+    What is as fine already stays. The networks run in this process, on a GPU if there is one; a progress display tells
+    how far they are.
+
+    Raises:
+        UserError: for a resolution that is none, for weights that are not there, and for a model whose network or data
+            set is code that is not among `trusted`; before anything is labelled.
+    """
+    if not 2 <= resolution <= FINEST:
+        raise UserError(f"--resolution: {resolution} is not allowed; allowed: from 2 to {FINEST}")
+    noting = _AskedStore(store)
+    draw(noting)
+    coarse = [asked for asked, picture in noting.asked.items() if picture is None or picture.resolution < resolution]
+    scored = {name: load_planes(store, name) for name in dict.fromkeys(asked.plane_set for asked in coarse)}
+    wanted = sorted(asked for asked in coarse if scored[asked.plane_set][0].resolution < resolution)
+    models = {asked[:2]: _model(store, asked, trusted) for asked in wanted}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with Progress("label", len(wanted) * resolution**2, "points") as progress:
+        for key, pictures in groupby(wanted, key=lambda asked: asked[:2]):
+            network = None
+            for asked in pictures:
+                interruption.check()
+                planes, class_names = scored[asked.plane_set]
+                if network is None:
+                    network = models[key].network_for(planes.image_shape, len(class_names)).to(device)
+                confidence = sweep.planes[asked.plane_set].probabilities
+                picture = take_picture(network, planes, asked.plane, resolution, device, confidence=confidence)
+                store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
+                progress.advance(resolution**2)
+    return len(wanted)
+
+
+def _model(store: Store, asked: _Asked, trusted: Iterable[str]) -> RunModel:
+    try:
+        return run_model(store, asked.model_id, asked.epoch, tuple(trusted))
+    except FileNotFoundError:
+        raise UserError(
+            f"--resolution: {store.path(f'models/{asked.model_id}')} is not there; allowed without the weights of the "
+            "models: no --resolution"
+        ) from None
