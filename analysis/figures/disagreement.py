@@ -22,8 +22,8 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
-SAME = "0.93"
-"""The grey of points on which both say the same."""
+SAME = "white"
+"""Points on which both say the same; greys are classes."""
 PANEL = 2.7
 """Side of a map, in inches."""
 
@@ -41,21 +41,28 @@ class Pair:
 def disagreement(store: Store, sweep: SweepConfig) -> Figure:
     """The first two trainings of the telling group that is least reproducible, and below of the one that is most.
 
-    On the first plane of the first plane set, so it was not chosen for its looks.
+    Groups of trainings that predict one class everywhere count only if there are no others. The plane is the first of
+    the first plane set, so it was not chosen for its looks.
     """
     plane_set = next(iter(sweep.planes))
     rows, common = shown_groups(store, sweep)
     models = read_table(store, "models")
     models = models[models["plane_set"] == plane_set]
-    ranked = rows[rows["n_models"] > 1].sort_values("reproducibility", kind="stable")
+    several = rows[rows["n_models"] > 1].sort_values("reproducibility", kind="stable")
+    learned = several[several["n_constant"] == 0]
+    ranked = several if learned.empty else learned
     if ranked.empty:
         return nothing_left(sweep, read_table(store, "groups"), "two trainings of one kind are")
     pairs = []
     for group in records(ranked.iloc[[0, -1]] if len(ranked) > 1 else ranked):
         members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])[:2]
         first, second = (shown_map(store, plane_set, member["model_id"], member["epoch"]) for member in members)
+        errors = [
+            f"training {number + 1}\n{of['tested_on']} error {of['test_error']:.0%}"
+            for number, of in enumerate(members)
+        ]
         beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
-        pairs.append(Pair(("training 1", "training 2"), (first, second), beside))
+        pairs.append(Pair((errors[0], errors[1]), (first, second), beside))
     title = f"{title_of(sweep)}: {common}" if common else title_of(sweep)
     return pairs_figure(pairs, plane_picture(store, plane_set, 0), title)
 
@@ -89,7 +96,7 @@ def map_of(store: Store, sweep: SweepConfig, model: ChosenModel, plane_set: str,
 def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Figure:
     """A row a pair, all on one plane: the first model, the second, and where they disagree."""
     height = PANEL * min(picture.aspect, 1.6)
-    figure = Figure(figsize=(3 * PANEL + 0.5, (height + 0.3) * len(pairs) + 1.3), layout="constrained")
+    figure = Figure(figsize=(3 * PANEL + 0.5, (height + 0.45) * len(pairs) + 0.9), layout="constrained")
     grid = figure.subplots(len(pairs), 3, squeeze=False)
     for row, pair in zip(grid, pairs, strict=True):
         draw_pair(row, pair, picture)
@@ -102,16 +109,16 @@ def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture) -> None:
     """Three axes: the first map, the second, and the second where it differs, what is the same in grey."""
     first, second = on_one_grid(pair.maps)
     same = first == second
-    for axes, label_map, title in zip(
-        row, (first, second, np.ma.masked_where(same, second)), [*pair.names, f"they differ on {1 - same.mean():.0%}"],
-        strict=True,
-    ):  # fmt: skip
+    maps = first, second, np.ma.masked_where(same, second)
+    titles = [*pair.names, f"they differ on {1 - same.mean():.0%} of the points"]
+    for axes, label_map, title in zip(row, maps, titles, strict=True):
         axes.set_facecolor(SAME)
         draw_regions(axes, label_map, picture)
-        axes.set_title("\n".join(textwrap.wrap(title, 28)), fontsize=10)
+        lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 32)]
+        axes.set_title("\n".join(lines), fontsize=10)
     row[0].set_ylabel(pair.beside, fontsize=9)
 
 
 _CAPTION = (
-    "right: what the second predicts where the first predicts another class; grey: both the same\npredicted class"
+    "right: what the second predicts where the first predicts another class; white: both the same\npredicted class"
 )
