@@ -15,29 +15,32 @@ from dbviz_ray.sweep_files import load_sweep
 
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
-COMPARED = {"reproducibility_matrix", "by_recipe", "decision_regions"}
+COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_regions"}
 
 
 @pytest.mark.parametrize(
     ("sweep", "names"),
     [
-        (small_sweep(), {"decision_regions"}),
+        (small_sweep(), {"disagreement", "decision_regions"}),
         (
             load_sweep("double_descent_digits"),
-            {"double_descent", "plane_sets", "margins", "resolution", "decision_regions"},
+            {"double_descent", "plane_sets", "margins", "resolution", "disagreement", "decision_regions"},
         ),
         (
             load_sweep("double_descent_epochs_digits"),
-            {"double_descent", "epochs", "error_surface", "margins", "decision_regions"},
+            {"double_descent", "epochs", "error_surface", "margins", "disagreement", "decision_regions"},
         ),
-        (load_sweep("streams_digits"), {"streams", "decision_regions"}),
+        (load_sweep("streams_digits"), {"streams", "disagreement", "decision_regions"}),
         (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets"}),
-        (small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]), {"decision_regions"}),
-        (small_sweep(training={"epochs": 3, "snapshots": [1]}), {"epochs", "decision_regions"}),
+        (
+            small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]),
+            {"disagreement", "decision_regions"},
+        ),
+        (small_sweep(training={"epochs": 3, "snapshots": [1]}), {"epochs", "disagreement", "decision_regions"}),
         (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"decision_regions"}),
-        (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "decision_regions"}),
+        (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "disagreement", "decision_regions"}),
         (load_sweep("architectures"), COMPARED | {"plane_sets"}),
     ],
 )
@@ -48,7 +51,7 @@ def test_what_a_sweep_varies_decides_its_figures(sweep, names):
 def test_a_finished_run_is_drawn(finished_run):
     store, sweep = finished_run
     figures = draw_figures(store, sweep)
-    assert list(figures) == ["plane_sets", "decision_regions"]
+    assert list(figures) == ["plane_sets", "disagreement", "decision_regions"]
     assert len(figures["decision_regions"].axes) == 2 * (3 + 1) + 1
 
 
@@ -59,7 +62,7 @@ def test_curves_over_width_and_epochs(tmp_path):
     _, figures = drawn(
         tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
     )
-    assert list(figures) == ["double_descent", "epochs", "error_surface", "decision_regions"]
+    assert list(figures) == ["double_descent", "epochs", "error_surface", "disagreement", "decision_regions"]
     for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
         error, regions, agreement = figures[name].axes
         assert agreement.get_xlabel() == axis
@@ -140,4 +143,4 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
 def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
     grid = {"width": [2, 4, 8], "seed": [0, 1]}
     _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
-    assert list(figures) == ["double_descent", "decision_regions"]
+    assert list(figures) == ["double_descent", "disagreement", "decision_regions"]
