@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from itertools import groupby
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from dbviz_ray import interruption
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.pictures import take_picture
-from dbviz_ray.progress import Progress
+from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.records import load_planes
 from dbviz_ray.run_models import RunModel, run_model
 from dbviz_ray.store import Picture, Store
@@ -68,8 +69,13 @@ def take_finer_pictures(
     scored = {name: load_planes(store, name) for name in dict.fromkeys(asked.plane_set for asked in coarse)}
     wanted = sorted(asked for asked in coarse if scored[asked.plane_set][0].resolution < resolution)
     models = {asked[:2]: _model(store, asked, trusted) for asked in wanted}
+    if not wanted:
+        return 0
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with Progress("label", len(wanted) * resolution**2, "points") as progress:
+    of_models = Counter(asked.model_id for asked in wanted)
+    amounts = {model_id: Amount(count, 1.0) for model_id, count in of_models.items()}
+    taken: Counter[str] = Counter()
+    with Progress("label", amounts, "pictures") as progress:
         for key, pictures in groupby(wanted, key=lambda asked: asked[:2]):
             network = None
             for asked in pictures:
@@ -80,7 +86,8 @@ def take_finer_pictures(
                 confidence = sweep.planes[asked.plane_set].probabilities
                 picture = take_picture(network, planes, asked.plane, resolution, device, confidence=confidence)
                 store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
-                progress.advance(resolution**2)
+                taken[asked.model_id] += 1
+                progress.reach(asked.model_id, taken[asked.model_id])
     return len(wanted)
 
 
