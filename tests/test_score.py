@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-from html.parser import HTMLParser
 from importlib.metadata import version
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from html_pages import Page
 from PIL import Image
 from torch import nn
 
@@ -41,6 +41,7 @@ FILES = {
 MY_CODE = """
 import numpy as np
 import torch
+from html_pages import Page
 from PIL import Image
 from torch import nn
 from dbviz_ray.config import DatasetConfig
@@ -146,31 +147,6 @@ def test_the_command_as_a_user_types_it(files, networks, data, tmp_path):
     assert f"{churn:.3f} [" in result.stdout
 
 
-class Page(HTMLParser):
-    """What a page refers to, its text, and whether every tag is closed in its turn."""
-
-    EMPTY = frozenset({"meta", "img", "br", "link", "input"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.references, self.words, self.tags = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "action")]
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
 def test_the_report_is_one_file_with_the_numbers(of_three):
     text = (of_three / "report.html").read_text("utf-8")
     page = Page(text)
@@ -182,7 +158,7 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
     for picture, name in zip(shown, ("reproducibility", "regions", "agreement_by_plane"), strict=True):
         stored = Image.open(of_three / f"{name}.png")
         assert np.array_equal(Image.open(io.BytesIO(picture)).convert("RGBA"), stored.convert("RGBA")), name
-    words = " ".join(" ".join(page.words).split())
+    words = page.text
     for pair in pd.read_csv(of_three / "pairs.csv").to_dict("records"):
         assert f"{pair['old']}, {pair['new']}" in words
         for score in ("reproducibility", "kappa", "churn", "wins", "losses", "capa"):
