@@ -28,7 +28,7 @@ COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_reg
         ),
         (
             load_sweep("double_descent_epochs_digits"),
-            {"double_descent", "epochs", "error_surface", "margins", "disagreement", "decision_regions"},
+            {"double_descent", "epochs", "error_surface", "training", "margins", "disagreement", "decision_regions"},
         ),
         (load_sweep("streams_digits"), {"streams", "disagreement", "decision_regions"}),
         (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets"}),
@@ -36,7 +36,10 @@ COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_reg
             small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]),
             {"disagreement", "decision_regions"},
         ),
-        (small_sweep(training={"epochs": 3, "snapshots": [1]}), {"epochs", "disagreement", "decision_regions"}),
+        (
+            small_sweep(training={"epochs": 3, "snapshots": [1]}),
+            {"epochs", "training", "disagreement", "decision_regions"},
+        ),
         (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}), COMPARED),
         (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"decision_regions"}),
@@ -62,7 +65,14 @@ def test_curves_over_width_and_epochs(tmp_path):
     _, figures = drawn(
         tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
     )
-    assert list(figures) == ["double_descent", "epochs", "error_surface", "disagreement", "decision_regions"]
+    assert list(figures) == [
+        "double_descent",
+        "epochs",
+        "error_surface",
+        "training",
+        "disagreement",
+        "decision_regions",
+    ]
     for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
         error, regions, agreement = figures[name].axes
         assert agreement.get_xlabel() == axis

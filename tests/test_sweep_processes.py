@@ -255,8 +255,17 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
     models = pd.read_csv(directory / "scores" / "models.csv")
     students = models[(models["recipe"] == "distilled") & (models["epoch"] == 20)]
     assert set(students["teacher"]) == set(models[models["recipe"] == "plain"]["model_id"])
-    drawn = {"epochs", "learning_rates", "reproducibility_matrix", "by_recipe", "disagreement", "decision_regions"}
-    assert {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} == set(os.listdir(directory / "figures"))
+    drawn = {
+        "epochs",
+        "learning_rates",
+        "reproducibility_matrix",
+        "by_recipe",
+        "disagreement",
+        "decision_regions",
+        "training",
+    }
+    files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif"}
+    assert files == set(os.listdir(directory / "figures"))
 
 
 def test_models_of_another_run_are_taken_over(recipes, tmp_path):

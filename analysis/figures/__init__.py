@@ -21,6 +21,7 @@ from analysis.figures.plane_sets import plane_sets
 from analysis.figures.reproducibility_matrix import reproducibility_matrix
 from analysis.figures.resolution import finest_plane_set, resolution
 from analysis.figures.streams import streams
+from analysis.figures.training import moving, training
 from analysis.groups import NETWORK, at_last_epoch, groups_of
 from analysis.recipes import compares_recipes, several_rates
 from analysis.tables import tables_of
@@ -65,6 +66,12 @@ FIGURES: dict[str, FigureKind] = {
         "Over width and epoch",
         "Scores over width and epoch at once; above the line the training labels are memorised.",
     ),
+    "training": FigureKind(
+        training,
+        "Regions during the training",
+        "One plane over the epochs of a training; the GIF shows every epoch that was kept.",
+        animate=moving,
+    ),
     "plane_sets": FigureKind(
         plane_sets, "Planes of different kinds", "Regions and reproducibility on each of the plane sets."
     ),
@@ -105,7 +112,7 @@ def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
     """The figures that a sweep has, by name; what it varies decides.
 
     - `double_descent`: curves over three or more widths.
-    - `epochs`: curves over kept epochs, if there are snapshots.
+    - `epochs`, `training`: curves, and pictures, over kept epochs, if there are snapshots.
     - `error_surface`: over width and epoch at once, if there are two widths or more and three kept epochs or more.
     - `plane_sets`: if there are several.
     - `margins`: if they were asked for.
@@ -126,6 +133,7 @@ def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
         "double_descent": bool(curves(groups, WIDTH)),
         "epochs": bool(curves(groups, EPOCH)),
         "error_surface": has_surface(groups),
+        "training": bool(curves(groups, EPOCH)),
         "plane_sets": len(sweep.planes) > 1,
         "margins": sweep.margins is not None,
         "streams": compared and "streams" in tables_of(sweep),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 DOTS = 100
 """Dots an inch."""
-COLOURS = 255
-"""Of the palette that all frames share, so that nothing flickers."""
+COLOURS = 256
+"""In the palette that all frames share, so that nothing flickers."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Animation:
     held: float = 2.5
     """Of the last one, before the first comes again."""
 
-    def images(self) -> list[Image.Image]:
-        """Every frame, of one size. The figure is laid out once, as it is in its last frame, so that nothing jumps."""
+    def images(self) -> NDArray[np.uint8]:
+        """Every frame, `[frames, height, width, 3]`.
+
+        The figure is laid out once, as it is in its last frame, so that nothing jumps.
+        """
         canvas = FigureCanvasAgg(self.figure)
         self.figure.set_dpi(DOTS)
         self.show(self.frames - 1)
@@ -41,15 +45,30 @@ class Animation:
         for frame in range(self.frames):
             self.show(frame)
             canvas.draw()
-            images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-        return images
+            images.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        return np.stack(images)
 
     def gif(self) -> bytes:
         """All frames as a GIF."""
-        images = self.images()
-        palette = images[-1].quantize(COLOURS, dither=Image.Dither.NONE)
-        first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+        places, palette = _with_palette(self.images())
+        first, *rest = (Image.fromarray(frame) for frame in places)
+        for image in (first, *rest):
+            image.putpalette(palette.tobytes())
         durations = [round(1000 * self.seconds)] * len(rest) + [round(1000 * self.held)]
         file = io.BytesIO()
         first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
         return file.getvalue()
+
+
+def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Every pixel's place in a palette, `[frames, height, width]`, and the palette, `[colours, 3]`.
+
+    It holds the most frequent colours, so that flat ones come back exactly; all others become the nearest of them.
+    """
+    shifts = np.array([16, 8, 0], np.uint32)
+    packed = (images.astype(np.uint32) << shifts).sum(axis=-1, dtype=np.uint32)
+    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    each = (colours[:, None] >> shifts & 255).astype(np.int32)
+    palette = each[np.argsort(-counts, kind="stable")[:COLOURS]]
+    nearest = [((palette - colour) ** 2).sum(axis=1).argmin() for colour in each]
+    return np.array(nearest, np.uint8)[places].reshape(packed.shape), palette.astype(np.uint8)
