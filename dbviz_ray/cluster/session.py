@@ -81,18 +81,14 @@ def _join_or_start(address: str | None, level: int) -> bool:
     """Whether a running cluster was joined; otherwise Ray was started on this machine."""
     import ray
 
-    options = {
-        "logging_level": level,
-        "log_to_driver": level <= logging.INFO,
-        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
-    }
+    options = {"logging_level": level, "log_to_driver": level <= logging.INFO}
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
     if joined is None and named == "auto":
         raise UserError("--address: auto finds no running cluster; allowed: an address, local, or after `ray start`")
     if joined not in (None, "local"):
         try:
-            ray.init(address=joined, **options)
+            ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
             return True
         except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: of another version
             reason = one_line(error)
@@ -101,6 +97,8 @@ def _join_or_start(address: str | None, level: int) -> bool:
     # for the processes that Ray starts; this one has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    # All that Ray starts here inherits it. With a runtime_env none of the workers would do that it starts beforehand.
+    os.environ.update(WORKER_ENVIRONMENT)
     ray.init(address="local", include_dashboard=False, **options)
     return False
 
