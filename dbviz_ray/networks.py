@@ -37,6 +37,8 @@ class NetworkFacts:
     parameters: int
     forward_flops: int
     """Floating-point operations of one image's forward pass."""
+    forward_calls: int
+    """Tensor operations of a forward pass, of however many images."""
 
 
 def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
@@ -93,29 +95,32 @@ def _network_facts(
 ) -> NetworkFacts:
     """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
 
-    def tried(device: str) -> tuple[nn.Module, int]:
+    def tried(device: str) -> tuple[nn.Module, int, int]:
         with torch.device(device):
             network = with_masked_dropout(build_network(architecture, width, image_shape, classes, dict(options)))
-            return network, _tried(network, torch.zeros(2, *image_shape), classes)
+            return network, *_tried(network, torch.zeros(2, *image_shape), classes)
 
     try:
         try:
-            network, flops = tried("meta")
+            network, flops, calls = tried("meta")
         except Exception:
-            network, flops = tried("cpu")
+            network, flops, calls = tried("cpu")
     except Exception as error:  # a user's own code may raise anything
         told = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
         raise UserError(
             f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: {told}"
         ) from None
-    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops)
+    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
 
 
-def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> int:
-    """Operations of one image's forward pass, the network having been run on two as training will run it."""
-    counter = FlopCounterMode(display=False)
+def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int, int]:
+    """Floating-point and tensor operations of a forward pass of one image.
+
+    The network has then been run on two images as training will run it.
+    """
+    counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
-        with counter:
+        with calls, counter:
             scores = network.eval()(images)
         if scores.shape != (len(images), classes):
             raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
@@ -125,7 +130,19 @@ def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> int:
             layer.mask = torch.ones(shape, device=images.device)
         with _RefusesChance():
             network.train()(images)
-    return counter.get_total_flops() // len(images)
+    return counter.get_total_flops() // len(images), calls.count
+
+
+class _CountsCalls(TorchDispatchMode):
+    """How many tensor operations are called."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
 
 
 class _RefusesChance(TorchDispatchMode):

@@ -19,6 +19,7 @@ def test_sizes_by_hand():
     facts = facts_of(only_model(), DIGITS)
     assert facts.parameters == 64 * 16 + 16 + 16 * 10 + 10
     assert facts.forward_flops == 2 * (64 * 16 + 16 * 10)
+    assert facts_of(only_model("fully_connected_deep"), DIGITS).forward_calls > 1.5 * facts.forward_calls > 0
 
 
 @pytest.mark.parametrize(
