@@ -7,6 +7,7 @@ from conftest import small_sweep
 from html_pages import Page
 from made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
+from analysis.figures import figures_of
 from analysis.findings import findings
 from analysis.report.of_sweep import REPORT_FILE, write_report
 from analysis.report.question import asked, planes_in_words
@@ -52,7 +53,7 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
         shown = f"{row['reproducibility']:.3f} [{row['reproducibility_low']:.3f}, {row['reproducibility_high']:.3f}]"
         assert shown in page.text
     assert "All 6 models were trained and scored." in page.text
-    assert "Not drawn: Decision regions." in page.text
+    assert f"Not drawn: {', '.join(kind.title for kind in figures_of(sweep).values())}." in page.text
     assert {"scores/groups.csv", "scores/groups.parquet"} <= set(page.references)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
 
@@ -68,8 +69,12 @@ def test_words_of_others_are_escaped_and_losses_are_told(tmp_path):
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 3
     assert "5 of 9 models were trained and scored. 4 are left out of every score" in page.text
-    assert "diverged 1 train their loss is not finite; left out of every score" in page.text
-    assert f"out of memory 3 train even one alone did not fit into the memory {HOSTILE}" in page.text
+    assert "1 diverged while they were trained; their loss is not finite" in page.text
+    assert (
+        "3 out of memory while they were trained; even one alone did not fit into the memory. Reason given: "
+        + (HOSTILE)
+        in page.text
+    )
     assert "No training is left of fully_connected, width 8, label noise 0." in page.text
 
 

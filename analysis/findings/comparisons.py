@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,13 +61,19 @@ def plane_set_sentences(groups: pd.DataFrame) -> list[str]:
         return []
     sentences = []
     for (name, noise), rows in kinds:
-        for score, what in (("reproducibility", "two trainings agree on"), ("fragmentation", "regions a plane")):
-            known = records(rows[rows[score].notna()])
-            tell = percent if score == "reproducibility" else partial(regions_text, digits=2)
-            each = [f"{row['plane_set']} {tell(row, score)}" for row in known]
-            if each:
-                sentences.append(f"{name}, label noise {noise:g}, on planes of each set: {what} {', '.join(each)}.")
+        agreed = _on_each(rows, "reproducibility", percent, " of the points")
+        regions = _on_each(rows, "fragmentation", partial(regions_text, digits=2), " regions")
+        parts = [
+            start + told for start, told in (("two trainings agree on ", agreed), ("a plane has ", regions)) if told
+        ]
+        sentences.append(f"{name}, label noise {noise:g}, planes of each set: {'; '.join(parts)}.")
     return sentences
+
+
+def _on_each(rows: pd.DataFrame, score: str, tell: Callable[[dict[str, Any], str], str], unit: str) -> str:
+    """A score on each plane set, `95.9% [95.5, 96.3] of the points (test), 78.0% [72.4, 83.6] (noise)`."""
+    told = [f"{tell(row, score)}{{}} ({row['plane_set']})" for row in records(rows[rows[score].notna()])]
+    return ", ".join(text.format("" if place else unit) for place, text in enumerate(told))
 
 
 def sharpness_sentences(groups: pd.DataFrame) -> list[str]:

@@ -8,12 +8,13 @@ import pandas as pd
 
 from analysis.groups import first_planes_at_last_epoch, records
 from analysis.left_out import lost_models
-from analysis.report.page import folded, paragraph, table
+from analysis.report.page import facts, folded, paragraph
 from dbviz_ray.outcomes import Outcome
 
 MAX_ROWS = 40
+WHERE = {"train": "while they were trained", "evaluate": "while they were evaluated"}
 MEANINGS = {
-    Outcome.DIVERGED: "their loss is not finite; left out of every score",
+    Outcome.DIVERGED: "their loss is not finite, which would come again",
     Outcome.PREEMPTED: "their machine vanished",
     Outcome.CRASHED: "their process died again and again",
     Outcome.OUT_OF_MEMORY: "even one alone did not fit into the memory",
@@ -44,24 +45,20 @@ def losses(outcomes: pd.DataFrame, groups: pd.DataFrame, absent: Sequence[str]) 
 
 def _reasons(lost: pd.DataFrame) -> str:
     """How many models were lost in which way, with the first reason of each."""
-    rows = [
-        [
-            str(outcome),
-            f"{len(those):,}",
-            str(stage),
-            MEANINGS[Outcome(str(outcome))],
-            str(those["reason"].iloc[0]) + (" ..." if those["reason"].nunique() > 1 else ""),
-        ]
-        for (outcome, stage), those in lost.groupby(["outcome", "stage"], sort=False)
-    ]
-    return table([["how it ended", "models", "stage", "what that means", "reason given"], *rows])
+    told = []
+    for (outcome, stage), those in lost.groupby(["outcome", "stage"], sort=False):
+        reasons = those["reason"].unique()
+        others = f" (and {len(reasons) - 1:,} other reasons)" if len(reasons) > 1 else ""
+        meaning = f"{WHERE[str(stage)]}; {MEANINGS[Outcome(str(outcome))]}. Reason given: {reasons[0]}{others}"
+        told.append((f"{len(those):,} {outcome}", meaning))
+    return facts(told)
 
 
 def _models(lost: pd.DataFrame) -> str:
-    rows = [[row["model_id"], row["outcome"], row["stage"], row["reason"]] for row in records(lost[:MAX_ROWS])]
+    told = [(row["model_id"], f"{row['outcome']}: {row['reason']}") for row in records(lost[:MAX_ROWS])]
     more = len(lost) - MAX_ROWS
     rest = [paragraph(f"And {more:,} more: scores/outcomes.csv.")] if more > 0 else []
-    return folded("Which models", [table([["model", "outcome", "stage", "reason"], *rows]), *rest])
+    return folded("Which models", [facts(told), *rest])
 
 
 def _unknown(groups: pd.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -31,6 +31,8 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
 
 REPORT_FILE = "report.html"
+MAX_SENTENCES = 12
+"""That answer one question."""
 MAX_PICTURES = 12_000_000
 """Bytes of all pictures together; those that do not fit are named, and lie in the folder figures."""
 
@@ -68,11 +70,13 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
     """HTML of questions and answers."""
-    return [
-        line
-        for topic in found["topics"]
-        for line in (heading(topic["question"]), *(finding(sentence) for sentence in topic["sentences"]))
-    ]
+    return [line for topic in found["topics"] for line in (heading(topic["question"]), *_answers(topic["sentences"]))]
+
+
+def _answers(sentences: Sequence[str]) -> list[str]:
+    more = len(sentences) - MAX_SENTENCES
+    rest = [paragraph(f"And {more:,} more: {FINDINGS_FILE}.")] if more > 0 else []
+    return [*(finding(sentence) for sentence in sentences[:MAX_SENTENCES]), *rest]
 
 
 def _pictures(store: Store, kinds: Mapping[str, FigureKind]) -> list[str]:
