@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analysis.chosen_models import choose_model
+from analysis.chosen_planes import choose_plane_set
 from analysis.figures import DOTS, FIGURES, SUFFIXES, chosen_figures, draw_figures
 from analysis.figures.disagreement import disagreement_of
 from dbviz_ray import interruption
@@ -61,7 +62,7 @@ def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> li
 def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
     """Draw where two models disagree; returns where that is."""
     models = choose_model(sweep, parsed.models[0]), choose_model(sweep, parsed.models[1])
-    plane_set, out = parsed.plane_set or next(iter(sweep.planes)), Path(parsed.out)
+    plane_set, out = choose_plane_set(sweep, parsed.plane_set), Path(parsed.out)
     if out.suffix.removeprefix(".") not in SUFFIXES or not out.absolute().parent.is_dir():
         raise UserError(
             f"--out: {out} is not allowed; allowed: a file in a folder that is there, called "

@@ -9,6 +9,7 @@ from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.errors import UserError
 
 MOST_NAMED = 3
+TRAINED = "a model that is trained and labelled"
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.plots import plot_curve, plot_matrix, plot_regions
+    from analysis.run import Run, load_run
     from dbviz_ray.comparison import Comparison, compare
+    from dbviz_ray.errors import UserError
 
-__all__ = ["Comparison", "compare"]
+__all__ = [
+    "Comparison",
+    "Run",
+    "UserError",
+    "compare",
+    "load_run",
+    "plot_curve",
+    "plot_matrix",
+    "plot_regions",
+]
+
+_MODULES = {
+    "Comparison": "dbviz_ray.comparison",
+    "Run": "analysis.run",
+    "UserError": "dbviz_ray.errors",
+    "compare": "dbviz_ray.comparison",
+    "load_run": "analysis.run",
+    "plot_curve": "analysis.plots",
+    "plot_matrix": "analysis.plots",
+    "plot_regions": "analysis.plots",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `python -m dbviz_ray.sweep --help` needs no torch."""
-    if name in __all__:
-        from dbviz_ray import comparison
-
-        return getattr(comparison, name)
+    """Import on first use, so that a command's --help needs no torch, and looking at a run needs none either."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

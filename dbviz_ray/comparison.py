@@ -83,7 +83,7 @@ class Comparison(Scores):
             )
         pictures = self.label_maps[:, shown] if maps is None else maps
         called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
-        seen = [SeenPlane(self._picture(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
+        seen = [SeenPlane(self.picture_of(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
         return regions_figure(self.names, seen)
 
     def matrix(self) -> Figure:
@@ -94,7 +94,8 @@ class Comparison(Scores):
         """How far the models agree from plane to plane."""
         return agreement_figure(self)
 
-    def _picture(self, plane: int) -> PlanePicture:
+    def picture_of(self, plane: int) -> PlanePicture:
+        """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and where they lie."""
         anchors = self.planes.anchors[plane].double().numpy()
         low, high = anchors.min(), anchors.max()
         a, b = self.planes.coordinates[plane].numpy().T

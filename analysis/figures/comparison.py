@@ -70,14 +70,9 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
 
 def matrix_figure(scores: Scores) -> Figure:
     """Reproducibility of every two models, with half the length of each interval over planes."""
-    names = [_wrapped(model.name) for model in scores.models]
+    names, value, reach = matrix_of(scores)
+    names = [_wrapped(name) for name in names]
     count = len(names)
-    place = {model.name: index for index, model in enumerate(scores.models)}
-    value, reach = (np.full((count, count), np.nan) for _ in range(2))
-    for pair in scores.pairs:
-        for index in ((place[pair.old], place[pair.new]), (place[pair.new], place[pair.old])):
-            value[index] = pair.reproducibility.value
-            reach[index] = (pair.reproducibility.high - pair.reproducibility.low) / 2
     margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
     side = 0.62 * count
     figure = Figure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
@@ -85,6 +80,17 @@ def matrix_figure(scores: Scores) -> Figure:
     draw_matrix(axes, names, value, reach, float(np.nanmin(value)))
     figure.colorbar(axes.images[0], ax=axes, shrink=0.8, label="reproducibility")
     return figure
+
+
+def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """Names of the models, and of every two the reproducibility and half its interval, `[models, models]` each."""
+    names = [model.name for model in scores.models]
+    value, reach = (np.full((len(names), len(names)), np.nan) for _ in range(2))
+    for pair in scores.pairs:
+        a, b = names.index(pair.old), names.index(pair.new)
+        value[a, b] = value[b, a] = pair.reproducibility.value
+        reach[a, b] = reach[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
+    return names, value, reach
 
 
 def agreement_figure(scores: Scores) -> Figure:

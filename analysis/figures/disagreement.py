@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.chosen_models import ChosenModel, short_names
+from analysis.chosen_models import TRAINED, ChosenModel, short_names
+from analysis.chosen_planes import check_plane, choose_plane_set, reading
 from analysis.figures.label_maps import on_one_grid, shown_map
 from analysis.figures.regions import PlanePicture, class_legend, draw_regions, plane_picture
 from analysis.figures.style import nothing_left, title_of
@@ -19,7 +20,6 @@ from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
 SAME = "white"
@@ -71,26 +71,15 @@ def disagreement_of(
     store: Store, sweep: SweepConfig, models: tuple[ChosenModel, ChosenModel], plane_set: str, plane: int
 ) -> Figure:
     """Where two models of a run disagree on one plane. UserError if there is no such plane, or no label map."""
+    check_plane(sweep, choose_plane_set(sweep, plane_set), plane)
     names, common = short_names(models)
-    first, second = (map_of(store, sweep, model, plane_set, plane) for model in models)
+    maps = []
+    for model in models:
+        with reading(f"label map of {model.model_id} on {plane_set}", TRAINED):
+            maps.append(shown_map(store, plane_set, model.model_id, model.epoch, plane))
     title = ", ".join([common] * bool(common) + [f"plane {plane} of {plane_set}"])
-    return pairs_figure([Pair((names[0], names[1]), (first, second))], plane_picture(store, plane_set, plane), title)
-
-
-def map_of(store: Store, sweep: SweepConfig, model: ChosenModel, plane_set: str, plane: int) -> NDArray[np.uint8]:
-    """A model's map of one plane, `[rows, columns]`. UserError if it has none."""
-    if plane_set not in sweep.planes:
-        raise UserError(f"plane set: {plane_set!r} is not allowed; allowed: {', '.join(sweep.planes)}")
-    count = sweep.planes[plane_set].count
-    if not 0 <= plane < count:
-        raise UserError(f"plane: {plane} is not allowed; allowed: from 0 to {count - 1}")
-    try:
-        return shown_map(store, plane_set, model.model_id, model.epoch, plane)
-    except FileNotFoundError:
-        raise UserError(
-            f"model: {model.model_id} has no label map of {plane_set} after epoch {model.epoch}; allowed: a model that "
-            "was trained and labelled"
-        ) from None
+    pair = Pair((names[0], names[1]), (maps[0], maps[1]))
+    return pairs_figure([pair], plane_picture(store, plane_set, plane), title)
 
 
 def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Figure:

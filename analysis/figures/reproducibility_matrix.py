@@ -45,7 +45,7 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
         layout="constrained",
     )
     row = figure.subplots(1, len(panels), squeeze=False)[0]
-    values = [_values(rows, between) for rows in panels]
+    values = [matrix_values(rows, between) for rows in panels]
     lowest = np.nanmin([np.nanmin(of_panel) if not np.isnan(of_panel).all() else 0 for of_panel, *_ in values])
     for axes, rows, of_panel in zip(row, panels, values, strict=True):
         draw_matrix(axes, rows["name"].tolist(), *of_panel, lowest=float(lowest))
@@ -59,8 +59,13 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
     return figure
 
 
-def _values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Reproducibility, and half the length of its interval, `[groups, groups]` each."""
+def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Reproducibility, and half the length of its interval, `[groups, groups]` each.
+
+    Args:
+        rows: Of `groups`, of one label noise and plane set.
+        between: The table `between_groups` of that plane set.
+    """
     place = {key: index for index, key in enumerate(rows[NAMING].itertuples(index=False, name=None))}
     value, reach = (np.full((len(rows), len(rows)), np.nan) for _ in range(2))
     np.fill_diagonal(value, rows["reproducibility"])
