@@ -16,10 +16,24 @@ SCORES = {
 }
 
 
+def in_short(groups: pd.DataFrame) -> str:
+    """What the reproducibility means, in one sentence; empty if it is not known."""
+    best = _compared(groups)
+    known = best[best["reproducibility"].notna()]
+    if known.empty:
+        return ""
+    worst, best_one = records(known.loc[[known["reproducibility"].idxmin(), known["reproducibility"].idxmax()]])
+    if len(known) == 1:
+        return f"Trained again, this network decides otherwise on about {_others(best_one)} of 100 points of a plane."
+    return (
+        f"Trained again, a network decides otherwise on about {_others(best_one)} of 100 points of a plane at best "
+        f"({_where(best_one, best)}) and on about {_others(worst)} at worst ({_where(worst, best)})."
+    )
+
+
 def headline(groups: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
     """What each number is, its value or from where to where it goes, and what belongs to it; of the first plane set."""
-    best = at_best_rate(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
-    best = best.assign(name=_short(names_of(best)))
+    best = _compared(groups)
     told = []
     for score, name in SCORES.items():
         known = best[best[score].notna()]
@@ -31,6 +45,16 @@ def headline(groups: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
         notes = [f"{_where(row, best)} {_interval(row, score)}".strip() for row in ends]
         told.append((name.format(tested_on=best["tested_on"].iloc[0]), value, notes))
     return told
+
+
+def _compared(groups: pd.DataFrame) -> pd.DataFrame:
+    """The groups of the first plane set, each at its last epoch and best learning rate, with short names."""
+    best = at_best_rate(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
+    return best.assign(name=_short(names_of(best)))
+
+
+def _others(row: dict[str, Any]) -> str:
+    return f"{100 * (1 - row['reproducibility']):.0f}"
 
 
 def _short(names: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 
 from analysis.figures import DOTS, FigureKind, figures_of
 from analysis.report.glossary import LIMITS, terms
-from analysis.report.headline import headline
+from analysis.report.headline import headline, in_short
 from analysis.report.losses import losses
 from analysis.report.origins import (
     machines,
@@ -57,7 +57,7 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
         paragraph(asked(sweep)),
     ]
     sections = [
-        Section("What was found", [numbers(headline(groups)), *_findings(found)]),
+        Section("What was found", [*_in_short(groups), *_findings(found)]),
         Section("Figures", pictures),
         Section("Tables", [*short_tables(found), *long_tables(groups), heading("All tables"), _files(store, sweep)]),
         Section("What was trained", [facts(varied(sweep))]),
@@ -66,6 +66,11 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
         Section("How it was made", _origin(store, sweep)),
     ]
     return page(title, front, sections)
+
+
+def _in_short(groups: pd.DataFrame) -> list[str]:
+    meaning = in_short(groups)
+    return [*([paragraph(meaning, "lead")] if meaning else []), numbers(headline(groups))]
 
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
@@ -113,7 +118,7 @@ def _origin(store: Store, sweep: SweepConfig) -> list[str]:
     noted, models = model_facts(store, sweep)
     warning, took = mixed_versions(noted), training_time(noted, models)
     time = [("training took", took)] if took else []
-    read = [("told by", f"{len(noted):,} of {models:,} models")] if 0 < len(noted) < models else []
+    read = [("noted with", f"{len(noted):,} of {models:,} models")] if 0 < len(noted) < models else []
     again = f"python -m dbviz_ray.sweep {SWEEP_FILE} --out {shlex.quote(f'{sweep.name}_again')}"
     redone = f"python -m dbviz_ray.sweep {SWEEP_FILE} --out . --stages analyse,report"
     settings = yaml.safe_dump(sweep.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
