@@ -32,6 +32,7 @@ table { border-collapse: collapse; font-size: 15px; line-height: 1.4; font-varia
 caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; }
 th { font-weight: 500; color: var(--soft); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th, td { padding: .35rem 1.5rem .35rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { white-space: normal; vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; max-width: 24rem; }
 td { border-bottom: 1px solid #ececec; }
@@ -75,7 +76,8 @@ footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid var(--line)
     p, figcaption { max-width: none; } nav, .tap { display: none; } h2, h3 { break-after: avoid; }
     table, td small, caption, figcaption, .about, .numbers dt, .numbers dd, summary { font-size: 8.5pt; }
     pre { font-size: 7.5pt; white-space: pre-wrap; overflow-wrap: anywhere; } .numbers dd.value { font-size: 14pt; }
-    th, td { padding-right: .8rem; } tr, figure, .numbers div { break-inside: avoid; }
+    .wide th:first-child, .wide td:first-child { min-width: 0; } details table, details td small { font-size: 7.5pt; }
+    th, td { padding-right: .55rem; } tr, figure, .numbers div { break-inside: avoid; }
     .wide { overflow: visible; background: none; }
     figure img { max-height: 225mm; width: auto; }
     figure.broad label { position: static; transform: none; width: auto; max-width: none; }
