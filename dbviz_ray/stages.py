@@ -169,15 +169,12 @@ def _findings(store: Store, precision: float | None) -> str:
     from analysis.findings.summary import summary_text
     from analysis.report.of_sweep import REPORT_FILE
     from analysis.tables import read_table
-    from analysis.tracking_address import tracking_uri, without_password
+    from analysis.tracking import where_to_look
 
-    uri = without_password(tracking_uri(store))
-    command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
-    viewer = uri if uri.startswith("http") else command
     return (
         f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
         f"\n{outcomes_text(read_table(store, 'outcomes'))}\n"
         f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
-        f"\nMLflow   {viewer}\n"
+        f"\nMLflow   {where_to_look(store)}\n"
         + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
     )

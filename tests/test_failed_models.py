@@ -13,9 +13,9 @@ from made_up_runs import RECIPES, compared_sweep, distilled_sweep, let_fail, mad
 
 from analysis.findings import findings
 from analysis.groups import GROUP
-from analysis.parts import parts_of
 from analysis.scores.group_scores import SCORES
 from analysis.tables import compute_tables
+from analysis.tracking.parts import parts_of
 from dbviz_ray.store import Store
 
 SETS = {"test": {"count": 4, "resolution": 6, "probabilities": True},

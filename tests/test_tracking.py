@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-from pathlib import Path
 
 import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run
-from PIL import Image
+from tracked_runs import below, check_runs, history, runs_of
 
-from analysis.curves import EPOCH, WIDTH
-from analysis.figures import figures_of
-from analysis.parts import metrics_of, parts_of
 from analysis.tables import compute_tables, read_table, tables_of, write_tables
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
-from analysis.tracking_address import told_without_password
+from analysis.tracking.address import told_without_password
 from dbviz_ray.store import Store
 
 
@@ -27,51 +22,6 @@ def run(finished_run, tmp_path, monkeypatch):
     store, sweep = finished_run
     shutil.copytree(store.root, tmp_path / "runs" / "small")
     return Store(tmp_path / "runs" / "small"), sweep
-
-
-def runs_of(uri, sweep):
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(sweep.name)
-    return client, client.search_runs([experiment.experiment_id])
-
-
-def check_runs(store, sweep, uri):
-    """Everything is there, and once."""
-    client, runs = runs_of(uri, sweep)
-    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
-    curves = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
-    assert len(parents) == 1
-    assert len(curves) == 8  # two widths, which are no curve, and two noise levels on two plane sets
-    assert {c.data.tags["mlflow.parentRunId"] for c in curves} == {parents[0].info.run_id}
-    assert all(r.info.status == "FINISHED" for r in runs)
-    assert parents[0].data.params["training.epochs"] == "3"
-    assert "git_commit" in parents[0].data.params
-    table = read_table(store, "groups")
-    for run in curves:
-        key = run.data.params
-        rows = table[(table["plane_set"] == key["plane_set"]) & (table["label_noise"] == float(key["label_noise"]))]
-        rows = rows[rows["width"] == int(key["width"])]
-        for column in ("test_error", "reproducibility_low"):
-            history = client.get_metric_history(run.info.run_id, column)
-            assert len(history) == len(rows)
-            assert {m.step: m.value for m in history} == pytest.approx(
-                dict(zip(rows["epoch"], rows[column], strict=True))
-            )
-    artifacts = {
-        a.path for folder in ("tables", "figures") for a in client.list_artifacts(parents[0].info.run_id, folder)
-    }
-    assert artifacts == {
-        *(f"tables/{name}.csv" for name in tables_of(sweep)),
-        *(f"figures/{name}.png" for name in figures_of(sweep)),
-    }  # fmt: skip
-    for path in (*artifacts, "sweep.yaml"):
-        content = Path(client.download_artifacts(parents[0].info.run_id, path)).read_bytes()
-        if path.startswith("figures/"):
-            assert Image.open(io.BytesIO(content)).size > (100, 100)
-        else:
-            assert content == store.read(path.replace("tables/", "scores/"))
 
 
 def test_sqlite_beside_the_run_directory(run, tmp_path):
@@ -99,20 +49,28 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
     sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
     store = made_up_run(tmp_path / "runs" / "small", sweep)
     write_tables(store, compute_tables(store, sweep))
-    parts = parts_of(read_table(store, "groups"), read_table(store, "differences"))
-    assert [part.step for part in parts] == [WIDTH.column] * 2 + [EPOCH.column] * 6
     track(store, sweep)
     client, runs = runs_of(tracking_uri(store), sweep)
-    named = {run.info.run_name: run for run in runs}
-    assert set(named) == {"small"} | {part.name for part in parts}
-    for part in parts:
-        logged = client.get_metric_history(named[part.name].info.run_id, "test_error")
-        assert {(m.value, m.step) for m in logged} == {
-            (value, step) for name, value, step in metrics_of(part) if name == "test_error"
-        }
+    [top] = [run for run in runs if run.info.run_name == "small"]
+    over_width, over_epochs = below(top, runs)[:2], below(top, runs)[2:]
+    assert [run.info.run_name for run in over_width] == ["plain", "SGD+SAM"]
+    assert len(over_epochs) == 6
+    assert not any(below(run, runs) for run in over_epochs), "a model has one place"
+    groups = read_table(store, "groups").set_index(["recipe", "width", "epoch"])["test_error"].sort_index()
+    for run in over_width:
+        recipe = run.data.params["recipe"]
+        expected = {width: pytest.approx(groups[recipe, width, 3]) for width in (2, 4, 8)}
+        assert history(client, run, "errors over width/test_error") == expected
+        assert history(client, top, f"sweep - errors on test images over width/{recipe.replace('+', '')}") == expected
+        assert {run.data.params[name] for name in ("width", "n_models")} == {"2 to 8", "6"}
+        assert len(below(run, runs)) == 6
+    for run in over_epochs:
+        recipe, width = run.data.params["recipe"], int(run.data.params["width"])
+        expected = {epoch: pytest.approx(groups[recipe, width, epoch]) for epoch in (1, 2, 3)}
+        assert history(client, run, "errors over epochs/test_error") == expected
 
 
-@pytest.mark.parametrize("failing", [1, 3])
+@pytest.mark.parametrize("failing", [1, 3, 9])
 def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     from mlflow import MlflowClient
 
@@ -153,7 +111,7 @@ def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, mo
     second = track(store, sweep)
     _, runs = runs_of(tracking_uri(store), sweep)
     assert {first, second} < {run.info.run_id for run in runs}
-    assert len(runs) == 18
+    assert len(runs) == 2 * 17
 
 
 def test_a_damaged_note_of_what_was_logged_is_none(run):

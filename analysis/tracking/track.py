@@ -1,5 +1,4 @@
-"""MLflow: an experiment a sweep, a run a curve with its values at step = width (or epoch), a run for each group that
-lies on no curve, and a parent run over them.
+"""Logs the results of a run directory to MLflow.
 
 The results are on disk before anything is logged, so a server that is down loses nothing: `track` says so within
 seconds, and the same command logs them later. Logging the same results again changes nothing; logging new results
@@ -10,16 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
-from analysis.figures import figures_of
-from analysis.findings import findings
-from analysis.parts import parts_of
-from analysis.report.of_sweep import REPORT_FILE
-from analysis.tables import read_table, tables_of
-from analysis.tracking_address import (
+from analysis.report.question import asked
+from analysis.tracking.address import (
     MLFLOW_ENVIRONMENT,
     beside,
     check_reachable,
@@ -27,13 +22,15 @@ from analysis.tracking_address import (
     tracking_uri,
     without_password,
 )
-from analysis.tracking_runs import Contents, RunLogger
+from analysis.tracking.contents import runs_of
+from analysis.tracking.experiments import describe, experiment_of
+from analysis.tracking.links import charts_page, linked
+from analysis.tracking.runs import Contents, RunLogger
+from analysis.tracking.views import VIEW_TAG, view_tag
+from analysis.tracking.words import experiment_text
 from dbviz_ray.config import SweepConfig, fingerprint
 from dbviz_ray.errors import DamagedFileError, one_line
-from dbviz_ray.provenance import provenance
-from dbviz_ray.store import SWEEP_FILE, Store
-
-__all__ = ["TrackingUnavailableError", "is_tracked", "track", "tracking_uri", "without_password"]
+from dbviz_ray.store import Store
 
 TRACKING_FILE = "tracking.json"
 
@@ -58,17 +55,40 @@ def track(store: Store, sweep: SweepConfig) -> str:
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri(store)
     directory = _directory_id(store)
-    contents = _contents(store, sweep)
+    contents = Contents(_results(store), runs_of(store, sweep))
     artifacts = beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     try:
         check_reachable(uri)
-        parent = RunLogger(uri, sweep.name, directory, artifacts).log(contents)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        experiment = experiment_of(client, sweep.name, artifacts)
+        note = linked(experiment_text(sweep.description, asked(sweep)), experiment.experiment_id, {})
+        view = view_tag(sweep.name, contents.runs, experiment.creation_time)
+        describe(client, experiment, note, (VIEW_TAG, view))
+        parent = RunLogger(client, experiment.experiment_id, directory).log(contents)
     except Exception as error:  # MLflow's, a database's, an object store's, or of a proxy that answers in their place
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
-    logged = {"uri": without_password(uri), "results": contents.results, "parent_run_id": parent}
+    logged = {
+        "uri": without_password(uri),
+        "results": contents.results,
+        "parent_run_id": parent,
+        "page": charts_page(experiment.experiment_id),
+    }
     store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
     return parent
+
+
+def where_to_look(store: Store) -> str:
+    """With which command, and at which address, the results can be looked at; lines, the later ones indented."""
+    uri = without_password(tracking_uri(store))
+    facts = _tracking_facts(store)
+    page = facts.get("page", "") if facts.get("uri") == uri else ""
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 
 
 def _tracking_facts(store: Store) -> dict[str, Any]:
@@ -94,31 +114,3 @@ def _directory_id(store: Store) -> str:
 def _results(store: Store) -> str:
     """What tells these results from others."""
     return fingerprint([store.read(store.scores_file(table, "csv")).decode() for table in ("groups", "outcomes")])
-
-
-def _contents(store: Store, sweep: SweepConfig) -> Contents:
-    """Everything that is logged, read and worked out before the server is spoken to."""
-    tables = {name: read_table(store, name) for name in tables_of(sweep)}
-    files = {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables}
-    files |= {
-        f"figures/{name}.{suffix}": store.figure_file(name, suffix)
-        for name, kind in figures_of(sweep).items()
-        for suffix in kind.suffixes
-        if suffix != "pdf"
-    }
-    files |= {name: name for name in (SWEEP_FILE, REPORT_FILE)}
-    return Contents(
-        results=_results(store),
-        title=sweep.name,
-        description="\n\n".join(findings(tables)["sentences"]),
-        params=_flattened(sweep.model_dump(mode="json")) | provenance(),
-        files={path: store.read(file) for path, file in files.items() if store.exists(file)},
-        parts=parts_of(tables["groups"], tables["differences"]),
-    )
-
-
-def _flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in fields.items():
-        flat |= _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
