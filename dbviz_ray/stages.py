@@ -5,7 +5,6 @@ Heavy libraries are imported by the stage that needs them, so that a finished sw
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 

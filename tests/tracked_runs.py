@@ -16,6 +16,7 @@ from PIL import Image
 from analysis.figures import figures_of
 from analysis.groups import first_planes_at_last_epoch
 from analysis.tables import read_table, tables_of
+from analysis.tracking.contents import PREVIEW
 from analysis.tracking.runs import NAME
 
 NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
@@ -109,7 +110,7 @@ def check_files(client, store, sweep, top):
     for path in (*pictures, *small, *tables, "sweep.yaml"):
         content = Path(client.download_artifacts(top.info.run_id, path)).read_bytes()
         if path in small:
-            assert (640, 300) > Image.open(io.BytesIO(content)).size > (100, 100)
+            assert 100 < Image.open(io.BytesIO(content)).width <= PREVIEW
         else:
             assert content == store.read(path.replace("tables/", "scores/"))
 

@@ -107,12 +107,11 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _group_words(row: Mapping[str, Any]) -> str:
-    agree = (
-        "" if pd.isna(row["reproducibility"]) else f"; two of them agree on {row['reproducibility']:.1%} of the points"
-    )
+    known = pd.notna(row["reproducibility"])
+    agree = f"; two of them agree on {row['reproducibility']:.1%} of the points" if known else ""
     return (
-        f"{row['name']}, label noise {row['label_noise']:g}, {row['plane_set']} planes: {row['n_models']} trainings with "
-        f"a {row['tested_on']} error of {row['test_error']:.1%}{agree}."
+        f"{row['name']}, label noise {row['label_noise']:g}, {row['plane_set']} planes: {row['n_models']} trainings "
+        f"with a {row['tested_on']} error of {row['test_error']:.1%}{agree}."
     )
 
 
