@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 from conftest import small_sweep
 
 from dbviz_ray.config import SweepConfig, differing_fields, fingerprint
 from dbviz_ray.errors import UserError
-from dbviz_ray.sweep_files import SWEEPS, embedded_sweeps, load_sweep
+from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.validation import validated
 
 
@@ -273,23 +271,6 @@ def test_a_recipe_means_one_training_of_a_network():
     cases = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
     with pytest.raises(UserError, match=r"the recipe a of fully_connected has different settings"):
         small_sweep(grid={"width": [4]}, cases=cases)
-
-
-def test_the_sweep_in_the_readme_loads(tmp_path):
-    readme = (SWEEPS.parent / "README.md").read_text()
-    [text] = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
-    path = tmp_path / "readme.yaml"
-    path.write_text(text)
-    assert len(load_sweep(str(path)).models()) == 3 * (2 + 2 + 4)
-
-
-def test_the_readme_names_every_sweep_and_counts_its_models():
-    readme = (SWEEPS.parent / "README.md").read_text()
-    rows = {name: row for row in readme.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row)}
-    for name in embedded_sweeps():
-        assert name in rows, name
-        if "_digits" not in name:
-            assert rows[name].endswith(f"| {len(load_sweep(name).models())} |")
 
 
 def test_a_relative_data_directory_is_the_same_for_every_process(tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""The pages hang together, name all that there is, and what they say of it is so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from documents import PAGES, ROOT, prose
+
+import dbviz_ray
+from analysis.figures import FIGURES, figures_of
+from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
+
+LANGUAGES = {"bash", "python", "yaml", "text"}
+LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def anchors(file: Path) -> set[str]:
+    """What the headings of a page are called in links to them."""
+    headings = re.findall(r"^#+ (.*)$", prose(file), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
+def test_links_lead_somewhere(of):
+    links = re.findall(r"\]\(([^)]+)\)", prose(of))
+    for link in (link for link in links if not link.startswith(("http://", "https://"))):
+        name, _, anchor = link.partition("#")
+        target = (of.parent / name).resolve() if name else of
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT)
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    linked = re.findall(r"\]\((docs/\w+\.md)", (ROOT / "README.md").read_text())
+    assert {ROOT / name for name in linked} == set(PAGES) - {ROOT / "README.md"}
+
+
+def test_every_picture_is_shown_and_said_in_words():
+    shown = [name for of in PAGES for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", of.read_text())]
+    assert {Path(name).name for name in shown} == {file.name for file in (ROOT / "docs").glob("*.png")}
+
+
+@pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
+def test_what_can_be_run_is_fenced_and_says_its_language(of):
+    fences = re.findall(r"^```(.*)$", of.read_text(), flags=re.MULTILINE)
+    assert len(fences) % 2 == 0
+    assert set(fences[::2]) <= LANGUAGES
+    assert set(fences[1::2]) <= {""}
+    assert not re.search(r"^    \S", prose(of), flags=re.MULTILINE)
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 170
+
+
+def test_every_figure_stands_in_the_pages():
+    assert set(re.findall(r"^\| `(\w+)` \| [^|]* \| [^|]* \|$", page("figures.md"), flags=re.MULTILINE)) == set(FIGURES)
+
+
+def test_figures_are_those_of_the_sweeps_beside_them():
+    for row in re.findall(r"^\| [A-Za-z].* \| .* \| .* \| `.*$", page("figures.md"), flags=re.MULTILINE):
+        _, _, *sweeps, files = (re.findall(r"`(\w+)`", cell) for cell in row.split("|")[:-1])
+        drawn = [set(figures_of(load_sweep(name))) for of in sweeps for name in of]
+        assert drawn
+        tables = re.findall(r"table `(\w+)`", row)
+        assert set(files) - set(tables) <= set.union(*drawn), row
+
+
+def test_every_sweep_stands_in_the_pages_with_its_number_of_models():
+    rows = {
+        name: line
+        for line in page("figures.md").splitlines()
+        if re.search(r"\| [\d to]+ \|$", line)
+        for name in re.findall(r"`(\w+)`", line)
+    }
+    assert rows.keys() == embedded_sweeps().keys()
+    counts = {name: len(load_sweep(name).models()) for name in rows}
+    for name, line in rows.items():
+        if not name.endswith("_digits"):
+            assert line.endswith(f"| {counts[name]} |")
+    on_digits = [count for name, count in counts.items() if name.endswith("_digits")]
+    assert rows["streams_digits"].endswith(f"| {min(on_digits)} to {max(on_digits)} |")
+
+
+def test_every_public_name_stands_in_the_pages():
+    headings = re.findall(r"^## `(\w+)", page("python.md"), flags=re.MULTILINE)
+    assert set(headings) == set(dbviz_ray.__all__)
+
+
+def test_licence_version_and_citation_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
+    assert project["version"] in (ROOT / "CHANGELOG.md").read_text()

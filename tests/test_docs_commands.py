@@ -1,0 +1,212 @@
+"""Every command and every piece of Python in the pages runs, or is checked as far as that can be done here."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+import yaml
+from documents import PAGES, ROOT, blocks, commands
+
+from analysis.__main__ import main as analysis_main
+from dbviz_ray import score, sweep
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.config.reference import reference
+from dbviz_ray.registry import check_architecture
+from dbviz_ray.sweep_files import load_sweep
+from dbviz_ray.validation import validated
+
+OWN_MODELS = ROOT / "docs" / "own_models.md"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+QUICK = ["--planes", "6", "--resolution", "8", "--device", "cpu"]
+"""What commands that compare models are given too, so that they are done in a second."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the Python in docs/own_models.md has defined, for other pages."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
+    """A folder with a small finished run where the pages have a large one, and with what docs/own_models.md makes."""
+    place = tmp_path_factory.mktemp("workplace")
+    hidden = shutil.ignore_patterns(".*")  # another test may write into the run just now
+    shutil.copytree(undisturbed[0], place / "runs" / "double_descent_digits", ignore=hidden)
+    files = {block.file: block.text for block in blocks("python", "yaml", page=OWN_MODELS) if block.file}
+    for file, text in files.items():
+        (place / file).write_text(text)
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context({"backend": "agg"}):
+        patch.chdir(place)
+        patch.syspath_prepend(place)
+        run_python(OWN_MODELS, names)
+        yield place
+    for file in files:
+        sys.modules.pop(file.removesuffix(".py"), None)
+
+
+def run_python(page: Path, names: dict[str, Any]) -> None:
+    """Run the Python of a page, one part after the other."""
+    for block in blocks("python", page=page):
+        if not block.file:
+            exec(compile(block.text, str(block), "exec"), names)
+
+
+def words_of(command: str) -> list[str]:
+    """A command's words, as the shell hands them on."""
+    return subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout.split(
+        "\n"
+    )[:-1]
+
+
+def runs(main: Callable[[list[str]], int], *more: str) -> Callable[[str], None]:
+    """A check that runs a module's command in this process, which has imported what takes long."""
+
+    def check(command: str) -> None:
+        assert main([*words_of(command)[3:], *more]) == 0
+
+    return check
+
+
+def parses(command: str) -> None:
+    subprocess.run(["bash", "-n"], input=command, text=True, check=True, capture_output=True)
+
+
+def loads(command: str) -> None:
+    """The sweep is there, and its overrides and options are allowed."""
+    parsed = sweep._parser().parse_intermixed_args(words_of(command)[3:])
+    load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
+    sweep._stages(parsed.stages)
+
+
+def is_understood(command: str) -> None:
+    """The options of a comparison, its architectures and its data set."""
+    parsed = score._parser().parse_intermixed_args(words_of(command)[3:])
+    fields = score._fields("--data-option", parsed.data_option)
+    assert [check_architecture(model) for model in parsed.model] == parsed.model
+    assert validated(DatasetConfig, {"name": parsed.data, **fields}).name == parsed.data
+
+
+def installs(command: str) -> None:
+    """Installing takes minutes; what is named is there."""
+    for part in command.split(" && "):
+        words = shlex.split(part)
+        if words[:2] in (["python3", "-m"], [".", ".venv/bin/activate"]):
+            parses(part)
+        elif words[0].endswith("pip"):
+            assert words[1] == "install"
+            extras = PYPROJECT["optional-dependencies"]
+            assert all(extra in extras for extra in re.findall(r"\[(.*?)\]", part))
+            assert all((ROOT / words[at + 1]).is_file() for at, word in enumerate(words) if word == "-c")
+            named = [word for word in words[2:] if re.fullmatch(r"\w+", word)]
+            assert all(name in extras for name in named)
+        elif words[0].endswith("pytest"):
+            assert all((ROOT / word).is_file() for word in words[1:] if word.endswith(".py"))
+        else:
+            check_of(part.replace(".venv/bin/", "", 1))[0](part)
+
+
+def runs_a_script(command: str) -> None:
+    _, script, *arguments = words_of(command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
+def is_a_script(command: str) -> None:
+    file = ROOT / words_of(command)[1]
+    compile(file.read_text(), str(file), "exec")
+
+
+def is_documented_by(module: str, command: str) -> None:
+    """The subcommand and its options exist; cluster files are there and valid."""
+    from click.testing import CliRunner
+
+    cli = import_module(module).cli
+    words = shlex.split(re.sub(r"^(\w+=\S+ )*(python -m )?", "", command))
+    name = words[1:3] if words[1] == "job" else words[1:2]
+    help_text = CliRunner().invoke(cli, [*name, "--help"])
+    assert help_text.exit_code == 0
+    for option in words[1:]:
+        if option in ("--", "|", ">", "&&"):
+            break
+        if option.startswith("-"):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text.output), option
+    for file in (word for word in words if word.endswith(".yaml")):
+        assert yaml.safe_load((ROOT / file).read_text())["cluster_name"]
+    for inner in re.findall(r"python -m dbviz_ray\.sweep [^']*", command):
+        loads(inner)
+
+
+def writes_the_reference(command: str) -> None:
+    assert command == "python -m dbviz_ray.config.reference > docs/configuration.md"
+    assert reference().startswith("# ")
+
+
+CHECKS: list[tuple[str, Callable[[str], None], str]] = [
+    (r"python -m dbviz_ray\.score .*--data (cifar10|image_folder)", is_understood, "needs a download or pictures"),
+    (r"python -m dbviz_ray\.score ", runs(score.main, *QUICK), ""),
+    (r"python -m analysis ", runs(analysis_main), ""),
+    (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
+    (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/test_sweep_processes.py runs small ones"),
+    (r"python -m dbviz_ray\.config\.reference ", writes_the_reference, ""),
+    (r"python docs/pictures\.py ", runs_a_script, ""),
+    (r"python tests/", is_a_script, "takes minutes; tests/test_chaos.py and others run short forms"),
+    (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
+    (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
+    (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
+    (
+        r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv",
+        parses,
+        "needs an account in a cloud, or a shell",
+    ),
+]
+"""What begins a command, how it is checked, and why it is not run."""
+
+
+def check_of(command: str) -> tuple[Callable[[str], None], str]:
+    found = [(check, reason) for pattern, check, reason in CHECKS if re.match(pattern, command)]
+    assert found, f"nothing tells how to check: {command}"
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    "command", sorted({command for page in PAGES for command in commands(page)}), ids=lambda command: command[:80]
+)
+def test_a_command(command, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    parses(command)
+    check_of(command)[0](command)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != OWN_MODELS], ids=lambda page: page.name)
+def test_the_python_of_a_page(page, workplace, names, monkeypatch):
+    monkeypatch.chdir(workplace)
+    run_python(page, dict(names))
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_a_sweep_in_a_page_loads(block, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    file = workplace / "in_a_page.yaml"
+    file.write_text(block.text)
+    assert load_sweep(str(file)).models()
+
+
+def test_an_unknown_command_is_found():
+    with pytest.raises(AssertionError, match="nothing tells how to check"):
+        check_of("rm -rf /")
