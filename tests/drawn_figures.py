@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from made_up_runs import let_fail, made_up_run
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import draw_figures, figures_of
 from analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store
+
+STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "gif": b"GIF8", "tex": b"%"}
+"""Of the files that figures are stored as."""
 
 
 def drawn(
@@ -22,13 +27,30 @@ def drawn(
     error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
     label_maps: Callable[[ModelConfig, Any], Any] | None = None,
     failed: Callable[[ModelConfig], str] = lambda model: "",
+    only: Sequence[str] = (),
 ) -> tuple[Store, dict[str, Figure]]:
-    """The store of a made-up run and all its figures, which are stored as PNGs too; `failed` as in `let_fail`."""
+    """The store of a made-up run and its figures, all or `only` some, stored too; `failed` as in `let_fail`."""
     store = made_up_run(directory, sweep, diverged, error, label_maps)
     let_fail(store, sweep, failed)
     write_tables(store, compute_tables(store, sweep))
-    figures = draw_figures(store, sweep)
-    assert list(figures) == list(figures_of(sweep))
+    kinds = figures_of(sweep)
+    figures = draw_figures(store, sweep, only)
+    assert list(figures) == list(only or kinds)
     for name in figures:
-        assert store.read(store.figure_file(name)).startswith(b"\x89PNG")
+        for suffix in kinds[name].suffixes:
+            assert store.read(store.figure_file(name, suffix)).startswith(STARTS[suffix])
     return store, figures
+
+
+def caption_of(figure: Figure) -> str:
+    """What stands under a figure, in one line."""
+    text = figure.get_supxlabel() or figure.legends[0].get_title().get_text()
+    return " ".join(text.split())
+
+
+def drawn_map(axes: Axes, resolution: int) -> Any:
+    """What a picture of a plane shows on each point of a grid of so many points a side."""
+    shown = axes.images[0].get_array()
+    repeated = len(shown) // resolution
+    assert np.array_equal(shown, shown[::repeated, ::repeated].repeat(repeated, axis=0).repeat(repeated, axis=1))
+    return shown[::repeated, ::repeated]

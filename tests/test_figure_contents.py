@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from drawn_figures import drawn
+from drawn_figures import caption_of, drawn
 
 from analysis.curves import THRESHOLD_ERROR
-from analysis.figures.decision_regions import disagreement
 from analysis.figures.plane_sets import MAX_POINTS
 from analysis.figures.style import limits
+from analysis.figures.trainings import disagreement
 from analysis.scores.same_labels import agreement
 from analysis.tables import read_table
 
@@ -30,7 +30,7 @@ def points_of(axes):
 
 def test_margins_over_width_of_correct_and_mislabelled_images(tmp_path):
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1, 2], "label_noise_seed": [0]}
-    store, figures = drawn(tmp_path, small_sweep(grid=grid, margins=MARGINS))
+    store, figures = drawn(tmp_path, small_sweep(grid=grid, margins=MARGINS), only=["double_descent"])
     margin = figures["double_descent"].axes[3]
     assert margin.get_ylabel() == "distance to the boundary\n(dashed: mislabelled images)"
     groups = read_table(store, "groups").set_index(["label_noise", "width"])
@@ -42,17 +42,17 @@ def test_margins_over_width_of_correct_and_mislabelled_images(tmp_path):
     agreement_panel = figures["double_descent"].axes[2]
     dashed = [line.get_ydata() for line in agreement_panel.lines if line.get_linestyle() == "--"]
     np.testing.assert_array_equal(dashed, [groups.loc[noise, "kappa"] for noise in (0.0, 0.25)])
-    assert "from 12 images" in figures["double_descent"].get_supxlabel()
+    assert "from 12 images" in caption_of(figures["double_descent"])
 
 
 def test_without_margins_there_are_three_panels(tmp_path):
-    _, figures = drawn(tmp_path, small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]}))
+    _, figures = drawn(tmp_path, small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]}), only=["double_descent"])
     assert len(figures["double_descent"].axes) == 3
 
 
 def test_quantiles_of_margins(tmp_path):
     grid = {"width": [4], "label_noise": [0.0, 0.25], "seed": [0, 1, 2], "label_noise_seed": [0]}
-    store, figures = drawn(tmp_path, small_sweep(grid=grid, margins=MARGINS))
+    store, figures = drawn(tmp_path, small_sweep(grid=grid, margins=MARGINS), only=["margins"])
     (axes,) = figures["margins"].axes
     table = read_table(store, "margins")
     rows = table[(table["label_noise"] == 0.25) & table["images"].isin(["correct", "mislabelled"])]
@@ -65,7 +65,7 @@ def test_quantiles_of_margins(tmp_path):
     ends = [(lower[0][1], upper[1][1]) for lower, upper in whiskers]
     np.testing.assert_allclose(ends, rows[["q10", "q90"]])
     np.testing.assert_allclose([of[0][0][1] for of in medians], rows["median"])
-    caption = figures["margins"].get_supxlabel()
+    caption = caption_of(figures["margins"])
     assert f"3 trainings a group; {correct} correctly labelled images and {mislabelled} mislabelled images" in caption
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "correctly labelled images",
@@ -75,7 +75,7 @@ def test_quantiles_of_margins(tmp_path):
 
 def test_plane_sets_over_width(tmp_path):
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
-    store, figures = drawn(tmp_path, small_sweep(grid=grid, planes=SETS))
+    store, figures = drawn(tmp_path, small_sweep(grid=grid, planes=SETS), only=["plane_sets"])
     groups = read_table(store, "groups")
     noisiest = groups[groups["label_noise"] == 0.2]
     for axes, score in zip(figures["plane_sets"].axes, ("fragmentation", "reproducibility"), strict=True):
@@ -83,12 +83,14 @@ def test_plane_sets_over_width(tmp_path):
             np.testing.assert_array_equal(line.get_ydata(), noisiest[noisiest["plane_set"] == name][score])
     (legend,) = figures["plane_sets"].legends
     assert [text.get_text() for text in legend.get_texts()] == ["test (6)", "train (4)"]
-    assert "3 trainings a point" in figures["plane_sets"].get_supxlabel()
+    assert "3 trainings a point" in caption_of(figures["plane_sets"])
 
 
 def test_plane_sets_without_curves_are_points(tmp_path):
     networks = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
-    store, figures = drawn(tmp_path, small_sweep(cases=networks, grid={"seed": [0, 1, 2]}, planes=SETS))
+    store, figures = drawn(
+        tmp_path, small_sweep(cases=networks, grid={"seed": [0, 1, 2]}, planes=SETS), only=["plane_sets"]
+    )
     groups = read_table(store, "groups")
     by_network = groups.sort_values(["width", "plane_set"])
     for axes, score in zip(figures["plane_sets"].axes, ("fragmentation", "reproducibility"), strict=True):
@@ -101,10 +103,10 @@ def test_many_groups_on_many_plane_sets_are_thinned_out(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(14)}
     sets = {f"set{n}": {"count": 2, "resolution": 6} for n in range(6)}
     sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]}, planes=sets, scores=["fragmentation"])
-    _, figures = drawn(tmp_path, sweep)
+    _, figures = drawn(tmp_path, sweep, only=["plane_sets"])
     (regions,) = figures["plane_sets"].axes
     assert len(regions.containers) == MAX_POINTS
-    assert figures["plane_sets"].get_supxlabel().startswith("8 of 14 groups; 2 trainings a point")
+    assert caption_of(figures["plane_sets"]).startswith("8 of 14 groups; 2 trainings a point")
 
 
 def test_the_surface_over_width_and_epoch(tmp_path):
@@ -115,6 +117,7 @@ def test_the_surface_over_width_and_epoch(tmp_path):
         tmp_path,
         small_sweep(grid=grid, training=training),
         error=lambda model, epoch: 0.9 if model.width == 2 else shares[epoch],
+        only=["error_surface"],
     )
     panels = [axes for axes in figures["error_surface"].axes if axes.get_xlabel() == "width"]
     groups = read_table(store, "groups")
@@ -127,21 +130,26 @@ def test_the_surface_over_width_and_epoch(tmp_path):
             (line,) = axes.lines
             assert line.get_ydata() == pytest.approx([9 * 3**0.5, 27**0.5, 27**0.5, 27**0.5])
         assert (of_noise[(of_noise["width"] > 2) & (of_noise["epoch"] == 9)]["train_error"] <= THRESHOLD_ERROR).all()
-    assert figures["error_surface"].get_supxlabel().startswith("2 of 3 surfaces; 3 trainings a cell, 6 planes")
+    assert caption_of(figures["error_surface"]).startswith("2 of 3 surfaces; 3 trainings a cell, 6 planes")
 
 
 def test_a_surface_with_a_hole(tmp_path):
     grid = {"width": [2, 4, 8], "seed": [0, 1]}
     training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
-    _, figures = drawn(tmp_path, small_sweep(grid=grid, training=training), diverged=lambda model: model.width == 4)
+    _, figures = drawn(
+        tmp_path,
+        small_sweep(grid=grid, training=training),
+        diverged=lambda model: model.width == 4,
+        only=["error_surface"],
+    )
     shown = figures["error_surface"].axes[0]
     assert [label.get_text() for label in shown.get_xticklabels()] == ["2", "8"]
-    assert "2 diverged trainings are left out" in figures["error_surface"].get_supxlabel()
+    assert "2 diverged trainings are left out" in caption_of(figures["error_surface"])
 
 
 def test_shares_of_the_random_streams(tmp_path):
     grid = {"width": [4, 8], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
-    store, figures = drawn(tmp_path, small_sweep(grid=grid))
+    store, figures = drawn(tmp_path, small_sweep(grid=grid), only=["streams"])
     table = read_table(store, "streams")
     panels = figures["streams"].axes
     assert [axes.get_title().split("\n")[0] for axes in panels] == ["width 4", "width 8"]
@@ -151,12 +159,14 @@ def test_shares_of_the_random_streams(tmp_path):
         shown = np.array([container.lines[0].get_xdata()[0] for container in axes.containers], dtype=float)
         np.testing.assert_allclose(shown, rows[["total_share", "own_share"]].to_numpy().ravel())
         assert axes.get_title().endswith(f"{rows['disagreement'].iloc[0]:.0%} disagreement")
-    assert "9 trainings a group, 3 seeds a stream, 6 planes" in figures["streams"].get_supxlabel()
+    assert "9 trainings a group, 3 seeds a stream, 6 planes" in caption_of(figures["streams"])
 
 
 def test_counts_on_coarser_grids_and_their_limit(tmp_path):
     planes = {"coarse": {"count": 3, "resolution": 50}, "fine": {"count": 2, "resolution": 51}}
-    store, figures = drawn(tmp_path, small_sweep(grid={"width": [4, 8], "seed": [0, 1]}, planes=planes))
+    store, figures = drawn(
+        tmp_path, small_sweep(grid={"width": [4, 8], "seed": [0, 1]}, planes=planes), only=["resolution"]
+    )
     regions, large = figures["resolution"].axes
     table = read_table(store, "resolution")
     table = table[table["plane_set"] == "fine"]
@@ -170,7 +180,7 @@ def test_counts_on_coarser_grids_and_their_limit(tmp_path):
     limits = sorted(float(container.lines[0].get_ydata()[0]) for container in large.containers)
     np.testing.assert_allclose(limits, sorted(table[table["kind"] == "extrapolated"]["large_regions"]))
     assert [label.get_text() for label in large.get_xticklabels()] == ["26", "51", "limit"]
-    assert "2 trainings a group, 2 fine planes" in figures["resolution"].get_supxlabel()
+    assert "2 trainings a group, 2 fine planes" in caption_of(figures["resolution"])
 
 
 def test_where_pairs_disagree():
@@ -182,13 +192,12 @@ def test_where_pairs_disagree():
     np.testing.assert_allclose(disagreement(labels, one), [[0, 0, 1]])
 
 
-def test_the_last_column_is_about_all_trainings_and_independent_pairs(tmp_path):
+def test_disagreement_is_about_all_trainings_and_independent_pairs(tmp_path):
     grid = {"width": [4], "label_noise": [0.0], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
-    store, figures = drawn(tmp_path, small_sweep(grid=grid))
+    store, figures = drawn(tmp_path, small_sweep(grid=grid), only=["decision_regions"])
     figure = figures["decision_regions"]
-    *shown, last, bar = figure.axes
-    assert [axes.get_title() for axes in (*shown, last)] == [*(f"training {n}" for n in range(1, 6)), "disagreement"]
-    assert bar.get_ylabel() == "share of pairs that disagree"
+    *shown, last = figure.axes
+    assert [axes.get_title() for axes in (*shown, last)] == [*(f"training {n}" for n in range(1, 5)), "disagreement"]
     models = read_table(store, "models")
     labels = np.stack([store.read_label_maps("test", model_id, 3)[:1] for model_id in models["model_id"]])
     apart = (models[["init_seed"]].to_numpy() != models["init_seed"].to_numpy()) & (
@@ -197,12 +206,12 @@ def test_the_last_column_is_about_all_trainings_and_independent_pairs(tmp_path):
     same = agreement(labels.reshape(len(labels), 1, -1))[0]
     shares = np.asarray(last.images[0].get_array())
     assert shares.mean() == pytest.approx(1 - same[apart].mean())
-    assert "9 trainings a row, of which 5 are shown" in figure.legends[0].get_title().get_text()
+    assert "9 trainings of each, of which 4 are shown" in caption_of(figure)
 
 
 def test_one_training_has_nothing_to_disagree_with(tmp_path):
     sweep = small_sweep(grid={"width": [4], "seed": [0]}, scores=["fragmentation"], planes=SETS)
-    _, figures = drawn(tmp_path, sweep)
+    _, figures = drawn(tmp_path, sweep, only=["decision_regions", "plane_sets"])
     assert len(figures["decision_regions"].axes) == 1
     assert len(figures["plane_sets"].axes) == 1
 
@@ -219,7 +228,10 @@ def test_plane_sets_whose_regions_are_far_apart_have_a_log_axis(tmp_path):
     sets = {"smooth": {"count": 3, "resolution": 12}, "rough": {"count": 4, "resolution": 12}}
     sweep = small_sweep(grid={"width": [4], "label_noise": [0.0], "seed": [0, 1, 2]}, planes=sets)
     _, figures = drawn(
-        tmp_path, sweep, label_maps=lambda model, truth: np.zeros_like(truth) if len(truth) == 3 else truth
+        tmp_path,
+        sweep,
+        label_maps=lambda model, truth: np.zeros_like(truth) if len(truth) == 3 else truth,
+        only=["plane_sets"],
     )
     regions, _ = figures["plane_sets"].axes
     assert regions.get_xscale() == "log"

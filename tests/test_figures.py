@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from drawn_figures import drawn
+from drawn_figures import caption_of, drawn
 
 from analysis.figures import draw_figures, figures_of
 from analysis.figures.telling_groups import telling_groups
@@ -15,7 +15,7 @@ from dbviz_ray.sweep_files import load_sweep
 
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
-COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_regions"}
+COMPARED = {"architectures", "disagreement", "reproducibility_matrix", "by_recipe"}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_reg
             {"double_descent", "epochs", "error_surface", "training", "margins", "disagreement", "decision_regions"},
         ),
         (load_sweep("streams_digits"), {"streams", "disagreement", "decision_regions"}),
-        (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets"}),
+        (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets", "off_manifold"}),
         (
             small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]),
             {"disagreement", "decision_regions"},
@@ -41,8 +41,8 @@ COMPARED = {"reproducibility_matrix", "by_recipe", "disagreement", "decision_reg
             {"epochs", "training", "disagreement", "decision_regions"},
         ),
         (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
-        (small_sweep(grid={"recipes": RECIPES}), COMPARED),
-        (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"decision_regions"}),
+        (small_sweep(grid={"recipes": RECIPES}), COMPARED | {"recipe_table"}),
+        (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"architectures"}),
         (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "disagreement", "decision_regions"}),
         (load_sweep("architectures"), COMPARED | {"plane_sets"}),
     ],
@@ -54,8 +54,14 @@ def test_what_a_sweep_varies_decides_its_figures(sweep, names):
 def test_a_finished_run_is_drawn(finished_run):
     store, sweep = finished_run
     figures = draw_figures(store, sweep)
-    assert list(figures) == ["plane_sets", "disagreement", "decision_regions"]
-    assert len(figures["decision_regions"].axes) == 2 * (3 + 1) + 1
+    assert list(figures) == ["decision_regions", "disagreement", "plane_sets"]
+    without_noise, with_noise = np.split(np.array(figures["decision_regions"].axes), 2)
+    assert [axes.texts[0].get_text() for axes in (without_noise[0], with_noise[0])] == [
+        "no label noise",
+        "label noise 0.2",
+    ]
+    assert [axes.get_ylabel() for axes in with_noise[1::2]] == ["training 1", "training 2", "disagreement"]
+    assert [axes.get_title() for axes in without_noise[1:3]] == ["width 4", "width 16"]
 
 
 def test_curves_over_width_and_epochs(tmp_path):
@@ -65,25 +71,19 @@ def test_curves_over_width_and_epochs(tmp_path):
     _, figures = drawn(
         tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
     )
-    assert list(figures) == [
-        "double_descent",
-        "epochs",
-        "error_surface",
-        "training",
-        "disagreement",
-        "decision_regions",
-    ]
+    drawn_ones = {"double_descent", "epochs", "error_surface", "decision_regions", "training", "disagreement"}
+    assert set(figures) == drawn_ones
     for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
         error, regions, agreement = figures[name].axes
         assert agreement.get_xlabel() == axis
         assert all(len(line.get_xdata()) in (2, points) for line in (*error.lines, *regions.lines))
-    assert "3 of 6 curves; 3 trainings a point, 6 planes" in figures["epochs"].get_supxlabel()
+    assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
 
 
 def test_many_curves_are_thinned_out_and_said_so(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
     _, figures = drawn(tmp_path, small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}))
-    assert figures["double_descent"].get_supxlabel().startswith("4 of 9 curves; 2 trainings")
+    assert caption_of(figures["double_descent"]).startswith("4 of 9 curves; 2 trainings")
 
 
 def test_the_matrix_holds_what_the_tables_say(tmp_path):
@@ -98,7 +98,7 @@ def test_the_matrix_holds_what_the_tables_say(tmp_path):
     assert sorted(shown[:3, :3][np.triu_indices(3, 1)]) == pytest.approx(sorted(between["reproducibility"]))
     assert np.isnan(shown[3]).all()
     assert np.isnan(shown[:, 3]).all()
-    assert "3 diverged trainings are left out" in figures["reproducibility_matrix"].get_supxlabel()
+    assert "3 diverged trainings are left out" in caption_of(figures["reproducibility_matrix"])
 
 
 def test_a_point_for_every_group_of_table_1(tmp_path):
@@ -128,22 +128,22 @@ def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
     for axes in (error, agreement):
         rings = [c.get_offsets()[0][0] for c in axes.collections if c.get_sizes().size and len(c.get_offsets()) == 1]
         assert rings == [0.01, 0.01]
-    caption = figures["learning_rates"].get_supxlabel()
+    caption = caption_of(figures["learning_rates"])
     assert "4 diverged trainings are left out (x: how many diverged)" in caption
-    assert "each at its best learning rate" in figures["by_recipe"].get_supxlabel()
+    assert "each at its best learning rate" in caption_of(figures["by_recipe"])
 
 
 def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
     sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
-    store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay)
+    store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay, only=["architectures"])
     groups = read_table(store, "groups")
     rows, title = telling_groups(groups, pd.DataFrame())
     assert title == "fully_connected, label noise 0"
-    assert rows["text"].iloc[0] == "fully_connected\nrecipe0"
-    assert rows["text"].iloc[-1].startswith("fully_connected\nrecipe")
+    assert rows["text"].iloc[0] == "recipe0"
     assert rows["reproducibility"].is_monotonic_decreasing
-    assert len(figures["decision_regions"].axes) == 6 * (2 + 1) + 1
+    assert len(rows) == 6
+    assert len(figures["architectures"].axes) == 9 * (2 + 1)
     assert set(rows["reproducibility"].iloc[[0, -1]]) == {
         groups["reproducibility"].max(),
         rows["reproducibility"].min(),
@@ -153,4 +153,4 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
 def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
     grid = {"width": [2, 4, 8], "seed": [0, 1]}
     _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
-    assert list(figures) == ["double_descent", "disagreement", "decision_regions"]
+    assert list(figures) == ["double_descent", "decision_regions", "disagreement"]

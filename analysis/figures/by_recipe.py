@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures.style import MARKERS, SERIES_COLOURS, left_out_note, plain, range_text, title_of
+from analysis.figures.style import MARKERS, SERIES_COLOURS, inscribe, left_out_note, plain, range_text, title_of
 from analysis.groups import NETWORK, names_of, records
 from analysis.recipes import at_best_rate, recipe_columns, several_rates
 from analysis.tables import read_table
@@ -47,8 +47,7 @@ def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
     if by_colour == "recipe":
         handles = [_handle(name, colours[name], "s") for name in recipes] + [_handle("", "none", "")] + handles
     figure.legend(handles=handles, loc="outside right upper", fontsize=8.5, frameon=False)
-    figure.suptitle(title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(best, groups), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep), _caption(best, groups))
     return figure
 
 

@@ -12,14 +12,13 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparing import Scores
-from analysis.figures.decision_regions import disagreement
-from analysis.figures.regions import PlanePicture, class_legend, draw_regions, draw_share
+from analysis.figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
 from analysis.figures.reproducibility_matrix import draw_matrix
 from analysis.figures.style import SERIES_COLOURS, plain
+from analysis.figures.trainings import disagreement
 
 MAX_COLUMNS = 6
 MAX_LINES = len(SERIES_COLOURS)
-MAX_IN_LEGEND = 40
 PANEL = 2.5
 """Side of one label map, in inches."""
 
@@ -51,20 +50,19 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
         figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
     )
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
+    class_names = planes[0].picture.class_names
+    colours = colours_for([plane.maps for plane in planes], len(class_names))
     for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
         for model, axes in enumerate(axes_row[:-1]):
-            draw_regions(axes, plane.maps[model], plane.picture)
+            draw_regions(axes, plane.maps[model], plane.picture, colours)
         draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
         axes_row[0].set_ylabel(plane.called, fontsize=9)
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)
     note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
-    class_names = planes[0].picture.class_names
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
-    abreast = 10 if max(len(class_names[label]) for label in seen) < 4 else 6
-    title = f"{note}predicted class; framed: the three images"
-    class_legend(figure, class_names, title, seen[:MAX_IN_LEGEND], abreast)
+    class_legend(figure, class_names, f"{note}predicted class; framed: the three images", seen, colours)
     return figure
 
 

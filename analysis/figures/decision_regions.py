@@ -1,101 +1,130 @@
-"""Decision regions of trainings that differ in their seeds alone, and where they disagree: the paper's Figures 3, 7 and
-8."""
+"""Decision regions of trainings that differ in their seeds alone, and where they disagree: the paper's Figures 1, 3, 7
+and 8."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.regions import PlanePicture, class_legend, draw_regions, draw_share, plane_picture
-from analysis.figures.style import range_text
-from analysis.figures.telling_groups import shown_groups
-from analysis.groups import GROUP, Group, records
+from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid, transposed
+from analysis.figures.regions import PlanePicture, plane_picture
+from analysis.figures.style import left_out_note, part_of, range_text, title_of
+from analysis.figures.telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
+from analysis.figures.trainings import Trainings, trainings_of
+from analysis.recipes import at_best_rate
 from analysis.tables import read_table
-from dbviz_ray.config import Seeds, SweepConfig
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-MAX_COLUMNS = 5
+MAX_COLUMNS = 12
+MANY_COLUMNS = 6
+"""Beside more columns there is room for three trainings and not four."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A group with its label noise."""
+
+    group: dict[str, Any]
+    trainings: Trainings
+
+    @property
+    def said(self) -> str:
+        """Its error, and how far its trainings agree."""
+        error = f"error {self.group['test_error']:.0%}"
+        if pd.isna(self.group["reproducibility"]):
+            return error
+        same, low, high = (100 * self.group[f"reproducibility{end}"] for end in ("", "_low", "_high"))
+        return f"{error}, agreement\u00a0{same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]"
 
 
 def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
-    """Rows: telling groups; columns: trainings, and at the right where all trainings of the row disagree.
+    """Columns: the telling points of a curve over width or epochs; without a curve at most six groups, in their order."""
+    groups = _first_planes(store, sweep)
+    trained = groups[groups["n_models"] > 0]
+    on_curve = groups_on_curve(trained, read_table(store, "differences"))
+    shown, common = on_curve or groups_by_reproducibility(trained, MAX_SHOWN)
+    return _picture(store, sweep, groups, shown if on_curve else shown.sort_index(), common)
+
+
+def architectures(store: Store, sweep: SweepConfig) -> Figure:
+    """Columns: architectures, options and recipes, at most twelve of them, from the most to the least reproducible."""
+    groups = _first_planes(store, sweep)
+    trained = groups[groups["n_models"] > 0]
+    shown, common = groups_by_reproducibility(trained, MAX_COLUMNS)
+    noisiest = trained[trained["label_noise"] == trained["label_noise"].max()]
+    part = part_of(
+        len(shown), len(at_best_rate(noisiest)), "kinds of networks, from the most to the least reproducible"
+    )
+    return _picture(store, sweep, groups, shown, common, part)
+
+
+def _first_planes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
+    groups = read_table(store, "groups")
+    return groups[groups["plane_set"] == next(iter(sweep.planes))]
+
+
+def _picture(
+    store: Store, sweep: SweepConfig, groups: pd.DataFrame, shown: pd.DataFrame, common: str, part: str = ""
+) -> Figure:
+    """A column a group; rows: trainings, and under them where all trainings of the group disagree; a block of rows for
+    the least label noise, and one for the largest.
 
     Every picture shows the same plane. It is the first of the first plane set, so it was not chosen for its looks.
     """
     plane_set = next(iter(sweep.planes))
-    picture = plane_picture(store, plane_set, plane=0)
+    plane = plane_picture(store, plane_set, plane=0)
+    trained = groups[groups["n_models"] > 0]
     models = read_table(store, "models")
-    models = models[models["plane_set"] == plane_set]
-    rows, common = shown_groups(store, sweep)
-    most = max(rows["n_models"])
-    shown = min(MAX_COLUMNS, most)
-    columns = shown + (most > 1)
-    height = 2.2 * picture.aspect + 0.15
-    wide = max(5.0, 2.2 * columns + 0.7 + 0.9 * (most > 1))
-    figure = Figure(figsize=(wide, height * len(rows) + 1.5), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, group in zip(grid, records(rows), strict=True):
-        members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])
-        maps = [shown_map(store, plane_set, m["model_id"], m["epoch"]) for m in members]
-        _draw_row(axes_row, group, on_one_grid(maps), _group(group, members), picture, shown)
-    for column, axes in enumerate(grid[0, :shown]):
-        axes.set_title(f"training {column + 1}", fontsize=10)
-    if most > 1:
-        grid[0, -1].set_title("disagreement", fontsize=10)
-        drawn = next(axes.images[0] for axes in grid[:, -1] if axes.images)
-        bar = figure.colorbar(drawn, ax=grid, shrink=min(1.0, 2 / len(rows)), aspect=25, pad=0.01)
-        bar.set_label("share of pairs that disagree", fontsize=9)
-    class_legend(figure, picture.class_names, f"{_caption(rows['n_models'], shown)}\npredicted class")
-    seen = f"{common}: one plane" if common else "One plane"
-    figure.suptitle(f"{seen}, seen by networks\nthat differ, in each row, in their seeds alone", fontsize=11)
-    return figure
+    noises = sorted({trained["label_noise"].min(), trained["label_noise"].max()})
+    cells = {
+        noise: [
+            None if group is None else Cell(group, trainings_of(store, plane_set, group, models))
+            for group in with_noise(trained, shown, noise)
+        ]
+        for noise in noises
+    }
+    cells = {noise: of_noise for noise, of_noise in cells.items() if any(of_noise)}
+    drawn = [cell.trainings for of_noise in cells.values() for cell in of_noise if cell is not None]
+    most = max(len(trainings.pictures) for trainings in drawn)
+    room = 2 if len(cells) > 1 and len(shown) > 1 else 3 if len(shown) > MANY_COLUMNS else 4
+    heads = {noise: f"label noise {noise:g}" if noise else "no label noise" for noise in cells}
+    blocks = [
+        Block(heads[noise] if len(cells) > 1 else "", _rows(plane, of_noise, min(most, room), shares=most > 1))
+        for noise, of_noise in cells.items()
+    ]
+    columns = list(shown["text"])
+    if len(columns) == 1:
+        columns, blocks = transposed(blocks)
+    about = [common] * bool(common) + [heads[noise] for noise in cells if len(cells) == 1 and noise]
+    caption = (
+        f"{part}the first plane of the set {plane_set}; {range_text(shown['n_models'])} trainings of each"
+        + f", of which {room} are shown" * (most > room)
+        + f"; error: on {shown['tested_on'].iloc[0]} images"
+        + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
+        "disagreement: share of all pairs of trainings that disagree on a point, from none (white) to all (black)"
+        * (most > 1)
+        + PALER * any(picture.confidence is not None for trainings in drawn for picture in trainings.pictures)
+        + left_out_note(groups)
+    )
+    title = f"{title_of(sweep, ', '.join(about))}\none plane, as trainings see it that differ in their seeds alone"
+    return draw_grid(blocks, columns, title, caption)
 
 
-def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of pairs of trainings whose classes differ on each point, `[rows, columns]`.
-
-    Args:
-        labels: `[trainings, rows, columns]`, predicted classes.
-        pairs: `[trainings, trainings]`, symmetric: which pairs count.
-    """
-    differing = np.zeros(labels.shape[1:])
-    for label_map, others in zip(labels, pairs, strict=True):
-        differing += (labels[others] != label_map).sum(axis=0)
-    return np.asarray(differing / pairs.sum())
-
-
-def _draw_row(
-    row: Sequence[Axes],
-    group: dict[str, Any],
-    maps: NDArray[np.uint8],
-    of_maps: Group,
-    picture: PlanePicture,
-    shown: int,
-) -> None:
-    row[0].set_ylabel(f"{group['text']}\n{group['tested_on']} error {group['test_error']:.0%}", fontsize=9)
-    for axes, label_map in zip(row[:shown], maps, strict=False):
-        draw_regions(axes, label_map, picture)
-    for axes in row[len(maps) :]:
-        axes.set_axis_off()
-    if len(maps) > 1:
-        row[-1].set_axis_on()
-        draw_share(row[-1], disagreement(maps, of_maps.independent), picture)
-
-
-def _group(group: dict[str, Any], members: Sequence[dict[str, Any]]) -> Group:
-    """The trainings of a row, which tells which of their pairs are independent, as for reproducibility."""
-    seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
-    return Group({column: group[column] for column in GROUP}, np.arange(len(members)), seeds)
-
-
-def _caption(counts: Any, shown: int) -> str:
-    text = f"{range_text(counts)} trainings a row" + f", of which {shown} are shown" * bool(counts.max() > shown)
-    if counts.max() == 1:
-        return text
-    return f"{text}; grey: share of all their pairs (that differ in every seed that is varied) that disagree on a point"
+def _rows(plane: PlanePicture, cells: Sequence[Cell | None], count: int, *, shares: bool) -> list[Row]:
+    """A row for each of the first `count` trainings, and one of what all disagree about."""
+    rows = []
+    for number in range(count):
+        panels = [
+            Panel(cell.trainings.pictures[number], cell.said * (number == 0))
+            if cell is not None and number < len(cell.trainings.pictures)
+            else None
+            for cell in cells
+        ]
+        rows.append(Row(f"training {number + 1}", plane, panels))
+    of_all = [None if cell is None or cell.trainings.shares is None else Panel(cell.trainings.shares) for cell in cells]
+    return rows + [Row("disagreement", plane, of_all)] * shares

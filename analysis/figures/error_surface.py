@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
-from analysis.figures.style import left_out_note, nothing_left, part_of, range_text, spaced, title_of
+from analysis.figures.style import inscribe, left_out_note, nothing_left, part_of, range_text, spaced, title_of
 from analysis.groups import GROUP, NAMING, names_of
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -66,9 +66,8 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
         figure.colorbar(grid[0, column].collections[0], ax=grid[:, column], format=percent, aspect=30, pad=0.03)
     for axes, name in zip(grid[:, 0], _names(shown), strict=True):
         axes.set_ylabel(f"{name}\nepoch" if len(shown) > 1 else "epoch")
-    common = "" if len(shown) > 1 else f": {_names(shown)[0]}"
-    figure.suptitle(f"{title_of(sweep)}{common}", fontsize=13)
-    figure.supxlabel(_caption(groups, shown, known, len(found)), fontsize=8, color="0.35")
+    common = "" if len(shown) > 1 else _names(shown)[0]
+    inscribe(figure, title_of(sweep, common), _caption(groups, shown, known, len(found)))
     return figure
 
 

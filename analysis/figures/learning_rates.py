@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FormatStrFormatter, PercentFormatter
 
-from analysis.figures.style import SERIES_COLOURS, band, left_out_note, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, band, inscribe, left_out_note, plain, range_text, title_of
 from analysis.groups import NETWORK, at_last_epoch, names_of, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -42,6 +42,7 @@ def learning_rates(store: Store, sweep: SweepConfig) -> Figure:
         for axes in (error, agreement):
             plain(axes)
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         agreement.set_xlabel("learning rate")
     above[0].set_ylabel(f"{groups['tested_on'].iloc[0]} error")
     above[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -49,8 +50,7 @@ def learning_rates(store: Store, sweep: SweepConfig) -> Figure:
     if len(recipes) > 1:
         handles = [Line2D([], [], color=colours[name], marker="o", markersize=3.5, label=name) for name in recipes]
         above[0].legend(handles=handles, fontsize=8, framealpha=0.8, edgecolor="none")
-    figure.suptitle(title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(groups), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep), _caption(groups))
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.figures.style import SERIES_COLOURS, limits, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.tables import read_table
@@ -51,8 +51,7 @@ def margins(store: Store, sweep: SweepConfig) -> Figure:
     handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
     if len(handles) > 1:
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8.5, frameon=False)
-    figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(shown), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep, common), _caption(shown))
     return figure
 
 

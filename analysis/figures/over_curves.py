@@ -26,6 +26,7 @@ from analysis.curves import (
 from analysis.figures.style import (
     SERIES_COLOURS,
     band,
+    inscribe,
     left_out_note,
     limits,
     nothing_left,
@@ -35,6 +36,7 @@ from analysis.figures.style import (
     spaced,
     title_of,
 )
+from analysis.figures.telling_groups import told_apart
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
@@ -84,8 +86,7 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
     _legend(panels[0], names, str(table["tested_on"].iloc[0]))
     figure.align_ylabels()
-    figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(table, axis, len(drawn), len(found)), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep, common), _caption(table, axis, len(drawn), len(found)))
     return figure
 
 
@@ -110,10 +111,7 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
 def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
     """What tells the curves apart, and what they have in common where that is not all they are called."""
     parts = [[*curve.name.split(", "), f"label noise {curve.key['label_noise']:g}"] for curve in drawn]
-    shared = [part for part in parts[0] if all(part in other for other in parts)]
-    if len(parts) < 2:
-        return [", ".join(part) for part in parts], ""
-    return [", ".join(part for part in own if part not in shared) for own in parts], ", ".join(shared)
+    return told_apart(parts)
 
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str) -> None:

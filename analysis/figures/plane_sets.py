@@ -15,6 +15,7 @@ from analysis.figures.style import (
     MARKERS,
     SERIES_COLOURS,
     band,
+    inscribe,
     interval_point,
     left_out_note,
     limits,
@@ -62,14 +63,13 @@ def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
     figure.legend(
         handles=handles, loc="outside right center", fontsize=8.5, frameon=False, title="planes", title_fontsize=8.5
     )
-    noise = f": label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
-    figure.suptitle(f"{title_of(sweep)}{noise}", fontsize=13)
+    noise = f"label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
         f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
         f"in brackets: number of planes{left_out_note(noisiest)}"
     )
-    figure.supxlabel(caption, fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep, noise), caption)
     return figure
 
 

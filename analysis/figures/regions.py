@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import class_colours
+from analysis.figures.style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours, lines
 from dbviz_ray.store import Store
+
+Colours = Sequence[tuple[float, float, float]]
+THUMBNAIL = 0.15
+"""Larger side of an image, in widths of the plane."""
+FADED = 0.8
+"""How far towards white a colour goes where the predicted class is no more probable than chance."""
+CRISP = 400
+"""Pixels on a side up to which a map's points are repeated: PDF viewers smooth smaller pictures."""
+OTHERS = (0.55, 0.55, 0.55)
+MAX_COLOURS = 2 * len(CLASS_COLOURS)
+MAX_LETTERS = 24
+"""Of a class's name in a legend."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,48 @@ def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return images[..., :3] if images.shape[-1] >= 3 else np.repeat(images[..., :1], 3, axis=-1)
 
 
-def draw_regions(axes: Axes, label_map: NDArray[np.uint8], picture: PlanePicture) -> None:
-    """One label map `[rows, columns]`, one colour a class, with the three images where they lie."""
-    classes = len(picture.class_names)
-    _draw(axes, label_map, picture, cmap=ListedColormap(class_colours(classes)), vmin=-0.5, vmax=classes - 0.5)
+def colours_for(label_maps: Iterable[NDArray[np.uint8]], classes: int) -> Colours:
+    """A colour a class, for a figure that shows these maps.
+
+    Of more than ten classes the ten that cover most of the maps have the ten colours, ten further ones their lighter
+    shades, and all others a grey.
+    """
+    if classes <= len(CLASS_COLOURS):
+        return class_colours(classes)
+    areas = sum((np.bincount(labels.ravel(), minlength=classes) for labels in label_maps), np.zeros(classes, dtype=int))
+    colours = [OTHERS] * classes
+    for label, colour in zip(np.argsort(-areas, kind="stable"), class_colours(MAX_COLOURS), strict=False):
+        colours[label] = colour
+    return colours
+
+
+def draw_regions(
+    axes: Axes,
+    label_map: NDArray[np.uint8],
+    picture: PlanePicture,
+    colours: Colours | None = None,
+    confidence: NDArray[np.floating[Any]] | None = None,
+) -> None:
+    """One label map `[rows, columns]`, of any resolution, with the three images where they lie.
+
+    Args:
+        axes: Where to draw.
+        label_map: Predicted classes; what is masked stays white.
+        picture: The plane.
+        colours: One a class; by default `class_colours`.
+        confidence: Probability of the predicted class, `[rows, columns]`: the lower it is, the paler the colour.
+    """
+    colours = class_colours(len(picture.class_names)) if colours is None else colours
+    if confidence is None:
+        _draw(axes, label_map, picture, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
+    else:
+        _draw(axes, _paler(np.asarray(colours)[label_map], confidence, 1 / len(colours)), picture)
+
+
+def _paler(pixels: NDArray[np.float64], confidence: NDArray[np.floating[Any]], chance: float) -> NDArray[np.float64]:
+    """Pixels `[rows, columns, 3]` that are the closer to white, the closer the confidence is to chance."""
+    doubt = (1 - confidence.astype(float)) / (1 - chance)
+    return np.asarray(pixels + (1 - pixels) * (FADED * np.clip(doubt, 0, 1))[..., None])
 
 
 def draw_share(axes: Axes, shares: NDArray[np.float64], picture: PlanePicture) -> None:
@@ -71,34 +120,66 @@ def draw_share(axes: Axes, shares: NDArray[np.float64], picture: PlanePicture) -
     _draw(axes, shares, picture, cmap="Greys", vmin=0, vmax=1)
 
 
-def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **colours: Any) -> None:
-    axes.imshow(values, origin="lower", extent=picture.extent, interpolation="nearest", aspect="equal", **colours)
+def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any) -> None:
+    """The outermost points lie on the border of the plane, whatever the resolution."""
+    left, right, bottom, top = picture.extent
+    rows, columns = values.shape[:2]
+    half_a, half_b = (right - left) / max(1, columns - 1) / 2, (top - bottom) / max(1, rows - 1) / 2
+    repeat = max(1, CRISP // max(rows, columns))
+    axes.imshow(
+        values.repeat(repeat, axis=0).repeat(repeat, axis=1),
+        extent=(left - half_a, right + half_a, bottom - half_b, top + half_b),
+        origin="lower",
+        interpolation="none",
+        **scale,
+    )
     for image, a, b in zip(picture.images, picture.a, picture.b, strict=True):
-        thumbnail = OffsetImage(image, zoom=22 / image.shape[0], interpolation="nearest")
-        axes.add_artist(AnnotationBbox(thumbnail, (a, b), pad=0.08, bboxprops={"edgecolor": "black", "linewidth": 1}))
-    axes.set_xticks([])
-    axes.set_yticks([])
+        _draw_image(axes, image, a, b, (right - left) * THUMBNAIL / max(image.shape[:2]))
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
+
+
+def _draw_image(axes: Axes, image: NDArray[np.float64], a: float, b: float, pixel: float) -> None:
+    height, width = (pixel * side for side in image.shape[:2])
+    corner = (a - width / 2, b - height / 2)
+    extent = (corner[0], corner[0] + width, corner[1], corner[1] + height)
+    axes.imshow(image, extent=extent, interpolation="none", zorder=3, clip_on=False)
+    frame: dict[str, Any] = {"fill": False, "zorder": 4, "clip_on": False}
+    axes.add_patch(Rectangle(corner, width, height, edgecolor="white", linewidth=1.8, **frame))
+    axes.add_patch(Rectangle(corner, width, height, edgecolor="black", linewidth=0.8, **frame))
 
 
 def class_legend(
-    figure: Figure, class_names: Sequence[str], title: str, shown: Sequence[int] | None = None, abreast: int = 10
+    figure: Figure,
+    class_names: Sequence[str],
+    caption: str,
+    shown: Sequence[int] | None = None,
+    colours: Colours | None = None,
 ) -> None:
-    """The title, and one patch for each of the `shown` classes (all), under the figure.
+    """The caption and, under it, a patch for each of the `shown` classes (all), at the lower end of the figure.
 
-    What else is to be said there goes into the title: two texts would lie upon one another.
+    Two texts of a figure's own would lie upon one another.
     """
-    colours = class_colours(len(class_names))
-    labels = range(len(class_names)) if shown is None else shown
-    patches = [Patch(color=colours[label], label=class_names[label]) for label in labels]
+    width = figure.get_figwidth()
+    colours = class_colours(len(class_names)) if colours is None else colours
+    shown = range(len(class_names)) if shown is None else shown
+    look: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
+    coloured = [label for label in shown if tuple(colours[label]) != OTHERS]
+    patches = [Patch(facecolor=colours[label], label=_shortened(class_names[label]), **look) for label in coloured]
+    patches += [Patch(facecolor=OTHERS, label="others", **look)] * (len(coloured) < len(shown))
+    longest = max((len(str(patch.get_label())) for patch in patches), default=1)
     legend = figure.legend(
         handles=patches,
         loc="outside lower center",
-        ncols=min(len(patches), abreast),
-        fontsize=8,
-        frameon=False,
+        ncols=min(len(patches), max(1, int(width / (0.32 + 0.075 * longest)))),
+        fontsize=CAPTION_SIZE,
         handlelength=1,
+        handleheight=1,
         columnspacing=1,
-        title=title,
-        title_fontsize=8,
+        title=lines(caption, width, CAPTION_SIZE),
+        title_fontsize=CAPTION_SIZE,
     )
-    legend.get_title().set_multialignment("center")
+    legend.get_title().set(multialignment="center", color=CAPTION_COLOUR)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import left_out_note, range_text, title_of
-from analysis.groups import NAMING, names_of, records
+from analysis.figures.style import inscribe, left_out_note, range_text, title_of
+from analysis.groups import NAMING, NETWORK, at_last_epoch, names_of, records
 from analysis.recipes import at_best_rate, several_rates
 from analysis.tables import read_table
 from analysis.tables.between_groups import MAX_GROUPS
@@ -23,6 +23,12 @@ FEW = 12
 """Up to as many groups there is room for the intervals in the cells."""
 CELL = 0.62
 """Side of a cell with an interval, in inches; others are smaller."""
+
+
+def fits_matrix(groups: pd.DataFrame) -> bool:
+    """Whether there are at most as many groups of some label noise as the table `between_groups` takes."""
+    kinds = at_last_epoch(groups).drop_duplicates([*NETWORK, "label_noise", "recipe"])
+    return bool(kinds["label_noise"].value_counts().min() <= MAX_GROUPS)
 
 
 def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
@@ -54,8 +60,7 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
         if axes is not row[0]:
             axes.set_yticklabels([])
     figure.colorbar(row[-1].images[0], ax=row, shrink=0.7, label="reproducibility")
-    figure.suptitle(title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(last, groups, largest <= FEW), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep), _caption(last, groups, largest <= FEW))
     return figure
 
 

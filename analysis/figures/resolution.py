@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from analysis.figures.style import SERIES_COLOURS, band, interval_point, limits, plain, range_text, title_of
+from analysis.figures.style import SERIES_COLOURS, band, inscribe, interval_point, limits, plain, range_text, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.scores.regions import nested_resolutions
@@ -57,8 +57,7 @@ def resolution(store: Store, sweep: SweepConfig) -> Figure:
     _ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
-    figure.suptitle(": ".join([title_of(sweep), common]) if common else title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(rows, sweep), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep, common), _caption(rows, sweep))
     return figure
 
 

@@ -10,7 +10,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from analysis.curves import evenly
-from analysis.figures.style import SERIES_COLOURS, interval_point, nothing_left, part_of, plain, range_text, title_of
+from analysis.figures.style import (
+    SERIES_COLOURS,
+    inscribe,
+    interval_point,
+    nothing_left,
+    part_of,
+    plain,
+    range_text,
+    title_of,
+)
+from analysis.figures.telling_groups import told_apart
 from analysis.groups import GROUP, at_last_epoch, names_of, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -51,8 +61,7 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
         for kind, (colour, marker, _) in KINDS.items()
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8.5, frameon=False)
-    figure.suptitle(title_of(sweep), fontsize=13)
-    figure.supxlabel(_caption(table, len(shown), len(groups)), fontsize=8, color="0.35")
+    inscribe(figure, title_of(sweep), _caption(table, len(shown), len(groups)))
     return figure
 
 
@@ -60,8 +69,7 @@ def _names(groups: pd.DataFrame) -> list[str]:
     """What tells groups apart, and their label noise, without what they all have in common."""
     parts = [name.split(", ") for name in names_of(groups)]
     parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(parts, groups["label_noise"], strict=True)]
-    shared = [part for part in parts[0] if all(part in other for other in parts)]
-    return [", ".join(part for part in own if part not in shared) or ", ".join(own) for own in parts]
+    return told_apart(parts)[0]
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 
 from analysis.curves import EPOCH, WIDTH, curves, evenly, shown_rows
-from analysis.groups import at_last_epoch, names_of
+from analysis.groups import GROUP, names_of, records
 from analysis.recipes import at_best_rate, compares_recipes
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
@@ -24,25 +27,51 @@ def shown_groups(store: Store, sweep: SweepConfig) -> tuple[pd.DataFrame, str]:
 def telling_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Groups to be shown, with what to call each in the column `text`, and what they have in common ("" if nothing).
 
-    Where architectures or recipes are compared: at most six, evenly spaced from the most to the least reproducible.
-    Else the telling points of the noisiest curve over width, or over epochs. All of the largest label noise.
+    Where architectures or recipes are compared: at most six of them (`groups_by_reproducibility`). Else the telling
+    points of a curve over width, or over epochs (`groups_on_curve`). All of the largest label noise.
     """
     noise = groups["label_noise"].max()
-    noisiest = groups[groups["label_noise"] == noise]
+    on_curve = None if compares_recipes(groups) else groups_on_curve(groups, differences)
+    rows, name = on_curve or groups_by_reproducibility(groups, MAX_SHOWN)
+    return rows, ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
+
+
+def groups_on_curve(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str] | None:
+    """The telling points of the last curve over width, or else over epochs, of the largest label noise, with what to
+    call each in the column `text`, and the curve's name; None without a curve."""
+    noisiest = groups[groups["label_noise"] == groups["label_noise"].max()]
     for axis in (WIDTH, EPOCH):
         found = curves(noisiest, axis, differences)
-        if found and not compares_recipes(groups):
-            curve = found[-1]
-            shown = shown_rows(curve)
-            rows = curve.rows.iloc[list(shown.values())]
+        if found:
+            shown = shown_rows(found[-1])
+            rows = found[-1].rows.iloc[list(shown.values())]
             texts = [f"{axis.column} {row}\n({name})" for row, name in zip(rows[axis.column], shown, strict=True)]
-            return rows.assign(text=texts), _common(curve.name, noise)
-    best = at_best_rate(at_last_epoch(noisiest))
-    best = best.assign(text=[name.replace(", ", "\n") for name in names_of(best)])
+            return rows.assign(text=texts), found[-1].name
+    return None
+
+
+def groups_by_reproducibility(groups: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+    """At most so many groups of the largest label noise, at their last epochs and best learning rates, evenly spaced
+    from the most to the least reproducible, with what to call each in the column `text`, and what they have in common
+    ("" if nothing)."""
+    best = at_best_rate(groups[groups["label_noise"] == groups["label_noise"].max()])
+    names, common = told_apart([name.split(", ") for name in names_of(best)])
+    best = best.assign(text=[name.replace(", ", "\n") for name in names])
     chosen = best.sort_values("reproducibility", ascending=False, kind="stable")
-    kept = chosen.iloc[evenly(len(chosen), MAX_SHOWN)]
-    return kept, _common(best["architecture"].iloc[0] if best["architecture"].nunique() == 1 else "", noise)
+    return chosen.iloc[evenly(len(chosen), most)], common
 
 
-def _common(name: str, noise: float) -> str:
-    return ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
+def told_apart(parts: Sequence[list[str]]) -> tuple[list[str], str]:
+    """Names without the parts that all of them have in common, and these parts; a name alone is all its own."""
+    shared = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
+    own = [[part for part in name if part not in shared] or name for name in parts]
+    return [", ".join(name) for name in own], ", ".join(shared)
+
+
+def with_noise(groups: pd.DataFrame, shown: pd.DataFrame, noise: float) -> list[dict[str, Any] | None]:
+    """For each of the groups `shown`, the one that differs from it in its label noise alone; None if there is none."""
+    alike = [column for column in GROUP if column != "label_noise"]
+    found = {
+        tuple(group[column] for column in alike): group for group in records(groups[groups["label_noise"] == noise])
+    }
+    return [found.get(tuple(group[column] for column in alike)) for group in records(shown)]

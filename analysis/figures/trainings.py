@@ -1,0 +1,51 @@
+"""What the trainings of a group see on a plane, and where they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.figures.label_maps import on_one_grid, shown_picture
+from analysis.groups import GROUP, Group, records
+from dbviz_ray.config import Seeds
+from dbviz_ray.store import Picture, Store
+
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """One plane as all trainings of a group see it."""
+
+    pictures: Sequence[Picture]
+    shares: Shares | None
+    """Where they disagree, `[rows, columns]`: see `disagreement`; None if there is one training alone."""
+
+
+def trainings_of(store: Store, plane_set: str, group: dict[str, Any], models: pd.DataFrame) -> Trainings:
+    """The trainings of a row of `groups` on the first plane of a set; `models` is the table of that name."""
+    of_group = (models[["plane_set", *GROUP]] == [plane_set, *(group[column] for column in GROUP)]).all(axis=1)
+    members = records(models[of_group])
+    pictures = [shown_picture(store, plane_set, member["model_id"], member["epoch"]) for member in members]
+    seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
+    pairs = Group({}, np.arange(len(members)), seeds).independent
+    labels = on_one_grid([picture.labels for picture in pictures])
+    return Trainings(pictures, disagreement(labels, pairs) if len(members) > 1 else None)
+
+
+def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> Shares:
+    """Share of pairs of trainings whose classes differ on each point, `[rows, columns]`.
+
+    Args:
+        labels: `[trainings, rows, columns]`, predicted classes.
+        pairs: `[trainings, trainings]`, symmetric: which pairs count.
+    """
+    differing = np.zeros(labels.shape[1:])
+    for label_map, others in zip(labels, pairs, strict=True):
+        differing += (labels[others] != label_map).sum(axis=0)
+    return np.asarray(differing / pairs.sum())
