@@ -11,10 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
+
 from analysis.chosen_models import choose_model
 from analysis.chosen_planes import choose_plane_set
-from analysis.figures import DOTS, FIGURES, SUFFIXES, chosen_figures, draw_figures
+from analysis.figures import FIGURES, SUFFIXES, chosen_figures, draw_figures
 from analysis.figures.disagreement import disagreement_of
+from analysis.figures.files import encoded
+from analysis.figures.style import STYLE
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, integer
 from dbviz_ray.config import SweepConfig
@@ -69,7 +73,9 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
             + " or ".join(f"*.{suffix}" for suffix in SUFFIXES)
         )
     _finer(store, sweep, lambda asked: disagreement_of(asked, sweep, models, plane_set, parsed.plane), parsed)
-    disagreement_of(store, sweep, models, plane_set, parsed.plane).savefig(out, dpi=DOTS)
+    with rc_context(STYLE):
+        figure = disagreement_of(store, sweep, models, plane_set, parsed.plane)
+    out.write_bytes(encoded(figure, out.suffix.removeprefix(".")))
     return [str(out)]
 
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from made_up_runs import let_fail, made_up_run
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import draw_figures, figures_of
@@ -46,11 +44,3 @@ def caption_of(figure: Figure) -> str:
     """What stands under a figure, in one line."""
     text = figure.get_supxlabel() or figure.legends[0].get_title().get_text()
     return " ".join(text.split())
-
-
-def drawn_map(axes: Axes, resolution: int) -> Any:
-    """What a picture of a plane shows on each point of a grid of so many points a side."""
-    shown = axes.images[0].get_array()
-    repeated = len(shown) // resolution
-    assert np.array_equal(shown, shown[::repeated, ::repeated].repeat(repeated, axis=0).repeat(repeated, axis=1))
-    return shown[::repeated, ::repeated]

@@ -31,9 +31,9 @@ def pictures(store: Store) -> list[str]:
 def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
     store, sweep = run
     assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
-    assert "label    6 models in " in capsys.readouterr().err
+    assert "label    12 models in " in capsys.readouterr().err
     model = next(model for model in sweep.models() if model.label_noise)
-    assert len(pictures(store)) == 2 * 3, "two widths of the noisiest curve, three seeds"
+    assert len(pictures(store)) == 2 * 2 * 3, "two widths with and without noise, three seeds; no other plane set"
     network = load_network(store, model, (1, 8, 8), 10)
     expected = label_planes(network, load_planes(store, "test")[0].part([0], 23), cpu).labels[0]
     assert np.array_equal(store.read_picture("test", model.model_id, 3, 0).labels, expected)

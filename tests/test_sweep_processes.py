@@ -25,9 +25,8 @@ def test_a_sweep_runs_through_all_stages(undisturbed):
     assert "interpolation threshold" in " ".join(output.split())
     assert "9 models: 9 done" in output
     assert "mlflow ui --host 127.0.0.1" in output
-    assert {"double_descent.png", "plane_sets.png", "margins.png", "decision_regions.png"} == set(
-        os.listdir(directory / "figures")
-    )
+    drawn = {"double_descent", "decision_regions", "disagreement", "plane_sets", "margins"}
+    assert {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} == set(os.listdir(directory / "figures"))
     assert (directory.parent / "mlflow.db").exists()
     assert len(list(directory.glob("models/*/model.json"))) == 9
     assert not list(directory.glob("cohorts/*")), "training states go when their cohort is complete"
@@ -260,11 +259,13 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
         "learning_rates",
         "reproducibility_matrix",
         "by_recipe",
+        "recipe_table",
         "disagreement",
+        "architectures",
         "decision_regions",
         "training",
     }
-    files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif"}
+    files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif", "recipe_table.tex"}
     assert files == set(os.listdir(directory / "figures"))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from analysis.figures.files import DOTS, encoded
 from analysis.figures.kinds import FIGURES, SUFFIXES, FigureKind
 from analysis.figures.style import STYLE
 from analysis.groups import groups_of
@@ -16,9 +16,6 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
 __all__ = ["DOTS", "FIGURES", "SUFFIXES", "FigureKind", "chosen_figures", "draw_figures", "figures_of"]
-
-DOTS = 150
-"""Dots an inch of PNGs, and of what is no vector in a PDF."""
 
 
 def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
@@ -48,9 +45,7 @@ def _draw(store: Store, sweep: SweepConfig, name: str, kind: FigureKind) -> Figu
     with rc_context(STYLE):
         figure = kind.draw(store, sweep)
         for suffix in SUFFIXES:
-            picture = io.BytesIO()
-            figure.savefig(picture, format=suffix, dpi=DOTS)
-            store.write(store.figure_file(name, suffix), picture.getvalue())
+            store.write(store.figure_file(name, suffix), encoded(figure, suffix))
         if kind.animate is not None:
             store.write(store.figure_file(name, "gif"), kind.animate(store, sweep).gif())
     if kind.latex is not None:

@@ -43,7 +43,7 @@ class Cell:
 
 
 def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
-    """Columns: the telling points of a curve over width or epochs; without a curve at most six groups, in their order."""
+    """Columns: the telling points of a curve over width or epochs; without one at most six groups, in their order."""
     groups = _first_planes(store, sweep)
     trained = groups[groups["n_models"] > 0]
     on_curve = groups_on_curve(trained, read_table(store, "differences"))

@@ -21,8 +21,6 @@ THUMBNAIL = 0.15
 """Larger side of an image, in widths of the plane."""
 FADED = 0.8
 """How far towards white a colour goes where the predicted class is no more probable than chance."""
-CRISP = 400
-"""Pixels on a side up to which a map's points are repeated: PDF viewers smooth smaller pictures."""
 OTHERS = (0.55, 0.55, 0.55)
 MAX_COLOURS = 2 * len(CLASS_COLOURS)
 MAX_LETTERS = 24
@@ -125,9 +123,8 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any)
     left, right, bottom, top = picture.extent
     rows, columns = values.shape[:2]
     half_a, half_b = (right - left) / max(1, columns - 1) / 2, (top - bottom) / max(1, rows - 1) / 2
-    repeat = max(1, CRISP // max(rows, columns))
     axes.imshow(
-        values.repeat(repeat, axis=0).repeat(repeat, axis=1),
+        values,
         extent=(left - half_a, right + half_a, bottom - half_b, top + half_b),
         origin="lower",
         interpolation="none",
