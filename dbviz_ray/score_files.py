@@ -152,7 +152,7 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
     of_regions = (
         "Decision regions on planes through the framed images: the first plane drawn, which was not chosen for its "
         "looks, the one on which the models agree least, and the one in the middle. At the right, where they disagree"
-        + (" (the darker, the more of the pairs)." if several else ".")
+        + (" (the darker, the more of the pairs)." if several else ", in the colour of what the second predicts.")
     )
     of_planes = "Planes in the order of how far the models agree on them" + (
         "; dotted: the mean over planes, which is the reproducibility." if len(comparison.pairs) == 1 else "."

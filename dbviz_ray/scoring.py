@@ -30,6 +30,7 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation import label_maps
 from dbviz_ray.image_sources import GivenImages, Scale, find_images, images_of_dataset
 from dbviz_ray.model_sources import ModelSource, find_models
+from dbviz_ray.pictures import PICTURE_RESOLUTION
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.run_models import RunModel
@@ -37,8 +38,8 @@ from dbviz_ray.score_files import Origin, check_free, write_comparison
 from dbviz_ray.store import Store
 from dbviz_ray.validation import validated
 
-PLANES_SHOWN, PICTURE_RESOLUTION = 3, 100
-"""Together 30,000 points a model, beside the 1,250,000 of 500 planes."""
+PLANES_SHOWN = 3
+"""Pictures of 120,000 points together, beside the 1,250,000 of 500 planes."""
 
 
 @dataclass(frozen=True)

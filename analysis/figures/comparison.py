@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparing import Scores
+from analysis.figures.disagreement import draw_difference
 from analysis.figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
 from analysis.figures.reproducibility_matrix import draw_matrix
 from analysis.figures.style import SERIES_COLOURS, plain
@@ -43,7 +44,10 @@ def telling_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
 
 
 def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
-    """Rows: planes; columns: models, at most six of them, and the share of pairs that disagree on each point."""
+    """Rows: planes; columns: models, at most six of them, and the share of pairs that disagree on each point.
+
+    Of two models: what the second says where it says something else.
+    """
     shown = min(len(names), MAX_COLUMNS)
     heights = [min(plane.picture.aspect, 1.6) for plane in planes]
     figure = Figure(
@@ -55,13 +59,18 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
     for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
         for model, axes in enumerate(axes_row[:-1]):
             draw_regions(axes, plane.maps[model], plane.picture, colours)
-        draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
+        if len(names) == 2:
+            draw_difference(axes_row[-1], plane.maps[0], plane.maps[1], plane.picture, colours)
+        else:
+            draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
         axes_row[0].set_ylabel(plane.called, fontsize=9)
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)
     note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
+    if len(names) == 2:
+        note = "right: what the second predicts where the first predicts another class; white: both the same\n"
     class_legend(figure, class_names, f"{note}predicted class; framed: the three images", seen, colours)
     return figure
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.chosen_models import TRAINED, ChosenModel, short_names
 from analysis.chosen_planes import check_plane, choose_plane_set, reading
 from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.regions import PlanePicture, class_legend, draw_regions, plane_picture
+from analysis.figures.regions import Colours, PlanePicture, class_legend, draw_regions, plane_picture
 from analysis.figures.style import nothing_left, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
@@ -22,8 +22,6 @@ from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-SAME = "white"
-"""Points on which both say the same; greys are classes."""
 PANEL = 2.7
 """Side of a map, in inches."""
 
@@ -95,17 +93,31 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
 
 
 def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture) -> None:
-    """Three axes: the first map, the second, and the second where it differs, what is the same in grey."""
+    """Three axes: the first map, the second, and the second where it differs."""
     first, second = on_one_grid(pair.maps)
-    same = first == second
-    maps = first, second, np.ma.masked_where(same, second)
-    titles = [*pair.names, f"they differ on {1 - same.mean():.0%} of the points"]
-    for axes, label_map, title in zip(row, maps, titles, strict=True):
-        axes.set_facecolor(SAME)
-        draw_regions(axes, label_map, picture)
+    draw_regions(row[0], first, picture)
+    draw_regions(row[1], second, picture)
+    draw_difference(row[2], first, second, picture)
+    titles = [*pair.names, f"they differ on {(first != second).mean():.0%} of the points"]
+    for axes, title in zip(row, titles, strict=True):
         lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 32)]
         axes.set_title("\n".join(lines), fontsize=10)
     row[0].set_ylabel(pair.beside, fontsize=9)
+
+
+def draw_difference(
+    axes: Axes,
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    picture: PlanePicture,
+    colours: Colours | None = None,
+) -> None:
+    """What the second map `[rows, columns]` says where it differs from the first; points on which they agree are white.
+
+    White since greys are classes.
+    """
+    axes.set_facecolor("white")
+    draw_regions(axes, np.ma.masked_where(first == second, second), picture, colours)
 
 
 _CAPTION = (
