@@ -319,7 +319,7 @@ def test_the_sharpness_of_each_recipe_is_told():
     table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
     said = [text for text in found_in(table)["sentences"] if text.startswith("sharpness")]
     assert said == [
-        "sharpness of net, label noise 0.2 (less is flatter: the loss rises more slowly around the trained weights): "
+        "sharpness of net, label noise 0.2 (the less, the more slowly the loss rises around the trained weights): "
         "SGD 0.5 [0.49, 0.51], SGD+SAM 0.02 [0.01, 0.03]."
     ]
     assert not any("wider" in topic["question"] for topic in found_in(table)["topics"])

@@ -52,9 +52,10 @@ def of_sweep(store: Store) -> None:
         grid={"width": [4, 8, 16], "label_noise": [0.0, 0.25], "seed": [0, 1]},
         planes={name: {"count": 4, "resolution": 8} for name in ("test", "a_plane_set_of_quite_a_long_name")},
         margins={"images": 10, "directions": 2},
+        training={"epochs": 3, "snapshots": [1]},
     )
     made_up_run(Path(store.root), sweep, error=lambda model, _: 1.6 / model.width)
-    draw_figures(analysed(store, sweep), sweep, ["double_descent", "decision_regions"])
+    draw_figures(analysed(store, sweep), sweep, ["double_descent", "training", "decision_regions"])
     report_of(store, sweep)
 
 

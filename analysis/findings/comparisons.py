@@ -89,7 +89,7 @@ def sharpness_sentences(groups: pd.DataFrame) -> list[str]:
                 for row in records(rows)
             )
             sentences.append(
-                f"sharpness of {network}, label noise {noise:g} (less is flatter: the loss rises more slowly around "
+                f"sharpness of {network}, label noise {noise:g} (the less, the more slowly the loss rises around "
                 f"the trained weights): {', '.join(each)}."
             )
     return sentences

@@ -65,7 +65,8 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
         Section("How to read this", _reading(groups)),
         Section("How it was made", _origin(store, sweep)),
     ]
-    return page(title, front, sections)
+    foot = "Written by dbviz-ray from the tables in scores/ and the pictures in figures/, which lie beside this file."
+    return page(title, front, sections, [paragraph(foot, "about")])
 
 
 def _in_short(groups: pd.DataFrame) -> list[str]:

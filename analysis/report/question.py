@@ -33,7 +33,7 @@ def asked(sweep: SweepConfig) -> str:
             "on planes through three images, where decision regions can be seen. With one training of each kind it "
             "cannot tell whether another training would be the same model."
         )
-    times = f"{most}" if fewest == most else f"{fewest} to {most}"
+    times = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
     return (
         f"If a network is trained again, is it the same model? This sweep trains {kinds}, "
         f"{'' if len(trainings) == 1 else 'each '}{times} times{_what_seeds_change(models)}, and compares what the "
