@@ -70,7 +70,7 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
     note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
     if len(names) == 2:
-        note = "right: what the second predicts where the first predicts another class; white: both the same\n"
+        note = "right: what the second predicts where the first predicts another class; grey: both the same\n"
     class_legend(figure, class_names, f"{note}predicted class; framed: the three images", seen, colours)
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,14 +13,16 @@ from numpy.typing import NDArray
 from analysis.chosen_models import TRAINED, ChosenModel, short_names
 from analysis.chosen_planes import check_plane, choose_plane_set, reading
 from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.regions import Colours, PlanePicture, class_legend, draw_regions, plane_picture
-from analysis.figures.style import nothing_left, title_of
+from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
+from analysis.figures.style import STYLE, lines, nothing_left, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
+SAME = "0.92"
+"""The grey of points on which two maps agree; no class is grey."""
 PANEL = 2.7
 """Side of a map, in inches."""
 
@@ -61,8 +62,7 @@ def disagreement(store: Store, sweep: SweepConfig) -> Figure:
         ]
         beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
         pairs.append(Pair((errors[0], errors[1]), (first, second), beside))
-    title = f"{title_of(sweep)}: {common}" if common else title_of(sweep)
-    return pairs_figure(pairs, plane_picture(store, plane_set, 0), title)
+    return pairs_figure(pairs, plane_picture(store, plane_set, 0), title_of(sweep, common))
 
 
 def disagreement_of(
@@ -85,23 +85,25 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
     height = PANEL * min(picture.aspect, 1.6)
     figure = Figure(figsize=(3 * PANEL + 0.5, (height + 0.45) * len(pairs) + 0.9), layout="constrained")
     grid = figure.subplots(len(pairs), 3, squeeze=False)
+    maps = [one for pair in pairs for one in pair.maps]
+    colours = colours_for(maps, len(picture.class_names))
     for row, pair in zip(grid, pairs, strict=True):
-        draw_pair(row, pair, picture)
-    class_legend(figure, picture.class_names, _CAPTION)
-    figure.suptitle(title, fontsize=12)
+        draw_pair(row, pair, picture, colours)
+    shown = sorted({int(label) for one in maps for label in np.unique(one)})
+    class_legend(figure, picture.class_names, _CAPTION, shown, colours)
+    figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
     return figure
 
 
-def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture) -> None:
+def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture, colours: Colours) -> None:
     """Three axes: the first map, the second, and the second where it differs."""
     first, second = on_one_grid(pair.maps)
-    draw_regions(row[0], first, picture)
-    draw_regions(row[1], second, picture)
-    draw_difference(row[2], first, second, picture)
+    draw_regions(row[0], first, picture, colours)
+    draw_regions(row[1], second, picture, colours)
+    draw_difference(row[2], first, second, picture, colours)
     titles = [*pair.names, f"they differ on {(first != second).mean():.0%} of the points"]
     for axes, title in zip(row, titles, strict=True):
-        lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 32)]
-        axes.set_title("\n".join(lines), fontsize=10)
+        axes.set_title(lines(title, PANEL, STYLE["axes.titlesize"]))
     row[0].set_ylabel(pair.beside, fontsize=9)
 
 
@@ -112,14 +114,11 @@ def draw_difference(
     picture: PlanePicture,
     colours: Colours | None = None,
 ) -> None:
-    """What the second map `[rows, columns]` says where it differs from the first; points on which they agree are white.
-
-    White since greys are classes.
-    """
-    axes.set_facecolor("white")
+    """What the second map `[rows, columns]` says where it differs from the first; where they agree it is grey."""
+    axes.set_facecolor(SAME)
     draw_regions(axes, np.ma.masked_where(first == second, second), picture, colours)
 
 
 _CAPTION = (
-    "right: what the second predicts where the first predicts another class; white: both the same\npredicted class"
+    "right: what the second predicts where the first predicts another class; grey: both the same\npredicted class"
 )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from analysis.curves import evenly
 from analysis.figures.animation import Animation
 from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.regions import class_legend, draw_regions, plane_picture
-from analysis.figures.style import title_of
+from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
+from analysis.figures.style import STYLE, lines, title_of
 from analysis.figures.telling_groups import telling_groups
 from analysis.groups import KIND, at_last_epoch, records
 from analysis.tables import read_table
@@ -55,16 +55,17 @@ def training(store: Store, sweep: SweepConfig) -> Figure:
     height = PANEL * min(picture.aspect, 1.6) + 0.5
     figure = Figure(figsize=(PANEL * columns + 0.6, height * len(trainings) + 0.9), layout="constrained")
     grid = figure.subplots(len(trainings), columns, squeeze=False)
+    colours, classes = _colours(trainings, picture)
     for row, one in zip(grid, trainings, strict=True):
         shown = evenly(len(one.epochs), columns)
         for axes, place in zip(row, shown, strict=False):
-            draw_regions(axes, one.maps[place], picture)
+            draw_regions(axes, one.maps[place], picture, colours)
             axes.set_title(f"epoch {one.epochs[place]}\n{one.errors[place]}", fontsize=9)
         for axes in row[len(shown) :]:
             axes.set_axis_off()
         row[0].set_ylabel(one.name, fontsize=10)
-    class_legend(figure, picture.class_names, f"{_CAPTION}\npredicted class")
-    figure.suptitle(_title(sweep, common), fontsize=12)
+    class_legend(figure, picture.class_names, f"{_CAPTION}\npredicted class", classes, colours)
+    figure.suptitle(_title(sweep, common, figure))
     return figure
 
 
@@ -77,16 +78,17 @@ def moving(store: Store, sweep: SweepConfig) -> Animation:
     height = 1.2 * PANEL * min(picture.aspect, 1.6)
     figure = Figure(figsize=(max(6.0, 1.2 * PANEL * len(trainings) + 0.3), height + 1.7), layout="constrained")
     row: Sequence[Axes] = figure.subplots(1, len(trainings), squeeze=False)[0]
+    colours, classes = _colours(trainings, picture)
     for axes, one in zip(row, trainings, strict=True):
-        draw_regions(axes, one.maps[-1], picture)
-    class_legend(figure, picture.class_names, "predicted class")
+        draw_regions(axes, one.maps[-1], picture, colours)
+    class_legend(figure, picture.class_names, "predicted class", classes, colours)
 
     def show(frame: int) -> None:
         for axes, one in zip(row, trainings, strict=True):
             place = one.at(frames[frame])
             axes.images[0].set_data(one.maps[place])
-            axes.set_title(f"{one.name}\n{one.errors[place]}".replace("\n(", " ("), fontsize=10)
-        figure.suptitle(f"{_title(sweep, common)}\nepoch {frames[frame]}", fontsize=12)
+            axes.set_title(f"{one.name}\n{one.errors[place]}".replace("\n(", " ("))
+        figure.suptitle(f"{_title(sweep, common, figure)}\nepoch {frames[frame]}")
 
     return Animation(figure, len(frames), show)
 
@@ -114,8 +116,15 @@ def _training(store: Store, plane_set: str, group: dict[str, Any], models: Seque
     )
 
 
-def _title(sweep: SweepConfig, common: str) -> str:
-    return f"{title_of(sweep)}: {common}" if common else title_of(sweep)
+def _colours(trainings: Sequence[_Training], picture: PlanePicture) -> tuple[Colours, list[int]]:
+    """A colour a class, and the classes that any map shows."""
+    maps = [one.maps for one in trainings]
+    classes = sorted({int(label) for of_one in maps for label in np.unique(of_one)})
+    return colours_for(maps, len(picture.class_names)), classes
+
+
+def _title(sweep: SweepConfig, common: str, figure: Figure) -> str:
+    return lines(title_of(sweep, common), figure.get_figwidth(), STYLE["figure.titlesize"])
 
 
 _CAPTION = "one plane, as the first training of each kind sees it after some of its epochs"
