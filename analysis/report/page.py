@@ -83,14 +83,17 @@ def finding(text: str) -> str:
 def table(rows: Rows, caption: str = "") -> str:
     """A head and rows, the first column at the left; it scrolls within its own box where it is too wide."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>\n" for row in rows[1:])
+    body = "".join(
+        f'<tr><th scope="row">{_cell(first)}</th>' + "".join(f"<td>{_cell(cell)}</td>" for cell in cells) + "</tr>\n"
+        for first, *cells in rows[1:]
+    )
     above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
     return _wide(f"<table>\n{above}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table>", caption or "table")
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and what is to be said of each, in words."""
-    body = "".join(f'<tr><td>{escape(name)}</td><td class="free">{escape(text)}</td></tr>\n' for name, text in pairs)
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>\n' for name, text in pairs)
     return f'<table class="facts">\n<tbody>{body}</tbody>\n</table>'
 
 

@@ -30,17 +30,17 @@ nav a:hover { text-decoration: underline; }
                   linear-gradient(to right, rgba(0, 0, 0, 0), rgba(0, 0, 0, .13)) right / .7rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: 15px; line-height: 1.4; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; }
-th { font-weight: 500; color: var(--soft); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th, td { padding: .35rem 1.5rem .35rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
-thead th { white-space: normal; vertical-align: bottom; }
+th { font-weight: 400; }
+thead th { font-weight: 500; color: var(--soft); white-space: normal; vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
-th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 8rem; max-width: 24rem; }
-td { border-bottom: 1px solid #ececec; }
-tbody tr:last-child td { border-bottom: 1px solid var(--ink); }
+th:first-child { text-align: left; white-space: normal; min-width: 8rem; max-width: 24rem; }
+tbody tr > * { border-bottom: 1px solid #ececec; }
+thead tr > *, tbody tr:last-child > * { border-bottom: 1px solid var(--ink); }
 td small { display: block; color: var(--soft); font-size: 15px; line-height: 1.2; }
 .facts { width: 100%; margin: .8rem 0 1.2rem; }
-.facts td:first-child { color: var(--soft); width: 11rem; }
-.facts td.free { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.facts th { color: var(--soft); width: 11rem; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1.2rem 2rem;
            margin: 1.4rem 0; }
 .numbers div { border-top: 1px solid var(--ink); padding-top: .5rem; }
@@ -64,19 +64,19 @@ pre.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; padding-top: .7rem; border-top: 1px solid var(--line); }
 @media (max-width: 40rem) { body { font-size: 16px; padding: 1.4rem 1.1rem 3rem; } h1 { font-size: 1.65rem; }
     h2 { font-size: 1.25rem; margin-top: 2.2rem; } .lead { font-size: 1.1rem; } .numbers dt { min-height: 0; }
-    .wide th:first-child, .wide td:first-child { position: sticky; left: 0; background: #fff; min-width: 7rem;
+    .wide th:first-child { position: sticky; left: 0; background: #fff; min-width: 7rem;
                                                  max-width: 9.5rem; }
     .wide th, .wide td { padding-right: 1.1rem; }
     figure.broad label { position: static; transform: none; width: auto; max-width: none; }
-    .facts td, .facts td:first-child { display: block; width: auto; max-width: none; padding: .1rem 0; border: 0; }
-    .facts td:first-child { padding-top: .5rem; } .facts tr:last-child td:last-child { border-bottom: 0; } }
+    .facts th, .facts td { display: block; width: auto; max-width: none; padding: .1rem 0; border: 0; }
+    .facts th { padding-top: .5rem; } .facts tr:last-child > * { border: 0; } }
 @media (min-width: 40.01rem) { .tap { display: none; } }
 @media print { @page { margin: 16mm; }
     body { font-size: 10pt; max-width: none; margin: 0; padding: 0; } h1 { font-size: 18pt; } .lead { font-size: 11pt; }
     p, figcaption { max-width: none; } nav, .tap { display: none; } h2, h3 { break-after: avoid; }
     table, td small, caption, figcaption, .about, .numbers dt, .numbers dd, summary { font-size: 8.5pt; }
     pre { font-size: 7.5pt; white-space: pre-wrap; overflow-wrap: anywhere; } .numbers dd.value { font-size: 14pt; }
-    .wide th:first-child, .wide td:first-child { min-width: 0; } details table, details td small { font-size: 7.5pt; }
+    .wide th:first-child { min-width: 0; } details table, details td small { font-size: 7.5pt; }
     th, td { padding-right: .55rem; } tr, figure, .numbers div { break-inside: avoid; }
     .wide { overflow: visible; background: none; }
     figure img { max-height: 225mm; width: auto; }

@@ -108,7 +108,7 @@ def table_files(store: Store, tables: Sequence[str]) -> str:
         links = ", ".join(
             f'<a href="{escape(store.scores_file(name, suffix))}">{suffix}</a>' for suffix in ("csv", "parquet")
         )
-        rows.append(f'<tr><td>{escape(name)}</td><td class="free">{escape(FILES[name])} ({links})</td></tr>\n')
+        rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(FILES[name])} ({links})</td></tr>\n')
     return f'<table class="facts">\n<tbody>{"".join(rows)}</tbody>\n</table>'
 
 
