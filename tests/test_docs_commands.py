@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from analysis.__main__ import main as analysis_main
 from dbviz_ray import score, sweep
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.reference import reference
+from dbviz_ray.missing import FINDINGS_FILE
 from dbviz_ray.registry import check_architecture
 from dbviz_ray.sweep_files import load_sweep
 from dbviz_ray.validation import validated
@@ -45,8 +47,11 @@ def names() -> dict[str, Any]:
 def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
     """A folder with a small finished run where the pages have a large one, and with what docs/own_models.md makes."""
     place = tmp_path_factory.mktemp("workplace")
-    hidden = shutil.ignore_patterns(".*")  # another test may write into the run just now
-    shutil.copytree(undisturbed[0], place / "runs" / "double_descent_digits", ignore=hidden)
+    run, changing = place / "runs" / "double_descent_digits", shutil.ignore_patterns(".*", Path(FINDINGS_FILE).name)
+    shutil.copytree(undisturbed[0], run, ignore=changing)
+    while not (run / FINDINGS_FILE).exists():  # another test may have these made again just now
+        with suppress(FileNotFoundError):
+            shutil.copy(undisturbed[0] / FINDINGS_FILE, run / FINDINGS_FILE)
     files = {block.file: block.text for block in blocks("python", "yaml", page=OWN_MODELS) if block.file}
     for file, text in files.items():
         (place / file).write_text(text)
