@@ -1,25 +1,29 @@
-"""The picture of docs/concepts.md, from a finished run.
+"""Pictures of README.md and docs/concepts.md, from a finished run of double_descent_digits.
 
-python docs/pictures.py RUN FILE
+python docs/pictures.py RUN FOLDER
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 
+from analysis.curves import WIDTH, curves, shown_rows
+from analysis.figures.regions import class_legend
 from analysis.figures.style import class_colours
+from dbviz_ray import Run, load_run, plot_regions
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.records import load_planes
-from dbviz_ray.store import Store
 
 PLANE_SET, PLANE = "test", 0
 POINTS_SHOWN = 6
@@ -27,25 +31,17 @@ POINTS_SHOWN = 6
 EDGES = "#CC3311", "#0077BB", "#009988"
 
 
-def picture(store: Store) -> Figure:
+def plane_picture(run: Run) -> Figure:
     """A plane as images, two trainings' label maps of it, and where they agree."""
-    planes, class_names = load_planes(store, PLANE_SET)
-    sweep = store.sweep()
-    noisy = max(model.label_noise for model in sweep.models())
-    first, second = [model for model in sweep.models() if (model.label_noise, model.width) == (noisy, 64)][:2]
-    maps = [
-        store.read_label_maps(PLANE_SET, model.model_id, model.training.epochs, slice(PLANE, PLANE + 1))[0]
-        for model in (first, second)
-    ]
+    planes, class_names = load_planes(run.store, PLANE_SET)
+    maps = [run.label_maps(model, PLANE_SET)[PLANE] for model in trainings(run, 64)]
     (left, *_, right), (bottom, *_, top) = planes.axes[PLANE].tolist()
     extent = left, right, bottom, top
-    figure = Figure(figsize=(13, 3.4), layout="constrained")
-    panels = figure.subplots(1, 4)
+    figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
     colours, classes = class_colours(len(class_names)), len(class_names)
     _points(panels[0], planes)
-    for axes, labels, title in zip(
-        panels[1:3], maps, ("label map of a network", "label map of another training"), strict=True
-    ):
+    titles = "label map of a network", "label map of another training"
+    for axes, labels, title in zip(panels[1:3], maps, titles, strict=True):
         axes.imshow(labels, origin="lower", extent=extent, cmap=ListedColormap(colours), vmin=-0.5, vmax=classes - 0.5)
         axes.set_title(title)
     same = maps[0] == maps[1]
@@ -59,6 +55,34 @@ def picture(store: Store) -> Figure:
     handles = [Patch(color=colours[label], label=class_names[label]) for label in seen]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(seen), title="predicted class", frameon=False)
     return figure
+
+
+def regions_picture(run: Run) -> Figure:
+    """Two trainings at each of the widths that tell the story of the noisiest curve."""
+    groups = run.scores["groups"]
+    noisiest = groups[(groups["plane_set"] == PLANE_SET) & (groups["label_noise"] == groups["label_noise"].max())]
+    curve = curves(noisiest, WIDTH)[0]
+    rows = curve.rows.loc[sorted(shown_rows(curve).values())[-3:]]
+    figure, panels = plt.subplots(2, len(rows), figsize=(9, 5.4), layout="constrained")
+    for column, (_, row) in zip(panels.T, rows.iterrows(), strict=True):
+        plot_regions(run, trainings(run, row["width"]), PLANE, plane_set=PLANE_SET, ax=column)
+        column[0].set_title(
+            f"width {row['width']}: test error {row['test_error']:.0%},\n"
+            f"two trainings agree on {row['reproducibility']:.0%}",
+            fontsize=10,
+        )
+        column[1].set_title("")
+    for number, axes in enumerate(panels[:, 0], 1):
+        axes.set_ylabel(f"training {number}", fontsize=10)
+    class_legend(figure, run.plane(PLANE, PLANE_SET).class_names, "predicted class")
+    return figure
+
+
+def trainings(run: Run, width: int) -> list[str]:
+    """Two of the noisiest models of a width."""
+    models = run.models
+    noisy = models[(models["label_noise"] == models["label_noise"].max()) & (models["width"] == width)]
+    return list(noisy["model_id"][:2])
 
 
 def _points(axes: Axes, planes: PlaneSet) -> None:
@@ -83,4 +107,6 @@ def _image(axes: Axes, pixels: np.ndarray, a: float, b: float, edge: str, zoom: 
 
 
 if __name__ == "__main__":
-    picture(Store(sys.argv[1])).savefig(sys.argv[2], dpi=110)
+    of, folder = load_run(sys.argv[1]), Path(sys.argv[2])
+    plane_picture(of).savefig(folder / "plane.png", dpi=110)
+    regions_picture(of).savefig(folder / "regions.png", dpi=110)

@@ -165,6 +165,7 @@ def writes_the_reference(command: str) -> None:
 CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python -m dbviz_ray\.score .*--data (cifar10|image_folder)", is_understood, "needs a download or pictures"),
     (r"python -m dbviz_ray\.score ", runs(score.main, *QUICK), ""),
+    (r"python -m analysis figures \S+$", runs(analysis_main, "margins"), "one of them: tests/test_figures.py draws all"),
     (r"python -m analysis ", runs(analysis_main), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/test_sweep_processes.py runs small ones"),
