@@ -81,24 +81,31 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m dbviz_ray.score",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
-            "Compare two or more trained models: how far their decision regions agree on planes through images\n"
-            "(reproducibility), how shattered they are (fragmentation), and what changes on the images themselves\n"
-            "from an old model to a new one (churn), each with a 95 % interval. Prints the result and writes\n"
-            "report.html (one file, pictures and all), models.csv, pairs.csv, comparison.json and the pictures."
+            "Compare two or more trained models: how far their decision regions agree on\n"
+            "planes through images (reproducibility), how shattered they are (fragmentation),\n"
+            "and what changes on the images themselves from an old model to a new one\n"
+            "(churn), each with a 95 % interval. Prints the result and writes report.html\n"
+            "(one file, pictures and all), models.csv, pairs.csv, comparison.json and the\n"
+            "pictures."
         ),
         epilog=(
-            "Checkpoints are read without executing anything: safetensors, or what torch.save wrote of tensors and\n"
-            "plain containers. A state dict may lie under model, state_dict, ... of a training's checkpoint and its\n"
-            "names may begin with module. or _orig_mod. (--weights-key chooses where there are several).\n"
+            "Checkpoints are read without executing anything: safetensors, or what torch.save\n"
+            "wrote of tensors and plain containers. A state dict may lie under model,\n"
+            "state_dict, ... of a training's checkpoint and its names may begin with module.\n"
+            "or _orig_mod. (--weights-key chooses where there are several).\n"
             "\nexamples:\n"
-            "  python -m dbviz_ray.score old.pt new.pt --model my_package.nets:small_cnn --data cifar10\n"
-            "  python -m dbviz_ray.score a.safetensors b.safetensors c.safetensors --data photos.npz \\\n"
+            "  python -m dbviz_ray.score old.pt new.pt --model my_package.nets:small_cnn \\\n"
+            "      --data cifar10\n"
+            "  python -m dbviz_ray.score a.safetensors b.safetensors --data photos.npz \\\n"
             "      --model torchvision.models:resnet18 --model-option num_classes=10 \\\n"
             "      --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225 --device cuda\n"
-            "  python -m dbviz_ray.score vgg.pt vit.pt --model vgg19 --model vit --width 64 --width 512 \\\n"
-            "      --data image_folder --data-option folder=/data/birds --data-option image_size=32\n"
-            "  python -m dbviz_ray.score runs/double_descent_digits/models/*-w{8,512}-*-noise0.2-seed0-*\n"
-            "\nexit codes: 0 done, 2 an argument or a file is not usable, 130 and 143 interrupted"
+            "  python -m dbviz_ray.score vgg.pt vit.pt --data image_folder \\\n"
+            "      --data-option folder=/data/birds --data-option image_size=32 \\\n"
+            "      --model vgg19 --model vit --width 64 --width 512\n"
+            "  python -m dbviz_ray.score \\\n"
+            "      runs/double_descent_digits/models/*-w{8,512}-*-noise0.2-seed0-*\n"
+            "\nexit codes: 0 done, 2 an argument or a file is not usable, 130 and 143\n"
+            "interrupted"
         ),
     )
     parser.add_argument(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from dbviz_ray import interruption
@@ -75,20 +76,22 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m dbviz_ray.sweep",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
-            "Train every model of a sweep, label planes through images with each of them, score how reproducible\n"
-            "and how fragmented their decision regions are, and draw the result. Doing what is missing and nothing\n"
-            "else, the same command also continues an interrupted run and repeats a finished one in seconds."
+            "Train every model of a sweep, label planes through images with each of them,\n"
+            "score how reproducible and how fragmented their decision regions are, and draw\n"
+            "the result. Doing what is missing and nothing else, the same command also\n"
+            "continues an interrupted run, and says of a finished one what it found."
         ),
         epilog=(
             "sweeps that ship with the package:\n"
-            + "".join(f"  {name}\n" for name in embedded_sweeps())
-            + "\nexamples:\n"
+            + textwrap.fill(", ".join(embedded_sweeps()), 78, initial_indent="  ", subsequent_indent="  ")
+            + "\n\nexamples:\n"
             "  python -m dbviz_ray.sweep\n"
             "  python -m dbviz_ray.sweep double_descent --plan\n"
-            "  python -m dbviz_ray.sweep double_descent_digits grid.width=[4,16] training.epochs=50 --out runs/small\n"
+            "  python -m dbviz_ray.sweep double_descent_digits grid.width=[4,16] \\\n"
+            "      training.epochs=50 --out runs/small\n"
             "  python -m dbviz_ray.sweep my_sweep.yaml --out s3://bucket/my_sweep\n"
-            "\nexit codes: 0 done, 1 some models failed, 2 the sweep or an option is not usable, "
-            "130 and 143 interrupted"
+            "\nexit codes: 0 done, 1 some models failed or a stage could not be done,\n"
+            "2 the sweep or an option is not usable, 130 and 143 interrupted"
         ),
     )
     parser.add_argument(
@@ -96,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NAME or key=value",
         help=f"a sweep's name or a path to its .yaml file (default: {DEFAULT_SWEEP}), then fields to override by "
-        "their dotted names, with values as in YAML: training.epochs=50 grid.width=[4,16]",
+        "their dotted names, with values as in YAML: training.epochs=50 grid.width=[4,16] "
+        "(docs/configuration.md has all fields)",
     )
     parser.add_argument("--plan", action="store_true", help="print what would run and what it costs; run nothing")
     parser.add_argument(
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also tell how many more seeds or planes would bring each score's 95 %% interval to at most REACH on "
         "either side (of scores that are no shares: REACH times the score), such as 0.01",
     )
-    parser.add_argument("--verbose", action="store_true", help="show the output of Ray and of its workers")
+    parser.add_argument("--verbose", action="store_true", help="show what Ray and its workers say too")
     return parser
 
 

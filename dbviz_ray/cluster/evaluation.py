@@ -157,7 +157,7 @@ class _Pool:
         """Start another one in its place, which does its task again, if that has tries left."""
         ray.kill(evaluator.actor)  # if it is not dead, but out of reach
         node_is_lost = loss_of(evaluator.node, evaluator.there_before)
-        task, told = evaluator.task, f"its evaluator died ({type(error).__name__})"
+        task, told = evaluator.task, "its process died"
         if task is None:
             self._failed_starts += not node_is_lost()
             if self._failed_starts > self._resources.retries:

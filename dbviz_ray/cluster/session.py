@@ -66,7 +66,10 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     with showing("ray", "starting"):
         joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
-    logging.getLogger("ray.tune").setLevel(level)
+    # What becomes of trials that die is told by the stage; Tune adds tracebacks to it, and Ray the death itself.
+    logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
+    if not verbose:
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
         if not joined:
             _check_resources(resources)

@@ -174,8 +174,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
             # Not raised by the training, of which all is caught, but before it: it would come again.
             self._ended(trial.trial_id, Outcome.FAILED, one_line(error.cause, with_type=True), node)
         else:
-            told = f"its process died ({type(error).__name__}), and the retries are used up"
-            self._ended(trial.trial_id, Outcome.CRASHED, told, node)
+            self._ended(trial.trial_id, Outcome.CRASHED, "its process died, and the retries are used up", node)
 
     def _ended(self, trial_id: str, outcome: Outcome, reason: str, node: str | None) -> None:
         cohort, there_before = self._running.pop(trial_id)
