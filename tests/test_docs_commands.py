@@ -98,6 +98,10 @@ def loads(command: str) -> None:
     sweep._stages(parsed.stages)
 
 
+def loads_with_a_server(command: str) -> None:
+    loads(command.partition(" ")[2])
+
+
 def is_understood(command: str) -> None:
     """The options of a comparison, its architectures and its data set."""
     parsed = score._parser().parse_intermixed_args(words_of(command)[3:])
@@ -165,7 +169,11 @@ def writes_the_reference(command: str) -> None:
 CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python -m dbviz_ray\.score .*--data (cifar10|image_folder)", is_understood, "needs a download or pictures"),
     (r"python -m dbviz_ray\.score ", runs(score.main, *QUICK), ""),
-    (r"python -m analysis figures \S+$", runs(analysis_main, "margins"), "one of them: tests/test_figures.py draws all"),
+    (
+        r"python -m analysis figures \S+$",
+        runs(analysis_main, "margins"),
+        "one of them: tests/test_figures.py draws all",
+    ),
     (r"python -m analysis ", runs(analysis_main), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/test_sweep_processes.py runs small ones"),
@@ -173,6 +181,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python docs/pictures\.py ", runs_a_script, ""),
     (r"python tests/", is_a_script, "takes minutes; tests/test_chaos.py and others run short forms"),
     (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
+    (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", loads_with_a_server, "tests/test_tracking_server.py"),
     (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
     (
