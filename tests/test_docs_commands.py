@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 import yaml
+from matplotlib import pyplot as plt
 from documents import PAGES, ROOT, blocks, commands
 
 from analysis.__main__ import main as analysis_main
@@ -60,6 +61,7 @@ def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
         patch.syspath_prepend(place)
         run_python(OWN_MODELS, names)
         yield place
+        plt.close("all")
     for file in files:
         sys.modules.pop(file.removesuffix(".py"), None)
 
