@@ -18,8 +18,8 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 import yaml
-from matplotlib import pyplot as plt
 from documents import PAGES, ROOT, blocks, commands
+from matplotlib import pyplot as plt
 
 from analysis.__main__ import main as analysis_main
 from dbviz_ray import score, sweep
