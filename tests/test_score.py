@@ -41,8 +41,6 @@ FILES = {
 MY_CODE = """
 import numpy as np
 import torch
-from html_pages import Page
-from PIL import Image
 from torch import nn
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
@@ -130,7 +128,7 @@ def test_the_command_as_a_user_types_it(files, networks, data, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    assert "label    24 of 24 planes" in result.stderr
+    assert "label    2 models in " in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     told = " ".join(result.stdout.split())
     assert "going from before to after changes" in told
