@@ -19,7 +19,7 @@ from analysis.chosen_planes import choose_plane_set
 from analysis.comparing import Scores
 from analysis.curves import EPOCH, WIDTH, curves
 from analysis.figures.comparison import matrix_of
-from analysis.figures.regions import PlanePicture, class_legend, draw_regions
+from analysis.figures.regions import PlanePicture, class_legend, colours_for, draw_regions
 from analysis.figures.reproducibility_matrix import draw_matrix, matrix_values
 from analysis.figures.style import SERIES_COLOURS, band, plain, spaced
 from analysis.groups import names_of
@@ -94,11 +94,13 @@ def plot_regions(
         maps = [of.label_maps[of.names.index(name), plane] for name in names]
         picture = of.picture_of(plane)
     panels = _axes(ax, len(names), (PANEL, PANEL * min(picture.aspect, 1.6) + 0.8))
+    colours = colours_for(maps, len(picture.class_names))
     for axes, name, label_map in zip(panels, names, maps, strict=True):
-        draw_regions(axes, label_map, picture)
+        draw_regions(axes, label_map, picture, colours)
         axes.set_title(name, fontsize=10)
     if ax is None:
-        class_legend(panels[0].figure, picture.class_names, "predicted class")
+        seen = sorted({int(label) for label_map in maps for label in np.unique(label_map)})
+        class_legend(panels[0].figure, picture.class_names, "predicted class", seen, colours)
     return panels
 
 

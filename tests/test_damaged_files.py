@@ -247,12 +247,15 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     store = Store(directory)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
     kinds = {path.name for path in before}
-    assert {"labels.parquet", "probabilities.parquet", "margins.parquet"} < kinds
-    labels, margins = (sorted(p for p in before if p.stem == p.relative_to(directory).parts[0] == kind)
-                       for kind in ("labels", "margins"))  # fmt: skip
+    assert {"labels.parquet", "probabilities.parquet", "picture.parquet", "margins.parquet"} < kinds
+    labels, probabilities, pictures, margins = (
+        sorted(path for path in before if path.relative_to(directory).parts[0] == kind)
+        for kind in ("labels", "probabilities", "pictures", "margins")
+    )
     models = sorted(directory.glob("models/*"))
     assert (len(labels), len(margins), len(models)) == (4, 4, 4)
     labels[1].write_bytes(before[labels[1]][1][:-30])
+    pictures[0].write_bytes(b"")
     margins[2].write_bytes(b"")
     margins[3].unlink()
     (models[3] / "model.json").write_text("{")
@@ -262,14 +265,13 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
     again = [line for line in result.stderr.splitlines() if "damaged" in line]
     assert len(again) == 1
     assert "is damaged" in again[0]
-    assert again[0].endswith("; 4 damaged files are made again")
+    assert again[0].endswith("; 5 damaged files are made again")
     same = {path for path in before if path.stem != "models"}  # which names the cohort that a model was trained in
     assert {path: path.read_bytes() for path in same} == {path: before[path][1] for path in same}
     remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
-    of_labels = directory / "probabilities" / labels[1].parent.relative_to(directory / "labels")
     of_the_model = {path for path in before if models[3].name in str(path)}
     assert {path for path in remade if "scores" not in path.parts} == {
-        labels[1], of_labels / "probabilities.parquet", *margins[2:], *of_the_model
+        *labels[:2], *probabilities[:2], *pictures[:2], *margins[2:], *of_the_model
     }  # fmt: skip
     assert store.with_margins() == store.labelled("test")
     os.truncate(directory / "scores" / "findings.json", 10)
