@@ -180,7 +180,7 @@ def plot_matrix(
         names, value, reach = matrix_of(of)
     side = 0.62 * len(names) + 0.085 * max(map(len, names)) + 0.8
     axes: Axes = _axes(ax, 1, (side, side))[0]
-    draw_matrix(axes, names, value, reach, float(np.nanmin(value)) if np.isfinite(value).any() else 0.0)
+    draw_matrix(axes, names, value, reach)
     return axes
 
 

@@ -8,34 +8,51 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.figures.style import MARKERS, SERIES_COLOURS, inscribe, left_out_note, plain, range_text, title_of
+from analysis.curves import evenly
+from analysis.figures.style import (
+    MARKERS,
+    SERIES_COLOURS,
+    inscribe,
+    left_out_note,
+    part_of,
+    plain,
+    range_text,
+    title_of,
+)
 from analysis.groups import NETWORK, names_of, records
 from analysis.recipes import at_best_rate, recipe_columns, several_rates
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
+MAX_POINTS = 24
+
 
 def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
-    """A panel for each label noise: a point a group with its two intervals.
+    """A panel for each label noise: a point a group with its two intervals, at most `MAX_POINTS` in all.
 
-    A colour a recipe and a marker a network; where each network has one recipe, both tell the network. From the first
-    plane set's rows of `groups`, at the best learning rate where there are several.
+    A colour a recipe and a marker a network; both tell the network where each has one recipe, and the recipe where
+    there is one network. From the first plane set's rows of `groups`, at the best learning rate of several.
     """
     groups = read_table(store, "groups")
     groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
-    best = at_best_rate(groups)
+    every = at_best_rate(groups)
+    best = every.iloc[evenly(len(every), MAX_POINTS)]
     best = best.assign(network=names_of(best, NETWORK), accuracy=1 - best["test_error"])
     recipes, networks = list(dict.fromkeys(best["recipe"])), list(dict.fromkeys(best["network"]))
     by_colour = "recipe" if len(recipe_columns(best)) > 1 else "network"
+    by_marker = "recipe" if len(networks) == 1 else "network"
     colours = _cycled(recipes if by_colour == "recipe" else networks, SERIES_COLOURS)
-    markers = _cycled(networks, MARKERS)
+    markers = _cycled(recipes if by_marker == "recipe" else networks, MARKERS)
+    handles = _handles(colours, markers)
     noises = sorted(best["label_noise"].unique())
-    figure = Figure(figsize=(4.6 * len(noises) + 2.6, 5.2), layout="constrained")
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    size = (4.6 * len(noises) + 1.3 + 0.08 * longest, max(5.2, 0.19 * len(handles) + 0.8))
+    figure = Figure(figsize=size, layout="constrained")
     row = figure.subplots(1, len(noises), squeeze=False, sharey=True)[0]
     for axes, noise in zip(row, noises, strict=True):
         for group in records(best[best["label_noise"] == noise]):
-            _point(axes, group, colours[group[by_colour]], markers[group["network"]])
+            _point(axes, group, colours[group[by_colour]], markers[group[by_marker]])
         plain(axes)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -43,11 +60,8 @@ def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
         if len(noises) > 1:
             axes.set_title(f"label noise {noise:g}", fontsize=10)
     row[0].set_ylabel("reproducibility")
-    handles = [_handle(name, colours[name] if by_colour == "network" else "0.35", markers[name]) for name in networks]
-    if by_colour == "recipe":
-        handles = [_handle(name, colours[name], "s") for name in recipes] + [_handle("", "none", "")] + handles
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(sweep), _caption(best, groups))
+    figure.legend(handles=handles, loc="outside right upper")
+    inscribe(figure, title_of(sweep), part_of(len(best), len(every), "groups") + _caption(best, groups))
     return figure
 
 
@@ -70,8 +84,17 @@ def _point(axes: Axes, group: dict[str, float], colour: str, marker: str) -> Non
     )
 
 
+def _handles(colours: dict[str, str], markers: dict[str, str]) -> list[Line2D]:
+    """One for each name, or first the colours and then the markers if these tell different things."""
+    if colours.keys() == markers.keys():
+        return [_handle(name, colours[name], markers[name]) for name in colours]
+    by_colour = [_handle(name, colour, "s") for name, colour in colours.items()]
+    return [*by_colour, _handle("", "none", ""), *(_handle(name, "0.35", marker) for name, marker in markers.items())]
+
+
 def _cycled(names: list[str], values: tuple[str, ...] | str) -> dict[str, str]:
-    return {name: values[index % len(values)] for index, name in enumerate(names)}
+    """A value for each name, starting one later in each round: colour and marker together are not the same twice."""
+    return {name: values[(index + index // len(values)) % len(values)] for index, name in enumerate(names)}
 
 
 def _handle(name: str, colour: str, marker: str) -> Line2D:

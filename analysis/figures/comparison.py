@@ -84,7 +84,7 @@ def matrix_figure(scores: Scores) -> Figure:
     side = 0.62 * count
     figure = Figure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
     axes = figure.subplots()
-    draw_matrix(axes, names, value, reach, float(np.nanmin(value)))
+    draw_matrix(axes, names, value, reach)
     figure.colorbar(axes.images[0], ax=axes, shrink=0.8, label="reproducibility")
     return figure
 

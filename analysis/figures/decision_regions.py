@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid, transposed
 from analysis.figures.regions import PlanePicture, plane_picture
-from analysis.figures.style import left_out_note, part_of, range_text, title_of
+from analysis.figures.style import counted, left_out_note, part_of, title_of
 from analysis.figures.telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
 from analysis.figures.trainings import Trainings, trainings_of
 from analysis.recipes import at_best_rate
@@ -39,7 +39,7 @@ class Cell:
         if pd.isna(self.group["reproducibility"]):
             return error
         same, low, high = (100 * self.group[f"reproducibility{end}"] for end in ("", "_low", "_high"))
-        return f"{error}, agreement\u00a0{same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]"
+        return f"{error}, agreement {same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]"
 
 
 def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
@@ -102,7 +102,7 @@ def _picture(
         columns, blocks = transposed(blocks)
     about = [common] * bool(common) + [heads[noise] for noise in cells if len(cells) == 1 and noise]
     caption = (
-        f"{part}the first plane of the set {plane_set}; {range_text(shown['n_models'])} trainings of each"
+        f"{part}the first plane of the set {plane_set}; {counted(shown['n_models'], 'training')} of each"
         + f", of which {room} are shown" * (most > room)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
@@ -111,8 +111,8 @@ def _picture(
         + PALER * any(picture.confidence is not None for trainings in drawn for picture in trainings.pictures)
         + left_out_note(groups)
     )
-    title = f"{title_of(sweep, ', '.join(about))}\none plane, as trainings see it that differ in their seeds alone"
-    return draw_grid(blocks, columns, title, caption)
+    seen = "\none plane, as trainings see it that differ in their seeds alone" * (most > 1)
+    return draw_grid(blocks, columns, title_of(sweep, ", ".join(about)) + seen, caption)
 
 
 def _rows(plane: PlanePicture, cells: Sequence[Cell | None], count: int, *, shares: bool) -> list[Row]:

@@ -84,7 +84,8 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
         columns = [(curve.rows, column) for curve in drawn for column in (_margin_column(curve), MISLABELLED)]
         margin.set_ylim(limits(columns))
     _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
-    _legend(panels[0], names, str(table["tested_on"].iloc[0]))
+    with_threshold = any(interpolation_threshold(curve) is not None for curve in drawn)
+    _legend(panels[0], names, str(table["tested_on"].iloc[0]), with_threshold)
     figure.align_ylabels()
     inscribe(figure, title_of(sweep, common), _caption(table, axis, len(drawn), len(found)))
     return figure
@@ -114,7 +115,7 @@ def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
     return told_apart(parts)
 
 
-def _legend(axes: Axes, names: Sequence[str], tested_on: str) -> None:
+def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:
     """Above a panel: what the colours and the lines mean."""
     colours = [
         Line2D([], [], color=colour, marker="o", markersize=3.5, label=name)
@@ -123,7 +124,7 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str) -> None:
     lines = [
         Line2D([], [], color="0.35", linestyle="-", label=f"{tested_on} error"),
         Line2D([], [], color="0.35", linestyle="--", label="training error"),
-        Line2D([], [], color="0.35", linestyle=":", label="interpolation threshold"),
+        *[Line2D([], [], color="0.35", linestyle=":", label="interpolation threshold")] * with_threshold,
     ]
     axes.legend(
         handles=colours + lines,
@@ -132,7 +133,8 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str) -> None:
         ncols=3 if len(names) > 2 else 5,
         fontsize=8,
         frameon=False,
-        columnspacing=1.4,
+        columnspacing=1.2,
+        handlelength=1.8,
     )
 
 
@@ -166,7 +168,7 @@ def _error_limit(drawn: Sequence[Curve]) -> float:
 
 def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     with_models = table[table["n_models"] > 0]
-    covers = " to ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
+    covers = " or ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
     images = with_models["n_margin_images"].max()
     margins = f";\ndistances: L2 in normalised pixels, from {images} images" if images else ""
     counts = f"{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes"

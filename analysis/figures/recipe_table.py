@@ -20,9 +20,11 @@ from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-CELL, ROW, NAMES = 1.75, 0.5, 2.0
-"""Width of a cell, height of a row, and the most that names of networks are wide, in inches."""
+CELL, ROW, NAMES = 1.75, 0.46, 2.4
+HEAD, SECTION = 0.42, 0.32
+"""Width of a cell, height of a row, and the most that names of rows are wide; heights of headings; in inches."""
 SIZE = 9.5
+MAX_COLUMNS = 8
 LIGHTEST, DARKEST = 0.05, 0.5
 """Ends of the blue scale behind cells, on which black letters can be read."""
 
@@ -33,35 +35,38 @@ class Section:
 
     noise: float
     rows: Sequence[tuple[str, Sequence[dict[str, Any] | None]]]
-    """A network's name, and its group for each recipe; None where there is none."""
+    """A row's name, and the group for each column; None where there is none."""
 
 
 def recipe_table(store: Store, sweep: SweepConfig) -> Figure:
-    """Rows networks, columns recipes; the darker a cell, the more reproducible. One section a label noise.
+    """Rows networks, columns recipes; the darker a cell, the more reproducible. One section a label noise. Many recipes
+    are rows.
 
     From the first plane set's rows of `groups`, at the best learning rate where there are several.
     """
-    groups, best, recipes, sections = _content(store, sweep)
+    groups, best, columns, sections = _content(store, sweep)
     names = [name for section in sections for name, _ in section.rows]
     wide = min(NAMES, 0.085 * max(map(len, names)) + 0.2)
     headings = len(sections) if len(sections) > 1 else 0
     count = sum(len(section.rows) for section in sections)
-    width, height = wide + CELL * len(recipes), ROW * (count + 1) + 0.35 * headings
-    figure = Figure(figsize=(max(5.4, width + 0.2), height + 1.25), layout="constrained")
+    width, height = wide + CELL * len(columns), HEAD + ROW * count + SECTION * headings
+    figure = Figure(figsize=(max(5.4, width + 0.2), height + 1.2), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.set(xlim=(-wide, CELL * len(recipes)), ylim=(-height, 0))
-    for column, recipe in enumerate(recipes):
-        axes.text((column + 0.5) * CELL, -ROW / 2, lines(recipe, CELL, SIZE), ha="center", va="center", weight="bold")
+    axes.set(xlim=(-wide, CELL * len(columns)), ylim=(-height, 0))
+    for column, name in enumerate(columns):
+        axes.text((column + 0.5) * CELL, -HEAD / 2, lines(name, CELL, SIZE), ha="center", va="center", weight="bold")
     known = best["reproducibility"].dropna()
     span = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    top = -ROW
+    top = -HEAD
     for y, weight in ((0, 1.4), (top, 0.8), (-height, 1.4)):
-        axes.plot([-wide, CELL * len(recipes)], [y, y], color="black", linewidth=weight, clip_on=False)
+        axes.plot([-wide, CELL * len(columns)], [y, y], color="black", linewidth=weight, clip_on=False)
     for section in sections:
         if headings:
-            axes.text(-wide, top - 0.2, f"label noise {section.noise:g}", va="center", style="italic", color="0.3")
-            top -= 0.35
+            axes.text(
+                -wide, top - SECTION / 2, f"label noise {section.noise:g}", va="center", style="italic", color="0.3"
+            )
+            top -= SECTION
         for name, cells in section.rows:
             axes.text(-wide, top - ROW / 2, lines(name, wide, SIZE), va="center")
             for column, group in enumerate(cells):
@@ -74,20 +79,20 @@ def recipe_table(store: Store, sweep: SweepConfig) -> Figure:
 def recipe_table_latex(store: Store, sweep: SweepConfig) -> str:
     """The same for LaTeX with the package booktabs: reproducibility with its interval and, in brackets, accuracy, in
     percent."""
-    _, best, recipes, sections = _content(store, sweep)
+    _, best, columns, sections = _content(store, sweep)
     body: list[str] = []
     for section in sections:
         if len(sections) > 1:
-            heading = rf"\multicolumn{{{len(recipes) + 1}}}{{l}}{{\emph{{label noise {section.noise:g}}}}} \\"
+            heading = rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{label noise {section.noise:g}}}}} \\"
             body += [r"\midrule"] * bool(body) + [heading]
         for name, cells in section.rows:
             body.append(" & ".join([_escaped(name), *(_latex_cell(group) for group in cells)]) + r" \\")
-    head = " & ".join(["", *(_escaped(recipe) for recipe in recipes)]) + r" \\"
+    head = " & ".join(["", *(_escaped(column) for column in columns)]) + r" \\"
     counts = f"{range_text(best[best['n_models'] > 0]['n_models'])} trainings each, {best['n_planes'].iloc[0]} planes"
     return "\n".join(
         [
             f"% {title_of(sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; needs booktabs",
-            rf"\begin{{tabular}}{{l{'c' * len(recipes)}}}",
+            rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
             r"\toprule",
             head,
             r"\midrule",
@@ -100,20 +105,23 @@ def recipe_table_latex(store: Store, sweep: SweepConfig) -> str:
 
 
 def _content(store: Store, sweep: SweepConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[Section]]:
-    """The first planes' rows of `groups`, those that are shown, the recipes, and the sections."""
+    """The first planes' rows of `groups`, those that are shown, the names of the columns, and the sections."""
     groups = read_table(store, "groups")
     groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
     best = at_best_rate(groups)
     best = best.assign(network=names_of(best, NETWORK))
-    recipes = list(dict.fromkeys(best["recipe"]))
+    across, down = "recipe", "network"
+    if best["recipe"].nunique() > max(MAX_COLUMNS, best["network"].nunique()):
+        across, down = down, across
+    columns = list(dict.fromkeys(best[across]))
     sections = []
     for noise, of_noise in best.groupby("label_noise"):
         rows = []
-        for network in dict.fromkeys(of_noise["network"]):
-            cells = {group["recipe"]: group for group in records(of_noise[of_noise["network"] == network])}
-            rows.append((network, [cells.get(recipe) for recipe in recipes]))
+        for name in dict.fromkeys(of_noise[down]):
+            cells = {group[across]: group for group in records(of_noise[of_noise[down] == name])}
+            rows.append((name, [cells.get(column) for column in columns]))
         sections.append(Section(float(str(noise)), rows))
-    return groups, best, recipes, sections
+    return groups, best, columns, sections
 
 
 def _draw_cell(axes: Axes, left: float, top: float, group: dict[str, Any] | None, span: tuple[float, float]) -> None:

@@ -17,7 +17,7 @@ from dbviz_ray.store import Picture
 
 WIDEST, LARGEST_PANEL = 12.5, 2.1
 """Of all panels side by side, and of one, in inches."""
-LOWEST, TALLEST = 0.4, 1.4
+LOWEST, TALLEST = 0.25, 1.4
 """Least and greatest height over width of the place of a panel; planes beyond them are drawn smaller."""
 NAMES, GAP, HEADING = 0.4, 0.1, 0.3
 """Room for the names of rows, between panels, and for the heading of several rows, in inches."""

@@ -17,8 +17,8 @@ from analysis.figures.style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, 
 from dbviz_ray.store import Store
 
 Colours = Sequence[tuple[float, float, float]]
-THUMBNAIL = 0.15
-"""Larger side of an image, in widths of the plane."""
+THUMBNAIL, FLAT = 0.15, 0.3
+"""Larger side of an image, in widths of the plane, or in heights of a flat one if that is less."""
 FADED = 0.8
 """How far towards white a colour goes where the predicted class is no more probable than chance."""
 OTHERS = (0.55, 0.55, 0.55)
@@ -130,8 +130,9 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any)
         interpolation="none",
         **scale,
     )
+    side = min(THUMBNAIL * (right - left), FLAT * (top - bottom))
     for image, a, b in zip(picture.images, picture.a, picture.b, strict=True):
-        _draw_image(axes, image, a, b, (right - left) * THUMBNAIL / max(image.shape[:2]))
+        _draw_image(axes, image, a, b, side / max(image.shape[:2]))
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
 
 

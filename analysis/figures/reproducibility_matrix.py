@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import inscribe, left_out_note, range_text, title_of
+from analysis.figures.style import inscribe, left_out_note, lines, range_text, title_of
+from analysis.figures.telling_groups import told_apart
 from analysis.groups import NAMING, NETWORK, at_last_epoch, names_of, records
 from analysis.recipes import at_best_rate, several_rates
 from analysis.tables import read_table
@@ -21,6 +24,9 @@ from dbviz_ray.store import Store
 
 FEW = 12
 """Up to as many groups there is room for the intervals in the cells."""
+LEAST_SPAN = 0.1
+NAME_SIZE, MARGIN = 8.5, 2.0
+"""Size of the names of groups, in points, and how wide a line of one may be, in inches."""
 CELL = 0.62
 """Side of a cell with an interval, in inches; others are smaller."""
 
@@ -41,26 +47,29 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
     groups, between = (read_table(store, name) for name in ("groups", "between_groups"))
     groups, between = (table[table["plane_set"] == plane_set] for table in (groups, between))
     last = at_best_rate(groups)
-    last = last.assign(name=names_of(last))
+    names, common = told_apart([name.split(", ") for name in names_of(last)])
+    last = last.assign(name=[lines(name, MARGIN, NAME_SIZE) for name in names])
     panels = [rows for _, rows in last.groupby("label_noise") if len(rows) <= MAX_GROUPS]
     largest = max(len(rows) for rows in panels)
     cell = CELL if largest <= FEW else 0.4
-    margin = 0.085 * last["name"].str.len().max()
-    figure = Figure(
-        figsize=(max(6.4, (largest * cell + 0.3) * len(panels) + margin + 1), largest * cell + 0.6 * margin + 1.4),
-        layout="constrained",
-    )
+    margin = 0.085 * max(len(line) for name in last["name"] for line in name.split("\n"))
+    upright = any("\n" in name for name in last["name"])
+    width = max(5.4, (largest * cell + 0.25) * len(panels) + margin + 1.25)
+    height = largest * cell + (1.0 if upright else 0.65) * margin + 1.05 + 0.2 * (len(panels) > 1)
+    figure = Figure(figsize=(width, height), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     values = [matrix_values(rows, between) for rows in panels]
-    lowest = np.nanmin([np.nanmin(of_panel) if not np.isnan(of_panel).all() else 0 for of_panel, *_ in values])
+    span = span_of(np.concatenate([of_panel.ravel() for of_panel, _ in values]))
     for axes, rows, of_panel in zip(row, panels, values, strict=True):
-        draw_matrix(axes, rows["name"].tolist(), *of_panel, lowest=float(lowest))
+        draw_matrix(axes, rows["name"].tolist(), *of_panel, span)
         if len(panels) > 1:
             axes.set_title(f"label noise {rows['label_noise'].iloc[0]:g}", fontsize=10)
         if axes is not row[0]:
             axes.set_yticklabels([])
-    figure.colorbar(row[-1].images[0], ax=row, shrink=0.7, label="reproducibility")
-    inscribe(figure, title_of(sweep), _caption(last, groups, largest <= FEW))
+    bar: dict[str, Any] = {"shrink": 0.8, "aspect": 25, "pad": 0.02, "ticks": MaxNLocator(6, steps=[1, 2, 5, 10])}
+    bar["panchor"] = (1.0, 1.0)  # room that is left over lies below
+    figure.colorbar(row[-1].images[0], ax=row, label="reproducibility", **bar)
+    inscribe(figure, title_of(sweep, common), _caption(last, groups, largest <= FEW))
     return figure
 
 
@@ -84,18 +93,33 @@ def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np
     return value, reach
 
 
+def span_of(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of a scale of colours for these values, so far apart that chance looks like chance."""
+    known = values[~np.isnan(values)]
+    highest = float(known.max()) if len(known) else 1.0
+    return min(float(known.min()) if len(known) else 0.0, highest - LEAST_SPAN), highest
+
+
 def draw_matrix(
-    axes: Axes, names: list[str], value: NDArray[np.float64], reach: NDArray[np.float64], lowest: float
+    axes: Axes,
+    names: Sequence[str],
+    value: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    span: tuple[float, float] | None = None,
 ) -> None:
-    """Cells `[names, names]` with half the length of their intervals, if there is room; the diagonal is framed."""
+    """Cells `[names, names]` with half the length of their intervals, if there is room; the diagonal is framed.
+
+    `span` are the ends of the scale of colours; by default `span_of` the values.
+    """
     count = len(names)
-    axes.imshow(value, cmap="cividis", vmin=lowest, vmax=1)
+    lowest, highest = span or span_of(value)
+    axes.imshow(value, cmap="cividis", vmin=lowest, vmax=highest)
     for row in range(count):
         for column in range(count):
             if np.isnan(value[row, column]):
                 axes.text(column, row, "-", ha="center", va="center", color="0.3")
                 continue
-            dark = value[row, column] < lowest + 0.55 * (1 - lowest)
+            dark = value[row, column] < lowest + 0.55 * (highest - lowest)
             style: dict[str, Any] = {"ha": "center", "color": "white" if dark else "black"}
             if count > FEW:
                 axes.text(column, row, _share(value[row, column]), va="center", fontsize=7, **style)
@@ -103,9 +127,14 @@ def draw_matrix(
             axes.text(column, row - 0.02, _share(value[row, column]), va="bottom", fontsize=10, **style)
             axes.text(column, row + 0.08, f"±{_share(reach[row, column])}", va="top", fontsize=7, **style)
     for place in range(count):
-        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6))
-    axes.set_xticks(range(count), labels=names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8.5)
-    axes.set_yticks(range(count), labels=names, fontsize=8.5)
+        for inset, colour in ((0.0, "black"), (0.03, "white")):
+            corner, side = (place - 0.5 + inset, place - 0.5 + inset), 1 - 2 * inset
+            axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.4))
+    if any("\n" in name for name in names):
+        axes.set_xticks(range(count), labels=names, rotation=90, fontsize=NAME_SIZE)
+    else:
+        axes.set_xticks(range(count), labels=names, rotation=40, ha="right", rotation_mode="anchor", fontsize=NAME_SIZE)
+    axes.set_yticks(range(count), labels=names, fontsize=NAME_SIZE)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 

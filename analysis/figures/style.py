@@ -51,7 +51,7 @@ STYLE: dict[Any, Any] = {
 CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
 LETTER = 0.56
 """Width of an average letter of this font, in its size."""
-_BREAKS = re.compile(r"(?<=[\s_=])")
+_BREAKS = re.compile(r"(?<=[ _])")
 
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
@@ -154,7 +154,8 @@ def lines(text: str, width: float, size: float) -> str:
 
 def _balanced(line: str, letters: int) -> list[str]:
     """A line in as few lines as possible of at most so many letters, which are about equally long; broken after spaces
-    and, as long names need it, after underscores and equals signs."""
+    and underscores, but not before the sign for percent."""
+    line = line.replace(" %", "\u00a0%")
     parts = [part[start : start + letters] for part in _BREAKS.split(line) for start in range(0, len(part), letters)]
     filled = _filled(parts, letters)
     while letters > 1 and len(_filled(parts, letters - 1)) == len(filled):
@@ -175,6 +176,11 @@ def range_text(values: pd.Series[int]) -> str:
     """`3`, or `2 to 4`."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def counted(values: pd.Series[int], thing: str) -> str:
+    """`1 training`, or `2 to 4 trainings`."""
+    return f"{range_text(values)} {thing}" + "s" * bool(values.max() != 1)
 
 
 def part_of(drawn: int, found: int, things: str) -> str:
