@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from analysis.figures import FIGURES, SUFFIXES, chosen_figures, draw_figures
 from analysis.figures.disagreement import disagreement_of
 from analysis.figures.files import encoded
 from analysis.figures.style import STYLE
+from analysis.tables import tables_of
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, integer
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import DamagedFileError, StorageError, UserError
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store import Store
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = _parser().parse_args(arguments)
         store = Store(parsed.run)
-        for place in parsed.draw(store, store.sweep(), parsed):
+        sweep = store.sweep()
+        _check_analysed(store, sweep)
+        for place in parsed.draw(store, sweep, parsed):
             print(place)
     except UserError as error:
         print(f"analysis: {error}", file=sys.stderr)
@@ -42,10 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DamagedFileError, StorageError) as error:
         print(f"analysis: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except FileNotFoundError as error:
+        again = "the command that made this run makes again what is missing"
+        print(f"analysis: {parsed.run} is not complete ({one_line(error)}); {again}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("analysis: interrupted", file=sys.stderr)
         return interruption.exit_code()
     return 0
+
+
+def _check_analysed(store: Store, sweep: SweepConfig) -> None:
+    """UserError for a run whose tables are not there."""
+    missing = [table for table in tables_of(sweep) if not store.exists(store.scores_file(table))]
+    if missing:
+        raise UserError(
+            f"{store.root}: holds no table {missing[0]} of scores; run the stage analyse first, "
+            "with the command that made this run"
+        )
 
 
 def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
@@ -90,10 +108,18 @@ def _finer(store: Store, sweep: SweepConfig, draw: Callable[[Store], object], pa
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m analysis", description="Draw what a finished sweep found, from its run directory.")
     commands = parser.add_subparsers(dest="command", required=True)
-    figures = commands.add_parser("figures", help="redraw the sweep's figures")
+    figures = commands.add_parser(
+        "figures",
+        help="redraw the sweep's figures",
+        description="Redraw the figures of a finished sweep, all or some, from its tables and label maps: as PNG and\n"
+        "PDF, moving ones as GIF and tables for LaTeX too, into figures/ of the run directory.",
+        epilog="figures, and which sweeps have them:\n"
+        + "\n".join(f"  {name:24}{kind.title} ({kind.had_by})" for name, kind in FIGURES.items()),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     figures.set_defaults(draw=_figures)
     _add_run(figures)
-    figures.add_argument("names", metavar="NAME", nargs="*", help=f"which (default: all it has): {', '.join(FIGURES)}")
+    figures.add_argument("names", metavar="NAME", nargs="*", help="which of those below (default: all it has)")
     pair = commands.add_parser("disagreement", help="draw where two of its models disagree on a plane")
     pair.set_defaults(draw=_disagreement)
     _add_run(pair)

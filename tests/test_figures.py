@@ -115,6 +115,24 @@ def test_a_point_for_every_group_of_table_1(tmp_path):
     assert names == ["Adam", "SGD", "", "fully_connected", "vit"]
 
 
+def test_table_1_as_a_picture_and_for_latex(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
+    store, figures = drawn(
+        tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"), only=["recipe_table"]
+    )
+    cells = read_table(store, "by_recipe").set_index("network")
+    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
+    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
+    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
+        reproducibility, _, accuracy = cells.loc[network, recipe].partition(" (")
+        assert reproducibility in shown
+        assert f"({accuracy}" in shown
+        assert f"{reproducibility} ({accuracy.partition(' ')[0]})" in latex
+    assert "diverged" in shown
+    assert r"fully\_connected & " in latex
+    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
+
+
 def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
     grid = {"learning_rate": [0.001, 0.01, 0.1, 1.0], "recipes": RECIPES, "seed": [0, 1, 2]}
     _, figures = drawn(
@@ -134,7 +152,7 @@ def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
 
 
 def test_regions_of_at_most_six_groups_are_shown(tmp_path):
-    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
+    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(13)}
     sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
     store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay, only=["architectures"])
     groups = read_table(store, "groups")
@@ -143,7 +161,9 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     assert rows["text"].iloc[0] == "recipe0"
     assert rows["reproducibility"].is_monotonic_decreasing
     assert len(rows) == 6
-    assert len(figures["architectures"].axes) == 9 * (2 + 1)
+    assert len(figures["architectures"].axes) == 12 * (2 + 1)
+    assert caption_of(figures["architectures"]).startswith("12 of 13 kinds of networks")
+    assert figures["architectures"].get_suptitle().startswith("small: fully_connected\n")
     assert set(rows["reproducibility"].iloc[[0, -1]]) == {
         groups["reproducibility"].max(),
         rows["reproducibility"].min(),
