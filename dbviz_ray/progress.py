@@ -115,7 +115,8 @@ class Progress(Live):
 
     def _summary(self) -> str:
         whole = len(self._done) + len(self._failed) == len(self._amounts)
-        models = f"{len(self._done):,} models" if whole else self._models()
+        done = len(self._done)
+        models = f"{done:,} model{'s' if done != 1 else ''}" if whole else self._models()
         seconds = self._clock() - self._began
         rate = f"{count_text(self._units / seconds)} {self._unit}/s" if self._units and seconds else ""
         return ", ".join(filter(None, [f"{models} in {self._took}", rate, self._failures()]))

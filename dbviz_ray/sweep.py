@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, precision
+from dbviz_ray.display import showing
 from dbviz_ray.errors import StorageError, UserError
 from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.plan:
             from dbviz_ray.planning.plan import plan
 
-            print(plan(config))
+            with showing("plan", "counting, and measuring some training steps"):
+                planned = plan(config)
+            print(planned)
             return 0
         stages = _stages(parsed.stages)
         options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,18 @@ def kinds_of_a_sweep(generator: random.Random) -> list[str]:
 
 
 def disturbed(
-    directory: Path, generator: random.Random, kinds: Sequence[str]
+    directory: Path, generator: random.Random, kinds: Sequence[str], sweep: Sequence[str] = SWEEP
 ) -> tuple[dict[Path, tuple[int, int]], Counter[str]]:
-    """Run a sweep and kill `kinds` in turn; what each model's last file was when it was first there, and the kills."""
+    """Run `sweep` and kill `kinds` in turn; what each model's last file was when it was first there, and the kills."""
     trained: dict[Path, tuple[int, int]] = {}
     kills: Counter[str] = Counter()
     waiting = deque(kinds)
     with cluster_of(NODES) as cluster:
-        process = started(directory, *SWEEP, address=cluster.address)
+        process = started(directory, *sweep, address=cluster.address)
         due: float | None = None
         while process.poll() != 0:
             if process.poll() is not None:  # killed, or brought down by another kill
-                process = started(directory, *SWEEP, address=cluster.address)
+                process = started(directory, *sweep, address=cluster.address)
             for path in directory.glob("models/*/model.json"):
                 if path not in trained:
                     trained[path] = _identity(path)
@@ -95,7 +95,9 @@ def _workers(cluster: Cluster) -> list[Any]:
     return [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
 
 
-def check(directory: Path, expected: Path, trained: dict[Path, tuple[int, int]]) -> None:
+def check(
+    directory: Path, expected: Path, trained: dict[Path, tuple[int, int]], planes: Mapping[str, int] = PLANES
+) -> None:
     """AssertionError unless a disturbed sweep's results are those of the undisturbed one, each made once."""
     assert tables(directory) == tables(expected)
     assert len(trained) == MODELS
@@ -104,7 +106,7 @@ def check(directory: Path, expected: Path, trained: dict[Path, tuple[int, int]])
     counts = Counter(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
     assert set(counts.values()) == {1}, "no row is doubled"
     models = {path.parent.name for path in trained}
-    assert counts.keys() == {(s, m, p) for s, count in PLANES.items() for m in models for p in range(count)}
+    assert counts.keys() == {(s, m, p) for s, count in planes.items() for m in models for p in range(count)}
     assert not [path for path in directory.rglob(".*") if path.is_file()], "nothing is left of what was killed"
 
 

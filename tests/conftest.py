@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import whole_sweeps
 from filelock import FileLock
 from whole_sweeps import SMALL, run
 
@@ -81,18 +82,25 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> t
     return store, sweep
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all test processes share."""
+    own = tmp_path_factory.getbasetemp()
+    whole_sweeps.shared_folder = own if worker_id == "master" else own.parent
+    return whole_sweeps.shared_folder
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, str, str]:
+def undisturbed(shared_folder: Path) -> tuple[Path, str, str]:
     """The run directory of a small sweep that nothing disturbed, and its output and messages; no test changes it.
 
     Made once for all test processes.
     """
-    own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "undisturbed"
+    folder = shared_folder / "undisturbed"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             folder.mkdir()
-            result = run(folder / "small", *SMALL)
+            result = run(folder / "small", *SMALL, database=False)
             (folder / "output").write_text(result.stdout)
             (folder / "messages").write_text(result.stderr)
     return folder / "small", (folder / "output").read_text(), (folder / "messages").read_text()

@@ -28,9 +28,7 @@ def drawn(
     only: Sequence[str] = (),
 ) -> tuple[Store, dict[str, Figure]]:
     """The store of a made-up run and its figures, all or `only` some, stored too; `failed` as in `let_fail`."""
-    store = made_up_run(directory, sweep, diverged, error, label_maps)
-    let_fail(store, sweep, failed)
-    write_tables(store, compute_tables(store, sweep))
+    store = tabulated(made_up_run(directory, sweep, diverged, error, label_maps), sweep, failed)
     kinds = figures_of(sweep)
     figures = draw_figures(store, sweep, only)
     assert list(figures) == list(only or kinds)
@@ -38,6 +36,13 @@ def drawn(
         for suffix in kinds[name].suffixes:
             assert store.read(store.figure_file(name, suffix)).startswith(STARTS[suffix])
     return store, figures
+
+
+def tabulated(store: Store, sweep: SweepConfig, failed: Callable[[ModelConfig], str]) -> Store:
+    """A made-up run with its tables, without what failed."""
+    let_fail(store, sweep, failed)
+    write_tables(store, compute_tables(store, sweep))
+    return store
 
 
 def caption_of(figure: Figure) -> str:

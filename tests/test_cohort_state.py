@@ -12,13 +12,12 @@ from dbviz_ray.cohort.state import state_of_members
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training import HISTORY, CohortTraining, train_cohort
 
-RESIDUAL = {"architecture": "resnet18_width", "width": 2, "batch_size": 100, "epochs": 3}
+RESIDUAL = {"architecture": "resnet18_width", "width": 2, "batch_size": 100, "epochs": 2}
 SPLIT = {
     "adam, drops": OPTIMIZERS["adam"] | SCHEDULES["drops"],
     "sgd with momentum": OPTIMIZERS["sgd"] | {"epochs": 4},
     "sgd without momentum": OPTIMIZERS["sgd without momentum"] | {"epochs": 4},
     "sam over adamw": SAM["sam over adamw"] | {"epochs": 4},
-    "residual, adam": OPTIMIZERS["adam"] | RESIDUAL,
     "residual, sam over sgd": SAM["sam over sgd"] | RESIDUAL,
 }
 PARTS = ([0, 1, 2], [5, 4])

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from conftest import small_sweep
 from made_up_runs import made_up_run
-from whole_sweeps import run
+from whole_sweeps import SMALL, copied, run
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.cohort_checkpoints import CohortCheckpoints
@@ -235,15 +235,8 @@ def test_damaged_findings_are_made_again_by_the_analysis(finished_run, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
-    directory = tmp_path / "run"
-    small = [
-        "dataset.train_size=100", "dataset.test_size=100", "grid.width=[4,8]", "grid.label_noise=[0.2]",
-        "grid.seed=[0,1]", "training.epochs=2",
-        "planes={test: {count: 60, resolution: 8, probabilities: true}}", "margins.images=20", "margins.directions=3",
-        "resources.stack=1",  # a model is then the same whether it is trained beside others or alone
-    ]  # fmt: skip
-    run(directory, *small)
+def test_the_same_command_mends_a_run_and_does_nothing_else(undisturbed, tmp_path):
+    directory = copied(undisturbed[0], tmp_path / "run")
     store = Store(directory)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
     kinds = {path.name for path in before}
@@ -253,28 +246,36 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(tmp_path):
         for kind in ("labels", "probabilities", "pictures", "margins")
     )
     models = sorted(directory.glob("models/*"))
-    assert (len(labels), len(margins), len(models)) == (4, 4, 4)
+    assert (len(labels), len(margins), len(models)) == (18, 9, 9)
+    # All of a cohort: trained beside fewer others, a model would differ in the last bit.
+    of_a_cohort = [model for model in models if "-w4-" in model.name]
+    labels, probabilities, pictures = (
+        [path for path in paths if "plane_set=test" in str(path) and "-w16-" in str(path)]
+        for paths in (labels, probabilities, pictures)
+    )
+    margins = [path for path in margins if "-w64-" in str(path)]
     labels[1].write_bytes(before[labels[1]][1][:-30])
     pictures[0].write_bytes(b"")
-    margins[2].write_bytes(b"")
-    margins[3].unlink()
-    (models[3] / "model.json").write_text("{")
-    os.truncate(models[3] / "weights.safetensors", 100)
+    margins[1].write_bytes(b"")
+    margins[2].unlink()
+    (of_a_cohort[0] / "model.json").write_text("{")
+    for model in of_a_cohort[1:]:
+        os.truncate(model / "weights.safetensors", 100)
     os.remove(directory / "scores" / "findings.json")
-    result = run(directory, *small)
+    result = run(directory, *SMALL)
     again = [line for line in result.stderr.splitlines() if "damaged" in line]
     assert len(again) == 1
     assert "is damaged" in again[0]
-    assert again[0].endswith("; 5 damaged files are made again")
-    same = {path for path in before if path.stem != "models"}  # which names the cohort that a model was trained in
-    assert {path: path.read_bytes() for path in same} == {path: before[path][1] for path in same}
+    assert again[0].endswith("; 6 damaged files are made again")
+    assert "train    6 of 9 models were there already\n" in result.stderr
+    assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
     remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
-    of_the_model = {path for path in before if models[3].name in str(path)}
+    of_the_models = {path for path in before if any(model.name in str(path) for model in of_a_cohort)}
     assert {path for path in remade if "scores" not in path.parts} == {
-        *labels[:2], *probabilities[:2], *pictures[:2], *margins[2:], *of_the_model
+        *labels[:2], *probabilities[:2], *pictures[:2], *margins[1:], *of_the_models
     }  # fmt: skip
     assert store.with_margins() == store.labelled("test")
     os.truncate(directory / "scores" / "findings.json", 10)
-    result = run(directory, *small)
+    result = run(directory, *SMALL)
     assert "findings.json is damaged" in result.stderr
-    assert "4 models: 4 done" in result.stdout
+    assert "9 models: 9 done" in result.stdout

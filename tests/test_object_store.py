@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from object_store import BUCKET, ObjectStore
-from whole_sweeps import SMALL, command, run, tables
+from whole_sweeps import SMALL, command, empty_database, tables
 
 from dbviz_ray.errors import StorageError, UserError
 from dbviz_ray.store import Store
@@ -174,14 +174,13 @@ def wait_for_object(server: ObjectStore, prefix: str, ending: str, process: subp
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, tmp_path):
+def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, undisturbed, tmp_path):
     """The server is stopped for eight seconds while models are trained, and again while they are evaluated."""
-    small = [*SMALL, "grid.width=[4,16]", "training.epochs=40"]
-    run(tmp_path / "local", *small)
+    empty_database(tmp_path)  # beside the command: a bucket has no room for one
     log = tmp_path / "s3.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
-            command(server.address("sweep"), *small, "--verbose"), stdout=said, stderr=said, cwd=tmp_path
+            command(server.address("sweep"), *SMALL, "--verbose"), stdout=said, stderr=said, cwd=tmp_path
         )
     for folder, ending in (("cohorts", "state.safetensors"), ("labels", "labels.parquet")):
         wait_for_object(server, f"sweep/{folder}/", ending, process)
@@ -193,5 +192,5 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, tmp
     assert "Traceback" not in log.read_text()
     objects = server.objects("sweep")
     scores = {Path(name).stem: content for name, content in objects.items() if fnmatch(name, "scores/*.csv")}
-    assert scores == tables(tmp_path / "local")
+    assert scores == tables(undisturbed[0])
     assert LEASE_FILE not in objects

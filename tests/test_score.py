@@ -414,10 +414,12 @@ def test_names_are_as_short_as_they_can_be():
     assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]
 
 
-def test_help_names_everything(capsys):
+def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for word in ("--model-option", "--data-option", "--precision", "--weights-key", "examples:", "exit codes", ".npz"):
         assert word in text
+    assert max(len(line) for line in text.splitlines()) <= 80

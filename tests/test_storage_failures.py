@@ -35,13 +35,13 @@ def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, dis
     directory = disk / "run"
     filler = disk / "filler"
     filler.write_bytes(b"\0" * (SIZE - LEFT))
-    result = run(directory, *SMALL, code=1)
+    result = run(directory, *SMALL, code=1, database=False)
     assert "No space left on device" in result.stderr
     assert "the same command" in result.stderr
     assert not (directory / "scores").exists()
     kept = files(directory / "models")
     filler.unlink()
-    run(directory, *SMALL)
+    run(directory, *SMALL, database=False)
     assert tables(directory) == tables(undisturbed[0])
     complete = {path.parent for path in kept if path.name == "model.json"}
     assert {path: files(directory / "models")[path] for path in kept if path.parent in complete} == {
@@ -51,7 +51,7 @@ def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, dis
 
 def test_a_directory_that_cannot_be_written_is_named_before_any_work(disk):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    result = run(disk / "run", *SMALL, code=2)
+    result = run(disk / "run", *SMALL, code=2, database=False)
     assert f"--out: {disk}/run cannot be written" in result.stderr
     assert "Read-only file system" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -89,10 +89,12 @@ def test_analyse_and_report_need_what_comes_before(capsys):
     assert "run the stage analyse first" in capsys.readouterr().err
 
 
-def test_help_names_everything(capsys):
+def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for word in ("--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes"):
         assert word in text
+    assert max(len(line) for line in text.splitlines()) <= 80

@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import small_sweep
+from made_up_runs import made_up_run
 from test_datasets import write_cifar10
-from whole_sweeps import SMALL, command, run, started, tables, wait_for
+from whole_sweeps import SMALL, copied, run, started, tables, wait_for
+
+from dbviz_ray.stages import Options, StageFailedError, run_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_sweep_runs_through_all_stages(undisturbed):
     directory, output, messages = undisturbed
-    for stage in ("train", "evaluate", "analyse", "report"):
-        assert f"\n{stage}" in f"\n{messages}", stage
+    assert messages.isascii()
+    last = {line.split()[0]: line for line in messages.splitlines()}
+    assert list(last) == ["train", "evaluate", "analyse", "report"], "nothing is said by anybody else"
+    assert re.fullmatch(r"train    9 models in [\d.]+ s, [\d.,]+ epochs/s", last["train"])
+    assert re.fullmatch(r"evaluate 9 models in [\d.]+ s, [\d.,]+ points/s", last["evaluate"])
+    assert len(messages.splitlines()) < 20
     assert "interpolation threshold" in " ".join(output.split())
     assert "9 models: 9 done" in output
     assert "mlflow ui --host 127.0.0.1" in output
@@ -58,73 +69,54 @@ def test_the_directory_of_another_sweep_is_refused(undisturbed):
     assert "belongs to a different sweep (double_descent_digits: training.epochs differ)" in result.stderr
 
 
-KILLED_WHEN = {
-    "train, at its first finished model": ("models/*/model.json", 0.5),
-    "analyse": ("scores/*.csv", 0.05),
-    "report": ("figures/*.png", 1.5),
-}
-"""A file of each stage, and the seconds within which the kill follows it; tests/test_chaos.py has other moments."""
+KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
+"""A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
 
 
-def test_a_sweep_killed_in_every_stage_ends_with_the_same_tables(undisturbed, tmp_path):
-    directory = tmp_path / "killed"
+def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(undisturbed, tmp_path):
+    directory = copied(undisturbed[0], tmp_path / "killed")
+    for made in ("scores", "figures"):
+        shutil.rmtree(directory / made)
     generator = random.Random(time.time_ns())
-    for moment, (pattern, within) in KILLED_WHEN.items():
+    for stage, (pattern, within) in KILLED_WHEN.items():
         process = started(directory, *SMALL)
         wait_for(pattern, directory, process)
         time.sleep(generator.uniform(0, within))
-        assert process.poll() is None, f"the command ended before it was killed in {moment}"
+        assert process.poll() is None, f"the command ended before it was killed in {stage}"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    trained = {path: path.stat().st_mtime_ns for path in directory.glob("models/*/model.json")}
     run(directory, *SMALL)
     assert tables(directory) == tables(undisturbed[0])
-    assert {path: path.stat().st_mtime_ns for path in trained} == trained, "no finished model is trained again"
-
-
-def test_an_interrupted_sweep_says_how_to_go_on(tmp_path):
-    directory = tmp_path / "interrupted"
-    process = subprocess.Popen(
-        command(directory, *SMALL), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True
-    )
-    wait_for("cohorts/*/state.safetensors", directory, process)
-    second = run(directory, *SMALL, code=2)
-    assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 143
-    assert "interrupted; the same command continues" in errors
-    assert "Traceback" not in errors
 
 
 def test_double_descent_of_the_digits(tmp_path):
     """The shapes of the paper's Section 5 on three seeds, fewer widths and fewer planes."""
     directory = tmp_path / "digits"
     run(
-        directory, "double_descent_digits", "grid.width=[4,8,12,24,32,64,512]", "grid.seed=[0,1,2]",
-        "planes={test: {count: 100}}", "margins={images: 200}",
+        directory, "double_descent_digits", "grid.width=[4,8,12,32,256]", "grid.seed=[0,1,2]",
+        "planes={test: {count: 60, resolution: 30}}", "margins=null",
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     noisy = frame[frame["label_noise"] == 0.2].set_index("width")
     clean = frame[frame["label_noise"] == 0.0].set_index("width")
     error = noisy["test_error"]
-    assert error[[4, 8, 12]].min() < error[24] - 0.05
+    assert error[[4, 8, 12]].min() < error[32] - 0.05
     assert error[8] < error[4]
-    assert error.drop(4).idxmax() in (24, 32)
-    assert error[512] < 2 / 3 * error[[24, 32]].max()
+    assert error.drop(4).idxmax() == 32
+    assert error[256] < 2 / 3 * error[32]
     assert noisy["train_error"][12] > 0.15
-    assert noisy["train_error"][64] < 0.03
-    assert noisy["fragmentation"].idxmax() in (24, 32)
-    assert noisy["reproducibility"].drop(4).idxmin() in (24, 32)
+    assert noisy["train_error"][256] < 0.03
+    assert noisy["fragmentation"].idxmax() == 32
+    assert noisy["reproducibility"].drop(4).idxmin() == 32
     assert clean["test_error"].diff().dropna().max() < 0.02, "no peak without noise"
-    assert clean["reproducibility"][512] > 0.9
+    assert clean["reproducibility"][256] > 0.9
 
 
 def test_the_papers_sweep_in_miniature(tmp_path):
     write_cifar10(tmp_path / "data")
     directory = tmp_path / "cifar"
     run(
-        directory, "double_descent", "grid.width=[1,2]", "training.epochs=1",
+        directory, "double_descent", "grid.width=[2]", "training.epochs=1",
         f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
         "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
@@ -133,12 +125,14 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     assert set(frame["plane_set"]) == {"test", "attack"}
     frame = frame[frame["plane_set"] == "test"]
-    assert frame["width"].tolist() == [1, 1, 2, 2]
+    assert frame["width"].tolist() == [2, 2]
     assert frame["n_train_images"].unique().tolist() == [300]
     assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]
 
 
 OWN_CODE = """
+import weakref
+import torch
 from torch import nn
 
 def linear(width, image_shape, classes):
@@ -153,32 +147,6 @@ class Untrainable(nn.Module):
 
 def untrainable(width, image_shape, classes):
     return nn.Sequential(linear(width, image_shape, classes), Untrainable() if width == 2 else nn.Identity())
-"""
-
-
-def test_a_users_own_architecture_and_one_that_fails(tmp_path):
-    (tmp_path / "my_networks.py").write_text(OWN_CODE)
-    small = ["dataset.train_size=100", "grid.label_noise=[0.0]", "grid.seed=[0,1]", "training.epochs=2",
-             "planes={test: {count: 3, resolution: 5}}", "margins.images=10"]  # fmt: skip
-    more_evaluators_than_room = "resources.evaluators=5"
-    failing = ["grid.architecture=[my_networks:untrainable]", "grid.width=[1,2]", more_evaluators_than_room, *small]
-    result = run(tmp_path / "failing", *failing, code=1)
-    assert "2 models failed and are left out" in result.stderr
-    assert "RuntimeError: I will not be trained" in result.stderr
-    assert "4 models: 2 done, 2 failed" in result.stdout
-    assert (tmp_path / "failing" / "figures" / "decision_regions.png").exists(), "the rest of the sweep is finished"
-    groups = pd.read_csv(tmp_path / "failing" / "scores" / "groups.csv").set_index("width")
-    assert groups["n_models"].to_dict() == {1: 2, 2: 0}
-    assert groups["n_failed"].to_dict() == {1: 0, 2: 2}
-    (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(tmp_path / "failing", *failing)
-    assert "4 models: 4 done" in mended.stdout, "and the same command tries again"
-
-
-SMALL_DEVICE = """
-import weakref
-import torch
-from my_networks import linear
 
 there = weakref.WeakSet()
 
@@ -189,30 +157,51 @@ def large(width, image_shape, classes):
         raise torch.OutOfMemoryError("the device holds two such networks")
     return network
 """
+OWN_SWEEP = """
+dataset: {name: digits, train_size: 100}
+cases:
+  - {architecture: [my_networks:untrainable], width: [1, 2], seed: [0, 1]}
+  - {architecture: [my_networks:large], width: [1], seed: [0, 1, 2, 3, 4]}
+training: {epochs: 2}
+planes: {test: {count: 3, resolution: 5}}
+margins: {images: 10}
+resources: {evaluators: 5}  # more than there is room for
+"""
 
 
-def test_a_cohort_that_does_not_fit_into_memory_is_halved_until_it_does(tmp_path):
+def test_a_users_own_networks_one_that_fails_and_one_of_which_the_memory_holds_two(tmp_path):
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
-    (tmp_path / "large_networks.py").write_text(SMALL_DEVICE)
-    directory = tmp_path / "halved"
-    result = run(
-        directory, "grid.architecture=[large_networks:large]", "grid.width=[1]", "grid.seed=[0,1,2,3,4]",
-        "grid.label_noise=[0.0]", "dataset.train_size=100", "training.epochs=2", "margins=null",
-        "planes={test: {count: 3, resolution: 5}}",
-    )  # fmt: skip
+    (tmp_path / "own.yaml").write_text(OWN_SWEEP)
+    directory = tmp_path / "run"
+    result = run(directory, str(tmp_path / "own.yaml"), code=1)
+    assert "2 models failed and are left out" in result.stderr
+    assert "RuntimeError: I will not be trained" in result.stderr
+    assert "9 models: 7 done, 2 failed" in result.stdout
+    assert "train    7 models in " in result.stderr
+    assert " epochs/s, 2 failed\n" in result.stderr, "each is counted once, however often it was tried"
+    assert (directory / "figures" / "reproducibility_matrix.png").exists(), "the rest of the sweep is finished"
+    groups = pd.read_csv(directory / "scores" / "groups.csv")
+    groups = groups[groups["architecture"] == "my_networks:untrainable"].set_index("width")
+    assert groups["n_models"].to_dict() == {1: 2, 2: 0}
+    assert groups["n_failed"].to_dict() == {1: 0, 2: 2}
     assert "-x5-" in next(line for line in result.stderr.splitlines() if "is halved" in line)
-    cohorts = Counter(json.loads(path.read_text())["cohort_id"] for path in directory.glob("models/*/model.json"))
+    of = {path.parent.name: json.loads(path.read_text()) for path in directory.glob("models/*/model.json")}
+    cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [1, 2, 2]
+    (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
+    mended = run(directory, str(tmp_path / "own.yaml"))
+    assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
+    assert "train    7 of 9 models were there already\n" in mended.stderr
 
 
-def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path):
-    result = run(
-        tmp_path / "diverged", "dataset.train_size=100", "grid.width=[4]", "grid.label_noise=[0.0]", "grid.seed=[0,1]",
-        "training.epochs=3", "training.optimizer=sgd", "training.learning_rate=1e30",
-        "planes={test: {count: 2}}", code=1,
-    )  # fmt: skip
-    assert "diverged: its loss is not finite from epoch 2 on" in result.stderr
-    assert "all 2 models diverged" in result.stderr
+def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, capsys):
+    sweep = small_sweep()
+    store = made_up_run(tmp_path / "run", sweep, diverged=lambda model: True)
+    for model in sweep.models():
+        store.write_label_maps("test", model.model_id, model.training.epochs, np.zeros((6, 12, 12), np.uint8))
+    with pytest.raises(StageFailedError, match="analyse: all 12 models diverged"):
+        run_sweep(sweep, store, Options(("analyse",), chosen=True, address="local", verbose=False))
+    assert "12 models: 12 diverged" in capsys.readouterr().out
 
 
 RECIPES = """
@@ -280,14 +269,23 @@ def test_models_of_another_run_are_taken_over(recipes, tmp_path):
     assert {path.parent.name for path in directory.glob("models/*/model.json")} < trained
 
 
-def test_students_wait_for_their_teachers_wherever_a_run_is_killed(recipes, tmp_path):
+def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
     (tmp_path / "recipes.yaml").write_text(RECIPES)
-    directory = tmp_path / "killed"
-    for pattern in ("cohorts/*/state.safetensors", "models/*/snapshots/*/weights.safetensors", "models/*/model.json"):
-        process = started(directory, str(tmp_path / "recipes.yaml"))
+    directory, file = tmp_path / "killed", str(tmp_path / "recipes.yaml")
+    ends = {"cohorts/*/state.safetensors": signal.SIGTERM, "models/*/snapshots/*/weights.safetensors": signal.SIGKILL,
+            "models/*/model.json": signal.SIGKILL}  # fmt: skip
+    for pattern, end in ends.items():
+        process = started(directory, file)
         wait_for(pattern, directory, process)
-        time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    run(directory, str(tmp_path / "recipes.yaml"))
+        if end == signal.SIGTERM:
+            second = run(directory, file, code=2)
+            assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
+        else:
+            time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))
+        process.send_signal(end)
+        assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
+    said = Path(f"{directory}.log").read_text()
+    assert said.count("dbviz_ray.sweep: interrupted; the same command continues") == 1
+    assert "Traceback" not in said
+    run(directory, file)
     assert tables(directory) == tables(recipes[0])

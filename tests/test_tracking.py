@@ -8,6 +8,7 @@ import pytest
 from conftest import small_sweep
 from made_up_runs import made_up_run
 from tracked_runs import below, check_runs, history, runs_of
+from whole_sweeps import empty_database
 
 from analysis.tables import compute_tables, read_table, tables_of, write_tables
 from analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
@@ -21,6 +22,7 @@ def run(finished_run, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store, sweep = finished_run
     shutil.copytree(store.root, tmp_path / "runs" / "small")
+    empty_database(tmp_path / "runs")
     return Store(tmp_path / "runs" / "small"), sweep
 
 

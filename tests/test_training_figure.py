@@ -26,7 +26,8 @@ def run(tmp_path_factory):
     grid = {"width": [2, 4, 8], "label_noise": [0.2], "seed": [0, 1]}
     training = {"epochs": KEPT[-1], "snapshots": KEPT[:-1]}
     sweep = small_sweep(grid=grid, training=training)
-    store, figures = drawn(tmp_path_factory.mktemp("run"), sweep, error=lambda model, epoch: 1 / (model.width + epoch))
+    store, figures = drawn(tmp_path_factory.mktemp("run"), sweep, only=["training"],
+                           error=lambda model, epoch: 1 / (model.width + epoch))  # fmt: skip
     return store, sweep, figures
 
 

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from filelock import FileLock
+
 SMALL = [
     "double_descent_digits", "dataset.train_size=300", "dataset.test_size=200", "grid.width=[4,16,64]",
     "grid.label_noise=[0.2]", "grid.seed=[0,1,2]", "training.epochs=60",
-    "planes={test: {count: 20, resolution: 20}, one_class: {images: train, classes: same, count: 10, resolution: 20}}",
+    "planes={test: {count: 20, resolution: 20, probabilities: true},"
+    " one_class: {images: train, classes: same, count: 10, resolution: 20}}",
     "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
     "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
 ]  # fmt: skip
+
+
+shared_folder: Path | None = None
+"""Of all processes of a test session."""
+
+
+def empty_database(folder: Path) -> None:
+    """MLflow's database as MLflow itself begins one, which takes it seconds: made once a session, and copied."""
+    if shared_folder is None or (folder / "mlflow.db").exists():
+        return
+    begun = shared_folder / "empty" / "mlflow.db"
+    with FileLock(f"{shared_folder}/empty.lock"):
+        if not begun.exists():
+            from mlflow import MlflowClient
+
+            begun.parent.mkdir(exist_ok=True)
+            MlflowClient(f"sqlite:///{begun}").search_experiments()
+    shutil.copy(begun, folder)
 
 
 def command(directory: Path | str, *arguments: str, address: str = "local") -> list[str]:
     return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", address]
 
 
-def run(directory: Path, *arguments: str, code: int = 0, address: str = "local") -> subprocess.CompletedProcess[str]:
-    """A command that ends with `code` and without a traceback."""
+def run(
+    directory: Path, *arguments: str, code: int = 0, address: str = "local", database: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """A command that ends with `code` and without a traceback; MLflow's database is begun for it if `database`."""
+    if database:
+        empty_database(directory.parent)
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     result = subprocess.run(
         command(directory, *arguments, address=address),
@@ -37,6 +63,11 @@ def run(directory: Path, *arguments: str, code: int = 0, address: str = "local")
     return result
 
 
+def copied(directory: Path, target: Path) -> Path:
+    """A copy of a run directory that may be changed."""
+    return Path(shutil.copytree(directory, target))
+
+
 def tables(directory: Path) -> dict[str, bytes]:
     """The tables of scores, by name."""
     found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
@@ -46,6 +77,7 @@ def tables(directory: Path) -> dict[str, bytes]:
 
 def started(directory: Path, *arguments: str, address: str = "local") -> subprocess.Popen[bytes]:
     """The same as a process that goes on beside the test, and adds what it says to `directory`.log."""
+    empty_database(directory.parent)
     with open(f"{directory}.log", "ab") as log:
         return subprocess.Popen(
             command(directory, *arguments, address=address), stdout=log, stderr=log, cwd=directory.parent
