@@ -106,8 +106,9 @@ def check_files(client, store, sweep, top):
     pictures = {f"figures/{name}.{suffix}" for name, kind in figures_of(sweep).items() for suffix in kind.suffixes}
     small = {f"figures/small/{name}.png" for name in figures_of(sweep)}
     tables = {f"tables/{name}.csv" for name in tables_of(sweep)}
-    assert {file.path for file in found if not file.is_dir} == pictures | small | tables | {"sweep.yaml"}
-    for path in (*pictures, *small, *tables, "sweep.yaml"):
+    plain = {name for name in ("sweep.yaml", "report.html") if store.exists(name)}
+    assert {file.path for file in found if not file.is_dir} == pictures | small | tables | plain
+    for path in (*pictures, *small, *tables, *plain):
         content = Path(client.download_artifacts(top.info.run_id, path)).read_bytes()
         if path in small:
             assert 100 < Image.open(io.BytesIO(content)).width <= PREVIEW

@@ -102,7 +102,7 @@ def model_text(name: str, row: Mapping[str, Any], outcome: Mapping[str, Any], pa
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *others = (f"| {' | '.join(cells)} |" for cells in rows)
+    head, *others = (f"| {' | &emsp;'.join(cells)} |" for cells in rows)  # MLflow puts no space between columns
     return "\n".join([head, f"|{'---|' * len(rows[0])}", *others])
 
 
