@@ -56,8 +56,8 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     grid = figure.subplots(len(shown), len(known), squeeze=False)
     for column, score in enumerate(known):
         values = [_values(rows, score) for rows in shown]
-        # Early epochs err so often that they would leave few colours for the rest.
-        norm = PowerNorm(0.5 if score == "test_error" else 1.0, scores[score].min(), scores[score].max())
+        # Early epochs err so often, and some are so far from a boundary, that few colours would be left for the rest.
+        norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, scores[score].min(), scores[score].max())
         for axes, rows, of_rows in zip(grid[:, column], shown, values, strict=True):
             _draw(axes, rows, of_rows, norm, first=column == 0)
         label = f"{groups['tested_on'].iloc[0]} error" if score == "test_error" else SCORES[score]

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.curves import evenly
 from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid
 from analysis.figures.regions import plane_picture
 from analysis.figures.style import left_out_note, part_of, range_text, title_of
@@ -18,7 +19,7 @@ from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-MAX_GROUPS = 3
+MAX_GROUPS, MAX_SETS = 3, 8
 TRAININGS = {1: 4, 2: 3, 3: 2}
 """How many are shown of each group, by the number of groups."""
 
@@ -40,7 +41,8 @@ def off_manifold(store: Store, sweep: SweepConfig) -> Figure:
         for number in range(count)
     ]
     rows, confident = [], False
-    for plane_set in sweep.planes:
+    plane_sets = list(sweep.planes)
+    for plane_set in [plane_sets[place] for place in evenly(len(plane_sets), MAX_SETS)]:
         panels: list[Panel | None] = []
         for group in records(shown):
             pictures = trainings_of(store, plane_set, group, models).pictures[:count]
@@ -51,7 +53,8 @@ def off_manifold(store: Store, sweep: SweepConfig) -> Figure:
         rows.append(Row(plane_set.replace("_", " "), plane_picture(store, plane_set, plane=0), panels))
     noisiest = first[first["label_noise"] == first["label_noise"].max()]
     caption = (
-        f"{part_of(len(shown), len(at_best_rate(noisiest)), 'kinds of networks')}the first plane of each set, and over "
+        f"{part_of(len(shown), len(at_best_rate(noisiest)), 'kinds of networks')}"
+        f"{part_of(len(rows), len(sweep.planes), 'plane sets')}the first plane of each set, and over "
         f"it how many regions a plane of the set has, with a 95 % interval, over {range_text(shown['n_models'])} "
         f"trainings and {range_text(trained['n_planes'])} planes" + PALER * confident + left_out_note(table)
     )
@@ -63,8 +66,8 @@ def off_manifold(store: Store, sweep: SweepConfig) -> Figure:
 
 
 def _regions(table: pd.DataFrame, plane_set: str, group: dict[str, Any]) -> str:
-    (row,) = records(table[(table[["plane_set", *GROUP]] == [plane_set, *(group[c] for c in GROUP)]).all(axis=1)])
-    if pd.isna(row["fragmentation"]):
-        return ""
-    low, value, high = (f"{row[f'fragmentation{end}']:.1f}" for end in ("_low", "", "_high"))
-    return f"{value} [{low}, {high}] regions"
+    same = (table[["plane_set", *GROUP]] == [plane_set, *(group[column] for column in GROUP)]).all(axis=1)
+    for row in records(table[same & table["fragmentation"].notna()]):
+        low, value, high = (f"{row[f'fragmentation{end}']:.1f}" for end in ("_low", "", "_high"))
+        return f"{value} [{low}, {high}] regions"
+    return ""

@@ -32,10 +32,12 @@ def trainings_of(store: Store, plane_set: str, group: dict[str, Any], models: pd
     of_group = (models[["plane_set", *GROUP]] == [plane_set, *(group[column] for column in GROUP)]).all(axis=1)
     members = records(models[of_group])
     pictures = [shown_picture(store, plane_set, member["model_id"], member["epoch"]) for member in members]
+    if len(pictures) < 2:
+        return Trainings(pictures, None)
     seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
     pairs = Group({}, np.arange(len(members)), seeds).independent
     labels = on_one_grid([picture.labels for picture in pictures])
-    return Trainings(pictures, disagreement(labels, pairs) if len(members) > 1 else None)
+    return Trainings(pictures, disagreement(labels, pairs))
 
 
 def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> Shares:
