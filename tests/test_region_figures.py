@@ -11,8 +11,9 @@ from conftest import small_sweep
 from drawn_figures import caption_of, drawn
 
 from analysis.figures.files import CRISP
+from analysis.figures.line_breaks import lines
 from analysis.figures.regions import FADED, OTHERS, colours_for
-from analysis.figures.style import class_colours, lines
+from analysis.figures.style import class_colours
 from analysis.tables import read_table
 
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]

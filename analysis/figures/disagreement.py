@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from analysis.chosen_models import TRAINED, ChosenModel, short_names
 from analysis.chosen_planes import check_plane, choose_plane_set, reading
 from analysis.figures.label_maps import on_one_grid, shown_map
+from analysis.figures.line_breaks import lines
 from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from analysis.figures.style import STYLE, lines, nothing_left, title_of
+from analysis.figures.style import STYLE, nothing_left, title_of
 from analysis.figures.telling_groups import shown_groups
 from analysis.groups import GROUP, records
 from analysis.tables import read_table

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import inscribe, left_out_note, lines, range_text, title_of
+from analysis.figures.line_breaks import lines
+from analysis.figures.style import inscribe, left_out_note, range_text, title_of
 from analysis.groups import NETWORK, names_of, records
 from analysis.left_out import what_happened
 from analysis.recipes import at_best_rate, several_rates

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from analysis.figures.line_breaks import lines
 from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, draw_share
-from analysis.figures.style import CAPTION_SIZE, STYLE, lines
+from analysis.figures.style import CAPTION_SIZE, STYLE
 from dbviz_ray.store import Picture
 
 WIDEST, LARGEST_PANEL = 12.5, 2.1

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours, lines
+from analysis.figures.line_breaks import lines
+from analysis.figures.style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours
 from dbviz_ray.store import Store
 
 Colours = Sequence[tuple[float, float, float]]

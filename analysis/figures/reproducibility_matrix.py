@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import inscribe, left_out_note, lines, range_text, title_of
+from analysis.figures.line_breaks import lines
+from analysis.figures.style import inscribe, left_out_note, range_text, title_of
 from analysis.figures.telling_groups import told_apart
 from analysis.groups import NAMING, NETWORK, at_last_epoch, names_of, records
 from analysis.recipes import at_best_rate, several_rates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.line_breaks import lines
 from analysis.groups import at_last_epoch
 from analysis.left_out import LEFT_OUT
 from dbviz_ray.config import SweepConfig
@@ -49,9 +49,6 @@ STYLE: dict[Any, Any] = {
 """Settings of matplotlib under which everything is drawn and stored: `with rc_context(STYLE)`."""
 
 CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
-LETTER = 0.56
-"""Width of an average letter of this font, in its size."""
-_BREAKS = re.compile(r"(?<=[ _])")
 
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
@@ -143,33 +140,6 @@ def inscribe(figure: Figure, title: str, caption: str) -> None:
     """The title above a figure and the caption under it, both broken into lines that it has room for."""
     figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
-
-
-def lines(text: str, width: float, size: float) -> str:
-    """A text in lines of about equal length that are at most `width` inches wide, letters of `size` points; breaks that
-    it has stay."""
-    letters = max(8, int(width * 72 / (LETTER * size)))
-    return "\n".join(part for line in text.split("\n") for part in _balanced(line, letters))
-
-
-def _balanced(line: str, letters: int) -> list[str]:
-    """A line in as few lines as possible of at most so many letters, which are about equally long; broken after spaces
-    and underscores, but not before the sign for percent."""
-    line = line.replace(" %", "\u00a0%")
-    parts = [part[start : start + letters] for part in _BREAKS.split(line) for start in range(0, len(part), letters)]
-    filled = _filled(parts, letters)
-    while letters > 1 and len(_filled(parts, letters - 1)) == len(filled):
-        letters -= 1
-    return _filled(parts, letters)
-
-
-def _filled(parts: Sequence[str], letters: int) -> list[str]:
-    found = [""]
-    for part in parts:
-        if found[-1] and len((found[-1] + part).rstrip()) > letters:
-            found.append("")
-        found[-1] += part
-    return [line.rstrip() for line in found]
 
 
 def range_text(values: pd.Series[int]) -> str:

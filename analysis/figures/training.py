@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from analysis.curves import evenly
 from analysis.figures.animation import Animation
 from analysis.figures.label_maps import on_one_grid, shown_map
+from analysis.figures.line_breaks import lines
 from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from analysis.figures.style import STYLE, lines, title_of
+from analysis.figures.style import STYLE, title_of
 from analysis.figures.telling_groups import telling_groups
 from analysis.groups import KIND, at_last_epoch, records
 from analysis.tables import read_table
