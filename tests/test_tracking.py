@@ -30,7 +30,7 @@ def run(finished_run, tmp_path, monkeypatch):
 
 def test_sqlite_beside_the_run_directory(run, tmp_path):
     store, sweep = run
-    (tmp_path / "runs" / "mlflow.db").unlink()  # made if there is none
+    (tmp_path / "runs" / "mlflow.db").unlink(missing_ok=True)  # made if there is none
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert not is_tracked(store)
