@@ -125,11 +125,8 @@ def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
     sweep, stage = SWEEPS[name]
     last = {model.model_id for model in sweep.models()[-kept:]}
     failed = (lambda m: "train" * (m.model_id not in last)) if kept else stage
-    if kept:
-        store = tabulated(made_up_run(tmp_path, sweep), sweep, failed)
-        figures = {name: kind.draw(store, sweep) for name, kind in figures_of(sweep).items()}
-    else:
-        store, figures = drawn(tmp_path, sweep, failed=failed)
+    store = tabulated(made_up_run(tmp_path, sweep), sweep, failed)
+    figures = {name: kind.draw(store, sweep) for name, kind in figures_of(sweep).items()}
     tables = compute_tables(store, sweep)
     count = (tables["outcomes"]["outcome"] != "done").sum()
     said = [text for text in findings(tables)["sentences"] if "failed" in text]
