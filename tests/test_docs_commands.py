@@ -6,11 +6,12 @@ import re
 import runpy
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
     while not (run / FINDINGS_FILE).exists():  # another test may have these made again just now
         with suppress(FileNotFoundError):
             shutil.copy(undisturbed[0] / FINDINGS_FILE, run / FINDINGS_FILE)
+    databases = (sqlite3.connect(folder / "mlflow.db") for folder in (undisturbed[0].parent, run.parent))
+    with closing(next(databases)) as there, closing(next(databases)) as here:
+        there.backup(here)
     files = {block.file: block.text for block in blocks("python", "yaml", page=OWN_MODELS) if block.file}
     for file, text in files.items():
         (place / file).write_text(text)
