@@ -22,7 +22,7 @@ from analysis.tracking.models import model_runs, seed_names
 from analysis.tracking.parts import Part, parts_of
 from analysis.tracking.runs import Run
 from analysis.tracking.words import SWEEP, part_text, sweep_text
-from dbviz_ray.config import SweepConfig
+from dbviz_ray.config import SweepConfig, TrainingConfig
 from dbviz_ray.provenance import provenance
 from dbviz_ray.store import SWEEP_FILE, Store
 
@@ -45,7 +45,9 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[Run]:
     outcomes = tables["outcomes"]
     logged = len(outcomes) <= MAX_MODELS
     models = model_runs(store, sweep, tables, parents) if logged else []
-    below = [_part_run(sweep, part, outcomes if logged else outcomes.iloc[:0]) for part in parts]
+    shown = outcomes if logged else outcomes.iloc[:0]
+    settings = {tuple(group_of(model, 0)[column] for column in KIND): model.training for model in sweep.models()}
+    below = [_part_run(sweep, part, shown, [settings[kind] for kind in part.kinds]) for part in parts]
     below = [
         replace(run, tags={COLOUR: SERIES_COLOURS[index % len(SERIES_COLOURS)], TYPE: EVALUATION})
         for index, run in enumerate(below)
@@ -75,16 +77,15 @@ def _sweep_run(store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFra
     )
 
 
-def _part_run(sweep: SweepConfig, part: Part, outcomes: pd.DataFrame) -> Run:
-    """The run of a curve or group, which has runs for those of its models that `outcomes` names."""
+def _part_run(sweep: SweepConfig, part: Part, outcomes: pd.DataFrame, trainings: Sequence[TrainingConfig]) -> Run:
+    """The run of a curve or group that is trained so; it has runs for those of its models that `outcomes` names."""
     models: dict[int | None, list[tuple[str, str]]] = {}
     kinds = set(part.kinds)
     for seed, row in zip(seed_names(outcomes), records(outcomes), strict=True):
         if tuple(row[column] for column in KIND) in kinds:
             key = row["width"] if part.step == "width" else None
             models.setdefault(key, []).append((seed or row["model_id"], row["model_id"]))
-    trained = [model for model in sweep.models() if tuple(group_of(model, 0)[column] for column in KIND) in kinds]
-    settings = {name: [getattr(model.training, name) for model in trained] for name in ("optimizer", "batch_size")}
+    settings = {name: [getattr(training, name) for training in trainings] for name in ("optimizer", "batch_size")}
     common = {name: ", ".join(map(str, dict.fromkeys(values))) for name, values in settings.items()}
     return Run(
         name=part.name,
