@@ -13,6 +13,7 @@ from typing import Any
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, integer, number, numbers, precision
 from dbviz_ray.errors import UserError
+from dbviz_ray.own_packages import check_own_packages
 from dbviz_ray.registry import ARCHITECTURES, DATASETS
 
 EXIT_USAGE = 2
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     interruption.install()
     try:
+        check_own_packages()
         parsed = _parser().parse_intermixed_args(words)
         from dbviz_ray.scoring import Request, score  # imports torch
 

@@ -16,6 +16,7 @@ from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, precision
 from dbviz_ray.display import showing
 from dbviz_ray.errors import StorageError, UserError
+from dbviz_ray.own_packages import check_own_packages
 from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
 from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     interruption.install()
     try:
+        check_own_packages()
         parsed = _parser().parse_intermixed_args(arguments)
         sweep, overrides = _sweep_and_overrides(parsed.sweep)
         config = load_sweep(sweep, overrides)

@@ -35,6 +35,7 @@ FLOORS = [
     ["dbviz_ray.tasks", "dbviz_ray.schedule"],
     [
         "dbviz_ray.store",
+        "dbviz_ray.own_packages",
         "dbviz_ray.sweep_files",
         "dbviz_ray.provenance",
         "dbviz_ray.seeds",

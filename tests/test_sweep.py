@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
+from dbviz_ray.cluster.session import ray_session
+from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.errors import UserError
 from dbviz_ray.sweep import main
 
 
@@ -35,6 +42,26 @@ def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, ca
     assert message in output.err
     assert output.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["dbviz_ray.sweep", "dbviz_ray.score"])
+def test_another_package_called_analysis_is_told_in_one_line(command, tmp_path):
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").touch()
+    result = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"{command}: {tmp_path / 'analysis'} hides the package analysis")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_address_where_nothing_is_costs_no_minutes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with (
+        pytest.raises(UserError, match=f"--address: {address} is not a Ray cluster .*nothing answers"),
+        ray_session(address, ResourcesConfig(), verbose=False),
+    ):
+        pytest.fail("joined what is not there")
 
 
 def test_a_network_that_cannot_be_built_is_named_before_any_work(capsys, tmp_path, monkeypatch):

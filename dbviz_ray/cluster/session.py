@@ -90,6 +90,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
     if joined is None and named == "auto":
         raise UserError("--address: auto finds no running cluster; allowed: an address, local, or after `ray start`")
     if joined not in (None, "local"):
+        _check_answers(joined)
         try:
             ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
             return True
@@ -104,6 +105,18 @@ def _join_or_start(address: str | None, level: int) -> bool:
     os.environ.update(WORKER_ENVIRONMENT)
     ray.init(address="local", include_dashboard=False, **options)
     return False
+
+
+def _check_answers(address: str) -> None:
+    """UserError if nothing is there, for which Ray would wait for minutes."""
+    from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
+
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host and not answers(host, int(port)):
+        raise UserError(
+            f"--address: {address} is not a Ray cluster that can be joined (nothing answers within "
+            f"{ANSWER_SECONDS:g} s); allowed: HOST:PORT of one, or local"
+        )
 
 
 def running_cluster() -> str | None:
