@@ -6,8 +6,8 @@ ondemand: seconds of a 500 x 500 picture of one plane by a ResNet-18 of width 8 
 loaded the network, on one core; and from the command line, `python -m analysis disagreement RUN MODEL MODEL
 --resolution 500` of which one of the two pictures is there already, start of Python and the drawing included.
 Seconds of the processor stand beside those of the clock: on a shared machine they are the ones to look at.
-beside: time of an evaluator's task with the picture it takes by itself as a multiple of that without, medians over
-rounds in turn, on one core.
+beside: time (of the processor) of an evaluator's task with the picture it takes by itself as a multiple of that
+without, medians over rounds in turn, on one core.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from timing import alternating, as_a_worker, markdown, measured_on, ratio_text
+from timing import as_a_worker, markdown, measured_on, ratio_text
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.computing import work_of
@@ -88,11 +88,12 @@ def beside() -> str:
             store = Store(folder)
             with_picture = functools.partial(work.do, network, CPU, store, "model", 1)
             without = functools.partial(_without_picture, with_picture)
-            seconds = alternating({"with": with_picture, "without": without}, ROUNDS)
+            do = {"with": with_picture, "without": without}
+            rounds = [{name: _seconds(each)[1] for name, each in do.items()} for _ in range(ROUNDS + 1)][1:]
             picture = store.read_picture("test", "model", 1, 0)
         assert picture is not None
         name = f"{architecture} {width}, {count} planes of {resolution} x {resolution}"
-        rows.append([name, f"{picture.resolution}", ratio_text(seconds["with"], seconds["without"])])
+        rows.append([name, f"{picture.resolution}", ratio_text(*([of[name] for of in rounds] for name in do))])
     return markdown(["planes", "points on a side of the picture", "time with it over time without"], rows)
 
 
