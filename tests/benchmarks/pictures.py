@@ -66,11 +66,14 @@ def on_demand() -> str:
         planes = _planes(1, 50)
         in_process = [_seconds(lambda: take_picture(network, planes, 0, FINE, CPU)) for _ in range(ROUNDS)]
         command = [sys.executable, "-m", "analysis", "disagreement", store.root, *models, "--resolution", str(FINE)]
+        draw = functools.partial(
+            subprocess.run, [*command, "--out", f"{folder}/pair.png"], check=True, capture_output=True
+        )
+        draw()
         whole = []
         for _ in range(ROUNDS):
-            subprocess.run([*command, "--out", f"{folder}/pair.png"], check=True, capture_output=True)
             store.remove(store.picture_file("test", models[1], 1, 0))
-            whole.append(_seconds(lambda: subprocess.run([*command, "--out", f"{folder}/pair.png"], check=True)))
+            whole.append(_seconds(draw))
     rows = [
         [name, *(f"{statistics.median(column):.1f}" for column in zip(*taken, strict=True))]
         for name, taken in (("in a running process, one core", in_process), ("whole command", whole))
