@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = _parser().parse_args(arguments)
         store = Store(parsed.run)
-        sweep = store.sweep()
-        _check_analysed(store, sweep)
-        for place in parsed.draw(store, sweep, parsed):
+        for place in parsed.draw(store, store.sweep(), parsed):
             print(place)
     except UserError as error:
         print(f"analysis: {error}", file=sys.stderr)
@@ -68,6 +66,7 @@ def _check_analysed(store: Store, sweep: SweepConfig) -> None:
 
 def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
     """Draw figures; returns where they are."""
+    _check_analysed(store, sweep)
     kinds = chosen_figures(sweep, parsed.names)
 
     def ask(asked: Store) -> None:
