@@ -9,11 +9,11 @@ from itertools import groupby
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from dbviz_ray import interruption
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.networks import DatasetFacts, facts_of
 from dbviz_ray.pictures import take_picture
 from dbviz_ray.progress import Amount, Progress
 from dbviz_ray.records import load_planes
@@ -22,9 +22,9 @@ from dbviz_ray.store import Picture, Store
 
 FINEST = 2000
 """Grid points on each side, at most."""
-SMALL_NETWORK = 5_000_000
-"""Operations of a forward pass below which threads wait for one another longer than they compute: on two cores that
-others use too, two took 40 s and more for a picture by a ResNet-18 of width 8 on 8x8 images, one 10 s."""
+SMALL_NETWORK = 50_000_000
+"""Parameters times pixels of an image below which threads wait for one another longer than they compute: on two cores
+that others used too, two took 40 s and more for a picture by a ResNet-18 of width 8 on 8x8 images, one 10 s."""
 
 
 class _Asked(NamedTuple):
@@ -89,7 +89,7 @@ def take_finer_pictures(
                 if network is None:
                     network = models[key].network_for(planes.image_shape, len(class_names)).to(device)
                 confidence = sweep.planes[asked.plane_set].probabilities
-                with _threads_for(models[key], DatasetFacts(planes.image_shape, len(class_names), 0, 0)):
+                with _threads_for(network, planes.image_shape):
                     picture = take_picture(network, planes, asked.plane, resolution, device, confidence=confidence)
                 store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
                 taken[asked.model_id] += 1
@@ -98,10 +98,11 @@ def take_finer_pictures(
 
 
 @contextmanager
-def _threads_for(model: RunModel, data: DatasetFacts) -> Iterator[None]:
+def _threads_for(network: nn.Module, image_shape: tuple[int, int, int]) -> Iterator[None]:
     """Within the block torch computes with one thread if the network is small."""
     threads = torch.get_num_threads()
-    if facts_of(model.config, data).forward_flops < SMALL_NETWORK:
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if parameters * image_shape[1] * image_shape[2] < SMALL_NETWORK:
         torch.set_num_threads(1)
     try:
         yield
