@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import small_sweep
 
 from analysis.__main__ import main
 from analysis.figures.label_maps import on_one_grid
+from dbviz_ray import finer_pictures
 from dbviz_ray.evaluation import label_planes
 from dbviz_ray.finer_pictures import take_finer_pictures
+from dbviz_ray.pictures import take_picture
 from dbviz_ray.records import load_network, load_planes
 from dbviz_ray.store import Picture, Store
 
@@ -54,6 +58,25 @@ def test_planes_that_are_as_fine_already_are_left_alone(run):
 
     assert take_finer_pictures(store, sweep, draw, 50) == 1
     assert pictures(store) == [store.picture_file(*asked[1])]
+
+
+@pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
+def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(run, monkeypatch, least, threads):
+    store, sweep = run
+    model_id, used = sweep.models()[0].model_id, []
+
+    def taken(*arguments: Any, **options: Any) -> Picture:
+        used.append(torch.get_num_threads())
+        return take_picture(*arguments, **options)
+
+    monkeypatch.setattr(finer_pictures, "take_picture", taken)
+    monkeypatch.setattr(finer_pictures, "SMALL_NETWORK", least)
+    torch.set_num_threads(2)
+    try:
+        take_finer_pictures(store, sweep, lambda asked: asked.read_picture("test", model_id, 3, 0), 13)
+        assert (used, torch.get_num_threads()) == ([threads], 2)
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_figures_show_pictures_of_several_grids(run):
