@@ -11,10 +11,12 @@ from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from object_store import BUCKET, ObjectStore
 from whole_sweeps import SMALL, command, empty_database, tables
 
+from dbviz_ray import load_run
 from dbviz_ray.errors import StorageError, UserError
 from dbviz_ray.store import Store
 from dbviz_ray.store.directory import Directory
@@ -194,3 +196,7 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, und
     scores = {Path(name).stem: content for name, content in objects.items() if fnmatch(name, "scores/*.csv")}
     assert scores == tables(undisturbed[0])
     assert LEASE_FILE not in objects
+    report, far, near = objects["report.html"], load_run(server.address("sweep")), load_run(undisturbed[0])
+    assert report.startswith(b"<!DOCTYPE html>")
+    model = near.models["model_id"][0]
+    np.testing.assert_array_equal(far.label_maps(model), near.label_maps(model))
