@@ -20,6 +20,7 @@ from analysis.figures import FIGURES, SUFFIXES, chosen_figures, draw_figures
 from analysis.figures.disagreement import disagreement_of
 from analysis.figures.files import encoded
 from analysis.figures.style import STYLE
+from analysis.report.of_sweep import REPORT_FILE, write_report
 from analysis.tables import tables_of
 from dbviz_ray import interruption
 from dbviz_ray.arguments import Parser, integer
@@ -77,6 +78,8 @@ def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> li
 
     _finer(store, sweep, ask, parsed)
     draw_figures(store, sweep, kinds)
+    if store.exists(REPORT_FILE):  # it holds these pictures
+        write_report(store, sweep)
     return [store.path(store.figure_file(name, suffix)) for name, kind in kinds.items() for suffix in kind.suffixes]
 
 
@@ -92,7 +95,10 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
     _finer(store, sweep, lambda asked: disagreement_of(asked, sweep, models, plane_set, parsed.plane), parsed)
     with rc_context(STYLE):
         figure = disagreement_of(store, sweep, models, plane_set, parsed.plane)
-    out.write_bytes(encoded(figure, out.suffix.removeprefix(".")))
+    try:
+        out.write_bytes(encoded(figure, out.suffix.removeprefix(".")))
+    except OSError as error:
+        raise UserError(f"--out: {out} cannot be written ({one_line(error)})") from None
     return [str(out)]
 
 

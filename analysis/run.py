@@ -17,9 +17,8 @@ from analysis.figures.label_maps import shown_picture
 from analysis.figures.regions import PlanePicture, plane_picture
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.store import Picture, Store
+from dbviz_ray.store import FINDINGS_FILE, Picture, Store
 
-FINDINGS_FILE = "scores/findings.json"
 ANALYSED = "a run whose stage analyse is done"
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 STAGE_COLUMNS = 9
@@ -54,15 +54,17 @@ class Display:
         with self._lock:
             shown = self._shown
             self.show("")
-            print(f"{stage:{STAGE_COLUMNS - 1}} {text}", file=self._out, flush=True)
+            with suppress(OSError):  # whoever read it is gone; the work goes on
+                print(f"{stage:{STAGE_COLUMNS - 1}} {text}", file=self._out, flush=True)
             self.show(shown)
 
     def show(self, line: str) -> None:
         """Replace what was shown before; nothing is shown then if `line` is empty."""
         with self._lock:
             if line != self._shown and self.redraws:
-                self._out.write(_ERASED + line[: self.columns])
-                self._out.flush()
+                with suppress(OSError):
+                    self._out.write(_ERASED + line[: self.columns])
+                    self._out.flush()
                 self._shown = line
 
     @property

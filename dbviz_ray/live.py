@@ -29,8 +29,12 @@ class Live(ABC):
         self._pause = FIRST_PAUSE_SECONDS
 
     def __enter__(self) -> Self:
-        self.draw()
-        self._drawing.start()
+        try:
+            self.draw()
+            self._drawing.start()
+        except BaseException:  # Ctrl-C: the block is not entered, and so not left
+            self._ended.set()
+            raise
         return self
 
     def __exit__(

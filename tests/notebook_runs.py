@@ -8,8 +8,9 @@ from conftest import small_sweep
 from made_up_runs import let_fail, made_up_run
 
 from analysis.findings import findings
-from analysis.run import FINDINGS_FILE, Run, load_run
+from analysis.run import Run, load_run
 from analysis.tables import compute_tables, write_tables
+from dbviz_ray.store import FINDINGS_FILE
 
 LOST = "w8-adam-noise0-seed1"
 """Could not be trained."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from analysis.__main__ import main as analysis_main
 from dbviz_ray import score, sweep
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.reference import reference
-from dbviz_ray.missing import FINDINGS_FILE
 from dbviz_ray.registry import check_architecture
 from dbviz_ray.sweep_files import load_sweep
 from dbviz_ray.validation import validated
@@ -49,11 +48,8 @@ def names() -> dict[str, Any]:
 def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
     """A folder with a small finished run where the pages have a large one, and with what docs/own_models.md makes."""
     place = tmp_path_factory.mktemp("workplace")
-    run, changing = place / "runs" / "double_descent_digits", shutil.ignore_patterns(".*", Path(FINDINGS_FILE).name)
-    shutil.copytree(undisturbed[0], run, ignore=changing)
-    while not (run / FINDINGS_FILE).exists():  # another test may have these made again just now
-        with suppress(FileNotFoundError):
-            shutil.copy(undisturbed[0] / FINDINGS_FILE, run / FINDINGS_FILE)
+    run = place / "runs" / "double_descent_digits"
+    shutil.copytree(undisturbed[0], run)
     databases = (sqlite3.connect(folder / "mlflow.db") for folder in (undisturbed[0].parent, run.parent))
     with closing(next(databases)) as there, closing(next(databases)) as here:
         there.backup(here)

@@ -49,18 +49,22 @@ def run(
     """A command that ends with `code` and without a traceback; MLflow's database is begun for it if `database`."""
     if database:
         empty_database(directory.parent)
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     result = subprocess.run(
         command(directory, *arguments, address=address),
         capture_output=True,
         text=True,
-        env=environment,
+        env=_environment(),
         cwd=directory.parent,
         timeout=500,
     )
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result
+
+
+def _environment() -> dict[str, str]:
+    """Without a server of somebody's own, who would get these runs."""
+    return {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
 
 
 def copied(directory: Path, target: Path) -> Path:
@@ -80,7 +84,11 @@ def started(directory: Path, *arguments: str, address: str = "local") -> subproc
     empty_database(directory.parent)
     with open(f"{directory}.log", "ab") as log:
         return subprocess.Popen(
-            command(directory, *arguments, address=address), stdout=log, stderr=log, cwd=directory.parent
+            command(directory, *arguments, address=address),
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            cwd=directory.parent,
         )
 
 

@@ -15,7 +15,7 @@ from analysis.figures.regions import PlanePicture, plane_picture
 from analysis.figures.style import counted, left_out_note, part_of, title_of
 from analysis.figures.telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
 from analysis.figures.trainings import Trainings, trainings_of
-from analysis.recipes import at_best_rate
+from analysis.recipes import at_best_rate, several_rates
 from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
@@ -48,7 +48,7 @@ def decision_regions(store: Store, sweep: SweepConfig) -> Figure:
     trained = groups[groups["n_models"] > 0]
     on_curve = groups_on_curve(trained, read_table(store, "differences"))
     shown, common = on_curve or groups_by_reproducibility(trained, MAX_SHOWN)
-    return _picture(store, sweep, groups, shown if on_curve else shown.sort_index(), common)
+    return _picture(store, sweep, groups, shown if on_curve else shown.sort_index(), common, on_curve=bool(on_curve))
 
 
 def architectures(store: Store, sweep: SweepConfig) -> Figure:
@@ -69,7 +69,14 @@ def _first_planes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
 
 
 def _picture(
-    store: Store, sweep: SweepConfig, groups: pd.DataFrame, shown: pd.DataFrame, common: str, part: str = ""
+    store: Store,
+    sweep: SweepConfig,
+    groups: pd.DataFrame,
+    shown: pd.DataFrame,
+    common: str,
+    part: str = "",
+    *,
+    on_curve: bool = False,
 ) -> Figure:
     """A column a group; rows: trainings, and under them where all trainings of the group disagree; a block of rows for
     the least label noise, and one for the largest.
@@ -84,13 +91,15 @@ def _picture(
     cells = {
         noise: [
             None if group is None else Cell(group, trainings_of(store, plane_set, group, models))
-            for group in with_noise(trained, shown, noise)
+            for group in with_noise(trained if on_curve else at_best_rate(trained), shown, noise, any_rate=not on_curve)
         ]
         for noise in noises
     }
     cells = {noise: of_noise for noise, of_noise in cells.items() if any(of_noise)}
     drawn = [cell.trainings for of_noise in cells.values() for cell in of_noise if cell is not None]
     most = max(len(trainings.pictures) for trainings in drawn)
+    counts = pd.Series([len(trainings.pictures) for trainings in drawn])
+    rates = "; each at its best learning rate" * (not on_curve and several_rates(groups))
     room = 2 if len(cells) > 1 and len(shown) > 1 else 3 if len(shown) > MANY_COLUMNS else 4
     heads = {noise: f"label noise {noise:g}" if noise else "no label noise" for noise in cells}
     blocks = [
@@ -102,7 +111,7 @@ def _picture(
         columns, blocks = transposed(blocks)
     about = [common] * bool(common) + [heads[noise] for noise in cells if len(cells) == 1 and noise]
     caption = (
-        f"{part}the first plane of the set {plane_set}; {counted(shown['n_models'], 'training')} of each"
+        f"{part}the first plane of the set {plane_set}; {counted(counts, 'training')} of each{rates}"
         + f", of which {room} are shown" * (most > room)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "

@@ -12,7 +12,7 @@ from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid
 from analysis.figures.regions import plane_picture
 from analysis.figures.style import left_out_note, part_of, range_text, title_of
 from analysis.figures.telling_groups import groups_by_reproducibility
-from analysis.figures.trainings import trainings_of
+from analysis.figures.trainings import pictures_of
 from analysis.groups import GROUP, records
 from analysis.recipes import at_best_rate
 from analysis.tables import read_table
@@ -45,7 +45,7 @@ def off_manifold(store: Store, sweep: SweepConfig) -> Figure:
     for plane_set in [plane_sets[place] for place in evenly(len(plane_sets), MAX_SETS)]:
         panels: list[Panel | None] = []
         for group in records(shown):
-            pictures = trainings_of(store, plane_set, group, models).pictures[:count]
+            pictures = pictures_of(store, plane_set, group, models, count)
             confident |= any(picture.confidence is not None for picture in pictures)
             said = _regions(trained, plane_set, group)
             panels += [Panel(picture, said * (number == 0)) for number, picture in enumerate(pictures)]

@@ -68,9 +68,13 @@ def told_apart(parts: Sequence[list[str]]) -> tuple[list[str], str]:
     return [", ".join(name) for name in own], ", ".join(shared)
 
 
-def with_noise(groups: pd.DataFrame, shown: pd.DataFrame, noise: float) -> list[dict[str, Any] | None]:
-    """For each of the groups `shown`, the one that differs from it in its label noise alone; None if there is none."""
-    alike = [column for column in GROUP if column != "label_noise"]
+def with_noise(
+    groups: pd.DataFrame, shown: pd.DataFrame, noise: float, *, any_rate: bool = False
+) -> list[dict[str, Any] | None]:
+    """For each of the groups `shown`, the one that differs from it in its label noise alone, or, with `any_rate`, in
+    its learning rate too; None if there is none."""
+    free = ("label_noise", "learning_rate") if any_rate else ("label_noise",)
+    alike = [column for column in GROUP if column not in free]
     found = {
         tuple(group[column] for column in alike): group for group in records(groups[groups["label_noise"] == noise])
     }

@@ -29,15 +29,27 @@ class Trainings:
 
 def trainings_of(store: Store, plane_set: str, group: dict[str, Any], models: pd.DataFrame) -> Trainings:
     """The trainings of a row of `groups` on the first plane of a set; `models` is the table of that name."""
-    of_group = (models[["plane_set", *GROUP]] == [plane_set, *(group[column] for column in GROUP)]).all(axis=1)
-    members = records(models[of_group])
-    pictures = [shown_picture(store, plane_set, member["model_id"], member["epoch"]) for member in members]
+    members = _members(plane_set, group, models)
+    pictures = pictures_of(store, plane_set, group, models)
     if len(pictures) < 2:
         return Trainings(pictures, None)
     seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
     pairs = Group({}, np.arange(len(members)), seeds).independent
     labels = on_one_grid([picture.labels for picture in pictures])
     return Trainings(pictures, disagreement(labels, pairs))
+
+
+def pictures_of(
+    store: Store, plane_set: str, group: dict[str, Any], models: pd.DataFrame, most: int | None = None
+) -> list[Picture]:
+    """The first plane of a set as the first `most` trainings (all) of a row of `groups` see it."""
+    members = _members(plane_set, group, models)[:most]
+    return [shown_picture(store, plane_set, member["model_id"], member["epoch"]) for member in members]
+
+
+def _members(plane_set: str, group: dict[str, Any], models: pd.DataFrame) -> list[dict[str, Any]]:
+    of_group = (models[["plane_set", *GROUP]] == [plane_set, *(group[column] for column in GROUP)]).all(axis=1)
+    return records(models[of_group])
 
 
 def disagreement(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> Shares:

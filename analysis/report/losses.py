@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.groups import first_planes_at_last_epoch, records
-from analysis.left_out import lost_models
+from analysis.left_out import LEFT_OUT, lost_models
 from analysis.report.page import facts, folded, paragraph
 from dbviz_ray.outcomes import Outcome
 
@@ -64,7 +64,8 @@ def _models(lost: pd.DataFrame) -> str:
 def _unknown(groups: pd.DataFrame) -> list[str]:
     last = first_planes_at_last_epoch(groups)
     empty = last[last["n_models"] == 0]
-    alone = last[(last["n_models"] == 1) & last["reproducibility"].isna()]
+    lost = last[list(LEFT_OUT)].sum(axis=1) > 0
+    alone = last[(last["n_models"] == 1) & lost]
     told = []
     if len(empty):
         told.append(f"No training is left of {_named(empty)}.")

@@ -95,10 +95,10 @@ def _pictures(store: Store, kinds: Mapping[str, FigureKind]) -> list[str]:
             if suffix not in kind.suffixes or not store.exists(file):
                 continue
             content = store.read(file)
-            left -= len(content)
-            if left < 0:
+            if len(content) > left:
                 body.append(paragraph(f"{kind.title}: too large for this page; see {file}."))
                 continue
+            left -= len(content)
             figure = picture_figure(Illustration(content, kind.title, kind.shows, DOTS), f"figure-{name}-{suffix}")
             body += [heading(kind.title), figure] if suffix == "png" else [folded("The same, moving", [figure])]
     return body

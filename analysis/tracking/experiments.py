@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from analysis.tracking.tags import DESCRIPTION
+
 KIND_TAG = "mlflow.experimentKind"
 KIND = "custom_model_development"
 """So that pages show runs of trainings, and not what is of use for language models only."""
-NOTE_TAG = "mlflow.note.content"
 
 
 def experiment_of(client: Any, name: str, artifacts: Path | None) -> Any:
@@ -43,7 +44,7 @@ def describe(client: Any, experiment: Any, note: str, view: tuple[str, str]) -> 
         note: Markdown.
         view: Name and value of the tag that prepares the page.
     """
-    wanted = {KIND_TAG: KIND, NOTE_TAG: note} | experiment.tags | dict([view])
+    wanted = {KIND_TAG: KIND, DESCRIPTION: note} | experiment.tags | dict([view])
     for name, value in wanted.items():
         if experiment.tags.get(name) != value:
             client.set_experiment_tag(experiment.experiment_id, name, value)

@@ -14,9 +14,10 @@ from typing import Any
 
 from analysis.tracking.links import linked, shortened
 from analysis.tracking.metrics import NOT_ALLOWED, Metric
+from analysis.tracking.tags import DESCRIPTION
 
 DIRECTORY, NAME, RESULTS = "dbviz.run_directory", "dbviz.name", "dbviz.results"
-PARENT, DESCRIPTION = "mlflow.parentRunId", "mlflow.note.content"
+PARENT = "mlflow.parentRunId"
 """Tags: ours, and MLflow's own."""
 BATCH, PARAMS_BATCH = 1000, 100
 """Metrics and parameters in one request, and parameters among them: MLflow's own limits."""

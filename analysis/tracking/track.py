@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import uuid
 from typing import Any
@@ -87,7 +88,7 @@ def where_to_look(store: Store) -> str:
     page = facts.get("page", "") if facts.get("uri") == uri else ""
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
-    command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(uri)}"
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 
 

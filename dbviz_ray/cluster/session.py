@@ -112,7 +112,7 @@ def _check_answers(address: str) -> None:
     from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 
     host, _, port = address.rpartition(":")
-    if port.isdigit() and "/" not in host and not answers(host, int(port)):
+    if port.isdigit() and "/" not in host and not answers(host.strip("[]"), int(port)):
         raise UserError(
             f"--address: {address} is not a Ray cluster that can be joined (nothing answers within "
             f"{ANSWER_SECONDS:g} s); allowed: HOST:PORT of one, or local"
@@ -130,7 +130,7 @@ def running_cluster() -> str | None:
 
     address: str | None = ray._private.utils.read_ray_address()
     host, _, port = (address or "").rpartition(":")
-    return address if port.isdigit() and answers(host, int(port)) else None
+    return address if port.isdigit() and answers(host.strip("[]"), int(port)) else None
 
 
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:

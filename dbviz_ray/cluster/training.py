@@ -62,7 +62,10 @@ def train_cohorts(
     trainable = tune.with_parameters(
         train_in_trial, store=store, models=models, resources=resources, facts=dict(facts), driver=driver
     )
-    with Progress("train", amounts, "epochs", len(trained)) as progress, tempfile.TemporaryDirectory() as scratch:
+    with (
+        Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         watcher = _Watcher(schedule, progress)
         tuner = tune.Tuner(
             tune.with_resources(trainable, room),
