@@ -116,16 +116,21 @@ def _parser() -> argparse.ArgumentParser:
     figures = commands.add_parser(
         "figures",
         help="redraw the sweep's figures",
-        description="Redraw the figures of a finished sweep, all or some, from its tables and label maps: as PNG and\n"
-        "PDF, moving ones as GIF and tables for LaTeX too, into figures/ of the run directory.",
+        description="Redraw the figures of a finished sweep, all or some, from its tables and label maps:\n"
+        "as PNG and PDF, moving ones as GIF and tables for LaTeX too, into figures/ of the\nrun directory.",
         epilog="figures, and which sweeps have them:\n"
-        + "\n".join(f"  {name:24}{kind.title} ({kind.had_by})" for name, kind in FIGURES.items()),
+        + "\n".join(f"  {name:24}{kind.had_by}" for name, kind in FIGURES.items()),
         formatter_class=RawDescriptionHelpFormatter,
     )
     figures.set_defaults(draw=_figures)
     _add_run(figures)
     figures.add_argument("names", metavar="NAME", nargs="*", help="which of those below (default: all it has)")
-    pair = commands.add_parser("disagreement", help="draw where two of its models disagree on a plane")
+    pair = commands.add_parser(
+        "disagreement",
+        help="draw where two of its models disagree on a plane",
+        description="Draw one plane as two models of a run see it, and what the second says where it says something "
+        "else.",
+    )
     pair.set_defaults(draw=_disagreement)
     _add_run(pair)
     pair.add_argument(

@@ -107,7 +107,10 @@ def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
         raise ValueError(f"{hint}allowed: {names}, {further}or your own as package.module:function")
     module = name.partition(":")[0]
     if not _is_there(module):
-        raise ValueError(f"there is no module {module}; allowed: {names}, or an importable package.module:function")
+        raise ValueError(
+            f"there is no module {module} in the present folder, or installed; allowed: {names}, or an importable "
+            "package.module:function"
+        )
     return name
 
 

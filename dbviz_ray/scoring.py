@@ -90,6 +90,7 @@ def score(request: Request, words: Sequence[str]) -> str:
     data = _images(request, sources)
     planes = planes_through(*images_and_labels(data.images, data.labels), config, len(sources))
     work = _Work(sources, data, planes, device, request.batch_points)
+    work.check()
     comparison = compared(work.labelled(), data.labels, planes, config, data.class_names)
     shown = telling_planes(comparison.same_points, PLANES_SHOWN)
     origin = Origin(
@@ -113,6 +114,12 @@ class _Work:
     planes: PlaneSet
     device: torch.device
     batch_points: int | None
+
+    def check(self) -> None:
+        """UserError, before anything is labelled, for weights that are not those of their network."""
+        for source in self.sources:
+            interruption.check()
+            source.network(self.data.image_shape, self.data.classes)
 
     def labelled(self) -> Iterator[Labelled]:
         """What each model predicts on the images and the planes."""

@@ -32,7 +32,7 @@ def test_margins_over_a_curve():
         "net, label noise 0.2: how far images are from where the predicted class changes (L2 in normalised pixels): "
         "correctly labelled training images 1.2 [1.1, 1.3] at width 4, 2.2 [2.1, 2.3] at width 8, 3.2 [3.1, 3.3] at "
         "width 16; mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16 "
-        "(in up to 11% of directions no change was found; there, how far was looked counts)."
+        "(in up to 11% of directions no change was found; there, the distance searched counts)."
     ]
 
 

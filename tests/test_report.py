@@ -56,8 +56,8 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
         sorted(row["reproducibility"] for row in store.read_json(FINDINGS_FILE)["groups"])[at] for at in (1, 0)
     )
     assert (
-        f"decides otherwise on about {100 - 100 * best:.0f} of 100 points of a plane at best (width 8) and on about "
-        f"{100 - 100 * worst:.0f} at worst (width 4)."
+        f"predicts another class on about {100 - 100 * best:.0f} of 100 points of a plane at best (width 8) "
+        f"and on about {100 - 100 * worst:.0f} at worst (width 4)."
     ) in page.text
     assert "All 6 models were trained and scored." in page.text
     assert f"Not drawn: {', '.join(kind.title for kind in figures_of(sweep).values())}." in page.text

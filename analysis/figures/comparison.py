@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparing import Scores
-from analysis.figures.disagreement import draw_difference
+from analysis.figures.disagreement import DIFFERENCE, draw_difference
 from analysis.figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
 from analysis.figures.reproducibility_matrix import draw_matrix
 from analysis.figures.style import SERIES_COLOURS, plain
@@ -67,11 +67,12 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
                 axes.set_title(_wrapped(name), fontsize=10)
-    note = f"the first {shown} of {len(names)} models; disagreement is that of all\n" * (len(names) > shown)
+    note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
+    note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
     seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
     if len(names) == 2:
-        note = "right: what the second predicts where the first predicts another class; grey: both the same\n"
-    class_legend(figure, class_names, f"{note}predicted class; framed: the three images", seen, colours)
+        note = DIFFERENCE
+    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", seen, colours)
     return figure
 
 

@@ -120,6 +120,6 @@ def draw_difference(
     draw_regions(axes, np.ma.masked_where(first == second, second), picture, colours)
 
 
-_CAPTION = (
-    "right: what the second predicts where the first predicts another class; grey: both the same\npredicted class"
-)
+DIFFERENCE = "right: what the second predicts where the first predicts another class; grey: both predict the same"
+"""What is to be said of `draw_difference`."""
+_CAPTION = f"{DIFFERENCE}\ncolours: predicted classes"

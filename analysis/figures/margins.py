@@ -73,5 +73,5 @@ def _caption(shown: pd.DataFrame) -> str:
     return (
         f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
         "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
-        f"a boundary was found in {found} of directions; where none was, how far was looked counts"
+        f"a boundary was found in {found} of directions; where none was, the distance searched counts"
     )

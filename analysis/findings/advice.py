@@ -17,8 +17,8 @@ IMAGES = {"test_error": "test images", "margin": "images"}
 
 
 HOW = (
-    "More seeds or planes: the same command with grid.seed=[...] or planes.NAME.count=..., another --out and "
-    "resources.reuse=[this run],\nwhich takes over what is trained."
+    "More seeds or planes: the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
+    "resources.reuse=[this run], which takes over what is trained."
 )
 
 

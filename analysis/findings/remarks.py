@@ -37,7 +37,7 @@ def margin_sentences(found: Sequence[Curve]) -> list[str]:
             continue
         parts = [f"{kind} {_at(rows, curve.axis.column, score)}".strip() for kind, score in kinds.items()]
         least = rows["margin_found"].min()
-        beyond = f" (in up to {1 - least:.0%} of directions no change was found; there, how far was looked counts)"
+        beyond = f" (in up to {1 - least:.0%} of directions no change was found; there, the distance searched counts)"
         sentences.append(
             f"{curve.name}, label noise {curve.key['label_noise']:g}: how far images are from where the predicted "
             f"class changes (L2 in normalised pixels): {'; '.join(parts)}{beyond if least < 1 else ''}."

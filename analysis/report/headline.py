@@ -24,10 +24,12 @@ def in_short(groups: pd.DataFrame) -> str:
         return ""
     worst, best_one = records(known.loc[[known["reproducibility"].idxmin(), known["reproducibility"].idxmax()]])
     if len(known) == 1:
-        return f"Trained again, this network decides otherwise on about {_others(best_one)} of 100 points of a plane."
+        return (
+            f"Trained again, this network predicts another class on about {_others(best_one)} of 100 points of a plane."
+        )
     return (
-        f"Trained again, a network decides otherwise on about {_others(best_one)} of 100 points of a plane at best "
-        f"({_where(best_one, best)}) and on about {_others(worst)} at worst ({_where(worst, best)})."
+        f"Trained again, a network predicts another class on about {_others(best_one)} of 100 points of a plane at "
+        f"best ({_where(best_one, best)}) and on about {_others(worst)} at worst ({_where(worst, best)})."
     )
 
 
@@ -48,9 +50,15 @@ def headline(groups: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
 
 
 def _compared(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups of the first plane set, each at its last epoch and best learning rate, with short names."""
+    """The groups of the first plane set, each at its last epoch and best learning rate, with short names.
+
+    Where some trainings predict one class for every image, agreement means nothing: such groups are left out, if there
+    are others.
+    """
     best = at_best_rate(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
-    return best.assign(name=_short(names_of(best)))
+    best = best.assign(name=_short(names_of(best)))
+    telling = best[best["n_constant"] == 0]
+    return telling if len(telling) else best
 
 
 def _others(row: dict[str, Any]) -> str:

@@ -80,7 +80,7 @@ def plane_rows(scores: Scores) -> Rows:
 
 def image_rows(scores: Scores) -> Rows:
     """A head and one row a pair: what the images tell."""
-    head = ["old, new", "churn", "wins", "losses", _p_head(scores), "CAPA"]
+    head = ["old, new", "churn", "wins", "losses", _p_head(scores), "beyond accuracy (CAPA)"]
     return [head] + [
         [
             f"{pair.old}, {pair.new}",

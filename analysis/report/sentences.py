@@ -70,11 +70,11 @@ def advice(scores: Scores, precision: float) -> str:
 
 def _known(advice: Advice) -> str:
     """The reach, and what the wanted one needs."""
-    known, wanted = f"is known to ±{advice.reach:.{_digits(advice.reach)}f}", f"±{advice.wanted:g}"
+    known, wanted = f"is known to ±{_reach(advice)}", f"±{advice.wanted:g}"
     if advice.reach == 0:
         return "is the same on every plane, and these are too few to tell how well it is known"
     if advice.is_useless:
-        known = "could be anything"
+        known = "could be anything, since so few do not tell how much others would differ"
     if advice.reach <= advice.wanted:
         return f"{known}, which is within the wanted {wanted}"
     ways = [f"{advice.items:,} planes"] if advice.items else []
@@ -86,9 +86,11 @@ def _known(advice: Advice) -> str:
     return f"{known}; {wanted} needs {' or '.join(ways)}{hopeless}"
 
 
-def _digits(reach: float) -> int:
-    """Decimals for two significant digits, at least three."""
-    return max(3, 1 - math.floor(math.log10(reach))) if reach > 0 else 3
+def _reach(advice: Advice) -> str:
+    """With two significant digits, at least three decimals, and one more where it would look like the wanted one."""
+    digits = max(3, 1 - math.floor(math.log10(advice.reach))) if advice.reach > 0 else 3
+    alike = advice.reach > advice.wanted and f"{advice.reach:.{digits}f}" == f"{advice.wanted:.{digits}f}"
+    return f"{advice.reach:.{digits + alike}f}"
 
 
 def _of_a_pair(scores: Scores, plane_classes: str) -> list[str]:

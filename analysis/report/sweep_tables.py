@@ -66,7 +66,7 @@ def short_tables(found: Mapping[str, Any]) -> list[str]:
         curves = curves_over(found, axis)
         rows = [[_place(row[0], curve_title(curve, curves)), *row[1:]] for curve in curves for row in curve_rows(curve)]
         if rows:
-            shown.append(_cut([curve_head(found, axis), *rows], f"Telling points over the {axis}"))
+            shown.append(_cut([curve_head(found, axis), *rows], f"Selected points over the {axis}"))
     if found["by_recipe"]:
         recipes, by_network = recipe_rows(found)
         rows = [[network, *("\n".join(filter(None, cell)) for cell in cells)] for network, cells in by_network]
