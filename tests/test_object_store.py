@@ -98,7 +98,7 @@ def test_first_contact_does_not_wait_and_says_so_in_a_line(server, sweep):
     server.stop()
     try:
         began = time.monotonic()
-        with pytest.raises(UserError, match=r"s3://bucket/absent.* cannot be read \(.*onnect to server"):
+        with pytest.raises(UserError, match=r"--out: s3://bucket/absent.* cannot be read \(.*onnect to server"):
             Store(server.address("absent")).check_owner(sweep)
         assert time.monotonic() - began < 15
     finally:

@@ -34,6 +34,8 @@ class OwnedDirectory(Directory):
         except (FileNotFoundError, NotADirectoryError):
             self._check_empty()
             return
+        except UserError as error:
+            raise UserError(f"--out: {error}") from None
         identity = sweep.identity()
         stored = _with_defaults(owner)
         fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
