@@ -28,7 +28,7 @@ from whole_sweeps import SMALL, run, started, tables
 NODES = 2
 WORKERS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
 AFTER_SECONDS = 1.5
-"""At most this long after it is first there, what is next to be killed is killed."""
+"""At most this long after it is first there, what is next to be killed is killed, in sweeps that take long enough."""
 PLANES = {"test": 800, "train": 800}
 SWEEP = [
     *SMALL, "training.epochs=200", "resources.retries=1000",
@@ -46,9 +46,16 @@ def kinds_of_a_sweep(generator: random.Random) -> list[str]:
 
 
 def disturbed(
-    directory: Path, generator: random.Random, kinds: Sequence[str], sweep: Sequence[str] = SWEEP
+    directory: Path,
+    generator: random.Random,
+    kinds: Sequence[str],
+    sweep: Sequence[str] = SWEEP,
+    within: float = AFTER_SECONDS,
 ) -> tuple[dict[Path, tuple[int, int]], Counter[str]]:
-    """Run `sweep` and kill `kinds` in turn; what each model's last file was when it was first there, and the kills."""
+    """Run `sweep` and kill `kinds` in turn, each `within` so many seconds of when it is first there.
+
+    What each model's last file was when it was first there, and the kills.
+    """
     trained: dict[Path, tuple[int, int]] = {}
     kills: Counter[str] = Counter()
     waiting = deque(kinds)
@@ -63,7 +70,7 @@ def disturbed(
                     trained[path] = _identity(path)
             targets = _targets(cluster, process, waiting[0]) if waiting else []
             if targets and due is None:
-                due = time.monotonic() + generator.uniform(0, AFTER_SECONDS)
+                due = time.monotonic() + generator.uniform(0, within)
             if targets and due is not None and time.monotonic() >= due:
                 _kill(cluster, process, waiting[0], generator.choice(targets))
                 kills[waiting.popleft()] += 1

@@ -121,10 +121,11 @@ def installs(command: str) -> None:
         elif words[0].endswith("pip"):
             assert words[1] == "install"
             extras = PYPROJECT["optional-dependencies"]
+            packages = {re.split(r"[^\w-]", needed)[0] for extra in extras.values() for needed in extra}
             assert all(extra in extras for extra in re.findall(r"\[(.*?)\]", part))
             assert all((ROOT / words[at + 1]).is_file() for at, word in enumerate(words) if word == "-c")
             named = [word for word in words[2:] if re.fullmatch(r"\w+", word)]
-            assert all(name in extras for name in named)
+            assert all(name in packages for name in named)
         elif words[0].endswith("pytest"):
             assert all((ROOT / word).is_file() for word in words[1:] if word.endswith(".py"))
         else:
