@@ -64,7 +64,7 @@ def is_logged(run):
     return True
 
 
-@pytest.mark.parametrize(("part", "times"), [("server", 4), ("database", 4), ("network", 12)])
+@pytest.mark.parametrize(("part", "times"), [("server", 3), ("database", 3), ("network", 8)])
 def test_what_ends_at_random_moments(part, times, run, network, server):
     if part == "database" and server.database is None:
         pytest.skip("PostgreSQL is not installed")
