@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,10 @@ def test_a_new_head_s_mlflow_begins_with_the_last_one_s_database(head, tmp_path)
     copy = tmp_path / "bucket" / "mlflow" / "mlflow.db"
 
     def copied() -> bool:
-        found = copy.exists() and sqlite3.connect(copy).execute("select name from experiments").fetchall()
-        return ("kept",) in (found or [])
+        with suppress(sqlite3.Error):  # it is being written, or was copied before MLflow had begun it
+            if copy.exists():
+                return ("kept",) in sqlite3.connect(copy).execute("select name from experiments").fetchall()
+        return False
 
     wait_for(copied)
     head.stop()
