@@ -49,5 +49,7 @@ def _reported(sweep: SweepConfig, store: Store) -> bool:
     from analysis.report.of_sweep import REPORT_FILE
     from analysis.tracking import is_tracked
 
-    files = [store.figure_file(name, suffix) for name, kind in figures_of(sweep).items() for suffix in kind.suffixes]
-    return is_tracked(store) and all(store.exists(file) for file in [*files, REPORT_FILE])
+    if not (is_tracked(store) and store.exists(REPORT_FILE)):
+        return False
+    kinds = figures_of(sweep)  # takes seconds in sweeps of 100,000 models
+    return all(store.exists(store.figure_file(name, suffix)) for name in kinds for suffix in kinds[name].suffixes)

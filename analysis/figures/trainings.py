@@ -30,7 +30,7 @@ class Trainings:
 def trainings_of(store: Store, plane_set: str, group: dict[str, Any], models: pd.DataFrame) -> Trainings:
     """The trainings of a row of `groups` on the first plane of a set; `models` is the table of that name."""
     members = _members(plane_set, group, models)
-    pictures = pictures_of(store, plane_set, group, models)
+    pictures = _pictures(store, plane_set, members)
     if len(pictures) < 2:
         return Trainings(pictures, None)
     seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
@@ -43,7 +43,10 @@ def pictures_of(
     store: Store, plane_set: str, group: dict[str, Any], models: pd.DataFrame, most: int | None = None
 ) -> list[Picture]:
     """The first plane of a set as the first `most` trainings (all) of a row of `groups` see it."""
-    members = _members(plane_set, group, models)[:most]
+    return _pictures(store, plane_set, _members(plane_set, group, models)[:most])
+
+
+def _pictures(store: Store, plane_set: str, members: Sequence[dict[str, Any]]) -> list[Picture]:
     return [shown_picture(store, plane_set, member["model_id"], member["epoch"]) for member in members]
 
 

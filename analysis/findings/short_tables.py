@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from analysis.recipes import ONE_COLUMN
 
 Rows = list[list[str]]
 
 AXES = ("width", "epoch")
 MAX_PLANE_SETS = 4
+MAX_ROWS = 40
+"""Rows of one table that are shown; the rest is in scores/."""
 
 
 def curves_over(found: Mapping[str, Any], axis: str) -> list[Mapping[str, Any]]:
@@ -110,7 +114,7 @@ def learning_rate_rows(found: Mapping[str, Any]) -> Rows:
 def with_interval(row: Mapping[str, Any], score: str, digits: int) -> str:
     """`0.512 [0.479, 0.544]`; a dash for what is not known."""
     value, low, high = (row[f"{score}{end}"] for end in ("", "_low", "_high"))
-    return "-" if value is None else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return "-" if pd.isna(value) else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _halves(cell: str) -> tuple[str, str]:

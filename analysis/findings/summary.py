@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.findings.short_tables import (
     AXES,
+    MAX_ROWS,
     curve_head,
     curve_rows,
     curve_title,
@@ -21,8 +22,6 @@ from analysis.findings.short_tables import (
 from analysis.text_tables import COLUMNS, aligned
 
 RECIPES_ABREAST = 3
-MAX_ROWS = 40
-"""Rows of one table; the rest is in scores/."""
 
 
 def summary_text(found: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.findings.short_tables import (
     AXES,
+    MAX_ROWS,
     Rows,
     curve_head,
     curve_rows,
@@ -25,9 +26,6 @@ from analysis.findings.short_tables import (
 from analysis.groups import at_last_epoch, names_of, records
 from analysis.report.page import folded, paragraph, table
 from dbviz_ray.store import Store
-
-MAX_ROWS = 40
-"""Rows of one table; the rest is in its file."""
 
 SCORES = {
     "train_error": ("train error", 3),
@@ -93,7 +91,7 @@ def long_tables(groups: pd.DataFrame) -> list[str]:
         heads = [name.replace("test", tested_on) if name == "test error" else name for name, _ in known.values()]
         rows = [["", "noise", "models", *heads]]
         for name, row in zip(names_of(of_set[:MAX_ROWS]), records(of_set[:MAX_ROWS]), strict=True):
-            cells = [with_interval(_none_for_nan(row), score, digits) for score, (_, digits) in known.items()]
+            cells = [with_interval(row, score, digits) for score, (_, digits) in known.items()]
             rows.append([name, f"{row['label_noise']:g}", str(row["n_models"]), *cells])
         more = len(of_set) - MAX_ROWS
         rest = [paragraph(f"And {more:,} more: scores/groups.csv.")] if more > 0 else []
@@ -125,7 +123,3 @@ def _place(point: str, title: str) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _none_for_nan(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}

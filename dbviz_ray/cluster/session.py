@@ -111,8 +111,8 @@ def _check_answers(address: str) -> None:
     """UserError if nothing is there, for which Ray would wait for minutes."""
     from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 
-    host, _, port = address.rpartition(":")
-    if port.isdigit() and "/" not in host and not answers(host.strip("[]"), int(port)):
+    place = _host_and_port(address)
+    if place is not None and not answers(*place):
         raise UserError(
             f"--address: {address} is not a Ray cluster that can be joined (nothing answers within "
             f"{ANSWER_SECONDS:g} s); allowed: HOST:PORT of one, or local"
@@ -129,8 +129,14 @@ def running_cluster() -> str | None:
     from dbviz_ray.cluster.nodes import answers
 
     address: str | None = ray._private.utils.read_ray_address()
-    host, _, port = (address or "").rpartition(":")
-    return address if port.isdigit() and answers(host.strip("[]"), int(port)) else None
+    place = _host_and_port(address or "")
+    return address if place is not None and answers(*place) else None
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Of HOST:PORT; None for addresses of another kind, such as ray://HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdigit() and "/" not in host else None
 
 
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
