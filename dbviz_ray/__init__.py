@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.plots import plot_curve, plot_matrix, plot_regions
-    from analysis.run import Run, load_run
-    from dbviz_ray.comparison import Comparison, compare
+    from dbviz_ray.analysis.compare.comparison import Comparison, compare
+    from dbviz_ray.analysis.notebook.plots import plot_curve, plot_matrix, plot_regions
+    from dbviz_ray.analysis.notebook.run import Run, load_run
     from dbviz_ray.errors import UserError
 
 __all__ = [
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Comparison": "dbviz_ray.comparison",
-    "Run": "analysis.run",
+    "Comparison": "dbviz_ray.analysis.compare.comparison",
+    "Run": "dbviz_ray.analysis.notebook.run",
     "UserError": "dbviz_ray.errors",
-    "compare": "dbviz_ray.comparison",
-    "load_run": "analysis.run",
-    "plot_curve": "analysis.plots",
-    "plot_matrix": "analysis.plots",
-    "plot_regions": "analysis.plots",
+    "compare": "dbviz_ray.analysis.compare.comparison",
+    "load_run": "dbviz_ray.analysis.notebook.run",
+    "plot_curve": "dbviz_ray.analysis.notebook.plots",
+    "plot_matrix": "dbviz_ray.analysis.notebook.plots",
+    "plot_regions": "dbviz_ray.analysis.notebook.plots",
 }
 
 

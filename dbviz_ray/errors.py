@@ -1,26 +1,94 @@
-"""What can go wrong outside the program, each with a message that says what to do or to delete."""
+"""What can go wrong outside the program. Every message says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+ABSENT: Final = object()
+"""Stands for a value that a mistake does not have."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 3, 30, 30, 30
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
+"""How messages quote a value: YAML's aliases can make one that is endless when it is written out."""
 
 
 def printable(text: str) -> str:
-    """A text whose control characters, but for ends of lines, are spelled out, so that a terminal does not obey them.
+    """`text` with its control characters spelled out, except line ends, so that a terminal does not obey them.
 
-    Messages quote names and texts of files, and these may be anybody's.
+    Messages quote names and texts from files, and these may be anybody's.
     """
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
-class UserError(Exception):
-    """A configuration, file or argument is not usable; the message names it and says what is allowed.
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that the user can correct."""
 
-    Shown as a single line, exit code 2, no traceback.
-    """
+    field: str
+    """What is wrong: a configuration field, an option or a file."""
+    value: Any = ABSENT
+    """What it holds."""
+    reason: str = ""
+    """What is wrong with it; "is not allowed" if only the value is given."""
+    allowed: str = ""
+    """What it may hold."""
+    hint: str = ""
+    """A guess at what was meant, such as "did you mean width?"."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        """The mistake on one line: `field: value reason; hint allowed: ...`."""
+        told = self.reason or "is not allowed" * (self.value is not ABSENT)
+        if self.value is not ABSENT:
+            quoted = _SHORT.repr(self.value) if isinstance(self.value, str | list | tuple | dict) else str(self.value)
+            told = f"{quoted} {told}"
+        advice = " ".join(filter(None, [self.hint, f"allowed: {self.allowed}" if self.allowed else ""]))
+        text = "; ".join(filter(None, [told, advice]))
+        return printable(f"{self.field}: {text}" if text else self.field)
+
+
+class UserError(Exception):
+    """A configuration, file or argument cannot be used. Commands print one line a mistake and exit with code 2.
+
+    Args:
+        field: The configuration field, option or file that is wrong.
+        value: What it holds, if that helps.
+        reason: What is wrong with it; "is not allowed" if only the value is given.
+        allowed: What it may hold.
+        hint: A guess at what was meant.
+    """
+
+    def __init__(self, field: str, value: Any = ABSENT, *, reason: str = "", allowed: str = "", hint: str = "") -> None:
+        super().__init__(field)
+        self.mistakes: tuple[Mistake, ...] = (Mistake(field, value, reason, allowed, hint),)
+
+    @classmethod
+    def of(cls, mistakes: Iterable[Mistake]) -> UserError:
+        """An error about several mistakes."""
+        error = cls("")
+        error.mistakes = tuple(mistakes)
+        return error
+
+    def renamed(self, name: Callable[[str], str]) -> UserError:
+        """The same mistakes, each about the field that `name` makes of its own.
+
+        For example, a reader of addresses does not know which option an address came from; its caller does.
+        """
+        return UserError.of(replace(mistake, field=name(mistake.field)) for mistake in self.mistakes)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.mistakes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A value may be of a type that another process cannot read, and ABSENT is itself in this process alone.
+        return UserError.of, (tuple(Mistake(str(mistake)) for mistake in self.mistakes),)
 
 
 class DamagedFileError(Exception):
-    """A file of a run directory is there but does not hold what was written: cut off, or changed on the disk."""
+    """A file of a run directory does not hold what was written: it was cut off, or changed on the disk."""
 
     def __init__(self, name: str, path: str, reason: str) -> None:
         super().__init__(name, path, reason)
@@ -34,9 +102,9 @@ class DamagedFileError(Exception):
 
 
 class StorageError(OSError):
-    """The run directory cannot be written or read: a full disk, a lost right, a store that stays away.
+    """The run directory cannot be read or written: the disk is full, rights are missing, or the store is away.
 
-    No model is to blame, and none that comes after would fare better.
+    No model is to blame, and the next one would fail in the same way.
     """
 
 

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from dbviz_ray import interruption
-from dbviz_ray.arguments import Parser, integer, number, numbers, precision
+from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
 from dbviz_ray.errors import UserError
-from dbviz_ray.own_packages import check_own_packages
-from dbviz_ray.registry import ARCHITECTURES, DATASETS
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, precision
 
 EXIT_USAGE = 2
 
@@ -24,9 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     interruption.install()
     try:
-        check_own_packages()
         parsed = _parser().parse_intermixed_args(words)
-        from dbviz_ray.scoring import Request, score  # imports torch
+        from dbviz_ray.analysis.compare.command import Request, score  # imports torch
 
         request = Request(
             checkpoints=tuple(parsed.checkpoints),
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
-    from dbviz_ray.sweep_files import set_field
+    from dbviz_ray.config.sweep_files import set_field
 
     fields: dict[str, Any] = {}
     for word in words:

@@ -12,14 +12,13 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from dbviz_ray import interruption
-from dbviz_ray.arguments import Parser, precision
-from dbviz_ray.display import showing
+from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.errors import StorageError, UserError
-from dbviz_ray.own_packages import check_own_packages
-from dbviz_ray.stages import STAGES, Options, StageFailedError, run_sweep
+from dbviz_ray.stages.run import STAGES, Options, StageFailedError, run_sweep
 from dbviz_ray.store import Store
-from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.arguments import Parser, precision
+from dbviz_ray.terminal.display import showing
 
 DEFAULT_SWEEP = "double_descent_digits"
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -29,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     interruption.install()
     try:
-        check_own_packages()
         parsed = _parser().parse_intermixed_args(arguments)
         sweep, overrides = _sweep_and_overrides(parsed.sweep)
         config = load_sweep(sweep, overrides)

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 
-from analysis.curves import WIDTH, curves, shown_rows
-from analysis.figures.regions import class_legend
-from analysis.figures.style import class_colours
 from dbviz_ray import Run, load_run, plot_regions
+from dbviz_ray.analysis.figures.regions import class_legend
+from dbviz_ray.analysis.figures.style import class_colours
+from dbviz_ray.analysis.findings.curves import WIDTH, curves, shown_rows
+from dbviz_ray.evaluation.records import load_planes
 from dbviz_ray.planes import PlaneSet
-from dbviz_ray.records import load_planes
 
 PLANE_SET, PLANE = "test", 0
 POINTS_SHOWN = 6

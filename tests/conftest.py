@@ -7,20 +7,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import whole_sweeps
 from filelock import FileLock
-from whole_sweeps import SMALL, run
+from support import whole_sweeps
+from support.whole_sweeps import SMALL, run
 
-from analysis.figures import draw_figures
-from analysis.tables import compute_tables, write_tables
-from dbviz_ray.computing import work_of
+from dbviz_ray.analysis.figures import draw_figures
+from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.records import load_network, save_model, save_snapshot
+from dbviz_ray.evaluation.records import load_network, save_model, save_snapshot
+from dbviz_ray.evaluation.tasks import missing_tasks
+from dbviz_ray.stages.computing import work_of
 from dbviz_ray.store import Store
-from dbviz_ray.tasks import missing_tasks
-from dbviz_ray.training import TrainedModel, train_cohort
-from dbviz_ray.validation import validated
+from dbviz_ray.training.cohort import TrainedModel, train_cohort
 
 torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def undisturbed(shared_folder: Path) -> tuple[Path, str, str]:
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, SweepConfig, dict[str, pd.DataFrame]]:
     """A made-up run with everything that a sweep can store, and its tables; tests must not change it."""
-    from made_up_runs import made_up_run
+    from support.made_up_runs import made_up_run
 
     sweep = small_sweep(
         grid={"width": [4, 16], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]},

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import PAGES, ROOT, prose
+from support.documents import PAGES, ROOT, prose
 
 import dbviz_ray
-from analysis.figures import FIGURES, figures_of
-from dbviz_ray.sweep_files import embedded_sweeps, load_sweep
+from dbviz_ray.analysis.figures import FIGURES, figures_of
+from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 
 LANGUAGES = {"bash", "python", "yaml", "text"}
 LINKING = [*PAGES, ROOT / "CHANGELOG.md"]

@@ -19,16 +19,16 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 import yaml
-from documents import PAGES, ROOT, blocks, commands
 from matplotlib import pyplot as plt
+from support.documents import PAGES, ROOT, blocks, commands
 
-from analysis.__main__ import main as analysis_main
 from dbviz_ray import score, sweep
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.reference import reference
-from dbviz_ray.registry import check_architecture
-from dbviz_ray.sweep_files import load_sweep
-from dbviz_ray.validation import validated
+from dbviz_ray.config.registry import check_architecture
+from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.config.validation import validated
+from dbviz_ray.redraw import main as analysis_main
 
 OWN_MODELS = ROOT / "docs" / "own_models.md"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import small_sweep
-from made_up_runs import CASES, RECIPES, made_up_run
+from support.made_up_runs import CASES, RECIPES, made_up_run
 
-from analysis.groups import GROUP
-from analysis.tables import compute_tables
+from dbviz_ray.analysis.scores.groups import GROUP
+from dbviz_ray.analysis.tables import compute_tables
 from dbviz_ray.store import Picture, Store
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tables.md").read_text()

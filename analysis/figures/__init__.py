@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.figures.files import DOTS, encoded
-from analysis.figures.kinds import FIGURES, SUFFIXES, FigureKind
-from analysis.figures.style import STYLE
-from analysis.groups import groups_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
+
+from ..scores.groups import groups_of
+from .files import DOTS, encoded
+from .kinds import FIGURES, SUFFIXES, FigureKind
+from .style import STYLE
 
 __all__ = ["DOTS", "FIGURES", "SUFFIXES", "FigureKind", "chosen_figures", "draw_figures", "figures_of"]
 

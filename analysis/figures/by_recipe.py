@@ -8,8 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.curves import evenly
-from analysis.figures.style import (
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+from ..findings.curves import evenly
+from ..scores.groups import NETWORK, names_of, records
+from ..tables import read_table
+from ..tables.recipes import at_best_rate, recipe_columns, several_rates
+from .style import (
     MARKERS,
     SERIES_COLOURS,
     inscribe,
@@ -19,11 +25,6 @@ from analysis.figures.style import (
     range_text,
     title_of,
 )
-from analysis.groups import NETWORK, names_of, records
-from analysis.recipes import at_best_rate, recipe_columns, several_rates
-from analysis.tables import read_table
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
 
 MAX_POINTS = 24
 

@@ -10,15 +10,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid, transposed
-from analysis.figures.regions import PlanePicture, plane_picture
-from analysis.figures.style import counted, left_out_note, part_of, title_of
-from analysis.figures.telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
-from analysis.figures.trainings import Trainings, trainings_of
-from analysis.recipes import at_best_rate, several_rates
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..tables import read_table
+from ..tables.recipes import at_best_rate, several_rates
+from .files import Trainings, trainings_of
+from .region_grid import PALER, Block, Panel, Row, draw_grid, transposed
+from .regions import PlanePicture, plane_picture
+from .style import counted, left_out_note, part_of, title_of
+from .telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
 
 MAX_COLUMNS = 12
 MANY_COLUMNS = 6

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.chosen_models import TRAINED, ChosenModel, short_names
-from analysis.chosen_planes import check_plane, choose_plane_set, reading
-from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.line_breaks import lines
-from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from analysis.figures.style import STYLE, nothing_left, title_of
-from analysis.figures.telling_groups import shown_groups
-from analysis.groups import GROUP, records
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import GROUP, records
+from ..tables import read_table
+from .choices import TRAINED, ChosenModel, check_plane, choose_plane_set, reading, short_names
+from .files import on_one_grid, shown_map
+from .line_breaks import lines
+from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
+from .style import STYLE, nothing_left, title_of
+from .telling_groups import shown_groups
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""

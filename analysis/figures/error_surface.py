@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from analysis.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
-from analysis.figures.style import inscribe, left_out_note, nothing_left, part_of, range_text, spaced, title_of
-from analysis.groups import GROUP, NAMING, names_of
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..findings.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
+from ..scores.groups import GROUP, NAMING, names_of
+from ..tables import read_table
+from .style import inscribe, left_out_note, nothing_left, part_of, range_text, spaced, title_of
 
 MIN_WIDTHS, MIN_EPOCHS, MAX_SURFACES = 2, 3, 2
 SCORES = {

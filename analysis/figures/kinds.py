@@ -8,27 +8,28 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.curves import EPOCH, WIDTH, curves
-from analysis.figures.animation import Animation
-from analysis.figures.by_recipe import by_recipe
-from analysis.figures.decision_regions import architectures, decision_regions
-from analysis.figures.disagreement import disagreement
-from analysis.figures.error_surface import error_surface, has_surface
-from analysis.figures.learning_rates import learning_rates
-from analysis.figures.margins import margins
-from analysis.figures.off_manifold import off_manifold
-from analysis.figures.over_curves import double_descent, epochs
-from analysis.figures.plane_sets import plane_sets
-from analysis.figures.recipe_table import recipe_table, recipe_table_latex
-from analysis.figures.reproducibility_matrix import fits_matrix, reproducibility_matrix
-from analysis.figures.resolution import finest_plane_set, resolution
-from analysis.figures.streams import streams
-from analysis.figures.training import moving, training
-from analysis.groups import at_last_epoch
-from analysis.recipes import compares_recipes, recipe_columns, several_rates
-from analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..findings.curves import EPOCH, WIDTH, curves
+from ..scores.groups import at_last_epoch
+from ..tables import tables_of
+from ..tables.recipes import compares_recipes, recipe_columns, several_rates
+from .animation import Animation
+from .by_recipe import by_recipe
+from .decision_regions import architectures, decision_regions
+from .disagreement import disagreement
+from .error_surface import error_surface, has_surface
+from .learning_rates import learning_rates
+from .margins import margins
+from .off_manifold import off_manifold
+from .over_curves import double_descent, epochs
+from .plane_sets import plane_sets
+from .recipe_table import recipe_table, recipe_table_latex
+from .reproducibility_matrix import fits_matrix, reproducibility_matrix
+from .resolution import finest_plane_set, resolution
+from .streams import streams
+from .training import moving, training
 
 SUFFIXES = ("png", "pdf")
 

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, PercentFormatter
 
-from analysis.figures.style import SERIES_COLOURS, band, inscribe, left_out_note, plain, range_text, title_of
-from analysis.groups import NETWORK, at_last_epoch, names_of, records
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import NETWORK, at_last_epoch, names_of, records
+from ..tables import read_table
+from .style import SERIES_COLOURS, band, inscribe, left_out_note, plain, range_text, title_of
 
 
 def learning_rates(store: Store, sweep: SweepConfig) -> Figure:

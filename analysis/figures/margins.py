@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.figures.style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
-from analysis.figures.telling_groups import shown_groups
-from analysis.groups import GROUP, records
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import GROUP, records
+from ..tables import read_table
+from .style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
+from .telling_groups import shown_groups
 
 KINDS = {
     "all": (SERIES_COLOURS[0], "images"),

@@ -7,17 +7,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.curves import evenly
-from analysis.figures.region_grid import PALER, Block, Panel, Row, draw_grid
-from analysis.figures.regions import plane_picture
-from analysis.figures.style import left_out_note, part_of, range_text, title_of
-from analysis.figures.telling_groups import groups_by_reproducibility
-from analysis.figures.trainings import pictures_of
-from analysis.groups import GROUP, records
-from analysis.recipes import at_best_rate
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..findings.curves import evenly
+from ..scores.groups import GROUP, records
+from ..tables import read_table
+from ..tables.recipes import at_best_rate
+from .files import pictures_of
+from .region_grid import PALER, Block, Panel, Row, draw_grid
+from .regions import plane_picture
+from .style import left_out_note, part_of, range_text, title_of
+from .telling_groups import groups_by_reproducibility
 
 MAX_GROUPS, MAX_SETS = 3, 8
 TRAININGS = {1: 4, 2: 3, 3: 2}

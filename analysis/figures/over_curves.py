@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
-from analysis.curves import (
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+from ..findings.curves import (
     EPOCH,
     PEAK,
     THRESHOLD_ERROR,
@@ -23,7 +26,8 @@ from analysis.curves import (
     telling_curves,
     telling_rows,
 )
-from analysis.figures.style import (
+from ..tables import read_table
+from .style import (
     SERIES_COLOURS,
     band,
     inscribe,
@@ -36,10 +40,7 @@ from analysis.figures.style import (
     spaced,
     title_of,
 )
-from analysis.figures.telling_groups import told_apart
-from analysis.tables import read_table
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from .telling_groups import told_apart
 
 MAX_CURVES = 4
 FEW = 2

@@ -10,8 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from analysis.curves import WIDTH, curves, evenly, telling_curves
-from analysis.figures.style import (
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+from ..findings.curves import WIDTH, curves, evenly, telling_curves
+from ..scores.groups import GROUP, at_last_epoch, names_of, records
+from ..tables import read_table
+from ..tables.recipes import at_best_rate
+from .style import (
     MARKERS,
     SERIES_COLOURS,
     band,
@@ -25,11 +31,6 @@ from analysis.figures.style import (
     spaced,
     title_of,
 )
-from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.recipes import at_best_rate
-from analysis.tables import read_table
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}

@@ -12,14 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.line_breaks import lines
-from analysis.figures.style import inscribe, left_out_note, range_text, title_of
-from analysis.groups import NETWORK, names_of, records
-from analysis.left_out import what_happened
-from analysis.recipes import at_best_rate, several_rates
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import NETWORK, names_of, records
+from ..tables import read_table
+from ..tables.outcomes import what_happened
+from ..tables.recipes import at_best_rate, several_rates
+from .line_breaks import lines
+from .style import inscribe, left_out_note, range_text, title_of
 
 CELL, ROW, NAMES = 1.75, 0.46, 2.4
 HEAD, SECTION = 0.42, 0.32

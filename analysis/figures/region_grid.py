@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from analysis.figures.line_breaks import lines
-from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, draw_share
-from analysis.figures.style import CAPTION_SIZE, STYLE
 from dbviz_ray.store import Picture
+
+from .line_breaks import lines
+from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, draw_share
+from .style import CAPTION_SIZE, STYLE
 
 WIDEST, LARGEST_PANEL = 12.5, 2.1
 """Of all panels side by side, and of one, in inches."""

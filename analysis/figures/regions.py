@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.line_breaks import lines
-from analysis.figures.style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours
 from dbviz_ray.store import Store
+
+from .line_breaks import lines
+from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours
 
 Colours = Sequence[tuple[float, float, float]]
 THUMBNAIL, FLAT = 0.15, 0.3

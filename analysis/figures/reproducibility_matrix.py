@@ -13,15 +13,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.line_breaks import lines
-from analysis.figures.style import inscribe, left_out_note, range_text, title_of
-from analysis.figures.telling_groups import told_apart
-from analysis.groups import NAMING, NETWORK, at_last_epoch, names_of, records
-from analysis.recipes import at_best_rate, several_rates
-from analysis.tables import read_table
-from analysis.tables.between_groups import MAX_GROUPS
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import NAMING, NETWORK, at_last_epoch, names_of, records
+from ..tables import read_table
+from ..tables.between_groups import MAX_GROUPS
+from ..tables.recipes import at_best_rate, several_rates
+from .line_breaks import lines
+from .style import inscribe, left_out_note, range_text, title_of
+from .telling_groups import told_apart
 
 FEW = 12
 """Up to as many groups there is room for the intervals in the cells."""

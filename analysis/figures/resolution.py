@@ -7,14 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from analysis.figures.style import SERIES_COLOURS, band, inscribe, interval_point, limits, plain, range_text, title_of
-from analysis.figures.telling_groups import shown_groups
-from analysis.groups import GROUP, records
-from analysis.scores.regions import nested_resolutions
-from analysis.tables import read_table
-from analysis.tables.resolution import GRID
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..scores.groups import GROUP, records
+from ..scores.regions import nested_resolutions
+from ..tables import read_table
+from ..tables.resolution import GRID
+from .style import SERIES_COLOURS, band, inscribe, interval_point, limits, plain, range_text, title_of
+from .telling_groups import shown_groups
 
 SCORES = {"fragmentation": "regions per plane", "large_regions": "large regions per plane"}
 

@@ -9,8 +9,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.curves import evenly
-from analysis.figures.style import (
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+from ..findings.curves import evenly
+from ..scores.groups import GROUP, at_last_epoch, names_of, records
+from ..tables import read_table
+from .style import (
     SERIES_COLOURS,
     inscribe,
     interval_point,
@@ -20,11 +25,7 @@ from analysis.figures.style import (
     range_text,
     title_of,
 )
-from analysis.figures.telling_groups import told_apart
-from analysis.groups import GROUP, at_last_epoch, names_of, records
-from analysis.tables import read_table
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from .telling_groups import told_apart
 
 MAX_PANELS, ABREAST = 6, 3
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}

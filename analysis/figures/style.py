@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.line_breaks import lines
-from analysis.groups import at_last_epoch
-from analysis.left_out import LEFT_OUT
 from dbviz_ray.config import SweepConfig
+
+from ..scores.groups import at_last_epoch
+from ..tables.outcomes import LEFT_OUT
+from .line_breaks import lines
 
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import EPOCH, WIDTH, curves, evenly, shown_rows
-from analysis.groups import GROUP, names_of, records
-from analysis.recipes import at_best_rate, compares_recipes
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..findings.curves import EPOCH, WIDTH, curves, evenly, shown_rows
+from ..scores.groups import GROUP, names_of, records
+from ..tables import read_table
+from ..tables.recipes import at_best_rate, compares_recipes
 
 MAX_SHOWN = 6
 

@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.curves import evenly
-from analysis.figures.animation import Animation
-from analysis.figures.label_maps import on_one_grid, shown_map
-from analysis.figures.line_breaks import lines
-from analysis.figures.regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from analysis.figures.style import STYLE, title_of
-from analysis.figures.telling_groups import telling_groups
-from analysis.groups import KIND, at_last_epoch, records
-from analysis.tables import read_table
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+
+from ..findings.curves import evenly
+from ..scores.groups import KIND, at_last_epoch, records
+from ..tables import read_table
+from .animation import Animation
+from .files import on_one_grid, shown_map
+from .line_breaks import lines
+from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
+from .style import STYLE, title_of
+from .telling_groups import telling_groups
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
 PANEL = 2.4

@@ -7,7 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import (
+from ..scores.groups import GROUP, at_last_epoch, names_by_group, names_of
+from ..tables.recipes import compares_recipes, learning_rates
+from .comparisons import (
+    agreement_sentences,
+    choice_sentence,
+    distillation_sentence,
+    kinds_sentences,
+    plane_set_sentences,
+    rates_sentence,
+    sharpness_sentences,
+)
+from .curves import (
     EPOCH,
     WIDTH,
     Curve,
@@ -17,19 +28,8 @@ from analysis.curves import (
     shown_rows,
     telling_curves,
 )
-from analysis.findings.comparisons import (
-    agreement_sentences,
-    choice_sentence,
-    distillation_sentence,
-    kinds_sentences,
-    plane_set_sentences,
-    rates_sentence,
-    sharpness_sentences,
-)
-from analysis.findings.remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
-from analysis.findings.sentences import left_out_sentences, sentence, tested_on
-from analysis.groups import GROUP, at_last_epoch, names_by_group, names_of
-from analysis.recipes import compares_recipes, learning_rates
+from .remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
+from .sentences import left_out_sentences, sentence, tested_on
 
 MAX_EPOCH_CURVES = 4
 """Curves over the epochs that rows and sentences tell of."""

@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from analysis.groups import GROUP, at_last_epoch, names_of
-from analysis.scores.group_scores import SCORES
-from analysis.statistics.precision import Advice, advice_on
-from analysis.tables.uncertainty import uncertain_scores
+from ..scores.group_scores import SCORES
+from ..scores.groups import GROUP, at_last_epoch, names_of
+from ..statistics.precision import Advice, advice_on
+from ..tables.uncertainty import uncertain_scores
 
 ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")
 IMAGES = {"test_error": "test images", "margin": "images"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.findings.sentences import MAX_NAMED, listed, percent, regions_text
-from analysis.groups import NETWORK, names_by_group, names_of, records
-from analysis.recipes import at_best_rate
+from ..scores.groups import NETWORK, names_by_group, names_of, records
+from ..tables.recipes import at_best_rate
+from .sentences import MAX_NAMED, listed, percent, regions_text
 
 
 def agreement_sentences(groups: pd.DataFrame) -> list[str]:

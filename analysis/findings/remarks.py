@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import Curve, shown_rows
-from analysis.findings.sentences import listed
-from analysis.groups import GROUP, at_last_epoch, first_planes_at_last_epoch, names_of, records
-from analysis.tables.resolution import GRID, LIMIT
+from ..scores.groups import GROUP, at_last_epoch, first_planes_at_last_epoch, names_of, records
+from ..tables.resolution import GRID, LIMIT
+from .curves import Curve, shown_rows
+from .sentences import listed
 
 STREAM_NAMES = {
     "init": "initialisation",

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import (
+from ..scores.groups import first_planes_at_last_epoch, records
+from ..tables.outcomes import LEFT_OUT
+from .curves import (
     EPOCH,
     PEAK,
     THRESHOLD_ERROR,
@@ -20,8 +22,6 @@ from analysis.curves import (
     peak_p_value,
     telling_rows,
 )
-from analysis.groups import first_planes_at_last_epoch, records
-from analysis.left_out import LEFT_OUT
 
 MAX_NAMED = 6
 """Groups that one sentence names."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.recipes import ONE_COLUMN
+from ..tables.recipes import ONE_COLUMN
 
 Rows = list[list[str]]
 

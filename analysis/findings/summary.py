@@ -6,7 +6,14 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.findings.short_tables import (
+import pandas as pd
+
+from dbviz_ray.formatting import COLUMNS, aligned
+from dbviz_ray.store.outcomes import Outcome
+
+from ..scores.groups import records
+from ..tables.outcomes import lost_models
+from .short_tables import (
     AXES,
     MAX_ROWS,
     curve_head,
@@ -19,7 +26,6 @@ from analysis.findings.short_tables import (
     recipe_rows,
     recipes_title,
 )
-from analysis.text_tables import COLUMNS, aligned
 
 RECIPES_ABREAST = 3
 
@@ -88,3 +94,29 @@ def _learning_rates(found: Mapping[str, Any]) -> list[list[str]]:
 def _cut(lines: list[str]) -> list[str]:
     more = len(lines) - 1 - MAX_ROWS
     return lines if more <= 0 else [*lines[: 1 + MAX_ROWS], f"... {more} more lines: see scores/"]
+
+
+MAX_NAMED, MAX_LINES = 5, 3
+"""Models that are named, and lines about each."""
+
+
+def outcomes_text(outcomes: pd.DataFrame) -> str:
+    """How many models ended how, from the table `outcomes`; then the first that failed, with stage and reason."""
+    counts = outcomes["outcome"].value_counts()
+    how_many = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
+    failed = records(outcomes[lost_models(outcomes)["n_failed"]])
+    lines = [f"{len(outcomes)} models: {how_many}", *map(_named, failed[:MAX_NAMED])]
+    more = len(failed) - MAX_NAMED
+    return "\n".join([*lines, f"  and {more} more: see scores/outcomes.csv"] if more > 0 else lines)
+
+
+def _named(row: dict[str, Any]) -> str:
+    return textwrap.fill(
+        f"{row['model_id']}: {row['stage']}, {row['outcome']}: {row['reason']}",
+        COLUMNS,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        max_lines=MAX_LINES,
+        placeholder=" ...",
+        break_on_hyphens=False,
+    )

@@ -10,11 +10,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from analysis.figures import DOTS, FigureKind, figures_of
-from analysis.report.glossary import LIMITS, terms
-from analysis.report.headline import headline, in_short
-from analysis.report.losses import losses
-from analysis.report.origins import (
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
+
+from ..figures import DOTS, FigureKind, figures_of
+from ..tables import read_table, tables_of
+from .findings import headline, in_short, losses
+from .glossary import LIMITS, terms
+from .origins import (
     machines,
     mixed_versions,
     model_facts,
@@ -22,13 +25,9 @@ from analysis.report.origins import (
     training_time,
     versions,
 )
-from analysis.report.page import Section, code, facts, finding, folded, heading, numbers, page, paragraph
-from analysis.report.pictures import Illustration, picture_figure
-from analysis.report.question import asked, varied
-from analysis.report.sweep_tables import SCORES, long_tables, short_tables, table_files
-from analysis.tables import read_table, tables_of
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
+from .page import Illustration, Section, code, facts, finding, folded, heading, numbers, page, paragraph, picture_figure
+from .question import asked, varied
+from .sweep_tables import SCORES, long_tables, short_tables, table_files
 
 REPORT_FILE = "report.html"
 MAX_SENTENCES = 12

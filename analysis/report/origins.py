@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.curves import evenly
-from dbviz_ray.amounts import bytes_text, duration_text
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.provenance import PACKAGES, provenance
+from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.store import Store
+from dbviz_ray.store.provenance import PACKAGES, provenance
+
+from ..findings.curves import evenly
 
 MAX_READ = 300
 """Models whose `model.json` is read; of more, evenly spaced ones."""

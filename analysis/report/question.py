@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from analysis.findings.remarks import STREAM_NAMES
-from analysis.groups import group_of, options_text
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, Seeds, SweepConfig
+
+from ..findings.remarks import STREAM_NAMES
+from ..scores.groups import group_of, options_text
 
 MAX_NAMED = 30
 """Values of one thing that are named."""

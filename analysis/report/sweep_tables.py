@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.findings.short_tables import (
+from dbviz_ray.store import Store
+
+from ..findings.short_tables import (
     AXES,
     MAX_ROWS,
     Rows,
@@ -23,9 +25,8 @@ from analysis.findings.short_tables import (
     recipes_title,
     with_interval,
 )
-from analysis.groups import at_last_epoch, names_of, records
-from analysis.report.page import folded, paragraph, table
-from dbviz_ray.store import Store
+from ..scores.groups import at_last_epoch, names_of, records
+from .page import folded, paragraph, table
 
 SCORES = {
     "train_error": ("train error", 3),

@@ -8,8 +8,14 @@ agreement is perfect and tells nothing: the score is NaN, and group means are ov
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
+
+from ..statistics.intervals import LEVEL, Interval
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-9
@@ -118,3 +124,96 @@ def _of_accuracies(first: Floats, second: Floats, classes: int) -> Floats:
 def _check_classes(classes: int) -> None:
     if classes < 2:
         raise ValueError(f"classes must be at least 2, not {classes}")
+
+
+Labels = NDArray[np.uint8]
+
+WORD = 64
+BLOCK_BYTES = 2**18
+"""Of the words that one model is compared with at a time: they should stay in a core's cache."""
+
+
+def agreement(labels: Labels) -> Floats:
+    """Share of equal labels of every two models on every plane.
+
+    The reproducibility score of arXiv 2203.08124 is its mean over planes. (The paper calls it intersection over
+    union; it is plain agreement.)
+
+    Args:
+        labels: `[models, planes, points]`, predicted classes.
+
+    Returns:
+        `[planes, models, models]`, symmetric, with ones on the diagonal.
+    """
+    models, planes, _ = labels.shape
+    shares = np.empty((planes, models, models))
+    for some, block in agreement_blocks(labels):
+        shares[some] = block
+    return shares
+
+
+def agreement_blocks(labels: Labels) -> Iterator[tuple[slice, Floats]]:
+    """What `agreement` returns, some planes at a time: which planes, and `[those planes, models, models]`."""
+    models, planes, points = labels.shape
+    words = -(-points // WORD)
+    each = max(1, BLOCK_BYTES // (models * words * 8))
+    for first in range(0, planes, each):
+        some = slice(first, min(first + each, planes))
+        differing = _differing_points(_bit_words(labels[:, some], words))
+        yield some, (points - differing - differing.transpose(0, 2, 1)) / points
+
+
+def _bit_words(labels: Labels, words: int) -> NDArray[np.uint64]:
+    """The labels' bits: `[bits, planes, models, words]`; points beyond the last are zero in all models."""
+    models, planes, points = labels.shape
+    bits = max(1, int(labels.max()).bit_length())
+    padded = np.zeros((bits, planes, models, words * WORD), np.uint8)
+    by_plane = labels.swapaxes(0, 1)
+    for bit in range(bits):
+        padded[bit, ..., :points] = (by_plane >> bit) & 1
+    return np.packbits(padded, axis=-1).view(np.uint64)
+
+
+def _differing_points(words: NDArray[np.uint64]) -> Floats:
+    """In how many points a model differs from each later one: `[planes, models, models]`, zero elsewhere."""
+    _, planes, models, _ = words.shape
+    counts = np.zeros((planes, models, models))
+    for model in range(models - 1):
+        differs = words[0, :, model, None] ^ words[0, :, model + 1 :]
+        for of_bit in words[1:]:
+            differs |= of_bit[:, model, None] ^ of_bit[:, model + 1 :]
+        counts[:, model, model + 1 :] = np.bitwise_count(differs).sum(axis=-1, dtype=np.int64)
+    return counts
+
+
+Classes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Shares of the images, each with an exact interval over images."""
+
+    churn: Interval
+    wins: Interval
+    losses: Interval
+    p_value: float
+    """Exact McNemar test (two-sided) of equal accuracy: whether wins and losses are equally frequent."""
+
+
+def churn_between(old: Classes, new: Classes, labels: Classes) -> Churn:
+    """How the predictions `old` and `new` of images with true `labels` differ, `[images]` each."""
+    wins = int(((old != labels) & (new == labels)).sum())
+    losses = int(((old == labels) & (new != labels)).sum())
+    told = wins + losses
+    return Churn(
+        churn=share_of_images(int((old != new).sum()), len(labels), models=2),
+        wins=share_of_images(wins, len(labels), models=2),
+        losses=share_of_images(losses, len(labels), models=2),
+        p_value=float(stats.binomtest(wins, told, 0.5).pvalue) if told else 1.0,
+    )
+
+
+def share_of_images(count: int, images: int, models: int = 1) -> Interval:
+    """`count` of `images` with the exact interval of a share (Clopper and Pearson 1934), which is never empty."""
+    ends = stats.binomtest(count, images).proportion_ci(LEVEL, method="exact")
+    return Interval(count / images, float(ends.low), float(ends.high), models, images, "items")

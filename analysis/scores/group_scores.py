@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.groups import Group
-from analysis.scores.agreement import cohens_kappa, kappa_by_item
-from analysis.scores.image_pairs import agreement_on_images
-from analysis.scores.margin_scores import margin_estimates
-from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
-from analysis.scores.plane_scores import PlaneScores
-from analysis.scores.trained import Margins, Predictions
-from analysis.statistics.estimates import Estimate, mean_estimate, pair_estimate, sample_estimate
-from analysis.statistics.intervals import Interval, interval_of
+from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, sample_estimate
+from ..statistics.intervals import Interval, interval_of
+from .agreement import cohens_kappa, kappa_by_item
+from .groups import Group
+from .image_pairs import agreement_on_images
+from .margin_scores import margin_estimates
+from .pair_means import PairMeans, PairSet, pairs_within
+from .plane_scores import PlaneScores
+from .trained import Margins, Predictions
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -49,12 +49,12 @@ SCORES: dict[str, Bounds] = {
 - kappa: the same corrected for chance (Cohen), from the classes' shares of all planes.
 - soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
 - agreement_on_test_images: share of test images on which two trainings agree; agreement_beyond_accuracy: the same
-  beyond what two independent models of their accuracies agree on (`analysis.scores.agreement.error_consistency`).
+  beyond what two independent models of their accuracies agree on (`scores.agreement.error_consistency`).
 - fragmentation: regions a plane; large_regions: those of at least `minimum_region_share`; largest_region: the share of
   the plane's points that the largest holds.
 - margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
   margin_correct, margin_mislabelled: mean over images with correct, and with falsified, labels.
-- sharpness: of the minimum, see `dbviz_ray.cohort.sharpness`.
+- sharpness: of the minimum, see `dbviz_ray.training.losses`.
 """
 
 MAX_SINGLY = 64
@@ -74,7 +74,7 @@ class Observed:
 
 
 def within(group: Group) -> tuple[str, Any]:
-    """Key of the set of pairs of independent trainings of a group (see `analysis.scores.plane_scores`)."""
+    """Key of the set of pairs of independent trainings of a group (see `dbviz_ray.analysis.scores.plane_scores`)."""
     return ("within", tuple(group.key.values()))
 
 

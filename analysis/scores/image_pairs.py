@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.groups import Group
-from analysis.scores.agreement import error_consistency, error_consistency_by_item
-from analysis.scores.trained import Predictions
-from analysis.statistics.estimates import Estimate, pair_estimate
+from ..statistics.estimates import Estimate, pair_estimate
+from .agreement import error_consistency, error_consistency_by_item
+from .groups import Group
+from .trained import Predictions
 
 Floats = NDArray[np.float64]
 MAX_SINGLY = 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.groups import Group
-from analysis.scores.trained import Margins
-from analysis.statistics.estimates import Estimate, mean_estimate, quantile_estimate, sample_estimate
+from ..statistics.estimates import Estimate, mean_estimate, quantile_estimate, sample_estimate
+from .groups import Group
+from .trained import Margins
 
 Floats = NDArray[np.float64]
 MEAN, MEDIAN = "mean", "median"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.scores.pair_means import PairMeans, PairSet
-from analysis.scores.regions import Regions, class_shares, nested_resolutions, regions_of
-from analysis.scores.same_labels import agreement_blocks
+from .agreement import agreement_blocks
+from .pair_means import PairMeans, PairSet
+from .regions import Regions, class_shares, nested_resolutions, regions_of
 
 Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**27
@@ -45,13 +45,13 @@ class PlaneScores:
 
     planes: int
     same_points: PairMeans | None
-    """Share of points on which two models agree; see `analysis.scores.same_labels`."""
+    """Share of points on which two models agree; see `dbviz_ray.analysis.scores.agreement`."""
     soft_agreement: PairMeans | None
     """Chance that two models agree on a point if each draws its class from its probabilities."""
     class_shares: NDArray[np.float32]
     """`[models, planes, classes]`: share of a plane's points that are of each class."""
     regions: Mapping[str, Floats]
-    """`REGION_SCORES`, each `[models, planes]`; see `analysis.scores.regions`. Empty if not wanted."""
+    """`REGION_SCORES`, each `[models, planes]`; see `dbviz_ray.analysis.scores.regions`. Empty if not wanted."""
     regions_by_class: NDArray[np.uint32]
     """`[models, planes, classes]`: regions of each class."""
     by_resolution: Mapping[int, Mapping[str, Floats]]

@@ -3,7 +3,7 @@
 Regions are those of a plane: what is apart in a slice may be joined in the full space, and the other way round. And
 they are those of a grid, where a region smaller than a step can be missed and one narrower than a step, such as the
 tip of an acute angle, falls into pieces. Every grid breaks tips, however fine it is, so that the plain count does not
-converge to that of the true regions (`dbviz_ray.exact_regions`); the count of regions of a least area does.
+converge to that of the true regions (`support.exact_regions`); the count of regions of a least area does.
 
 Trained networks on digits, 150 planes; mean count, exactly and what is to be added to it on grids of so many points a
 side; one hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each), four of width 32 and 64 (8 models):

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.scores.plane_scores import Stored
 from dbviz_ray.config import ModelConfig, SweepConfig
-from dbviz_ray.outcomes import Outcome
 from dbviz_ray.store import PLANES_TOGETHER, Store
+from dbviz_ray.store.outcomes import Outcome
+
+from .plane_scores import Stored
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = (
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:
     """The predictions of each model at its epoch."""
-    from dbviz_ray.records import load_predictions  # imports torch
+    from dbviz_ray.evaluation.records import load_predictions  # imports torch
 
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Predictions.__dataclass_fields__}
     for model, epoch in zip(models, epochs, strict=True):

@@ -4,7 +4,7 @@ Models (trainings) and items (planes, or images) are both samples: another train
 given another number. An estimate keeps, for each of the two, pseudo-values: numbers whose mean is the value and whose
 variance, divided by their count, is the variance that sample puts into it (Tukey's jackknife; for a plain mean they are
 the means by model and by item). Differences of estimates on the same items are then paired item by item, and an
-interval (`analysis.statistics.intervals`) needs nothing else, whatever the score.
+interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, whatever the score.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.pseudo_values import (
+from .pseudo_values import (
     Floats,
     Levels,
     beyond_streams,

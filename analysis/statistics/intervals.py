@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from analysis.statistics.estimates import Covers, Estimate, difference, logarithm
-from analysis.statistics.pseudo_values import Floats
+from .estimates import Covers, Estimate, difference, logarithm
+from .pseudo_values import Floats
 
 LEVEL = 0.95
 ROUNDING = 1e-9

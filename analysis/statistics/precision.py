@@ -1,7 +1,7 @@
 """How many more models or items would bring a score's 95 % interval to a wanted reach.
 
 The variance of a score is taken as M / n_models + I / n_items + B / (n_models n_items), with the three parts estimated
-from what is there; the reach follows as in `analysis.statistics.intervals`, with the degrees of freedom of the larger
+from what is there; the reach follows as in `intervals`, with the degrees of freedom of the larger
 samples. With few models the parts themselves are rough, and so is the advice.
 """
 
@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.statistics.estimates import Estimate
-from analysis.statistics.intervals import Interval, Variances, interval_of, variances_of
+from .estimates import Estimate
+from .intervals import Interval, Variances, interval_of, variances_of
 
 MOST = 10_000_000
 """More models or items than these are never."""

@@ -4,7 +4,7 @@
 - `models`: one row a model, kept epoch and plane set: errors, regions, where it comes from.
 - `pairs`: one row a pair of models and plane set: agreement on planes and on the test images, raw and corrected. Every
   two models at their last epochs; at earlier epochs only models of one group.
-- `groups`: one row a group (see `analysis.groups`) and plane set, every score with its interval.
+- `groups`: one row a group (see `dbviz_ray.analysis.scores.groups`) and plane set, every score with its interval.
 - `between_groups`: one row a pair of groups of equal label noise, at their last epochs, and plane set; of groups that
   differ in their learning rates alone only the best. No rows for a label noise with more than `MAX_GROUPS` groups.
 - `differences`: the same pairs of groups, score by score, tested on the same planes and images.
@@ -15,14 +15,14 @@
 - `by_recipe`, in sweeps of several recipes or architectures: `groups` in the form of the paper's Table 1.
 - `distillation`, in sweeps with students: how far they agree with their teachers, and what others do.
 
-Models that diverged or failed (`dbviz_ray.outcomes`) are left out of every score, at whatever epoch; `groups` counts
-them.
+Models that diverged or failed (`dbviz_ray.store.outcomes`) are left out of every score, at whatever epoch;
+`groups` counts them.
 """
 
 from __future__ import annotations
 
-from analysis.tables.compute import NoModelsError, compute_tables, tables_of
-from analysis.tables.files import read_table, write_tables
-from analysis.tables.outcomes import stored_outcomes
+from .compute import NoModelsError, compute_tables, tables_of
+from .files import read_table, write_tables
+from .outcomes import stored_outcomes
 
 __all__ = ["NoModelsError", "compute_tables", "read_table", "stored_outcomes", "tables_of", "write_tables"]

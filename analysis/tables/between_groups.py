@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import SHARE
-from analysis.scores.pair_means import PairSet, pairs_between
-from analysis.scores.plane_scores import PlaneScores
-from analysis.statistics.estimates import cross_pair_estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import with_covers
+from ..scores.group_scores import SHARE
+from ..scores.groups import GROUP, Group
+from ..scores.pair_means import PairSet, pairs_between
+from ..scores.plane_scores import PlaneScores
+from ..statistics.estimates import cross_pair_estimate
+from ..statistics.intervals import interval_of
+from .files import with_covers
 
 MAX_GROUPS = 40
 """Groups of one label noise that are compared with one another: 780 pairs, and what one picture can show."""
@@ -73,7 +73,7 @@ def _side(group: Group) -> dict[str, Any]:
 
 
 def _followed_singly(group: Group, other: Group) -> bool:
-    """See `analysis.scores.group_scores.MAX_SINGLY`; here there are many more pairs."""
+    """See `dbviz_ray.analysis.scores.group_scores.MAX_SINGLY`; here there are many more pairs."""
     return max(len(group.members), len(other.members)) <= MAX_SINGLY_BETWEEN
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import SCORES, SHARE
-from analysis.scores.plane_scores import PlaneScores
-from analysis.scores.trained import PlaneFacts
-from analysis.statistics.estimates import mean_estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import value_and_ends
+from ..scores.group_scores import SCORES, SHARE
+from ..scores.groups import GROUP, Group
+from ..scores.plane_scores import PlaneScores
+from ..scores.trained import PlaneFacts
+from ..statistics.estimates import mean_estimate
+from ..statistics.intervals import interval_of
+from .files import value_and_ends
 
 COLUMNS = ("regions", "area", "fragmentation_of_planes")
 BY_CLASS = [*GROUP, "class", *(f"{column}{end}" for column in COLUMNS for end in ("", "_low", "_high")), "n_models",

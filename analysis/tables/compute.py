@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from analysis.left_out import lost_models, what_happened
-from analysis.recipes import at_best_rate, by_recipe, compares_recipes
-from analysis.scores.group_scores import (
+from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.store import Store
+
+from ..scores.group_scores import (
     Observed,
     group_estimates,
     image_estimates,
@@ -21,25 +21,25 @@ from analysis.scores.group_scores import (
     plane_estimates,
     within,
 )
-from analysis.scores.pair_means import PairSet
-from analysis.scores.plane_scores import score_planes
-from analysis.scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
-from analysis.statistics.estimates import Estimate
-from analysis.tables.between_groups import between_groups_table, between_sets
-from analysis.tables.by_class import by_class_table
-from analysis.tables.cells import NAN
-from analysis.tables.differences import differences_table
-from analysis.tables.distillation import distillation_sets, distillation_table
-from analysis.tables.groups import groups_table
-from analysis.tables.margins import margins_table
-from analysis.tables.models import models_table
-from analysis.tables.outcomes import outcomes_table
-from analysis.tables.pairs import pairs_table
-from analysis.tables.resolution import resolution_table
-from analysis.tables.streams import stream_sets, streams_table, varies_streams
-from analysis.tables.uncertainty import uncertainty_table
-from dbviz_ray.config import ModelConfig, SweepConfig
-from dbviz_ray.store import Store
+from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
+from ..scores.pair_means import PairSet
+from ..scores.plane_scores import score_planes
+from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
+from ..statistics.estimates import Estimate
+from .between_groups import between_groups_table, between_sets
+from .by_class import by_class_table
+from .differences import differences_table
+from .distillation import distillation_sets, distillation_table
+from .files import NAN
+from .groups import groups_table
+from .margins import margins_table
+from .models import models_table
+from .outcomes import lost_models, outcomes_table, what_happened
+from .pairs import pairs_table
+from .recipes import at_best_rate, by_recipe, compares_recipes
+from .resolution import resolution_table
+from .streams import stream_sets, streams_table, varies_streams
+from .uncertainty import uncertainty_table
 
 
 class NoModelsError(Exception):

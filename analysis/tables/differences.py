@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.groups import Group
-from analysis.scores.group_scores import SCORES
-from analysis.scores.trained import Margins
-from analysis.statistics.estimates import Estimate, difference
-from analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval
-from analysis.tables.between_groups import SIDE, compared, sides
-from analysis.tables.cells import NAN, covers_text, ends
+from ..scores.group_scores import SCORES
+from ..scores.groups import Group
+from ..scores.trained import Margins
+from ..statistics.estimates import Estimate, difference
+from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
+from .between_groups import SIDE, compared, sides
+from .files import NAN, covers_text, ends
 
 BY_LABEL = ("margin_correct", "margin_mislabelled")
 """Scores of images that are chosen by their labels: the same ones only where the same labels are falsified."""

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.groups import NETWORK, Group
-from analysis.scores.group_scores import SHARE
-from analysis.scores.pair_means import PairMeans, PairSet, pairs_between, pairs_within
-from analysis.scores.plane_scores import PlaneScores
-from analysis.statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import with_covers
 from dbviz_ray.config import ModelConfig
+
+from ..scores.group_scores import SHARE
+from ..scores.groups import NETWORK, Group
+from ..scores.pair_means import PairMeans, PairSet, pairs_between, pairs_within
+from ..scores.plane_scores import PlaneScores
+from ..statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
+from ..statistics.intervals import interval_of
+from .files import with_covers
 
 ROLE = ["architecture", "options", "width", "recipe", "learning_rate"]
 DISTILLATION = [

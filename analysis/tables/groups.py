@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.groups import Group
-from analysis.scores.group_scores import SCORES, Observed, group_intervals
-from analysis.scores.plane_scores import PlaneScores
-from analysis.statistics.estimates import Estimate
-from analysis.tables.cells import NAN, covers_text, ends, value_and_ends
+from ..scores.group_scores import SCORES, Observed, group_intervals
+from ..scores.groups import Group
+from ..scores.plane_scores import PlaneScores
+from ..statistics.estimates import Estimate
+from .files import NAN, covers_text, ends, value_and_ends
 
 
 def groups_table(
@@ -21,7 +21,7 @@ def groups_table(
     """One row a group, from its estimates.
 
     `n_constant` counts the trainings that predict one class for every test image; `margin_found` is the share of
-    directions in which a boundary was found (see `analysis.tables.margins`).
+    directions in which a boundary was found (see `dbviz_ray.analysis.tables.margins`).
     """
     predictions, margins = observed.predictions, observed.margins
     rows = []

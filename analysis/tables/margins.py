@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import AT_LEAST_ZERO
-from analysis.scores.margin_scores import STATISTICS, kinds_of_images, margin_estimate
-from analysis.scores.trained import Margins
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import value_and_ends
+from ..scores.group_scores import AT_LEAST_ZERO
+from ..scores.groups import GROUP, Group
+from ..scores.margin_scores import STATISTICS, kinds_of_images, margin_estimate
+from ..scores.trained import Margins
+from ..statistics.intervals import interval_of
+from .files import value_and_ends
 
 MARGINS = [*GROUP, "images", *(f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")), "found",
            "n_models", "n_images"]  # fmt: skip

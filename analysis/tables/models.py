@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.groups import group_of
-from analysis.scores.group_scores import SCORES, Observed
-from analysis.scores.plane_scores import REGION_SCORES, PlaneScores
-from analysis.scores.trained import Trained
-from analysis.statistics.estimates import mean_estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import NAN, value_and_ends
+from ..scores.group_scores import SCORES, Observed
+from ..scores.groups import group_of
+from ..scores.plane_scores import REGION_SCORES, PlaneScores
+from ..scores.trained import Trained
+from ..statistics.estimates import mean_estimate
+from ..statistics.intervals import interval_of
+from .files import NAN, value_and_ends
 
 FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.groups import KIND, group_of
-from analysis.scores.trained import Trained, trained_models
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
-from dbviz_ray.outcomes import Failure, Outcome
 from dbviz_ray.store import Store
+from dbviz_ray.store.outcomes import Failure, Outcome
+
+from ..scores.groups import KIND, group_of
+from ..scores.trained import Trained, trained_models
 
 OUTCOMES = ["model_id", *KIND, *(f"{stream}_seed" for stream in Seeds.model_fields), "outcome", "stage", "reason"]
 
@@ -45,3 +46,18 @@ def _about(model: ModelConfig) -> dict[str, Any]:
     group = group_of(model, model.training.epochs)
     seeds = {f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()}
     return {"model_id": model.model_id, **{column: group[column] for column in KIND}, **seeds}
+
+
+LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}
+"""The columns of the table `groups` that count them, each model in one alone, and what happened to them."""
+
+
+def lost_models(outcomes: pd.DataFrame) -> dict[str, pd.Series[bool]]:
+    """Which rows of the table `outcomes` each of the columns `LEFT_OUT` counts."""
+    diverged = outcomes["outcome"] == Outcome.DIVERGED
+    return {"n_diverged": diverged, "n_failed": ~diverged & (outcomes["outcome"] != Outcome.DONE)}
+
+
+def what_happened(counts: Mapping[str, Any]) -> str:
+    """`diverged`, `failed`, or `diverged or failed`, from the numbers in the columns `LEFT_OUT`."""
+    return " or ".join(what for column, what in LEFT_OUT.items() if counts[column])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.groups import Group
-from analysis.scores.agreement import beyond_accuracy, cohens_kappa
-from analysis.scores.plane_scores import PlaneScores
-from analysis.scores.same_labels import Floats, agreement
-from analysis.scores.trained import Predictions
 from dbviz_ray.config import ModelConfig
+
+from ..scores.agreement import Floats, agreement, beyond_accuracy, cohens_kappa
+from ..scores.groups import Group
+from ..scores.plane_scores import PlaneScores
+from ..scores.trained import Predictions
 
 
 def pairs_table(
@@ -25,7 +25,7 @@ def pairs_table(
     """Every two models, which are at the same places in all arrays.
 
     `agreement_beyond_accuracy`: agreement on the test images beyond what their errors explain (see
-    `analysis.scores.agreement`).
+    `dbviz_ray.analysis.scores.agreement`).
     """
     first, second = np.triu_indices(len(models), 1)
     ids = np.array([model.model_id for model in models])

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import SCORES
-from analysis.scores.plane_scores import COUNTS, PlaneScores
-from analysis.scores.regions import Floats, extrapolated
-from analysis.statistics.estimates import mean_estimate
-from analysis.statistics.intervals import Interval, interval_of
-from analysis.tables.cells import value_and_ends
+from ..scores.group_scores import SCORES
+from ..scores.groups import GROUP, Group
+from ..scores.plane_scores import COUNTS, PlaneScores
+from ..scores.regions import Floats, extrapolated
+from ..statistics.estimates import mean_estimate
+from ..statistics.intervals import Interval, interval_of
+from .files import value_and_ends
 
 GRID, LIMIT = "grid", "extrapolated"
 RESOLUTION = [
@@ -26,7 +26,7 @@ def resolution_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFra
     """One row a group and resolution that the grid contains, and one for the limit of ever finer grids.
 
     The limit is told of large regions alone: the count of regions of every size has none on a grid (see
-    `analysis.scores.regions`). `resolution` is empty there. No rows where the grid contains no coarser one.
+    `dbviz_ray.analysis.scores.regions`). `resolution` is empty there. No rows where the grid contains no coarser one.
     """
     rows: list[dict[str, Any]] = []
     if len(scores.by_resolution) > 1:

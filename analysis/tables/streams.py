@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.groups import GROUP, Group
-from analysis.scores.group_scores import SHARE, within
-from analysis.scores.pair_means import PairMeans, PairSet, pairs_within
-from analysis.scores.plane_scores import PlaneScores
-from analysis.statistics.estimates import Covers, Estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables.cells import covers_text, value_and_ends
+from ..scores.group_scores import SHARE, within
+from ..scores.groups import GROUP, Group
+from ..scores.pair_means import PairMeans, PairSet, pairs_within
+from ..scores.plane_scores import PlaneScores
+from ..statistics.estimates import Covers, Estimate
+from ..statistics.intervals import interval_of
+from .files import covers_text, value_and_ends
 
 Floats = NDArray[np.float64]
 STREAMS = [

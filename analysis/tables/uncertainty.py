@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.groups import GROUP, Group, records
-from analysis.scores.group_scores import SCORES
-from analysis.statistics.estimates import Estimate
-from analysis.statistics.intervals import Interval, Variances, interval_of, variances_of
+from ..scores.group_scores import SCORES
+from ..scores.groups import GROUP, Group, records
+from ..statistics.estimates import Estimate
+from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 
 UNCERTAINTY = [
     *GROUP, "score", "value", "low", "high", "n_models", "n_items", "interval_covers",
@@ -22,7 +22,7 @@ def uncertainty_table(groups: Sequence[Group], estimates: Mapping[Group, Mapping
     """One row a group and score: its interval, and the variances (with degrees of freedom) that it comes from.
 
     `models_variances` has one value for each random stream that varies independently and, of several, a last one for
-    what they do together; see `analysis.statistics.intervals`.
+    what they do together; see `dbviz_ray.analysis.statistics.intervals`.
     """
     rows: list[dict[str, Any]] = []
     for group in groups:

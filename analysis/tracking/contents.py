@@ -9,22 +9,23 @@ from dataclasses import replace
 import pandas as pd
 from PIL import Image
 
-from analysis.figures import figures_of
-from analysis.figures.style import SERIES_COLOURS
-from analysis.findings import findings
-from analysis.groups import KIND, group_of, records
-from analysis.report.of_sweep import REPORT_FILE
-from analysis.report.question import varied
-from analysis.tables import read_table, tables_of
-from analysis.tracking.links import to_file
-from analysis.tracking.metrics import metrics_of, summary_metrics
-from analysis.tracking.models import model_runs, seed_names
-from analysis.tracking.parts import Part, parts_of
-from analysis.tracking.runs import Run
-from analysis.tracking.words import SWEEP, part_text, sweep_text
 from dbviz_ray.config import SweepConfig, TrainingConfig
-from dbviz_ray.provenance import provenance
 from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.store.provenance import provenance
+
+from ..figures import figures_of
+from ..figures.style import SERIES_COLOURS
+from ..findings import findings
+from ..report.of_sweep import REPORT_FILE
+from ..report.question import varied
+from ..scores.groups import KIND, group_of, records
+from ..tables import read_table, tables_of
+from .links import to_file
+from .metrics import metrics_of, summary_metrics
+from .models import model_runs, seed_names
+from .parts import Part, parts_of
+from .runs import Run
+from .words import SWEEP, part_text, sweep_text
 
 MAX_MODELS = 200
 """Models up to which each has a run, which takes some tens of milliseconds; there is no end of them in large sweeps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.tracking.tags import DESCRIPTION
+from .tags import DESCRIPTION
 
 KIND_TAG = "mlflow.experimentKind"
 KIND = "custom_model_development"

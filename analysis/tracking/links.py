@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 MODE = "workflowType=machine_learning"
 """Without it MLflow's pages show what is of use for language models only."""
 CHARTS_VIEW = "results"
-"""The name under which an experiment's charts are prepared; see `analysis.tracking.views`."""
+"""The name under which an experiment's charts are prepared; see `dbviz_ray.analysis.tracking.views`."""
 _WRITTEN = re.compile(r"(!?)\[([^]]*)\]\((run|file|charts):([^/)]*)/?([^)]*)\)")
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.groups import records
-from analysis.tracking.parts import Part
+from ..scores.groups import records
+from .parts import Part
 
 Metric = tuple[str, float, int]
 """Name, value and step."""

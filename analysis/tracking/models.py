@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.curves import evenly
-from analysis.groups import KIND, first_planes_at_last_epoch, names_of, records
-from analysis.tracking.metrics import Metric
-from analysis.tracking.parts import telling_columns
-from analysis.tracking.runs import Run
-from analysis.tracking.words import SWEEP, model_text
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
-from dbviz_ray.outcomes import Outcome
 from dbviz_ray.store import Store
+from dbviz_ray.store.outcomes import Outcome
+
+from ..findings.curves import evenly
+from ..scores.groups import KIND, first_planes_at_last_epoch, names_of, records
+from .metrics import Metric
+from .parts import telling_columns
+from .runs import Run
+from .words import SWEEP, model_text
 
 POINTS = 40
 """Epochs of a history that are logged at most; the file history.parquet has all."""

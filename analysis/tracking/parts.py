@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
-from analysis.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of
-from analysis.left_out import LEFT_OUT
+from ..findings.curves import EPOCH, WIDTH, Curve, curves, interpolation_threshold
+from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of
+from ..tables.outcomes import LEFT_OUT
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.tracking.links import linked, shortened
-from analysis.tracking.metrics import NOT_ALLOWED, Metric
-from analysis.tracking.tags import DESCRIPTION
+from .links import linked, shortened
+from .metrics import NOT_ALLOWED, Metric
+from .tags import DESCRIPTION
 
 DIRECTORY, NAME, RESULTS = "dbviz.run_directory", "dbviz.name", "dbviz.results"
 PARENT = "mlflow.parentRunId"
@@ -37,7 +37,7 @@ class Run:
     parent: str | None
     """The name of the run above it."""
     description: str
-    """Markdown, with links as of `analysis.tracking.links`."""
+    """Markdown, with links as of `dbviz_ray.analysis.tracking.links`."""
     params: Mapping[str, Any]
     metrics: Sequence[Metric] = ()
     tags: Mapping[str, str] = field(default_factory=dict)

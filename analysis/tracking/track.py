@@ -14,8 +14,12 @@ import sys
 import uuid
 from typing import Any
 
-from analysis.report.question import asked
-from analysis.tracking.address import (
+from dbviz_ray.config import SweepConfig, fingerprint
+from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.store import Store
+
+from ..report.question import asked
+from .address import (
     MLFLOW_ENVIRONMENT,
     beside,
     check_reachable,
@@ -23,15 +27,12 @@ from analysis.tracking.address import (
     tracking_uri,
     without_password,
 )
-from analysis.tracking.contents import runs_of
-from analysis.tracking.experiments import describe, experiment_of
-from analysis.tracking.links import charts_page, linked
-from analysis.tracking.runs import Contents, RunLogger
-from analysis.tracking.views import VIEW_TAG, view_tag
-from analysis.tracking.words import experiment_text
-from dbviz_ray.config import SweepConfig, fingerprint
-from dbviz_ray.errors import DamagedFileError, one_line
-from dbviz_ray.store import Store
+from .contents import runs_of
+from .experiments import describe, experiment_of
+from .links import charts_page, linked
+from .runs import Contents, RunLogger
+from .views import VIEW_TAG, view_tag
+from .words import experiment_text
 
 TRACKING_FILE = "tracking.json"
 

@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.tracking.links import CHARTS_VIEW
-from analysis.tracking.metrics import MAIN, OVER
-from analysis.tracking.runs import Run
-from analysis.tracking.words import SWEEP
+from .links import CHARTS_VIEW
+from .metrics import MAIN, OVER
+from .runs import Run
+from .words import SWEEP
 
 VIEW_TAG = f"mlflow.sharedViewState.{CHARTS_VIEW}"
 TITLES = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curves import shown_rows
-from analysis.figures import FigureKind
-from analysis.findings.sentences import sentence
-from analysis.findings.short_tables import with_interval
-from analysis.groups import records
-from analysis.tracking.links import picture, to_charts, to_file, to_run
-from analysis.tracking.parts import Part
+from ..figures import FigureKind
+from ..findings.curves import shown_rows
+from ..findings.sentences import sentence
+from ..findings.short_tables import with_interval
+from ..scores.groups import records
+from .links import picture, to_charts, to_file, to_run
+from .parts import Part
 
 SWEEP = "sweep"
 """What the run above all others is called here."""

@@ -10,8 +10,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from dbviz_ray.registry import architecture_builder
-from dbviz_ray.seeds import derived_seed
+from dbviz_ray.config.registry import architecture_builder
+from dbviz_ray.config.seeds import derived_seed
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 _NOT_OPTIONS = ("width", "image_shape", "classes")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dbviz_ray.architectures.pooling import GlobalAveragePool
+from dbviz_ray.architectures.layers import GlobalAveragePool
 
 LAYERS_PER_BLOCK = (6, 12, 24, 16)
 BOTTLENECK = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dbviz_ray.architectures.patches import patch_count
+from dbviz_ray.architectures.layers import patch_count
 from dbviz_ray.config import Count, Positive
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from dbviz_ray.architectures.activations import out_of_place
+from dbviz_ray.architectures.layers import out_of_place
+from dbviz_ray.config.registry import TIMM, nearest
 from dbviz_ray.errors import UserError
-from dbviz_ray.registry import TIMM, nearest
 
 
 def timm_builder(name: str) -> Callable[..., nn.Module]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from dbviz_ray.architectures.activations import out_of_place
-from dbviz_ray.architectures.pooling import GlobalAveragePool
+from dbviz_ray.architectures.layers import GlobalAveragePool, out_of_place
 
 STANDARD_WIDTH = 64
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
-from dbviz_ray.architectures.patches import patch_count
+from dbviz_ray.architectures.layers import patch_count
 from dbviz_ray.config import Count, Share
 
 

@@ -14,19 +14,18 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from dbviz_ray import interruption
 from dbviz_ray.cluster.evaluator import Evaluator, TaskEnd
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of
 from dbviz_ray.cluster.placement import evaluators_that_fit, room_of_evaluator
+from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import one_line
-from dbviz_ray.outcomes import Failure, Outcome, StageEnd
-from dbviz_ray.progress import Amount, Progress
+from dbviz_ray.evaluation.tasks import Task, What, Work
 from dbviz_ray.store import Store
-from dbviz_ray.task_queue import TaskQueue
-from dbviz_ray.tasks import Task, What
-from dbviz_ray.work import Work
+from dbviz_ray.store.outcomes import Failure, Outcome, StageEnd
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.progress import Amount, Progress
 
 
 def evaluate_models(

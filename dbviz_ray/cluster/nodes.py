@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
 
-from dbviz_ray.schedule import NodeIsLost
+from dbviz_ray.cluster.schedule import NodeIsLost
 
 ANSWER_SECONDS = 3.0
 """For so long a machine may take to accept a connection."""
@@ -52,3 +53,17 @@ def _answers(node: Mapping[str, Any]) -> bool:
 def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:
     """How many times a machine's resources hold what is needed."""
     return int(min(there.get(kind, 0) / amount + 1e-6 for kind, amount in needed.items() if amount))
+
+
+def last_if_refused(
+    resources: dict[str, float], demands: list[dict[str, float]], node_type: str, *, node_availability_summary: Any
+) -> tuple[Any, ...] | None:
+    """Ray's own score of a node type, behind those of all types whose last launch was not refused.
+
+    Ray forgets a refusal after half an hour (AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S). None if nothing fits.
+    """
+    score = _default_utilization_scorer(
+        resources, demands, node_type, node_availability_summary=node_availability_summary
+    )
+    launch = node_availability_summary.node_availabilities.get(node_type)
+    return None if score is None else (launch is None or launch.is_available, *score)

@@ -7,8 +7,9 @@ import math
 from dbviz_ray.cluster.nodes import alive_nodes, room_for
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import Cohort, ResourcesConfig
-from dbviz_ray.memory import memory_need
-from dbviz_ray.networks import facts_of_dataset, step_flops
+from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.planning.memory import memory_need
+from dbviz_ray.planning.sizes import step_flops
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2

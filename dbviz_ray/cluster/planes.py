@@ -11,9 +11,9 @@ from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError
+from dbviz_ray.evaluation.records import load_network, load_planes, save_planes
 from dbviz_ray.planes import PlaneSet, draw_plane_set
-from dbviz_ray.planes.of_sweep import about_plane_set, attacked_model, telling_labels
-from dbviz_ray.records import load_network, load_planes, save_planes
+from dbviz_ray.planes.drawing import about_plane_set, attacked_model, telling_labels
 from dbviz_ray.store import Store
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from dbviz_ray import interruption
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.display import showing
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.outcomes import StoppedError
+from dbviz_ray.store.outcomes import StoppedError
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.display import showing
 
 WORKER_ENVIRONMENT = {
     # glibc gives large blocks back to the system at every free and faults them in again at every allocation;

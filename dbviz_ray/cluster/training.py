@@ -15,17 +15,17 @@ from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
-from dbviz_ray import interruption
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of
 from dbviz_ray.cluster.placement import room_of_cohort
+from dbviz_ray.cluster.schedule import CohortSchedule
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.cluster.trial import train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.errors import DamagedFileError, one_line
-from dbviz_ray.outcomes import CUDA_ERROR, Outcome, StageEnd
-from dbviz_ray.progress import Amount, Progress
-from dbviz_ray.schedule import CohortSchedule
 from dbviz_ray.store import Store
+from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, StageEnd
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.progress import Amount, Progress
 
 
 def train_cohorts(

@@ -12,19 +12,19 @@ import torch
 from ray import tune
 from torch import nn
 
-from dbviz_ray.allocations import peak_memory, reset_peak_memory
 from dbviz_ray.cluster.nodes import this_node
+from dbviz_ray.cluster.schedule import halves
 from dbviz_ray.cluster.session import start_worker
-from dbviz_ray.cohort_checkpoints import CohortCheckpoints
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
-from dbviz_ray.outcomes import CUDA_ERROR, Outcome, outcome_of
-from dbviz_ray.records import load_config, load_network, save_model, save_snapshot
-from dbviz_ray.schedule import halves
+from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.lease import check_driver
-from dbviz_ray.training import CohortTraining, TrainedModel, train_cohort
+from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, outcome_of
+from dbviz_ray.training.allocations import peak_memory, reset_peak_memory
+from dbviz_ray.training.checkpoints import CohortCheckpoints
+from dbviz_ray.training.cohort import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0
 

@@ -9,10 +9,8 @@ hash over all of them and `SCHEMA_VERSION`, so a changed default can never pass 
 from __future__ import annotations
 
 from dbviz_ray.config.grid import GridConfig
-from dbviz_ray.config.margins import MarginsConfig
-from dbviz_ray.config.model import Cohort, ModelConfig, Seeds
-from dbviz_ray.config.naming import SCHEMA_VERSION, differing_fields, fingerprint, slugified
-from dbviz_ray.config.planes import PlaneSetConfig, telling_noise
+from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint, slugified
+from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, telling_noise
 from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.sweep import SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from pydantic import Field
 
-from dbviz_ray.config.naming import fingerprint, slugified
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.types import DEFAULT_RECIPE, Architecture, Count, Frozen, Options, RecipeName, Seed, Share
 
@@ -80,3 +83,28 @@ class Cohort(Frozen):
         first = self.models[0]
         members = fingerprint([model.model_id for model in self.models])
         return f"{slugified(first.architecture)}-w{first.width}-x{len(self.models)}-{members}"
+
+
+SCHEMA_VERSION = 2
+"""Raised whenever the same configuration would give other numbers than before."""
+
+
+def fingerprint(value: Any) -> str:
+    """Ten hexadecimal digits of a hash over `value` (anything JSON can hold) and `SCHEMA_VERSION`."""
+    canonical = json.dumps([SCHEMA_VERSION, value], sort_keys=True)
+    return hashlib.blake2b(canonical.encode(), digest_size=5).hexdigest()
+
+
+def slugified(text: str) -> str:
+    """`text` with everything that is awkward in a file name replaced by a dash."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text)
+
+
+def differing_fields(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of the fields in which two nested mappings differ."""
+    for key in sorted(left.keys() | right.keys()):
+        name, a, b = f"{prefix}{key}", left.get(key), right.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differing_fields(a, b, f"{name}.")
+        elif a != b:
+            yield name

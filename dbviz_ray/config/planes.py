@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.model import ModelConfig
 from dbviz_ray.config.training import AdversaryConfig
-from dbviz_ray.config.types import Frozen, NonNegative, Seed, Several
+from dbviz_ray.config.types import Count, Frozen, NonNegative, Positive, Seed, Several
 
 Place = Annotated[int, Field(strict=True, ge=0)]
 DEFAULT_COUNT = 500
@@ -159,3 +159,17 @@ def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[
                     f"planes.{name}.labels: {planes.labels} is not allowed in a sweep without label noise; "
                     "allowed: any, or a grid.label_noise above 0"
                 )
+
+
+class MarginsConfig(Frozen):
+    """From which images, along which lines, how far and how finely the first change of the class is looked for."""
+
+    split: Literal["train", "test"] = Field("train", description="Where the images come from, at both ends of a line.")
+    images: Count = Field(1000, description="Images that lines start at; a split that has fewer is taken whole.")
+    directions: Count = Field(10, description="Lines from each image, towards as many other images.")
+    steps: Count = Field(50, description="Points of the coarse scan along a line.")
+    reach: Positive = Field(1.0, description="How far the scan goes, in distances to the other image.")
+    tolerance: Positive = Field(
+        0.01, description="A distance is bisected to an interval of this length, in L2 of normalised pixels."
+    )
+    seed: Seed = Field(0, description="Seed of the lines' stream.")

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dbviz_ray import config
-from dbviz_ray.registry import ARCHITECTURES, DATASETS, STANDARD_WIDTHS, architecture_builder
+from dbviz_ray.config.registry import ARCHITECTURES, DATASETS, STANDARD_WIDTHS, architecture_builder
 
 Node = Mapping[str, Any]
 """A piece of a JSON schema."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dbviz_ray.addresses import checked_address
+from dbviz_ray.config.addresses import checked_address
 from dbviz_ray.config.types import Count, Frozen, NonNegative
 from dbviz_ray.errors import UserError
 

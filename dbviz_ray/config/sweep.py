@@ -9,12 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from dbviz_ray.config.grid import GridConfig
-from dbviz_ray.config.margins import MarginsConfig
+from dbviz_ray.config.grid import GridConfig, with_teachers
 from dbviz_ray.config.model import Cohort, ModelConfig
-from dbviz_ray.config.planes import PlaneSetConfig, check_plane_sets
+from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets
 from dbviz_ray.config.resources import ResourcesConfig
-from dbviz_ray.config.teachers import with_teachers
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from dbviz_ray.config.registry import check_dataset
 from dbviz_ray.config.types import (
     Architecture,
     Count,
@@ -18,7 +19,6 @@ from dbviz_ray.config.types import (
     Several,
     not_repeated,
 )
-from dbviz_ray.registry import check_dataset
 
 
 class DatasetConfig(Frozen):

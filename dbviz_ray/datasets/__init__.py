@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets.checks import check_complete
-from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.fields import check_fields
-from dbviz_ray.datasets.held_out import with_held_out
+from dbviz_ray.config.registry import dataset_loader
+from dbviz_ray.datasets.dataset import Dataset, check_complete
 from dbviz_ray.datasets.label_noise import given_labels, noisy_labels
-from dbviz_ray.datasets.sizes import sizes_of
+from dbviz_ray.datasets.sizes import check_fields, sizes_of
+from dbviz_ray.datasets.subsets import with_held_out
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.registry import dataset_loader
 
-__all__ = ["Dataset", "given_labels", "load_dataset", "noisy_labels", "sizes_of"]
+__all__ = ["Dataset", "DatasetFacts", "facts_of_dataset", "given_labels", "load_dataset", "noisy_labels", "sizes_of"]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Sizes of a data set."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
 
 
 def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
@@ -24,6 +33,15 @@ def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
     Raises UserError if its files are missing and cannot be had, or if they or its loader give no usable data set.
     """
     return _load(config, Path(directory).expanduser())
+
+
+def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
+    """Sizes of the data set that `config` names; it is loaded only where nothing else can tell."""
+    sizes = sizes_of(config)
+    if sizes is not None:
+        return DatasetFacts(*sizes)
+    loaded = load_dataset(config, data_directory)
+    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
 
 
 @lru_cache(maxsize=4)

@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets.checks import checked_split
-from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.downloads import Download, ensure
-from dbviz_ray.datasets.reading import reading
+from dbviz_ray.datasets.dataset import Dataset, checked_split
+from dbviz_ray.datasets.files import Download, ensure, reading, unpickled
 from dbviz_ray.datasets.subsets import kept
-from dbviz_ray.datasets.unpickling import unpickled
 
 FOLDER = "cifar-10-batches-py"
 TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,3 +59,80 @@ def _affine(
     deviations = torch.tensor(deviation, dtype=dtype, device=device).view(-1, 1, 1)
     offset = -torch.tensor(mean, dtype=dtype, device=device).view(-1, 1, 1) / deviations
     return 1 / (pixel_range * deviations), offset
+
+
+MOST_CLASSES = 256
+"""A label map holds a class in one byte."""
+FEWEST_IMAGES = 2
+
+
+def check_split(images: Any, labels: Any, classes: int) -> None:
+    """Images are uint8 `[n, channels, height, width]`, labels int64 `[n]` and each is a class."""
+    for name, tensor, dtype, dimensions in (("images", images, torch.uint8, 4), ("labels", labels, torch.int64, 1)):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} are {type(tensor).__name__}, not torch.Tensor")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} are {tensor.dtype}, not {dtype}")
+        if tensor.ndim != dimensions:
+            allowed = "[n, channels, height, width]" if name == "images" else "[n]"
+            raise ValueError(f"{name} have shape {list(tensor.shape)}, not {allowed}")
+    if len(images) != len(labels):
+        raise ValueError(f"there are {len(labels):,} labels for {len(images):,} images")
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise ValueError(f"label {outside[0].item()} is not a class; allowed: 0 to {classes - 1}")
+
+
+def checked_split(images: Any, labels: Any, image_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
+    """What a file holds, as tensors: `images` is a uint8 array `[n, ...]`, `labels` any integers `[n]`."""
+    pixels, classes_of_images = np.asarray(images), np.asarray(labels)
+    size = math.prod(image_shape)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"images are {pixels.dtype}, not uint8")
+    if pixels.ndim < 2 or math.prod(pixels.shape[1:]) != size:
+        raise ValueError(f"images have shape {list(pixels.shape)}, not [n, {size}]")
+    if classes_of_images.dtype.kind not in "iu":
+        raise ValueError(f"labels are {classes_of_images.dtype}, not integers")
+    split = (
+        torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, *image_shape),
+        torch.from_numpy(classes_of_images.astype(np.int64)),
+    )
+    check_split(*split, classes)
+    return split
+
+
+def check_complete(dataset: Any) -> None:
+    """A data set as a loader returns it is usable."""
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"its loader returned {type(dataset).__name__}, not dbviz_ray.datasets.Dataset")
+    classes = len(dataset.class_names)
+    if not 2 <= classes <= MOST_CLASSES:
+        raise ValueError(f"it has {classes} classes; allowed: 2 to {MOST_CLASSES}")
+    for name in ("train", "test"):
+        images, labels = dataset.split(name)
+        try:
+            check_split(images, labels, classes)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if len(images) < FEWEST_IMAGES:
+            raise ValueError(f"it has {len(images)} {name} images; allowed: at least {FEWEST_IMAGES}")
+    if dataset.train_images.shape[1:] != dataset.test_images.shape[1:]:
+        shapes = [list(images.shape[1:]) for images in (dataset.train_images, dataset.test_images)]
+        raise ValueError(f"its train images have shape {shapes[0]} and its test images {shapes[1]}; allowed: one shape")
+    _check_scale(dataset)
+    confusions = dataset.confusions
+    if confusions is not None and (len(confusions) != classes or not set(confusions) <= set(range(classes))):
+        raise ValueError(f"its confusions are {confusions}; allowed: one of 0 to {classes - 1} for each class")
+
+
+def _check_scale(dataset: Dataset) -> None:
+    channels = dataset.image_shape[0]
+    for name, values in (("mean", dataset.mean), ("deviation", dataset.deviation)):
+        if len(values) != channels:
+            raise ValueError(f"its {name} is {values}; allowed: one number for each of {channels} channels")
+    numbers = (*dataset.mean, *dataset.deviation, dataset.pixel_range)
+    if not all(map(math.isfinite, numbers)) or min(*dataset.deviation, dataset.pixel_range) <= 0:
+        raise ValueError(
+            f"its mean is {dataset.mean}, its deviation {dataset.deviation}, its pixel_range {dataset.pixel_range}; "
+            "allowed: finite numbers, and positive ones but for the mean"
+        )

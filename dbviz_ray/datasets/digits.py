@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from dbviz_ray.config import DatasetConfig
+from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.errors import UserError
-from dbviz_ray.seeds import numpy_generator
 
 TOTAL = 1797
 DEFAULT_TRAIN_SIZE = 1000

@@ -15,10 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets.checks import checked_split
-from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.downloads import Download, ensure, found
-from dbviz_ray.datasets.reading import reading
+from dbviz_ray.datasets.dataset import Dataset, checked_split
+from dbviz_ray.datasets.files import Download, ensure, found, reading
 from dbviz_ray.datasets.subsets import kept
 
 FOLDER = "FashionMNIST/raw"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.reading import reading
+from dbviz_ray.datasets.files import reading
 from dbviz_ray.datasets.subsets import kept_indices
 from dbviz_ray.errors import UserError
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.seeds import numpy_generator
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:

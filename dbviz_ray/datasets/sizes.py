@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import digits, held_out
-from dbviz_ray.datasets.fields import check_fields
+from dbviz_ray.config.registry import DATASETS
+from dbviz_ray.datasets import digits
+from dbviz_ray.datasets import subsets as held_out
 from dbviz_ray.datasets.subsets import kept_size
+from dbviz_ray.errors import UserError
 
 ImageShape = tuple[int, int, int]
 
@@ -31,3 +33,23 @@ def sizes_of(config: DatasetConfig) -> tuple[ImageShape, int, int, int] | None:
     shape, classes, train, test = PUBLISHED[config.name]
     kept = kept_size(config, "train", train), kept_size(config, "test", test)
     return shape, classes, *held_out.split_sizes(config, *kept)
+
+
+def check_fields(config: DatasetConfig) -> None:
+    """UserError if a field is set that the data set does not use, or is not set and must be."""
+    if config.held_out is not None and config.test_size is not None:
+        raise UserError(
+            f"dataset.test_size: {config.test_size} is not allowed with held_out={config.held_out}, whose images "
+            "replace the test images; allowed: unset"
+        )
+    if config.name == "image_folder":
+        if config.folder is None:
+            raise UserError(
+                "dataset.folder: unset is not allowed with image_folder; allowed: a folder that holds train/CLASS/* "
+                "and test/CLASS/*"
+            )
+    elif config.name in DATASETS:
+        for name in ("folder", "image_size"):
+            value = getattr(config, name)
+            if value is not None:
+                raise UserError(f"dataset.{name}: {value} is not allowed with {config.name}; allowed: unset")

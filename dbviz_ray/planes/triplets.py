@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes.geometry import spans_plane
-from dbviz_ray.seeds import numpy_generator
 
 MAX_DRAWS = 1000
 

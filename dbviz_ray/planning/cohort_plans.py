@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbviz_ray.config import Cohort
-from dbviz_ray.networks import DatasetFacts, evaluation_flops, longest_first, step_flops, training_flops
+from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.planning.makespan import Job
+from dbviz_ray.planning.sizes import evaluation_flops, longest_first, step_flops, training_flops
 from dbviz_ray.planning.step_times import StepTimes
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from dbviz_ray.amounts import bytes_text, duration_text
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.margins import check_enough
-from dbviz_ray.networks import DatasetFacts, facts_of, facts_of_dataset
+from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
+from dbviz_ray.evaluation.margins import check_enough
+from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.planning.cohort_plans import CohortPlan, cohort_plans
 from dbviz_ray.planning.makespan import makespan
 from dbviz_ray.planning.scaling import Scaling, scaling_text, scalings
+from dbviz_ray.planning.sizes import facts_of
 from dbviz_ray.planning.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dbviz_ray.amounts import duration_text
 from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.formatting import duration_text
 from dbviz_ray.planning.cohort_plans import CohortPlan
 from dbviz_ray.planning.makespan import ideal_makespan, longest_chain, makespan
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from dbviz_ray.config import Cohort, ResourcesConfig
-from dbviz_ray.datasets import Dataset
-from dbviz_ray.networks import DatasetFacts, step_flops
-from dbviz_ray.training import CohortTraining
+from dbviz_ray.datasets import Dataset, DatasetFacts
+from dbviz_ray.planning.sizes import step_flops
+from dbviz_ray.training.cohort import CohortTraining
 
 BUDGET_SECONDS = 20.0
 STEPS = 3

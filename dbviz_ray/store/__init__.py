@@ -27,10 +27,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, StoredMargins
-from dbviz_ray.store.models import ModelFiles
-from dbviz_ray.store.ownership import SWEEP_FILE, OwnedDirectory
-from dbviz_ray.store.pictures import Picture, PictureFiles
+from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, PictureFiles, StoredMargins
+from dbviz_ray.store.models import SWEEP_FILE, ModelFiles, OwnedDirectory
 
 __all__ = ["FINDINGS_FILE", "PLANES_TOGETHER", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
 

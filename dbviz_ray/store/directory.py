@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
-from dbviz_ray.addresses import checked_address, checked_name, for_pyarrow
+from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
-from dbviz_ray.store.outages import PATIENCE_SECONDS, waited_for
-from dbviz_ray.store.parquet_files import decoded, encoded
-from dbviz_ray.store.whole_files import create_local, create_object, put, write_local
+from dbviz_ray.store.files import create_local, create_object, decoded, encoded, put, write_local
+from dbviz_ray.terminal.display import say
+
+PATIENCE_SECONDS = 600.0
+"""How long a run that is under way waits for its storage: longer than a server's restart or a network's failover."""
 
 Content = TypeVar("Content")
 Result = TypeVar("Result")
@@ -208,3 +213,56 @@ class Directory:
         if not isinstance(content, dict):
             raise DamagedFileError(name, self.path(name), "not a JSON object")
         return content
+
+
+Outcome_ = TypeVar("Outcome_")
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 30.0
+"""Between two tries; each wait is twice the one before. A try takes 6 seconds when nobody answers, and up to 100 when
+somebody takes the connection and then is silent, since pyarrow tries again on its own."""
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_LASTING = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|NO_SUCH_BUCKET|HTTP status (3|4(?!08|29))\d\d"  # S3
+    r"|PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|INVALID_ARGUMENT"  # Google
+    r"|Authenticat|Authoriz|ContainerNotFound"  # Azure
+)
+_random = SystemRandom()  # not that of `random`, which others seed: workers must not come back all at once
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether the same operation may succeed later: not if a right, a key, a bucket or a file is wanting."""
+    return not isinstance(error, _ABSENT) and not _LASTING.search(str(error))
+
+
+def waited_for(operation: Callable[[], Outcome_], seconds: float, place: str) -> Outcome_:
+    """What `operation` returns, tried again for `seconds` while it fails with an OSError that may pass.
+
+    Standard error tells once that `place` is waited for, and once that it is there again.
+
+    Raises:
+        OSError: The last one, when it does not pass or the time is over.
+    """
+    began, wait, waited = time.monotonic(), FIRST_WAIT_SECONDS, False
+    while True:
+        try:
+            result = operation()
+        except OSError as error:
+            left = seconds - (time.monotonic() - began)
+            if not may_pass(error):  # an answer, such as that there is no such file
+                if waited:
+                    _tell_return(place, began)
+                raise
+            if left <= 0:
+                raise
+            if not waited:
+                say("storage", f"{place} fails ({one_line(error)}); trying for {left:.0f} s more")
+            waited = True
+            time.sleep(min(wait * _random.uniform(0.5, 1), left))
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+        else:
+            if waited:
+                _tell_return(place, began)
+            return result
+
+
+def _tell_return(place: str, began: float) -> None:
+    say("storage", f"{place} is there again after {time.monotonic() - began:.0f} s")

@@ -11,8 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.parquet_files import encoded
-from dbviz_ray.store.partitions import partition
+from dbviz_ray.store.files import encoded, partition
 
 PLANES_TOGETHER = 50
 """Planes in a row group: the least that is read at once. 1.25 million labels of a trained network take 80 to 85 kB, as
@@ -25,7 +24,7 @@ _PROBABILITIES = {"write_statistics": False, "use_dictionary": False}
 
 @dataclass(frozen=True)
 class StoredMargins:
-    """Distances of images to where a model's decision changes (see `dbviz_ray.margins`)."""
+    """Distances of images to where a model's decision changes (see `dbviz_ray.evaluation.margins`)."""
 
     indices: NDArray[np.int32]
     """Places of the images in their split, `[images]`."""
@@ -131,3 +130,61 @@ class EvaluationFiles(Directory):
         """model_id and epoch of every file called `file` within `folder`; one listing."""
         found = (name.split("/")[-3:-1] for name in self.files(folder, file))
         return {(model_id.removeprefix("model_id="), int(epoch.removeprefix("epoch="))) for model_id, epoch in found}
+
+
+_OPTIONS = {"write_statistics": False, "compression_level": 9}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a model says on one plane."""
+
+    labels: NDArray[np.uint8]
+    """Predicted classes, `[resolution (b), resolution (a)]`."""
+    confidence: NDArray[np.float16] | None = None
+    """Probability of the predicted class on every point, likewise; None where it was not asked for."""
+
+    @property
+    def resolution(self) -> int:
+        """Grid points on each side."""
+        return len(self.labels)
+
+
+class PictureFiles(Directory):
+    """Pictures of planes, for as many models and planes as there are."""
+
+    def picture_file(self, plane_set: str, model_id: str, epoch: int, plane: int) -> str:
+        """Name of the picture of one plane of a set by one model, as it was after `epoch`."""
+        partitions = f"plane_set={plane_set}/model_id={model_id}/{partition('epoch', epoch)}"
+        return f"pictures/{partitions}/{partition('plane', plane)}/picture.parquet"
+
+    def write_picture(self, plane_set: str, model_id: str, epoch: int, plane: int, picture: Picture) -> None:
+        """Store a picture, in place of what was there: a row of two lists, rows of b one after another."""
+        columns = {"labels": _one_list(picture.labels)}
+        if picture.confidence is not None:
+            columns["confidence"] = _one_list(picture.confidence)
+        facts = {"resolution": picture.resolution}
+        self.write(self.picture_file(plane_set, model_id, epoch, plane), encoded(pa.table(columns), facts, **_OPTIONS))
+
+    def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
+        """What `write_picture` stored; None if there is none."""
+
+        def picture(table: pa.Table, facts: dict[str, Any]) -> Picture:
+            sides = facts["resolution"], facts["resolution"]
+            labels, confidence = (
+                table[name].combine_chunks().flatten().to_numpy().reshape(sides) if name in table.column_names else None
+                for name in ("labels", "confidence")
+            )
+            if labels is None:
+                raise ValueError("it holds no labels")
+            return Picture(labels, confidence)
+
+        try:
+            return self._read_table(self.picture_file(plane_set, model_id, epoch, plane), picture)
+        except FileNotFoundError:
+            return None
+
+
+def _one_list(values: NDArray[Any]) -> pa.ListArray:
+    """Of any length, so that pictures of different grids open as one table."""
+    return pa.ListArray.from_arrays(pa.array([0, values.size], pa.int32()), pa.array(values.reshape(-1)))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import threading
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dbviz_ray.display import say
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.processes import Process
-from dbviz_ray.store.whole_files import SETTLE_SECONDS
+from dbviz_ray.store.files import SETTLE_SECONDS
+from dbviz_ray.terminal.display import say
 
 LEASE_FILE = ".driver.json"
 BEAT_SECONDS = 5.0
@@ -184,3 +186,49 @@ class Lease:
     def _is_own(self, found: bytes | None) -> bool:
         driver = Driver.of(found) if found else None
         return driver is not None and driver.token == self._own.token
+
+
+_ENDED = "ZX"
+"""States of processes that were killed and that nobody has asked for yet."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of one machine.
+
+    `numbering` says among which processes `pid` is unique (the start of a system, and the container), `started` when
+    the process came in there; both are empty where there is no /proc.
+    """
+
+    host: str
+    pid: int
+    numbering: str
+    started: str
+
+    @classmethod
+    def this(cls) -> Process:
+        """The process that asks."""
+        return cls(platform.node(), os.getpid(), _numbering(), _state_and_start(os.getpid())[1])
+
+    def lives(self) -> bool | None:
+        """Whether it does; None if that cannot be told from here."""
+        if not self.numbering or self.numbering != _numbering():
+            return None
+        state, started = _state_and_start(self.pid)
+        return started == self.started and state not in _ENDED
+
+
+def _numbering() -> str:
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """State and time of start, in ticks; both empty if there is no such process, or no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before may hold anything
+    except OSError:
+        return "", ""
+    return fields[0], fields[19]

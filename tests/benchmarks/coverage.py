@@ -35,10 +35,15 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
 
-from analysis.scores.agreement import cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
-from analysis.scores.regions import class_shares, regions_of
-from analysis.scores.same_labels import agreement
-from analysis.statistics.estimates import (
+from dbviz_ray.analysis.scores.agreement import (
+    agreement,
+    cohens_kappa,
+    error_consistency,
+    error_consistency_by_item,
+    kappa_by_item,
+)
+from dbviz_ray.analysis.scores.regions import class_shares, regions_of
+from dbviz_ray.analysis.statistics.estimates import (
     Estimate,
     cross_pair_estimate,
     difference,
@@ -46,7 +51,7 @@ from analysis.statistics.estimates import (
     pair_estimate,
     quantile_estimate,
 )
-from analysis.statistics.intervals import interval_of, ratio_interval
+from dbviz_ray.analysis.statistics.intervals import interval_of, ratio_interval
 
 CLASSES, SIDE, BLOCK = 4, 8, 2
 BASES = (0.75, 0.65)

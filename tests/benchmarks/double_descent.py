@@ -39,7 +39,7 @@ from torchvision import transforms
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.training import EVALUATION_BATCH, CohortTraining
+from dbviz_ray.training.cohort import EVALUATION_BATCH, CohortTraining
 
 ARCHITECTURE = "resnet18_width"
 SHAPE = (3, 32, 32)

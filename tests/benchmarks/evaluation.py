@@ -24,19 +24,17 @@ import safetensors.torch
 import torch
 from timing import alternating, as_a_worker, markdown, measured_on, models_of, ratio_text
 
-from analysis.scores.regions import region_counts
+from dbviz_ray.analysis.scores.regions import region_counts
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, TrainingConfig
-from dbviz_ray.costs import evaluation_amounts
-from dbviz_ray.datasets import load_dataset
-from dbviz_ray.evaluation import default_batch, label_maps
-from dbviz_ray.networks import DatasetFacts
+from dbviz_ray.datasets import DatasetFacts, load_dataset
+from dbviz_ray.evaluation.label_maps import default_batch, label_maps
+from dbviz_ray.evaluation.records import WEIGHTS, load_network
+from dbviz_ray.evaluation.tasks import LabellingWork, LabelPlanes, Task, What, Work
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
-from dbviz_ray.records import WEIGHTS, load_network
+from dbviz_ray.planning.costs import evaluation_amounts
 from dbviz_ray.store import Store
-from dbviz_ray.tasks import LabelPlanes, Task, What
-from dbviz_ray.training import train_cohort
-from dbviz_ray.work import LabellingWork, Work
+from dbviz_ray.training.cohort import train_cohort
 
 CPU = torch.device("cpu")
 ROUNDS = 9

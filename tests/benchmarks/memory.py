@@ -3,7 +3,7 @@
     python tests/benchmarks/memory.py [--device cuda] [--out RESULTS.md]
 
 Trains cohorts, each in a process of its own, as a trial does (checkpoints and models written to a store), and compares
-the peak of the process's resident memory with `dbviz_ray.memory.memory_need`; on CUDA also that of its tensors. Random
+the peak of the process's resident memory with `planning.memory.memory_need`; on CUDA also that of its tensors. Random
 images: 1,000 for training, 1,000 for tests.
 """
 
@@ -102,15 +102,15 @@ def trained(case: int, device_type: str) -> dict[str, float]:
     from timing import models_of, random_dataset
 
     import dbviz_ray.cluster.training  # noqa: F401  # what a worker imports
-    from dbviz_ray.allocations import peak_memory
     from dbviz_ray.cluster.session import start_worker
-    from dbviz_ray.cohort_checkpoints import CohortCheckpoints
     from dbviz_ray.config import Cohort, ResourcesConfig, TrainingConfig
-    from dbviz_ray.memory import memory_need
-    from dbviz_ray.networks import DatasetFacts
-    from dbviz_ray.records import save_model
+    from dbviz_ray.datasets import DatasetFacts
+    from dbviz_ray.evaluation.records import save_model
+    from dbviz_ray.planning.memory import memory_need
     from dbviz_ray.store import Store
-    from dbviz_ray.training import train_cohort
+    from dbviz_ray.training.allocations import peak_memory
+    from dbviz_ray.training.checkpoints import CohortCheckpoints
+    from dbviz_ray.training.cohort import train_cohort
 
     architecture, width, shape, members, stack, training = CASES[case]
     device = start_worker(device_type == "cuda", 1)

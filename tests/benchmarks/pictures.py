@@ -29,16 +29,16 @@ import torch
 from timing import as_a_worker, markdown, measured_on, ratio_text
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.computing import work_of
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import load_dataset
-from dbviz_ray.pictures import take_picture
+from dbviz_ray.evaluation.pictures import take_picture
+from dbviz_ray.evaluation.records import save_model
+from dbviz_ray.evaluation.tasks import LabellingWork
 from dbviz_ray.planes import PlaneSet
-from dbviz_ray.records import save_model
+from dbviz_ray.stages.computing import work_of
 from dbviz_ray.store import Store
-from dbviz_ray.training import train_cohort
-from dbviz_ray.validation import validated
-from dbviz_ray.work import LabellingWork
+from dbviz_ray.training.cohort import train_cohort
 
 CPU = torch.device("cpu")
 FINE, ROUNDS = 500, 5
@@ -101,7 +101,7 @@ def beside() -> str:
 
 
 def _without_picture(do: Callable[[], None]) -> None:
-    with patch("dbviz_ray.work.picture_resolution", return_value=None):
+    with patch("dbviz_ray.evaluation.tasks.picture_resolution", return_value=None):
         do()
 
 

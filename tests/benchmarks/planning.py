@@ -147,8 +147,8 @@ def _sweep_file(file: Path, fields: dict[str, Any]) -> Path:
 
 def multiplied(file: Path, few: Path, many: Path) -> list[str]:
     """Make a run directory in which every model of a sweep has a finished model's files; their model_ids."""
+    from dbviz_ray.config.sweep_files import load_sweep
     from dbviz_ray.store import Store
-    from dbviz_ray.sweep_files import load_sweep
 
     sweep, store = load_sweep(str(file)), Store(many)
     store.claim(sweep)
@@ -229,7 +229,7 @@ def steps_of_plan(file: str) -> Steps:
     """What planning does, in this process."""
     steps: Steps = []
     with _step(steps, "import of the configuration"):
-        from dbviz_ray.sweep_files import load_sweep
+        from dbviz_ray.config.sweep_files import load_sweep
     with _step(steps, "load_sweep"):
         sweep = load_sweep(file)
     with _step(steps, "model_ids"):
@@ -248,10 +248,10 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
     """What the command looks at before it does anything, in this process."""
     steps: Steps = []
     with _step(steps, "import of the command"):
-        from dbviz_ray.missing import find_missing
+        from dbviz_ray.config.sweep_files import load_sweep
+        from dbviz_ray.evaluation.tasks import missing_tasks
+        from dbviz_ray.stages.missing import find_missing
         from dbviz_ray.store import Store
-        from dbviz_ray.sweep_files import load_sweep
-        from dbviz_ray.tasks import missing_tasks
     with _step(steps, "load_sweep"):
         sweep, store = load_sweep(file), Store(directory)
     looks: dict[str, Callable[[], object]] = {

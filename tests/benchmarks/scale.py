@@ -95,7 +95,7 @@ def make_run(directory: Path, models: int, planes: int) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from analysis.groups import groups_among
+    from dbviz_ray.analysis.scores.groups import groups_among
     from dbviz_ray.store import Store
 
     sweep, store, generator = sweep_of(models, planes), Store(directory), np.random.default_rng(0)
@@ -130,8 +130,8 @@ def scored(directory: Path) -> dict[str, float]:
     """Seconds and peak memory (MiB) of computing and writing every table of a run directory, in this process."""
     import yaml
 
-    import dbviz_ray.records  # noqa: F401  # what the analysis imports late
-    from analysis.tables import compute_tables, write_tables
+    import dbviz_ray.evaluation.records  # noqa: F401  # what the analysis imports late
+    from dbviz_ray.analysis.tables import compute_tables, write_tables
     from dbviz_ray.config import SweepConfig
     from dbviz_ray.store import Store
 

@@ -6,7 +6,7 @@ Runs the training stage of a sweep (double_descent_digits) with one worker and w
 nothing, as a process of the command; the workers have a thread each. The time of a training is that from the start of
 its first cohort to the end of its last; that of the whole process, which starts Ray too, is told beside it. Then the
 cohorts' own seconds, as their models' files tell them, are put together again by the simulation that `--plan` uses
-(`dbviz_ray.planning.makespan`), for one and two workers, to be compared with what was measured; and for 8, 64 and 256,
+(`dbviz_ray.planning.scaling`), for one and two workers, to be compared with what was measured; and for 8, 64 and 256,
 as are the cohorts of the plan of double_descent.
 
 Only on two cores that have nothing else to do the ratio means something; at most 0.6 is wanted.
@@ -28,14 +28,15 @@ from pathlib import Path
 from timing import markdown, measured_on, ratio_text
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.networks import facts_of_dataset, longest_first
+from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.planning.cohort_plans import cohort_plans
 from dbviz_ray.planning.makespan import Job, ideal_makespan, makespan
 from dbviz_ray.planning.plan import plan
 from dbviz_ray.planning.scaling import GPUS
+from dbviz_ray.planning.sizes import longest_first
 from dbviz_ray.planning.step_times import StepTimes
 from dbviz_ray.store import Store
-from dbviz_ray.sweep_files import load_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = (1, 2)

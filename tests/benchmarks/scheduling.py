@@ -20,8 +20,9 @@ from timing import measured_on
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.cluster.training import train_cohorts
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.costs import training_amounts
-from dbviz_ray.networks import facts_of_dataset, longest_first
+from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.planning.costs import training_amounts
+from dbviz_ray.planning.sizes import longest_first
 from dbviz_ray.store import Store
 
 WIDTHS = 25

@@ -26,8 +26,8 @@ import pyarrow as pa
 import torch
 from timing import alternating, as_a_worker, markdown, measured_on, ratio_text
 
-from analysis.scores.regions import region_counts, regions_of
-from analysis.scores.same_labels import agreement
+from dbviz_ray.analysis.scores.agreement import agreement
+from dbviz_ray.analysis.scores.regions import region_counts, regions_of
 from dbviz_ray.store import Store
 
 CLASSES = 10

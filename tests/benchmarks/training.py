@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
+from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.sweep_files import load_sweep
-from dbviz_ray.training import CohortTraining
+from dbviz_ray.training.cohort import CohortTraining
 
 MEMBERS, STACKED_MEMBERS = 8, 6
 WIDTHS, STACKED_WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512), (2, 4, 8, 16)

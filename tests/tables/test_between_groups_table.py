@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import RECIPES, compared_sweep, labels_of, made_up_run
+from support.made_up_runs import RECIPES, compared_sweep, labels_of, made_up_run
 
-from analysis.tables import compute_tables
+from dbviz_ray.analysis.tables import compute_tables
 
 
 def test_groups_are_compared_with_one_another(tmp_path):

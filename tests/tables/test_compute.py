@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from made_up_runs import compared_sweep, distilled_sweep, made_up_run
+from support.made_up_runs import compared_sweep, distilled_sweep, made_up_run
 
-from analysis.groups import names_of, options_text
-from analysis.scores import plane_scores, same_labels
-from analysis.scores.group_scores import SCORES
-from analysis.tables import NoModelsError, compute_tables, read_table, tables_of, write_tables
-from dbviz_ray.sweep_files import load_sweep
+from dbviz_ray.analysis.scores import agreement as same_labels
+from dbviz_ray.analysis.scores import plane_scores
+from dbviz_ray.analysis.scores.group_scores import SCORES
+from dbviz_ray.analysis.scores.groups import names_of, options_text
+from dbviz_ray.analysis.tables import NoModelsError, compute_tables, read_table, tables_of, write_tables
+from dbviz_ray.config.sweep_files import load_sweep
 
 
 def test_snapshots_are_scored_within_their_group(tmp_path):
@@ -86,7 +87,7 @@ def test_tables_of_sweeps():
 
 
 def test_names_say_what_tells_groups_apart(tmp_path):
-    from analysis.groups import groups_of
+    from dbviz_ray.analysis.scores.groups import groups_of
 
     assert options_text({"patch_size": 2, "layers": 1}) == "layers=1 patch_size=2"
     sweep = small_sweep(cases=[{"architecture": ["vgg19"], "width": [4]}, {"architecture": ["fully_connected"],

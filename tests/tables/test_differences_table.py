@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import labels_of, made_up_run
 from scipy import stats
+from support.made_up_runs import labels_of, made_up_run
 
-from analysis.scores.regions import region_counts
-from analysis.tables import compute_tables
+from dbviz_ray.analysis.scores.regions import region_counts
+from dbviz_ray.analysis.tables import compute_tables
 
 
 def by_width(model, truth):

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
-from made_up_runs import distilled_sweep, labels_of, made_up_run
+from support.made_up_runs import distilled_sweep, labels_of, made_up_run
 
-from analysis.tables import compute_tables
+from dbviz_ray.analysis.tables import compute_tables
 
 
 def test_students_are_compared_with_their_own_teachers(tmp_path):

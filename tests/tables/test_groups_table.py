@@ -7,13 +7,13 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import labels_of, made_up_run, predictions_of
 from skimage.measure import label as skimage_label
 from sklearn.metrics import cohen_kappa_score
+from support.made_up_runs import labels_of, made_up_run, predictions_of
 
-from analysis.groups import GROUP
-from analysis.scores.group_scores import SCORES
-from analysis.tables import compute_tables, read_table
+from dbviz_ray.analysis.scores.group_scores import SCORES
+from dbviz_ray.analysis.scores.groups import GROUP
+from dbviz_ray.analysis.tables import compute_tables, read_table
 
 UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")
 REQUIRED = [*GROUP, "n_models", "n_diverged", "n_failed", "plane_set", *SCORES]

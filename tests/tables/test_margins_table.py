@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import made_up_run, predictions_of
+from support.made_up_runs import made_up_run, predictions_of
 
-from analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
-from analysis.statistics.intervals import interval_of
-from analysis.tables import compute_tables
+from dbviz_ray.analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
+from dbviz_ray.analysis.statistics.intervals import interval_of
+from dbviz_ray.analysis.tables import compute_tables
 from dbviz_ray.store import StoredMargins
 
 QUANTILES = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from made_up_runs import labels_of, predictions_of
+from support.made_up_runs import labels_of, predictions_of
 
-from analysis.tables import read_table
+from dbviz_ray.analysis.tables import read_table
 
 
 def test_last_test_error_of_the_history_is_that_of_the_predictions(finished_run):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_up_runs import CLASSES, distilled_sweep, labels_of, made_up_run, predictions_of
 from sklearn.metrics import cohen_kappa_score
+from support.made_up_runs import CLASSES, distilled_sweep, labels_of, made_up_run, predictions_of
 
-from analysis.tables import compute_tables, read_table
+from dbviz_ray.analysis.tables import compute_tables, read_table
 
 
 def test_every_pair_of_models_has_a_row(finished_run):

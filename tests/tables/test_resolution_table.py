@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import labels_of, made_up_run
 from skimage.measure import label as skimage_label
+from support.made_up_runs import labels_of, made_up_run
 
-from analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 
 
 def counts(maps, least):

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from made_up_runs import labels_of, made_up_run
+from support.made_up_runs import labels_of, made_up_run
 
-from analysis.statistics.intervals import interval_of
-from analysis.tables import compute_tables, tables_of
+from dbviz_ray.analysis.statistics.intervals import interval_of
+from dbviz_ray.analysis.tables import compute_tables, tables_of
 
 CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
 
@@ -70,7 +70,7 @@ def shares_in_loops(apart, seeds, place):
 
 def test_shares_and_their_intervals_in_plain_loops(tmp_path):
     """Pseudo-values by hand: n * whole - (n - 1) * without each seed, and likewise by plane for a ratio of means."""
-    from analysis.statistics.estimates import Estimate
+    from dbviz_ray.analysis.statistics.estimates import Estimate
 
     table, maps, models = streams(tmp_path, mixed)
     seeds = [(model.seeds.init, model.seeds.order) for model in models]

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from made_up_runs import made_up_run, predictions_of
+from support.made_up_runs import made_up_run, predictions_of
 
-from analysis.findings.advice import advice_table
-from analysis.scores.group_scores import SCORES
-from analysis.statistics.estimates import mean_estimate
-from analysis.statistics.precision import advice
-from analysis.tables import compute_tables, read_table, write_tables
-from analysis.tables.uncertainty import uncertain_scores
+from dbviz_ray.analysis.findings.advice import advice_table
+from dbviz_ray.analysis.scores.group_scores import SCORES
+from dbviz_ray.analysis.statistics.estimates import mean_estimate
+from dbviz_ray.analysis.statistics.precision import advice
+from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables.uncertainty import uncertain_scores
 from dbviz_ray.store import Store
 
 

@@ -1,0 +1,1 @@
+"""Two or more models of your own: how far they are the same model."""

@@ -1,0 +1,134 @@
+"""Pictures of a comparison of a user's own models."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from ..figures.disagreement import DIFFERENCE, draw_difference
+from ..figures.files import disagreement
+from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
+from ..figures.reproducibility_matrix import draw_matrix
+from ..figures.style import SERIES_COLOURS, plain
+from .scores import Scores
+
+MAX_COLUMNS = 6
+MAX_LINES = len(SERIES_COLOURS)
+PANEL = 2.5
+"""Side of one label map, in inches."""
+
+
+@dataclass(frozen=True)
+class SeenPlane:
+    """One plane as every model sees it."""
+
+    picture: PlanePicture
+    maps: NDArray[np.uint8]
+    """`[models, rows, columns]`"""
+    called: str
+    """What to write beside it."""
+
+
+def telling_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
+    """Which planes to show, from `[pairs, planes]`: the first one drawn, which was not chosen for its looks, the one on
+    which the models agree least, the one in the middle, and then further ones of little agreement."""
+    order = np.argsort(same_points.mean(axis=0), kind="stable").tolist()
+    chosen = dict.fromkeys([0, order[0], order[len(order) // 2], *order[1:]])
+    return list(chosen)[:count]
+
+
+def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
+    """Rows: planes; columns: models, at most six of them, and the share of pairs that disagree on each point.
+
+    Of two models: what the second says where it says something else.
+    """
+    shown = min(len(names), MAX_COLUMNS)
+    heights = [min(plane.picture.aspect, 1.6) for plane in planes]
+    figure = Figure(
+        figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
+    )
+    grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
+    class_names = planes[0].picture.class_names
+    colours = colours_for([plane.maps for plane in planes], len(class_names))
+    for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
+        for model, axes in enumerate(axes_row[:-1]):
+            draw_regions(axes, plane.maps[model], plane.picture, colours)
+        if len(names) == 2:
+            draw_difference(axes_row[-1], plane.maps[0], plane.maps[1], plane.picture, colours)
+        else:
+            draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
+        axes_row[0].set_ylabel(plane.called, fontsize=9)
+        if row == 0:
+            for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
+                axes.set_title(_wrapped(name), fontsize=10)
+    note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
+    note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
+    seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
+    if len(names) == 2:
+        note = DIFFERENCE
+    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", seen, colours)
+    return figure
+
+
+def matrix_figure(scores: Scores) -> Figure:
+    """Reproducibility of every two models, with half the length of each interval over planes."""
+    names, value, reach = matrix_of(scores)
+    names = [_wrapped(name) for name in names]
+    count = len(names)
+    margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
+    side = 0.62 * count
+    figure = Figure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
+    axes = figure.subplots()
+    draw_matrix(axes, names, value, reach)
+    figure.colorbar(axes.images[0], ax=axes, shrink=0.8, label="reproducibility")
+    return figure
+
+
+def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """Names of the models, and of every two the reproducibility and half its interval, `[models, models]` each."""
+    names = [model.name for model in scores.models]
+    value, reach = (np.full((len(names), len(names)), np.nan) for _ in range(2))
+    for pair in scores.pairs:
+        a, b = names.index(pair.old), names.index(pair.new)
+        value[a, b] = value[b, a] = pair.reproducibility.value
+        reach[a, b] = reach[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
+    return names, value, reach
+
+
+def agreement_figure(scores: Scores) -> Figure:
+    """The planes in the order of how far the models agree on them: a line a pair, or, for many, mean and range."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    planes = scores.shape[0]
+    ranks = (np.arange(planes) + 0.5) / planes
+    ranked = np.sort(scores.same_points, axis=1)
+    if len(ranked) <= MAX_LINES:
+        for pair, line, colour in zip(scores.pairs, ranked, SERIES_COLOURS, strict=False):
+            label = "\n".join(textwrap.wrap(f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}", 70))
+            axes.plot(ranks, line, color=colour, linewidth=1.8, label=label)
+            axes.axhline(pair.reproducibility.value, color=colour, linewidth=0.8, linestyle=":")
+    else:
+        label = f"mean of {len(ranked)} pairs: {scores.reproducibility.value:.3f}"
+        axes.plot(ranks, ranked.mean(axis=0), color=SERIES_COLOURS[0], linewidth=1.8, label=label)
+        axes.fill_between(
+            ranks, ranked.min(axis=0), ranked.max(axis=0), color=SERIES_COLOURS[0], alpha=0.18, linewidth=0,
+            label="from the least to the most alike pair",
+        )  # fmt: skip
+    plain(axes)
+    axes.set(xlim=(0, 1), ylim=(min(0.99, max(0.0, float(ranked.min()) - 0.03)), 1.005))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel(f"share of the {planes} planes, from least to most agreement")
+    axes.set_ylabel("points on which\nthe models agree")
+    figure.legend(fontsize=8, frameon=False, loc="outside upper left")
+    return figure
+
+
+def _wrapped(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, 24, break_long_words=True)) or name

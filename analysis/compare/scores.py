@@ -1,0 +1,187 @@
+"""Scores of a user's own models, one by one, pair by pair and all together: arrays in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scores.agreement import (
+    Churn,
+    agreement,
+    churn_between,
+    error_consistency_by_item,
+    kappa_by_item,
+    share_of_images,
+)
+from ..scores.regions import class_shares, regions_of
+from ..statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
+from ..statistics.intervals import Interval, holm, interval_of, p_value, variances_of
+from ..statistics.precision import Advice, advice_on
+from ..statistics.pseudo_values import Floats
+
+NAMES = ("models", "planes")
+SHARE, REGIONS, CORRECTED, CHANGE = (0.0, 1.0), (1.0, math.inf), (-math.inf, 1.0), (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """One model alone."""
+
+    name: str
+    error: Interval
+    """Share of the images that it gets wrong, over images."""
+    regions: Interval
+    """Fragmentation: connected one-class regions a plane, over planes."""
+    largest_share: Interval
+    """Share of a plane's points in its largest region, over planes."""
+    classes_predicted: int
+    """Different classes that it predicts anywhere, on images and planes."""
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Two models: the one given earlier (`old`) and the one given later (`new`)."""
+
+    old: str
+    new: str
+    reproducibility: Interval
+    """Share of a plane's points on which the two agree, over planes."""
+    kappa: Interval
+    """Cohen's kappa of the points of all planes, over planes."""
+    on_images: Churn
+    capa: Interval
+    """Agreement on the images, corrected for accuracy, over images."""
+    accuracy_change: Interval
+    """New minus old, paired image by image."""
+    regions_change: Interval
+    """New minus old, paired plane by plane."""
+    regions_p: float
+    """Of the hypothesis that the two have equally many regions."""
+    accuracy_p_holm: float
+    """The McNemar test's p-value, corrected (Holm) for the number of pairs; `regions_p_holm` likewise."""
+    regions_p_holm: float
+
+    @property
+    def agreement_on_images(self) -> float:
+        """Share of the images on which the two predict the same class."""
+        return 1 - self.on_images.churn.value
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How far two or more models are the same."""
+
+    models: tuple[ModelScores, ...]
+    pairs: tuple[PairScores, ...]
+    """Every two models, in the order given."""
+    reproducibility: Interval
+    """Mean over pairs; with two models over planes alone, with more over models and planes."""
+    agreement_on_images: Interval
+    """Mean over pairs; with two models over images alone, with more over models and images."""
+    overall: Estimate
+    """What `reproducibility` is the interval of."""
+    same_points: Floats
+    """`[pairs, planes]`, share of the points on which the two agree."""
+    shape: tuple[int, int]
+    """Planes, and grid points on each side of one."""
+    images: int
+
+    def advice(self, precision: float) -> Advice:
+        """What would bring half the interval of the overall reproducibility to at most `precision`."""
+        return _advice(self.overall, precision)
+
+    def advice_on_worst_pair(self, precision: float) -> tuple[PairScores, Advice]:
+        """The pair whose reproducibility is known worst, and likewise for it."""
+        each = [_advice(mean_estimate(same[None]), precision) for same in self.same_points]
+        worst = max(range(len(each)), key=lambda place: each[place].reach)
+        return self.pairs[worst], each[worst]
+
+
+def scores_of(
+    names: Sequence[str],
+    predicted: Sequence[NDArray[np.int64]],
+    label_maps: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    classes: int,
+) -> Scores:
+    """All scores of two or more models.
+
+    Args:
+        names: One a model.
+        predicted: For each model `[images]`.
+        label_maps: `[models, planes, rows, columns]`.
+        labels: `[images]`, the true classes.
+        classes: How many there are; labels and predictions are below.
+    """
+    models, planes, side, _ = label_maps.shape
+    same = agreement(label_maps.reshape(models, planes, -1))
+    first, second = np.triu_indices(models, 1)
+    of_models = [regions_of(maps, classes, 0.0) for maps in label_maps]
+    regions = [mean_estimate(found.count[None].astype(float)) for found in of_models]
+    kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
+    on_images = np.stack(predicted).astype(np.uint8)
+    capa = error_consistency_by_item(on_images, on_images != labels, classes)
+    pairs = []
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        more_regions = difference(regions[b], regions[a])
+        pair = PairScores(
+            old=names[a],
+            new=names[b],
+            reproducibility=interval_of(mean_estimate(same[None, :, a, b]), SHARE),
+            kappa=interval_of(mean_estimate(kappa[None, :, a, b]), CORRECTED),
+            on_images=churn_between(predicted[a], predicted[b], labels),
+            capa=interval_of(mean_estimate(capa[None, :, a, b]), CORRECTED),
+            accuracy_change=interval_of(_accuracy_change(predicted[a], predicted[b], labels), CHANGE),
+            regions_change=interval_of(more_regions),
+            regions_p=p_value(more_regions),
+            accuracy_p_holm=math.nan,
+            regions_p_holm=math.nan,
+        )
+        pairs.append(pair)
+    overall = _mean_of_pairs(same)
+    return Scores(
+        models=tuple(
+            ModelScores(
+                name=name,
+                error=share_of_images(int((own != labels).sum()), len(labels)),
+                regions=interval_of(count, REGIONS),
+                largest_share=interval_of(mean_estimate(found.largest_share[None]), SHARE),
+                classes_predicted=len(np.union1d(own, np.unique(maps))),
+            )
+            for name, own, maps, found, count in zip(names, predicted, label_maps, of_models, regions, strict=True)
+        ),
+        pairs=_with_corrected_p_values(pairs),
+        reproducibility=interval_of(overall, SHARE),
+        agreement_on_images=interval_of(_mean_of_pairs(agreement(on_images[:, :, None])), SHARE),
+        overall=overall,
+        same_points=same[:, first, second].T,
+        shape=(planes, side),
+        images=len(labels),
+    )
+
+
+def _advice(share: Estimate, precision: float) -> Advice:
+    return advice_on(interval_of(share, SHARE), variances_of(share), precision, NAMES)
+
+
+def _mean_of_pairs(same: Floats) -> Estimate:
+    """Of `[items, models, models]`."""
+    first, second = np.triu_indices(same.shape[1], 1)
+    return pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1), on_items=same)
+
+
+def _accuracy_change(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArray[np.int64]) -> Estimate:
+    return mean_estimate(((new == labels).astype(float) - (old == labels))[None])
+
+
+def _with_corrected_p_values(pairs: Sequence[PairScores]) -> tuple[PairScores, ...]:
+    accuracy = holm(np.array([pair.on_images.p_value for pair in pairs]))
+    regions = holm(np.array([pair.regions_p for pair in pairs]))
+    return tuple(
+        replace(pair, accuracy_p_holm=float(of_accuracy), regions_p_holm=float(of_regions))
+        for pair, of_accuracy, of_regions in zip(pairs, accuracy, regions, strict=True)
+    )

@@ -1,0 +1,198 @@
+"""Curves over width and over epochs, and where on them error peaks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..scores.groups import GROUP, NAMING, at_last_epoch, names_of, records
+
+THRESHOLD_ERROR = 0.1
+"""A group interpolates when its training error on the given labels is at most this: the epsilon of effective model
+complexity in Nakkiran et al., arXiv 1912.02292, Section 2, which sets it to 0.1."""
+
+SIGNIFICANT = 0.05
+MIDDLE, LOWEST, PEAK = "middle", "lowest error", "peak"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a curve runs over, how the points that tell its story are called, and how many make a curve."""
+
+    column: str
+    first: str
+    best: str
+    """The smallest error before the peak."""
+    last: str
+    points: int
+
+
+WIDTH = Axis("width", "narrowest", "best narrow", "widest", 3)
+EPOCH = Axis("epoch", "first", "best early", "last", 2)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Groups that differ in one thing alone."""
+
+    axis: Axis
+    key: dict[str, Any]
+    """What the groups have in common: columns of `groups`."""
+    rows: pd.DataFrame
+    """Rows of `groups`, ascending; groups without a model are left out."""
+    differences: pd.DataFrame
+    """Rows of the table `differences` of test errors between two of its groups; empty over epochs."""
+
+    @property
+    def name(self) -> str:
+        """Where the curve comes from, in words; see `curves`."""
+        return str(self.key["name"])
+
+
+def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = None) -> list[Curve]:
+    """The curves over `axis` with enough points: over width at the last epoch, over epochs at each width.
+
+    Widths of few groups among many, as of one architecture that is compared with others, are no curves: those over
+    width must hold half of the groups.
+    """
+    table = groups if axis is EPOCH else at_last_epoch(groups)
+    keys = [column for column in ("plane_set", *GROUP) if column in table and column not in (axis.column, "epoch")]
+    if "n_models" in table:
+        table = table[table["n_models"] > 0]
+    kept = [
+        (dict(zip(keys, key, strict=True)), rows.sort_values(axis.column).reset_index(drop=True))
+        for key, rows in table.groupby(keys, sort=False)
+        if rows[axis.column].nunique() >= axis.points
+    ]
+    if axis is WIDTH and 2 * sum(len(rows) for _, rows in kept) < len(table):
+        kept = []
+    found = pd.DataFrame([key for key, _ in kept], columns=keys)
+    names = names_of(found, [column for column in NAMING if column in keys])
+    return [
+        Curve(axis, key | {"name": name}, rows, _within(differences, key, axis))
+        for (key, rows), name in zip(kept, names, strict=True)
+    ]
+
+
+def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
+    """The differences of test errors between groups that have all of `key` in common."""
+    if differences is None or differences.empty or axis is EPOCH:
+        return pd.DataFrame()
+    kept = differences[differences["score"] == "test_error"]
+    for column, value in key.items():
+        for name in (column,) if column in kept else (f"{column}_a", f"{column}_b"):
+            kept = kept[kept[name] == value]
+    return kept
+
+
+def interpolation_threshold(curve: Curve) -> int | None:
+    """The smallest width (epoch) from which on every training error is at most `THRESHOLD_ERROR`; None if none is."""
+    above = curve.rows.index[curve.rows["train_error"] > THRESHOLD_ERROR]
+    first = above[-1] + 1 if len(above) else 0
+    return int(curve.rows[curve.axis.column][first]) if first < len(curve.rows) else None
+
+
+def telling_rows(curve: Curve) -> dict[str, int]:
+    """Row numbers of the curve that tell its story: first, best before the peak, peak (if there is one), last.
+
+    The peak of the test error is the highest point that lies between two lower ones, and the best before it is the
+    lowest one there. Without such a peak only the ends are named.
+    """
+    error = curve.rows["test_error"]
+    last = len(error) - 1
+    peak, height = None, 0.0
+    for row in range(1, last):
+        rise = min(error[row] - error[:row].min(), error[row] - error[row + 1 :].min())
+        if rise > height:
+            peak, height = row, rise
+    if peak is None:
+        return {curve.axis.first: 0, curve.axis.last: last}
+    best = int(error[:peak].to_numpy().argmin())
+    rows = {curve.axis.first: 0, curve.axis.best: best, PEAK: peak, curve.axis.last: last}
+    return rows if best else {name: row for name, row in rows.items() if name != curve.axis.first}
+
+
+def has_peak(curve: Curve) -> bool:
+    """Whether the test error has a peak that is no chance: `peak_p_value` below 5 %.
+
+    Where no differences are known (over epochs), its interval must lie above those of the best point before it and of
+    the last.
+    """
+    rows = telling_rows(curve)
+    if PEAK not in rows:
+        return False
+    p_value = peak_p_value(curve)
+    if not math.isnan(p_value):
+        return p_value < SIGNIFICANT
+    high = curve.rows["test_error_high"]
+    return bool(
+        curve.rows["test_error_low"][rows[PEAK]] > max(high[rows[curve.axis.best]], high[rows[curve.axis.last]])
+    )
+
+
+def peak_p_value(curve: Curve) -> float:
+    """How probable such a peak is where there is none; NaN without a peak, or where the two differences are not known.
+
+    The error at the peak must exceed both that of the best point before it and that of the last, on the same images, so
+    the larger of the two one-sided p-values counts (an intersection-union test); it is multiplied by the number of ways
+    to choose the peak and the point before it (Bonferroni).
+    """
+    rows = telling_rows(curve)
+    if PEAK not in rows or curve.differences.empty:
+        return math.nan
+    others = [rows[curve.axis.best], rows[curve.axis.last]]
+    p_values = [_p_value_of_fall(curve, rows[PEAK], other) for other in others]
+    if any(map(math.isnan, p_values)):
+        return math.nan
+    last = len(curve.rows) - 1
+    return min(1.0, max(p_values) * last * (last - 1) / 2)
+
+
+def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
+    """One-sided p-value of the hypothesis that the error at `peak` is not larger than at `other`; rows of the curve.
+
+    NaN where the two were not compared, as groups that are not at their best learning rates.
+    """
+    at, pairs = curve.rows[curve.axis.column], curve.differences
+    side_a, side_b = (pairs[f"{curve.axis.column}_{side}"] for side in "ab")
+    for first, second, sign in ((peak, other, 1), (other, peak, -1)):
+        for row in records(pairs[(side_a == at[first]) & (side_b == at[second])]):
+            half = float(row["p_value"]) / 2
+            return half if sign * row["difference"] > 0 else 1 - half
+    return math.nan
+
+
+def lowest_row(curve: Curve) -> int:
+    """Row number of the smallest test error."""
+    return int(curve.rows["test_error"].to_numpy().argmin())
+
+
+def shown_rows(curve: Curve) -> dict[str, int]:
+    """Row numbers that tables and pictures show, by name, ascending.
+
+    Without a peak: the ends, and the middle or, over epochs, the lowest error.
+    """
+    last = len(curve.rows) - 1
+    between = {LOWEST: lowest_row(curve)} if curve.axis is EPOCH else {MIDDLE: last // 2}
+    ends = {curve.axis.first: 0, **between, curve.axis.last: last}
+    rows = telling_rows(curve) if has_peak(curve) else ends
+    named_once = {row: name for name, row in reversed(rows.items())}
+    return {name: row for row, name in sorted(named_once.items())}
+
+
+def telling_curves(found: Sequence[Curve], most: int) -> list[Curve]:
+    """At most `most` of the curves: the noisiest ones if there are too many, and of those evenly many."""
+    noisiest = max((curve.key["label_noise"] for curve in found), default=0.0)
+    kept = [curve for curve in found if len(found) <= most or curve.key["label_noise"] == noisiest]
+    return [kept[row] for row in evenly(len(kept), most)]
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 to `count` - 1, evenly spaced, with both ends."""
+    if count <= most:
+        return list(range(count))
+    return [round(index * (count - 1) / (most - 1)) for index in range(most)]

@@ -1,0 +1,197 @@
+"""What figures show, on axes of one's own: for notebooks, and for the figures of a paper.
+
+Each function takes a `Run` (of `load_run`), the first and the last a `Comparison` (of `dbviz_ray.compare`) too.
+Without `ax` a new figure is made with pyplot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from dbviz_ray.errors import UserError
+
+from ..compare.figures import matrix_of
+from ..compare.scores import Scores
+from ..figures.choices import choose_model, choose_plane_set, short_names
+from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regions
+from ..figures.reproducibility_matrix import draw_matrix, matrix_values
+from ..figures.style import SERIES_COLOURS, band, plain, spaced
+from ..findings.curves import EPOCH, WIDTH, curves
+from ..scores.groups import names_of
+from ..tables.recipes import at_best_rate
+from .run import Run
+
+PANEL = 2.6
+"""Side of a label map, in inches."""
+SCORES = (
+    "test_error", "train_error", "reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
+    "agreement_beyond_accuracy", "fragmentation", "large_regions", "largest_region", "margin", "margin_median",
+    "margin_correct", "margin_mislabelled", "sharpness",
+)  # fmt: skip
+"""Columns of `groups` that have intervals."""
+
+
+class Labelled(Protocol):
+    """A `dbviz_ray.Comparison`, as far as it is drawn here."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its models."""
+
+    @property
+    def label_maps(self) -> NDArray[np.uint8]:
+        """`[models, planes, rows, columns]`."""
+
+    def picture_of(self, plane: int) -> PlanePicture:
+        """One of its planes."""
+
+
+def plot_regions(
+    of: Run | Labelled,
+    models: str | Sequence[str] | None = None,
+    plane: int = 0,
+    *,
+    plane_set: str | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> NDArray[Any]:
+    """Decision regions of one plane, a panel a model, one colour a class, the three images in their places.
+
+    Args:
+        of: A run, or a comparison.
+        models: Of a run model_ids or parts of them, with `@32` behind it as after epoch 32; of a comparison its names,
+            all of them by default.
+        plane: Its number.
+        plane_set: Of a run; its first one by default.
+        ax: Where to draw, one for each model.
+
+    Returns:
+        The axes, `[models]`.
+
+    Raises:
+        UserError: for a model, plane set or plane that is not there, and for too few or too many axes.
+    """
+    if isinstance(of, Run):
+        wanted = [models] if isinstance(models, str) else list(models or ())
+        chosen = [choose_model(of.sweep, name) for name in wanted]
+        if not chosen:
+            raise UserError("models: none given; allowed: model_ids of the run, or parts of them")
+        names = short_names(chosen)[0] if len(chosen) > 1 else [chosen[0].model_id.rpartition("-")[0]]
+        maps = [of.picture(one.model_id, plane, plane_set, one.epoch).labels for one in chosen]
+        picture = of.plane(plane, plane_set)
+    else:
+        names = list(of.names) if models is None else [models] if isinstance(models, str) else list(models)
+        for name in names:
+            if name not in of.names:
+                raise UserError(f"models: {name!r} is not one of the comparison; allowed: {', '.join(of.names)}")
+        if not 0 <= plane < of.label_maps.shape[1]:
+            raise UserError(f"plane: {plane} is not allowed; allowed: from 0 to {of.label_maps.shape[1] - 1}")
+        maps = [of.label_maps[of.names.index(name), plane] for name in names]
+        picture = of.picture_of(plane)
+    panels = _axes(ax, len(names), (PANEL, PANEL * min(picture.aspect, 1.6) + 0.8))
+    colours = colours_for(maps, len(picture.class_names))
+    for axes, name, label_map in zip(panels, names, maps, strict=True):
+        draw_regions(axes, label_map, picture, colours)
+        axes.set_title(name, fontsize=10)
+    if ax is None:
+        seen = sorted({int(label) for label_map in maps for label in np.unique(label_map)})
+        class_legend(panels[0].figure, picture.class_names, "predicted class", seen, colours)
+    return panels
+
+
+def plot_curve(
+    run: Run,
+    score: str = "test_error",
+    over: Literal["width", "epoch"] = "width",
+    *,
+    plane_set: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A score over the width of the network at the end of the training, or over the kept epochs, with 95 % intervals.
+
+    Args:
+        run: Of a sweep whose stage analyse is done.
+        score: A column of its table `groups` that has an interval, such as "reproducibility": shares from 0 to 1,
+            regions a plane, margins in L2 of normalised pixels.
+        over: The axis.
+        plane_set: The first one by default.
+        ax: Where to draw.
+
+    Raises:
+        UserError: for a score that is unknown, and where no curve runs over this axis.
+    """
+    axes_of = {axis.column: axis for axis in (WIDTH, EPOCH)}
+    if score not in SCORES:
+        raise UserError(f"score: {score!r} is not allowed; allowed: {', '.join(SCORES)}")
+    if over not in axes_of:
+        raise UserError(f"over: {over!r} is not allowed; allowed: {', '.join(axes_of)}")
+    groups = run.table("groups")
+    groups = groups[groups["plane_set"] == choose_plane_set(run.sweep, plane_set)]
+    found = [curve for curve in curves(groups, axes_of[over]) if curve.rows[score].notna().any()]
+    if not found:
+        raise UserError(f"over: {over} is not allowed: no {score} over several {over}s is known in {run.sweep.name}")
+    axes: Axes = _axes(ax, 1, (6.4, 3.6))[0]
+    noisy = len({curve.key["label_noise"] for curve in found}) > 1
+    for curve, colour in zip(found, SERIES_COLOURS * len(found), strict=False):
+        name = f"{curve.name}, label noise {curve.key['label_noise']:g}" if noisy else curve.name
+        band(axes, curve.rows, over, score, colour, name)
+    plain(axes)
+    ticks = spaced(sorted({int(value) for curve in found for value in curve.rows[over]}))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel=over, ylabel=score.replace("_", " "))
+    axes.legend(fontsize=8, frameon=False)
+    return axes
+
+
+def plot_matrix(
+    of: Run | Scores, *, label_noise: float | None = None, plane_set: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """How far two trainings of every two kinds agree, or every two models of a comparison; ±: half a 95 % interval.
+
+    Args:
+        of: A run whose stage analyse is done, or a comparison.
+        label_noise: Of the run's groups that are shown; its largest by default.
+        plane_set: Of the run; its first one by default.
+        ax: Where to draw.
+
+    Raises:
+        UserError: for a label noise or plane set that the run does not have.
+    """
+    if isinstance(of, Run):
+        planes = choose_plane_set(of.sweep, plane_set)
+        groups, between = (of.table(name) for name in ("groups", "between_groups"))
+        last = at_best_rate(groups[groups["plane_set"] == planes])
+        allowed = sorted(last["label_noise"].unique())
+        noise = allowed[-1] if label_noise is None else label_noise
+        if noise not in allowed:
+            raise UserError(f"label_noise: {noise} is not allowed; allowed: {', '.join(map('{:g}'.format, allowed))}")
+        rows = last[last["label_noise"] == noise]
+        names = names_of(rows)
+        value, reach = matrix_values(rows, between[between["plane_set"] == planes])
+    else:
+        names, value, reach = matrix_of(of)
+    side = 0.62 * len(names) + 0.085 * max(map(len, names)) + 0.8
+    axes: Axes = _axes(ax, 1, (side, side))[0]
+    draw_matrix(axes, names, value, reach)
+    return axes
+
+
+def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: tuple[float, float]) -> NDArray[Any]:
+    """Axes `[count]`, each of `size` inches where they are new."""
+    if ax is None:
+        from matplotlib import pyplot  # chooses a backend, which figures in files have no need of
+
+        figsize = (size[0] * count, size[1])
+        return np.asarray(pyplot.subplots(1, count, squeeze=False, figsize=figsize, layout="constrained")[1][0])
+    given = np.asarray([ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object))), dtype=object)
+    if len(given) != count:
+        raise UserError(f"ax: {len(given)} axes are given; allowed: {count}, one for each panel")
+    return given

@@ -1,0 +1,191 @@
+"""Which cohort is trained next, and what becomes of one whose training ended: decisions alone, without Ray or files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
+
+from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.evaluation.tasks import Task
+from dbviz_ray.store.outcomes import Failure, Outcome
+
+NodeIsLost = Callable[[], bool]
+"""Whether the machine on which something ran has vanished, as far as is known when it is asked."""
+
+
+def cohorts_to_train(sweep: SweepConfig, untrained: Set[str], begun: Mapping[str, Sequence[str]]) -> list[Cohort]:
+    """The cohorts with all that is untrained.
+
+    Cohorts whose training was begun (`begun`: their members' model_ids, by cohort_id) go on as they were, whatever the
+    sweep would group now. Where two of them share a member, the smaller one, a half of the larger, goes on.
+    """
+    models = {model.model_id: model for model in sweep.models()}
+    taken: set[str] = set()
+    cohorts = []
+    for names in sorted(begun.values(), key=len):
+        if models.keys() >= set(names) and untrained & set(names) and not taken & set(names):
+            cohorts.append(Cohort(models=tuple(models[model_id] for model_id in names)))
+            taken.update(names)
+    rest = untrained - taken
+    for cohort in sweep.cohorts():
+        members = tuple(model for model in cohort.models if model.model_id in rest)
+        if members:
+            cohorts.append(cohort if len(members) == len(cohort.models) else Cohort(models=members))
+    return cohorts
+
+
+class CrashBudget:
+    """How often processes died over something, not counting those that went with their machines."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+        self._crashes: dict[str, list[NodeIsLost]] = {}
+
+    def allows_another_try(self, name: str, node_is_lost: NodeIsLost) -> bool:
+        """Count a death over `name`.
+
+        Whether its machine was lost is asked again at every later one, since a machine's loss may be known only a
+        while after the loss of its processes.
+        """
+        crashes = self._crashes.setdefault(name, [])
+        crashes.append(node_is_lost)
+        crashes[:] = [lost for lost in crashes if not lost()]
+        return len(crashes) <= self._retries
+
+
+class CohortSchedule:
+    """Hands out cohorts in their order, students once their teachers are trained, and decides what is tried again.
+
+    Args:
+        cohorts: What is to be trained, in the order in which it should start.
+        trained: model_id of what is trained already.
+        retries: Tries after the first of a cohort whose process died alone.
+    """
+
+    failures: dict[str, Failure]
+    """Why the sweep has to do without a model, by model_id."""
+    stopped: str | None
+    """Why nothing more is started, if so."""
+
+    def __init__(self, cohorts: Iterable[Cohort], trained: Iterable[str], retries: int) -> None:
+        self._waiting = list(cohorts)
+        self._running: set[str] = set()
+        self._settled = set(trained)
+        self._budget = CrashBudget(retries)
+        self.failures = {}
+        self.stopped = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to start, now or later."""
+        return not self._running and (not self._waiting or self.stopped is not None)
+
+    def next(self) -> Cohort | None:
+        """The next cohort that can start, or None if there is none now. It is running until it `ended`."""
+        if self.stopped is not None:
+            return None
+        for cohort in list(self._waiting):
+            if not _teachers(cohort) <= self._settled:
+                continue
+            self._waiting.remove(cohort)
+            ready = self._without_orphans(cohort)
+            if ready is not None:
+                self._running.add(ready.cohort_id)
+                return ready
+        return None
+
+    def stop(self, reason: str) -> None:
+        """Start nothing more: it would fail as well."""
+        self.stopped = self.stopped or reason
+
+    def ended(
+        self, cohort: Cohort, outcome: Outcome, reason: str = "", node_is_lost: NodeIsLost = lambda: False
+    ) -> Outcome:
+        """What becomes of a cohort that ran; returns how that is called."""
+        self._running.discard(cohort.cohort_id)
+        if outcome is Outcome.CRASHED and node_is_lost():
+            outcome = Outcome.PREEMPTED
+        members = len(cohort.models)
+        if outcome is Outcome.DONE:
+            self._settled.update(model.model_id for model in cohort.models)
+        elif outcome is Outcome.PREEMPTED or self._is_tried_again(cohort, outcome, node_is_lost):
+            self._waiting.insert(0, cohort)
+        elif outcome is Outcome.OUT_OF_MEMORY and members > 1:
+            self._waiting[:0] = halves(cohort)
+        else:
+            for model in cohort.models:
+                self._fail(model.model_id, outcome, reason)
+        return outcome
+
+    def _is_tried_again(self, cohort: Cohort, outcome: Outcome, node_is_lost: NodeIsLost) -> bool:
+        return outcome is Outcome.CRASHED and self._budget.allows_another_try(cohort.cohort_id, node_is_lost)
+
+    def _without_orphans(self, cohort: Cohort) -> Cohort | None:
+        """The members whose teachers could be trained; the others fail with them."""
+        orphans = [model for model in cohort.models if model.teacher in self.failures]
+        for model in orphans:
+            self._fail(model.model_id, Outcome.FAILED, f"its teacher {model.teacher} could not be trained")
+        if not orphans:
+            return cohort
+        rest = tuple(model for model in cohort.models if model not in orphans)
+        return Cohort(models=rest) if rest else None
+
+    def _fail(self, model_id: str, outcome: Outcome, reason: str) -> None:
+        self.failures[model_id] = Failure(model_id, "train", outcome, reason)
+        self._settled.add(model_id)
+
+
+def halves(cohort: Cohort) -> list[Cohort]:
+    """The two cohorts that a cohort of several becomes if it does not fit into memory."""
+    middle = (len(cohort.models) + 1) // 2
+    return [Cohort(models=cohort.models[:middle]), Cohort(models=cohort.models[middle:])]
+
+
+def _teachers(cohort: Cohort) -> set[str]:
+    return {model.teacher for model in cohort.models if model.teacher is not None}
+
+
+class TaskQueue:
+    """Tasks that wait, in the order in which they should start.
+
+    Args:
+        tasks: What is to be done.
+        trained_on: The node on which a model was trained, by model_id, where it is known: its weights are likely to be
+            in a cache there.
+        retries: Tries after the first of a task over which an evaluator's process died alone.
+    """
+
+    def __init__(self, tasks: Sequence[Task], trained_on: Mapping[str, str], retries: int) -> None:
+        self._budget = CrashBudget(retries)
+        self._waiting = {_key(task): task for task in tasks}
+        # A task stands in both; what has been taken from one is passed over in the other.
+        self._order = deque(self._waiting)
+        self._by_node: dict[str, deque[Hashable]] = {}
+        for key, task in self._waiting.items():
+            node = trained_on.get(task.model.model_id)
+            if node is not None:
+                self._by_node.setdefault(node, deque()).append(key)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self, node: str) -> Task | None:
+        """The next task for an evaluator on `node`; None if none waits."""
+        for keys in (self._by_node.get(node, deque()), self._order):
+            while keys:
+                task = self._waiting.pop(keys.popleft(), None)
+                if task is not None:
+                    return task
+        return None
+
+    def take_back(self, task: Task, node_is_lost: NodeIsLost) -> bool:
+        """Let a task over which an evaluator died wait again, if it has tries left; returns whether it has."""
+        if not node_is_lost() and not self._budget.allows_another_try(repr(_key(task)), node_is_lost):
+            return False
+        self._waiting[_key(task)] = task
+        self._order.appendleft(_key(task))
+        return True
+
+
+def _key(task: Task) -> Hashable:
+    return task.what, task.model.model_id, task.epoch

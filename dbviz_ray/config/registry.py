@@ -1,0 +1,143 @@
+"""Names of architectures and data sets, as import strings: `package.module:function`.
+
+Nothing is imported until it is asked for, so that reading a configuration costs no torch. A user's own
+architecture or data set is named in a sweep by its import string and needs no registration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.machinery
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dbviz_ray.errors import UserError
+
+ARCHITECTURES = {
+    "fully_connected": "dbviz_ray.architectures.fully_connected:fully_connected",
+    "fully_connected_deep": "dbviz_ray.architectures.fully_connected:fully_connected_deep",
+    "resnet18": "dbviz_ray.architectures.resnet:resnet18",
+    "resnet18_width": "dbviz_ray.architectures.resnet:resnet18_width",
+    "densenet121": "dbviz_ray.architectures.densenet:densenet121",
+    "vgg19": "dbviz_ray.architectures.vgg:vgg19",
+    "wide_resnet28": "dbviz_ray.architectures.resnet:wide_resnet28",
+    "vit": "dbviz_ray.architectures.vit:vit",
+    "mlp_mixer": "dbviz_ray.architectures.mlp_mixer:mlp_mixer",
+}
+"""Builders called as `builder(width=, image_shape=(channels, height, width), classes=, **options)`, returning an
+nn.Module."""
+
+STANDARD_WIDTHS = {
+    "fully_connected": 512,
+    "fully_connected_deep": 1024,
+    "resnet18": 64,
+    "resnet18_width": 64,
+    "densenet121": 32,
+    "vgg19": 64,
+    "wide_resnet28": 10,
+    "vit": 512,
+    "mlp_mixer": 512,
+}
+"""What `width` is where a sweep does not say: the paper's."""
+
+TIMM_BUILDER = "dbviz_ray.architectures.timm:timm_builder"
+TIMM = "timm/"
+"""Prefix of a network of timm: `timm/resnet50`."""
+
+DATASETS = {
+    "digits": "dbviz_ray.datasets.digits:load_digits",
+    "cifar10": "dbviz_ray.datasets.cifar:load_cifar10",
+    "cifar100": "dbviz_ray.datasets.cifar:load_cifar100",
+    "svhn": "dbviz_ray.datasets.svhn:load_svhn",
+    "fashion_mnist": "dbviz_ray.datasets.fashion_mnist:load_fashion_mnist",
+    "image_folder": "dbviz_ray.datasets.image_folder:load_image_folder",
+}
+"""Loaders called as `loader(config, directory)`, returning a `dbviz_ray.datasets.Dataset`."""
+
+_IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+
+def check_architecture(name: str) -> str:
+    """Return `name` if it is registered, timm's, or an import string whose module exists; ValueError otherwise."""
+    return name if name.startswith(TIMM) else _check(name, ARCHITECTURES, f"{TIMM}NAME, ")
+
+
+def check_dataset(name: str) -> str:
+    """Return `name` if it is registered or an import string whose module exists; ValueError otherwise."""
+    return _check(name, DATASETS)
+
+
+def standard_width(name: str) -> int:
+    """The width of an architecture for which a sweep names none; ValueError if there is no standard one."""
+    if name.startswith(TIMM):
+        return 1
+    if name not in STANDARD_WIDTHS:
+        raise ValueError(f"grid.width: missing; {name} has no standard width")
+    return STANDARD_WIDTHS[name]
+
+
+def architecture_builder(name: str) -> Callable[..., Any]:
+    """The builder that `name` stands for."""
+    if name.startswith(TIMM):
+        builder: Callable[..., Any] = _imported(TIMM_BUILDER)(name.removeprefix(TIMM))
+        return builder
+    return _imported(ARCHITECTURES.get(name, name))
+
+
+def dataset_loader(name: str) -> Callable[..., Any]:
+    """The loader that `name` stands for."""
+    return _imported(DATASETS.get(name, name))
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """`did you mean ...? ` for the names most like `name`, else nothing."""
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
+    if name in known:
+        return name
+    names = ", ".join(known)
+    if not _IMPORT_STRING.match(name):
+        hint = nearest(name, list(known))
+        raise ValueError(f"{hint}allowed: {names}, {further}or your own as package.module:function")
+    module = name.partition(":")[0]
+    if not _is_there(module):
+        raise ValueError(
+            f"there is no module {module} in the present folder, or installed; allowed: {names}, or an importable "
+            "package.module:function"
+        )
+    return name
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be found; unlike importlib.util.find_spec this imports none of the packages it is in."""
+    package, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    for name in inner:
+        if spec is None or spec.submodule_search_locations is None:
+            return False
+        package = f"{package}.{name}"
+        spec = importlib.machinery.PathFinder.find_spec(package, spec.submodule_search_locations)
+    return spec is not None
+
+
+def _imported(import_string: str) -> Callable[..., Any]:
+    module, _, function = import_string.partition(":")
+    imported = importlib.import_module(module)
+    found = getattr(imported, function, None)
+    if not callable(found):
+        names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
+        hint = nearest(function, names)
+        raise UserError(
+            f"{import_string} is not allowed: the module {module} has no function {function}; {hint}"
+            "allowed: the name of one in it"
+        )
+    return found  # type: ignore[no-any-return]

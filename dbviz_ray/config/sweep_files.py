@@ -1,0 +1,85 @@
+"""From a sweep's name and `key=value` overrides to a checked `SweepConfig`, or one clear line a mistake."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.config.registry import nearest
+from dbviz_ray.config.validation import validated
+from dbviz_ray.errors import UserError, one_line
+
+SWEEPS = Path(__file__).parent.parent / "sweeps"
+"""A link to the folder sweeps/ in a checkout, the folder itself in an installation."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does and PyYAML (1.1) does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def embedded_sweeps() -> dict[str, str]:
+    """Name and YAML text of every sweep that ships with the package."""
+    files = SWEEPS.glob("*.yaml")
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The sweep called `name` (an embedded one, or a path to a YAML file) with `key=value` overrides.
+
+    Raises UserError, naming the field, its value and what is allowed.
+    """
+    is_path = name.endswith((".yaml", ".yml")) or os.sep in name
+    text = _read(Path(name)) if is_path else _embedded(name)
+    try:
+        fields = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{name}: not readable as YAML: {one_line(error, with_type=False)}") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
+    fields.setdefault("name", Path(name).stem if is_path else name)
+    for override in overrides:
+        set_field(fields, override)
+    return validated(SweepConfig, fields)
+
+
+def _embedded(name: str) -> str:
+    sweeps = embedded_sweeps()
+    if name not in sweeps:
+        hint = nearest(name, list(sweeps))
+        raise UserError(f"unknown sweep {name!r}: {hint}allowed: {', '.join(sweeps)}, or a path to a .yaml file")
+    return sweeps[name]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a sweep: {one_line(error, with_type=False)}") from None
+
+
+def set_field(fields: dict[str, Any], override: str) -> None:
+    """Put what `key=value` says into `fields`; dots in the key lead into mappings, the value is YAML."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{key}: {text[:200]!r} is not readable as YAML: {one_line(error, with_type=False)}") from None
+    *parents, last = key.split(".")
+    for parent in parents:
+        fields = fields.setdefault(parent, {})
+        if not isinstance(fields, dict):
+            raise UserError(f"{key}: unknown key: {parent} has no fields of its own")
+    fields[last] = value

@@ -1,0 +1,118 @@
+"""Files of public data sets: had once, by one process of a machine at a time, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import socket
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from dbviz_ray.errors import UserError, one_line
+
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set's files and how they are had."""
+
+    name: str
+    """As in `dataset.name`."""
+    files: tuple[str, ...]
+    """Paths relative to the data directory; each may be there with .gz after its name instead."""
+    fetch: Callable[[Path], None]
+    """Downloads `files` into a folder, checking their MD5."""
+    by_hand: str
+    """What a user without a network puts into the data directory, and whence."""
+    archive: str | None = None
+    """What `fetch` unpacks; taken from the data directory if it is there."""
+
+
+def found(directory: Path, file: str) -> Path | None:
+    """Where `file` is in `directory`, as it is or with .gz after its name."""
+    return next((path for path in (directory / file, directory / f"{file}.gz") if path.is_file()), None)
+
+
+def ensure(download: Download, directory: Path) -> None:
+    """Download what is missing into `directory`. UserError, saying what to put where, if it cannot be had."""
+    if not _missing(download, directory):
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / f"{download.name}.lock"):
+            if _missing(download, directory):
+                _fetch(download, directory)
+    except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:
+        raise UserError(
+            f"dataset.name: {download.name} is not in {directory} and could not be downloaded ({one_line(error)}); "
+            f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory"
+        ) from None
+
+
+def _missing(download: Download, directory: Path) -> list[str]:
+    return [file for file in download.files if found(directory, file) is None]
+
+
+def _fetch(download: Download, directory: Path) -> None:
+    """Into a folder of its own first, so that no file is ever seen half written, even after a crash."""
+    staging = directory / f".{download.name}-download"
+    staging.mkdir(exist_ok=True)
+    if download.archive and (directory / download.archive).is_file():
+        shutil.copyfile(directory / download.archive, staging / download.archive)
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
+    try:
+        download.fetch(staging)
+    finally:
+        socket.setdefaulttimeout(timeout)
+    for file in _missing(download, directory):
+        fetched = found(staging, file)
+        if fetched is None:
+            raise RuntimeError(f"{file} is not in the download")
+        target = directory / fetched.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(fetched, target)
+    shutil.rmtree(staging)
+
+
+@contextmanager
+def reading(path: Path, kind: str, remedy: str = "delete it to download it again") -> Iterator[None]:
+    """Whatever goes wrong inside becomes a UserError: `path` is not `kind`, and what can be done."""
+    try:
+        yield
+    except Exception as error:  # a broken file makes a reader raise anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: not {kind} ({one_line(error)}); {remedy}") from None
+
+
+def unpickled(path: Path) -> dict[bytes, Any]:
+    """The dictionary of arrays, lists and strings that a file of CIFAR holds; any other object is refused."""
+    with path.open("rb") as stream:
+        content: dict[bytes, Any] = _ArrayUnpickler(stream, encoding="bytes").load()
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}, not a dictionary")
+    return content
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "numpy" and name in self._ALLOWED:
+            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
+            import _codecs
+
+            return _codecs.encode
+        raise pickle.UnpicklingError(f"{module}.{name} does not belong there")

@@ -1,0 +1,1 @@
+"""Trained models, asked: label maps on planes, margins, pictures."""

@@ -1,0 +1,140 @@
+"""Label maps: the classes that networks predict on every grid point of every plane, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dbviz_ray.errors import UserError
+from dbviz_ray.planes import GridPoints, PlaneSet
+from dbviz_ray.training.allocations import within_memory
+
+MAX_CLASSES = 256
+"""Labels are stored as uint8."""
+
+Classifier = Callable[[Tensor], Tensor]
+"""Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`."""
+
+
+def default_batch(device: torch.device) -> int:
+    """Points in a batch. On a CPU a batch's activations should stay in a core's cache."""
+    return 1000 if device.type == "cpu" else 25_000
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What a network says on every grid point, on the CPU."""
+
+    labels: Tensor
+    """Predicted classes: uint8 `[planes, resolution (b), resolution (a)]`."""
+    probabilities: Tensor | None
+    """Softmax of the scores, computed in float32: float16 `[planes, resolution (b), resolution (a), classes]`."""
+    numbers: bool
+    """Whether every point's scores are numbers; a label says nothing where they are not."""
+
+
+def label_maps(
+    network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
+) -> Tensor:
+    """Predicted classes on every grid point: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU.
+
+    As `label_planes` without probabilities.
+    """
+    return label_planes(network, planes, device, batch_points=batch_points).labels
+
+
+@torch.inference_mode()
+def label_planes(
+    network: Classifier,
+    planes: PlaneSet,
+    device: torch.device,
+    *,
+    probabilities: bool = False,
+    batch_points: int | None = None,
+) -> Labelling:
+    """Predicted classes on every grid point, and their probabilities if asked for, from one forward pass.
+
+    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
+    in the precision of its parameters. Points are built on the device; only labels and probabilities leave it. Where
+    the network begins with a linear layer over the flattened image, that layer is applied to the planes instead of
+    the points.
+    """
+    grid, rest = GridPoints(planes, device, dtype_of(network)), network
+    folded = first_linear_layer(network)
+    if folded is not None:
+        grid, rest = grid.through(folded[0]), folded[1]
+
+    def attempt(batch: int) -> Labelling:
+        sides = len(planes), planes.resolution, planes.resolution
+        labels = torch.empty(sides, dtype=torch.uint8, device=device)
+        shares: Tensor | None = None
+        lost = torch.zeros((), dtype=torch.bool, device=device)  # looked at once, as that waits for a GPU
+        for some_planes, some_rows, points in grid.batches(batch):
+            scores = rest(points)
+            check_scores(scores)
+            block = labels[some_planes, some_rows]
+            highest = scores.max(dim=1)
+            block.copy_(highest.indices.view(block.shape))
+            lost |= highest.values.isnan().any()
+            if probabilities:
+                if shares is None:
+                    shares = torch.empty(*sides, scores.shape[1], dtype=torch.float16, device=device)
+                shares[some_planes, some_rows] = scores.float().softmax(dim=1).half().view(*block.shape, -1)
+        return Labelling(labels.cpu(), None if shares is None else shares.cpu(), not lost)
+
+    with evaluating(network):
+        return within_memory(attempt, batch_points or default_batch(device))
+
+
+def first_linear_layer(network: Classifier) -> tuple[nn.Linear, Classifier] | None:
+    """The linear layer over the flattened image with which a network begins, and what comes after; None if none does.
+
+    Such a layer maps planes to planes and lines to lines, so it may be applied to what spans them.
+    """
+    if type(network) is not nn.Sequential or len(network) < 3 or _has_hooks(network):
+        return None
+    flatten, linear = network[0], network[1]
+    flattens = type(flatten) is nn.Flatten and (flatten.start_dim, flatten.end_dim) == (1, -1)
+    if not flattens or type(linear) is not nn.Linear or any(_has_hooks(layer) for layer in (flatten, linear)):
+        return None
+    return linear, network[2:]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def check_scores(scores: Tensor) -> None:
+    """UserError unless `scores` are `[n, classes]` with classes that a stored label can hold."""
+    if scores.ndim != 2 or scores.shape[1] > MAX_CLASSES:
+        got = f"{scores.shape[1]} classes" if scores.ndim == 2 else f"scores of shape {tuple(scores.shape)}"
+        raise UserError(
+            f"model: {got} are not allowed; allowed: scores [n, classes] with at most {MAX_CLASSES} classes"
+        )
+
+
+def dtype_of(network: Classifier) -> torch.dtype:
+    """The precision of a module's parameters; float32 for anything else."""
+    if isinstance(network, nn.Module):
+        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
+        return next(floating, torch.float32)
+    return torch.float32
+
+
+@contextmanager
+def evaluating(network: Classifier) -> Iterator[None]:
+    """Evaluation mode, and afterwards whatever mode each module was in."""
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    was_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in was_training:
+            module.training = True

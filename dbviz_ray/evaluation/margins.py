@@ -1,0 +1,243 @@
+"""Margins: how far an image is from where a network's decision changes, along lines towards other images.
+
+The line from image x to image y has the points x + s (y - x). A margin is the distance (L2 in normalised pixels) from
+x to the first point whose predicted class is not that of x. This is REFERENCE's "margin of an image" after arXiv
+2203.08124, whose code scans 200 fixed steps; here a coarse scan brackets the change and bisection narrows it down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbviz_ray.config import MarginsConfig
+from dbviz_ray.config.seeds import numpy_generator
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.label_maps import (
+    Classifier,
+    check_scores,
+    default_batch,
+    dtype_of,
+    evaluating,
+    first_linear_layer,
+)
+from dbviz_ray.training.allocations import within_memory
+
+MAX_DRAWS = 1000
+FOLDED_AT_ONCE = 1000
+"""Images that go through a first linear layer in float64 together."""
+
+
+@dataclass(frozen=True)
+class MarginLines:
+    """Lines between images and how they are searched, the same for every model.
+
+    images: float32 `[m, channels, height, width]`, every image that a line begins at or leads to, normalised;
+    indices: int64 `[m]`, their places in the split; starts: int64 `[images]` and partners: int64
+    `[images, directions]`, places in `images`; steps, reach, tolerance: see `MarginsConfig`.
+    """
+
+    images: Tensor
+    indices: Tensor
+    starts: Tensor
+    partners: Tensor
+    steps: int
+    reach: float
+    tolerance: float
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def start_indices(self) -> Tensor:
+        """Places in the split of the images whose margins are sought: int64 `[images]`."""
+        return self.indices[self.starts]
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Distances between the two images of each line: float64 `[images, directions]`."""
+        apart = [
+            (self.images[partners] - self.images[start]).double().flatten(1).norm(dim=1)
+            for start, partners in zip(self.starts, self.partners, strict=True)
+        ]
+        return torch.stack(apart)
+
+    @property
+    def halvings(self) -> int:
+        """How often the longest coarse step is halved until it is no longer than the tolerance."""
+        longest = float(self.lengths.max()) * self.reach / self.steps
+        return max(0, math.ceil(math.log2(longest / self.tolerance)))
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What a network says at images and how far from them it says something else."""
+
+    predicted: Tensor
+    """Classes at the images themselves: uint8 `[images]`."""
+    distances: Tensor
+    """float32 `[images, directions]`; inf where the class does not change within reach."""
+
+
+def draw_margin_lines(config: MarginsConfig, dataset: Dataset) -> MarginLines:
+    """The lines that `config` asks for, drawn from the "margins" stream."""
+    images = dataset.split(config.split)[0]
+    return _lines(images, dataset.normalised, config)
+
+
+def draw_lines(images: Tensor, config: MarginsConfig) -> MarginLines:
+    """Lines between `images` (normalised, `[n, channels, height, width]`).
+
+    No image begins two sets of lines. The partners of an image are different images, none of them equal to it, and do
+    not depend on how many others begin lines; more images begin with the same ones.
+    """
+    return _lines(images, Tensor.float, config)
+
+
+def _lines(images: Tensor, normalised: Callable[[Tensor], Tensor], config: MarginsConfig) -> MarginLines:
+    check_enough(len(images), config)
+    chosen = numpy_generator("margins", config.seed).permutation(len(images))[: config.images].tolist()
+    drawn = [[start, *_draw_partners(images, start, config)] for start in chosen]
+    indices, places = np.unique(np.array(drawn), return_inverse=True)
+    rows = torch.from_numpy(places.reshape(len(drawn), -1))
+    return MarginLines(
+        images=normalised(images[torch.from_numpy(indices)]),
+        indices=torch.from_numpy(indices),
+        starts=rows[:, 0].clone(),
+        partners=rows[:, 1:].clone(),
+        steps=config.steps,
+        reach=config.reach,
+        tolerance=config.tolerance,
+    )
+
+
+def _draw_partners(images: Tensor, start: int, config: MarginsConfig) -> list[int]:
+    generator = numpy_generator("margins", config.seed, start)
+    partners: list[int] = []
+    for _ in range(MAX_DRAWS * config.directions):
+        partner = int(generator.integers(len(images)))
+        if partner not in partners and not torch.equal(images[partner], images[start]):
+            partners.append(partner)
+        if len(partners) == config.directions:
+            return partners
+    raise UserError(
+        f"margins.directions: {config.directions} is not allowed: too few {config.split} images differ from image "
+        f"{start}; allowed: fewer directions"
+    )
+
+
+def check_enough(images: int, config: MarginsConfig) -> None:
+    """UserError if a split of so many images cannot give the lines that `config` asks for."""
+    if images <= config.directions:
+        raise UserError(
+            f"margins.directions: {config.directions} is not allowed with {images} {config.split} images; "
+            f"allowed: fewer than there are images"
+        )
+
+
+@torch.inference_mode()
+def margins(
+    network: Classifier, lines: MarginLines, device: torch.device, *, batch_points: int | None = None
+) -> Margins:
+    """Predicted class at every image and, along every line, the distance to where the class first changes.
+
+    The scan looks at `lines.steps` points of a line, evenly spaced up to `lines.reach` times its length. Between the
+    first that differs from the image and the one before it, the change is bisected to an interval no longer than
+    `lines.tolerance`, whose middle is returned. What changes and changes back between two neighbouring points of the
+    scan is missed, and of several changes between them any may be found. A module is evaluated in evaluation mode
+    and in the precision of its parameters; a first linear layer over the flattened image is applied to the images
+    instead of the points.
+    """
+    images, rest = _folded(lines, network, device)
+    with evaluating(network):
+        return within_memory(
+            lambda batch: _Search(lines, images, rest, batch).found(), batch_points or default_batch(device)
+        )
+
+
+def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tuple[Tensor, Classifier]:
+    """The images and the network; or their images under its first layer, which maps lines to lines, and the rest."""
+    dtype = dtype_of(network)
+    folded = first_linear_layer(network)
+    if folded is None:
+        return lines.images.to(device, dtype), network
+    layer, rest = folded
+    weight = layer.weight.detach().to(device, torch.float64)
+    mapped = [part.to(device).double().flatten(1) @ weight.T for part in lines.images.split(FOLDED_AT_ONCE)]
+    images = torch.cat(mapped)
+    if layer.bias is not None:
+        images += layer.bias.detach().to(device, torch.float64)
+    return images.to(dtype), rest
+
+
+class _Search:
+    """One search along all lines, `batch` points at a time; a place on a line is its share s of the way to y."""
+
+    def __init__(self, lines: MarginLines, images: Tensor, network: Classifier, batch: int) -> None:
+        self._lines, self._images, self._network, self._batch = lines, images, network, batch
+        device, directions = images.device, lines.partners.shape[1]
+        self._starts = lines.starts.to(device)
+        self._partners = lines.partners.flatten().to(device)
+        self._of_line = self._starts.repeat_interleave(directions)
+        self._coarse = torch.linspace(0, lines.reach, lines.steps + 1, dtype=torch.float64).to(device, images.dtype)
+
+    def found(self) -> Margins:
+        at_images = torch.cat([self._classes(self._images[rows]) for rows in self._starts.split(self._batch)])
+        self._class = at_images.repeat_interleave(self._lines.partners.shape[1])
+        first = self._first_different_step()
+        changing = first.nonzero()[:, 0]
+        low, high = self._coarse[first[changing] - 1], self._coarse[first[changing]]
+        for _ in range(self._lines.halvings):
+            middle = (low + high) / 2
+            differs = self._differs(changing, middle[:, None])[:, 0]
+            low, high = torch.where(differs, low, middle), torch.where(differs, middle, high)
+        shares = torch.full(self._partners.shape, math.inf, dtype=torch.float64)
+        shares[changing.cpu()] = ((low.double() + high.double()) / 2).cpu()
+        distances = shares.view_as(self._lines.lengths) * self._lines.lengths
+        return Margins(at_images.cpu(), distances.float())
+
+    def _first_different_step(self) -> Tensor:
+        """Of each line, the first step with another class than the image, or 0: int64 `[lines]`.
+
+        The lines that are still searched go forward together, by as many steps as fill a batch.
+        """
+        first = torch.zeros_like(self._partners)
+        searched = torch.arange(len(first), device=first.device)
+        step = 1
+        while step <= self._lines.steps and len(searched):
+            together = max(1, self._batch // len(searched))
+            places = self._coarse[step : step + together]
+            differs = self._differs(searched, places.expand(len(searched), -1))
+            changes = differs.any(dim=1)
+            first[searched[changes]] = step + differs[changes].to(torch.uint8).argmax(dim=1)
+            searched = searched[~changes]
+            step += together
+        return first
+
+    def _differs(self, lines: Tensor, shares: Tensor) -> Tensor:
+        """Whether the class is another than at the image: bool `[n, k]`, at places `shares` `[n, k]` of n lines."""
+        size = max(1, self._batch // shares.shape[1])
+        parts = []
+        for some, places in zip(lines.split(size), shares.split(size), strict=True):
+            start = self._images.index_select(0, self._of_line[some])
+            direction = self._images.index_select(0, self._partners[some]).sub_(start)
+            wide = places.view(*places.shape, *[1] * (start.ndim - 1))
+            points = torch.addcmul(start[:, None], wide, direction[:, None])
+            classes = self._classes(points.flatten(0, 1)).view(places.shape)
+            parts.append(classes != self._class[some, None])
+        return torch.cat(parts)
+
+    def _classes(self, points: Tensor) -> Tensor:
+        scores = self._network(points)
+        check_scores(scores)
+        return scores.max(dim=1).indices.to(torch.uint8)

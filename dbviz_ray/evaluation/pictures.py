@@ -1,0 +1,153 @@
+"""Pictures: one plane of a set on a finer grid, where 50 x 50 points would look blocky."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.label_maps import Classifier, label_planes
+from dbviz_ray.evaluation.records import load_planes
+from dbviz_ray.evaluation.run_models import RunModel, run_model
+from dbviz_ray.planes import PlaneSet
+from dbviz_ray.store import Picture, Store
+from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.progress import Amount, Progress
+
+SHOWN_PLANE = 0
+"""The first one drawn, which was not chosen for its looks; all figures show it."""
+PICTURE_RESOLUTION = 200
+"""Grid points on each side, where a plane set has so many that a picture is cheap beside it."""
+PICTURE_SHARE = 0.1
+"""A picture has at most this share of the points of its plane set."""
+
+
+def picture_resolution(planes: PlaneSet) -> int | None:
+    """How fine a picture is that every model makes by itself; None if it would be no finer than the planes are."""
+    points = PICTURE_SHARE * len(planes) * planes.resolution**2
+    finest = min(PICTURE_RESOLUTION, math.isqrt(int(points)))
+    return finest if finest > planes.resolution else None
+
+
+def take_picture(
+    network: Classifier,
+    planes: PlaneSet,
+    plane: int,
+    resolution: int,
+    device: torch.device,
+    *,
+    confidence: bool = False,
+) -> Picture:
+    """What `network` says on the plane number `plane`, with the confidence of its predictions if asked for."""
+    one = planes.part([plane], resolution)
+    labelled = label_planes(network, one, device, probabilities=confidence)
+    highest = None if labelled.probabilities is None else labelled.probabilities[0].amax(-1).numpy()
+    return Picture(labelled.labels[0].numpy(), highest)
+
+
+FINEST = 2000
+"""Grid points on each side, at most."""
+SMALL_NETWORK = 50_000_000
+"""Parameters times pixels of an image below which threads wait for one another longer than they compute: on two cores
+that others used too, two took 40 s and more for a picture by a ResNet-18 of width 8 on 8x8 images, one 10 s."""
+
+
+class _Asked(NamedTuple):
+    """One picture."""
+
+    model_id: str
+    epoch: int
+    plane_set: str
+    plane: int
+
+
+class _AskedStore(Store):
+    """A run directory that notes which pictures it is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.root, store.patience)
+        self.asked: dict[_Asked, Picture | None] = {}
+
+    def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
+        """As ever."""
+        picture = super().read_picture(plane_set, model_id, epoch, plane)
+        self.asked[_Asked(model_id, epoch, plane_set, plane)] = picture
+        return picture
+
+
+def take_finer_pictures(
+    store: Store,
+    sweep: SweepConfig,
+    draw: Callable[[Store], object],
+    resolution: int,
+    trusted: Collection[str] = (),
+) -> int:
+    """Store every picture that `draw` reads on a grid of `resolution` points a side; returns how many it took.
+
+    What is as fine already stays. The networks run in this process, on a GPU if there is one; a progress display tells
+    how far they are.
+
+    Raises:
+        UserError: for a resolution that is none, for weights that are not there, and for a model whose network or data
+            set is code that is not among `trusted`; before anything is labelled.
+    """
+    if not 2 <= resolution <= FINEST:
+        raise UserError(f"--resolution: {resolution} is not allowed; allowed: from 2 to {FINEST}")
+    noting = _AskedStore(store)
+    draw(noting)
+    coarse = [asked for asked, picture in noting.asked.items() if picture is None or picture.resolution < resolution]
+    scored = {name: load_planes(store, name) for name in dict.fromkeys(asked.plane_set for asked in coarse)}
+    wanted = sorted(asked for asked in coarse if scored[asked.plane_set][0].resolution < resolution)
+    models = {asked[:2]: _model(store, asked, trusted) for asked in wanted}
+    if not wanted:
+        return 0
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    of_models = Counter(asked.model_id for asked in wanted)
+    amounts = {model_id: Amount(count, 1.0) for model_id, count in of_models.items()}
+    taken: Counter[str] = Counter()
+    with Progress("label", amounts, "pictures") as progress:
+        for key, pictures in groupby(wanted, key=lambda asked: asked[:2]):
+            network = None
+            for asked in pictures:
+                interruption.check()
+                planes, class_names = scored[asked.plane_set]
+                if network is None:
+                    network = models[key].network_for(planes.image_shape, len(class_names)).to(device)
+                confidence = sweep.planes[asked.plane_set].probabilities
+                with _threads_for(network, planes.image_shape):
+                    picture = take_picture(network, planes, asked.plane, resolution, device, confidence=confidence)
+                store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
+                taken[asked.model_id] += 1
+                progress.reach(asked.model_id, taken[asked.model_id])
+    return len(wanted)
+
+
+@contextmanager
+def _threads_for(network: nn.Module, image_shape: tuple[int, int, int]) -> Iterator[None]:
+    """Within the block torch computes with one thread if the network is small."""
+    threads = torch.get_num_threads()
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if parameters * image_shape[1] * image_shape[2] < SMALL_NETWORK:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _model(store: Store, asked: _Asked, trusted: Iterable[str]) -> RunModel:
+    try:
+        return run_model(store, asked.model_id, asked.epoch, tuple(trusted))
+    except FileNotFoundError:
+        raise UserError(
+            f"--resolution: {store.path(f'models/{asked.model_id}')} is not there; allowed without the weights of the "
+            "models: no --resolution"
+        ) from None

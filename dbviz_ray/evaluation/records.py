@@ -1,0 +1,186 @@
+"""Trained models and plane sets, to the store and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from dbviz_ray.architectures import build_network
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.planes import Origin, PlaneSet
+from dbviz_ray.store import Store
+from dbviz_ray.training.cohort import TrainedModel
+
+WEIGHTS, PREDICTIONS, MODEL = "weights.safetensors", "predictions.parquet", "model.json"
+DONE, DIVERGED = "done", "diverged"
+"""Outcomes of a training."""
+KEPT = (WEIGHTS, PREDICTIONS)
+"""What is kept of every kept epoch."""
+
+
+def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
+    """Write a model's files, `model.json` last."""
+    model_id = trained.config.model_id
+    store.write(store.model_file(model_id, WEIGHTS), _weights(trained))
+    epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
+    history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
+    store.write_parquet(store.model_file(model_id, "history.parquet"), pa.table(history))
+    store.write_parquet(store.model_file(model_id, PREDICTIONS), _predictions(trained, dataset))
+    store.write_json(
+        store.model_file(model_id, MODEL),
+        {
+            "model_id": model_id,
+            "outcome": DONE if trained.diverged_epoch is None else DIVERGED,
+            "diverged_epoch": trained.diverged_epoch,
+            "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
+            "stack": trained.stack,
+            "config": trained.config.model_dump(mode="json"),
+            **facts,
+        },
+    )
+
+
+def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None:
+    """Write what a model is after an epoch before its last."""
+    model_id, epoch = trained.config.model_id, trained.epoch
+    store.write(store.snapshot_file(model_id, epoch, WEIGHTS), _weights(trained))
+    store.write_parquet(store.snapshot_file(model_id, epoch, PREDICTIONS), _predictions(trained, dataset))
+
+
+def load_config(store: Store, model_id: str) -> ModelConfig:
+    """The configuration of a trained model. FileNotFoundError if it is not complete.
+
+    DamagedFileError if it is not the one that its model_id, a hash over it, was made of.
+    """
+    file = store.model_file(model_id, MODEL)
+    try:
+        config = ModelConfig.model_validate(store.read_json(file).get("config"))
+    except ValidationError as error:
+        raise DamagedFileError(file, store.path(file), f"no model's configuration: {one_line(error)}") from None
+    if config.model_id != model_id:
+        raise DamagedFileError(file, store.path(file), f"it describes the model {config.model_id}")
+    return config
+
+
+def load_network(
+    store: Store, config: ModelConfig, image_shape: tuple[int, int, int], classes: int, epoch: int | None = None
+) -> nn.Module:
+    """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
+    network = build_network(config.architecture, config.width, image_shape, classes, config.options)
+    network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
+    file = _kept_file(store, config, WEIGHTS, epoch)
+    try:
+        network.load_state_dict(store.read_tensors(file))
+    except FileNotFoundError:
+        raise DamagedFileError(file, store.path(file), "it is missing") from None
+    except (KeyError, RuntimeError) as error:  # KeyError: of a type that torch does not have
+        raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
+    return network.eval()
+
+
+def load_predictions(store: Store, config: ModelConfig, epoch: int | None = None) -> pa.Table:
+    """Given label, true label and predicted class of every image, as of `epoch` (the last one)."""
+    file = _kept_file(store, config, PREDICTIONS, epoch)
+    try:
+        return store.read_parquet(file)[0]
+    except FileNotFoundError:
+        raise DamagedFileError(file, store.path(file), "it is missing") from None
+
+
+def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
+    """Take over a trained model of another run directory, `model.json` last."""
+    model_id = config.model_id
+    kept = [_kept_file(source, config, name, epoch) for epoch in config.training.kept_epochs for name in KEPT]
+    for name in [*kept, source.model_file(model_id, "history.parquet"), source.model_file(model_id, MODEL)]:
+        target.write(name, source.read(name))
+
+
+def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:
+    if epoch is None or epoch == config.training.epochs:
+        return store.model_file(config.model_id, file)
+    return store.snapshot_file(config.model_id, epoch, file)
+
+
+def _weights(trained: TrainedModel) -> bytes:
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in trained.weights.items()})
+
+
+def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:
+    """Write a plane set: where its images come from, normalised images and coordinates, one row a plane."""
+    origin = planes.origin or Origin(("natural", "natural", "natural"), planes.anchor_indices)
+    columns = {
+        "plane": pa.array(np.arange(len(planes), dtype=np.int32)),
+        "anchor_indices": _fixed_lists(planes.anchor_indices),
+        "anchor_sources": _fixed_lists(origin.sources),
+        "anchor_labels": _fixed_lists(planes.anchor_labels),
+        "anchor_a": _fixed_lists(planes.coordinates[..., 0]),
+        "anchor_b": _fixed_lists(planes.coordinates[..., 1]),
+        "a_range": _fixed_lists(planes.axes[:, 0, [0, -1]]),
+        "b_range": _fixed_lists(planes.axes[:, 1, [0, -1]]),
+        "anchors": _fixed_lists(planes.anchors.flatten(1)),
+    }
+    facts = {
+        "image_shape": list(planes.anchors.shape[2:]),
+        "anchor_kinds": list(origin.kinds),
+        "attacked": origin.attacked,
+        "resolution": planes.resolution,
+        "margin": planes.margin,
+        "class_names": list(dataset.class_names),
+        "mean": list(dataset.mean),
+        "deviation": list(dataset.deviation),
+    }
+    store.write_parquet(store.planes_file(plane_set), pa.table(columns), facts)
+
+
+def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
+    """A stored plane set and the names of its classes."""
+    table, facts = store.read_parquet(store.planes_file(plane_set))
+
+    def tensor(column: str, *shape: int) -> Tensor:
+        values = table[column].combine_chunks().flatten().to_numpy()
+        return torch.from_numpy(values.copy()).view(len(table), *shape)
+
+    kinds = tuple(facts.get("anchor_kinds", ()))  # absent from files of before there were other kinds
+    planes = PlaneSet(
+        anchors=tensor("anchors", 3, *facts["image_shape"]),
+        anchor_indices=tensor("anchor_indices", 3),
+        anchor_labels=tensor("anchor_labels", 3),
+        resolution=facts["resolution"],
+        margin=facts["margin"],
+        origin=Origin(kinds, tensor("anchor_sources", 3), facts["attacked"]) if set(kinds) - {"natural"} else None,
+    )
+    return planes, facts["class_names"]
+
+
+def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
+    """One row an image: split, its index in the split, given label, true label, predicted class."""
+    splits = {"train": trained.given_labels, "test": dataset.test_labels}
+    parts = []
+    for split, given in splits.items():
+        true = dataset.split(split)[1]
+        parts.append(
+            pa.table(
+                {
+                    "split": pa.array([split] * len(true)).dictionary_encode(),
+                    "index": np.arange(len(true), dtype=np.int32),
+                    "given_label": given.numpy().astype(np.uint8),
+                    "true_label": true.numpy().astype(np.uint8),
+                    "predicted": trained.predictions[split].numpy().astype(np.uint8),
+                }
+            )
+        )
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def _fixed_lists(values: Tensor) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.contiguous().view(-1).numpy()), values.shape[1])

@@ -1,0 +1,124 @@
+"""Models that a sweep has trained, addressed by their folder: `runs/<sweep>/models/<model_id>`.
+
+The run may be somebody else's. Nothing that its files name is imported unless the reader vouches for it by name:
+`torch.hub:load` is on everybody's machine too. Symbolic links are followed, since what is behind them is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from torch import nn
+
+from dbviz_ray.config import ModelConfig, ResourcesConfig
+from dbviz_ray.config.validation import validated
+from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.evaluation.records import DONE, MODEL, WEIGHTS, load_network
+from dbviz_ray.store import SWEEP_FILE, Store
+
+_ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>[0-9]{1,9}))?/*$")
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """A trained model of a run, and what is known about it without loading it."""
+
+    store: Store
+    config: ModelConfig
+    epoch: int | None
+    """The snapshot's, or None for the end of the training."""
+    data_directory: str
+
+    @property
+    def weights_file(self) -> str:
+        """Name of its weights within the run directory."""
+        if self.epoch is None:
+            return self.store.model_file(self.config.model_id, WEIGHTS)
+        return self.store.snapshot_file(self.config.model_id, self.epoch, WEIGHTS)
+
+    def network(self) -> nn.Module:
+        """The module, on the CPU in evaluation mode."""
+        facts = facts_of_dataset(self.config.dataset, self.data_directory)
+        return self.network_for(facts.image_shape, facts.classes)
+
+    def network_for(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """The same where the data set need not be asked: for images (channels, height, width) of so many classes."""
+        if not self.store.exists(self.weights_file):
+            raise UserError(f"{self.store.path(self.weights_file)}: is not there")
+        try:
+            return load_network(self.store, self.config, image_shape, classes, self.epoch)
+        except (DamagedFileError, OSError) as error:
+            raise UserError(f"{self.store.path(self.weights_file)}: cannot be read ({one_line(error)})") from None
+
+
+def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | None:
+    """The model whose folder (or `snapshots/epoch=...` folder) `address` is, a path or a URI; None if it is none.
+
+    UserError as from `run_model`.
+    """
+    parts = _ADDRESS.match(Store(address).root)
+    if parts is None:
+        return None
+    epoch = int(parts["epoch"]) if parts["epoch"] else None
+    try:
+        return run_model(Store(parts["root"]), parts["model_id"], epoch, trusted, called=address)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def run_model(
+    store: Store, model_id: str, epoch: int | None = None, trusted: Collection[str] = (), called: str = ""
+) -> RunModel:
+    """A model of the run in `store`, called `called` (its folder) in messages. FileNotFoundError if it is not there.
+
+    UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
+    network or data set is code (`package.module:function`) that is not among `trusted`.
+    """
+    address = called or store.path(f"models/{model_id}")
+    try:
+        facts = store.read_json(store.model_file(model_id, MODEL))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (DamagedFileError, OSError, RecursionError) as error:
+        raise UserError(f"{address}/{MODEL}: cannot be read ({one_line(error)})") from None
+    if facts.get("outcome") != DONE:
+        raise UserError(f"{address}: its training diverged; allowed: a model whose weights are of use")
+    fields = facts.get("config", {})
+    unknown = next((code for code in _code_in(fields) if code not in trusted), None)
+    if unknown is not None:
+        raise UserError(
+            f"{address}/{MODEL}: names the code {unknown!r}, which would be imported and run; allowed: names of the "
+            f"package's own networks and data sets, or code that you know: --trust {unknown!r}"
+        )
+    config = validated(ModelConfig, fields)
+    if config.model_id != model_id:
+        raise UserError(f"{address}/{MODEL}: describes the model {config.model_id}; allowed: the one of its folder")
+    return RunModel(store, config, None if epoch == config.training.epochs else epoch, _data_directory(store))
+
+
+def _code_in(config: Any) -> Iterator[str]:
+    """The import strings that a model's configuration names, before anything of it is looked up."""
+    for names in (("architecture",), ("dataset", "name"), ("training", "distillation", "architecture")):
+        value = config
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, str) and ":" in value:
+            yield value
+
+
+def _data_directory(store: Store) -> str:
+    """Where the run keeps its data sets, if that folder is here; else the usual place."""
+    try:
+        sweep = yaml.safe_load(store.read(SWEEP_FILE))
+    except (OSError, yaml.YAMLError, RecursionError):
+        sweep = None
+    resources = sweep.get("resources") if isinstance(sweep, dict) else None
+    named = resources.get("data_directory") if isinstance(resources, dict) else None
+    is_here = isinstance(named, str) and os.path.isdir(os.path.expanduser(named))
+    return str(named) if is_here else ResourcesConfig().data_directory

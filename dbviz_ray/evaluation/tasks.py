@@ -1,0 +1,142 @@
+"""What evaluators are asked to do with trained models, and what of it a run directory lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from dbviz_ray.config import MarginsConfig, ModelConfig, SweepConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.evaluation.label_maps import Classifier, label_planes
+from dbviz_ray.evaluation.margins import MarginLines, draw_margin_lines, margins
+from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
+from dbviz_ray.planes import PlaneSet
+from dbviz_ray.store import Store, StoredMargins
+
+
+@dataclass(frozen=True)
+class LabelPlanes:
+    """Label maps of a plane set, with class probabilities where it asks for them."""
+
+    plane_set: str
+
+
+@dataclass(frozen=True)
+class FindMargins:
+    """Margins of images."""
+
+
+What = LabelPlanes | FindMargins
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is made at once, by one evaluator: a file that says that it is complete."""
+
+    what: What
+    model: ModelConfig
+    epoch: int
+    """Whose weights do it."""
+
+
+def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
+    """What `store` lacks of all that `sweep` asks of its models' kept epochs, file by file; a listing a kind.
+
+    Label maps of planes that are not there any more count as missing: drawn again, they may be others.
+    """
+    complete: dict[What, set[tuple[str, int]]] = {
+        LabelPlanes(name): store.labelled(name) if store.exists(store.planes_file(name)) else set()
+        for name in sweep.planes
+    }
+    if sweep.margins is not None:
+        complete[FindMargins()] = store.with_margins()
+    wanted = [(model, epoch) for model in sweep.models() for epoch in model.training.kept_epochs]
+    return [
+        Task(what, model, epoch)
+        for what, done in complete.items()
+        for model, epoch in wanted
+        if (model.model_id, epoch) not in done
+    ]
+
+
+class Work(Protocol):
+    """What can be done with any trained model; shipped once to every evaluator."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what networks are shown."""
+
+    @property
+    def points(self) -> int:
+        """Forward passes that it takes at most."""
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write what `network`, the model as it was after `epoch`, says."""
+
+
+@dataclass(frozen=True)
+class LabellingWork:
+    """Label every grid point of a plane set, and one plane more finely."""
+
+    plane_set: str
+    planes: PlaneSet
+    probabilities: bool
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.planes.image_shape
+
+    @property
+    def points(self) -> int:
+        """Grid points, those of the picture too."""
+        return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write the class probabilities, if they are asked for, a picture, if it is finer, and then the label maps."""
+        labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
+        if labelled.probabilities is not None:
+            store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
+        resolution = picture_resolution(self.planes)
+        if resolution is not None:
+            picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=self.probabilities)
+            store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
+        store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())
+
+
+@dataclass(frozen=True)
+class MarginsWork:
+    """Find the margins of images along lines."""
+
+    config: MarginsConfig
+    lines: MarginLines
+
+    @classmethod
+    def drawn(cls, config: MarginsConfig, dataset: Dataset) -> MarginsWork:
+        """The work that `config` asks for."""
+        return cls(config, draw_margin_lines(config, dataset))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.lines.image_shape
+
+    @property
+    def points(self) -> int:
+        """The images, and on every line all points of the scan and of the bisection."""
+        return len(self.lines.starts) + self.lines.partners.numel() * (self.lines.steps + self.lines.halvings)
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Write the margins."""
+        found = margins(network, self.lines, device)
+        stored = StoredMargins(
+            indices=self.lines.start_indices.numpy().astype(np.int32),
+            predicted=found.predicted.numpy(),
+            distances=found.distances.numpy(),
+            reaches=(self.lines.lengths * self.lines.reach).float().numpy(),
+            facts=self.config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"}),
+        )
+        store.write_margins(model_id, epoch, stored)

@@ -1,0 +1,1 @@
+"""Training of cohorts: models of one shape, stacked as one network."""

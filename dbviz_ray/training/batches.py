@@ -1,0 +1,90 @@
+"""Everything that goes into a cohort's training steps: images, labels, and what is drawn for them.
+
+Each member's draws come from its own streams, addressed by its seeds and the epoch, so they are the same whichever
+members train beside it and wherever a training was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.config.seeds import torch_generator
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing
+from dbviz_ray.training.gradients import IMAGES, LABELS, START, Batch
+
+MaskShapes = Callable[[Tensor], dict[str, tuple[float, tuple[int, ...]]]]
+"""From one member's images `[n, channels, height, width]` to its network's masks: share dropped, and shape."""
+
+
+class Batches:
+    """The steps' inputs, epoch by epoch.
+
+    Args:
+        models: Members of a cohort, which share their training settings.
+        dataset: What they are trained on; it stays on the device.
+        device: Where batches are made.
+        dtype: Type of the normalised pixels.
+        mask_shapes: Tells what dropout masks the networks need.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        dataset: Dataset,
+        device: torch.device,
+        dtype: torch.dtype,
+        mask_shapes: MaskShapes,
+    ) -> None:
+        self._models = models
+        self._settings = models[0].training
+        self._images = AugmentedImages(models, dataset, device, dtype)
+        self._image_size = dataset.image_shape[1:]
+        self._classes = len(dataset.class_names)
+        self._device = device
+        self._mask_shapes = mask_shapes
+        self._known_masks: dict[int, dict[str, tuple[float, tuple[int, ...]]]] = {}
+        self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
+
+    def order(self, epoch: int) -> Tensor:
+        """Which training image comes when: int64 `[members, images]`."""
+        return self._images.order(epoch)
+
+    def epoch(self, epoch: int, order: Tensor, labels: Tensor) -> Iterator[Batch]:
+        """The batches of one epoch, for training images in this order, with labels int64 `[members, images]`."""
+        mixing = None
+        if self._settings.mixing != "none":
+            shape = (self._image_size, self._classes, self._device)
+            mixing = Mixing(self._models, epoch, self.steps_per_epoch, *shape)
+        attacks, masks = (self._generators(stream, epoch) for stream in ("attack", "dropout"))
+        for step, (place, images) in enumerate(self._images.epoch(epoch, order)):
+            batch = {IMAGES: images, LABELS: labels[:, place]}
+            if mixing is not None:
+                batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])
+            if self._settings.adversary is not None:
+                batch[START] = torch.empty(images.shape, dtype=images.dtype, device=self._device)
+                for start, generator in zip(batch[START], attacks, strict=True):
+                    start.uniform_(-1, 1, generator=generator)
+            yield batch | self._drawn_masks(images, masks)
+
+    def _generators(self, stream: str, epoch: int) -> list[torch.Generator]:
+        seeds = [m.seeds.dropout if stream == "dropout" else m.seeds.augmentation for m in self._models]
+        return [torch_generator(self._device, stream, seed, epoch) for seed in seeds]
+
+    def _drawn_masks(self, images: Tensor, generators: Sequence[torch.Generator]) -> Batch:
+        """Masks `[members, n, ...]` of zeros and 1/(1 - p), by the names of their buffers."""
+        size = images.shape[1]
+        if size not in self._known_masks:
+            self._known_masks[size] = self._mask_shapes(images[0])
+        drawn = {}
+        for name, (p, shape) in self._known_masks[size].items():
+            mask = torch.empty(len(generators), *shape, dtype=images.dtype, device=self._device)
+            for own, generator in zip(mask, generators, strict=True):
+                own.bernoulli_(1 - p, generator=generator)
+            drawn[name] = mask.div_(1 - p) if p < 1 else mask
+        return drawn

@@ -1,0 +1,91 @@
+"""A cohort's training state in the store, with the names of its members beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dbviz_ray.config import Cohort
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.store import Store
+from dbviz_ray.training.gradients import State
+from dbviz_ray.training.optimizers import STEP
+
+
+class CohortCheckpoints:
+    """See `dbviz_ray.training.cohort.Checkpoints`.
+
+    Args:
+        store: Where.
+        cohort: Whose.
+        before_saving: Called before every `save`, which what it raises prevents.
+    """
+
+    remark: str | None
+    """What somebody who watches should know of the last `load`."""
+
+    def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
+        self._store, self._cohort = store, cohort
+        self._before_saving = before_saving
+        self._file = store.cohort_state_file(cohort.cohort_id)
+        self._is_named = False
+        self.remark = None
+
+    def load(self) -> dict[str, Tensor] | None:
+        """The last state saved, or None; a damaged one is as good as none, and `remark` says so."""
+        try:
+            return self._store.read_tensors(self._file)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            self.remark = f"{error}; the training of this cohort starts again"
+            return None
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        """Replace the last state; before the first one, the members are named for whoever resumes."""
+        self._before_saving()
+        if not self._is_named:
+            self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
+            self._is_named = True
+        self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
+
+    def split(self, parts: Sequence[Cohort]) -> None:
+        """Replace the state by one for each of `parts`, which go on from there; nothing if none was saved."""
+        state = self.load()
+        if state is None:
+            return
+        places = {model.model_id: place for place, model in enumerate(self._cohort.models)}
+        for part in parts:
+            members = [places[model.model_id] for model in part.models]
+            CohortCheckpoints(self._store, part, self._before_saving).save(state_of_members(state, members))
+        self._before_saving()
+        self._store.drop_cohort(self._cohort.cohort_id)
+
+
+PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
+HISTORY, EPOCH, STACK = "history", "epoch", "stack"
+SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
+
+
+def state_of_members(state: State, members: Sequence[int]) -> State:
+    """The state of a cohort that is made of these members of another one, in this order.
+
+    Training goes on from it as it would have for them in the whole cohort, up to the rounding of another stack. Copies
+    throughout: the whole may be freed. ValueError unless the members are some of the whole's.
+    """
+    total = state[HISTORY].shape[-1]
+    if not members or not all(0 <= member < total for member in members):
+        raise ValueError(f"members: {list(members)} are not allowed; allowed: some of 0 to {total - 1}")
+    chosen = torch.tensor(members)
+
+    def of_members(name: str, tensor: Tensor) -> Tensor:
+        if name in SHARED:
+            return tensor.clone()
+        if name == STACK:
+            return tensor.clamp(max=len(members))
+        return tensor.index_select(-1 if name == HISTORY else 0, chosen.to(tensor.device))
+
+    return {name: of_members(name, tensor) for name, tensor in state.items()}

@@ -1,0 +1,195 @@
+"""How captured training steps run: one operation after the other, compiled, or as one CUDA graph.
+
+Capturing (`make_fx`) records the operations of forward and backward pass, whatever vmap and autograd did to find
+them. The three ways give the same numbers up to rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from dbviz_ray.training.gradients import Batch, State, Step
+
+Part = Callable[[Batch], tuple[State, Tensor]]
+"""Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""
+
+
+class Execution(Protocol):
+    """A way to run steps."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """`step` for inputs of these shapes."""
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """All parts as one, for batches of this shape."""
+
+
+class Eager:
+    """One operation after the other."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """See `Execution.captured`.
+
+        Traced with shapes alone: nothing is computed, and none of the memory is taken that autograd would hold until
+        the end, half of all. A network that needs numbers or has operations without shapes is run, on copies of its
+        buffers.
+        """
+        try:
+            trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
+            return simplified(trace(parameters, buffers, teachers, batch))
+        except Exception:  # a user's own code may raise anything; if it is at fault, it does so again
+            copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        return simplified(make_fx(step)(parameters, copies, teachers, batch))
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """See `Execution.prepared`. One step is tried, so that what does not fit into the memory fails here."""
+        run = parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
+        run(batch)
+        return run
+
+
+class Compiled(Eager):
+    """Through torch.compile (Inductor), which fuses elementwise operations; a minute or more for a deep network."""
+
+    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
+        """See `Execution.captured`."""
+        return torch.compile(super().captured(step, parameters, buffers, teachers, batch), dynamic=False)
+
+
+class CudaGraph(Eager):
+    """One launch a step; several parts run side by side on streams of their own.
+
+    The graph reads and writes fixed memory: batches are copied in, gradients stay where they were captured.
+    """
+
+    WARM_UP_STEPS = 3
+    STREAMS = 4
+    """Parts that run at a time at most; each needs memory of its own."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
+        """See `Execution.prepared`.
+
+        The graphs of one cohort share their working memory: they run one after the other, and what one leaves is
+        used before the next is run.
+        """
+        static = {name: tensor.clone() for name, tensor in batch.items()}
+        streams = [torch.cuda.Stream() for _ in parts[: self.STREAMS]]
+
+        def side_by_side() -> tuple[State, Tensor]:
+            here = torch.cuda.current_stream()
+            results = []
+            for stream in streams:
+                stream.wait_stream(here)
+            try:
+                for part, stream in zip(parts, itertools.cycle(streams), strict=False):
+                    with torch.cuda.stream(stream):
+                        results.append(part(static))
+            finally:  # a capture that fails says why only if all its streams have come together
+                for stream in streams:
+                    here.wait_stream(stream)
+            return _joined(results)
+
+        warm_up = torch.cuda.Stream()
+        warm_up.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warm_up):
+            for _ in range(self.WARM_UP_STEPS):
+                side_by_side()
+        torch.cuda.current_stream().wait_stream(warm_up)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            gradients, logits = side_by_side()
+        self._pool = graph.pool()
+        return _Replayed(graph, static, gradients, logits, parts)
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    """A CUDA graph with all the memory that it reads and writes, which must live as long as it does."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    gradients: State
+    logits: Tensor
+    parts: Sequence[Part]
+    """For the constants that were captured with them."""
+
+    def __call__(self, batch: Batch) -> tuple[State, Tensor]:
+        for name, tensor in self.batch.items():
+            tensor.copy_(batch[name])
+        self.graph.replay()
+        return self.gradients, self.logits.clone()
+
+
+def _joined(results: Sequence[tuple[State, Tensor]]) -> tuple[State, Tensor]:
+    if len(results) == 1:
+        return results[0]
+    of_parts = [gradients for gradients, _ in results]
+    gradients = {name: torch.cat([own[name] for own in of_parts]) for name in of_parts[0]}
+    return gradients, torch.cat([logits for _, logits in results])
+
+
+def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Execution:
+    """The execution called `name`; auto: cuda_graph on a GPU, eager elsewhere."""
+    if name == "auto":
+        name = "cuda_graph" if device.type == "cuda" else "eager"
+    return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
+
+
+aten = torch.ops.aten
+_RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
+
+
+def simplified(step: GraphModule) -> GraphModule:
+    """`step` without operations that change nothing, and with weight gradients as g^T x; changed in place."""
+    for node in list(step.graph.nodes):
+        if _changes_nothing(node):
+            node.replace_all_uses_with(node.args[0])
+            step.graph.erase_node(node)
+    for node in list(step.graph.nodes):
+        _transpose_product(step, node)
+    step.graph.eliminate_dead_code()
+    step.recompile()
+    return step
+
+
+def _changes_nothing(node: Node) -> bool:
+    if node.target in _RESHAPES:
+        source = node.args[0]
+        return isinstance(source, Node) and _shape(source) == _shape(node)
+    return node.target is aten.mul.Scalar and bool(node.args[1] == 1)
+
+
+def _transpose_product(step: GraphModule, node: Node) -> None:
+    """Replace transpose(bmm(transpose(x), g)) by bmm(transpose(g), x)."""
+    if not _is_matrix_transpose(node):
+        return
+    product = node.args[0]
+    if not isinstance(product, Node) or product.target is not aten.bmm.default or len(product.users) > 1:
+        return
+    left, right = product.args
+    if not isinstance(left, Node) or not _is_matrix_transpose(left):
+        return
+    with step.graph.inserting_before(node):
+        turned = step.graph.call_function(aten.transpose.int, (right, 1, 2))
+        better = step.graph.call_function(aten.bmm.default, (turned, left.args[0]))
+        better.meta = node.meta
+    node.replace_all_uses_with(better)
+
+
+def _is_matrix_transpose(node: Node) -> bool:
+    return node.target is aten.transpose.int and set(node.args[1:]) in ({1, 2}, {-1, -2}) and len(_shape(node)) == 3
+
+
+def _shape(node: Node) -> torch.Size:
+    return node.meta["val"].shape  # type: ignore[no-any-return]

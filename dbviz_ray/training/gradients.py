@@ -1,0 +1,116 @@
+"""What one training step computes, as one pure function of parameters, buffers and batch, ready to be captured.
+
+plain:     g = grad L(w)
+SAM:       g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all parameters of one member (Foret et al.,
+           arXiv 2010.01412, eq. 2). The weights are never moved, so nothing has to be undone; batch norm's running
+           statistics come from the first pass alone.
+adversary: the images are first moved by projected gradient descent (`AdversaryConfig`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from dbviz_ray.config import AdversaryConfig, TrainingConfig
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.training.losses import cross_entropy, distillation_loss
+
+State = dict[str, Tensor]
+Batch = dict[str, Tensor]
+"""One step's input, every tensor with the member dimension first: "images" `[members, n, channels, height, width]`,
+"labels" (int64 `[members, n]`, or probabilities `[members, n, classes]`), "start" of an attack (as images, within
+-1 and 1), and the masks of dropout by the names of their buffers."""
+IMAGES, LABELS, START = "images", "labels", "start"
+SMALLEST_NORM = 1e-12
+"""Of a gradient along which SAM still moves by its whole radius."""
+
+
+class Forward(Protocol):
+    """The members' forward pass."""
+
+    def __call__(self, parameters: State, buffers: State, images: Tensor, *, training: bool) -> Tensor:
+        """Logits `[members, n, classes]` of images `[members, n, ...]`."""
+
+
+@dataclass(frozen=True)
+class PixelLimits:
+    """What an attack may do, in normalised pixels: float `[channels, 1, 1]` each."""
+
+    lowest: Tensor
+    highest: Tensor
+    unit: Tensor
+    """One raw pixel unit."""
+
+
+Step = Callable[[State, State, State, Batch], tuple[State, Tensor]]
+"""(parameters, buffers, the teachers' state, batch) to every member's gradients and logits `[members, n, classes]`."""
+
+
+def gradient_step(
+    forward: Forward, settings: TrainingConfig, teacher: Callable[[State, Tensor], Tensor] | None, limits: PixelLimits
+) -> Step:
+    """The step that `settings` asks for; the logits are those of the first pass at the unmoved weights."""
+
+    def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
+        images, labels = batch[IMAGES], batch[LABELS]
+        masks = {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START)}
+        if settings.adversary is not None:
+
+            def loss_of_images(moved: Tensor) -> Tensor:
+                return cross_entropy(forward(parameters, buffers, moved, training=False), labels)
+
+            images = attacked(loss_of_images, images, batch[START], settings.adversary, limits)
+        taught = teacher(teachers, images) if teacher is not None else None
+
+        def loss_and_logits(parameters: State, buffers: State) -> tuple[Tensor, Tensor]:
+            logits = forward(parameters, buffers | masks, images, training=True)
+            if settings.distillation is None or taught is None:
+                return cross_entropy(logits, labels), logits
+            return distillation_loss(logits, labels, taught, settings.distillation), logits
+
+        if not settings.sam_radius:
+            return grad(loss_and_logits, has_aux=True)(parameters, buffers)  # type: ignore[no-any-return]
+        untouched = {name: buffer.clone() for name, buffer in buffers.items()}
+        ascent, logits = grad(loss_and_logits, has_aux=True)(parameters, buffers)
+        moved = perturbed(parameters, ascent, settings.sam_radius)
+        return grad(loss_and_logits, has_aux=True)(moved, untouched)[0], logits
+
+    return step
+
+
+def perturbed(parameters: State, ascent: State, radius: float) -> State:
+    """Each member's parameters, moved by `radius` along its own gradient: w + radius * g / |g|."""
+    squares = [gradient.square().reshape(len(gradient), -1).sum(dim=1) for gradient in ascent.values()]
+    norm = torch.stack(squares).sum(dim=0).sqrt()
+    scale = radius / norm.clamp(min=SMALLEST_NORM)
+    return {
+        name: parameter + ascent[name] * scale.view(-1, *(1 for _ in parameter.shape[1:]))
+        for name, parameter in parameters.items()
+    }
+
+
+def attacked(
+    loss: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: PixelLimits
+) -> Tensor:
+    """Images `[members, n, channels, height, width]` moved so as to raise `loss`, within the ball and the pixels."""
+    radius, length = settings.radius * limits.unit, settings.step * limits.unit
+    lowest = torch.maximum(images - radius, limits.lowest)
+    highest = torch.minimum(images + radius, limits.highest)
+    moved = (images + start * radius).clamp(lowest, highest)
+    for _ in range(settings.steps):
+        moved = (moved + length * grad(loss)(moved).sign()).clamp(lowest, highest)
+    return moved
+
+
+def pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> PixelLimits:
+    """The range of `dataset`'s pixels, and one raw pixel unit."""
+    mean, deviation = (
+        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in (dataset.mean, dataset.deviation)
+    )
+    return PixelLimits(-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation))

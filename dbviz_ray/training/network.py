@@ -1,0 +1,198 @@
+"""Networks of one shape as one: their forward pass and their gradients, side by side.
+
+Parameters of all members are stacked (`torch.func.stack_module_state`). A step is computed for `stack` members at a
+time, mapped over them (`vmap`), or for each member alone, and is captured once per batch shape as a flat list of
+tensor operations, so that neither vmap nor autograd costs anything per step. The idea of training arrays of models
+is that of HFTA (Wang et al., MLSys 2021, arXiv 2102.02344).
+
+Loss: the sum over members of the mean loss of each, so that every member's gradient is its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.training.execution import Eager, Execution, Part
+from dbviz_ray.training.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
+from dbviz_ray.training.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
+
+
+class StackedState:
+    """The stacked state of networks of one shape, and their forward pass."""
+
+    parameters: State
+    """What is trained, `[members, ...]` by name; frozen parameters stand among the buffers."""
+    buffers: State
+    state_names: dict[str, str]
+    """The names in a member's `state_dict`, and those of the tensors above that they stand for."""
+
+    def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype | None = None) -> None:
+        first = networks[0]
+        self.members = len(networks)
+        self.state_names = _state_names(first)
+        stacked, buffers = stack_module_state(list(networks))
+        frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
+        self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
+        self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
+        # Copies of one network serve as functions; not on the meta device, since moving there would untie weights.
+        self._alone = with_masked_dropout(copy.deepcopy(first))
+        self._together = with_folded_batch_norm(with_masked_dropout(copy.deepcopy(first)))
+        # Grouped convolutions are up to 3 times faster so on CPUs (12 channels of 8x8 images).
+        convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
+        self._memory_format = torch.channels_last if convolves else torch.contiguous_format
+        device = next(iter(stacked.values())).device
+        self._autocast: Callable[[], AbstractContextManager[object]] = (
+            nullcontext if precision is None else partial(autocast, device.type, precision)
+        )
+
+    def forward(
+        self, parameters: State, buffers: State, images: Tensor, *, training: bool, exact: bool = False
+    ) -> Tensor:
+        """Logits `[m, n, classes]` of images `[m, n, c, h, w]` with any m members' state; `exact`: no autocast."""
+        members = images.shape[0]
+        skeleton = self._alone if members == 1 else self._together
+        skeleton.train(training)
+        with nullcontext() if exact else self._autocast():
+            if members == 1:
+                own = {name: tensor[0] for name, tensor in (buffers | parameters).items()}
+                image_batch = images[0].contiguous(memory_format=self._memory_format)
+                return functional_call(skeleton, own, (image_batch,))[None]  # type: ignore[no-any-return]
+            folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
+
+            def one(own: State, image_batch: Tensor) -> Tensor:
+                return functional_call(skeleton, own, (image_batch,))  # type: ignore[no-any-return]
+
+            return vmap(one, in_dims=(0, 1))(buffers | parameters, folded.unflatten(1, (members, -1)))
+
+    def sliced(self, start: int, stop: int) -> tuple[State, State]:
+        """Views of some members' parameters and buffers."""
+        return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
+
+    def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""
+        return mask_shapes(self._alone, images)
+
+    def member_state(self, member: int) -> State:
+        """Copies of one member's tensors, as its own `state_dict` would hold them."""
+        tensors = self.parameters | self.buffers
+        return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
+
+
+class CohortNetwork(StackedState):
+    """Networks that are trained together; see the module's text.
+
+    Args:
+        networks: Members, of one shape and on one device.
+        settings: What a step computes.
+        limits: What an attack may do; only used by adversarial training.
+        teachers: One trained network for each member, if they are distilled.
+        execution: How captured steps run.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        settings: TrainingConfig,
+        limits: PixelLimits,
+        teachers: Sequence[nn.Module] = (),
+        execution: Execution | None = None,
+    ) -> None:
+        precision = torch.bfloat16 if settings.precision == "bfloat16" else None
+        super().__init__(networks, precision)
+        self._teachers = StackedState(teachers, precision) if teachers else None
+        self._step = gradient_step(self.forward, settings, self._taught if teachers else None, limits)
+        self._execution = execution or Eager()
+        self._running: dict[tuple[int, torch.Size], Part] = {}
+        self.restack(self.members)
+
+    def restack(self, stack: int) -> None:
+        """Compute `stack` members at a time from now on."""
+        self.stack = stack
+        self._chunks = [(start, min(start + stack, self.members)) for start in range(0, self.members, stack)]
+
+    def forget_other_stacks(self) -> None:
+        """Free what was captured for stacks that are no longer used."""
+        self._running = {key: run for key, run in self._running.items() if key[0] == self.stack}
+
+    def backward(self, batch: Batch) -> tuple[State, Tensor]:
+        """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`.
+
+        Training mode. Batches of one shape must hold the same tensors. The gradients' memory may be used again by
+        the next call.
+        """
+        return self.prepare(batch)(batch)
+
+    def prepare(self, batch: Batch) -> Part:
+        """What computes `backward` for batches of this shape, captured at the first one; nothing is changed by it.
+
+        Here memory runs out, if it does: nothing has been changed then either, and a smaller stack may fit.
+        """
+        key = (self.stack, batch[IMAGES].shape)
+        run = self._running.get(key)
+        if run is None:
+            run = self._running[key] = self._prepared(batch)
+        return run
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`.
+
+        In evaluation mode and without autocast, as label maps are made.
+        """
+        parts = []
+        for start, stop in self._chunks:
+            same = images.expand(stop - start, *images.shape)
+            parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
+        return torch.cat(parts)
+
+    def _taught(self, teachers: State, images: Tensor) -> Tensor:
+        assert self._teachers is not None
+        return self._teachers.forward({}, teachers, images, training=False)
+
+    def _prepared(self, batch: Batch) -> Part:
+        """All members' step for batches of one shape: one part for each chunk."""
+        parts: list[Part] = []
+        captured: dict[int, Step] = {}
+        # Preparing may run steps, which would move batch norm's statistics once too often.
+        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        for start, stop in self._chunks:
+            parameters, buffers = self.sliced(start, stop)
+            teachers: State = {}
+            if self._teachers is not None:
+                of_teachers, their_buffers = self._teachers.sliced(start, stop)
+                teachers = of_teachers | their_buffers
+            inputs = (parameters, buffers, teachers)
+            if stop - start not in captured:
+                captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
+            parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
+        try:
+            return self._execution.prepared(parts, batch)
+        finally:
+            for name, buffer in self.buffers.items():
+                buffer.copy_(before[name])
+
+
+def _run_chunk(
+    step: Step, inputs: tuple[State, State, State], start: int, stop: int, batch: Batch
+) -> tuple[State, Tensor]:
+    gradients, logits = step(*inputs, _sliced(batch, start, stop))
+    # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
+    return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
+
+
+def _sliced(tensors: State, start: int, stop: int) -> State:
+    return {name: tensor[start:stop] for name, tensor in tensors.items()}
+
+
+def _state_names(network: nn.Module) -> dict[str, str]:
+    """Names in the state_dict, which leaves out what is not persistent and names tied tensors more than once."""
+    first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+    return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}

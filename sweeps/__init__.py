@@ -1,1 +1,0 @@
-"""One YAML file for each sweep that ships with the package."""

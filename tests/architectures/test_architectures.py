@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn import functional as F
+
+from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.architectures.timm import timm_builder
+from dbviz_ray.architectures.vit import SelfAttention
+from dbviz_ray.config.registry import ARCHITECTURES
+from dbviz_ray.errors import UserError
+
+CIFAR, DIGITS = (3, 32, 32), (1, 8, 8)
+SMALL = {
+    "fully_connected": (4, {}),
+    "fully_connected_deep": (16, {}),
+    "resnet18": (2, {}),
+    "resnet18_width": (2, {}),
+    "densenet121": (1, {}),
+    "vgg19": (2, {}),
+    "wide_resnet28": (1, {"depth": 10}),
+    "vit": (8, {"layers": 2, "heads": 2, "dropout": 0.0}),
+    "mlp_mixer": (8, {"layers": 2}),
+}
+"""Width and options of a quick network of each family."""
+
+
+def parameters(architecture, width, image_shape=CIFAR, **options):
+    with torch.device("meta"):
+        network = build_network(architecture, width, image_shape, 10, options)
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_every_family_is_tested():
+    assert SMALL.keys() == ARCHITECTURES.keys()
+
+
+# Published: kuangliu/pytorch-cifar has 11,173,962 (ResNet18), 11,171,146 (PreActResNet18), 6,956,298 (DenseNet121) and
+# 20,040,522 (VGG19); Zagoruyko & Komodakis have 0.4 (k = 1), 5.9 (k = 4) and 36.5 (k = 10) million.
+@pytest.mark.parametrize(
+    ("architecture", "width", "count"),
+    [
+        ("fully_connected", 1, 3_093),
+        ("fully_connected", 512, 1_578_506),
+        ("fully_connected_deep", 64, 199_398),
+        ("fully_connected_deep", 1024, 3_819_978),
+        ("resnet18", 1, 2_991),
+        ("resnet18", 4, 44_622),
+        ("resnet18", 10, 274_980),
+        ("resnet18", 64, 11_173_962),
+        ("resnet18_width", 1, 2_947),
+        ("resnet18_width", 4, 44_446),
+        ("resnet18_width", 10, 274_540),
+        ("resnet18_width", 64, 11_171_146),
+        ("densenet121", 1, 9_694),
+        ("densenet121", 4, 119_146),
+        ("densenet121", 10, 699_850),
+        ("densenet121", 32, 6_956_298),
+        ("densenet121", 64, 27_634_186),
+        ("vgg19", 1, 5_262),
+        ("vgg19", 4, 79_662),
+        ("vgg19", 10, 492_360),
+        ("vgg19", 64, 20_040_522),
+        ("wide_resnet28", 1, 369_498),
+        ("wide_resnet28", 4, 5_849_050),
+        ("wide_resnet28", 10, 36_479_194),
+        ("wide_resnet28", 20, 145_815_514),
+        ("wide_resnet28", 30, 328_009_434),
+        ("vit", 64, 159_434),
+        ("vit", 512, 9_532_938),
+        ("mlp_mixer", 1, 397_331),
+        ("mlp_mixer", 4, 399_278),
+        ("mlp_mixer", 10, 408_356),
+        ("mlp_mixer", 64, 801_098),
+        ("mlp_mixer", 512, 25_649_418),
+    ],
+)
+def test_parameter_counts(architecture, width, count):
+    assert parameters(architecture, width) == count
+
+
+@pytest.mark.parametrize("k", [1, 4, 10, 64])
+def test_resnet18_width_by_hand(k):
+    total, channels = 3 * k * 9, k
+    for stage in range(4):
+        for _ in range(2):
+            out = k * 2**stage
+            total += 2 * channels + 9 * channels * out + 2 * out + 9 * out * out
+            total += channels * out if channels != out else 0
+            channels = out
+    assert parameters("resnet18_width", k) == total + 8 * k * 10 + 10
+
+
+@pytest.mark.parametrize("k", [1, 4, 10, 64])
+def test_vgg19_by_hand(k):
+    channels = [3, k, k, 2 * k, 2 * k, *[4 * k] * 4, *[8 * k] * 8]
+    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(channels))
+    assert parameters("vgg19", k) == convolutions + 2 * sum(channels[1:]) + 8 * k * 10 + 10
+
+
+@pytest.mark.parametrize("k", [8, 64, 512])
+def test_vit_by_hand(k):
+    embedding = 3 * 16 * k + k + k + 65 * k  # patches, class token, positions
+    block = 2 * 2 * k + (3 * k * k + 3 * k) + (k * k + k) + 2 * (k * k + k)
+    assert parameters("vit", k) == embedding + 6 * block + 2 * k + 10 * k + 10
+
+
+@pytest.mark.parametrize("k", [1, 4, 10, 64, 512])
+def test_mlp_mixer_by_hand(k):
+    def perceptron(size):
+        return 2 * (size * 4 * size) + 4 * size + size
+
+    block = 2 * 2 * k + perceptron(64) + perceptron(k)
+    assert parameters("mlp_mixer", k) == 3 * 16 * k + k + 12 * block + 2 * k + 10 * k + 10
+
+
+def test_options_change_the_network():
+    assert parameters("wide_resnet28", 4, depth=40) == 8_949_210  # WRN-40-4, 8.9 million in the paper
+    assert parameters("vit", 64, mlp=128) == parameters("vit", 64) + 6 * (2 * 64 * 64 + 64)
+    assert parameters("mlp_mixer", 8, token_expansion=0.5) < parameters("mlp_mixer", 8)
+
+
+@pytest.mark.parametrize("shape", [DIGITS, (1, 28, 28), CIFAR, (3, 64, 64), (2, 4, 4)])
+@pytest.mark.parametrize("architecture", SMALL)
+def test_any_image_shape(architecture, shape):
+    width, options = SMALL[architecture]
+    with torch.device("meta"):
+        network = build_network(architecture, width, shape, 7, options)
+        for mode in (True, False):
+            assert network.train(mode)(torch.zeros(5, *shape)).shape == (5, 7)
+
+
+@pytest.mark.parametrize("architecture", [name for name in SMALL if name != "vit"])
+def test_images_need_not_be_square(architecture):
+    width, options = SMALL[architecture]
+    with torch.device("meta"):
+        assert build_network(architecture, width, (3, 16, 28), 7, options)(torch.zeros(5, 3, 16, 28)).shape == (5, 7)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_initialisation_is_its_seeds_alone(architecture):
+    width, options = SMALL[architecture]
+    before = torch.random.get_rng_state()
+    first, again, other = (initialised_network(architecture, width, DIGITS, 10, seed, options) for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert any(not torch.equal(a, c) for a, _, c in pairs)
+
+
+# torch warns so where an operation has no batching rule, and then runs it for one member after the other.
+@pytest.mark.filterwarnings("error:There is a performance drop")
+@pytest.mark.parametrize("architecture", SMALL)
+def test_stacked_networks_compute_what_each_computes_alone(architecture):
+    width, options = SMALL[architecture]
+    torch.manual_seed(0)
+    members = [build_network(architecture, width, DIGITS, 10, options).double() for _ in range(2)]
+    with torch.no_grad():  # a head that starts at zero would hide everything in front of it
+        for parameter in (p for member in members for p in member.parameters()):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    images, labels = torch.randn(2, 6, *DIGITS, dtype=torch.float64), torch.randint(10, (2, 6))
+
+    def loss(state, buffers, images, labels):
+        scores = functional_call(members[0], (state, buffers), (images,))
+        return F.cross_entropy(scores, labels), scores
+
+    state, buffers = stack_module_state(members)
+    gradients, scores = vmap(grad(loss, has_aux=True))(state, buffers, images, labels)
+    for index, member in enumerate(members):
+        alone = member(images[index])
+        F.cross_entropy(alone, labels[index]).backward()
+        torch.testing.assert_close(scores[index], alone, rtol=1e-6, atol=1e-9)
+        for name, parameter in member.named_parameters():
+            torch.testing.assert_close(gradients[name][index], parameter.grad, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_no_activation_in_place(architecture):
+    width, options = SMALL[architecture]
+    network = build_network(architecture, width, DIGITS, 10, options)
+    assert not [module for module in network.modules() if getattr(module, "inplace", False)]
+
+
+@pytest.mark.parametrize("architecture", ["fully_connected", "fully_connected_deep"])
+def test_first_layer_can_be_folded(architecture):
+    network = build_network(architecture, 16, CIFAR, 10)
+    assert isinstance(network, nn.Sequential)
+    assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
+
+
+def test_attention_is_torchs():
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    nn.init.normal_(theirs.in_proj_bias)
+    x = torch.randn(2, 5, 12, dtype=torch.float64)
+    ours, _ = SelfAttention(theirs)(x, x, x)
+    torch.testing.assert_close(ours, theirs(x, x, x, need_weights=False)[0])
+
+
+def test_vit_has_dropout_in_modules_called_once():
+    network = build_network("vit", 8, DIGITS, 10, {"layers": 2, "heads": 2})
+    calls = []
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    for module in dropouts:
+        module.register_forward_hook(lambda module, *_: calls.append(module))
+    network(torch.zeros(1, *DIGITS))
+    assert {module.p for module in dropouts} == {0.1}
+    assert sorted(map(id, calls)) == sorted(map(id, dropouts))
+    assert len(dropouts) == 1 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width", "shape", "options", "message"),
+    [
+        ("resnet18", 0, CIFAR, {}, "width: 0 .*allowed: 1 or more"),
+        ("resnet18", 4, CIFAR, {"dpeth": 10}, "options.dpeth: 10: resnet18 has no such option; allowed: none"),
+        ("vit", 8, CIFAR, {"patch": 2}, "options.patch: 2: .*allowed: patch_size, layers, heads, mlp, dropout"),
+        ("vit", 8, CIFAR, {"width": 2}, "options.width: 2: .*allowed: patch_size"),
+        ("vit", 8, CIFAR, {"layers": "6"}, "options.layers: '6': .*valid integer"),
+        ("vit", 8, CIFAR, {"patch_size": 0}, "options.patch_size: 0: .*greater than or equal to 1"),
+        ("vit", 8, CIFAR, {"patch_size": 5}, "patch_size: 5 .*32x32 pixels; allowed: 1, 2, 4, 8, 16, 32"),
+        ("vit", 12, CIFAR, {}, "heads: 8 does not divide width = 12; allowed: divisors"),
+        ("vit", 8, (3, 16, 32), {}, "image_shape: 16x32 .*square"),
+        ("mlp_mixer", 8, (1, 30, 30), {}, "patch_size: 4 .*30x30 pixels; allowed: 1, 2, 3, 5, 6, 10, 15, 30"),
+        ("wide_resnet28", 1, CIFAR, {"depth": 27}, r"depth: 27 .*allowed: 6n \+ 4"),
+        ("fully_connected_deep", 10, CIFAR, {}, "width: 10 .*allowed: multiples of 16"),
+    ],
+)
+def test_what_cannot_be_built(architecture, width, shape, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build_network(architecture, width, shape, 10, options)
+    assert "\n" not in str(caught.value)
+
+
+def test_timm():
+    pytest.importorskip("timm")
+    for name in ("test_resnet", "test_vit"):  # of variable and of fixed image size
+        network = timm_builder(name)(width=1, image_shape=(1, 32, 32), classes=7)
+        assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+        assert not [module for module in network.modules() if getattr(module, "inplace", False)]
+    with pytest.raises(ValueError, match=r"width: 2 .*allowed: 1"):
+        timm_builder("test_resnet")(width=2, image_shape=CIFAR, classes=7)
+    with pytest.raises(ValueError, match=r"did you mean .*resnet50"):
+        timm_builder("resnet50_")
+
+
+def test_timm_is_optional(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="pip install timm"):
+        timm_builder("resnet50")

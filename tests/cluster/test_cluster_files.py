@@ -1,0 +1,242 @@
+"""What can be known of the cluster files and of docs/cluster.md without a cloud."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from ray.autoscaler._private.command_runner import _with_interactive
+from ray.autoscaler._private.loader import load_function_or_class
+from ray.autoscaler._private.node_provider_availability_tracker import NodeProviderAvailabilityTracker
+from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.node_launch_exception import NodeLaunchException
+
+ROOT = Path(__file__).resolve().parents[2]
+CLOUDS = ("cluster.yaml", "docs/cluster/gcp.yaml")
+FILES = (*CLOUDS, "docs/cluster/local.yaml")
+DOCUMENT = (ROOT / "docs" / "cluster.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+TOKEN = "~/.ray/auth_token"
+
+
+def text_of(file: str) -> str:
+    return (ROOT / file).read_text()
+
+
+def cluster(file: str) -> dict:
+    return yaml.safe_load(text_of(file))
+
+
+def commands(file: str) -> list[str]:
+    lists = [value for key, value in cluster(file).items() if key.endswith("_commands")]
+    return list(itertools.chain.from_iterable(lists))
+
+
+def environment(file: str) -> str:
+    """Where the file sets the environment of everything that runs on a node."""
+    if file in CLOUDS:
+        return " ".join(cluster(file)["docker"]["run_options"])
+    return " ".join(cluster(file)["setup_commands"])
+
+
+def ray_starts(file: str) -> list[str]:
+    return [command for command in commands(file) if "ray start" in command]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_ray_accepts_the_file(file):
+    validate_config(prepare_config(cluster(file)))
+
+
+def test_ray_would_refuse_an_unknown_key():
+    with pytest.raises(Exception, match="surprise"):
+        validate_config(prepare_config(cluster("cluster.yaml") | {"surprise": 1}))
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_ray_and_python_are_those_of_the_constraints(file):
+    pinned = re.search(r"^ray==(.*)$", text_of("constraints.txt"), flags=re.MULTILINE)
+    python = re.search(r"Python 3\.(\d+)", text_of("constraints.txt"))
+    assert cluster(file)["docker"]["image"] == f"rayproject/ray:{pinned[1]}-py3{python[1]}-gpu"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_node_installs_the_project_within_the_constraints(file):
+    installing = [command for command in commands(file) if "pip install" in command]
+    assert len(installing) == 1
+    assert "constraints.txt" in installing[0]
+    assert "[cluster]" in installing[0]
+
+
+def test_aws_is_edited_in_three_places():
+    marked = [line for line in text_of("cluster.yaml").splitlines() if "# EDIT" in line]
+    assert [line.split(":")[0].split()[-1] for line in marked] == ["region", "ssh_private_key", "STORE=s3"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nothing_listens_to_the_world(file):
+    assert not re.search(r"0\.0\.0\.0|::/0", text_of(file))
+    head = [command for command in ray_starts(file) if "--head" in command]
+    assert len(head) == 1
+    assert "--dashboard-host=127.0.0.1" in head[0]
+    for command in commands(file):
+        if "mlflow server" in command:
+            assert "--host 127.0.0.1" in command
+
+
+def test_no_group_of_ray_s_own_opens_ssh_to_the_world():
+    """Ray adds port 22 for everyone to groups that it makes, whatever `security_group` says."""
+    assert "security_group" not in cluster("cluster.yaml")["provider"]
+    for node_type in cluster("cluster.yaml")["available_node_types"].values():
+        assert node_type["node_config"]["LaunchTemplate"] == {"LaunchTemplateName": "dbviz-ray"}
+    for node_type in cluster("docs/cluster/gcp.yaml")["available_node_types"].values():
+        assert [i["network"] for i in node_type["node_config"]["networkInterfaces"]] == ["global/networks/dbviz-ray"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_token_authentication_is_on_everywhere(file):
+    assert "RAY_AUTH_MODE=token" in environment(file)
+    assert cluster(file)["file_mounts"][TOKEN] == TOKEN
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_telemetry_is_off_everywhere(file):
+    assert "RAY_USAGE_STATS_ENABLED=0" in environment(file)
+    starts = ray_starts(file)
+    assert len(starts) == 2
+    # `ray up` exports its own setting before the head's command.
+    assert all(re.search(r"RAY_USAGE_STATS_ENABLED=0 (setsid nohup )?ray start", command) for command in starts)
+    if file in CLOUDS:
+        assert "MLFLOW_DISABLE_TELEMETRY=true" in environment(file)
+        assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false" in environment(file)
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_no_trial_runs_on_the_head(file):
+    assert cluster(file)["available_node_types"][cluster(file)["head_node_type"]]["resources"] == {"CPU": 0}
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_gpu_workers_come_and_go(file):
+    types = cluster(file)["available_node_types"]
+    workers = {name: types[name] for name in ("gpu_spot", "gpu_on_demand")}
+    assert types.keys() == {"head", *workers}
+    assert [worker["min_workers"] for worker in workers.values()] == [0, 0]
+    assert cluster(file)["idle_timeout_minutes"] > 0
+    configs = [dict(worker["node_config"]) for worker in workers.values()]
+    spot = configs[0].pop("InstanceMarketOptions", None) or configs[0].pop("scheduling")
+    assert "spot" in json.dumps(spot).lower()
+    assert "spot" not in json.dumps(configs[1]).lower()
+    configs[1].pop("scheduling", None)
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+@pytest.mark.parametrize(
+    ("demand", "launched"),
+    [(3, {"gpu_spot": 3}), (8, {"gpu_spot": 8}), (50, {"gpu_spot": 8, "gpu_on_demand": 2})],
+)
+def test_ray_launches_spot_first_and_on_demand_beside_it(file, demand, launched):
+    assert launches(file, demand, NodeProviderAvailabilityTracker(), _default_utilization_scorer) == launched
+
+
+def launches(file: str, demand: int, tracker: NodeProviderAvailabilityTracker, scorer) -> dict[str, int]:
+    """What Ray launches of each type for so many cohorts that wait for a GPU."""
+    prepared = prepare_config(cluster(file))
+    nodes, _ = get_nodes_for(
+        prepared["available_node_types"], {"head": 1}, "head", prepared["max_workers"], [{"CPU": 2, "GPU": 1}] * demand,
+        utilization_scorer=partial(scorer, node_availability_summary=tracker.summary()),
+    )  # fmt: skip
+    return nodes
+
+
+def test_a_refused_spot_launch_brings_on_demand_nodes():
+    scorer = load_function_or_class(re.search(r"UTILIZATION_SCORER=(\S+)", environment("cluster.yaml"))[1])
+    tracker = NodeProviderAvailabilityTracker()
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_spot": 2}
+    refused = NodeLaunchException("InsufficientInstanceCapacity", "none left", None)
+    tracker.update_node_availability("gpu_spot", int(time.time()), refused)
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_on_demand": 2}
+    tracker.update_node_availability("gpu_spot", int(time.time()), None)
+    assert launches("cluster.yaml", 2, tracker, scorer) == {"gpu_spot": 2}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_shell_commands_parse(file):
+    for command in commands(file):
+        parse(command)
+        parse(shlex.join(["ssh", "host"]) + " " + " ".join(_with_interactive(command)))
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_documented_commands_parse(block):
+    parse(block)
+
+
+def parse(script: str) -> None:
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
+
+
+def documented(program: str) -> list[list[str]]:
+    """The words of every command of the document that begins with `program`."""
+    inline = re.findall(rf"`({re.escape(program)} [^`]+)`", DOCUMENT)
+    lines = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True) for line in lines + inline if line.startswith(f"{program} ")]
+
+
+def test_documented_options_of_ray_exist():
+    from ray.scripts.scripts import cli
+
+    found = documented("ray")
+    assert len(found) > 10
+    for words in found:
+        name = words[1:3] if words[1] == "job" else words[1:2]
+        help_text = CliRunner().invoke(cli, [*name, "--help"])
+        assert help_text.exit_code == 0, words
+        own = itertools.takewhile(lambda word: word not in ("--", "|", ">", "&&"), words[1:])
+        for option in (word for word in own if word.startswith("-")):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text.output), (words, option)
+        for file in (word for word in words if word.endswith(".yaml")):
+            assert (ROOT / file).is_file()
+
+
+def test_documented_sweeps_can_be_planned():
+    from dbviz_ray.config.sweep_files import load_sweep
+    from dbviz_ray.sweep import _parser, _sweep_and_overrides
+
+    found = re.findall(r"python -m dbviz_ray\.sweep ([^`'\n]*)", DOCUMENT)
+    assert len(found) >= 4
+    for arguments in found:
+        parsed = _parser().parse_intermixed_args(shlex.split(arguments))
+        load_sweep(*_sweep_and_overrides(parsed.sweep))
+
+
+def test_the_instance_profile_is_narrow():
+    policy = json.loads(re.search(r"cat > policy\.json <<EOF\n(.*?)\nEOF", DOCUMENT, flags=re.DOTALL)[1])
+    allowed = {}
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow"
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        for action in actions:
+            allowed.setdefault(action, []).append(statement)
+    assert not [action for action in allowed if "*" in action]
+    assert {action.partition(":")[0] for action in allowed} == {"ec2", "iam", "s3"}
+    assert [s["Resource"] for s in allowed["iam:PassRole"]] == ["arn:aws:iam::*:role/dbviz-ray"]
+    for action, statements in allowed.items():
+        for statement in statements:
+            if action.startswith("s3:"):
+                assert statement["Resource"].startswith("arn:aws:s3:::$BUCKET")
+            if re.search("Start|Stop|Terminate", action):
+                assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/ray-cluster-name": "dbviz"}}
+            if statement.get("Resource") == "*":
+                assert action.startswith("ec2:Describe")

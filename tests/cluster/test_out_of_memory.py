@@ -1,0 +1,126 @@
+"""Training on a device that is too small, for which a limit on what operations allocate stands in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_training import EVERY_EPOCH, OPTIMIZERS, Memory, assert_same_weights, cohort_of, killed_after
+
+from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.training.allocations import AllocationCounter
+from dbviz_ray.training.checkpoints import state_of_members
+from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
+
+MEMBERS = 4
+WIDE_STEPS = {"batch_size": 100, "evaluate_every": 3}
+"""Steps take more than evaluations of 200 images do."""
+NARROW_STEPS = {"batch_size": 4, "evaluate_every": 2, "epochs": 2}
+"""Evaluations and sharpness take more than steps do."""
+
+
+class SmallDevice(AllocationCounter):
+    """A device of so many bytes beyond what is there already."""
+
+    def __init__(self, limit):
+        super().__init__("cpu")
+        self.limit = limit
+        self.refused = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if self.live > self.limit:
+            del result
+            self.refused += 1
+            raise torch.OutOfMemoryError
+        return result
+
+
+def models_of(**settings):
+    return cohort_of("support.user_networks:convolutional", 4, **OPTIMIZERS["adam"] | {"epochs": 3} | settings)[
+        :MEMBERS
+    ]
+
+
+def peak_of_an_epoch(models, data, device, stack):
+    """Bytes."""
+    with AllocationCounter("cpu") as counter:
+        CohortTraining(models, data, device, ResourcesConfig(stack=stack)).run_epoch()
+    return counter.peak
+
+
+def assert_same_results(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same_weights(one, other.weights, tolerance=1e-10)
+        for column in HISTORY:
+            torch.testing.assert_close(one.history[column], other.history[column], equal_nan=True)
+        assert one.sharpness == pytest.approx(other.sharpness, rel=1e-6)
+        assert torch.equal(one.predictions["train"], other.predictions["train"])
+
+
+@pytest.fixture(scope="module")
+def models():
+    return models_of(**WIDE_STEPS)
+
+
+@pytest.fixture(scope="module")
+def free(models, digits, cpu):
+    """The models as they are on a device that is large enough."""
+    return train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=MEMBERS))
+
+
+@pytest.fixture(scope="module")
+def room_for(models, digits, cpu):
+    """Bytes by the members that are computed together."""
+    return {stack: peak_of_an_epoch(models, digits, cpu, stack) for stack in (MEMBERS, 2, 1)}
+
+
+@pytest.mark.parametrize("fits", [2, 1])
+@pytest.mark.parametrize("asked", [MEMBERS, None])
+def test_fewer_members_are_computed_together_where_all_do_not_fit(asked, fits, models, free, room_for, digits, cpu):
+    with SmallDevice(1.05 * room_for[fits]) as device:
+        small = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=asked))
+    assert device.refused
+    assert {model.stack for model in small} <= {fits, 1}
+    assert_same_results(small, free)
+
+
+def test_a_training_goes_on_where_its_stack_does_not_fit(models, free, room_for, digits, cpu):
+    resources = ResourcesConfig(stack=MEMBERS, checkpoint_seconds=0)
+    memory = killed_after(2, models, digits, cpu, resources=resources)
+    with SmallDevice(1.1 * room_for[2]) as device:
+        small = train_cohort(models, digits, cpu, resources=resources, checkpoints=memory)
+    assert device.refused
+    assert {model.stack for model in small} == {2}
+    assert_same_results(small, free)
+
+
+def test_evaluations_and_sharpness_take_fewer_images_where_all_do_not_fit(digits, cpu):
+    models = models_of(**NARROW_STEPS)
+    free = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=1))
+    with SmallDevice(1.1 * peak_of_an_epoch(models, digits, cpu, 1)) as device:  # without an evaluation
+        small = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=1))
+    assert device.refused > 2
+    assert_same_results(small, free)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
+def test_what_never_fits_is_the_callers_and_leaves_checkpoints_alone(share, models, room_for, digits, cpu):
+    memory = killed_after(2, models, digits, cpu, resources=EVERY_EPOCH)
+    saved = list(memory.saved)
+    with pytest.raises(torch.OutOfMemoryError), SmallDevice(share * room_for[1]):
+        train_cohort(models, digits, cpu, resources=EVERY_EPOCH, checkpoints=memory)
+    assert memory.saved == saved
+
+
+def test_halves_of_a_cohort_that_does_not_fit_end_as_the_whole_would_have(models, free, digits, cpu):
+    memory = killed_after(2, models, digits, cpu, resources=ResourcesConfig(stack=1, checkpoint_seconds=0))
+    halves = []
+    for members in ([0, 1], [2, 3]):
+        own = Memory()
+        own.save(state_of_members(memory.load(), members))
+        limit = 1.05 * peak_of_an_epoch([models[member] for member in members], digits, cpu, 1)
+        with pytest.raises(torch.OutOfMemoryError), SmallDevice(limit):
+            train_cohort(models, digits, cpu, checkpoints=memory)
+        with SmallDevice(limit):
+            halves += train_cohort([models[member] for member in members], digits, cpu, checkpoints=own)
+    assert_same_results(halves, free)

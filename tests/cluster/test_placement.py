@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+from conftest import small_sweep
+
+from dbviz_ray.cluster.nodes import room_for
+from dbviz_ray.cluster.placement import GIB, room_of_cohort, room_of_evaluator
+from dbviz_ray.cluster.session import Session
+from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.planning.memory import memory_need
+
+CLUSTER = Session(joined=True)
+
+
+def cohort_of(architecture="fully_connected", width=16):
+    sweep = small_sweep(grid={"architecture": [architecture], "width": [width], "seed": list(range(8))})
+    return sweep.cohorts()[0]
+
+
+def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
+    resources = ResourcesConfig(cpus_per_cohort=3)
+    for architecture, width, memory in [("fully_connected", 2, 1.5), ("fully_connected", 512, 1.5)]:
+        room = room_of_cohort(cohort_of(architecture, width), resources, CLUSTER)
+        assert room == {"CPU": 3, "memory": memory * GIB}
+
+
+def test_a_large_cohort_asks_for_what_it_needs_in_whole_gibibytes():
+    cohort, resources = cohort_of("resnet18_width", 64), ResourcesConfig()
+    room = room_of_cohort(cohort, resources, CLUSTER)
+    need = memory_need(cohort.models, facts_of_dataset(cohort.models[0].dataset, "unused"), resources)
+    assert need.host > 2 * GIB
+    assert room["memory"] % GIB == 0
+    assert 0 <= room["memory"] - need.host < GIB
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width", "gpu_memory", "share"),
+    [
+        ("fully_connected", 16, None, 0.25),
+        ("fully_connected", 16, 80, 0.25),
+        ("fully_connected", 16, 0.001, 1.0),  # they would not fit together
+        ("resnet18_width", 64, None, 1.0),  # not small
+    ],
+)
+def test_small_cohorts_that_fit_share_a_gpu(architecture, width, gpu_memory, share):
+    resources = ResourcesConfig(gpus_per_cohort=1, small_cohorts_per_gpu=4, gpu_memory=gpu_memory)
+    assert room_of_cohort(cohort_of(architecture, width), resources, CLUSTER)["GPU"] == share
+
+
+def test_evaluators_and_how_many_fit():
+    room = room_of_evaluator(ResourcesConfig(cpus_per_evaluator=2, gpus_per_evaluator=0.5))
+    assert room == {"CPU": 2, "GPU": 0.5}
+    assert room_for(room, {"CPU": 16, "GPU": 2}) == 4
+    assert room_for(room, {"CPU": 5, "GPU": 2}) == 2
+    assert room_for(room, {"CPU": 16}) == 0
+    assert room_of_evaluator(ResourcesConfig()) == {"CPU": 1}

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from conftest import small_sweep
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbviz_ray.cluster.schedule import CohortSchedule, CrashBudget, cohorts_to_train, halves
+from dbviz_ray.config import Cohort
+from dbviz_ray.store.outcomes import Outcome
+
+RECIPES = {"alone": {}, "distilled": {"distillation": {"recipe": "alone"}}}
+
+
+def gone():
+    return True
+
+
+def there():
+    return False
+
+
+def ids(cohort):
+    return [model.model_id for model in cohort.models]
+
+
+def schedule_of(sweep, retries=1, trained=()):
+    return CohortSchedule(sweep.cohorts(), trained, retries)
+
+
+def drained(schedule, outcome=Outcome.DONE):
+    """What a schedule hands out while everything ends with `outcome`, in order."""
+    handed = []
+    while (cohort := schedule.next()) is not None:
+        handed.append(cohort)
+        schedule.ended(cohort, outcome, "because")
+    return handed
+
+
+def test_cohorts_are_handed_out_once_in_their_order(sweep):
+    schedule = schedule_of(sweep)
+    assert drained(schedule) == sweep.cohorts()
+    assert schedule.finished
+    assert schedule.failures == {}
+
+
+def test_nothing_is_finished_while_a_cohort_runs(sweep):
+    schedule = schedule_of(sweep)
+    running = [schedule.next(), schedule.next()]
+    assert schedule.next() is None
+    assert not schedule.finished
+    for cohort in running:
+        schedule.ended(cohort, Outcome.DONE)
+    assert schedule.finished
+
+
+def test_what_was_preempted_is_tried_again_without_end(sweep):
+    schedule = schedule_of(sweep, retries=0)
+    first = schedule.next()
+    for _ in range(50):
+        assert schedule.ended(first, Outcome.PREEMPTED) is Outcome.PREEMPTED
+        assert schedule.next() == first
+    assert schedule.failures == {}
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_what_crashed_has_a_budget(sweep, retries):
+    schedule = schedule_of(sweep, retries)
+    first = schedule.next()
+    for _ in range(retries):
+        schedule.ended(first, Outcome.CRASHED, "it died", there)
+        assert schedule.next() == first
+    schedule.ended(first, Outcome.CRASHED, "it died", there)
+    assert set(schedule.failures) == set(ids(first))
+    assert {(f.outcome, f.stage, f.reason) for f in schedule.failures.values()} == {
+        (Outcome.CRASHED, "train", "it died")
+    }
+    assert schedule.next() == sweep.cohorts()[1], "the rest goes on"
+
+
+def test_a_process_that_went_with_its_machine_did_not_crash(sweep):
+    schedule = schedule_of(sweep, retries=0)
+    first = schedule.next()
+    assert schedule.ended(first, Outcome.CRASHED, "it died", gone) is Outcome.PREEMPTED
+    assert schedule.next() == first
+
+
+def test_a_machine_whose_loss_is_known_late_costs_nothing():
+    budget = CrashBudget(retries=1)
+    lost = {"a": False, "b": False}
+    assert budget.allows_another_try("x", lambda: lost["a"])
+    lost["a"] = True
+    assert budget.allows_another_try("x", lambda: lost["b"]), "the first was no crash after all"
+    assert not budget.allows_another_try("x", there)
+    assert budget.allows_another_try("y", there), "each has a budget of its own"
+
+
+def test_an_error_that_would_come_again_ends_its_cohort_alone(sweep):
+    schedule = schedule_of(sweep, retries=9)
+    first, second = schedule.next(), schedule.next()
+    schedule.ended(first, Outcome.BAD_CONFIGURATION, "no such thing")
+    schedule.ended(second, Outcome.DONE)
+    assert set(schedule.failures) == set(ids(first))
+    assert schedule.finished
+
+
+def test_what_does_not_fit_is_halved_until_it_is_alone(sweep):
+    schedule = schedule_of(sweep)
+    whole = schedule.next()
+    schedule.ended(whole, Outcome.OUT_OF_MEMORY, "too large")
+    first, second = schedule.next(), schedule.next()
+    assert ids(first) + ids(second) == ids(whole)
+    assert [first, second] == halves(whole)
+    schedule.ended(second, Outcome.DONE)
+    for cohort in (first, *drained_halves(schedule, first)):
+        assert len(cohort.models) >= 1
+    assert set(schedule.failures) == set(ids(first))
+    assert {failure.outcome for failure in schedule.failures.values()} == {Outcome.OUT_OF_MEMORY}
+
+
+def drained_halves(schedule, cohort):
+    """End `cohort`, and all that it becomes, for lack of memory."""
+    schedule.ended(cohort, Outcome.OUT_OF_MEMORY, "too large")
+    handed = []
+    while (part := schedule.next()) is not None and set(ids(part)) <= set(ids(cohort)):
+        handed.append(part)
+        schedule.ended(part, Outcome.OUT_OF_MEMORY, "too large")
+    return handed
+
+
+def test_students_wait_for_their_teachers():
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2], "recipes": RECIPES})
+    teachers, students = sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
+    schedule = CohortSchedule([students, teachers], (), retries=0)
+    assert schedule.next() == teachers
+    assert schedule.next() is None
+    assert not schedule.finished
+    schedule.ended(teachers, Outcome.DONE)
+    assert schedule.next() == students
+    already = CohortSchedule([students], ids(teachers), retries=0)
+    assert already.next() == students
+
+
+def test_a_student_fails_with_its_teacher_and_the_others_go_on():
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2], "recipes": RECIPES})
+    teachers, students = sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
+    lost, *rest = teachers.models
+    schedule = CohortSchedule([Cohort(models=(lost,)), Cohort(models=tuple(rest)), students], (), retries=0)
+    schedule.ended(schedule.next(), Outcome.FAILED, "broken")
+    schedule.ended(schedule.next(), Outcome.DONE)
+    remaining = schedule.next()
+    assert [model.teacher for model in remaining.models] == [model.model_id for model in rest]
+    [orphan] = [model for model in students.models if model.teacher == lost.model_id]
+    assert schedule.failures[orphan.model_id].reason == f"its teacher {lost.model_id} could not be trained"
+    schedule.ended(remaining, Outcome.DONE)
+    assert schedule.finished
+
+
+def test_a_stopped_schedule_starts_nothing_and_is_finished_when_nothing_runs(sweep):
+    schedule = schedule_of(sweep)
+    first = schedule.next()
+    schedule.stop("disk is full")
+    schedule.stop("disk is still full")
+    assert schedule.next() is None
+    assert not schedule.finished
+    schedule.ended(first, Outcome.DONE)
+    assert schedule.finished
+    assert schedule.stopped == "disk is full"
+
+
+@given(seed=st.integers(0, 10**6), retries=st.integers(0, 2))
+def test_whatever_happens_every_model_is_trained_or_has_failed(seed, retries):
+    sweep = small_sweep(grid={"width": [4], "label_noise": [0.0, 0.2], "seed": [0, 1, 2], "recipes": RECIPES})
+    generator = random.Random(seed)
+    schedule = CohortSchedule(sweep.cohorts(), (), retries)
+    trained: list[str] = []
+    running: list[Cohort] = []
+    while not schedule.finished:
+        if (cohort := schedule.next()) is not None:
+            running.append(cohort)
+        if running and generator.random() < 0.7:
+            cohort = running.pop(generator.randrange(len(running)))
+            outcome = generator.choice(list(set(Outcome) - {Outcome.DIVERGED}))
+            schedule.ended(cohort, outcome, "because", generator.choice([gone, there]))
+            if outcome is Outcome.DONE:
+                trained += ids(cohort)
+    assert not running
+    assert len(set(trained)) == len(trained)
+    assert set(trained) | schedule.failures.keys() == {model.model_id for model in sweep.models()}
+    assert not set(trained) & schedule.failures.keys()
+
+
+def test_begun_cohorts_go_on_as_they_were_and_the_rest_is_grouped_as_the_sweep_says(sweep):
+    narrow, wide = sweep.cohorts()
+    untrained = {*ids(narrow), *ids(wide)}
+    assert cohorts_to_train(sweep, untrained, {}) == [narrow, wide]
+    begun = {"half": ids(narrow)[:3], "whole": ids(narrow), "strange": ["another-sweep's"], "done": ids(wide)[:1]}
+    found = cohorts_to_train(sweep, untrained - {ids(wide)[0]}, begun)
+    assert [ids(cohort) for cohort in found] == [ids(narrow)[:3], ids(narrow)[3:], ids(wide)[1:]]
+
+
+def test_a_begun_cohort_of_which_some_members_are_complete_goes_on_as_a_whole(sweep):
+    narrow, _ = sweep.cohorts()
+    assert cohorts_to_train(sweep, set(ids(narrow)[1:]), {"begun": ids(narrow)}) == [narrow]
+    assert cohorts_to_train(sweep, set(), {"begun": ids(narrow)}) == []

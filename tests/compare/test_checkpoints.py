@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.user_networks import Quirky
+from torch import nn
+
+from dbviz_ray.analysis.compare.checkpoints import COMPILED, PREFIXES, load_weights, read_weights
+from dbviz_ray.errors import UserError
+
+
+def network(seed=0, width=5):
+    generator = torch.Generator().manual_seed(seed)
+    made = nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
+    with torch.no_grad():
+        for tensor in made.state_dict().values():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 10)
+    return made.eval()
+
+
+def same(first, second):
+    pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
+    return all(name == other and torch.equal(tensor, others) for (name, tensor), (other, others) in pairs)
+
+
+def a_training(model):
+    """A checkpoint as training scripts write it, with an optimizer's state beside the weights."""
+    optimizer = torch.optim.Adam(model.parameters())
+    sum(parameter.sum() for parameter in model.parameters()).backward()
+    optimizer.step()
+    return {"epoch": 7, "best": 0.93, "optimizer": optimizer.state_dict(), "notes": ["warm", None]}
+
+
+WRAPPINGS = {
+    "a state dict": lambda model: model.state_dict(),
+    "state_dict": lambda model: {"state_dict": model.state_dict()},
+    "model_state_dict and a training": lambda model: {"model_state_dict": model.state_dict(), **a_training(network(9))},
+    "net": lambda model: {"net": model.state_dict(), "acc": 93.1},
+    "model, twice": lambda model: {"model": {"state_dict": model.state_dict()}},
+    "DataParallel": lambda model: nn.DataParallel(model).state_dict(),
+    "torch.compile": lambda model: torch.compile(model).state_dict(),
+    "a compiled part": lambda model: {
+        name.replace("1.", "1._orig_mod.", 1): tensor for name, tensor in model.state_dict().items()
+    },
+    "an averaged model": lambda model: torch.optim.swa_utils.AveragedModel(model).state_dict(),
+    "a Lightning module": lambda model: {
+        "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
+        "pytorch-lightning_version": "2.0",
+    },
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_the_usual_wrappings_are_undone(wrapping, tmp_path):
+    saved, loaded = network(1), network(2)
+    torch.save(WRAPPINGS[wrapping](saved), tmp_path / "weights.pt")
+    assert not same(saved, loaded)
+    load_weights(loaded, read_weights(tmp_path / "weights.pt"), "weights.pt")
+    assert same(saved, loaded)
+
+
+@given(st.lists(st.sampled_from([*PREFIXES, f"{COMPILED}."]), max_size=4))
+def test_prefixes_in_any_order_are_undone(prefixes):
+    saved, loaded = network(1), network(2)
+    before = "".join(prefixes)
+    load_weights(loaded, {before + name: tensor for name, tensor in saved.state_dict().items()}, "weights")
+    assert same(saved, loaded)
+
+
+def test_safetensors(tmp_path):
+    saved, loaded = network(1), network(2)
+    safetensors.torch.save_file(nn.DataParallel(saved).state_dict(), tmp_path / "weights.safetensors")
+    load_weights(loaded, read_weights(tmp_path / "weights.safetensors"), "weights")
+    assert same(saved, loaded)
+
+
+def test_weights_under_two_names_may_be_stored_once(tmp_path):
+    saved, loaded = Quirky(3, 4, 2), Quirky(3, 4, 2)
+    safetensors.torch.save_model(saved, str(tmp_path / "weights.safetensors"))
+    weights = read_weights(tmp_path / "weights.safetensors")
+    assert len(weights) == len(saved.state_dict()) - 1
+    load_weights(loaded, weights, "weights")
+    assert same(saved, loaded)
+
+
+def test_a_network_of_double_weights_computes_in_double():
+    loaded = network(2)
+    load_weights(loaded, network(1).double().state_dict(), "weights")
+    assert loaded(torch.ones(2, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["torch.save", "torch.save, old format", "pickle", "pickle called .safetensors"])
+def test_code_in_a_file_is_refused_and_not_executed(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    content = {"state_dict": network().state_dict(), "extra": Evil(tmp_path / "executed")}
+    path = tmp_path / ("evil.safetensors" if "called" in kind else "evil.pt")
+    if kind.startswith("torch"):
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "torch.save")
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(UserError) as caught:
+        read_weights(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "safetensors" in str(caught.value)
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(pickle.dumps(content["extra"]))
+    assert (tmp_path / "executed").exists(), "the file was no danger in the first place"
+
+
+def test_a_whole_module_is_refused_by_its_class(tmp_path):
+    torch.save(network(), tmp_path / "whole.pt")
+    with pytest.raises(UserError, match=r"refused: it holds torch\.nn\.modules\.container\.Sequential; only tensors"):
+        read_weights(tmp_path / "whole.pt")
+
+
+def broken(change, width=5):
+    weights = network(1, width).state_dict()
+    change(weights)
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            # in another order than the network's, so that the first of the file is not the first of the network
+            dict(reversed(network(1, 6).state_dict().items())),
+            "old.pt: does not fit the model: the first layer that differs is 1.weight, (6, 4) in the checkpoint and "
+            "(5, 4) in the model",
+        ),
+        (
+            broken(lambda weights: (weights.pop("2.bias"), weights.update({"2.shift": torch.zeros(5)}))),
+            "the first layer that differs is 2.bias, (5,) in the model and missing in the checkpoint; only in the "
+            "checkpoint: 2.shift",
+        ),
+        (
+            broken(lambda weights: weights.update({f"5.{name}": torch.zeros(1) for name in "abcde"})),
+            "which has no 5.a, 5.b, 5.c and 2 more; the 9 names of the model are all there",
+        ),
+        ({"something": torch.zeros(2)}, "1.weight, (5, 4) in the model and missing in the checkpoint; only in the"),
+    ],
+)
+def test_weights_that_do_not_fit_name_the_first_layer(weights, message):
+    with pytest.raises(UserError) as caught:
+        load_weights(network(), weights, "old.pt")
+    assert message in str(caught.value)
+
+
+def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
+    path = tmp_path / "several.pt"
+    torch.save({"model": network(1).state_dict(), "ema": {"net": network(2).state_dict()}, "net": {}}, path)
+    loaded = network(3)
+    load_weights(loaded, read_weights(path), path)
+    assert same(loaded, network(1))
+    load_weights(loaded, read_weights(path, "ema.net"), path)
+    assert same(loaded, network(2))
+    with pytest.raises(UserError, match=r"--weights-key: ema.model: .* has no entry model; allowed: net"):
+        read_weights(path, "ema.model")
+    torch.save({"model": network(1).state_dict(), "net": network(2).state_dict()}, path)
+    with pytest.raises(UserError, match=r"holds several state dicts: model, net; choose one with --weights-key model"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.pt", None, "cannot be read (No such file or directory)"),
+        ("absent.safetensors", None, "cannot be read as safetensors"),
+        ("text.pt", b"hello", "not a file that torch.save wrote"),
+        ("empty.pt", b"", "not a file that torch.save wrote"),
+        ("text.safetensors", b"hello", "cannot be read as safetensors"),
+    ],
+)
+def test_files_that_are_no_checkpoints(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_weights(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: {message}")
+
+
+def test_a_cut_file_and_what_is_no_state_dict(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(network().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"not a file that torch\.save wrote"):
+        read_weights(path)
+    for content, message in (
+        ([1, 2], "holds list; allowed: a state dict"),
+        ({"epoch": 3, "lr": 0.1}, "holds no state dict, but epoch, lr; name its entry with --weights-key"),
+        (torch.zeros(3), "holds Tensor; allowed: a state dict"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(UserError, match=message):
+            read_weights(path)
+    with pytest.raises(UserError, match=r"is a directory without model\.json"):
+        read_weights(tmp_path)

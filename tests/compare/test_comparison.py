@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import cohen_kappa_score
+from torch import nn
+
+from dbviz_ray import compare
+from dbviz_ray.analysis.compare.figures import telling_planes
+from dbviz_ray.analysis.compare.scores import scores_of
+from dbviz_ray.analysis.compare.tables import shown
+from dbviz_ray.analysis.statistics.estimates import mean_estimate
+from dbviz_ray.analysis.statistics.intervals import Interval, interval_of, variances_of
+from dbviz_ray.analysis.statistics.precision import advice_on
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def images_and_labels(digits):
+    return digits.normalised(digits.test_images), digits.test_labels
+
+
+def network(seed):
+    return initialised_network("fully_connected", 16, (1, 8, 8), 10, seed)
+
+
+def test_a_model_agrees_with_itself(images_and_labels):
+    result = compare([network(0), network(0)], *images_and_labels, planes=5, resolution=8)
+    (pair,) = result.pairs
+    for interval in (result.reproducibility, pair.reproducibility, pair.kappa, pair.capa):
+        assert interval.value == interval.low == interval.high == 1
+    assert pair.agreement_on_images == 1
+    assert pair.on_images.churn.value == pair.on_images.wins.value == pair.on_images.losses.value == 0
+    assert pair.on_images.p_value == pair.regions_p == pair.accuracy_p_holm == pair.regions_p_holm == 1
+    assert pair.regions_change.value == pair.accuracy_change.value == 0
+    assert "nothing here tells them apart" in " ".join(str(result).split())
+
+
+def threshold(at):
+    """Class 1 where the first pixel is above `at`, class 2 nowhere."""
+
+    def scores(x):
+        first = x.flatten(1)[:, 0]
+        return torch.stack([torch.zeros_like(first), first - at, torch.full_like(first, -9)], dim=1)
+
+    return scores
+
+
+def told(models, images, **options):
+    return " ".join(str(compare(models, images, [0, 1, 2], margin=0, resolution=10, **options)).split())
+
+
+def test_planes_that_are_all_alike_are_not_taken_for_knowledge():
+    """Through three images there is one plane, so nothing varies from plane to plane."""
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    for models in ([threshold(0.5)] * 2, [threshold(0.5)] * 3):
+        text = told(models, images, planes=3)
+        assert "On none of the 3 planes did" in text
+        assert "is known to" not in text
+        assert "1.000 [" not in text
+    differing = compare([threshold(0.5), threshold(9)], images, [0, 1, 2], planes=2, resolution=10)
+    unknown = replace(differing, pairs=(replace(differing.pairs[0], regions_p=math.nan),))
+    assert "too few planes to tell whether they differ beyond chance (difference -1.00)" in " ".join(
+        str(unknown).split()
+    )
+
+
+def test_a_share_that_could_be_anything_is_not_known_to_more_than_a_share():
+    same = np.array([[0.2, 0.9]])
+    share = mean_estimate(same)
+    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01)
+    assert found.reach > 1
+    assert str(found).startswith("0.550 [0.000, 1.000] could be anything")
+    assert "±0.01 needs" in str(found)
+
+
+def test_tables_fit_a_terminal_whatever_the_names():
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+    models = [threshold(0.1 + 0.02 * index) for index in range(34)]
+    names = [f"a rather long name of a network, of which this is training number {index}" for index in range(34)]
+    result = compare(models, images, [0, 1, 2], planes=2, resolution=4, names=names)
+    _, models_table, on_planes, on_images, _ = str(result).split("\n\n")
+    for table in (models_table, on_planes, on_images):
+        assert max(map(len, table.splitlines())) <= 110
+    assert models_table.splitlines()[-1] == "and 4 more models"
+    assert on_planes.splitlines()[-1] == "and 531 more pairs"
+    assert on_images.splitlines()[3] == f"{names[0]}, {names[1]}"[:107] + "..."
+
+
+def test_a_zero_has_no_sign():
+    assert shown(Interval(-0.001, -0.004, 0.002, 2, 5, "items"), 2) == "0.00 [0.00, 0.00]"
+    assert shown(Interval(-0.001, -0.006, 0.002, 2, 5, "items"), 2, signed=True) == "+0.00 [-0.01, +0.00]"
+
+
+def test_known_regions():
+    """One model has a straight boundary through every plane, the other none."""
+    images = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
+
+    def halves(x):
+        first = x.flatten(1)[:, 0]
+        return torch.stack([torch.zeros_like(first), first - 0.5, torch.full_like(first, -9)], dim=1)
+
+    def one(x):
+        return torch.tensor([[1.0, 0, 0]]).expand(len(x), -1)
+
+    result = compare([halves, one], images, [0, 1, 2], planes=2, resolution=10, margin=0, names=["halves", "one"])
+    zeros = (result.label_maps[0] == 0).mean(axis=(1, 2))
+    (pair,) = result.pairs
+    assert result.reproducibility.value == pytest.approx(zeros.mean())
+    assert 0.3 < result.reproducibility.value < 0.7
+    assert [model.regions.value for model in result.models] == [2, 1]
+    assert result.models[0].largest_share.value == pytest.approx(np.maximum(zeros, 1 - zeros).mean())
+    assert result.models[1].largest_share.value == 1
+    assert [model.error.value for model in result.models] == pytest.approx([1 / 3, 2 / 3])
+    assert pair.kappa.value == pytest.approx(0), "a constant model agrees by chance alone"
+    assert pair.on_images.churn.value == pytest.approx(1 / 3)
+    assert (pair.on_images.wins.value, pair.on_images.losses.value) == pytest.approx((0, 1 / 3))
+    # agreement 2/3; expected of accuracies 2/3 and 1/3 with three classes: 2/9 + 2/9 / 2
+    assert pair.capa.value == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
+    assert pair.regions_change.value == -1
+    text = " ".join(str(result).split())
+    assert "Beware: one predicts one class everywhere" in text
+    assert "not about other trainings" in text
+
+
+def test_all_scores_against_plain_definitions():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 4, 300)
+    predicted = [np.where(generator.random(300) < right, truth, generator.integers(0, 4, 300)) for right in (0.8, 0.5)]
+    maps = generator.integers(0, 4, (2, 30, 6, 6), dtype=np.uint8)
+    maps[1, :, :3] = maps[0, :, :3]
+    found = scores_of(["a", "b"], predicted, maps, truth, 4)
+    (pair,) = found.pairs
+    by_plane = (maps[0] == maps[1]).mean(axis=(1, 2))
+    assert pair.reproducibility.value == pytest.approx(by_plane.mean())
+    assert found.same_points == pytest.approx(by_plane[None])
+    reach = 2.0452 * by_plane.std(ddof=1) / math.sqrt(30)  # Student's t with 29 degrees of freedom
+    assert pair.reproducibility.high - pair.reproducibility.value == pytest.approx(reach, rel=1e-3)
+    assert pair.kappa.value == pytest.approx(cohen_kappa_score(maps[0].ravel(), maps[1].ravel()))
+    assert pair.kappa.low < pair.kappa.value < pair.kappa.high
+    right = [(own == truth).mean() for own in predicted]
+    assert pair.accuracy_change.value == pytest.approx(right[1] - right[0])
+    expected = right[0] * right[1] + (1 - right[0]) * (1 - right[1]) / 3
+    assert pair.capa.value == pytest.approx(((predicted[0] == predicted[1]).mean() - expected) / (1 - expected))
+    assert found.agreement_on_images.value == pytest.approx((predicted[0] == predicted[1]).mean())
+    assert found.images == 300
+    assert found.shape == (30, 6)
+
+
+def test_three_models_give_an_interval_over_models_too(images_and_labels):
+    result = compare([network(s) for s in range(3)], *images_and_labels, planes=20, resolution=10)
+    assert result.reproducibility.covers == "models and items"
+    assert result.reproducibility.low < result.reproducibility.value < result.reproducibility.high
+    assert [(pair.old, pair.new) for pair in result.pairs] == [
+        ("model 0", "model 1"), ("model 0", "model 2"), ("model 1", "model 2"),
+    ]  # fmt: skip
+    assert result.reproducibility.value == pytest.approx(np.mean([pair.reproducibility.value for pair in result.pairs]))
+    assert {pair.reproducibility.covers for pair in result.pairs} == {"items"}
+    assert all(pair.regions_p <= pair.regions_p_holm <= 3 * pair.regions_p + 1e-12 for pair in result.pairs)
+    text = " ".join(str(result).split())
+    assert "Two of these 3 models" in text
+    assert "p (Holm)" in text
+    assert len(result.matrix().axes) == 2
+
+
+def test_numpy_images_double_models_and_modes(images_and_labels):
+    images, labels = (array.numpy() for array in images_and_labels)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).double().train()
+    compare([model, network(1)], images, labels, planes=2, resolution=4)
+    assert model.training
+    assert model[1].training
+
+
+def test_a_batch_of_images_that_does_not_fit_is_halved(images_and_labels):
+    whole = network(0)
+
+    def small_machine(images):
+        if len(images) > 40:
+            raise torch.OutOfMemoryError
+        return whole(images)
+
+    result = compare([small_machine, whole], *images_and_labels, planes=2, resolution=4)
+    assert result.pairs[0].on_images.churn.value == 0
+
+
+def test_figure_has_a_panel_a_model_and_one_for_disagreement(images_and_labels, tmp_path):
+    models = [network(0), network(1)]
+    result = compare(models, *images_and_labels, planes=4, resolution=8, class_names=list("abcdefghij"))
+    assert len(result.figure(planes=2).axes) == 2 * 3
+    assert len(result.figure(planes=[3]).axes) == 3
+    assert len(result.by_plane().axes) == 1
+    result.figure().savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+    for planes in (0, -1, [], [500], [-1], ["first"]):
+        with pytest.raises(UserError, match=r"at least 1, or which of them, from 0 to 3"):
+            result.figure(planes)
+    many = compare((network(seed) for seed in range(8)), *images_and_labels, planes=3, resolution=4)
+    figure = many.figure(planes=1)
+    assert len(figure.axes) == 7
+    assert "the first 6 of 8 models" in figure.legends[0].get_title().get_text()
+    assert figure.get_supxlabel() == ""
+    assert len(many.by_plane().axes[0].lines) == 1, "too many pairs for a line each"
+
+
+def test_the_first_plane_the_worst_and_the_middle_one_are_shown():
+    same_points = np.array([[0.5, 0.9, 0.2, 0.7, 0.6], [0.5, 0.9, 0.4, 0.7, 0.6]])
+    assert telling_planes(same_points, 3) == [0, 2, 4]
+    assert telling_planes(same_points, 9) == [0, 2, 4, 3, 1]
+    assert telling_planes(np.ones((1, 2)), 3) == [0, 1]
+
+
+def ten_but(change):
+    return lambda x: change(torch.zeros(len(x), 10))
+
+
+def lost_beyond_the_pixels(images):
+    """Numbers for images, none where the grid of a plane reaches past what pixels can be."""
+    inside = (images >= 0).flatten(1).all(dim=1, keepdim=True)
+    return torch.where(inside, torch.zeros(len(images), 10), torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": [network(0)]}, "models: 1 given; allowed: two or more"),
+        ({"images": torch.zeros(5, 1, 8, 8, dtype=torch.uint8)}, "images: torch.uint8"),
+        ({"images": torch.zeros(5, 8, 8)}, "images: torch.float32 of shape"),
+        ({"images": torch.full((100, 1, 8, 8), math.nan)}, "images: not all of their pixels are finite"),
+        ({"labels": torch.zeros(3)}, "labels: torch.float32 of shape (3,)"),
+        ({"labels": torch.arange(100) % 10 + 3}, "labels: 10 is not a class of model 0, which has 10; allowed: 0 to 9"),
+        ({"labels": torch.arange(100) % 10 - 1}, "labels: -1 is not a class of model 0"),
+        ({"planes": 1}, "planes: 1 is not allowed; allowed: at least 2"),
+        ({"resolution": 1}, "resolution: 1 is not allowed; allowed: at least 2"),
+        ({"planes": 10**9}, "planes: 1000000000 is not allowed; allowed: at most 1000000"),
+        (
+            {"planes": 10**6, "resolution": 50},
+            "planes: 1,000,000 of 50 x 50 points for 2 models are 5,000,000,000 labels; allowed: at most 4,000,000,000",
+        ),
+        ({"batch_points": -1}, "batch_points: -1 is not allowed; allowed: an integer, at least 1"),
+        ({"batch_points": 0}, "batch_points: 0 is not allowed"),
+        ({"device": "foo"}, "device: foo is not allowed"),
+        ({"images": [[[0.0]], [[0.0, 1.0]]]}, "images are not an array of numbers"),
+        ({"labels": ["a"] * 100}, "labels are not an array of numbers"),
+        ({"models": 3}, "models: int is not allowed; allowed: two or more"),
+        ({"classes": "all"}, "classes: 'all' is not allowed"),
+        ({"names": ["a", "a"]}, "names: ['a', 'a'] are not allowed; allowed: 2 different ones"),
+        ({"class_names": ["a", "b"]}, "class_names: 2 given; allowed: 10"),
+        ({"models": [lambda x: x, lambda x: x]}, "scores of shape"),
+        ({"models": [network(0), lambda x: [x]]}, "model 1: returns list; allowed: a tensor"),
+        ({"models": [lambda x: x.flatten(1)[:, :7], network(0)]}, "model 0 has 7 classes and model 1 has 10"),
+        ({"models": [network(0), ten_but(lambda scores: scores / 0)]}, "model 1: some of its scores are NaN"),
+        ({"models": [network(0), lost_beyond_the_pixels]}, "model 1: some of its scores on the planes are NaN"),
+        ({"models": [network(0), ten_but(lambda scores: scores[:1])]}, "model 1: returns scores of shape (1, 10)"),
+        ({"models": [network(0), ten_but(lambda scores: scores[:, :1])]}, "one column a class, at least 2"),
+        (
+            {"models": [network(0), nn.Sequential(nn.Flatten(), nn.Linear(75, 10))]},
+            "model 1: does not take images of shape (1, 8, 8) (channels, height, width): RuntimeError: ",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(images_and_labels, change, message):
+    images, labels = images_and_labels
+    if "models" in change and "has 7 classes" in message:
+        labels = labels % 7
+    arguments = {"models": [network(0), network(1)], "images": images, "labels": labels, "planes": 3, "resolution": 4}
+    with pytest.raises(UserError) as caught:
+        compare(**arguments | change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_neither_ray_nor_mlflow_is_imported():
+    code = "import dbviz_ray, sys; dbviz_ray.compare; print(sorted({'ray', 'mlflow'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

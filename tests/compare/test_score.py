@@ -1,0 +1,425 @@
+"""The command that compares a user's own models, its report and its other files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from support.html_pages import Page
+from torch import nn
+
+from dbviz_ray import compare
+from dbviz_ray.analysis.compare.images import Scale, find_images
+from dbviz_ray.analysis.compare.models import short_names
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.evaluation.run_models import find_run_model
+from dbviz_ray.score import main
+from dbviz_ray.store import Store
+
+ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
+BOTH = ["OLD", "NEW", *ARCHITECTURE]
+OWN = ["--model", "my_code:network", "--model-option", "hidden=12"]
+DIGITS = ["--data", "digits", "--data-option", "train_size=300", "--data-option", "test_size=120"]
+PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
+FILES = {
+    "report.html", "models.csv", "pairs.csv", "comparison.json", "regions.png", "agreement_by_plane.png",
+}  # fmt: skip
+
+MY_CODE = """
+import numpy as np
+import torch
+from torch import nn
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import load_dataset
+
+def network(hidden, classes=10):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+def of_a_sweep(width, image_shape, classes):
+    return network(width, classes)
+
+def not_a_network():
+    return 3
+
+def dataset(test_size=120):
+    return load_dataset(DatasetConfig(name="digits", train_size=300, test_size=test_size), "unused")
+
+def loader(config, directory):
+    return dataset()
+
+def arrays():
+    data = dataset()
+    return data.normalised(data.test_images), data.test_labels
+
+def nothing():
+    return None
+"""
+
+
+def trained(digits, seed, epochs):
+    network = initialised_network("fully_connected", 12, (1, 8, 8), 10, seed)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    images = digits.normalised(digits.train_images)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), digits.train_labels).backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_dataset(DatasetConfig(name="digits", train_size=300, test_size=120), "unused")
+
+
+@pytest.fixture(scope="module")
+def networks(data):
+    return {"old": trained(data, 0, 25), "new": trained(data, 1, 60), "third": trained(data, 2, 40)}
+
+
+@pytest.fixture(scope="module")
+def files(networks, tmp_path_factory):
+    """A state dict, a training's checkpoint with DataParallel's names, and safetensors."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save(networks["old"].state_dict(), folder / "old.pt")
+    torch.save({"epoch": 60, "model": nn.DataParallel(networks["new"]).state_dict()}, folder / "new.pth")
+    safetensors.torch.save_file(networks["third"].state_dict(), folder / "third.safetensors")
+    (folder / "my_code.py").write_text(MY_CODE)
+    return folder
+
+
+@pytest.fixture
+def here(files, tmp_path, monkeypatch):
+    """An empty present directory from which a user's code can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(files)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def of_three(files, tmp_path_factory):
+    """The folder of a comparison of three models."""
+    out = tmp_path_factory.mktemp("three") / "out"
+    weights = [str(files / name) for name in ("old.pt", "new.pth", "third.safetensors")]
+    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_command_as_a_user_types_it(files, networks, data, tmp_path):
+    words = [
+        "old.pt", "new.pth", "--model", "my_code:network", "--model-option", "hidden=12", *DIGITS, *PLANES,
+        "--name", "before", "--name", "after", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-m", "dbviz_ray.score", *words], cwd=files, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "label    2 models in " in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    told = " ".join(result.stdout.split())
+    assert "going from before to after changes" in told
+    images, labels = data.normalised(data.test_images), data.test_labels
+    alone = compare([networks["old"], networks["new"]], images, labels, planes=12, resolution=10)
+    assert str(alone.reproducibility) in result.stdout
+    assert f"{alone.reproducibility.value:.1%}" in told
+    predicted = [networks[name](images).argmax(1) for name in ("old", "new")]
+    churn = (predicted[0] != predicted[1]).float().mean().item()
+    (pair,) = pd.read_csv(tmp_path / "out" / "pairs.csv").to_dict("records")
+    assert pair["churn"] == pytest.approx(churn)
+    assert pair["wins"] == pytest.approx(((predicted[0] != labels) & (predicted[1] == labels)).float().mean().item())
+    assert 0 < churn < 0.5
+    assert f"{churn:.3f} [" in result.stdout
+
+
+def test_the_report_is_one_file_with_the_numbers(of_three):
+    text = (of_three / "report.html").read_text("utf-8")
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert [link for link in page.references if not link.startswith(("data:image/webp;base64,", "#"))] == []
+    shown = [base64.b64decode(source.partition(",")[2]) for source in page.references if source.startswith("data:")]
+    for picture, name in zip(shown, ("reproducibility", "regions", "agreement_by_plane"), strict=True):
+        stored = Image.open(of_three / f"{name}.png")
+        assert np.array_equal(Image.open(io.BytesIO(picture)).convert("RGBA"), stored.convert("RGBA")), name
+    words = page.text
+    for pair in pd.read_csv(of_three / "pairs.csv").to_dict("records"):
+        assert f"{pair['old']}, {pair['new']}" in words
+        for score in ("reproducibility", "kappa", "churn", "wins", "losses", "capa"):
+            assert f"{pair[score]:.3f} [{pair[score + '_low']:.3f}, {pair[score + '_high']:.3f}]" in words, score
+    for model in pd.read_csv(of_three / "models.csv").to_dict("records"):
+        assert f"{model['regions']:.2f} [{model['regions_low']:.2f}, {model['regions_high']:.2f}]" in words
+    for told in ("Two of these 3 models", "python -m dbviz_ray.score", "McNemar", "not regions", "torch"):
+        assert told in words or told == "not regions"
+    assert "corrected for their number (Holm)" in words
+
+
+def test_the_json_tells_where_it_comes_from(of_three, files):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    result = json.loads((of_three / "comparison.json").read_text(), parse_constant=refuse)
+    hashed = hashlib.sha256((files / "third.safetensors").read_bytes()).hexdigest()
+    assert [model["name"] for model in result["checkpoints"]] == ["old", "new", "third"]
+    assert result["checkpoints"][2]["sha256"] == hashed
+    assert result["checkpoints"][2]["model"] == "fully_connected"
+    assert result["arguments"]["planes"] == 12
+    assert result["provenance"]["torch"] == version("torch")
+    assert result["command"].startswith("python -m dbviz_ray.score ")
+    assert result["reproducibility"]["covers"] == "models and items"
+    assert len(result["pairs"]) == 3
+    assert result["data"]["split"] == "test"
+
+
+def test_two_copies_are_told_to_be_the_same(files, here, capsys):
+    weights = [str(files / "old.pt")] * 2
+    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES]) == 0
+    (pair,) = pd.read_csv(here / "comparison" / "pairs.csv").to_dict("records")
+    assert (pair["old"], pair["new"]) == ("old (1)", "old (2)")
+    assert pair["reproducibility"] == pair["kappa"] == pair["capa"] == 1
+    assert pair["churn"] == pair["wins"] == pair["losses"] == pair["regions_change"] == 0
+    assert pair["mcnemar_p"] == pair["regions_p"] == pair["regions_p_holm"] == 1
+    assert "nothing here tells them apart" in " ".join(capsys.readouterr().out.split())
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_every_way_to_give_the_images_gives_the_same_ones(here, data):
+    pixels, labels = data.test_images.numpy(), data.test_labels.numpy()
+    normalised = data.normalised(data.test_images)
+    # these digits have 16 grey levels, a .npz file's pixels are divided by 255
+    scaled = Scale(deviation=(16 / 255,))
+    digits = {"train_size": 300, "test_size": 120}
+    ways = {
+        "registered": ("digits", digits, "test", Scale()),
+        "channels": (npz("a.npz", images=pixels, labels=labels), {}, None, scaled),
+        "none": (npz("b.npz", images=pixels[:, 0], labels=labels.astype(np.int32)), {}, None, scaled),
+        "last": (npz("c.npz", images=np.moveaxis(pixels, 1, 3), labels=labels), {}, None, scaled),
+        "floats": (npz("d.npz", images=normalised.double().numpy(), labels=labels), {}, None, Scale()),
+        "arrays": ("my_code:arrays", {}, None, Scale()),
+        "dataset": ("my_code:dataset", {"test_size": 120}, None, Scale()),
+        "loader": ("my_code:loader", digits, "test", Scale()),
+    }
+    for name, (where, options, split, scale) in ways.items():
+        found = find_images(where, options, split, scale, "unused")
+        torch.testing.assert_close(found.images, normalised, msg=name)
+        assert torch.equal(found.labels, data.test_labels), name
+        assert found.classes == 10
+        assert found.class_names == (None if where.endswith(("npz", "arrays")) else data.class_names)
+    named = npz("e.npz", images=pixels, labels=labels, class_names=np.array(list("abcdefghijk")))
+    assert find_images(named, {}, None, scaled, "unused").classes == 11
+
+
+def reproducibility(folder):
+    return pd.read_csv(folder / "pairs.csv")[["reproducibility", "churn"]].to_numpy().tolist()
+
+
+def test_images_of_a_file(files, here):
+    weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES]
+    images = np.random.default_rng(0).normal(size=(40, 8, 8))
+    assert main([*weights, "--data", npz("noise.npz", images=images, labels=np.arange(40) % 10)]) == 0
+    result = json.loads((here / "comparison" / "comparison.json").read_text())
+    hashed = hashlib.sha256((here / "noise.npz").read_bytes()).hexdigest()
+    assert result["data"] == {"images": "40 images of noise.npz", "sha256": hashed}
+
+
+def test_the_training_images_and_their_scale(files, here):
+    weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES, *DIGITS]
+    assert main([*weights, "--split", "train", "--mean", "0.5", "--deviation", "0.25", "--classes", "same"]) == 0
+    result = json.loads((here / "comparison" / "comparison.json").read_text())
+    assert result["data"] == {
+        "images": "300 train images of digits", "split": "train", "mean": [0.5], "deviation": [0.25],
+    }  # fmt: skip
+    assert "through three images of one class, seed 0" in (here / "comparison" / "report.html").read_text()
+
+
+def test_a_users_network_as_a_sweep_takes_it(files, here):
+    weights = [str(files / "old.pt"), str(files / "new.pth")]
+    assert main([*weights, "--model", "my_code:of_a_sweep", "--width", "12", *DIGITS, *PLANES, "--out", "own"]) == 0
+    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES, "--out", "registered"]) == 0
+    assert reproducibility(here / "own") == reproducibility(here / "registered")
+
+
+def test_models_of_a_run_need_neither_model_nor_data(finished_run, digits, here, capsys):
+    store, sweep = finished_run
+    folders = [store.path(f"models/{model.model_id}") for model in sweep.models()[:2]]
+    assert main([*folders, *PLANES]) == 0
+    names = short_names(folders)
+    assert names[0] != sweep.models()[0].model_id
+    assert sweep.models()[0].model_id.endswith(names[0])
+    assert f"{names[0]} and {names[1]} predict" in capsys.readouterr().out
+    modules = [find_run_model(folder).network() for folder in folders]
+    images = digits.normalised(digits.test_images)
+    result = compare(modules, images, digits.test_labels, planes=12, resolution=10)
+    churn = 1 - result.pairs[0].agreement_on_images
+    (found,) = reproducibility(here / "comparison")
+    assert found == pytest.approx([result.reproducibility.value, churn])
+
+
+def test_a_run_and_a_file(finished_run, files, here):
+    store, sweep = finished_run
+    folder = store.path(f"models/{sweep.models()[0].model_id}")
+    assert main([folder, str(files / "old.pt"), *ARCHITECTURE, *PLANES]) == 0
+    assert find_run_model(str(files / "old.pt")) is None
+    assert find_run_model(store.root) is None
+
+
+def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsys):
+    command = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
+    (here / "comparison").mkdir()
+    (here / "comparison" / "notes.txt").write_text("mine")
+    (here / "comparison" / "pairs.csv").write_text("mine too")
+    assert main(command) == 2
+    assert "pairs.csv was not written by a comparison; allowed: another folder" in capsys.readouterr().err
+    (here / "comparison" / "pairs.csv").unlink()
+    assert main(command) == 0
+    first = (here / "comparison" / "pairs.csv").read_text()
+    assert main([*command, "--seed", "1"]) == 0
+    assert (here / "comparison" / "pairs.csv").read_text() != first
+    assert (here / "comparison" / "notes.txt").read_text() == "mine"
+    third = [str(files / "third.safetensors"), *command]
+    assert main(third) == 0
+    assert (here / "comparison" / "reproducibility.png").exists()
+    assert main(command) == 0
+    assert {path.name for path in (here / "comparison").iterdir()} == FILES | {"notes.txt"}
+
+
+def test_an_interruption_tells_what_was_written(files, here, capsys, monkeypatch):
+    command = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
+    write = Store.write
+
+    def interrupted(store, name, content):
+        if name == "pairs.csv":
+            raise KeyboardInterrupt
+        write(store, name, content)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert main(command) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert list((here / "comparison").iterdir()) == []
+    monkeypatch.setattr(Store, "write", write)
+    assert main(command) == 0
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert main(command) == 130
+    assert "now holds files of the earlier comparison and of this one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["OLD"], "CHECKPOINT: 1 given; allowed: two or more"),
+        (["OLD", "absent.pt", *ARCHITECTURE], "CHECKPOINT: absent.pt is not there; allowed: a weight file"),
+        (["OLD", "NEW"], "--model: missing"),
+        (["OLD", "NEW", "--model", "fully_conected"], "--model: 'fully_conected' is not allowed; did you mean fully_c"),
+        (["OLD", "NEW", "--model", "no_such_module:net"], "there is no module no_such_module"),
+        (
+            ["OLD", "NEW", "--model", "my_code:netwerk"],
+            "--model: my_code:netwerk is not allowed: the module my_code has no function netwerk; did you mean n",
+        ),
+        (["OLD", "NEW", "--model", "my_code:not_a_network"], "my_code:not_a_network returned int; allowed: a torch.nn"),
+        (["OLD", "NEW", "--model", "my_code:network"], "my_code:network cannot be built: TypeError: "),
+        ([*BOTH, "--model-option", "depth=3"], "options.depth: 3"),
+        ([*BOTH, "--model-option", "depth"], "--model-option: 'depth' is not allowed; allowed: KEY=VALUE"),
+        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3 checkpoints"),
+        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "1.weight, (12, 64) in the"),
+        ([*BOTH, "--name", "a"], "--name: a is not allowed; allowed: 2 different"),
+        ([*BOTH, "--weights-key", "ema"], "--weights-key: ema: "),
+        ([*BOTH, "--planes", "1"], "planes: 1 is not allowed; allowed: at least 2"),
+        ([*BOTH, "--classes", "all"], "classes: 'all' is not allowed"),
+        ([*BOTH, "--precision", "0"], "--precision: 0 is not allowed; allowed: more than 0 and less than 1"),
+        ([*BOTH, "--precision", "abc"], "--precision: abc is not allowed; allowed: more than 0 and less than 1"),
+        ([*BOTH, "--seed", "x"], "--seed: 'x' is not allowed; allowed: an integer"),
+        ([*BOTH, "--seed"], "--seed: expected one argument"),
+        ([*BOTH, "--mean", "1;2"], "--mean: '1;2' is not allowed; allowed: finite numbers"),
+        ([*BOTH, "--split", "all"], "--split: 'all' is not allowed; allowed: test, train"),
+        ([*BOTH, "--resolutoin", "3"], "--resolutoin: unknown option; did you mean --resolution"),
+        ([*BOTH, "--batch-points", "0"], "--batch-points: 0 is not allowed; allowed: an integer, at least 1"),
+        ([*BOTH, "--resolution", "100000"], "resolution: 100000 is not allowed; allowed: at most 2000"),
+        ([*BOTH, "--name", "", "--name", "b"], "--name: '' is not allowed; allowed: one line"),
+        ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc' is not allowed; allowed: one line"),
+        ([*BOTH, "--data", "one.npz"], "one.npz: images: 1 of them are too few; allowed: at least 3"),
+        ([*BOTH, "--data", "my_code:absent"], "--data: my_code:absent is not allowed: the module my_code has no"),
+        ([*BOTH, "--device", "quantum"], "--device: quantum is not allowed"),
+        ([*BOTH, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
+        ([*BOTH, "--out", "a_file/out"], "a_file/out cannot be written; allowed: a folder"),
+        ([*BOTH, "--mean", "1,2"], "--mean: [1.0, 2.0] is not allowed; allowed: 1 numbers"),
+        ([*BOTH, "--deviation", "0"], "--deviation: [0.0] is not allowed"),
+        ([*BOTH, "--data", "digit"], "--data: 'digit' is not allowed; did you mean digits?"),
+        ([*BOTH, "--data", "absent.npz"], "absent.npz: cannot be read"),
+        ([*BOTH, "--data", "objects.npz"], "Object arrays cannot be loaded"),
+        ([*BOTH, "--data", "short.npz"], "short.npz: has no array labels"),
+        ([*BOTH, "--data", "flat.npz"], "flat.npz: images have shape [9, 64]"),
+        (
+            [*BOTH, "--data", "large.npz"],
+            "(12, 81) in the model (built for images (1, 9, 9) of 10",
+        ),
+        (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: does not take images of shape (1, 9, 9) (channels, height"),
+        (
+            [*BOTH, "--data", "eleven.npz"],
+            "(11, 12) in the model (built for images (1, 8, 8) of 11",
+        ),
+        ([*BOTH, "--data", "my_code:nothing"], "my_code:nothing returned NoneType; allowed"),
+        (
+            [*BOTH, "--data", "my_code:arrays", "--split", "train"],
+            "--split: train is not allowed",
+        ),
+        ([*BOTH, "--data", "my_code:arrays", "--mean", "0"], "--mean, --deviation: not allowed"),
+        ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: unknown key"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here, capsys):
+    (here / "a_file").touch()
+    labels = np.arange(9) % 4
+    np.savez(here / "objects.npz", images=np.array([object()] * 9), labels=labels)
+    np.savez(here / "short.npz", images=np.zeros((9, 1, 8, 8), np.uint8))
+    np.savez(here / "one.npz", images=np.zeros((1, 8, 8), np.uint8), labels=labels[:1])
+    np.savez(here / "flat.npz", images=np.zeros((9, 64), np.uint8), labels=labels)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 9, 9), dtype=np.uint8)
+    np.savez(here / "large.npz", images=noise, labels=np.arange(12) % 10)
+    np.savez(here / "eleven.npz", images=noise[:, :8, :8], labels=np.arange(12) % 11)
+    names = {"OLD": "old.pt", "NEW": "new.pth", "THIRD": "third.safetensors"}
+    words = [str(files / names[word]) if word in names else word for word in arguments]
+    given = [] if "--data" in words else DIGITS
+    assert main([*PLANES, *given, *words]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    errors = [line for line in output.err.splitlines() if line.startswith("dbviz_ray.score: ")]
+    assert len(errors) == 1
+    assert not (here / "comparison").exists()
+
+
+def test_names_are_as_short_as_they_can_be():
+    assert short_names(["a/old.pt", "b/new.safetensors"]) == ["old", "new"]
+    assert short_names(["run1/last.ckpt", "run2/last.ckpt"]) == ["run1/last", "run2/last"]
+    assert short_names(["net-a-1.pt", "net-a-2.pt"]) == ["1", "2"]
+    assert short_names(["x/a.pt", "x/a.pt"]) == ["a (1)", "a (2)"]
+    assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]
+
+
+def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("--model-option", "--data-option", "--precision", "--weights-key", "examples:", "exit codes", ".npz"):
+        assert word in text
+    assert max(len(line) for line in text.splitlines()) <= 80

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.dataset_files import write_image_folder
+
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.errors import UserError
+
+
+def loaded(folder, **fields):
+    return load_dataset(DatasetConfig(name="image_folder", folder=str(folder), **fields), "unused")
+
+
+def test_images_are_read_as_they_are(tmp_path):
+    write_image_folder(tmp_path, sizes=((10, 8),))
+    data = loaded(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert (data.train_images.shape, data.test_images.shape) == ((12, 3, 8, 10), (8, 3, 8, 10))
+    assert data.train_labels.tolist() == [0] * 6 + [1] * 6
+    third_dog = np.array(Image.open(tmp_path / "train" / "dog" / "002.png"))
+    assert torch.equal(data.train_images[8], torch.from_numpy(third_dog).permute(2, 0, 1))
+    pixels = data.normalised(data.train_images, torch.float64)
+    assert pixels.mean(dim=(0, 2, 3)).abs().max() < 1e-12
+    assert pixels.std(dim=(0, 2, 3), correction=0) == pytest.approx([1, 1, 1])
+
+
+def test_images_of_several_sizes_and_modes_are_resized(tmp_path):
+    write_image_folder(tmp_path, sizes=((10, 8), (5, 20)))
+    for name in ("000.png", "001.png"):
+        path = tmp_path / "test" / "cat" / name
+        Image.open(path).convert("L").save(path)
+    data = loaded(tmp_path, image_size=6)
+    assert data.train_images.shape == (12, 3, 6, 6)
+    assert torch.equal(data.test_images[0, 0], data.test_images[0, 2])
+    with pytest.raises(UserError, match=r"dataset.image_size: unset .*000.png has 10x8 .*001.png has 5x20; allowed: a"):
+        loaded(tmp_path)
+
+
+def test_only_the_kept_images_are_read(tmp_path):
+    write_image_folder(tmp_path)
+    everything = loaded(tmp_path)
+    data = loaded(tmp_path, train_size=5, test_size=3)
+    kept = [
+        index
+        for index, image in enumerate(everything.train_images)
+        if (data.train_images == image).all((1, 2, 3)).any()
+    ]
+    assert len(kept) == 5
+    assert torch.equal(everything.train_images[kept], data.train_images)
+    assert torch.equal(everything.train_labels[kept], data.train_labels)
+    assert len(data.test_labels) == 3
+    with pytest.raises(UserError, match=r"dataset.train_size: 13 .* image_folder has 12 train images"):
+        loaded(tmp_path, train_size=13)
+
+
+def test_a_relative_folder_is_in_the_data_directory(tmp_path):
+    write_image_folder(tmp_path / "pets")
+    data = load_dataset(DatasetConfig(name="image_folder", folder="pets"), str(tmp_path))
+    assert len(data.train_labels) == 12
+
+
+def test_a_channel_that_never_varies_is_not_divided_by_nothing(tmp_path):
+    write_image_folder(tmp_path)
+    for path in (tmp_path / "train").rglob("*.png"):
+        Image.new("RGB", (8, 8), (7, 7, 7)).save(path)
+    assert loaded(tmp_path).deviation == (1.0, 1.0, 1.0)
+
+
+def test_broken_images_and_folders_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.folder: unset is not allowed with image_folder"):
+        load_dataset(DatasetConfig(name="image_folder"), "unused")
+    with pytest.raises(UserError, match=r"dataset.folder: there is no folder .*train; allowed: a folder that holds"):
+        loaded(tmp_path)
+    write_image_folder(tmp_path)
+    path = tmp_path / "test" / "dog" / "001.png"
+    whole = path.read_bytes()
+    Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).save(path)
+    with pytest.raises(UserError, match=r"001.png: not an image that can be read \(its mode is I;16; allowed: 8 bits"):
+        loaded(tmp_path)
+    for content in (b"", b"no image", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"001.png: not an image that can be read"):
+            loaded(tmp_path)
+    (tmp_path / "test" / "dog").rename(tmp_path / "test" / "dogs")
+    with pytest.raises(UserError, match=r"dogs: not a class; allowed: the folders of .*train"):
+        loaded(tmp_path)
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(UserError, match=r"train: there are no images in it"):
+        loaded(tmp_path)
+    write_image_folder(tmp_path / "one", classes=("cat",))
+    with pytest.raises(UserError, match=r"image_folder is not usable: it has 1 classes; allowed: 2 to 256"):
+        loaded(tmp_path / "one")

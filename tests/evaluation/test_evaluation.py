@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.label_maps import label_maps, label_planes
+from dbviz_ray.planes import GridPoints, PlaneSet
+
+
+def random_planes(count, resolution, shape, margin=0.1):
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.randn(count, 3, *shape, generator=generator)
+    indices = torch.zeros(count, 3, dtype=torch.int64)
+    return PlaneSet(anchors, indices, indices, resolution, margin)
+
+
+def naive_label_maps(network, planes):
+    """The definition, point by point, in float64."""
+    x1, x2, x3 = planes.anchors.double().unbind(1)
+    maps = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8)
+    for plane in range(len(planes)):
+        first, second = x2[plane] - x1[plane], x3[plane] - x1[plane]
+        length = first.norm()
+        e1 = first / length
+        along = (second * e1).sum()
+        orthogonal = second - along * e1
+        e2 = orthogonal / orthogonal.norm()
+        box = torch.tensor([[0, 0], [length, 0], [along, orthogonal.norm()]])
+        low, high = box.amin(0), box.amax(0)
+        reach = planes.margin * (high - low)
+        a_axis = torch.linspace((low - reach)[0], (high + reach)[0], planes.resolution, dtype=torch.float64)
+        b_axis = torch.linspace((low - reach)[1], (high + reach)[1], planes.resolution, dtype=torch.float64)
+        for row, b in enumerate(b_axis):
+            for column, a in enumerate(a_axis):
+                scores = network((x1[plane] + a * e1 + b * e2)[None])
+                maps[plane, row, column] = scores.argmax()
+    return maps
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width", "shape"), [("fully_connected", 32, (1, 8, 8)), ("resnet18_width", 2, (3, 8, 8))]
+)
+def test_label_maps_equal_the_definition_point_by_point(architecture, width, shape, cpu):
+    network = initialised_network(architecture, width, shape, 10, seed=1).double().eval()
+    nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
+    planes = random_planes(3, 9, shape)
+    maps = label_maps(network, planes, cpu)
+    assert torch.equal(maps, naive_label_maps(network, planes))
+    assert len(maps.unique()) > 1
+
+
+@pytest.mark.parametrize("batch_points", [1, 7, 12, 40, 144, 300, 10_000])
+def test_the_batch_does_not_matter(batch_points, cpu):
+    network = initialised_network("fully_connected", 16, (1, 8, 8), 10, seed=1).double()
+    planes = random_planes(5, 12, (1, 8, 8))
+    whole = label_maps(network, planes, cpu, batch_points=5 * 144)
+    assert torch.equal(label_maps(network, planes, cpu, batch_points=batch_points), whole)
+
+
+def test_a_folded_first_layer_changes_nothing(cpu):
+    planes = random_planes(5, 20, (1, 8, 8))
+    folded = initialised_network("fully_connected", 24, (1, 8, 8), 10, seed=3).double()
+    unfolded = nn.Sequential(folded)  # does not begin with a linear layer itself
+    assert torch.equal(label_maps(folded, planes, cpu), label_maps(unfolded, planes, cpu))
+
+
+@pytest.mark.parametrize("batch_points", [7, 144, 10_000])
+def test_probabilities_are_the_softmax_of_the_scores_that_labels_are_the_largest_of(batch_points, cpu):
+    network = initialised_network("fully_connected", 16, (1, 8, 8), 10, seed=1)
+    planes = random_planes(5, 12, (1, 8, 8))
+    labelled = label_planes(network, planes, cpu, probabilities=True, batch_points=batch_points)
+    assert torch.equal(labelled.labels, label_maps(network, planes, cpu, batch_points=batch_points))
+    assert labelled.probabilities.shape == (5, 12, 12, 10)
+    assert labelled.probabilities.dtype == torch.float16
+    [(_, _, points)] = GridPoints(planes, cpu).batches(10_000)
+    with torch.no_grad():
+        expected = network(points).softmax(1).view(5, 12, 12, 10)
+    torch.testing.assert_close(labelled.probabilities.float(), expected, rtol=1e-3, atol=1e-6)
+    ranked = labelled.probabilities.float().gather(3, labelled.labels.long()[..., None])[..., 0]
+    assert torch.equal(ranked, labelled.probabilities.float().amax(3))
+    assert label_planes(network, planes, cpu).probabilities is None
+
+
+def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
+    """Scores of 1e5 are infinite in float16; the softmax is taken before."""
+    planes = random_planes(2, 4, (1, 2, 2))
+    labelled = label_planes(lambda images: torch.tensor([[1e5, 1e5, 0.0]]).expand(len(images), -1), planes, cpu,
+                            probabilities=True)  # fmt: skip
+    assert labelled.probabilities.unique().tolist() == [0, 0.5]
+
+
+def test_hooks_and_subclasses_of_the_first_layer_are_honoured(cpu):
+    class Negated(nn.Linear):
+        def forward(self, x):
+            return -super().forward(x)
+
+    planes = random_planes(2, 6, (1, 8, 8))
+    negated = nn.Sequential(nn.Flatten(), Negated(64, 10), nn.Tanh()).double()
+    assert torch.equal(label_maps(negated, planes, cpu), label_maps(lambda x: negated(x.double()), planes, cpu))
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Tanh()).double()
+    plain = label_maps(hooked, planes, cpu)
+    hooked[1].register_forward_hook(lambda _module, _inputs, output: -output)
+    assert not torch.equal(label_maps(hooked, planes, cpu), plain)
+
+
+def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, 10), nn.BatchNorm1d(10))
+    network[3].eval()
+    modes = [module.training for module in network.modules()]
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    planes = random_planes(2, 6, (1, 8, 8))
+    assert torch.equal(label_maps(network, planes, cpu), label_maps(network, planes, cpu))
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_more_classes_than_a_label_holds_are_refused(cpu):
+    with pytest.raises(UserError, match="257 classes"):
+        label_maps(lambda images: torch.zeros(len(images), 257), random_planes(1, 4, (1, 2, 2)), cpu)
+
+
+def test_any_function_will_do(cpu):
+    planes = random_planes(2, 5, (1, 2, 2))
+    maps = label_maps(lambda images: torch.eye(256)[:, 200].expand(len(images), -1), planes, cpu)
+    assert (maps == 200).all()
+
+
+def test_a_batch_that_does_not_fit_is_halved(cpu):
+    planes = random_planes(3, 10, (1, 8, 8))
+    network = initialised_network("fully_connected", 4, (1, 8, 8), 10, 0)
+    sizes = []
+
+    def small_machine(images):
+        sizes.append(len(images))
+        if len(images) > 40:
+            raise torch.OutOfMemoryError
+        return network(images)
+
+    with torch.no_grad():
+        maps = label_maps(small_machine, planes, cpu, batch_points=200)
+    assert max(sizes) > 40
+    assert torch.equal(maps, label_maps(network, planes, cpu))
+
+
+def test_a_network_that_never_fits_is_an_error(cpu):
+    def no_machine(images):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        label_maps(no_machine, random_planes(2, 4, (1, 8, 8)), cpu)

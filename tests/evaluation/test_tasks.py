@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_sweep
+from support.made_up_runs import made_up_run
+
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import MarginsConfig, SweepConfig
+from dbviz_ray.config.validation import validated
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.label_maps import label_planes
+from dbviz_ray.evaluation.margins import draw_margin_lines, margins
+from dbviz_ray.evaluation.tasks import FindMargins, LabelPlanes, Task, missing_tasks
+from dbviz_ray.stages.computing import work_of
+from dbviz_ray.stages.missing import find_missing
+from dbviz_ray.store import Store
+from dbviz_ray.store.damage import drop
+
+PLANES = {"test": {"count": 3, "resolution": 6, "probabilities": True}, "margins": {"count": 2, "resolution": 6}}
+
+
+@pytest.fixture
+def asks_for_all() -> SweepConfig:
+    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1]}
+    return small_sweep(planes=PLANES, training=settings, margins={"images": 8, "directions": 3})
+
+
+def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
+    whats = [LabelPlanes("test"), LabelPlanes("margins"), FindMargins()]
+    empty = missing_tasks(asks_for_all, Store(tmp_path / "empty"))
+    assert [task.what for task in empty] == [what for what in whats for _ in range(12 * 2)]
+    assert len({(task.what, task.model.model_id, task.epoch) for task in empty}) == len(empty)
+    store = made_up_run(tmp_path / "run", asks_for_all)
+    assert missing_tasks(asks_for_all, store) == []
+    model = asks_for_all.models()[4]
+    drop(store, store.margins_file(model.model_id, 3))
+    drop(store, store.labels_file("margins", model.model_id, 1))
+    drop(store, store.probabilities_file("test", model.model_id, 3))
+    expected = [
+        Task(LabelPlanes("test"), model, 3),
+        Task(LabelPlanes("margins"), model, 1),
+        Task(FindMargins(), model, 3),
+    ]
+    assert find_missing(asks_for_all, store).tasks == expected
+    without = small_sweep(planes=PLANES, training=asks_for_all.training.model_dump())
+    assert [task.what for task in missing_tasks(without, store)] == whats[:2]
+
+
+def test_work_writes_what_it_finds(asks_for_all, tmp_path, digits, cpu):
+    store = Store(tmp_path)
+    work = work_of(asks_for_all, store)
+    assert set(work) == {task.what for task in missing_tasks(asks_for_all, store)}
+    assert {what: found.image_shape for what, found in work.items()} == dict.fromkeys(work, (1, 8, 8))
+    network = initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
+    for found in work.values():
+        found.do(network, cpu, store, "model", 3)
+    planes = work[LabelPlanes("test")].planes
+    labelled = label_planes(network, planes, cpu, probabilities=True)
+    assert np.array_equal(store.read_label_maps("test", "model", 3), labelled.labels)
+    assert np.array_equal(store.read_probabilities("test", "model", 3), labelled.probabilities)
+    assert not store.exists(store.probabilities_file("margins", "model", 3))
+    stored, lines = store.read_margins("model", 3), draw_margin_lines(asks_for_all.margins, digits)
+    assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
+    assert stored.distances.shape == (8, 3)
+    with torch.no_grad():
+        said = network(digits.normalised(digits.train_images)).argmax(1)
+    assert stored.predicted.tolist() == said.numpy()[stored.indices].tolist()
+    defaults = MarginsConfig()
+    expected = {"split": "train", "seed": 0, "steps": defaults.steps, "reach": 1.0, "tolerance": defaults.tolerance}
+    assert stored.facts == expected
+    assert work[LabelPlanes("test")].points == 3 * 36
+    assert work[FindMargins()].points == 8 + 8 * 3 * (defaults.steps + lines.halvings)
+
+
+@pytest.mark.parametrize("file", ["probabilities", "labels"])
+def test_labels_are_written_last(asks_for_all, tmp_path, cpu, monkeypatch, file):
+    store = Store(tmp_path)
+    labelling = work_of(asks_for_all, store)[LabelPlanes("test")]
+    kind = "write_label_maps" if file == "labels" else "write_probabilities"
+    monkeypatch.setattr(Store, kind, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    network = initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        labelling.do(network, cpu, store, "model", 3)
+    assert store.labelled("test") == set()
+    assert store.exists(store.probabilities_file("test", "model", 3)) == (file == "labels")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"split": "validation"}, r"margins\.split: 'validation' is not allowed; allowed: 'train' or 'test'"),
+        ({"images": 0}, r"margins\.images: 0 is not allowed; allowed: at least 1"),
+        ({"steps": 2.5}, r"margins\.steps: 2\.5 is not allowed"),
+        ({"reach": 0}, r"margins\.reach: 0 is not allowed; allowed: more than 0"),
+        ({"tolerance": float("nan")}, r"margins\.tolerance: nan is not allowed"),
+        ({"direction": 3}, r"margins\.direction: unknown key; did you mean directions\?.*allowed: split, images"),
+    ],
+)
+def test_mistakes_in_margins_are_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        validated(SweepConfig, {"name": "x", "margins": fields})

@@ -1,0 +1,94 @@
+"""Where two models of a run disagree, and which models a name means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import small_sweep
+from support.drawn_figures import drawn
+
+from dbviz_ray.analysis.figures.choices import choose_model, short_names
+from dbviz_ray.analysis.figures.disagreement import disagreement_of
+from dbviz_ray.errors import UserError
+from dbviz_ray.redraw import main
+
+SNAPSHOTS = small_sweep(training={"epochs": 3, "batch_size": 64, "snapshots": [1, 2]})
+
+
+def test_a_model_is_named_by_a_part_of_its_id_that_no_other_has():
+    first = SNAPSHOTS.models()[0]
+    for name in (first.model_id, "w4-adam-noise0-seed0"):
+        assert choose_model(SNAPSHOTS, name).config == first
+    assert choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2").epoch == 3
+    assert choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2@1").epoch == 1
+    assert choose_model(SNAPSHOTS, first.model_id, epoch=2).epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("w4-", "'w4-' is part of the model_id of 6 models; allowed: one model_id, or a part of one alone: fully_co"),
+        ("vit", "'vit' is part of no model_id; allowed: .*seed0"),
+        ("w4-adam-noise0-seed0@7", "was not kept after epoch 7; allowed: 1, 2, 3"),
+        ("w4-adam-noise0-seed0@x", "was not kept after epoch x; allowed: 1, 2, 3"),
+    ],
+)
+def test_a_name_that_means_no_model_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        choose_model(SNAPSHOTS, name)
+
+
+def test_models_are_called_by_what_tells_them_apart():
+    models = [choose_model(SNAPSHOTS, f"w{width}-adam-noise0-seed{seed}") for width, seed in ((4, 0), (16, 1))]
+    assert short_names(models) == (["w4 seed0", "w16 seed1"], "fully_connected adam noise0")
+    early = choose_model(SNAPSHOTS, models[0].model_id, epoch=1)
+    assert short_names([models[0], early]) == (["epoch 3", "epoch 1"], "fully_connected w4 adam noise0 seed0")
+
+
+def test_the_third_map_shows_what_the_second_says_where_it_differs(made_up):
+    store, sweep, _ = made_up
+    models = choose_model(sweep, "w4-adam-noise0-seed0"), choose_model(sweep, "w16-adam-noise0.25-seed1")
+    first, second, where = disagreement_of(store, sweep, models, "train", 2).axes
+    maps = [store.read_label_maps("train", model.model_id, 3)[2] for model in models]
+    for axes, label_map in zip((first, second), maps, strict=True):
+        assert np.array_equal(axes.images[0].get_array(), label_map)
+    shown, same = where.images[0].get_array(), maps[0] == maps[1]
+    assert 0 < same.mean() < 1
+    assert np.array_equal(np.ma.getmaskarray(shown), same)
+    assert np.array_equal(shown.data[~same], maps[1][~same])
+    assert where.get_title() == f"they differ on {1 - same.mean():.0%} of the points"
+    assert first.get_title() == "w4 noise0 seed0"
+
+
+@pytest.mark.parametrize(
+    ("plane_set", "plane", "message"),
+    [("train", 5, "plane: 5 is not allowed; allowed: from 0 to 4"), ("other", 0, "allowed: test, train")],
+)
+def test_a_plane_that_is_not_there_is_refused(made_up, plane_set, plane, message):
+    store, sweep, _ = made_up
+    models = choose_model(sweep, "w4-adam-noise0-seed0"), choose_model(sweep, "w4-adam-noise0-seed1")
+    with pytest.raises(UserError, match=message):
+        disagreement_of(store, sweep, models, plane_set, plane)
+
+
+def test_a_sweep_shows_its_least_and_its_most_reproducible_trainings(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]})
+    store, figures = drawn(tmp_path, sweep, error=lambda model, _: 1 / model.width)
+    axes = figures["disagreement"].axes
+    assert [row.get_ylabel().splitlines()[0] for row in axes[::3]] == ["width 2", "width 8"]
+    models = [model.model_id for model in sweep.models() if model.width == 2]
+    maps = [store.read_label_maps("test", model_id, 3)[0] for model_id in models]
+    assert [np.array_equal(shown.images[0].get_array(), one) for shown, one in zip(axes, maps, strict=False)] == [
+        True
+    ] * 2
+
+
+def test_the_command_draws_a_pair(made_up, tmp_path, capsys):
+    store, *_ = made_up
+    models = ["w4-adam-noise0-seed0", "w4-adam-noise0-seed1"]
+    out = tmp_path / "pair.pdf"
+    assert main(["disagreement", store.root, *models, "--plane", "3", "--plane-set", "train", "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+    for wrong in (tmp_path / "pair.doc", tmp_path / "absent" / "pair.png"):
+        assert main(["disagreement", store.root, *models, "--out", str(wrong)]) == 2
+        assert capsys.readouterr().err.startswith(f"analysis: --out: {wrong} is not allowed; allowed: a file in a")

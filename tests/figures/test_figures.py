@@ -1,0 +1,177 @@
+"""Which figures a sweep has, and that they are drawn from its tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_sweep
+from support.drawn_figures import caption_of, drawn
+
+from dbviz_ray.analysis.figures import draw_figures, figures_of
+from dbviz_ray.analysis.figures.telling_groups import telling_groups
+from dbviz_ray.analysis.tables import read_table
+from dbviz_ray.config.sweep_files import load_sweep
+
+RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
+NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
+COMPARED = {"architectures", "disagreement", "reproducibility_matrix", "by_recipe"}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "names"),
+    [
+        (small_sweep(), {"disagreement", "decision_regions"}),
+        (
+            load_sweep("double_descent_digits"),
+            {"double_descent", "plane_sets", "margins", "resolution", "disagreement", "decision_regions"},
+        ),
+        (
+            load_sweep("double_descent_epochs_digits"),
+            {"double_descent", "epochs", "error_surface", "training", "margins", "disagreement", "decision_regions"},
+        ),
+        (load_sweep("streams_digits"), {"streams", "disagreement", "decision_regions"}),
+        (load_sweep("off_manifold_digits"), COMPARED | {"plane_sets", "off_manifold"}),
+        (
+            small_sweep(planes={"test": {"resolution": 51}}, scores=["reproducibility"]),
+            {"disagreement", "decision_regions"},
+        ),
+        (
+            small_sweep(training={"epochs": 3, "snapshots": [1]}),
+            {"epochs", "training", "disagreement", "decision_regions"},
+        ),
+        (small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}), COMPARED),
+        (small_sweep(grid={"recipes": RECIPES}), COMPARED | {"recipe_table"}),
+        (small_sweep(grid={"recipes": RECIPES}, scores=["fragmentation"]), {"architectures"}),
+        (small_sweep(grid={"learning_rate": [0.1, 0.01]}), {"learning_rates", "disagreement", "decision_regions"}),
+        (load_sweep("architectures"), COMPARED | {"plane_sets"}),
+    ],
+)
+def test_what_a_sweep_varies_decides_its_figures(sweep, names):
+    assert set(figures_of(sweep)) == names
+
+
+def test_a_finished_run_is_drawn(finished_run):
+    store, sweep = finished_run
+    figures = draw_figures(store, sweep)
+    assert list(figures) == ["decision_regions", "disagreement", "plane_sets"]
+    without_noise, with_noise = np.split(np.array(figures["decision_regions"].axes), 2)
+    assert [axes.texts[0].get_text() for axes in (without_noise[0], with_noise[0])] == [
+        "no label noise",
+        "label noise 0.2",
+    ]
+    assert [axes.get_ylabel() for axes in with_noise[1::2]] == ["training 1", "training 2", "disagreement"]
+    assert [axes.get_title() for axes in without_noise[1:3]] == ["width 4", "width 16"]
+
+
+def test_curves_over_width_and_epochs(tmp_path):
+    training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
+    grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    peaked = {2: 0.8, 4: 0.9, 8: 0.1}
+    _, figures = drawn(
+        tmp_path, small_sweep(grid=grid, training=training), error=lambda model, epoch: peaked[model.width] / epoch
+    )
+    drawn_ones = {"double_descent", "epochs", "error_surface", "decision_regions", "training", "disagreement"}
+    assert set(figures) == drawn_ones
+    for name, axis, points in (("double_descent", "width", 3), ("epochs", "epoch", 3)):
+        error, regions, agreement = figures[name].axes
+        assert agreement.get_xlabel() == axis
+        assert all(len(line.get_xdata()) in (2, points) for line in (*error.lines, *regions.lines))
+    assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
+
+
+def test_many_curves_are_thinned_out_and_said_so(tmp_path):
+    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
+    grid = {"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}
+    _, figures = drawn(tmp_path, small_sweep(grid=grid), only=["double_descent"])
+    assert caption_of(figures["double_descent"]).startswith("4 of 9 curves; 2 trainings")
+
+
+def test_the_matrix_holds_what_the_tables_say(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
+    store, figures = drawn(tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
+    panel = figures["reproducibility_matrix"].axes[0]
+    shown = np.ma.filled(panel.images[0].get_array(), np.nan)
+    names = [label.get_text() for label in panel.get_xticklabels()]
+    assert names == ["fully_connected, Adam", "fully_connected, SGD", "vit, Adam", "vit, SGD"]
+    groups, between = read_table(store, "groups"), read_table(store, "between_groups")
+    assert np.diag(shown) == pytest.approx(groups["reproducibility"], nan_ok=True)
+    assert sorted(shown[:3, :3][np.triu_indices(3, 1)]) == pytest.approx(sorted(between["reproducibility"]))
+    assert np.isnan(shown[3]).all()
+    assert np.isnan(shown[:, 3]).all()
+    assert "3 diverged trainings are left out" in caption_of(figures["reproducibility_matrix"])
+
+
+def test_a_point_for_every_group_of_table_1(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "label_noise": [0.0, 0.2], "seed": [0, 1, 2]})
+    store, figures = drawn(tmp_path, sweep)
+    panels = figures["by_recipe"].axes
+    assert [panel.get_title() for panel in panels] == ["label noise 0", "label noise 0.2"]
+    groups = read_table(store, "groups")
+    for panel, noise in zip(panels, (0.0, 0.2), strict=True):
+        points = [(float(c.lines[0].get_xdata()[0]), float(c.lines[0].get_ydata()[0])) for c in panel.containers]
+        rows = groups[groups["label_noise"] == noise]
+        np.testing.assert_allclose(points, np.stack([1 - rows["test_error"], rows["reproducibility"]], axis=1))
+    names = [text.get_text() for text in figures["by_recipe"].legends[0].get_texts()]
+    assert names == ["Adam", "SGD", "", "fully_connected", "vit"]
+
+
+def test_table_1_as_a_picture_and_for_latex(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
+    store, figures = drawn(
+        tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"), only=["recipe_table"]
+    )
+    cells = read_table(store, "by_recipe").set_index("network")
+    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
+    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
+    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
+        reproducibility, _, accuracy = cells.loc[network, recipe].partition(" (")
+        assert reproducibility in shown
+        assert f"({accuracy}" in shown
+        assert f"{reproducibility} ({accuracy.partition(' ')[0]})" in latex
+    assert "diverged" in shown
+    assert r"fully\_connected & " in latex
+    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
+
+
+def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
+    grid = {"learning_rate": [0.001, 0.01, 0.1, 1.0], "recipes": RECIPES, "seed": [0, 1, 2]}
+    _, figures = drawn(
+        tmp_path,
+        small_sweep(grid=grid),
+        diverged=lambda m: m.training.learning_rate == 1 and (m.recipe == "SGD" or m.seeds.init == 0),
+        error=lambda m, epoch: 0.1 if m.training.learning_rate == 0.01 else 0.8,
+    )
+    error, agreement = figures["learning_rates"].axes
+    assert [text.get_text() for text in error.texts] == ["x1", "x3"]
+    for axes in (error, agreement):
+        rings = [c.get_offsets()[0][0] for c in axes.collections if c.get_sizes().size and len(c.get_offsets()) == 1]
+        assert rings == [0.01, 0.01]
+    caption = caption_of(figures["learning_rates"])
+    assert "4 diverged trainings are left out (x: how many diverged)" in caption
+    assert "each at its best learning rate" in caption_of(figures["by_recipe"])
+
+
+def test_regions_of_at_most_six_groups_are_shown(tmp_path):
+    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(13)}
+    sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
+    store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay, only=["architectures"])
+    groups = read_table(store, "groups")
+    rows, title = telling_groups(groups, pd.DataFrame())
+    assert title == "fully_connected, label noise 0"
+    assert rows["text"].iloc[0] == "recipe0"
+    assert rows["reproducibility"].is_monotonic_decreasing
+    assert len(rows) == 6
+    assert len(figures["architectures"].axes) == 12 * (2 + 1)
+    assert caption_of(figures["architectures"]).startswith("12 of 13 kinds of networks")
+    assert figures["architectures"].get_suptitle().startswith("small: fully_connected\n")
+    assert set(rows["reproducibility"].iloc[[0, -1]]) == {
+        groups["reproducibility"].max(),
+        rows["reproducibility"].min(),
+    }
+
+
+def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
+    grid = {"width": [2, 4, 8], "seed": [0, 1]}
+    _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
+    assert list(figures) == ["double_descent", "decision_regions", "disagreement"]

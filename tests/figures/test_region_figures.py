@@ -1,0 +1,109 @@
+"""Pictures of decision regions show what is stored, and are said to."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_sweep
+from support.drawn_figures import caption_of, drawn
+
+from dbviz_ray.analysis.figures.files import CRISP
+from dbviz_ray.analysis.figures.line_breaks import lines
+from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
+from dbviz_ray.analysis.figures.style import class_colours
+from dbviz_ray.analysis.tables import read_table
+
+NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
+
+
+def first_maps(store, plane_set, models):
+    return [store.read_label_maps(plane_set, model_id, 3)[0] for model_id in models["model_id"]]
+
+
+def test_a_column_a_kind_of_network_from_the_most_reproducible_on(tmp_path):
+    sweep = small_sweep(cases=NETWORKS, grid={"label_noise": [0.0, 0.1, 0.2], "seed": [0, 1, 2]})
+    store, figures = drawn(
+        tmp_path, sweep, error=lambda model, _: 0.4 if model.width == 4 else 0.1, only=["architectures"]
+    )
+    figure = figures["architectures"]
+    groups, models = (read_table(store, name) for name in ("groups", "models"))
+    blocks = np.split(np.array(figure.axes), 2)
+    for block, noise, heading in zip(blocks, (0.0, 0.2), ("no label noise", "label noise 0.2"), strict=True):
+        assert block[0].texts[0].get_text() == heading
+        rows = block[1:].reshape(3, 2)
+        for column, name in zip(rows.T, ("vit", "fully_connected"), strict=True):
+            of_group = (models["architecture"] == name) & (models["label_noise"] == noise)
+            maps = first_maps(store, "test", models[of_group])
+            for axes, label_map in zip(column[:2], maps, strict=False):
+                assert np.array_equal(axes.images[0].get_array(), label_map)
+            apart = [maps[a] != maps[b] for a, b in ((0, 1), (0, 2), (1, 2))]
+            np.testing.assert_allclose(column[2].images[0].get_array(), np.mean(apart, axis=0))
+            (group,) = groups[(groups["architecture"] == name) & (groups["label_noise"] == noise)].to_dict("records")
+            said = " ".join(column[0].get_xlabel().split())
+            assert said.startswith(f"error {group['test_error']:.0%}, agreement {group['reproducibility']:.0%}")
+    assert [axes.get_title() for axes in blocks[0][1:3]] == ["vit", "fully_connected"]
+    assert "3 trainings of each, of which 2 are shown" in caption_of(figure)
+
+
+def test_a_row_a_plane_set_with_its_count_of_regions(tmp_path):
+    noise = {"count": 4, "off_manifold": "uniform_noise", "resolution": 6}
+    sets = {"test": {"count": 3, "resolution": 8}, "noise": noise}
+    sweep = small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}, planes=sets)
+    store, figures = drawn(tmp_path, sweep, only=["off_manifold"])
+    groups, models = (read_table(store, name) for name in ("groups", "models"))
+    rows = np.array(figures["off_manifold"].axes).reshape(2, 4)
+    assert [row[0].get_ylabel() for row in rows] == ["test", "noise"]
+    order = [axes.get_title().split("\n")[0] for axes in rows[0][::2]]
+    for row, plane_set in zip(rows, sets, strict=True):
+        for axes, name in zip(row[::2], order, strict=True):
+            of_group = (groups["plane_set"] == plane_set) & (groups["architecture"] == name)
+            assert axes.get_xlabel().startswith(f"{groups[of_group]['fragmentation'].item():.1f} [")
+        maps = pd.concat([models[(models["plane_set"] == plane_set) & (models["architecture"] == n)] for n in order])
+        for axes, label_map in zip(row, first_maps(store, plane_set, maps), strict=True):
+            assert np.array_equal(axes.images[0].get_array(), label_map)
+
+
+def test_colours_are_paler_where_the_class_is_less_probable(tmp_path):
+    planes = {"test": {"count": 3, "resolution": 6, "probabilities": True}}
+    store, figures = drawn(tmp_path, small_sweep(grid={"width": [4], "seed": [0, 1]}, planes=planes))
+    figure = figures["decision_regions"]
+    (label_map, _) = first_maps(store, "test", read_table(store, "models"))
+    plain = np.array(class_colours(4))[label_map]
+    faded = FADED * (1 - 0.7) / (1 - 1 / 4)
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), plain + (1 - plain) * faded, atol=2e-3)
+    assert "paler: the class is less probable" in caption_of(figure)
+
+
+def test_of_many_classes_those_that_are_seen_have_the_colours():
+    label_map = np.repeat(np.arange(30, 60, dtype=np.uint8), np.arange(30, 0, -1))[:, None]
+    colours = colours_for([label_map], 100)
+    assert colours[30:40] == class_colours(10)
+    assert len(set(colours[30:50])) == 20
+    assert set(colours[50:60]) == {OTHERS}
+    assert colours_for([label_map % 10], 10) == class_colours(10)
+
+
+def test_text_in_a_pdf_is_text_and_no_picture_is_small(finished_run):
+    store, _ = finished_run
+    pdf = store.read(store.figure_file("decision_regions", "pdf"))
+    assert b"/FontFile2" in pdf, "TrueType"
+    assert b"/Type3" not in pdf
+    widths = [int(width) for width in re.findall(rb"/Width (\d+)", pdf)]
+    assert len(widths) > 12
+    assert min(widths) > CRISP / 2
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("fully_connected_deep, width 4", 1.0, "fully_connected_\ndeep, width 4"),
+        ("one two three four", 0.9, "one two\nthree four"),
+        ("as it is\nbroken", 5, "as it is\nbroken"),
+        ("a" * 30, 1.0, "a" * 16 + "\n" + "a" * 14),
+    ],
+)
+def test_lines_are_about_equally_long(text, width, expected):
+    assert lines(text, width, 8) == expected

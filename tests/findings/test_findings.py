@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.findings.curves import (
+    EPOCH,
+    WIDTH,
+    has_peak,
+    interpolation_threshold,
+    shown_rows,
+    telling_curves,
+    telling_rows,
+)
+from dbviz_ray.analysis.findings.curves import (
+    curves as curves_among,
+)
+from dbviz_ray.analysis.findings.summary import COLUMNS, summary_text
+from dbviz_ray.analysis.tables.recipes import ONE_COLUMN, at_best_rate, by_recipe, learning_rates
+
+MARGINS = ("margin", "margin_correct", "margin_mislabelled")
+BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])
+
+
+def groups(test, train=None, reach=0.01, **columns):
+    """Rows of the table `groups`, one for each test error; `columns` replace what they have in common."""
+    table = pd.DataFrame({"test_error": test, "train_error": train or [0.0] * len(test)})
+    common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
+              "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
+              "n_models": 3, "n_diverged": 0, "n_failed": 0, "tested_on": "test", "reproducibility": 0.5,
+              "fragmentation": 5.0, "n_planes": 6, "n_constant": 0, "sharpness": 0.04,
+              **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
+    table = table.assign(**(common | columns))
+    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
+        table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
+    return table
+
+
+def curve(test, train=None, reach=0.01, axis=WIDTH, **columns):
+    (one,) = curves_among(groups(test, train, reach, **columns), axis)
+    return one
+
+
+def found_in(table, between=BETWEEN, **tables):
+    """The findings of a table `groups`, once through JSON."""
+    empty = {"differences": pd.DataFrame(), "resolution": pd.DataFrame()}
+    tables = {"groups": table, "between_groups": between, "by_recipe": by_recipe(table), **empty} | tables
+    return json.loads(json.dumps(findings(tables), allow_nan=False))
+
+
+DESCENT = [0.7, 0.2, 0.3, 0.1]
+OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
+
+
+def test_telling_rows_of_a_double_descent():
+    assert telling_rows(curve(DESCENT)) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+    assert has_peak(curve(DESCENT))
+
+
+def test_telling_rows_over_epochs():
+    over = curve(DESCENT, axis=EPOCH, **OVER_EPOCHS)
+    assert shown_rows(over) == {"first": 0, "best early": 1, "peak": 2, "last": 3}
+    assert shown_rows(curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS)) == {
+        "first": 0, "lowest error": 1, "last": 3,
+    }  # fmt: skip
+
+
+def test_a_falling_curve_has_no_peak():
+    assert telling_rows(curve([0.7, 0.5, 0.2, 0.1])) == {"narrowest": 0, "widest": 3}
+    assert not has_peak(curve([0.7, 0.5, 0.2, 0.1]))
+
+
+def test_a_peak_within_the_intervals_is_none():
+    assert not has_peak(curve([0.7, 0.20, 0.21, 0.1], reach=0.02))
+
+
+def test_a_bump_on_the_way_down_is_not_the_peak_if_a_higher_one_follows():
+    assert telling_rows(curve([0.7, 0.5, 0.51, 0.2, 0.4, 0.1]))["peak"] == 4
+
+
+def test_a_peak_after_the_narrowest_width_needs_no_narrowest_row():
+    assert telling_rows(curve([0.2, 0.3, 0.1])) == {"best narrow": 0, "peak": 1, "widest": 2}
+
+
+@pytest.mark.parametrize(
+    ("train", "threshold"),
+    [([0.5, 0.2, 0.1, 0.0], 8), ([0.5, 0.4, 0.3, 0.2], None), ([0.0] * 4, 2), ([0.5, 0.05, 0.3, 0.0], 16)],
+)
+def test_interpolation_threshold(train, threshold):
+    assert interpolation_threshold(curve(DESCENT, train)) == threshold
+
+
+def test_a_peak_within_the_intervals_is_not_shown_as_one():
+    assert list(shown_rows(curve([0.7, 0.20, 0.21, 0.1], reach=0.02))) == ["narrowest", "middle", "widest"]
+
+
+def test_two_widths_are_no_curve_and_two_epochs_are_one():
+    assert curves_among(groups([0.2, 0.1]), WIDTH) == []
+    assert len(curve([0.2, 0.1], axis=EPOCH, width=4, epoch=[1, 2]).rows) == 2
+
+
+def test_curves_take_the_last_epoch_and_leave_out_what_diverged():
+    early = groups([0.9] * 4, epoch=10)
+    table = pd.concat([early, groups([*DESCENT[:3], float("nan")], n_models=[3, 3, 2, 0])])
+    (one,) = curves_among(table, WIDTH)
+    assert one.rows["test_error"].tolist() == DESCENT[:3]
+
+
+def test_widths_of_few_groups_among_many_are_no_curve():
+    others = [groups([0.3], architecture=f"other{index}", width=64) for index in range(5)]
+    assert curves_among(pd.concat([groups([0.3, 0.2, 0.1]), *others[:3]]), WIDTH)
+    assert not curves_among(pd.concat([groups([0.3, 0.2, 0.1]), *others]), WIDTH)
+
+
+def test_telling_curves_are_the_noisiest_evenly_spaced():
+    table = pd.concat([groups([0.3] * 3, recipe=f"r{n}", label_noise=z) for n in range(5) for z in (0.0, 0.2)])
+    found = curves_among(table, WIDTH)
+    assert len(telling_curves(found, 10)) == 10
+    assert [one.name for one in telling_curves(found, 3)] == ["net, r0", "net, r2", "net, r4"]
+    assert {one.key["label_noise"] for one in telling_curves(found, 3)} == {0.2}
+
+
+def test_findings_in_words_and_rows():
+    table = pd.concat([groups(DESCENT, [0.5, 0.2, 0.1, 0.0]), groups([0.4, 0.3, 0.2, 0.1], label_noise=0.0)])
+    found = found_in(table)
+    assert len(found["sentences"]) == len(found["curves"]) == 2
+    assert found["sentences"][0] == (
+        "net, label noise 0.2, test planes: double descent: the test error falls to 20.0% [19.0, 21.0] at width 4, "
+        "peaks at 30.0% [29.0, 31.0] at width 8 and falls to 10.0% [9.0, 11.0] at width 16. At the peak two trainings "
+        "agree on 50% [49, 51] of the points, at width 16 on 50% [49, 51]. A plane has 5.0 [5.0, 5.0] regions at the "
+        "peak, 5.0 [5.0, 5.0] at width 16. From width 8 on the training labels are memorised (interpolation threshold: "
+        "training error at most 10%)."
+    )
+    assert "no double descent" in found["sentences"][1]
+    assert found["topics"] == [
+        {"question": "Is a wider network better, and more reproducible?", "sentences": found["sentences"]}
+    ]
+    assert [row["point"] for one in found["curves"] for row in one["rows"]] == [
+        "narrowest", "best narrow", "peak", "widest", "narrowest", "middle", "widest",
+    ]  # fmt: skip
+    assert [one["at"] for one in found["thresholds"]] == [8, 2]
+    text = summary_text(found)
+    assert text.splitlines()[0].split() == ["width", "noise", "train", "error", "test", "error", "reproducibility",
+                                            "regions"]  # fmt: skip
+    assert "0.300 [0.290, 0.310]" in text
+
+
+def test_epoch_curves_are_shown_where_they_peak_and_counted():
+    parts = [groups(DESCENT, width=4, epoch=[1, 10, 100, 1000])]
+    parts += [groups([0.4, 0.3, 0.2, 0.1], width=w, epoch=[1, 10, 100, 1000]) for w in (8, 16, 32, 64, 128)]
+    found = found_in(pd.concat(parts))
+    over_epochs = [one for one in found["curves"] if one["axis"] == "epoch"]
+    assert [one["name"] for one in over_epochs] == ["net, width 4"]
+    assert (
+        "double descent over the epochs: the test error falls to 20.0% [19.0, 21.0] at epoch 10"
+        in (found["sentences"][1])
+    )
+    assert "1 of 6 curves over the epochs show double descent beyond the intervals." in found["sentences"]
+
+
+def test_unknown_reproducibility_is_a_dash():
+    nothing = float("nan")
+    table = groups(DESCENT).assign(reproducibility=nothing, reproducibility_low=nothing, reproducibility_high=nothing)
+    found = found_in(table)
+    assert found["curves"][0]["rows"][0]["reproducibility"] is None
+    assert " - " in summary_text(found)
+    assert "trainings agree" not in found["sentences"][0]
+
+
+def test_architectures_are_told_apart_and_other_planes_have_a_table():
+    kinds = [groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
+             for planes, regions in (("test", 5.0), ("train", 3.0)) for net in ("net", "other")]  # fmt: skip
+    found = found_in(pd.concat(kinds))
+    assert found["sentences"][0].startswith("net, label noise 0.2, test planes:")
+    assert found["sentences"][1].startswith("other, label noise 0.2, test planes:")
+    assert {one["rows"][0]["plane_set"] for one in found["curves"]} == {"test"}
+    lines = summary_text(found).splitlines()
+    assert (lines[1], lines[6]) == ("net", "other")
+    assert lines[12].split() == ["regions", "on", "other", "planes", "train"]
+    assert lines[13].endswith("3.00 [2.99, 3.01]")
+
+
+def test_a_peak_that_is_less_reproducible_is_said_to_be():
+    table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
+    assert (
+        "At the peak two trainings are less alike: they agree on 50% [49, 51] of the points, at width 16 on 80%"
+        in (found_in(table)["sentences"][0])
+    )
+
+
+def test_groups_on_no_curve_are_listed():
+    found = found_in(groups([0.3, 0.2], n_diverged=[0, 1]))
+    assert [row["name"] for row in found["groups"]] == ["net, width 2", "net, width 4"]
+    text = summary_text(found)
+    assert "net, width 4" in text
+    assert "1 of 7 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4)." in text
+
+
+def test_what_failed_is_told_apart_from_what_diverged():
+    found = found_in(groups([0.3, 0.2], n_diverged=[0, 1], n_failed=[2, 0]))
+    assert found["sentences"][-2:] == [
+        "1 of 9 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4).",
+        "2 of 9 trainings failed and are left out (the table outcomes tells why): net, width 2, label noise 0.2 (2 of "
+        "5).",
+    ]
+
+
+def recipes():
+    """Two networks and two recipes; one of the four groups diverged."""
+    parts = [groups([0.1], recipe="Adam", width=64, reproducibility=0.8),
+             groups([0.2], recipe="SGD+SAM", width=64, reproducibility=0.9),
+             groups([0.3], recipe="Adam", architecture="vit", options="patch_size=2", width=32, reproducibility=0.6),
+             groups([float("nan")], recipe="SGD+SAM", architecture="vit", options="patch_size=2", width=32,
+                    reproducibility=float("nan"), n_models=0, n_diverged=3)]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_table_1():
+    table = by_recipe(recipes())
+    assert table.columns.tolist() == ["plane_set", "label_noise", "network", "Adam", "SGD+SAM"]
+    assert table["network"].tolist() == ["net", "vit"]
+    assert table["Adam"].tolist() == ["80.0 [79.0, 81.0] (90.0 [89.0, 91.0])", "60.0 [59.0, 61.0] (70.0 [69.0, 71.0])"]
+    assert table["SGD+SAM"][1] == "diverged"
+    assert by_recipe(recipes().assign(n_failed=3))["SGD+SAM"][1] == "diverged or failed"
+
+
+def test_table_1_in_text_and_the_extremes():
+    between = pd.DataFrame({"plane_set": "test", "label_noise": 0.2, "reproducibility": [0.7, 0.5],
+                            "reproducibility_low": [0.6, 0.4], "reproducibility_high": [0.8, 0.6]})  # fmt: skip
+    for column in ("architecture", "options", "width", "recipe", "learning_rate"):
+        first = recipes()[column]
+        between[f"{column}_a"], between[f"{column}_b"] = [first[0], first[0]], [first[1], first[2]]
+    found = found_in(recipes(), between)
+    lines = summary_text(found).splitlines()
+    assert lines[0] == "reproducibility on test planes and (accuracy), in percent"
+    assert lines[1].split() == ["Adam", "SGD+SAM"]
+    assert lines[2].split() == ["net", "80.0", "[79.0,", "81.0]", "90.0", "[89.0,", "91.0]"]
+    assert lines[3].split() == ["(90.0", "[89.0,", "91.0])", "(80.0", "[79.0,", "81.0])"]
+    assert lines[4].split()[-1] == "diverged"
+    assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for vit, Adam" in found["sentences"][0]
+    assert "net, Adam / net, SGD+SAM agree most (70.0% [60.0, 80.0])" in found["sentences"][1]
+    assert "net, Adam / vit, Adam least (50.0% [40.0, 60.0])" in found["sentences"][1]
+    assert "3 of 12 trainings diverged" in found["sentences"][-1]
+
+
+def test_architectures_with_one_recipe_each_need_one_column():
+    table = pd.concat([groups([0.1], width=4, recipe="a"), groups([0.2], width=4, recipe="b", architecture="vit")])
+    assert by_recipe(table).columns.tolist()[3:] == [ONE_COLUMN]
+    lines = summary_text(found_in(table)).splitlines()
+    assert lines[1].split()[0] == "net"
+    assert lines[1].endswith("(90.0 [89.0, 91.0])")
+
+
+def rates(test, **columns):
+    settings = {"width": 8, "learning_rate": [10.0**n for n in range(-len(test), 0)], "tested_on": "held-out"}
+    return groups(test, **(settings | columns))
+
+
+def test_the_best_learning_rate_and_what_cannot_be_told_from_it():
+    (row,) = learning_rates(rates([0.5, 0.215, 0.2, 0.4]))
+    assert (row["learning_rate"], row["overlapping"], row["at_end"]) == (0.01, [0.001], "")
+    assert row["test_error"] == 0.2
+
+
+@pytest.mark.parametrize(("test", "end"), [([0.1, 0.2, 0.3], "smallest"), ([0.3, 0.2, 0.1], "largest")])
+def test_a_best_rate_at_an_end_asks_for_a_wider_grid(test, end):
+    found = found_in(rates(test))
+    assert found["learning_rates"][0]["at_end"] == end
+    assert (
+        f"extend the grid: net, label noise 0.2 ({0.001 if end == 'smallest' else 0.1:g}, the {end})."
+        in found["sentences"][-1]
+    )
+    text = summary_text(found)
+    assert "held-out error" in text
+    assert "test error" not in text
+
+
+def test_a_larger_rate_that_diverged_bounds_the_grid():
+    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_diverged=[0, 0, 3])
+    (row,) = learning_rates(table)
+    assert (row["learning_rate"], row["at_end"], row["diverged"]) == (0.01, "", {"0.1": 3})
+    assert at_best_rate(table)["learning_rate"].tolist() == [0.01]
+
+
+def test_a_larger_rate_that_failed_does_not_bound_the_grid():
+    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_failed=[0, 0, 3])
+    (row,) = learning_rates(table)
+    assert (row["learning_rate"], row["at_end"], row["diverged"]) == (0.01, "largest", {})
+    assert row["rates"] == [0.001, 0.01]
+    assert learning_rates(table.assign(n_models=[0, 3, 0], n_failed=[3, 0, 3])) == []
+
+
+def test_of_equally_good_rates_the_smallest_is_best():
+    table = rates([0.3, 0.1, 0.1, 0.3]).iloc[::-1]
+    assert learning_rates(table)[0]["learning_rate"] == 0.001
+    assert at_best_rate(table)["learning_rate"].tolist() == [0.001]
+
+
+@pytest.mark.parametrize(
+    ("student", "verdict"),
+    [(0.9, "resemble their teachers more"), (0.3, "resemble their teachers less"), (0.61, "no difference beyond")],
+)
+def test_students_and_teachers_in_words(student, verdict):
+    table = recipes()
+    row = {"label_noise": 0.2, "plane_set": "test", "same_start": False}
+    for role, index in (("student", 1), ("teacher", 2), ("control", 0)):
+        for column in ("architecture", "options", "width", "recipe", "learning_rate"):
+            row[f"{role}_{column}"] = table[column][index]
+    for kind, value in (("student", student), ("control", 0.6)):
+        row |= {f"{kind}_agreement": value, f"{kind}_agreement_low": value - 0.02}
+        row[f"{kind}_agreement_high"] = value + 0.02
+    sentence = found_in(table, distillation=pd.DataFrame([row]))["sentences"][1]
+    assert f"students (net, SGD+SAM) agree with their own teachers (vit, Adam) on {100 * student:.1f}% [" in sentence
+    assert "undistilled models (net, Adam) agree with these teachers on 60.0% [58.0, 62.0]" in sentence
+    assert verdict in sentence
+
+
+def test_the_summary_fits_a_terminal():
+    long = groups(DESCENT, options="heads=4 layers=2 patch_size=2", recipe="a_recipe_with_a_long_name")
+    other = groups(DESCENT, architecture="my_package.my_module:my_network_of_a_long_name", recipe="another_long_name")
+    for table in (pd.concat([long, other]), recipes(), rates([0.1, 0.2, 0.3]), groups([0.2, 0.1])):
+        assert max(map(len, summary_text(found_in(table)).splitlines())) <= COLUMNS
+
+
+def test_the_sharpness_of_each_recipe_is_told():
+    table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
+    said = [text for text in found_in(table)["sentences"] if text.startswith("sharpness")]
+    assert said == [
+        "sharpness of net, label noise 0.2 (the less, the more slowly the loss rises around the trained weights): "
+        "SGD 0.5 [0.49, 0.51], SGD+SAM 0.02 [0.01, 0.03]."
+    ]
+    assert not any("wider" in topic["question"] for topic in found_in(table)["topics"])

@@ -1,0 +1,251 @@
+"""Planes through images that are none, and along adversarial directions."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_sweep
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbviz_ray.cluster.planes import stored_planes
+from dbviz_ray.config import AdversaryConfig, PlaneSetConfig
+from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.records import copy_model, load_network, load_planes, save_planes
+from dbviz_ray.planes import draw_plane_set, spans_plane
+from dbviz_ray.planes.off_manifold import adversarial_examples, shuffled
+from dbviz_ray.store import Store
+
+RADIUS = 3.0
+
+
+@pytest.fixture(scope="module")
+def colours() -> Dataset:
+    """60 small images of three channels, each normalised in its own way."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, 3, 4, 5)).astype(np.uint8))
+    labels = torch.arange(60) % 3
+    return Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
+
+
+@pytest.fixture(scope="module")
+def network(finished_run) -> torch.nn.Module:
+    store, sweep = finished_run
+    return load_network(store, sweep.models()[6], (1, 8, 8), 10)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 4))
+def test_shuffles_permute_whole_pixels(seed, channels, side):
+    images = torch.arange(2.0 * channels * side**2).view(2, channels, side, side)
+    made = shuffled(images, np.random.default_rng(seed))
+    for before, after in zip(images.flatten(2), made.flatten(2), strict=True):
+        assert sorted(before.T.tolist()) == sorted(after.T.tolist())
+
+
+@pytest.mark.parametrize("replaced", [2, 3])
+def test_planes_of_shuffled_images(replaced, colours):
+    fields = {"count": 10, "seed": 4}
+    natural = draw_plane_set(PlaneSetConfig(**fields), colours)
+    config = PlaneSetConfig(off_manifold="shuffled", off_manifold_images=replaced, **fields)
+    planes = draw_plane_set(config, colours)
+    kept = 3 - replaced
+    assert torch.equal(planes.anchors[:, :kept], natural.anchors[:, :kept])
+    assert torch.equal(planes.anchor_indices[:, :kept], natural.anchor_indices[:, :kept])
+    assert (planes.anchor_indices[:, kept:] == -1).all()
+    assert torch.equal(planes.anchor_labels, natural.anchor_labels)
+    assert torch.equal(planes.origin.sources, natural.anchor_indices)
+    assert planes.origin.kinds == ("natural",) * kept + ("shuffled",) * replaced
+    orders = set()
+    images, made = (anchors[:, kept:].flatten(0, 1) for anchors in (natural.anchors, planes.anchors))
+    for before, after in zip(images, made, strict=True):
+        columns = before.flatten(1).T.tolist()
+        orders.add(tuple(columns.index(pixel) for pixel in after.flatten(1).T.tolist()))
+    assert len(orders) == 10 * replaced, "every image has an order of its own"
+
+
+@pytest.mark.parametrize("replaced", [2, 3])
+def test_planes_of_uniform_noise(replaced, colours):
+    config = PlaneSetConfig(count=60, off_manifold="uniform_noise", off_manifold_images=replaced)
+    planes = draw_plane_set(config, colours)
+    kept = 3 - replaced
+    assert (planes.anchor_indices[:, kept:] == -1).all()
+    assert (planes.anchor_labels[:, kept:] == -1).all()
+    assert (planes.origin.sources[:, kept:] == -1).all()
+    natural = planes.anchor_indices[:, :kept]
+    assert torch.equal(planes.anchors[:, :kept], colours.normalised(colours.test_images[natural]))
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (colours.mean, colours.deviation))
+    noise = planes.anchors[:, kept:] * deviation + mean
+    assert 0 <= noise.min() < 0.001
+    assert 0.999 < noise.max() <= 1.000001
+    shares = torch.histc(noise, bins=10, min=0, max=1) / noise.numel()
+    assert ((shares - 0.1).abs() < 0.02).all()
+    means = noise.mean(dim=(0, 1, 3, 4))
+    assert ((means - 0.5).abs() < 0.03).all(), "in every channel"
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "uniform_noise"])
+def test_what_is_made_of_a_plane_does_not_depend_on_how_many_there_are(kind, colours):
+    few, many, other = (
+        draw_plane_set(PlaneSetConfig(count=count, seed=seed, off_manifold=kind), colours).anchors
+        for count, seed in ((4, 0), (9, 0), (4, 1))
+    )
+    assert torch.equal(few, many[:4])
+    assert not torch.equal(few, other)
+
+
+def test_shuffles_that_fall_onto_a_line_are_drawn_again():
+    """Shuffles of (0, 1), (0, 2) and (1, 2) lie on one line where all the pixels 0 come first: 1 time in 8."""
+    pixels = torch.tensor([[0, 1], [0, 2], [1, 1]], dtype=torch.uint8).view(3, 1, 1, 2)
+    labels = torch.arange(3)
+    dataset = Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.0,), (1.0,))
+    planes = draw_plane_set(PlaneSetConfig(count=50, off_manifold="shuffled"), dataset)
+    assert all(spans_plane(triplet) for triplet in planes.anchors)
+    constant = dataclasses.replace(dataset, test_images=torch.arange(9, dtype=torch.uint8).view(3, 1, 1, 3) * 0 + 1)
+    with pytest.raises(UserError, match="no three test images span a plane"):
+        draw_plane_set(PlaneSetConfig(count=2, off_manifold="shuffled"), constant)
+
+
+def test_adversarial_planes(digits, network):
+    config = PlaneSetConfig(
+        count=60, off_manifold="adversarial", adversary=AdversaryConfig(radius=RADIUS, step=1.0, steps=10), attacked="m"
+    )
+    planes = draw_plane_set(config, digits, network=network)
+    x1, x2, x3 = planes.anchors.unbind(1)
+    assert torch.equal(x1, digits.normalised(digits.test_images[planes.anchor_indices[:, 0]]))
+    assert (x2 - x1).abs().max() <= RADIUS / 16 + 1e-6
+    assert x2.min() >= 0
+    assert x2.max() <= 1
+    with torch.no_grad():
+        natural, adversarial, random = (network(images).argmax(1) for images in (x1, x2, x3))
+    assert (natural != adversarial).double().mean() > 0.8
+    assert (natural != random).double().mean() < (natural != adversarial).double().mean() / 2
+    a, b = planes.coordinates.unbind(-1)
+    torch.testing.assert_close(b[:, 2], a[:, 1], rtol=1e-5, atol=0)
+    torch.testing.assert_close(a[:, 2] / a[:, 1], torch.zeros(60, dtype=torch.float64), rtol=0, atol=1e-5)
+    assert planes.origin.kinds == ("natural", "adversarial", "random_direction")
+    assert planes.origin.attacked == "m"
+    assert torch.equal(planes.origin.sources, planes.anchor_indices[:, :1].expand(60, 3))
+    assert (planes.anchor_indices[:, 1:] == -1).all()
+    assert torch.equal(planes.anchor_labels, digits.test_labels[planes.origin.sources])
+
+
+def test_an_attack_on_a_linear_network_is_known():
+    """Two classes with scores x0 + x1 and 0 on pixels of 1: class 0, so both pixels go down to the ball's edge."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2)).double()
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[1.0, 1], [0, 0]]))
+        network[1].bias.zero_()
+    pixels = torch.full((1, 1, 1, 2), 16, dtype=torch.uint8)
+    dataset = Dataset(pixels, torch.zeros(1), pixels, torch.zeros(1), ("a", "b"), (0.0,), (1.0,), pixel_range=16.0)
+    images, start = dataset.normalised(pixels), torch.zeros(1, 1, 1, 2)
+    moved = adversarial_examples(network, images, start, AdversaryConfig(radius=4.0, step=3.0, steps=2), dataset)
+    assert moved.dtype == torch.float32
+    assert moved.flatten().tolist() == [0.75, 0.75]
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_what_an_attack_finds_does_not_depend_on_how_many_planes_there_are(digits, network):
+    fields = {"off_manifold": "adversarial", "adversary": {"radius": RADIUS, "step": 1.0}}
+    few, many = (
+        draw_plane_set(PlaneSetConfig(count=count, **fields), digits, network=network).anchors for count in (100, 250)
+    )
+    assert torch.equal(few, many[:100])
+
+
+def test_a_network_that_diverged_is_not_attacked(digits, network):
+    broken = copy.deepcopy(network)
+    broken.load_state_dict({name: tensor * torch.nan for name, tensor in network.state_dict().items()})
+    config = PlaneSetConfig(count=2, off_manifold="adversarial")
+    with pytest.raises(UserError, match="scores are no numbers; allowed: a model whose training did not diverge"):
+        draw_plane_set(config, digits, network=broken)
+    with pytest.raises(UserError, match="needs a network to attack"):
+        draw_plane_set(config, digits)
+
+
+def test_an_attack_that_goes_nowhere_is_named():
+    """What would change the network's mind about a black image is one that is blacker still."""
+    sees_black = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    with torch.no_grad():
+        sees_black[1].weight.copy_(torch.tensor([[-1.0, -1], [0, 0]]))
+        sees_black[1].bias.copy_(torch.tensor([-1.0, 0]))
+    pixels = torch.tensor([[0, 0], [0, 9], [9, 0]], dtype=torch.uint8).view(3, 1, 1, 2)
+    labels = torch.arange(3)
+    dataset = Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.0,), (1.0,), pixel_range=9.0)
+    config = PlaneSetConfig(count=20, off_manifold="adversarial", adversary={"radius": 1.0})
+    with pytest.raises(UserError, match=r"the attack moves the image of plane \d+ nowhere"):
+        draw_plane_set(config, dataset, network=sees_black)
+
+
+def test_given_labels_choose_the_image_that_is_attacked(digits, network):
+    given = given_labels(digits, "symmetric", 0.2, seed=1)
+    config = PlaneSetConfig(
+        count=20, images="train", classes="same", labels="mislabelled", off_manifold="adversarial", adversary={}
+    )
+    planes = draw_plane_set(config, digits, given, network)
+    assert (given != digits.train_labels)[planes.origin.sources].all()
+    assert planes.anchor_labels[:, 0].tolist() == [plane % 10 for plane in range(20)]
+
+
+@pytest.mark.parametrize("kind", ["none", "shuffled", "uniform_noise", "adversarial"])
+def test_the_file_tells_what_the_images_are(kind, digits, network, tmp_path):
+    store = Store(tmp_path)
+    planes = draw_plane_set(PlaneSetConfig(count=3, off_manifold=kind), digits, network=network)
+    save_planes(store, "some", planes, digits)
+    back, _ = load_planes(store, "some")
+    assert torch.equal(back.anchors, planes.anchors)
+    assert torch.equal(back.anchor_indices, planes.anchor_indices)
+    assert torch.equal(back.anchor_labels, planes.anchor_labels)
+    table, facts = store.read_parquet(store.planes_file("some"))
+    if kind == "none":
+        assert back.origin is planes.origin is None
+        assert facts["anchor_kinds"] == ["natural"] * 3
+        assert table["anchor_sources"].to_pylist() == planes.anchor_indices.tolist()
+    else:
+        assert back.origin.kinds == planes.origin.kinds == tuple(facts["anchor_kinds"])
+        assert torch.equal(back.origin.sources, planes.origin.sources)
+
+
+def test_files_of_before_there_were_other_images_are_read(digits, tmp_path):
+    store = Store(tmp_path)
+    save_planes(store, "old", draw_plane_set(PlaneSetConfig(count=3), digits), digits)
+    table, facts = store.read_parquet(store.planes_file("old"))
+    store.write_parquet(
+        store.planes_file("old"),
+        table.drop_columns(["anchor_sources"]),
+        {key: value for key, value in facts.items() if key not in ("anchor_kinds", "attacked")},
+    )
+    assert load_planes(store, "old")[0].origin is None
+
+
+def test_a_sweep_attacks_its_first_model_or_the_one_that_it_names(finished_run, digits, tmp_path):
+    done, sweep = finished_run
+    store, models = Store(tmp_path), sweep.models()
+    attack = {"off_manifold": "adversarial", "count": 4, "adversary": {"radius": RADIUS}}
+    asked = small_sweep(planes={"first": attack, "named": attack | {"attacked": models[7].model_id}})
+    with pytest.raises(UserError, match=f"planes.first.attacked: {models[0].model_id} is not trained yet"):
+        stored_planes(asked, store, "first")
+    for name, model in (("first", models[0]), ("named", models[7])):
+        copy_model(done, store, model)
+        planes = stored_planes(asked, store, name)
+        assert planes.origin.attacked == model.model_id
+        network = load_network(store, model, digits.image_shape, 10)
+        config = asked.planes[name].model_copy(update={"attacked": model.model_id})
+        assert torch.equal(planes.anchors, draw_plane_set(config, digits, network=network).anchors)
+
+
+def test_a_sweep_tells_its_planes_which_images_are_mislabelled(digits, tmp_path):
+    """By its largest label noise, of the kind that it asks for."""
+    grid = {"width": [4], "label_noise": [0.1, 0.0, 0.3], "label_noise_seed": [6], "seed": [0, 1]}
+    planes = {"wrong": {"images": "train", "labels": "mislabelled", "count": 5}, "test": {"count": 5}}
+    dataset = {"name": "digits", "train_size": 200, "test_size": 100, "noise_kind": "asymmetric"}
+    sweep = small_sweep(grid=grid, planes=planes, dataset=dataset)
+    given = given_labels(digits, "asymmetric", 0.3, seed=6)
+    places = stored_planes(sweep, Store(tmp_path), "wrong").anchor_indices
+    assert torch.equal(places, draw_plane_set(sweep.planes["wrong"], digits, given).anchor_indices)
+    assert (given != digits.train_labels)[places].all()
+    assert len(stored_planes(sweep, Store(tmp_path), "test")) == 5

@@ -1,0 +1,127 @@
+"""The memory that a cohort is said to need, against what its training allocates; and how allocations are counted."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from support import user_networks
+from test_training import OPTIMIZERS, Memory, cohort_of
+
+from dbviz_ray.config import AdversaryConfig, ResourcesConfig
+from dbviz_ray.datasets import DatasetFacts
+from dbviz_ray.planning.memory import CHECKPOINT_COPIES, WORKER_BYTES, memory_need
+from dbviz_ray.training.allocations import AllocationCounter, peak_memory, reset_peak_memory
+from dbviz_ray.training.cohort import train_cohort
+
+DIGITS = DatasetFacts((1, 8, 8), 10, 200, 100)
+CIFAR = DatasetFacts((3, 32, 32), 10, 50_000, 10_000)
+MIB = 2**20
+TRAINED = {
+    "fully connected, adam": {"width": 512},
+    "fully connected, sgd": {"width": 512} | OPTIMIZERS["sgd"],
+    "residual, sgd": {"architecture": "resnet18_width", "width": 4} | OPTIMIZERS["sgd"],
+    "residual, sam": {"architecture": "resnet18_width", "width": 4, "sam_radius": 0.05},
+    "residual, bfloat16": {"architecture": "resnet18_width", "width": 4, "precision": "bfloat16"},
+    "transformer": {"architecture": "vit", "width": 16},
+    "dropout, attacked": {
+        "architecture": "support.user_networks:convolutional",
+        "width": 8,
+        "adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2),
+    },
+}
+
+
+@pytest.mark.parametrize("stack", [3, 1])
+@pytest.mark.parametrize("settings", TRAINED.values(), ids=TRAINED)
+def test_what_is_counted_before_is_what_training_allocates(settings, stack, digits, cpu):
+    models = cohort_of(**{"precision": "float32", "epochs": 1, "batch_size": 100} | settings)[:3]
+    with AllocationCounter("cpu") as counter:
+        train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
+    # On a GPU, tensors alone are said; the images count there, which lie in the memory already here.
+    eager = ResourcesConfig(stack=stack, gpus_per_cohort=1, execution="eager")
+    assert 0.8 < memory_need(models, DIGITS, eager).device / counter.peak < 1.5
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "sgd without momentum"])
+def test_a_checkpoint_counts_as_what_is_saved(optimizer, digits, cpu):
+    """On images of 8x8 pixels a VGG-19 is nearly all weights."""
+    models = cohort_of("vgg19", 64, **{"precision": "float32"} | OPTIMIZERS[optimizer])[:3]
+    small = [model.model_copy(update={"width": 8}) for model in cohort_of("vgg19", 8, **OPTIMIZERS[optimizer])[:2]]
+    memory = Memory()
+    short = [m.model_copy(update={"training": m.training.model_copy(update={"epochs": 1})}) for m in small]
+    train_cohort(short, digits, cpu, resources=ResourcesConfig(stack=1), checkpoints=memory)
+    saved = sum(tensor.nbytes for tensor in memory.saved[-1].values())
+    need = memory_need(short, DIGITS, ResourcesConfig(stack=1)).host - WORKER_BYTES
+    assert need > (CHECKPOINT_COPIES + 1) * saved
+    large = memory_need(models, DIGITS, ResourcesConfig(stack=1)).host - WORKER_BYTES
+    assert large > 10 * need
+
+
+def test_more_of_everything_needs_more(digits):
+    def need(members=2, data=CIFAR, resources=ResourcesConfig(), **settings):  # noqa: B008
+        models = cohort_of("resnet18_width", **{"width": 4, "batch_size": 128, "precision": "float32"} | settings)
+        return memory_need(models[:members], data, resources)
+
+    least = need().host
+    assert need(members=4).host > least
+    assert need(width=8).host > least
+    assert need(precision="float64").host > least
+    assert need(data=DatasetFacts((3, 64, 64), 10, 50_000, 10_000)).host > least
+    assert need(batch_size=1024).host > least
+    assert need(resources=ResourcesConfig(stack=1)).host < least
+    assert need().device == 0
+    on_gpu = need(resources=ResourcesConfig(gpus_per_cohort=1))
+    assert on_gpu.device > 0
+    assert on_gpu.host < need(resources=ResourcesConfig(gpus_per_cohort=1), members=4, width=64).host
+
+
+def test_a_network_that_needs_numbers_is_counted_on_the_cpu(monkeypatch):
+    models = cohort_of("support.user_networks:convolutional", 8, precision="float32", batch_size=100)[:3]
+    resources = ResourcesConfig(gpus_per_cohort=1, execution="eager", stack=3)
+    counted = memory_need(models, DIGITS, resources).device
+    convolutional = user_networks.convolutional
+
+    def looks_at_numbers(**arguments):
+        network = convolutional(**arguments)
+        network.register_forward_hook(lambda module, inputs, result: result if float(inputs[0].sum()) < 1e9 else None)
+        return network
+
+    monkeypatch.setattr(user_networks, "looks_at_numbers", looks_at_numbers, raising=False)
+    odd = [model.model_copy(update={"architecture": "support.user_networks:looks_at_numbers"}) for model in models]
+    assert memory_need(odd, DIGITS, resources).device == pytest.approx(counted, rel=0.3)
+
+
+def test_allocations_are_counted_once_and_until_they_are_freed(cpu):
+    kept = torch.zeros(MIB, dtype=torch.uint8)
+    with AllocationCounter("cpu") as counter:
+        view, own = kept[:10].add_(1), torch.zeros(2 * MIB, dtype=torch.uint8)
+        assert counter.live == 2 * MIB  # what was there before is not counted, nor are views
+        half = own.view(2, -1)[0]
+        temporary = own + 1
+        assert counter.live == 4 * MIB
+        del temporary, own
+        assert counter.live == 2 * MIB  # a view holds it
+        del half
+    assert (counter.live, counter.peak, view.numel()) == (0, 4 * MIB, 10)
+
+
+def test_nothing_is_counted_of_another_device():
+    with AllocationCounter("cpu") as here, AllocationCounter("meta") as there:
+        tensor = torch.ones(MIB, dtype=torch.uint8, device="meta") + 1
+    assert (here.peak, there.peak) == (0, 2 * MIB)
+    assert tensor.is_meta
+
+
+def test_the_peak_of_this_process_is_measured_and_can_be_measured_anew():
+    gc.collect()
+    reset_peak_memory()
+    before = peak_memory()["peak_memory_bytes"]
+    held = torch.ones(200 * MIB, dtype=torch.uint8)
+    risen = peak_memory()["peak_memory_bytes"]
+    assert risen - before > 150 * MIB
+    del held
+    assert peak_memory()["peak_memory_bytes"] > risen - MIB  # the kernel counts in bundles of pages
+    reset_peak_memory()
+    assert peak_memory()["peak_memory_bytes"] < risen - 100 * MIB

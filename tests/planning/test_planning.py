@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+
+import pytest
+import torch
+from conftest import small_sweep
+
+from dbviz_ray.config.sweep_files import SWEEPS, load_sweep
+from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.planning.plan import plan
+from dbviz_ray.planning.step_times import StepTimes, measured_step_times
+
+
+def test_plan_counts_what_the_sweep_holds():
+    sweep = small_sweep(
+        planes={"a": {"count": 3, "resolution": 4}, "b": {"count": 5, "resolution": 2}},
+        training={"epochs": 3, "batch_size": 64, "snapshots": [1]},
+    )
+    counted = plan(sweep)
+    assert (counted.models, len(counted.cohorts), counted.planes, counted.labellings) == (12, 2, 8, 24)
+    assert counted.points == 24 * (3 * 16 + 5 * 4)
+    assert counted.parameters == 6 * (64 * 4 + 4 + 40 + 10) + 6 * (64 * 16 + 16 + 160 + 10)
+    assert counted.weight_bytes == 2 * 4 * counted.parameters
+    assert 0 < counted.training_seconds < 60
+    assert "measured on this machine" in str(counted)
+
+
+def test_plan_counts_margins_and_probabilities():
+    planes = {"a": {"count": 3, "resolution": 4, "probabilities": True}, "b": {"count": 5, "resolution": 2}}
+    margins = {"split": "test", "directions": 4, "steps": 20}
+    without, counted = plan(small_sweep(planes=planes)), plan(small_sweep(planes=planes, margins=margins))
+    assert without.line_points == 0
+    assert "lines" not in str(without)
+    assert counted.line_points == 12 * 100 * (1 + 4 * 20)
+    assert counted.points == without.points
+    assert counted.evaluation_seconds > without.evaluation_seconds
+    assert counted.probability_bytes == pytest.approx(1.8 * 12 * 3 * 16 * 10, abs=1)
+    assert f"at most {counted.line_points:,} points on lines" in str(counted)
+    assert "of probabilities" in str(counted)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures then")
+def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
+    text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))
+    assert "GPU-hours" in text
+    assert re.search(r"^ +256 +\d.* h .*max_cohort_size=", text, re.MULTILINE)
+    assert "no shorter than the cohort resnet18_width 64" in text
+    assert "assumed, not measured" in text
+    assert re.search(r"estimated cost  +\d+, at 2.5 a GPU-hour", text)
+
+
+def test_the_time_on_cpus_is_that_of_its_workers():
+    """Two cohorts on two workers take as long as the longer one, not half of both."""
+    counted = plan(small_sweep())
+    wide, narrow = (dataclasses.replace(counted.cohorts[0], seconds=seconds) for seconds in (90.0, 10.0))
+    told = str(dataclasses.replace(counted, cohorts=[wide, narrow]))
+    assert f"train {90 if (os.cpu_count() or 1) > 1 else 100} s, " in told
+    assert "GPU" not in told
+
+
+def test_step_times_lie_between_measurements_and_go_on_at_the_best_rate():
+    times = StepTimes({"a": [(1e6, 0.01), (1e8, 0.1)]}, 1e9, 2)
+    assert times.seconds("a", 1e7) == pytest.approx(10**-1.5)
+    assert times.seconds("a", 1.1e9) == pytest.approx(0.1 + 1)
+    assert times.seconds("a", 1) == pytest.approx(0.01)
+    assert times.seconds("b", 1e8) == pytest.approx(0.1)  # the curve of what was measured
+
+
+def test_a_measured_step_is_about_as_long_as_its_operations(cpu):
+    sweep = small_sweep(grid={"width": [4, 512], "seed": [0, 1]})
+    times = measured_step_times(sweep.cohorts(), facts_of_dataset(sweep.dataset, "unused"), cpu, sweep.resources)
+    (few, quick), (many, slow) = times.curves["fully_connected"]
+    assert many == few * 128
+    assert 0 < quick < slow < 5
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_sweeps_header_counts_its_models(path):
+    sweep = load_sweep(path.stem)
+    told = re.search(r"^# ([\d,]+) models", path.read_text(), re.MULTILINE)
+    assert told, "no count in the header"
+    assert int(told[1].replace(",", "")) == len(sweep.models())
+    assert re.search(r"^# .*(Figure|Table|paper|arXiv)", path.read_text(), re.MULTILINE | re.IGNORECASE)

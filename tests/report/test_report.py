@@ -1,0 +1,163 @@
+"""The report of a sweep, as text."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import small_sweep
+from support.html_pages import Page
+from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
+
+from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.report.of_sweep import REPORT_FILE, write_report
+from dbviz_ray.analysis.report.question import asked, planes_in_words
+from dbviz_ray.analysis.tables import compute_tables, write_tables
+from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
+from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store.outcomes import Failure, Outcome
+
+TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}
+HOSTILE = "<script>alert('&amp;')</script>"
+
+
+def analysed(store: Store, sweep: SweepConfig) -> Store:
+    tables = compute_tables(store, sweep)
+    write_tables(store, tables)
+    store.write_json(FINDINGS_FILE, findings(tables))
+    return store
+
+
+def report_of(store: Store, sweep: SweepConfig) -> Page:
+    write_report(analysed(store, sweep), sweep)
+    return Page(store.read(REPORT_FILE).decode())
+
+
+def with_facts(store: Store, sweep: SweepConfig, facts) -> Store:
+    """Add what `facts(model)` says to the model.json of every trained model."""
+    for model in sweep.models():
+        file = store.model_file(model.model_id, "model.json")
+        store.write_json(file, store.read_json(file) | facts(model))
+    return store
+
+
+def test_every_finding_and_number_is_in_the_page(tmp_path):
+    sweep = small_sweep(**TWO_WIDTHS, description="Which of two widths?")
+    store = made_up_run(tmp_path, sweep, error=lambda m, _: 1 / m.width)
+    page = report_of(store, sweep)
+    assert "Which of two widths?" in page.text
+    assert "trains 2 kinds of networks, each 3 times with other seeds (initialisation, data order)," in page.text
+    for sentence in store.read_json(FINDINGS_FILE)["sentences"]:
+        assert sentence in page.text
+    for row in store.read_json(FINDINGS_FILE)["groups"]:
+        shown = f"{row['reproducibility']:.3f} [{row['reproducibility_low']:.3f}, {row['reproducibility_high']:.3f}]"
+        assert shown in page.text
+    best, worst = (
+        sorted(row["reproducibility"] for row in store.read_json(FINDINGS_FILE)["groups"])[at] for at in (1, 0)
+    )
+    assert (
+        f"predicts another class on about {100 - 100 * best:.0f} of 100 points of a plane at best (width 8) "
+        f"and on about {100 - 100 * worst:.0f} at worst (width 4)."
+    ) in page.text
+    assert "All 6 models were trained and scored." in page.text
+    assert f"Not drawn: {', '.join(kind.title for kind in figures_of(sweep).values())}." in page.text
+    assert {"scores/groups.csv", "scores/groups.parquet"} <= set(page.references)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+
+
+def test_words_of_others_are_escaped_and_losses_are_told(tmp_path):
+    sweep = small_sweep(grid={"width": [4, 8, 16], "seed": [0, 1, 2]}, description=HOSTILE)
+    store = made_up_run(tmp_path, sweep, diverged=lambda m: m.width == 4 and m.seeds.init == 0)
+    let_fail(store, sweep, lambda m: "train" * (m.width == 8))
+    for model in sweep.models():
+        if model.width == 8:
+            store.write_failure(Failure(model.model_id, "train", Outcome.OUT_OF_MEMORY, HOSTILE))
+    page = report_of(store, sweep)
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 3
+    assert "5 of 9 models were trained and scored. 4 are left out of every score" in page.text
+    assert "1 diverged while they were trained; their loss is not finite" in page.text
+    assert (
+        "3 out of memory while they were trained; even one alone did not fit into the memory. Reason given: "
+        + (HOSTILE)
+        in page.text
+    )
+    assert "No training is left of fully_connected, width 8, label noise 0." in page.text
+
+
+def test_versions_that_differ_are_told_and_how_long_it_took(tmp_path):
+    sweep = small_sweep(**TWO_WIDTHS)
+
+    def facts(model: ModelConfig):
+        torch = "2.6.0" if model.width == 4 else "2.7.0"
+        return {"torch": torch, "numpy": "2.0.1", "cohort_id": f"w{model.width}", "seconds": 20.0 + model.width}
+
+    page = report_of(with_facts(made_up_run(tmp_path, sweep), sweep, facts), sweep)
+    assert "not all made by the same software: they differ in torch." in page.text
+    assert "torch 2.6.0 (3 models), 2.7.0 (3 models)" in page.text
+    assert "software numpy 2.0.1" in page.text
+    assert "training took 52 s for 6 models in 2 cohorts" in page.text
+
+
+def test_the_command_of_the_page_makes_the_same_sweep_again(tmp_path):
+    sweep = small_sweep(grid={"recipes": RECIPES, "seed": [0, 1, 2]}, cases=CASES)
+    page = report_of(made_up_run(tmp_path, sweep), sweep)
+    assert "python -m dbviz_ray.sweep sweep.yaml --out small_again" in page.text
+    assert load_sweep(str(tmp_path / "sweep.yaml")).identity() == sweep.identity()
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("dbviz_ray.analysis.report.sweep_tables.MAX_ROWS", 5)
+    monkeypatch.setattr("dbviz_ray.analysis.report.question.MAX_NAMED", 3)
+    sweep = small_sweep(
+        grid={"width": [2, 3, 4], "recipes": RECIPES, "learning_rate": [0.1, 0.2], "label_noise": [0.0, 0.2]},
+        planes={"test": {"count": 2, "resolution": 6}},
+    )
+    page = report_of(made_up_run(tmp_path, sweep), sweep)
+    assert "And 19 more: scores/groups.csv." in page.text
+    assert "The best learning rates (the first 5 rows, 7 more in scores/)" in page.text
+    assert page.text.count("label noise 0, 0.2") == 1
+    assert "trains 24 kinds of networks" in page.text
+
+
+def test_one_training_of_each_kind_is_said_to_tell_nothing_of_others(tmp_path):
+    sweep = small_sweep(grid={"width": [4, 8], "seed": [0]}, scores=["fragmentation"])
+    page = report_of(made_up_run(tmp_path, sweep), sweep)
+    assert (
+        "With one training of each kind it cannot tell whether another training would be the same model." in page.text
+    )
+    assert "Two trainings agree" not in page.text
+    assert "Regions of one class in a plane" in page.text
+
+
+@pytest.mark.parametrize(
+    ("planes", "words"),
+    [
+        ({"count": 7}, "7 through three test images of different classes; 50 x 50 points"),
+        ({"count": 7, "images": "train", "classes": "same", "labels": "mislabelled", "resolution": 12},
+         "7 through three mislabelled train images of one class; 12 x 12 points"),
+        ({"off_manifold": "shuffled", "off_manifold_images": 2, "classes": "any"},
+         "500 through three test images, two of them with their pixels shuffled; 50 x 50 points"),
+        ({"off_manifold": "uniform_noise"}, "500 through three images of uniform noise; 50 x 50 points"),
+        ({"off_manifold": "uniform_noise", "off_manifold_images": 2},
+         "500 through a test image and two images of uniform noise; 50 x 50 points"),
+        ({"off_manifold": "adversarial", "adversary": {}},
+         "500 through a test image, an adversarial example made of it, and the image moved as far in a random "
+         "direction; 50 x 50 points"),
+        ({"indices": [(0, 1, 2), (1, 2, 3)]}, "2 through three given test images; 50 x 50 points"),
+    ],
+)  # fmt: skip
+def test_planes_in_words(planes, words):
+    assert planes_in_words(PlaneSetConfig(**planes)) == words
+
+
+def test_seeds_that_vary_apart_and_that_do_not_are_told():
+    grid = {"label_noise": [0.2], "seed": [0], "init_seed": [0, 1], "label_noise_seed": [0, 1]}
+    told = asked(small_sweep(grid=grid))
+    assert "one kind of network, 4 times with other seeds (initialisation, mislabelled images), all with the same data "
+    assert "(initialisation, mislabelled images), all with the same data order, and compares" in told
+
+
+@pytest.mark.parametrize("name", ["double_descent", "architectures", "learning_rates", "off_manifold", "distillation"])
+def test_shipped_sweeps_can_be_asked_about(name):
+    assert asked(load_sweep(name)).startswith("If a network is trained again, is it the same model? This sweep trains ")

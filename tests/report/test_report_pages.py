@@ -1,0 +1,127 @@
+"""Reports in a real browser: without errors, without the network, readable on a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_sweep
+from playwright.sync_api import Page
+from support.browser import troubles
+from support.made_up_runs import let_fail, made_up_run
+from test_report import HOSTILE, analysed, report_of
+from torch import nn
+
+from dbviz_ray import compare
+from dbviz_ray.analysis.compare.files import Origin, write_comparison
+from dbviz_ray.analysis.figures import draw_figures
+from dbviz_ray.analysis.report.of_sweep import REPORT_FILE
+from dbviz_ray.store import Store
+from dbviz_ray.store.outcomes import Failure, Outcome
+
+pytest_plugins = ["support.browser_fixtures"]
+
+MEASURE = """() => {
+    const shown = element => element.checkVisibility() && element.childNodes.length
+        && [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    const all = [...document.body.querySelectorAll('*')];
+    return {
+        pictures: [...document.images].map(image => [image.alt, image.complete && image.naturalWidth > 0]),
+        headings: [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(one => Number(one.tagName[1])),
+        unresolved: [...document.querySelectorAll('a[href^="#"]')].map(link => link.hash.slice(1))
+            .filter(name => document.querySelectorAll('[id="' + name + '"]').length !== 1),
+        entries: document.querySelectorAll('nav a').length,
+        width: document.documentElement.scrollWidth,
+        small: all.filter(one => shown(one) && parseFloat(getComputedStyle(one).fontSize) < 15)
+            .map(one => one.outerHTML.slice(0, 80)),
+    };
+}"""
+
+
+@pytest.fixture(scope="module", params=["sweep", "losses", "comparison"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a report: of a sweep with all kinds of tables, of one that lost models, of a comparison."""
+    store = Store(tmp_path_factory.mktemp(request.param) / "run")
+    {"sweep": of_sweep, "losses": of_losses, "comparison": of_comparison}[request.param](store)
+    return Path(store.path(REPORT_FILE))
+
+
+def of_sweep(store: Store) -> None:
+    sweep = small_sweep(
+        grid={"width": [4, 8, 16], "label_noise": [0.0, 0.25], "seed": [0, 1]},
+        planes={name: {"count": 4, "resolution": 8} for name in ("test", "a_plane_set_of_quite_a_long_name")},
+        margins={"images": 10, "directions": 2},
+        training={"epochs": 3, "snapshots": [1]},
+    )
+    made_up_run(Path(store.root), sweep, error=lambda model, _: 1.6 / model.width)
+    draw_figures(analysed(store, sweep), sweep, ["double_descent", "training", "decision_regions"])
+    report_of(store, sweep)
+
+
+def of_losses(store: Store) -> None:
+    """Of names of networks that are long, and a reason that would be a script."""
+    long = "support.user_networks:network_with_options"
+    sweep = small_sweep(
+        grid={"seed": [0, 1, 2]},
+        cases=[{"architecture": ["fully_connected", "vit", long], "width": [4]}],
+        description=HOSTILE,
+    )
+    lost = sweep.models()[:2]
+    made_up_run(Path(store.root), sweep, diverged=lambda model: model == sweep.models()[-1])
+    let_fail(store, sweep, lambda model: "train" * (model in lost))
+    draw_figures(analysed(store, sweep), sweep, ["by_recipe"])
+    for model in lost:
+        store.write_failure(Failure(model.model_id, "train", Outcome.FAILED, HOSTILE + "x" * 300))
+    report_of(store, sweep)
+
+
+def of_comparison(store: Store) -> None:
+    models = [nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval() for _ in range(3)]
+    found = compare(models, torch.rand(30, 1, 4, 4), torch.arange(30) % 3, planes=4, resolution=8)
+    origin = Origin(f"python -m dbviz_ray.score {'a_long_name.pt ' * 20}", {}, HOSTILE, {}, [])
+    write_comparison(store, found, found.figure(), 0.01, 0, origin)
+
+
+@pytest.mark.parametrize("device", ["page", "phone"])
+def test_a_report_opens_without_errors_and_can_be_read(request: pytest.FixtureRequest, report: Path, device: str):
+    opened: Page = request.getfixturevalue(device)
+    wrong = troubles(opened)
+    opened.goto(report.as_uri())
+    opened.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+    found = opened.evaluate(MEASURE)
+    assert wrong == []
+    assert found["pictures"]
+    assert all(alt and drawn for alt, drawn in found["pictures"])
+    assert found["headings"].count(1) == 1
+    assert found["headings"][0] == 1
+    steps = zip(found["headings"], found["headings"][1:], strict=False)
+    assert all(below <= above + 1 for above, below in steps)
+    assert found["entries"] == found["headings"].count(2) > 3
+    assert found["unresolved"] == []
+    assert found["width"] <= opened.viewport_size["width"]
+    assert found["small"] == []
+
+
+def test_what_is_folded_or_enlarged_stays_within_its_box(phone: Page, report: Path):
+    phone.goto(report.as_uri())
+    phone.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    picture = phone.locator("figure img").first
+    fitting = picture.bounding_box()["width"]
+    picture.tap()
+    assert picture.bounding_box()["width"] > fitting
+    assert phone.evaluate(MEASURE)["width"] <= phone.viewport_size["width"]
+    picture.tap()
+    assert picture.bounding_box()["width"] == fitting
+
+
+def test_a_page_that_asks_for_more_is_told_on(page: Page, tmp_path: Path):
+    (tmp_path / "page.html").write_text(
+        '<link rel="icon" href="data:,"><img src="missing.png"><img src="http://127.0.0.1:9/outside.png">'
+        "<script>console.error('told'); unknown()</script>"
+    )
+    found = troubles(page)
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    for said in ("error: told", "error: unknown", "http://127.0.0.1:9/outside.png", "failed: file:"):
+        assert any(said in line for line in found), (said, found)

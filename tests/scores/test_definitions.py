@@ -1,0 +1,118 @@
+"""The label maps and both scores are those of the definitions, computed naively and in full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from skimage.measure import label as skimage_label
+from torch import nn
+
+from dbviz_ray.analysis.scores.agreement import agreement
+from dbviz_ray.analysis.scores.regions import region_counts
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.evaluation.label_maps import label_maps
+from dbviz_ray.planes import PlaneSet
+
+RESOLUTION = 15
+NETWORKS = [
+    ("fully_connected", 32, (1, 8, 8), (2, 3)),
+    ("fully_connected_deep", 32, (1, 8, 8), (1, 2)),
+    ("resnet18_width", 2, (3, 8, 8), (2, 3)),
+]
+"""Architecture, width, images, and the seeds of two networks that agree in part."""
+
+
+stacks = npst.arrays(
+    np.uint8, st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 7)] * 2), elements=st.integers(0, 4)
+)
+permutations = st.permutations(range(5)).map(lambda order: np.array(order, dtype=np.uint8))
+
+
+def drawn_planes(shape: tuple[int, int, int], count: int, margin: float) -> PlaneSet:
+    anchors = torch.randn(count, 3, *shape, generator=torch.Generator().manual_seed(7))
+    indices = torch.zeros(count, 3, dtype=torch.int64)
+    return PlaneSet(anchors, indices, indices, RESOLUTION, margin)
+
+
+def random_networks(
+    architecture: str, width: int, shape: tuple[int, int, int], seeds: tuple[int, ...]
+) -> list[nn.Module]:
+    networks = [initialised_network(architecture, width, shape, 10, seed).double().eval() for seed in seeds]
+    for network in networks:
+        nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
+    return networks
+
+
+@torch.no_grad()
+def naive_map(network: nn.Module, images: np.ndarray, margin: float) -> list[list[int]]:
+    """Rows of b, within a row by a: x1 + a e1 + b e2, each point made and forwarded alone."""
+    x1, x2, x3 = images.astype(np.float64)
+    e1 = (x2 - x1) / np.sqrt(((x2 - x1) ** 2).sum())
+    orthogonal = (x3 - x1) - ((x3 - x1) * e1).sum() * e1
+    e2 = orthogonal / np.sqrt((orthogonal**2).sum())
+    places = [(((x - x1) * e1).sum(), ((x - x1) * e2).sum()) for x in (x1, x2, x3)]
+    axes = []
+    for values in zip(*places, strict=True):
+        low, high = min(values), max(values)
+        start, length = low - margin * (high - low), (high - low) * (1 + 2 * margin)
+        axes.append([start + length * step / (RESOLUTION - 1) for step in range(RESOLUTION)])
+    return [[int(network(torch.from_numpy(x1 + a * e1 + b * e2)[None])[0].argmax()) for a in axes[0]] for b in axes[1]]
+
+
+def naive_agreement(first: list[list[int]], second: list[list[int]]) -> float:
+    same = 0
+    for row, column in np.ndindex(RESOLUTION, RESOLUTION):
+        same += first[row][column] == second[row][column]
+    return same / RESOLUTION**2
+
+
+def naive_regions(labels: list[list[int]]) -> int:
+    return sum(skimage_label(np.array(labels) == c, connectivity=2).max() for c in range(10))
+
+
+@pytest.mark.parametrize(("architecture", "width", "shape", "seeds"), NETWORKS)
+@pytest.mark.parametrize("margin", [0.1, 0.5])
+def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape, seeds, margin, cpu):
+    networks = random_networks(architecture, width, shape, seeds)
+    planes = drawn_planes(shape, 4, margin)
+    maps = np.stack([label_maps(network, planes, cpu).numpy() for network in networks])
+    naive = [[naive_map(network, images, margin) for images in planes.anchors.numpy()] for network in networks]
+    assert maps.tolist() == naive
+    reproducibility = agreement(maps.reshape(2, 4, -1))[:, 0, 1]
+    assert reproducibility.tolist() == [naive_agreement(*on_plane) for on_plane in zip(*naive, strict=True)]
+    fragmentation = [region_counts(of_model).tolist() for of_model in maps]
+    assert fragmentation == [[naive_regions(labels) for labels in of_model] for of_model in naive]
+    assert max(map(max, fragmentation)) > 1  # there is something to get wrong
+    assert 0 < reproducibility.mean() < 1
+
+
+@given(stacks)
+def test_a_model_agrees_fully_with_itself_and_as_much_with_another_as_that_one_with_it(labels):
+    shares = agreement(labels.reshape(*labels.shape[:2], -1))
+    assert (np.diagonal(shares, axis1=1, axis2=2) == 1).all()
+    assert (shares == shares.transpose(0, 2, 1)).all()
+    assert ((shares >= 0) & (shares <= 1)).all()
+    twice = agreement(np.concatenate([labels, labels]).reshape(2 * len(labels), labels.shape[1], -1))
+    assert (np.diagonal(twice[:, : len(labels), len(labels) :], axis1=1, axis2=2) == 1).all()
+
+
+@settings(max_examples=200)
+@given(stacks, permutations)
+def test_the_names_of_the_classes_do_not_matter(labels, renamed):
+    flat = labels.reshape(*labels.shape[:2], -1)
+    assert (agreement(renamed[flat]) == agreement(flat)).all()
+    for maps in labels:
+        assert (region_counts(renamed[maps]) == region_counts(maps)).all()
+
+
+@settings(max_examples=200)
+@given(stacks)
+def test_the_way_a_map_is_held_does_not_matter(labels):
+    maps = labels[0]
+    counts = region_counts(maps).tolist()
+    for turned in (maps.transpose(0, 2, 1), maps[:, ::-1], maps[:, :, ::-1], np.rot90(maps, axes=(1, 2))):
+        assert region_counts(turned).tolist() == counts

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_sweep
+from scipy.ndimage import maximum_filter, minimum_filter
+from skimage.measure import label as skimage_label
+from support.exact_regions import ExactRegions, class_cells, exact_regions
+from torch import nn
+
+from dbviz_ray.analysis.scores.regions import class_shares, counts_by_resolution, extrapolated, region_counts
+from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.label_maps import label_maps
+from dbviz_ray.planes import PlaneSet, draw_plane_set
+from dbviz_ray.training.cohort import train_cohort
+
+POINT = 1 / 50**2
+"""Share of a plane that a point of the usual grid stands for."""
+
+
+def unit_square(resolution: int = 50) -> PlaneSet:
+    """The plane of images of two pixels, from (0, 0) to (1, 1)."""
+    anchors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 1, 2)
+    indices = torch.zeros(1, 3, dtype=torch.int64)
+    return PlaneSet(anchors, indices, indices, resolution, margin=0.0)
+
+
+def random_planes(count: int, resolution: int = 50) -> PlaneSet:
+    anchors = torch.randn(count, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    indices = torch.zeros(count, 3, dtype=torch.int64)
+    return PlaneSet(anchors, indices, indices, resolution, margin=0.1)
+
+
+def network_of(*layers: tuple[list[list[float]], list[float]]) -> nn.Sequential:
+    """Layers of these weights and biases, with ReLU between them."""
+    modules: list[nn.Module] = [nn.Flatten()]
+    for weight, bias in layers:
+        linear = nn.Linear(len(weight[0]), len(weight))
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(weight))
+            linear.bias.copy_(torch.tensor(bias))
+        modules += [linear, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+def random_network(architecture: str, width: int, seed: int) -> nn.Sequential:
+    network = initialised_network(architecture, width, (1, 8, 8), 10, seed)
+    nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
+    return network
+
+
+DIAGONAL = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])  # x - y where positive, y - x where positive
+CENTRED = ([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [-0.5, 0.5, -0.5, 0.5])  # sums: |x - .5|, |y - .5|
+TENT = [[2.0, -4.0]]  # of relu(x) and relu(x - .5): up to 1 at x = .5 and down to 0
+
+HAND_MADE = {
+    "one class": ([([[0.0, 0.0], [0.0, 0.0]], [0.0, 1.0])], [(1, 1.0)]),
+    "equal scores: the first class": ([([[1.0, 2.0], [1.0, 2.0]], [0.0, 0.0])], [(0, 1.0)]),
+    "half planes": ([([[1.0, 0.0], [0.0, 0.0]], [-0.25, 0.0])], [(0, 0.75), (1, 0.25)]),
+    "through two corners": ([([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])], [(0, 0.5), (1, 0.5)]),
+    "a triangle that touches no corner": (
+        [([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0], [0.0, 0.0]], [-0.6, -0.6, 0.8, 0.0])],
+        # Class 2 has x + y < .8, less two triangles of .01 that classes 0 and 1 have of it: 2x + y > 1.4, x + 2y > 1.4.
+        [(0, 0.31), (1, 0.31), (2, 0.3), (3, 0.08)],
+    ),
+    "exclusive or, with a diagonal": (
+        [DIAGONAL, ([[1.0, 1.0], [0.0, 0.0]], [0.0, 0.25])],
+        [(1, 0.4375), (0, 0.28125), (0, 0.28125)],
+    ),
+    "an island": ([CENTRED, ([[1.0] * 4, [0.0] * 4], [0.0, 0.25])], [(0, 0.875), (1, 0.125)]),
+    "four triangles that meet in a point": (
+        [CENTRED, ([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]], [0.0, 0.0])],
+        [(0, 0.25), (0, 0.25), (1, 0.25), (1, 0.25)],
+    ),
+    "equal scores where no unit is active": (
+        [([[1.0, 0.3]], [-0.65]), ([[-1.0], [-3.0], [2.0]], [0.0, 0.0, 0.0])],
+        [(0, 0.5), (2, 0.5)],
+    ),
+    "neurons twice, and dead ones": (
+        [
+            (DIAGONAL[0] * 2 + [[0.0, 0.0], [1.0, 1.0]], [0.0] * 4 + [0.0, -9.0]),
+            ([[0.5, 0.5, 0.5, 0.5, 1.0, 1.0], [0.0] * 6], [0.0, 0.25]),
+        ],
+        [(1, 0.4375), (0, 0.28125), (0, 0.28125)],
+    ),
+    "a tent of a tent": (
+        [
+            ([[1.0, 0.0], [1.0, 0.0]], [0.0, -0.5]),
+            (TENT * 2, [0.0, -0.5]),
+            ([[0.0, 0.0], TENT[0]], [0.5, 0.0]),
+        ],
+        [(1, 0.25), (1, 0.25), (0, 0.25), (0, 0.125), (0, 0.125)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "expected"), HAND_MADE.values(), ids=HAND_MADE)
+def test_regions_by_hand(layers, expected):
+    [regions] = exact_regions(network_of(*layers), unit_square())
+    assert len(regions) == len(expected)
+    found = sorted(zip(regions.classes.tolist(), regions.areas.round(6).tolist(), strict=True))
+    assert found == sorted(expected)
+    assert (np.diff(regions.areas) <= 0).all()
+
+
+def test_a_point_joins_regions_on_a_grid_only():
+    layers, expected = HAND_MADE["four triangles that meet in a point"]
+    maps = label_maps(network_of(*layers).double(), unit_square(), torch.device("cpu")).numpy()
+    assert counts_by_resolution(maps)[50].tolist() == [3]
+    assert len(expected) == 4
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width"), [("fully_connected", 8), ("fully_connected", 64), ("fully_connected_deep", 32)]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_cells_fill_the_rectangle_and_have_the_networks_class(architecture, width, seed):
+    network, planes = random_network(architecture, width, seed).double(), random_planes(3)
+    generator = np.random.default_rng(seed)
+    for plane, found in enumerate(class_cells(network, planes)):
+        cells = found.cells
+        assert cells.areas().min() >= 0
+        assert cells.areas().sum() == pytest.approx(1, abs=1e-12)
+        assert len(cells.points) - cells.edges.shape[1] + cells.count == 1  # Euler: no overlaps, no holes
+        weights = cells.corners() * generator.exponential(size=(1, len(cells.points)))
+        weights = weights.toarray()
+        inside = (weights / weights.sum(1, keepdims=True)) @ cells.points  # a random point of each cell
+        start, end = planes.axes[plane, :, 0].numpy(), planes.axes[plane, :, -1].numpy()
+        a, b = (start + inside * (end - start)).T[..., None]
+        x1, e1, e2 = planes.basis[plane].numpy()
+        with torch.no_grad():
+            scores = network(torch.from_numpy(x1 + a * e1 + b * e2).view(-1, 1, 8, 8)).numpy()
+        own = scores[np.arange(len(scores)), found.classes]
+        np.testing.assert_allclose(own, scores.max(1), atol=1e-9)
+
+
+def test_every_neuron_is_linear_on_every_cell():
+    network, planes = random_network("fully_connected_deep", 32, 0).double(), random_planes(1)
+    [found] = class_cells(network, planes)
+    corners = found.cells.corners()
+    start, end = planes.axes[0, :, 0].numpy(), planes.axes[0, :, -1].numpy()
+    a, b = (start + found.cells.points * (end - start)).T[..., None]
+    x1, e1, e2 = planes.basis[0].numpy()
+    values = torch.from_numpy(x1 + a * e1 + b * e2).view(-1, 1, 8, 8)
+    for layer in network:
+        values = layer(values)
+        if isinstance(layer, nn.Linear) and layer is not network[-1]:
+            positive, negative = (corners @ (side * values.detach().numpy() > 1e-9) for side in (1, -1))
+            assert not (positive * negative).any()
+
+
+def test_other_networks_are_refused():
+    planes = unit_square()
+    linear = nn.Linear(2, 2)
+    for network, named in [
+        (nn.Linear(2, 2), "Linear has no exact regions"),
+        (nn.Sequential(nn.Flatten(), linear, nn.Tanh(), linear), r"layer 2 is Tanh\(\), not ReLU"),
+        (nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear), r"layer 1 is Dropout.* not Linear"),
+        (nn.Sequential(linear), "layer 0 is Linear.* not Flatten"),
+        (nn.Sequential(nn.Flatten(), linear, nn.ReLU()), r"ends with ReLU\(\), not Linear"),
+        (nn.Sequential(), "ends with nothing"),
+    ]:
+        with pytest.raises(UserError, match=f"network: .*{named}.*allowed: nn.Sequential of Flatten"):
+            exact_regions(network, planes)
+
+
+def test_a_tip_falls_into_pieces_on_every_grid():
+    """Class 1 where |y - .3 x - .2| < .05 (x - .1): a wedge of .9 by .09 in the rest, which goes round its tip."""
+    wedge = network_of(
+        ([[-0.3, 1.0], [0.3, -1.0], [1.0, 0.0]], [-0.2, 0.2, 0.0]),
+        ([[0.0, 0.0, 0.0], [-1.0, -1.0, 0.05]], [0.0, -0.005]),
+    )
+    [exact] = exact_regions(wedge, unit_square())
+    assert exact.classes.tolist() == [0, 1]
+    assert exact.areas[1] == pytest.approx(0.9 * 0.09 / 2)
+    maps = label_maps(wedge.double(), unit_square(801), torch.device("cpu")).numpy()
+    assert min(counts_by_resolution(maps).values()) > 2
+    large = counts_by_resolution(maps, POINT)
+    assert [large[points].item() for points in (51, 101, 201, 401, 801)] == [2] * 5
+
+
+@pytest.fixture(scope="module")
+def on_grids() -> tuple[list[ExactRegions], np.ndarray]:
+    """Exact regions and label maps `[planes, 401, 401]` of random networks and of some that memorised noisy labels."""
+    sweep = small_sweep(
+        dataset={"name": "digits", "train_size": 500, "test_size": 200},
+        grid={"width": [8, 32], "label_noise": [0.2], "seed": [0, 1]},
+        training={"epochs": 100, "batch_size": 64, "learning_rate": 0.01},
+        planes={"test": {"count": 15, "resolution": 401}},
+    )
+    data = load_dataset(sweep.dataset, "unused")
+    planes = random_planes(15, 401)
+    pairs = [(random_network("fully_connected", width, seed), planes) for width in (8, 64) for seed in (0, 1)]
+    planes = draw_plane_set(sweep.planes["test"], data)
+    for cohort in sweep.cohorts():
+        for trained in train_cohort(cohort.models, data, torch.device("cpu")):
+            network = build_network("fully_connected", trained.config.width, data.image_shape, 10)
+            network.load_state_dict(trained.weights)
+            pairs.append((network, planes))
+    exact = [regions for network, planes in pairs for regions in exact_regions(network, planes)]
+    maps = [label_maps(network, planes, torch.device("cpu")).numpy() for network, planes in pairs]
+    return exact, np.concatenate(maps)
+
+
+def test_refining_the_grid_converges_to_the_exact_count(on_grids):
+    exact, maps = on_grids
+    truth = np.array([(regions.areas >= POINT).sum() for regions in exact])
+    counts = counts_by_resolution(maps, POINT)
+    assert list(counts) == [26, 51, 101, 201, 401]
+    errors = [np.abs(count - truth).mean() for count in counts.values()]
+    noise = 0.02  # two of the 120 planes
+    assert all(finer <= coarser + noise for coarser, finer in itertools.pairwise(errors))
+    assert errors[-1] < 0.4 * errors[1]
+    assert errors[-1] < 0.05
+    for coarse, fine in ((51, 101), (101, 201)):
+        limit = extrapolated({points: counts[points] for points in (coarse, fine)})
+        assert abs((limit - truth).mean()) <= abs((counts[coarse] - truth).mean()) + noise
+
+
+def test_areas_on_the_grid_converge_to_the_exact_ones(on_grids):
+    exact, maps = on_grids
+    truth = np.stack([np.bincount(regions.classes, regions.areas, minlength=10) for regions in exact])
+    # A class's border crosses the plane a few times, so its area is off by a few half steps of 1/400 at most.
+    assert np.abs(class_shares(maps, 10) - truth).max() < 3 / 400
+    errors = [np.abs(class_shares(maps[:, ::s, ::s], 10) - truth).mean() for s in (16, 8, 4, 2, 1)]
+    assert all(finer < 0.7 * coarser for coarser, finer in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_the_count_is_exact_where_all_regions_are_wider_than_the_step(on_grids, stride):
+    exact, maps = on_grids
+    clear = [index for index, labels in enumerate(maps) if all_wider_than(stride, labels)]
+    counts = region_counts(maps[clear, ::stride, ::stride])
+    assert counts.tolist() == [len(exact[index]) for index in clear]
+    assert len(clear) >= 10
+    assert len(set(counts.tolist())) > 2
+
+
+def all_wider_than(step: int, labels: np.ndarray) -> bool:
+    """Whether squares of two steps fit into every region, can be pushed from one to the next, and reach all of it."""
+    regions, count = skimage_label(labels.astype(int) + 1, connectivity=2, return_num=True)
+    for number in range(1, count + 1):
+        region = regions == number
+        padded = np.pad(region, step, mode="edge")  # the plane's own border cuts nothing off
+        centres = minimum_filter(padded, 2 * step + 1)[step:-step, step:-step]
+        joined = skimage_label(centres, connectivity=2, return_num=True)[1] == 1
+        if not joined or (region & ~maximum_filter(centres, 4 * step + 1)).any():
+            return False
+    return True

@@ -1,0 +1,168 @@
+"""What is said of a sweep that has to do without some models is what the others alone say."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_sweep
+from support.drawn_figures import drawn, tabulated
+from support.made_up_runs import RECIPES, compared_sweep, distilled_sweep, let_fail, made_up_run
+
+from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.scores.group_scores import SCORES
+from dbviz_ray.analysis.scores.groups import GROUP
+from dbviz_ray.analysis.tables import compute_tables
+from dbviz_ray.analysis.tracking.parts import parts_of
+from dbviz_ray.store import Store
+
+SETS = {"test": {"count": 4, "resolution": 6, "probabilities": True},
+        "train": {"count": 3, "resolution": 6, "images": "train"}}  # fmt: skip
+GRID = {"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]}
+CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+SWEEPS = {
+    "margins": (
+        small_sweep(grid=GRID, planes=SETS, margins={"images": 18, "directions": 3}),
+        lambda m: {(2, 0): "train", (4, 1): "evaluate"}.get((m.width, m.seeds.init), "train" * (m.width == 8)),
+    ),
+    "snapshots": (compared_sweep(planes=SETS), lambda m: "evaluate" * (m.recipe == "SGD" and m.seeds.init > 1)),
+    "teachers": (
+        distilled_sweep({"architecture": "vit"}),
+        lambda m: "evaluate" * ((m.architecture, m.recipe, m.seeds.init) == ("vit", "alone", 1)),
+    ),
+    "streams": (small_sweep(grid=CROSSED), lambda m: "train" * (m.seeds.init == 0 or m.seeds.order == 2)),
+}
+
+
+def tables_with_and_without(directory, name):
+    """Tables of a whole run, and of the same run without what failed; and the model_ids of that."""
+    sweep, stage = SWEEPS[name]
+    whole = compute_tables(made_up_run(directory / "whole", sweep), sweep)
+    shutil.copytree(directory / "whole", directory / "failed")
+    store = Store(directory / "failed")
+    let_fail(store, sweep, stage)
+    return whole, compute_tables(store, sweep), {m.model_id for m in sweep.models() if stage(m)}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_what_is_left_is_as_it_was(tmp_path, name):
+    whole, left, lost = tables_with_and_without(tmp_path, name)
+    assert lost
+    assert_same_rows(left["models"], whole["models"][~whole["models"]["model_id"].isin(lost)])
+    pairs = whole["pairs"]
+    assert_same_rows(left["pairs"], pairs[~pairs["model_a"].isin(lost) & ~pairs["model_b"].isin(lost)])
+    groups = left["groups"]
+    untouched = groups["n_failed"] == 0
+    assert (groups[GROUP] == whole["groups"][GROUP]).all(axis=None)
+    assert_same_rows(groups[untouched], whole["groups"][untouched])
+    assert (groups["n_models"] + groups["n_failed"] == whole["groups"]["n_models"]).all()
+
+
+def assert_same_rows(left, right):
+    pd.testing.assert_frame_equal(left.reset_index(drop=True), right.reset_index(drop=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_groups_are_means_over_the_models_and_pairs_that_are_left(tmp_path, name):
+    sweep, _ = SWEEPS[name]
+    _, left, _ = tables_with_and_without(tmp_path, name)
+    keys = [*GROUP, "plane_set"]
+    models, pairs = left["models"], left["pairs"]
+    seeds = models.drop_duplicates("model_id").set_index("model_id")
+    for _, row in left["groups"].iterrows():
+        own = models[(models[keys] == row[keys].tolist()).all(axis=1)]
+        assert row["n_models"] == len(own)
+        if own.empty:
+            assert row[list(SCORES)].isna().all()
+            continue
+        for score in ("train_error", "test_error", "fragmentation", *(["margin"] if sweep.margins else [])):
+            assert row[score] == pytest.approx(own[score].mean())
+        two = pairs[pairs["model_a"].isin(own["model_id"]) & pairs["model_b"].isin(own["model_id"])]
+        two = two[(two["plane_set"] == row["plane_set"]) & (two["epoch_a"] == row["epoch"])]
+        if name == "streams":  # only trainings that differ in both seeds
+            apart = [(seeds.loc[a] != seeds.loc[b])[["init_seed", "order_seed"]].all()
+                     for a, b in zip(two["model_a"], two["model_b"], strict=True)]  # fmt: skip
+            assert 0 < sum(apart) < len(two)
+            two = two[apart]
+        if len(own) > 1:
+            assert row["reproducibility"] == pytest.approx(two["reproducibility"].mean())
+            assert row["agreement_on_test_images"] == pytest.approx(two["agreement_on_test_images"].mean())
+        else:
+            assert np.isnan(row["reproducibility"])
+
+
+def test_a_lost_teacher_has_no_students(tmp_path):
+    whole, left, _ = tables_with_and_without(tmp_path, "teachers")
+    assert whole["distillation"]["n_students"].tolist() == [3, 3]
+    assert left["distillation"][["n_students", "n_teachers"]].to_numpy().tolist() == [[2, 2], [2, 2]]
+    models = left["models"].set_index("model_id")
+    taught = left["pairs"].set_index(["model_a", "model_b"])["reproducibility"]
+    for architecture, row in left["distillation"].set_index("student_architecture").iterrows():
+        students = models[(models["architecture"] == architecture) & models["teacher"].isin(models.index)]
+        pairs = [taught.get((student, teacher), taught.get((teacher, student)))
+                 for student, teacher in students["teacher"].items()]  # fmt: skip
+        assert (len(pairs), row["student_agreement"]) == (2, pytest.approx(np.mean(pairs)))
+
+
+def test_streams_and_pairs_of_groups_that_are_left(tmp_path):
+    _, left, _ = tables_with_and_without(tmp_path, "streams")
+    assert left["streams"][["n_seeds", "n_models", "n_pairs", "n_pairs_alone"]].to_numpy().tolist() == [
+        [2, 4, 2, 2], [2, 4, 2, 2],
+    ]  # fmt: skip
+    _, left, _ = tables_with_and_without(tmp_path / "margins", "margins")
+    between = left["between_groups"]
+    assert set(between["width_a"]) | set(between["width_b"]) == {2, 4}
+    assert between[["n_models_a", "n_models_b"]].eq(2).all(axis=None)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+@pytest.mark.parametrize("name", SWEEPS)
+def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
+    """Where the last one or two models alone are `kept`, or with 0 what is left above; all figures can be drawn."""
+    sweep, stage = SWEEPS[name]
+    last = {model.model_id for model in sweep.models()[-kept:]}
+    failed = (lambda m: "train" * (m.model_id not in last)) if kept else stage
+    store = tabulated(made_up_run(tmp_path, sweep), sweep, failed)
+    figures = {name: kind.draw(store, sweep) for name, kind in figures_of(sweep).items()}
+    tables = compute_tables(store, sweep)
+    count = (tables["outcomes"]["outcome"] != "done").sum()
+    said = [text for text in findings(tables)["sentences"] if "failed" in text]
+    assert len(said) == 1
+    assert said[0].startswith(f"{count} of {len(sweep.models())} trainings failed and are left out (the table outcomes")
+    telling = {"double_descent", "epochs", "error_surface", "reproducibility_matrix", "by_recipe"}
+    for picture, figure in figures.items():
+        if picture in telling:
+            words = [figure.get_supxlabel() or "", *(t.get_text() for a in figure.axes for t in a.texts)]
+            assert any(f"{count} failed trainings are left out" in text for text in words)
+
+
+def test_captions_name_both_reasons_and_say_where_nothing_is_left(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1, 2]}, planes={"test": SETS["train"]})
+    _, figures = drawn(tmp_path / "few", sweep, diverged=lambda m: m.seeds.init == 0, only=["double_descent"],
+                       failed=lambda m: "train" * (m.width == 4 and m.seeds.init == 1))  # fmt: skip
+    assert figures["double_descent"].get_supxlabel().endswith(";\n3 diverged and 1 failed trainings are left out")
+    _, figures = drawn(tmp_path / "none", sweep, failed=lambda m: "evaluate" * (m.width == 4), only=["double_descent"])
+    (axes,) = figures["double_descent"].axes
+    assert axes.texts[0].get_text() == (
+        "nothing to show: no curve over several widths is left;\n3 failed trainings are left out"
+    )
+
+
+def test_plane_sets_show_the_noisiest_models_that_are_left(tmp_path):
+    sweep = small_sweep(grid=GRID, planes={"test": SETS["train"], "other": SETS["train"]})
+    _, figures = drawn(tmp_path, sweep, failed=lambda m: "train" * (m.label_noise > 0), only=["plane_sets"])
+    assert figures["plane_sets"].get_suptitle() == "small: label noise 0"
+    assert all(len(line.get_xdata()) == 3 for line in figures["plane_sets"].axes[0].lines)
+
+
+def test_a_part_of_the_tracked_results_tells_how_many_failed(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "recipes": RECIPES, "seed": [0, 1, 2]})
+    store = made_up_run(tmp_path, sweep, lambda m: m.recipe == "Adam" and m.seeds.init == 0)
+    let_fail(store, sweep, lambda m: "train" * (m.recipe == "SGD" and m.seeds.init < 2))
+    tables = compute_tables(store, sweep)
+    counts = [[part.params[name] for name in ("n_models", "n_diverged", "n_failed")]
+              for part in parts_of(tables["groups"], tables["differences"])]  # fmt: skip
+    assert counts == [[2, 1, 0], [1, 0, 2]]

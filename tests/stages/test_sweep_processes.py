@@ -1,0 +1,291 @@
+"""Whole sweeps in processes of their own: Ray, MLflow, kills and all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_sweep
+from support.made_up_runs import made_up_run
+from support.whole_sweeps import SMALL, copied, run, started, tables, wait_for
+from test_datasets import write_cifar10
+
+from dbviz_ray.stages.run import Options, StageFailedError, run_sweep
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_a_sweep_runs_through_all_stages(undisturbed):
+    directory, output, messages = undisturbed
+    assert messages.isascii()
+    last = {line.split()[0]: line for line in messages.splitlines()}
+    assert list(last) == ["train", "evaluate", "analyse", "report"], "nothing is said by anybody else"
+    assert re.fullmatch(r"train    9 models in [\d.]+ s, [\d.,]+ epochs/s", last["train"])
+    assert re.fullmatch(r"evaluate 9 models in [\d.]+ s, [\d.,]+ points/s", last["evaluate"])
+    assert len(messages.splitlines()) < 20
+    assert "interpolation threshold" in " ".join(output.split())
+    assert "9 models: 9 done" in output
+    assert "mlflow ui --host 127.0.0.1" in output
+    drawn = {"double_descent", "decision_regions", "disagreement", "plane_sets", "margins"}
+    assert {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} == set(os.listdir(directory / "figures"))
+    assert (directory.parent / "mlflow.db").exists()
+    assert len(list(directory.glob("models/*/model.json"))) == 9
+    assert not list(directory.glob("cohorts/*")), "training states go when their cohort is complete"
+    assert not list(directory.rglob(".*.tmp"))
+    frame = pd.read_csv(directory / "scores" / "groups.csv")
+    assert frame["n_models"].tolist() == [3] * 6  # three widths on two plane sets
+
+
+def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
+    directory, *_ = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    result = run(directory, *SMALL)
+    assert "is complete" in result.stdout
+    assert "nothing to do" in result.stdout
+    assert "interpolation threshold" in " ".join(result.stdout.split())
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+
+
+def test_named_stages_are_done_again_without_changing_the_tables(undisturbed, tmp_path):
+    directory = copied(undisturbed[0], tmp_path / "again")  # which other tests read meanwhile
+    before = tables(directory)
+    run(directory, *SMALL, "--stages", "analyse,report")
+    assert tables(directory) == before
+
+
+def test_the_directory_of_another_sweep_is_refused(undisturbed):
+    directory, *_ = undisturbed
+    result = run(directory, *SMALL, "training.epochs=61", code=2)
+    assert "belongs to a different sweep (double_descent_digits: training.epochs differ)" in result.stderr
+
+
+KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
+"""A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
+
+
+def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(undisturbed, tmp_path):
+    directory = copied(undisturbed[0], tmp_path / "killed")
+    for made in ("scores", "figures"):
+        shutil.rmtree(directory / made)
+    generator = random.Random(time.time_ns())
+    for stage, (pattern, within) in KILLED_WHEN.items():
+        process = started(directory, *SMALL)
+        wait_for(pattern, directory, process)
+        time.sleep(generator.uniform(0, within))
+        assert process.poll() is None, f"the command ended before it was killed in {stage}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run(directory, *SMALL)
+    assert tables(directory) == tables(undisturbed[0])
+
+
+def test_double_descent_of_the_digits(tmp_path):
+    """The shapes of the paper's Section 5 on three seeds, fewer widths and fewer planes."""
+    directory = tmp_path / "digits"
+    run(
+        directory, "double_descent_digits", "grid.width=[4,8,12,32,256]", "grid.seed=[0,1,2]",
+        "planes={test: {count: 60, resolution: 30}}", "margins=null",
+    )  # fmt: skip
+    frame = pd.read_csv(directory / "scores" / "groups.csv")
+    noisy = frame[frame["label_noise"] == 0.2].set_index("width")
+    clean = frame[frame["label_noise"] == 0.0].set_index("width")
+    error = noisy["test_error"]
+    assert error[[4, 8, 12]].min() < error[32] - 0.05
+    assert error[8] < error[4]
+    assert error.drop(4).idxmax() == 32
+    assert error[256] < 2 / 3 * error[32]
+    assert noisy["train_error"][12] > 0.15
+    assert noisy["train_error"][256] < 0.03
+    assert noisy["fragmentation"].idxmax() == 32
+    assert noisy["reproducibility"].drop(4).idxmin() == 32
+    assert clean["test_error"].diff().dropna().max() < 0.02, "no peak without noise"
+    assert clean["reproducibility"][256] > 0.9
+
+
+def test_the_papers_sweep_in_miniature(tmp_path):
+    write_cifar10(tmp_path / "data")
+    directory = tmp_path / "cifar"
+    run(
+        directory, "double_descent", "grid.width=[2]", "training.epochs=1",
+        f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
+        "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
+        "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
+        "margins={images: 20, directions: 2}",
+    )  # fmt: skip
+    frame = pd.read_csv(directory / "scores" / "groups.csv")
+    assert set(frame["plane_set"]) == {"test", "attack"}
+    frame = frame[frame["plane_set"] == "test"]
+    assert frame["width"].tolist() == [2, 2]
+    assert frame["n_train_images"].unique().tolist() == [300]
+    assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]
+
+
+OWN_CODE = """
+import weakref
+import torch
+from torch import nn
+
+def linear(width, image_shape, classes):
+    channels, height, side = image_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * side, classes))
+
+class Untrainable(nn.Module):
+    def forward(self, x):
+        if self.training and len(x) > 10:
+            raise RuntimeError("I will not be trained")
+        return x
+
+def untrainable(width, image_shape, classes):
+    return nn.Sequential(linear(width, image_shape, classes), Untrainable() if width == 2 else nn.Identity())
+
+there = weakref.WeakSet()
+
+def large(width, image_shape, classes):
+    network = linear(width, image_shape, classes)
+    there.add(network)
+    if len(there) > 2:
+        raise torch.OutOfMemoryError("the device holds two such networks")
+    return network
+"""
+OWN_SWEEP = """
+dataset: {name: digits, train_size: 100}
+cases:
+  - {architecture: [my_networks:untrainable], width: [1, 2], seed: [0, 1]}
+  - {architecture: [my_networks:large], width: [1], seed: [0, 1, 2, 3, 4]}
+training: {epochs: 2}
+planes: {test: {count: 3, resolution: 5}}
+margins: {images: 10}
+resources: {evaluators: 5}  # more than there is room for
+"""
+
+
+def test_a_users_own_networks_one_that_fails_and_one_of_which_the_memory_holds_two(tmp_path):
+    (tmp_path / "my_networks.py").write_text(OWN_CODE)
+    (tmp_path / "own.yaml").write_text(OWN_SWEEP)
+    directory = tmp_path / "run"
+    result = run(directory, str(tmp_path / "own.yaml"), code=1)
+    assert "2 models failed and are left out" in result.stderr
+    assert "RuntimeError: I will not be trained" in result.stderr
+    assert "9 models: 7 done, 2 failed" in result.stdout
+    assert "train    7 models in " in result.stderr
+    assert " epochs/s, 2 failed\n" in result.stderr, "each is counted once, however often it was tried"
+    assert (directory / "figures" / "reproducibility_matrix.png").exists(), "the rest of the sweep is finished"
+    groups = pd.read_csv(directory / "scores" / "groups.csv")
+    groups = groups[groups["architecture"] == "my_networks:untrainable"].set_index("width")
+    assert groups["n_models"].to_dict() == {1: 2, 2: 0}
+    assert groups["n_failed"].to_dict() == {1: 0, 2: 2}
+    assert "-x5-" in next(line for line in result.stderr.splitlines() if "is halved" in line)
+    of = {path.parent.name: json.loads(path.read_text()) for path in directory.glob("models/*/model.json")}
+    cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
+    assert sorted(cohorts.values()) == [1, 2, 2]
+    (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
+    mended = run(directory, str(tmp_path / "own.yaml"))
+    assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
+    assert "train    7 of 9 models were there already\n" in mended.stderr
+
+
+def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, capsys):
+    sweep = small_sweep()
+    store = made_up_run(tmp_path / "run", sweep, diverged=lambda model: True)
+    for model in sweep.models():
+        store.write_label_maps("test", model.model_id, model.training.epochs, np.zeros((6, 12, 12), np.uint8))
+    with pytest.raises(StageFailedError, match="analyse: all 12 models diverged"):
+        run_sweep(sweep, store, Options(("analyse",), chosen=True, address="local", verbose=False))
+    assert "12 models: 12 diverged" in capsys.readouterr().out
+
+
+RECIPES = """
+dataset: {name: digits, train_size: 300, test_size: 200}
+grid: {architecture: [fully_connected], width: [16], seed: [0, 1, 2]}
+cases:
+  - recipes:
+      plain: {}
+      sharpness_aware: {sam_radius: 0.05}
+      distilled: {distillation: {recipe: plain}}
+      mixed: {mixing: mixup, augmentation: crop_flip, schedule: cosine}
+  - recipes: {descent: {optimizer: sgd, momentum: 0.9}}
+    learning_rate: [0.05, 1.0e+30]
+training: {epochs: 20, batch_size: 64, snapshots: [2, 10]}
+planes: {test: {count: 10, resolution: 12}}
+resources: {stack: 3, checkpoint_seconds: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("recipes")
+    (directory / "recipes.yaml").write_text(RECIPES)
+    return directory / "run", run(directory / "run", str(directory / "recipes.yaml"))
+
+
+def test_recipes_teachers_snapshots_and_diverged_models(recipes):
+    directory, result = recipes
+    assert "its loss is not finite from epoch 1 on" in result.stderr
+    groups = pd.read_csv(directory / "scores" / "groups.csv")
+    last = groups[groups["epoch"] == 20].set_index(["recipe", "learning_rate"])
+    assert sorted(groups["epoch"].unique()) == [2, 10, 20]
+    assert last["n_models"].to_dict() == {
+        ("plain", 0.01): 3, ("sharpness_aware", 0.01): 3, ("distilled", 0.01): 3, ("mixed", 0.01): 3,
+        ("descent", 0.05): 3, ("descent", 1e30): 0,
+    }  # fmt: skip
+    assert last["n_diverged"][("descent", 1e30)] == 3
+    assert (last["reproducibility"].drop(("descent", 1e30)) > 0.3).all()
+    models = pd.read_csv(directory / "scores" / "models.csv")
+    students = models[(models["recipe"] == "distilled") & (models["epoch"] == 20)]
+    assert set(students["teacher"]) == set(models[models["recipe"] == "plain"]["model_id"])
+    drawn = {
+        "epochs",
+        "learning_rates",
+        "reproducibility_matrix",
+        "by_recipe",
+        "recipe_table",
+        "disagreement",
+        "architectures",
+        "decision_regions",
+        "training",
+    }
+    files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif", "recipe_table.tex"}
+    assert files == set(os.listdir(directory / "figures"))
+
+
+def test_models_of_another_run_are_taken_over(recipes, tmp_path):
+    directory, _ = recipes
+    file = tmp_path / "more.yaml"
+    file.write_text(RECIPES.replace("plain: {}", "plain: {}\n      heavy: {weight_decay: 0.1}"))
+    result = run(tmp_path / "more", str(file), f"resources.reuse=[{directory}]", "--stages", "train")
+    assert "18 models are taken over" in result.stderr
+    trained = {path.parent.name for path in (tmp_path / "more").glob("models/*/model.json")}
+    assert len(trained) == 21
+    assert {path.parent.name for path in directory.glob("models/*/model.json")} < trained
+
+
+def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
+    (tmp_path / "recipes.yaml").write_text(RECIPES)
+    directory, file = tmp_path / "killed", str(tmp_path / "recipes.yaml")
+    ends = {"cohorts/*/state.safetensors": signal.SIGTERM, "models/*/snapshots/*/weights.safetensors": signal.SIGKILL,
+            "models/*/model.json": signal.SIGKILL}  # fmt: skip
+    for pattern, end in ends.items():
+        process = started(directory, file)
+        wait_for(pattern, directory, process)
+        if end == signal.SIGTERM:
+            second = run(directory, file, code=2)
+            assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
+        else:
+            time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))
+        process.send_signal(end)
+        assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
+    said = Path(f"{directory}.log").read_text()
+    assert said.count("dbviz_ray.sweep: interrupted; the same command continues") == 1
+    assert "Traceback" not in said
+    run(directory, file)
+    assert tables(directory) == tables(recipes[0])

@@ -1,0 +1,260 @@
+"""Estimates: values and pseudo-values, by hand and against leaving out one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbviz_ray.analysis.statistics.estimates import (
+    Estimate,
+    cross_pair_estimate,
+    difference,
+    logarithm,
+    mean_estimate,
+    pair_estimate,
+    quantile_estimate,
+    sample_estimate,
+)
+from dbviz_ray.analysis.statistics.intervals import variances_of
+
+
+def symmetric(values: np.ndarray) -> np.ndarray:
+    return (values + values.swapaxes(-1, -2)) / 2
+
+
+def of_pairs(values: np.ndarray, **options: object) -> Estimate:
+    first, second = np.triu_indices(values.shape[1], 1)
+    return pair_estimate(values.mean(axis=0), values[:, first, second].mean(axis=1), **options)
+
+
+def test_pseudo_values_of_a_mean_are_the_means_by_model_and_by_item():
+    values = np.random.default_rng(0).random((4, 7))
+    estimate = mean_estimate(values)
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.by_item == pytest.approx(values.mean(axis=0))
+    assert estimate.by_model[0] == pytest.approx(values.mean(axis=1))
+    assert estimate.covers == "models and items"
+
+
+def test_what_a_mean_shares_is_the_residual_mean_square_by_hand():
+    """Rows 0 4 and 2 2: residuals are all 1 in size, one degree of freedom, so MS = 4 over 4 cells."""
+    estimate = mean_estimate(np.array([[0.0, 4], [2, 2]]))
+    assert (estimate.shared, estimate.shared_freedom) == pytest.approx((1.0, 1.0))
+
+
+def test_one_model_tells_nothing_of_others():
+    estimate = mean_estimate(np.array([[1.0, 2, 3]]))
+    assert estimate.by_model == ()
+    assert (estimate.shared, estimate.covers) == (0, "items")
+
+
+def test_an_interval_needs_two_items():
+    for make in (
+        lambda: mean_estimate(np.zeros((3, 1))),
+        lambda: pair_estimate(np.ones((3, 3)), np.ones(1)),
+        lambda: cross_pair_estimate(np.ones((3, 3)), np.ones(1)),
+        lambda: quantile_estimate(np.zeros((3, 1)), 0.5),
+    ):
+        with pytest.raises(ValueError, match="at least two items, not 1"):
+            make()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 6), st.integers(2, 5), st.integers(0, 1000))
+def test_pseudo_values_of_pairs_leave_one_model_out(models, items, seed):
+    on_items = symmetric(np.random.default_rng(seed).random((items, models, models)))
+    estimate = of_pairs(on_items, on_items=on_items)
+    by_pair = on_items.mean(axis=0)
+    without = []
+    for model in range(models):
+        rest = np.delete(np.delete(by_pair, model, 0), model, 1)
+        without.append(rest[np.triu_indices(models - 1, 1)].mean())
+    expected = models * estimate.value - (models - 1) * np.array(without)
+    assert estimate.by_model[0] == pytest.approx(expected)
+    assert estimate.by_model[0].mean() == pytest.approx(estimate.value)
+    assert of_pairs(on_items).by_model[0] == pytest.approx(expected)
+
+
+def test_two_models_are_one_pair():
+    on_items = symmetric(np.random.default_rng(0).random((5, 2, 2)))
+    estimate = of_pairs(on_items)
+    assert (estimate.by_model, estimate.covers) == ((), "items")
+
+
+def test_pairs_that_are_not_used_or_not_defined_change_nothing():
+    by_pair = symmetric(np.random.default_rng(1).random((5, 5)))
+    used = np.ones((5, 5), bool)
+    used[0, 1] = used[1, 0] = False
+    hidden = by_pair.copy()
+    hidden[0, 1] = hidden[1, 0] = np.nan
+    items = np.array([0.2, 0.4])
+    first, second = pair_estimate(by_pair, items, used), pair_estimate(hidden, items)
+    assert first.value == second.value == pytest.approx(by_pair[np.triu(used, 1)].mean())
+    assert first.by_model[0] == pytest.approx(second.by_model[0])
+
+
+def test_a_model_in_every_used_pair_leaves_nothing_to_leave_out():
+    used = np.zeros((4, 4), bool)
+    used[0, 1:] = used[1:, 0] = True
+    estimate = pair_estimate(np.ones((4, 4)), np.ones(3), used)
+    assert (estimate.by_model, estimate.covers) == ((), "items")
+
+
+def test_no_defined_pair_is_no_value():
+    estimate = pair_estimate(np.full((3, 3), np.nan), np.full(4, np.nan))
+    assert np.isnan(estimate.value)
+    assert np.isnan(cross_pair_estimate(np.full((2, 3), np.nan), np.full(4, np.nan)).value)
+    assert np.isnan(variances_of(difference(estimate, mean_estimate(np.ones((2, 4))))).total()[0])
+
+
+def test_cross_pairs_of_one_undefined_pair():
+    by_pair = np.array([[0.2, 0.4], [0.6, np.nan]])
+    estimate = cross_pair_estimate(by_pair, np.array([0.3, 0.5]))
+    assert estimate.value == pytest.approx(0.4)
+    assert np.ptp(estimate.by_model[0]) == pytest.approx(0.3)  # rows 0.3 and 0.6
+
+
+def test_cross_pairs_count_what_two_factors_do_together_once():
+    """The variance of three crossed factors, mean square by mean square, in loops."""
+    on_items = np.random.default_rng(2).normal(size=(6, 3, 4))
+    on_items += (
+        np.random.default_rng(3).normal(size=(6, 1, 1)) * 5 + np.random.default_rng(4).normal(size=(1, 3, 1)) * 5
+    )
+    on_items += np.random.default_rng(5).normal(size=(1, 1, 4)) * 5
+    estimate = cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
+    grand, sizes = on_items.mean(), on_items.shape
+
+    def mean_square(axes: tuple[int, ...]) -> float:
+        """Of the interaction of `axes`, over the number of cells."""
+        effect = np.zeros([sizes[axis] if axis in axes else 1 for axis in range(3)])
+        for subset in [[axis for bit, axis in enumerate(axes) if code >> bit & 1] for code in range(2 ** len(axes))]:
+            averaged = tuple(axis for axis in range(3) if axis not in subset)
+            effect = effect + (-1) ** (len(axes) - len(subset)) * on_items.mean(axis=averaged, keepdims=True)
+        freedom = np.prod([sizes[axis] - 1 for axis in axes])
+        return float((effect**2).sum() * np.prod([sizes[axis] for axis in range(3) if axis not in axes]) / freedom)
+
+    mains = sum(mean_square((axis,)) for axis in range(3))
+    twos = sum(mean_square(axes) for axes in ((0, 1), (0, 2), (1, 2)))
+    expected = (mains - twos + mean_square((0, 1, 2))) / on_items.size
+    assert variances_of(estimate).total()[0] == pytest.approx(expected)
+    assert estimate.value == pytest.approx(grand)
+
+
+def test_one_model_on_a_side_is_said():
+    values = np.random.default_rng(0).random((6, 1, 4))
+    of_one_side = cross_pair_estimate(values.mean(axis=0), values.mean(axis=(1, 2)), values)
+    assert of_one_side.covers == "models of one side and items"
+    assert len(of_one_side.by_model) == 1
+    single = values[:, :, :1]
+    assert cross_pair_estimate(single.mean(axis=0), single.mean(axis=(1, 2)), single).covers == "items"
+
+
+def test_crossed_seeds_by_hand():
+    """Two seeds of initialisation, each with three orders: means by seed 2 and 5, by order 2, 4 and 4.5.
+
+    Their sums leave 0.5, -0.5, 0, -0.5, 0.5, 0 of the six: 1 / 2 degrees of freedom, over 6.
+    """
+    values = np.repeat(np.array([1.5, 2.5, 3.5, 3.5, 6.5, 6.5])[:, None], 4, axis=1)
+    start, order = np.array([7, 7, 7, 9, 9, 9]), np.array([0, 1, 2, 0, 1, 2])
+    estimate = mean_estimate(values, [start, order])
+    assert (estimate.joint, estimate.joint_freedom) == pytest.approx((1 / 12, 2))
+    of_start, of_order = (float(np.var(means, ddof=1)) / len(means) for means in ([2.5, 5.5], [2.5, 4.5, 5]))
+    assert [sample.var(ddof=1) / len(sample) for sample in estimate.by_model] == pytest.approx(
+        [of_order - 1 / 12, of_start - 1 / 12][::-1]
+    )
+    assert variances_of(estimate).total()[0] == pytest.approx(of_start + of_order - 1 / 12)
+    assert sample_estimate(values[:, 0], [start, order]).joint == pytest.approx(1 / 12)
+
+
+def test_what_crossed_seeds_do_together_alone_is_not_counted_for_each():
+    """A chessboard of effects: no seed of either stream is better than another."""
+    chessboard = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
+    levels = [np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)]
+    found = variances_of(mean_estimate(np.repeat(chessboard[:, None], 5, axis=1), levels)).total()
+    assert found == pytest.approx((8 / 3 / 8, 3))
+
+
+def test_streams_that_vary_together_count_once():
+    values = np.random.default_rng(0).random((4, 10))
+    own = np.arange(4)
+    alone = mean_estimate(values)
+    together = mean_estimate(values, [own, own + 5, np.zeros(4, int)])
+    assert len(together.by_model) == 1
+    assert together.by_model[0] == pytest.approx(alone.by_model[0])
+    assert together.shared == pytest.approx(alone.shared)
+    nested = mean_estimate(values, [own, np.array([0, 0, 1, 1])])
+    assert [len(sample) for sample in nested.by_model] == [2]
+
+
+def test_a_stream_without_other_seeds_tells_nothing_of_others():
+    assert mean_estimate(np.random.default_rng(0).random((3, 10)), [np.zeros(3, int)]).covers == "items"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([0.1, 0.5, 0.9]))
+def test_a_quantile_is_the_mean_of_the_models_quantiles(seed, quantile):
+    values = np.random.default_rng(seed).exponential(size=(3, 50))
+    estimate = quantile_estimate(values, quantile)
+    expected = np.quantile(values, quantile, axis=1)
+    assert estimate.value == pytest.approx(expected.mean())
+    assert estimate.by_model[0] == pytest.approx(expected)
+    assert estimate.by_item.mean() == pytest.approx(expected.mean())
+
+
+def test_the_variance_of_a_median_is_that_of_large_samples():
+    """1 / (4 n f^2) with density 1 at the median of uniform numbers: mean over 200 samples of 400 items."""
+    generator = np.random.default_rng(3)
+    found = [variances_of(quantile_estimate(generator.random((1, 400)), 0.5)).total()[0] for _ in range(200)]
+    assert np.mean(found) == pytest.approx(1 / 1600, rel=0.1)
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0, -0.5])
+def test_a_quantile_lies_within(quantile):
+    with pytest.raises(ValueError, match="quantile must lie between 0 and 1"):
+        quantile_estimate(np.zeros((2, 5)), quantile)
+
+
+def test_differences_pair_items_and_keep_models_apart():
+    generator = np.random.default_rng(0)
+    items = generator.normal(0, 5, 30)
+    first = mean_estimate(items + generator.normal(size=(3, 30)))
+    second = mean_estimate(items + generator.normal(size=(4, 30)) + 1)
+    between = difference(first, second)
+    assert between.value == pytest.approx(first.value - second.value)
+    assert between.by_item == pytest.approx(first.by_item - second.by_item)
+    assert [len(sample) for sample in between.by_model] == [3, 4]
+    assert all(sample.mean() == pytest.approx(between.value) for sample in between.by_model)
+    assert between.shared == pytest.approx(first.shared + second.shared)
+    assert (between.models, between.covers) == (7, "models and items")
+
+
+def test_differences_are_of_the_same_items():
+    with pytest.raises(ValueError, match="differences pair items, but there are 4 and 5"):
+        difference(mean_estimate(np.zeros((2, 4))), mean_estimate(np.zeros((2, 5))))
+
+
+def test_differences_say_what_they_cover():
+    many, one = mean_estimate(np.random.default_rng(0).random((3, 5))), mean_estimate(np.ones((1, 5)))
+    assert difference(many, one).covers == "models of one side and items"
+    assert difference(one, one).covers == "items"
+    assert difference(sample_estimate(np.arange(3.0)), sample_estimate(np.arange(4.0))).covers == "models"
+
+
+def test_a_logarithm_has_relative_pseudo_values():
+    estimate = mean_estimate(np.array([[1.0, 3], [3, 5]]))
+    found = logarithm(estimate)
+    assert found.value == pytest.approx(np.log(3))
+    assert found.by_item == pytest.approx(np.log(3) + np.array([-1 / 3, 1 / 3]))
+    assert variances_of(found).total()[0] == pytest.approx(variances_of(estimate).total()[0] / 9)
+    with pytest.raises(ValueError, match="only a positive score has a logarithm, not 0"):
+        logarithm(mean_estimate(np.zeros((2, 2))))
+
+
+def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
+    crossed = [np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]
+    for levels in (None, crossed):
+        estimate = sample_estimate(np.array([1.0, np.nan, 2, 3]), levels)
+        assert np.isnan(estimate.value)
+        assert np.isnan(variances_of(estimate).total()[0])

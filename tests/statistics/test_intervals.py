@@ -1,0 +1,250 @@
+"""Intervals and tests: by hand, and how often they hold the truth (tests/benchmarks/coverage.py has the long form)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from benchmarks.coverage import BASES, STRENGTHS, chances, label_maps, map_scores, truths
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dbviz_ray.analysis.statistics.estimates import (
+    Estimate,
+    cross_pair_estimate,
+    difference,
+    mean_estimate,
+    pair_estimate,
+    quantile_estimate,
+    sample_estimate,
+)
+from dbviz_ray.analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval, variances_of
+
+
+def of_pairs(on_items: np.ndarray) -> Estimate:
+    first, second = np.triu_indices(on_items.shape[1], 1)
+    return pair_estimate(on_items.mean(axis=0), on_items[:, first, second].mean(axis=1), on_items=on_items)
+
+
+def across(on_items: np.ndarray) -> Estimate:
+    return cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
+
+
+def test_one_model_is_students_interval_over_items():
+    values = np.array([[1.0, 2, 4, 7, 3]])
+    interval = interval_of(mean_estimate(values))
+    low, high = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values[0]))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((values.mean(), low, high))
+    assert (interval.models, interval.items, interval.covers) == (1, 5, "items")
+
+
+def test_models_without_item_effects_are_students_interval_over_models():
+    models = np.array([1.0, 3, 4, 8])
+    interval = interval_of(mean_estimate(np.repeat(models[:, None], 50, axis=1)))
+    low, high = stats.t.interval(0.95, 3, loc=4, scale=stats.sem(models))
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.covers == "models and items"
+
+
+def test_two_samples_reach_halfway_between_two_formulas():
+    """Variances 1/2 of two models and 1/4 of four items, nothing shared: by hand."""
+    of_models, of_items = np.array([-1.0, 1]) / math.sqrt(2), np.array([-1.0, -1, 1, 1]) * math.sqrt(3) / 2
+    estimate = mean_estimate(of_models[:, None] + of_items)
+    variance, freedom = variances_of(estimate).total()
+    assert variance == pytest.approx(0.75)
+    assert freedom == pytest.approx(0.75**2 / (0.5**2 / 1 + 0.25**2 / 3))
+    usual = stats.t.ppf(0.975, freedom) * math.sqrt(0.75)
+    apart = math.hypot(stats.t.ppf(0.975, 1) * math.sqrt(0.5), stats.t.ppf(0.975, 3) * math.sqrt(0.25))
+    assert interval_of(estimate).high == pytest.approx((usual + apart) / 2)
+
+
+def test_two_models_have_one_pair_and_an_interval_over_items():
+    shares = np.array([0.5, 0.7, 0.9])
+    values = np.ones((3, 2, 2))
+    values[:, 0, 1] = values[:, 1, 0] = shares
+    interval = interval_of(of_pairs(values))
+    low, high = stats.t.interval(0.95, 2, loc=0.7, scale=stats.sem(shares))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, low, high))
+    assert interval.covers == "items"
+
+
+def test_jackknife_of_three_models_by_hand():
+    """Pairs 0.6, 0.7, 0.8 on every plane: leaving one model out leaves one pair, variance 2/3 * 0.02."""
+    matrix = np.array([[1, 0.6, 0.7], [0.6, 1, 0.8], [0.7, 0.8, 1]])
+    interval = interval_of(of_pairs(np.repeat(matrix[None], 10, axis=0)), bounds=(0, 1))
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * 0.02)
+    assert interval.value == pytest.approx(0.7)
+    assert interval.low == pytest.approx(0.7 - reach)
+    assert interval.high == 1.0  # cut at what a share can be
+
+
+def test_cross_pairs_by_hand():
+    """Models' means 0.5 and 0.7 against 0.6, 0.6 and 0.6, the same on every plane: variance 0.02 / 2, one freedom."""
+    interval = interval_of(across(np.repeat(np.array([[0.5] * 3, [0.7] * 3])[None], 10, axis=0)))
+    reach = stats.t.ppf(0.975, 1) * np.sqrt(0.02 / 2)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.6, 0.6 - reach, 0.6 + reach))
+    assert (interval.models, interval.items, interval.covers) == (5, 10, "models and items")
+
+
+def test_no_variance_is_no_width():
+    interval = interval_of(mean_estimate(np.zeros((3, 5))), bounds=(0, 1))
+    assert (interval.low, interval.value, interval.high) == (0, 0, 0)
+    assert p_value(mean_estimate(np.zeros((3, 5)))) == 1
+    assert p_value(mean_estimate(np.ones((3, 5)))) == 2**-4  # the sign test of five items
+
+
+def test_an_interval_over_models_alone_is_students():
+    interval = interval_of(sample_estimate(np.array([1.0, 2.0, 3.0])))
+    assert interval.value == 2
+    assert interval.high - interval.value == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+
+
+def test_where_nothing_is_known_there_are_no_ends():
+    alone = sample_estimate(np.array([1.5]))
+    undefined = pair_estimate(np.full((3, 3), np.nan), np.full(4, np.nan))
+    for estimate in (alone, undefined):
+        interval = interval_of(estimate, bounds=(0, 1))
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)
+        assert math.isnan(p_value(estimate))
+    assert alone.value == 1.5
+
+
+def test_the_ratio_of_proportional_scores_is_exact():
+    """Twice as much on every item, and no models that differ: no variance is left."""
+    items = np.array([[1.0, 2, 3, 6]])
+    interval = ratio_interval(mean_estimate(2 * items), mean_estimate(items))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((2, 2, 2))
+
+
+def test_a_ratio_turned_round_has_the_interval_turned_round():
+    generator = np.random.default_rng(0)
+    first, second = (mean_estimate(generator.random((3, 40)) + extra) for extra in (1, 2))
+    one, other = ratio_interval(first, second), ratio_interval(second, first)
+    assert one.value == pytest.approx(first.value / second.value)
+    assert (1 / other.high, 1 / other.low) == pytest.approx((one.low, one.high))
+
+
+def test_the_p_value_of_one_sample_is_students():
+    values = np.random.default_rng(0).normal(0.5, 1, (1, 20))
+    assert p_value(mean_estimate(values)) == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue, rel=1e-6)
+
+
+def test_paired_tests_of_single_models_are_students_paired_test():
+    first, second = np.random.default_rng(0).normal(0, 1, (2, 1, 30))
+    expected = stats.ttest_rel(first[0], second[0]).pvalue
+    assert p_value(difference(mean_estimate(first), mean_estimate(second))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_p_is_five_percent_where_the_interval_ends_at_zero():
+    estimate = mean_estimate(np.random.default_rng(0).normal(0, 1, (4, 30)))
+    reach = interval_of(estimate).high - estimate.value
+    assert p_value(shifted(estimate, reach)) == pytest.approx(0.05)
+    assert p_value(shifted(estimate, 1e6)) < 1e-6
+
+
+def shifted(estimate: Estimate, value: float) -> Estimate:
+    return Estimate(
+        value,
+        estimate.by_item - estimate.value + value,
+        tuple(sample - estimate.value + value for sample in estimate.by_model),
+        estimate.shared,
+        estimate.shared_freedom,
+        estimate.models,
+        estimate.covers,
+    )
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1; never below an earlier one."""
+    found = holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    assert found == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm(np.array([0.5, 0.6])) == pytest.approx([1, 1])
+    assert holm(np.array([])).shape == (0,)
+
+
+def test_holm_leaves_out_what_is_not_known():
+    found = holm(np.array([0.01, math.nan, 0.04]))
+    assert found[[0, 2]] == pytest.approx([0.02, 0.04])
+    assert math.isnan(found[1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_rejects_no_more_than_uncorrected(values):
+    p_values = np.array(values)
+    found = holm(p_values)
+    assert (found >= p_values).all()
+    assert (found <= np.minimum(p_values * len(p_values), 1) + 1e-12).sum() >= 1
+    assert (np.diff(found[np.argsort(p_values)]) >= 0).all()
+
+
+def test_pairing_planes_narrows_a_difference():
+    """Planes differ by 0.2, trainings hardly: unpaired, their variance would be counted twice."""
+    generator = np.random.default_rng(0)
+    planes = generator.normal(0.6, 0.2, 100)
+    first, second = (mean_estimate(planes + generator.normal(0, 0.01, (3, 100))) for _ in range(2))
+    paired = interval_of(difference(first, second))
+    unpaired = math.hypot(*(interval_of(side).high - side.value for side in (first, second)))
+    assert paired.high - paired.value < 0.1 * unpaired
+
+
+@pytest.mark.parametrize(
+    ("effects", "models", "repetitions"), [("models and planes", 3, 300), ("interactions", 5, 200)]
+)
+def test_intervals_of_label_maps_hold_the_truth_95_times_of_100(effects, models, repetitions):
+    """Every score of maps, differences and ratios: within four deviations of 93 %, and not too wide on the whole."""
+    strength = STRENGTHS[effects]
+    generator, true = np.random.default_rng(models), truths(strength, region_maps=40_000)
+    bases, held = np.repeat(BASES, models), {}
+    for _ in range(repetitions):
+        found = map_scores(label_maps(generator, chances(generator, strength, bases, 100)), models)
+        intervals = {name: (interval_of(estimate), true[name]) for name, estimate in found.items()}
+        for name in ("agreement", "kappa", "regions", "largest share"):
+            of_a, of_b = f"a {name}", f"b {name}"
+            apart = interval_of(difference(found[of_a], found[of_b]))
+            intervals[f"{name}, difference"] = apart, true[of_a] - true[of_b]
+            intervals[f"{name}, ratio"] = ratio_interval(found[of_a], found[of_b]), true[of_a] / true[of_b]
+        for name, (interval, value) in intervals.items():
+            held[name] = held.get(name, 0) + (interval.low <= value <= interval.high)
+    shares = {name: count / repetitions for name, count in held.items()}
+    low = 0.93 - 4 * math.sqrt(0.93 * 0.07 / repetitions)
+    assert min(shares.values()) > low, shares
+    assert np.mean(list(shares.values())) < 0.985, shares  # one score's share tells too little of what is too wide
+
+
+def test_paired_tests_reject_five_of_100_true_hypotheses():
+    """Two groups of equal models on the same planes: 400 repetitions, so 0.05 +- 0.044 at four deviations."""
+    strength, generator = STRENGTHS["models and planes"], np.random.default_rng(0)
+    rejected = {"agreement": 0, "largest share": 0}
+    for _ in range(400):
+        found = map_scores(label_maps(generator, chances(generator, strength, np.full(8, 0.7), 60)), 4)
+        for name in rejected:
+            rejected[name] += p_value(difference(found[f"a {name}"], found[f"b {name}"])) < 0.05
+    assert all(0.006 < count / 400 < 0.094 for count in rejected.values()), rejected
+
+
+@pytest.mark.parametrize("models", [3, 5, 10])
+def test_intervals_of_medians_hold_the_truth_95_times_of_100(models):
+    """Lognormal margins whose medians are exp(effect of the model): 400 repetitions, four deviations."""
+    generator, covered = np.random.default_rng(models), 0
+    for _ in range(400):
+        of_models, of_images = generator.normal(0, 0.05, (models, 1)), generator.normal(0, 0.4, 100)
+        values = np.exp(of_models + of_images + generator.normal(0, 0.3, (models, 100)))
+        interval = interval_of(quantile_estimate(values, 0.5))
+        covered += interval.low <= math.exp(0.05**2 / 2) <= interval.high
+    assert 0.90 < covered / 400 < 0.994
+
+
+def test_intervals_over_crossed_seeds_hold_the_truth_95_times_of_100():
+    """Effects of four initialisations, of three orders, of both together and of items; within four deviations."""
+    generator, covered = np.random.default_rng(0), 0
+    start, order = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    for _ in range(400):
+        of_models = generator.normal(0, 0.03, 4)[start] + generator.normal(0, 0.03, 3)[order]
+        of_models += generator.normal(0, 0.03, 12)
+        values = of_models[:, None] + generator.normal(0, 0.2, 100) + generator.normal(0, 0.1, (12, 100))
+        interval = interval_of(mean_estimate(values, [start, order]))
+        covered += interval.low <= 0 <= interval.high
+    assert 0.90 < covered / 400 < 0.994

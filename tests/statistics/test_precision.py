@@ -1,0 +1,120 @@
+"""Advice on precision: what it says is what more models or items then give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbviz_ray.analysis.statistics.estimates import Estimate, mean_estimate, sample_estimate
+from dbviz_ray.analysis.statistics.intervals import interval_of
+from dbviz_ray.analysis.statistics.precision import advice
+
+
+def effects(generator: np.random.Generator, models: int, items: int, of_models: float, of_items: float) -> Estimate:
+    values = 0.5 + generator.normal(0, of_models, (models, 1)) + generator.normal(0, of_items, items)
+    return mean_estimate(values + generator.normal(0, 0.1, (models, items)))
+
+
+def half_width(estimate: Estimate) -> float:
+    interval = interval_of(estimate)
+    return (interval.high - interval.low) / 2
+
+
+@pytest.mark.parametrize(
+    ("models", "items", "of_models", "of_items", "wanted"),
+    [(10, 200, 0.05, 0.02, 0.01), (10, 100, 0.0, 0.2, 0.02), (12, 60, 0.05, 0.3, 0.03)],
+    ids=["models", "items", "both"],
+)
+def test_following_the_advice_gives_about_the_wanted_precision(models, items, of_models, of_items, wanted):
+    """Median over 40 samples of half the width that the advised numbers give, in a new sample."""
+    generator = np.random.default_rng(models * items)
+    reached = []
+    for _ in range(40):
+        found = advice(effects(generator, models, items, of_models, of_items), wanted)
+        assert found.reach > wanted
+        if found.models is not None:
+            numbers = found.models, items
+        elif found.items is not None:
+            numbers = models, found.items
+        else:
+            assert found.both is not None
+            numbers = found.both
+        reached.append(half_width(effects(generator, *numbers, of_models, of_items)))
+    assert 0.85 * wanted < np.median(reached) < 1.15 * wanted
+
+
+def test_models_that_differ_much_are_not_made_up_for_by_items():
+    found = advice(effects(np.random.default_rng(0), 4, 400, 0.1, 0.1), 0.05)
+    assert found.items is None
+    assert found.models is not None
+    assert found.both is None
+
+
+def test_students_interval_by_hand():
+    """Deviation 1 and no items: 18 models are the fewest with t(0.975, n - 1) / sqrt(n) at most 1/2."""
+    values = np.array([-1.0, 0, 1]) / 1.0
+    found = advice(sample_estimate(values), 0.5)
+    assert (found.models, found.items, found.both) == (18, None, None)
+    assert str(found) == "0.000 [-2.484, 2.484] is known to ±2.484; ±0.5 needs 15 more seeds (18 in all)"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 8), st.integers(0, 1000), st.floats(0.001, 0.2))
+def test_less_is_wanted_less_is_needed(models, seed, wanted):
+    estimate = effects(np.random.default_rng(seed), models, 50, 0.03, 0.2)
+    fine, coarse = advice(estimate, wanted), advice(estimate, 1.5 * wanted)
+    assert fine.reach == coarse.reach
+    for name in ("models", "items"):
+        of_fine, of_coarse = getattr(fine, name), getattr(coarse, name)
+        assert of_fine is None or of_coarse <= of_fine
+    if fine.both is None:
+        assert coarse.both is None
+    else:
+        assert fine.models is None
+        assert fine.items is None
+        assert fine.both[0] >= models
+        assert fine.both[1] >= 50
+
+
+def test_what_is_reached_says_so():
+    estimate = effects(np.random.default_rng(0), 5, 100, 0.01, 0.01)
+    found = advice(estimate, 0.5)
+    assert (found.models, found.items, found.both) == (5, 100, None)
+    assert str(found).endswith("which is within the wanted ±0.5")
+
+
+def test_one_model_is_advised_of_items_alone():
+    values = np.random.default_rng(0).random((1, 50))
+    found = advice(mean_estimate(values), 0.01)
+    assert found.models is None
+    assert found.items is not None
+    assert "over planes alone (nothing is known about other seeds); ±0.01 needs" in str(found)
+    assert str(found).endswith("in all) with 1 seed")
+
+
+def test_nothing_known_is_said():
+    found = advice(sample_estimate(np.array([0.25])), 0.01)
+    assert (found.models, found.items, found.both) == (None, None, None)
+    assert str(found) == "0.250: nothing is known about its precision"
+
+
+def test_sentences():
+    """Five models and four hundred planes of known mean squares: no chance in the numbers."""
+    models, planes = np.array([-1.0, -0.5, 0, 0.5, 1]) / 50, np.tile([-1.0, 1], 200) / 10
+    values = 0.5 + models[:, None] + planes
+    seeds = advice(mean_estimate(values), 0.015)
+    assert str(seeds) == (
+        "0.500 [0.479, 0.521] is known to ±0.021; ±0.015 needs 5 more seeds (10 in all) with 400 planes; "
+        "planes alone cannot reach it"
+    )
+    both = str(advice(mean_estimate(values), 0.005, ("trainings", "images")))
+    assert "more trainings" in both
+    assert both.endswith("neither suffices alone")
+
+
+@pytest.mark.parametrize("wanted", [0.0, -1.0, float("nan")])
+def test_a_wanted_precision_is_positive(wanted):
+    with pytest.raises(ValueError, match="the wanted half width must be positive"):
+        advice(mean_estimate(np.zeros((2, 2))), wanted)

@@ -1,0 +1,281 @@
+"""Files that a disk or a hand has changed: named, and made again where they can be."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import safetensors.torch
+import torch
+from conftest import small_sweep
+from support.made_up_runs import made_up_run
+from support.whole_sweeps import SMALL, copied, run
+
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import Cohort
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.evaluation.records import load_network, load_predictions
+from dbviz_ray.stages.run import Options, StageFailedError, run_sweep
+from dbviz_ray.store import Picture, Store, StoredMargins
+from dbviz_ray.store.damage import damaged_files, drop
+from dbviz_ray.training.checkpoints import CohortCheckpoints
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1 << 4
+    return bytes(changed)
+
+
+def damages(content: bytes) -> list[bytes]:
+    """Cut off at several places, and a byte changed in the pages and all over the footer."""
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    cut = [content[: int(len(content) * share)] for share in (0, 0.1, 0.5, 0.9)]
+    ends = [content[:-footer], content[:-8], content[:-1]]
+    middle = flipped(content, (len(content) - footer) // 2)
+    return [*cut, *ends, middle, *(flipped(content, -place) for place in (1, 6, footer - 3))]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A store with a file of each kind that evaluators write, and how each is read."""
+    store, generator = Store(tmp_path / "run"), np.random.default_rng(0)
+    labels = generator.integers(0, 10, (120, 5, 5)).astype(np.uint8)
+    probabilities = generator.random((120, 5, 5, 3)).astype(np.float16)
+    margins = StoredMargins(
+        np.arange(7, dtype=np.int32), np.ones(7, np.uint8), *generator.random((2, 7, 3), np.float32), {"reach": 1.0}
+    )
+    store.write_label_maps("test", "m", 3, labels)
+    store.write_probabilities("test", "m", 3, probabilities)
+    store.write_margins("m", 3, margins)
+    store.write_picture("test", "m", 3, 0, Picture(labels[0], probabilities[0, :, :, 0]))
+    readers = {
+        store.labels_file("test", "m", 3): lambda: store.read_label_maps("test", "m", 3),
+        store.probabilities_file("test", "m", 3): lambda: store.read_probabilities("test", "m", 3),
+        store.margins_file("m", 3): lambda: store.read_margins("m", 3),
+        store.picture_file("test", "m", 3, 0): lambda: store.read_picture("test", "m", 3, 0),
+    }
+    return store, readers
+
+
+def test_a_damaged_file_is_named(written):
+    store, readers = written
+    for name, read in readers.items():
+        content = store.read(name)
+        for damaged in damages(content):
+            store.write(name, damaged)
+            with pytest.raises(DamagedFileError, match=name) as raised:
+                read()
+            assert raised.value.name == name
+            assert "\n" not in str(raised.value)
+        store.write(name, content)
+        read()
+
+
+def test_whatever_byte_of_a_file_changes_no_other_label_comes_back(tmp_path):
+    store = Store(tmp_path)
+    labels = np.random.default_rng(0).integers(0, 10, (60, 4, 4)).astype(np.uint8)
+    store.write_label_maps("test", "m", 3, labels)
+    name = store.labels_file("test", "m", 3)
+    content = store.read(name)
+    found = 0
+    for place in range(len(content)):
+        Path(store.path(name)).write_bytes(flipped(content, place))
+        try:
+            assert np.array_equal(store.read_label_maps("test", "m", 3), labels), place
+        except DamagedFileError:
+            found += 1
+    assert found > len(content) / 2
+
+
+def test_a_damaged_part_does_not_matter_to_who_reads_another(written):
+    store, _ = written
+    name = store.labels_file("test", "m", 3)
+    whole = store.read_label_maps("test", "m", 3)
+    store.write(name, flipped(store.read(name), 40))
+    with pytest.raises(DamagedFileError):
+        store.read_label_maps("test", "m", 3, slice(0, 2))
+    assert np.array_equal(store.read_label_maps("test", "m", 3, slice(60, 90)), whole[60:90])
+
+
+def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeypatch):
+    store, readers = written
+    name, read = next(iter(readers.items()))
+
+    def fails(*_):
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(Store, "read", fails)
+    monkeypatch.setattr("dbviz_ray.store.directory.decoded", fails)
+    with pytest.raises(OSError, match="connection lost"):
+        read()
+    monkeypatch.undo()
+    store.remove(name)
+    with pytest.raises(FileNotFoundError):
+        read()
+
+
+def test_a_table_of_another_kind_is_damaged(written):
+    store, readers = written
+    for name, read in readers.items():
+        store.write_parquet(name, pa.table({"x": [1, 2]}))
+        with pytest.raises(DamagedFileError, match=name):
+            read()
+
+
+def test_all_that_evaluators_made_is_looked_through(written):
+    store, readers = written
+    folders = ["models", "labels", "probabilities", "pictures", "margins"]
+    assert damaged_files(store, folders) == []
+    names = [name for name in readers if not name.startswith("margins")]
+    for name in names:
+        cut(store, name)
+    store.write("models/m/model.json", b"{")
+    store.write("models/m/weights.safetensors", b"\0" * 100)
+    store.write("models/m/notes.txt", b"somebody's own")
+    found = {error.name for error in damaged_files(store, folders)}
+    assert found == {*names, "models/m/model.json", "models/m/weights.safetensors"}
+    assert {error.name for error in damaged_files(store, ["margins"])} == set()
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "pictures"])
+def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(written, kind):
+    store, readers = written
+    drop(store, next(name for name in readers if name.startswith(kind)))
+    assert store.labelled("test") == set()
+    assert store.with_margins() == {("m", 3)}
+    drop(store, store.margins_file("m", 3))
+    assert store.with_margins() == set()
+
+
+def test_with_a_file_of_a_model_goes_all_that_was_made_with_it_and_nothing_else(written):
+    store, readers = written
+    store.write_label_maps("test", "other", 3, np.zeros((2, 3, 3), np.uint8))
+    for model_id in ("m", "other"):
+        for file in ("model.json", "weights.safetensors", "snapshots/epoch=00002/weights.safetensors"):
+            store.write(store.model_file(model_id, file), b"{}")
+    drop(store, store.snapshot_file("m", 2, "weights.safetensors"))
+    assert store.complete_models() == {"other"}
+    assert not any(store.exists(name) for name in readers)
+    assert not os.path.exists(store.path("models/m"))
+    assert store.labelled("test") == {("other", 3)}
+
+
+def test_damaged_weights_are_named_whatever_is_wrong_with_them(tmp_path, digits):
+    store, (model, other) = Store(tmp_path), small_sweep(grid={"width": [4, 8], "seed": [0, 1]}).models()[1:3]
+    file = store.model_file(model.model_id, "weights.safetensors")
+    store.write(file, b"not weights")
+    with pytest.raises(DamagedFileError, match=r"weights\.safetensors is damaged"):
+        load_network(store, model, digits.image_shape, 10)
+    network = initialised_network(other.architecture, other.width, digits.image_shape, 10, seed=0, options={})
+    store.write(file, safetensors.torch.save(network.state_dict()))
+    with pytest.raises(DamagedFileError, match=r"is damaged \(not this model's weights: .*size mismatch"):
+        load_network(store, model, digits.image_shape, 10)
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
+    store, cohort = Store(tmp_path), Cohort(models=tuple(small_sweep().models()[:2]))
+    checkpoints = CohortCheckpoints(store, cohort)
+    checkpoints.save({"epoch": torch.tensor(3)})
+    cut(store, store.cohort_state_file(cohort.cohort_id))
+    assert checkpoints.load() is None
+    assert re.search(r"state\.safetensors is damaged .*starts again", checkpoints.remark)
+
+
+def stages(*names: str) -> Options:
+    return Options(names, chosen=True, address="local", verbose=False)
+
+
+def cut(store: Store, name: str) -> None:
+    store.write(name, store.read(name)[:-20])
+
+
+def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
+    sweep = small_sweep()
+    store = made_up_run(tmp_path / "run", sweep)
+    model = sweep.models()[3]
+    labels = store.labels_file("test", model.model_id, 3)
+    whole = store.read(labels)
+    cut(store, labels)
+    with pytest.raises(StageFailedError, match=rf"{labels} is damaged .* --stages evaluate,analyse makes it again"):
+        run_sweep(sweep, store, stages("analyse"))
+    with pytest.raises(StageFailedError, match=r"--stages evaluate,analyse,report makes it again"):
+        run_sweep(sweep, store, stages("analyse", "report"))
+    assert store.exists(labels), "nothing goes that the command does not make again"
+    store.write(labels, whole)
+    predictions = store.model_file(model.model_id, "predictions.parquet")
+    cut(store, predictions)
+    with pytest.raises(DamagedFileError, match=predictions):
+        load_predictions(store, model)
+    with pytest.raises(
+        StageFailedError, match=rf"{predictions} is damaged .* --stages train,evaluate,analyse makes it"
+    ):
+        run_sweep(sweep, store, stages("evaluate", "analyse"))
+
+
+def test_damaged_findings_are_made_again_by_the_analysis(finished_run, tmp_path, capsys):
+    finished, sweep = finished_run
+    store = Store(tmp_path / "copy")
+    for path in Path(finished.root).rglob("*"):
+        if path.is_file():
+            store.write(str(path.relative_to(finished.root)), path.read_bytes())
+    run_sweep(sweep, store, stages("analyse"))
+    table = store.scores_file("groups")
+    cut(store, table)
+    with pytest.raises(StageFailedError, match=rf"{table} is damaged .* --stages analyse,report makes it again"):
+        run_sweep(sweep, store, stages("report"))
+    capsys.readouterr()
+    run_sweep(sweep, store, stages("analyse"))
+    store.read_parquet(table)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_command_mends_a_run_and_does_nothing_else(undisturbed, tmp_path):
+    directory = copied(undisturbed[0], tmp_path / "run")
+    store = Store(directory)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
+    kinds = {path.name for path in before}
+    assert {"labels.parquet", "probabilities.parquet", "picture.parquet", "margins.parquet"} < kinds
+    labels, probabilities, pictures, margins = (
+        sorted(path for path in before if path.relative_to(directory).parts[0] == kind)
+        for kind in ("labels", "probabilities", "pictures", "margins")
+    )
+    models = sorted(directory.glob("models/*"))
+    assert (len(labels), len(margins), len(models)) == (18, 9, 9)
+    # All of a cohort: trained beside fewer others, a model would differ in the last bit.
+    of_a_cohort = [model for model in models if "-w4-" in model.name]
+    labels, probabilities, pictures = (
+        [path for path in paths if "plane_set=test" in str(path) and "-w16-" in str(path)]
+        for paths in (labels, probabilities, pictures)
+    )
+    margins = [path for path in margins if "-w64-" in str(path)]
+    labels[1].write_bytes(before[labels[1]][1][:-30])
+    pictures[0].write_bytes(b"")
+    margins[1].write_bytes(b"")
+    margins[2].unlink()
+    (of_a_cohort[0] / "model.json").write_text("{")
+    for model in of_a_cohort[1:]:
+        os.truncate(model / "weights.safetensors", 100)
+    os.remove(directory / "scores" / "findings.json")
+    result = run(directory, *SMALL)
+    again = [line for line in result.stderr.splitlines() if "damaged" in line]
+    assert len(again) == 1
+    assert "is damaged" in again[0]
+    assert again[0].endswith("; 6 damaged files are made again")
+    assert "train    6 of 9 models were there already\n" in result.stderr
+    assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
+    remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
+    of_the_models = {path for path in before if any(model.name in str(path) for model in of_a_cohort)}
+    assert {path for path in remade if "scores" not in path.parts} == {
+        *labels[:2], *probabilities[:2], *pictures[:2], *margins[1:], *of_the_models
+    }  # fmt: skip
+    assert store.with_margins() == store.labelled("test")
+    os.truncate(directory / "scores" / "findings.json", 10)
+    result = run(directory, *SMALL)
+    assert "findings.json is damaged" in result.stderr
+    assert "9 models: 9 done" in result.stdout

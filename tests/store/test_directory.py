@@ -1,0 +1,229 @@
+"""One layer over local disks and object stores."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.object_store import ObjectStore
+
+from dbviz_ray.errors import UserError
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.files import put
+from dbviz_ray.terminal import interruption
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def directory(request, tmp_path):
+    if request.param == "local":
+        return Directory(tmp_path / "run")
+    return Directory(request.getfixturevalue("server").address(uuid.uuid4().hex))
+
+
+def test_files_are_written_replaced_listed_and_removed(directory):
+    directory.write("models/a/weights.bin", b"first")
+    directory.write("models/a/weights.bin", b"second")
+    directory.write("models/b/deeper/weights.bin", b"")
+    directory.write("models/b/.hidden.weights.bin", b"")
+    assert directory.read("models/a/weights.bin") == b"second"
+    assert directory.read("models/b/deeper/weights.bin") == b""
+    assert sorted(directory.files("models", "weights.bin")) == ["models/a/weights.bin", "models/b/deeper/weights.bin"]
+    directory.remove("models/a/weights.bin")
+    directory.remove("models/a/weights.bin")
+    assert not directory.exists("models/a/weights.bin")
+    assert directory.exists("models/b/deeper/weights.bin")
+    assert not directory.exists("models/b"), "a folder is no file"
+    directory.remove_folder("models/b")
+    directory.remove_folder("models/b")
+    assert directory.files("models", ".bin") == directory.files("nowhere", ".bin") == []
+    with pytest.raises(FileNotFoundError):
+        directory.read("models/b/deeper/weights.bin")
+
+
+def test_it_travels_with_its_patience(directory):
+    patient = directory.patient(7.0)
+    patient.write("a", b"1")
+    back = pickle.loads(pickle.dumps(patient))
+    assert (back.patience, back.read("a"), directory.patience) == (7.0, b"1", 0.0)
+    assert directory.patient().patience == 600
+
+
+def test_of_many_creators_one_succeeds(directory):
+    contents = [f"creator {number}".encode() for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda content: directory.create("a/lease", content), contents))
+    assert sum(created) == 1
+    assert directory.read("a/lease") == contents[created.index(True)]
+    assert not directory.create("a/lease", b"late")
+    assert directory.read("a/lease") == contents[created.index(True)]
+
+
+def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    directory = Directory(tmp_path)
+    assert directory.create("a", b"1")
+    assert not directory.create("a", b"2")
+    assert (directory.read("a"), os.listdir(tmp_path)) == (b"1", ["a"])
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "a/../../b", "/etc/passwd", "a//b", "a/", "", ".", "a/./b", "a\\b", "a\0b", "a\nb", "\ud800"]
+)
+def test_names_that_could_lead_outside_are_refused(directory, name):
+    for operation in (directory.read, directory.exists, directory.remove, directory.remove_folder, directory.path):
+        with pytest.raises(UserError, match="not a name within a run directory"):
+            operation(name)
+    for write in (directory.write, directory.create):
+        with pytest.raises(UserError, match="not a name within a run directory"):
+            write(name, b"")
+    with pytest.raises(UserError, match="not a name within a run directory"):
+        directory.files(name, "")
+
+
+@given(st.text(st.sampled_from("ab./\\\0\n~é ="), max_size=12))
+def test_every_name_is_refused_or_stays_inside(tmp_path_factory, name):
+    inside = Directory(tmp_path_factory.getbasetemp() / "names")
+    try:
+        path = inside.path(name)
+    except UserError:
+        return
+    assert os.path.normpath(path) == path
+    assert path.startswith(f"{inside.root}/")
+    assert len(path) > len(inside.root) + 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://AKIA:SECRET@bucket/run", "s3://AKIA:SEC/RET@bucket/run", "s3://AKIA@bucket/run", "gs://SECRET:x@bucket/run",
+     "s3://bucket/run?access_key=AKIA&secret_key=SECRET", "s3://bucket/run?region=x&Session_Token=SECRET",
+     "abfs://:SECRET@account/run", "abfs://:SEC/RET==@account/run", "abfss://c@account.host/run?sas_token=SECRET"],
+)  # fmt: skip
+def test_credentials_in_an_address_are_refused_and_not_repeated(address):
+    with pytest.raises(UserError, match=r"holds credentials.*allowed: .*(AWS_PROFILE|GOOGLE|AZURE)") as refused:
+        Directory(address)
+    assert not [word for word in ("AKIA", "SEC", "RET") if word in str(refused.value).replace("SECRET_ACCESS", "")]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket", "s3://bucket/a/b?region=x", "gs://anonymous@bucket/a",
+                                     "abfs://container@account.dfs.core.windows.net/a"])  # fmt: skip
+def test_addresses_without_credentials_are_taken(address):
+    assert Directory(address).root == address
+
+
+@pytest.mark.parametrize("address", ["http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"])
+def test_other_kinds_of_addresses_are_refused(address):
+    with pytest.raises(UserError, match=r"allowed: a path, s3://BUCKET/PREFIX, gs:"):
+        Directory(address)
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path):
+    """The limit on the size of a file stands in for a full disk; a process of its own, whose limit it is."""
+    directory = Directory(tmp_path)
+    directory.write("a", b"old")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    code = f"from dbviz_ray.store.directory import Directory; Directory({str(tmp_path)!r}).write('a', bytes(2000))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
+    assert f"StorageError: {tmp_path}/a: [Errno 27] File too large" in result.stderr
+    assert (directory.read("a"), os.listdir(tmp_path)) == (b"old", ["a"])
+
+
+def test_what_is_no_content_leaves_no_file(directory):
+    with pytest.raises(TypeError):
+        directory.write("a", "not bytes")
+    assert not directory.exists("a")
+
+
+def test_an_object_whose_writing_fails_is_not_seen(server):
+    directory = Directory(server.address("failing"))
+    filesystem, path = directory._within("a")
+
+    class Failing:
+        def open_output_stream(self, path):
+            self.stream = filesystem.open_output_stream(path)
+            return self
+
+        def write(self, content):
+            self.stream.write(content.slice(0, 3))
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        put(Failing(), path, b"content")
+    gc.collect()
+    assert server.objects("failing") == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_while_they_are_held(number):
+    came = []
+    before = signal.signal(number, lambda *_: came.append("handled"))
+    try:
+        with interruption.held(), interruption.held():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            assert came == []
+        assert came == ["handled"]
+        os.kill(os.getpid(), number)
+        assert came == ["handled"] * 2, "the handler is back"
+    finally:
+        signal.signal(number, before)
+
+
+WRITER = """
+import hashlib, os, sys
+from dbviz_ray.terminal import interruption
+from dbviz_ray.store.directory import Directory
+
+interruption.install()
+directory = Directory(sys.argv[1])
+print("ready", flush=True)
+while True:
+    for number, size in enumerate((0, 100, 200_000, 11_000_000)):
+        content = os.urandom(size)
+        directory.write(f"a/{number}", hashlib.sha256(content).digest() + content)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_writer_that_dies_at_any_moment_leaves_whole_files(directory, number):
+    """The last size is uploaded in parts."""
+    generator = random.Random(time.time_ns())
+    seen: set[str] = set()
+    killed = 0
+    while killed < 5 or seen != {"0", "1", "2", "3"}:  # on a busy machine not every writer gets far
+        killed += 1
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, directory.root], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(generator.uniform(0, 1.0))
+        writer.send_signal(number)
+        assert writer.wait(timeout=60) != 0
+        for path in directory.files("a", ""):
+            content = directory.read(f"a/{path[-1]}")
+            assert hashlib.sha256(content[32:]).digest() == content[:32], path
+            seen.add(path[-1])

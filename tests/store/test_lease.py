@@ -1,0 +1,187 @@
+"""Two drivers never work on one run directory, on a disk or in an object store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from support.object_store import ObjectStore
+
+from dbviz_ray.errors import UserError
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease, Process, SupersededError, check_driver
+
+BEAT = 0.2
+HOLDER = f"""
+import sys, time
+from dbviz_ray.store.directory import Directory
+from dbviz_ray.store.lease import Lease
+
+with Lease(Directory(sys.argv[1]), beat_seconds={BEAT}):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def directory(request, tmp_path):
+    if request.param == "local":
+        return Directory(tmp_path / "run")
+    return Directory(request.getfixturevalue("server").address(uuid.uuid4().hex))
+
+
+def holder(directory: Directory, seconds: float = 60) -> subprocess.Popen[str]:
+    """A driver in a process of its own; the caller ends it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, directory.root, str(seconds)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def elsewhere(directory: Directory) -> Driver:
+    """The lease of a driver on another machine, as it would write it."""
+    driver = Driver(Process("far", 7, "another start", "1"), uuid.uuid4().hex, "2026-11-25 10:00:00 UTC", 0, BEAT)
+    directory.write(LEASE_FILE, driver.content())
+    return driver
+
+
+def test_a_second_driver_is_refused_until_the_first_ends(directory):
+    first = holder(directory)
+    try:
+        assert first.stdout.readline() == "held\n"
+        began = time.monotonic()
+        refused = (
+            rf"{directory.root} is in use by another driver \(process {first.pid} on {os.uname().nodename}, since 20"
+        )
+        with pytest.raises(UserError, match=refused) as error, Lease(directory, BEAT):
+            pass
+        assert time.monotonic() - began < 2, "a process of this machine is looked at"
+        assert "\n" not in str(error.value)
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_lease_is_gone_when_its_driver_ends(directory):
+    for _ in range(2):
+        with Lease(directory, BEAT) as lease:
+            assert Driver.of(directory.read(LEASE_FILE)).process == Process.this()
+            time.sleep(3.5 * BEAT)
+            lease.check()
+            assert Driver.of(directory.read(LEASE_FILE)).beat >= 1
+            with pytest.raises(UserError, match=f"process {os.getpid()} "), Lease(directory, BEAT):
+                pass
+        assert not directory.exists(LEASE_FILE)
+
+
+def test_a_killed_drivers_lease_is_taken_over_at_once(directory):
+    first = holder(directory)
+    assert first.stdout.readline() == "held\n"
+    first.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
+    began = time.monotonic()
+    with Lease(directory) as lease:
+        assert time.monotonic() - began < 5
+        lease.check()
+        assert Driver.of(directory.read(LEASE_FILE)).process.pid == os.getpid()
+    first.communicate()
+
+
+def test_another_process_with_the_same_number_is_not_the_driver(directory):
+    process = replace(Process.this(), started="1")
+    assert process.lives() is False
+    directory.write(LEASE_FILE, replace(elsewhere(directory), process=process).content())
+    with Lease(directory) as lease:
+        lease.check()
+
+
+def test_a_driver_elsewhere_is_known_by_its_beat(directory, capsys):
+    driver = elsewhere(directory)
+    with ThreadPoolExecutor(1) as pool:
+
+        def beat():
+            time.sleep(2 * BEAT)
+            directory.write(LEASE_FILE, replace(driver, beat=1).content())
+
+        beating = pool.submit(beat)
+        with pytest.raises(UserError, match=r"in use by another driver \(process 7 on far"), Lease(directory, BEAT):
+            pass
+        beating.result()
+    assert "whether the last driver lives (process 7 on far" in capsys.readouterr().err
+    began = time.monotonic()
+    with Lease(directory, BEAT) as lease:
+        lease.check()
+        assert time.monotonic() - began > BEATS_OBSERVED * BEAT
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"process": 3}', b'{"process": {"pid": "x"}}', b"\xff", b"[1]"])
+def test_a_lease_that_cannot_be_read_is_waited_out(directory, content):
+    directory.write(LEASE_FILE, content)
+    with Lease(directory, BEAT):
+        assert json.loads(directory.read(LEASE_FILE))["process"]["pid"] == os.getpid()
+
+
+def test_a_driver_learns_that_it_was_taken_over(directory):
+    with Lease(directory, BEAT) as lease:
+        other = elsewhere(directory)
+        time.sleep(10 * BEAT)
+        with pytest.raises(UserError, match=r"taken over by another one \(process 7 on far"):
+            lease.check()
+    assert Driver.of(directory.read(LEASE_FILE)) == other, "another's lease stays"
+
+
+def test_of_drivers_that_find_a_dead_one_together_one_takes_over(directory):
+    dead = replace(Process.this(), started="1")
+    directory.write(LEASE_FILE, replace(elsewhere(directory), process=dead).content())
+    drivers = [holder(directory, 3) for _ in range(4)]
+    told = [driver.communicate(timeout=60) for driver in drivers]
+    assert sorted(out for out, _ in told) == ["", "", "", "held\n"]
+    assert all("in use by another driver" in error for out, error in told if not out)
+
+
+def test_an_outage_ends_no_driver(server):
+    directory = Directory(server.address("outage"))
+    with Lease(directory, BEAT) as lease:
+        server.stop()
+        time.sleep(1)
+        server.start()
+        before = Driver.of(directory.read(LEASE_FILE)).beat
+        deadline = time.monotonic() + 30
+        while Driver.of(directory.read(LEASE_FILE)).beat == before:
+            assert time.monotonic() < deadline
+            time.sleep(BEAT)
+        lease.check()
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"--out: .*/file/run cannot be written \("),
+        Lease(Directory(tmp_path / "file/run")),
+    ):
+        pass
+
+
+def test_workers_of_a_driver_that_was_replaced_are_told(directory):
+    with Lease(directory, beat_seconds=BEAT) as lease:
+        check_driver(directory, lease.token)
+        successor = elsewhere(directory)
+        with pytest.raises(SupersededError, match=r"taken over by another driver .*far"):
+            check_driver(directory, lease.token)
+        check_driver(directory, successor.token)
+    directory.remove(LEASE_FILE)
+    check_driver(directory, lease.token)

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import io
+import os
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from conftest import small_sweep
+
+from dbviz_ray.cluster.schedule import halves
+from dbviz_ray.config import PlaneSetConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.records import (
+    copy_model,
+    load_config,
+    load_network,
+    load_planes,
+    load_predictions,
+    save_model,
+    save_planes,
+    save_snapshot,
+)
+from dbviz_ray.planes import draw_plane_set
+from dbviz_ray.store import Store, StoredMargins
+from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.training.checkpoints import CohortCheckpoints
+from dbviz_ray.training.cohort import train_cohort
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "run")
+
+
+def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(store):
+    store.write("a/b.bin", b"first")
+    store.write("a/b.bin", b"second")
+    assert store.read("a/b.bin") == b"second"
+    assert os.listdir(store.path("a")) == ["b.bin"]
+    assert store.exists("a/b.bin")
+    assert not store.exists("a/c.bin")
+    with pytest.raises(FileNotFoundError):
+        store.read("a/c.bin")
+
+
+def test_a_failed_write_leaves_the_old_file(store, monkeypatch):
+    store.write("a.bin", b"old")
+
+    class Full:
+        def __init__(self, filesystem):
+            self.filesystem = filesystem
+
+        def __getattr__(self, name):
+            return getattr(self.filesystem, name)
+
+        def move(self, *_):
+            raise OSError("disk is full")
+
+    filesystem, base = store._place
+    monkeypatch.setitem(store.__dict__, "_place", (Full(filesystem), base))
+    with pytest.raises(OSError, match="disk is full"):
+        store.write("a.bin", b"new")
+    assert store.read("a.bin") == b"old"
+
+
+def test_a_store_travels_as_its_address(store):
+    store.write("x", b"1")
+    assert pickle.loads(pickle.dumps(store)).read("x") == b"1"
+
+
+def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep):
+    store.claim(sweep)
+    store.claim(small_sweep(resources={"retries": 9}, description="other words"))
+    with pytest.raises(UserError, match=r"belongs to a different sweep \(small: training\.epochs differ\)"):
+        store.claim(small_sweep(training={"epochs": 4, "batch_size": 64}))
+
+
+def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"holds files but no sweep\.yaml"):
+        Store(tmp_path).claim(sweep)
+    with pytest.raises(UserError, match="is a file"):
+        Store(tmp_path / "thesis.tex").claim(sweep)
+
+
+def test_label_maps_come_back_and_open_in_plain_parquet(store):
+    maps = np.random.default_rng(0).integers(0, 10, (7, 5, 5)).astype(np.uint8)
+    store.write_label_maps("test", "model-1", 40, maps)
+    assert np.array_equal(store.read_label_maps("test", "model-1", 40), maps)
+    assert store.labelled("test") == {("model-1", 40)}
+    assert store.labelled("other") == set()
+    table = pq.read_table(store.path("labels"))
+    assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
+    assert table.column_names == ["plane", "labels", "plane_set", "model_id", "epoch"]
+    assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    "planes", [slice(0, 1), slice(49, 51), slice(60, 110), slice(-5, None), slice(7, 3), slice(None)]
+)
+def test_some_planes_are_those_of_the_whole(store, planes):
+    maps = np.random.default_rng(0).integers(0, 10, (120, 4, 4)).astype(np.uint8)
+    probabilities = np.random.default_rng(0).random((120, 3, 3, 5)).astype(np.float16)
+    store.write_label_maps("test", "m", 1, maps)
+    store.write_probabilities("test", "m", 1, probabilities)
+    assert np.array_equal(store.read_label_maps("test", "m", 1, planes), maps[planes])
+    assert np.array_equal(store.read_probabilities("test", "m", 1, planes), probabilities[planes])
+    with pytest.raises(ValueError, match="a step of 1"):
+        store.read_label_maps("test", "m", 1, slice(0, 10, 2))
+
+
+def test_of_other_planes_no_more_than_a_row_group_is_read(store, monkeypatch):
+    """Counted in bytes of the file, of whose end pyarrow reads 64 kB to begin with."""
+    store.write_label_maps("test", "m", 1, np.random.default_rng(0).integers(0, 10, (1000, 50, 50)).astype(np.uint8))
+    size = len(store.read(store.labels_file("test", "m", 1)))
+    read = []
+
+    class CountedFile(io.FileIO):
+        def read(self, count=-1):
+            read.append(count)
+            return super().read(count)
+
+    class Counting:
+        def open_input_file(self, path):
+            return pa.PythonFile(CountedFile(path), mode="r")
+
+    monkeypatch.setitem(store.__dict__, "_place", (Counting(), store.root))
+    assert len(store.read_label_maps("test", "m", 1, slice(100, 150))) == 50
+    assert 0.045 * size < sum(read) - 65536 < 0.055 * size
+    read.clear()
+    assert len(store.read_label_maps("test", "m", 1)) == 1000
+    assert sum(read) > 0.9 * size
+
+
+def test_label_maps_with_straight_boundaries_are_small(store):
+    """1.25 million labels; a network's boundaries bend, which costs 80 to 85 kB."""
+    sides = np.stack(np.meshgrid(np.linspace(0, 1, 50), np.linspace(0, 1, 50)), axis=-1)
+    centres = np.random.default_rng(0).random((500, 4, 1, 1, 2))
+    maps = ((sides - centres) ** 2).sum(-1).argmin(axis=1).astype(np.uint8)
+    store.write_label_maps("test", "m", 1, maps)
+    assert len(store.read(store.labels_file("test", "m", 1))) < 70_000
+    assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
+
+
+def test_label_maps_of_an_earlier_version_are_read_too(store):
+    """In one row group and without checksums."""
+    maps = np.random.default_rng(0).integers(0, 10, (70, 5, 5)).astype(np.uint8)
+    table = pa.table({"plane": range(70), "labels": pa.FixedSizeListArray.from_arrays(pa.array(maps.reshape(-1)), 25)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"dbviz": '{"resolution": 5}'}), sink, compression="zstd")
+    store.write(store.labels_file("test", "m", 1), sink.getvalue().to_pybytes())
+    assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
+    assert np.array_equal(store.read_label_maps("test", "m", 1, slice(3, 9)), maps[3:9])
+
+
+def test_margins_come_back_and_open_in_plain_parquet(store):
+    distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
+    indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)
+    written = StoredMargins(indices, predicted, distances, reaches, {"reach": 1.0})
+    assert store.with_margins() == set()
+    store.write_margins("model-1", 40, written)
+    back = store.read_margins("model-1", 40)
+    assert (back.distances.tolist(), back.reaches.tolist()) == (distances.tolist(), reaches.tolist())
+    assert (back.indices.tolist(), back.predicted.tolist()) == ([5, 0, 9], [1, 2, 1])
+    assert back.facts == {"reach": 1.0}
+    assert store.with_margins() == {("model-1", 40)}
+    table = pq.read_table(store.path("margins"))
+    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
+    assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
+
+
+def test_planes_come_back(store, digits):
+    planes = draw_plane_set(PlaneSetConfig(count=4, resolution=9), digits)
+    save_planes(store, "test", planes, digits)
+    back, class_names = load_planes(store, "test")
+    for field in ("anchors", "anchor_indices", "anchor_labels", "axes", "coordinates"):
+        assert torch.equal(getattr(back, field), getattr(planes, field))
+    assert class_names == list("0123456789")
+
+
+def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
+    models = small_sweep().cohorts()[0].models[:2]
+    for trained in train_cohort(models, digits, cpu):
+        monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            save_model(store, trained, digits, {})
+        assert trained.config.model_id not in store.complete_models()
+        monkeypatch.undo()
+        save_model(store, trained, digits, {"device": "cpu"})
+        assert trained.config.model_id in store.complete_models()
+        network = load_network(store, trained.config, digits.image_shape, 10)
+        assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
+        with torch.no_grad():
+            predicted = network(digits.normalised(digits.test_images)).argmax(1)
+        assert torch.equal(predicted, trained.predictions["test"])
+        table, _ = store.read_parquet(store.model_file(trained.config.model_id, "predictions.parquet"))
+        assert len(table) == 300
+        facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
+        assert (facts["outcome"], facts["diverged_epoch"], facts["device"]) == ("done", None, "cpu")
+        assert 0 < facts["sharpness"] < 1
+        assert load_config(store, trained.config.model_id) == trained.config
+    history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
+    assert history["epoch"].to_pylist() == [1, 2, 3]
+
+
+def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digits, cpu):
+    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    models = small_sweep(training=settings).cohorts()[0].models[:2]
+    snapshots = []
+    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
+    for snapshot in snapshots:
+        save_snapshot(store, snapshot, digits)
+    for trained in last:
+        save_model(store, trained, digits, {})
+    other = Store(tmp_path / "other")
+    for trained in [*snapshots, *last]:
+        copy_model(store, other, trained.config)
+        network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
+        assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
+        predicted = load_predictions(other, trained.config, trained.epoch)["predicted"].to_numpy()
+        assert predicted.tolist() == [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
+    assert other.complete_models() == {model.model_id for model in models}
+
+
+def test_checkpoints_come_back(store, sweep):
+    cohort = sweep.cohorts()[0]
+    checkpoints = CohortCheckpoints(store, cohort)
+    assert checkpoints.load() is None
+    state = {"a/b": torch.arange(6.0).view(2, 3), "epoch": torch.tensor(7)}
+    checkpoints.save(state)
+    back = checkpoints.load()
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+    assert store.begun_cohorts() == {cohort.cohort_id: [model.model_id for model in cohort.models]}
+    store.drop_cohort(cohort.cohort_id)
+    assert checkpoints.load() is None
+    assert store.begun_cohorts() == {}
+
+
+def test_a_checkpoint_is_not_replaced_if_something_forbids_it(store, sweep):
+    cohort = sweep.cohorts()[0]
+    CohortCheckpoints(store, cohort).save({"epoch": torch.tensor(7)})
+
+    def forbid():
+        raise ValueError("somebody else's")
+
+    with pytest.raises(ValueError, match="somebody else's"):
+        CohortCheckpoints(store, cohort, before_saving=forbid).save({"epoch": torch.tensor(3)})
+    assert CohortCheckpoints(store, cohort).load()["epoch"] == 7
+
+
+def test_a_checkpoint_is_split_among_the_halves_of_its_cohort(store, sweep, digits):
+    """Each half goes on from where the whole was; what it then comes to is tested with the training."""
+    whole = sweep.cohorts()[0]
+    CohortCheckpoints(store, whole).split(halves(whole))
+    assert store.begun_cohorts() == {}, "nothing was saved"
+    train_cohort(whole.models, digits, torch.device("cpu"), checkpoints=CohortCheckpoints(store, whole))
+    state = CohortCheckpoints(store, whole).load()
+    CohortCheckpoints(store, whole).split(halves(whole))
+    assert store.begun_cohorts() == {
+        half.cohort_id: [model.model_id for model in half.models] for half in halves(whole)
+    }
+    parts = [CohortCheckpoints(store, half).load() for half in halves(whole)]
+    for name in ("history", *(name for name in state if name.startswith("parameters/"))):
+        joined = torch.cat([part[name] for part in parts], dim=-1 if name == "history" else 0)
+        assert torch.equal(joined.nan_to_num(), state[name].nan_to_num()), name
+
+
+def test_failures_are_recorded_until_they_are_forgotten(store):
+    failures = {name: Failure(name, "train", Outcome.CRASHED, "it died,\nor so") for name in ("a-1", "b-2")}
+    for failure in failures.values():
+        store.write_failure(failure)
+    assert store.failures() == failures
+    store.write("failures/c-3.json", b"{}")
+    store.write("failures/d-4.json", b"not JSON")
+    assert store.failures() == failures
+    store.forget_failures(["a-1", "unknown"])
+    assert store.failures().keys() == {"b-2"}
+
+
+def test_what_is_complete_among_some_is_asked_without_a_listing(store, monkeypatch):
+    store.write_json(store.model_file("a", "model.json"), {})
+    store.write(store.model_file("b", "weights.safetensors"), b"1")
+    monkeypatch.setattr(Store, "files", None)
+    assert store.complete_among(["a", "b", "c"]) == {"a"}
+
+
+def test_a_file_uri_is_a_directory(tmp_path):
+    store = Store(f"file://{tmp_path}/run")
+    store.write("a/b", b"1")
+    assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "name: [", "42"])
+def test_a_damaged_sweep_file_is_named(store, sweep, content):
+    store.write("sweep.yaml", content.encode())
+    with pytest.raises(UserError, match=r"sweep\.yaml (is damaged|cannot be read)"):
+        store.check_owner(sweep)
+
+
+def test_an_unknown_kind_of_address_is_named(sweep):
+    with pytest.raises(UserError, match="foo://bar is neither a directory nor a usable URI"):
+        Store("foo://bar").check_owner(sweep)
+
+
+def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".sweep.yaml.123.tmp").write_text("name")
+    store.claim(sweep)
+    assert store.exists("sweep.yaml")
+
+
+def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store):
+    sweep = small_sweep()
+    store.claim(sweep)
+    fields = yaml.safe_load(store.read("sweep.yaml"))
+    del fields["margins"], fields["minimum_region_share"], fields["planes"]["test"]["probabilities"]
+    store.write("sweep.yaml", yaml.safe_dump(fields).encode())
+    store.check_owner(sweep)
+    with pytest.raises(UserError, match=r"minimum_region_share differ"):
+        store.check_owner(small_sweep(minimum_region_share=0.1))

@@ -1,0 +1,212 @@
+"""Start docs/cluster/local.yaml's cluster over ssh on loopback addresses, run a sweep on it, and take it down again.
+
+    python tests/support/ray_up_local.py
+
+It needs root, openssh-server, rsync, and this project with its `cluster` extra in .venv. Each "machine" is an sshd in
+process, mount and network namespaces where no process, port or home of the real machine is to be seen: the start
+commands run `ray stop`, which ends every Ray process that it sees. Exit codes: 0 all holds, 1 something does not,
+2 something that it needs is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+
+from support.loopback_machines import Machine, command_line, listening, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = {
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "rsync": "rsync",
+    "unshare": "util-linux",
+    "ip": "iproute2",
+}
+TUNNEL = "http://127.0.0.1:8266"
+SWEEP = ["double_descent_digits", "grid.width=[4,8,16]", "grid.seed=[0,1]", "training.epochs=20", "margins=null"]
+SWEEP += ["planes={test: {count: 10, resolution: 15}}"]
+MODELS = 12
+"""Three widths, two seeds, and the sweep's two levels of label noise."""
+WORKER = re.compile(r"ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent|.*JobSupervisor)")
+"""How Ray calls the processes of trials and evaluators."""
+
+
+def missing() -> list[str]:
+    """What this script needs and does not find, in words."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    lacking = [f"{name} (package {package})" for name, package in PROGRAMS.items() if not shutil.which(name, path=path)]
+    if os.geteuid() != 0:
+        lacking.append("root's rights, to make namespaces")
+    if not (ROOT / ".venv/bin/ray").exists():
+        lacking.append(f"{ROOT / '.venv/bin/ray'} (pip install -e '.[cluster]')")
+    return lacking
+
+
+class Laptop:
+    """Where `ray up` is run: the machines are reached from here by ssh and nothing else."""
+
+    def __init__(self, scratch: Path, machines: list[Machine]) -> None:
+        self.home = scratch / "laptop"
+        (self.home / ".ssh").mkdir(parents=True)
+        self.key = self.home / ".ssh" / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        self.environment = {"HOME": str(self.home), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "TERM": "dumb"}
+        self.environment |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+        self.environment |= {"RAY_TMPDIR": str(self.home), "TMPDIR": str(self.home), "RAY_API_SERVER_ADDRESS": TUNNEL}
+        self.file = scratch / "cluster.yaml"
+        text = (ROOT / "docs/cluster/local.yaml").read_text()
+        for old, new in {
+            "cluster_name: dbviz": f"cluster_name: {scratch.name}",  # Ray shares ssh connections by the cluster's name
+            "192.168.1.10": machines[0].address,
+            "[192.168.1.11, 192.168.1.12]": str([machine.address for machine in machines[1:]]),
+            "ssh_user: me": "ssh_user: root",
+            "~/.ssh/id_ed25519": str(self.key),
+            "/shared/dbviz_ray": str(ROOT),
+        }.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        self.file.write_text(text)
+
+    def run(self, *command: str, fails: bool = False, **changed: str) -> str:
+        """The command's standard output; AssertionError, with all its output, if it ends otherwise than expected."""
+        settings = self.environment | changed
+        done = subprocess.run(
+            command, env=settings, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
+        )
+        said = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert (done.returncode != 0) == fails, said
+        return said if fails else done.stdout
+
+    def ssh(self, machine: Machine, command: str) -> str:
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        return self.run("ssh", *options, "-i", str(self.key), f"root@{machine.address}", command)
+
+    def state(self, kind: str) -> list[dict[str, Any]]:
+        """What `ray list` says of the cluster's nodes or jobs."""
+        said = self.run("ray", "list", kind, "--format", "json", "--limit", "1000").strip()
+        return [] if said.startswith("No resource") else json.loads(said)
+
+    def has_nodes(self, count: int) -> bool:
+        return len([node for node in self.state("nodes") if node["state"] == "ALIVE"]) == count
+
+    @contextmanager
+    def tunnel(self) -> Iterator[None]:
+        """`ray dashboard`, as long as the block runs."""
+        command = ["ray", "dashboard", "-p", TUNNEL.rpartition(":")[2], str(self.file)]
+        silent = subprocess.DEVNULL
+        tunnel = subprocess.Popen(
+            command, env=self.environment, stdin=silent, stdout=silent, stderr=silent, start_new_session=True
+        )
+        try:
+            wait_for(lambda: any(TUNNEL.removeprefix("http://") + " " in line for line in listening()), 60)
+            yield
+        finally:
+            os.killpg(tunnel.pid, signal.SIGINT)  # as Ctrl-C in a terminal, which reaches ssh too
+            tunnel.wait(20)
+
+
+def check_refusals(laptop: Laptop, head: Machine) -> None:
+    """Neither a job nor a driver gets in without the token, or with another one."""
+    nobody = {"HOME": str(laptop.home / "nobody")}
+    Path(nobody["HOME"]).mkdir()
+    driver = ["python", "-c", f"import ray; ray.init(address='{head.address}:6379'); print(ray.nodes())"]
+    for command in (["ray", "job", "submit", "--", "true"], driver):
+        for without in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
+            said = laptop.run(*command, fails=True, **nobody, **without)
+            assert re.search("unauthenticated|unauthorized|401|authentication", said, re.IGNORECASE), said
+    assert not laptop.state("jobs")
+
+
+def run_sweep(laptop: Laptop, machines: list[Machine], out: Path) -> None:
+    """As a job; its files are complete, and while it ran, each machine had workers of it."""
+    worked: dict[str, set[str]] = {machine.name: set() for machine in machines}
+    with ThreadPoolExecutor(1) as pool:
+        command = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SWEEP, "--out", str(out)]
+        job = pool.submit(laptop.run, *command)
+        while not job.done():
+            for machine in machines:
+                worked[machine.name] |= {title for title in machine.started_processes() if WORKER.match(title)}
+            time.sleep(0.2)
+        job.result()
+    assert all(worked.values()), worked
+    print(f"          {worked}")
+    assert len(list(out.glob("models/*/model.json"))) == MODELS
+    assert len(list(out.glob("labels/*/*/*/labels.parquet"))) == MODELS
+    assert len((out / "scores" / "groups.csv").read_text().splitlines()) == 1 + MODELS // 2
+
+
+def main(scratch: Path) -> None:
+    """The whole course, within the outer namespaces."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    machines = [Machine("head", "127.0.0.2", scratch / "head"), Machine("worker", "127.0.0.3", scratch / "worker")]
+    laptop = Laptop(scratch, machines)
+    file = str(laptop.file)
+    for machine in machines:
+        machine.start(laptop.key)
+        seen = laptop.ssh(machine, "ps -e -o comm=").split()
+        assert set(seen) <= {"sshd", "ps", "bash"}, f"{machine.name} sees processes of others: {seen}"
+    laptop.run("ray", "get-auth-token", "--generate")
+    with step("ray up: the head"):
+        laptop.run("ray", "up", "-y", file)
+    with laptop.tunnel():
+        with step("the worker joins"):
+            wait_for(lambda: laptop.has_nodes(2), 180)
+        with step("four ways in without the token are refused"):
+            check_refusals(laptop, machines[0])
+        with step(f"a sweep of {MODELS} models as a job, on both nodes"):
+            run_sweep(laptop, machines, scratch / "shared" / "runs" / "digits")
+    with step("ray down"):
+        laptop.run("ray", "down", "-y", file)
+    with step("no process is left on either machine but its sshd"):
+        wait_for(lambda: not [process for machine in machines for process in machine.started_processes()], 180)
+    with step("nothing listens and nothing runs once the sshds have ended"):
+        for machine in machines:
+            machine.stop()
+        wait_for(lambda: not listening() and not others(), 60)  # ssh keeps its connections for ten seconds
+    shutil.rmtree(Path("/tmp") / f"ray_ssh_{digest(getuser())}" / digest(scratch.name), ignore_errors=True)
+
+
+def others() -> list[str]:
+    """Command lines of the outer namespace's processes that are not this one; zombies have none."""
+    pids = (int(process.name) for process in Path("/proc").glob("[0-9]*"))
+    return [command for pid in pids if pid != os.getpid() and (command := command_line(pid))]
+
+
+def digest(text: str) -> str:
+    """How Ray names its folders of ssh connections."""
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Says how long the block took."""
+    begin = time.monotonic()
+    yield
+    print(f"{time.monotonic() - begin:6.1f} s  {what}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        main(Path(sys.argv[2]))
+        sys.exit(0)
+    if lacking := missing():
+        print(f"ray_up_local: missing: {'; '.join(lacking)}", file=sys.stderr)
+        sys.exit(2)
+    with tempfile.TemporaryDirectory(prefix="ray_up_") as folder:
+        outer = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+        sys.exit(subprocess.run([*outer, sys.executable, __file__, "--inside", folder]).returncode)

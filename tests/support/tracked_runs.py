@@ -1,0 +1,130 @@
+"""What a server must hold of a small sweep that was tracked: everything, and once."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zlib
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.scores.groups import first_planes_at_last_epoch
+from dbviz_ray.analysis.tables import read_table, tables_of
+from dbviz_ray.analysis.tracking.contents import PREVIEW
+from dbviz_ray.analysis.tracking.runs import NAME
+
+NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+
+
+def runs_of(uri, sweep):
+    client = MlflowClient(tracking_uri=uri)
+    return client, client.search_runs([client.get_experiment_by_name(sweep.name).experiment_id])
+
+
+def below(run, runs):
+    return [other for other in runs if other.data.tags.get(PARENT) == run.info.run_id]
+
+
+def history(client, run, metric):
+    return {point.step: point.value for point in client.get_metric_history(run.info.run_id, metric)}
+
+
+def linked_runs(run):
+    """Ids of the runs that a description has links to or pictures of, of those there are."""
+    experiment = run.info.experiment_id
+    pattern = rf"#/experiments/{experiment}/runs/(\w+)[/?]|run_uuid=(\w+)"
+    return {first or second for first, second in re.findall(pattern, run.data.tags[NOTE])}
+
+
+def check_runs(store, sweep, uri):
+    client, runs = runs_of(uri, sweep)
+    [top] = [run for run in runs if PARENT not in run.data.tags]
+    parts = below(top, runs)
+    models = [model for part in parts for model in below(part, runs)]
+    assert len(parts) == 4, "two widths, which are no curve, and two noise levels"
+    assert sorted(model.data.tags[NAME] for model in models) == sorted(model.model_id for model in sweep.models())
+    assert len(runs) == 1 + len(parts) + len(models)
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert top.data.params["width"] == "4, 16"
+    assert "git_commit" in top.data.params
+    for part in parts:
+        check_part(client, store, part)
+        for model in below(part, runs):
+            check_model(client, store, model, part)
+    check_links(top, parts, runs)
+    check_files(client, store, sweep, top)
+    check_experiment(client, top, runs)
+
+
+def check_part(client, store, part):
+    table, key = read_table(store, "groups"), part.data.params
+    rows = table[(table["label_noise"] == float(key["label_noise"])) & (table["width"] == int(key["width"]))]
+    rows = rows.set_index("plane_set")
+    for metric, plane_set, column in (
+        ("errors/test_error", "test", "test_error"),
+        ("reproducibility/reproducibility", "test", "reproducibility"),
+        ("reproducibility - train planes/reproducibility", "train", "reproducibility"),
+        ("uncertainty/fragmentation_low", "test", "fragmentation_low"),
+    ):
+        assert history(client, part, metric) == {0: pytest.approx(rows.loc[plane_set, column])}
+    assert key["n_models"] == "3"
+
+
+def check_model(client, store, model, part):
+    assert {name: model.data.params[name] for name in ("width", "label_noise", "optimizer")} == {
+        name: part.data.params[name] for name in ("width", "label_noise", "optimizer")
+    }
+    model_id = model.data.tags[NAME]
+    trained = store.read_parquet(store.model_file(model_id, "history.parquet"))[0].to_pandas()
+    logged = history(client, model, "training/train_error")
+    assert logged == pytest.approx(dict(zip(trained["epoch"], trained["train_error"], strict=True)))
+    rows = first_planes_at_last_epoch(read_table(store, "models")).set_index("model_id")
+    assert model.data.metrics["test_error"] == pytest.approx(rows.loc[model_id, "test_error"])
+    assert model.data.params["init_seed"] == str(rows.loc[model_id, "init_seed"])
+
+
+def check_links(top, parts, runs):
+    """From above to below and back, each to a run that there is."""
+    known = {run.info.run_id for run in runs}
+    assert all(linked_runs(run) <= known for run in runs)
+    assert {part.info.run_id for part in parts} <= linked_runs(top)
+    for part in parts:
+        models = {model.info.run_id: model for model in below(part, runs)}
+        assert linked_runs(part) == {top.info.run_id, *models}
+        assert all(linked_runs(model) == {top.info.run_id, part.info.run_id} for model in models.values())
+
+
+def check_files(client, store, sweep, top):
+    folders = ("", "tables", "figures", "figures/small")
+    found = [file for folder in folders for file in client.list_artifacts(top.info.run_id, folder)]
+    pictures = {f"figures/{name}.{suffix}" for name, kind in figures_of(sweep).items() for suffix in kind.suffixes}
+    small = {f"figures/small/{name}.png" for name in figures_of(sweep)}
+    tables = {f"tables/{name}.csv" for name in tables_of(sweep)}
+    plain = {name for name in ("sweep.yaml", "report.html") if store.exists(name)}
+    assert {file.path for file in found if not file.is_dir} == pictures | small | tables | plain
+    for path in (*pictures, *small, *tables, *plain):
+        content = Path(client.download_artifacts(top.info.run_id, path)).read_bytes()
+        if path in small:
+            assert 100 < Image.open(io.BytesIO(content)).width <= PREVIEW
+        else:
+            assert content == store.read(path.replace("tables/", "scores/"))
+
+
+def check_experiment(client, top, runs):
+    """It is described, and its prepared page draws what was logged."""
+    tags = client.get_experiment(top.info.experiment_id).tags
+    page = f"#/experiments/{top.info.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    assert f"[**Charts**]({page}&viewStateShareKey=results)" in tags[NOTE]
+    view = json.loads(tags["mlflow.sharedViewState.results"])
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    charts = [chart["metricKey"] for chart in state["compareRunCharts"]]
+    assert charts[:2] == ["errors/test_error", "reproducibility/reproducibility"]
+    logged = {metric for run in runs for metric in run.data.metrics}
+    assert set(charts) <= logged
+    assert "params.`label_noise`" in state["selectedColumns"]

@@ -1,0 +1,166 @@
+"""MLflow for real, in an sqlite file; tests/test_tracking_server.py has the servers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from conftest import small_sweep
+from support.documents import ROOT, blocks
+from support.made_up_runs import made_up_run
+from support.tracked_runs import below, check_runs, history, runs_of
+from support.whole_sweeps import empty_database
+
+from dbviz_ray.analysis.tables import compute_tables, read_table, tables_of, write_tables
+from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
+from dbviz_ray.analysis.tracking.address import told_without_password
+from dbviz_ray.store import Store
+
+
+@pytest.fixture
+def run(finished_run, tmp_path, monkeypatch):
+    """A copy of the finished run beside an empty database, and no tracking URI in the environment."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, sweep = finished_run
+    shutil.copytree(store.root, tmp_path / "runs" / "small")
+    empty_database(tmp_path / "runs")
+    return Store(tmp_path / "runs" / "small"), sweep
+
+
+def test_sqlite_beside_the_run_directory(run, tmp_path):
+    store, sweep = run
+    (tmp_path / "runs" / "mlflow.db").unlink(missing_ok=True)  # made if there is none
+    uri = tracking_uri(store)
+    assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert not is_tracked(store)
+    first = track(store, sweep)
+    check_runs(store, sweep, uri)
+    assert is_tracked(store)
+    assert track(store, sweep) == first, "logging the same results again changes nothing"
+    check_runs(store, sweep, uri)
+    changed = {name: read_table(store, name) for name in tables_of(sweep)}
+    changed["groups"]["test_error"] /= 2
+    write_tables(store, changed)
+    assert not is_tracked(store)
+    assert track(store, sweep) != first, "other results replace the runs"
+    check_runs(store, sweep, uri)
+
+
+def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    training = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    recipes = {"plain": {}, "SGD+SAM": {"optimizer": "sgd", "sam_radius": 0.05}}
+    sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
+    store = made_up_run(tmp_path / "runs" / "small", sweep)
+    write_tables(store, compute_tables(store, sweep))
+    track(store, sweep)
+    client, runs = runs_of(tracking_uri(store), sweep)
+    [top] = [run for run in runs if run.info.run_name == "small"]
+    over_width, over_epochs = below(top, runs)[:2], below(top, runs)[2:]
+    assert [run.info.run_name for run in over_width] == ["plain", "SGD+SAM"]
+    assert len(over_epochs) == 6
+    assert not any(below(run, runs) for run in over_epochs), "a model has one place"
+    groups = read_table(store, "groups").set_index(["recipe", "width", "epoch"])["test_error"].sort_index()
+    for run in over_width:
+        recipe = run.data.params["recipe"]
+        expected = {width: pytest.approx(groups[recipe, width, 3]) for width in (2, 4, 8)}
+        assert history(client, run, "errors over width/test_error") == expected
+        assert history(client, top, f"sweep - errors on test images over width/{recipe.replace('+', '')}") == expected
+        assert {run.data.params[name] for name in ("width", "n_models")} == {"2 to 8", "6"}
+        assert len(below(run, runs)) == 6
+    for run in over_epochs:
+        recipe, width = run.data.params["recipe"], int(run.data.params["width"])
+        expected = {epoch: pytest.approx(groups[recipe, width, epoch]) for epoch in (1, 2, 3)}
+        assert history(client, run, "errors over epochs/test_error") == expected
+
+
+@pytest.mark.parametrize("failing", [1, 9])
+def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
+    from mlflow import MlflowClient
+
+    store, sweep = run
+    batches = []
+
+    def broken(self, run_id, *_args, **_kwargs):
+        batches.append(run_id)
+        if len(batches) == failing:
+            raise OSError("connection lost")
+        return log_batch(self, run_id, *_args, **_kwargs)
+
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    with pytest.raises(TrackingUnavailableError, match="connection lost"):
+        track(store, sweep)
+    assert not is_tracked(store)
+    track(store, sweep)
+    check_runs(store, sweep, tracking_uri(store))
+
+
+def test_parts_whose_parent_is_gone_are_logged_again_under_the_new_one(run):
+    store, sweep = run
+    uri = tracking_uri(store)
+    parent = track(store, sweep)
+    runs_of(uri, sweep)[0].delete_run(parent)
+    assert track(store, sweep) != parent
+    check_runs(store, sweep, uri)
+
+
+def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, monkeypatch):
+    store, sweep = run
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    shutil.copytree(store.root, tmp_path / "elsewhere")
+    first = track(store, sweep)
+    shutil.rmtree(store.root)
+    shutil.copytree(tmp_path / "elsewhere", store.root)
+    second = track(store, sweep)
+    _, runs = runs_of(tracking_uri(store), sweep)
+    assert {first, second} < {run.info.run_id for run in runs}
+    assert len(runs) == 2 * 17
+
+
+def test_what_the_page_reads_from_python(run, capsys):
+    [code] = blocks("python", page=ROOT / "docs" / "mlflow.md")
+    [name] = re.findall(r'get_experiment_by_name\("(\w+)"\)', code.text)
+    store, sweep = run
+    track(store, sweep.model_copy(update={"name": name}))
+    there = code.text.replace("sqlite:///runs/mlflow.db", tracking_uri(store))  # MLflow remembers what it has opened
+    assert there != code.text
+    capsys.readouterr()
+    exec(compile(there, str(code), "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all("'errors/test_error': " in line for line in lines)
+
+
+def test_a_damaged_note_of_what_was_logged_is_none(run):
+    store, sweep = run
+    track(store, sweep)
+    store.write("tracking.json", b"{")
+    assert not is_tracked(store)
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("sqlite:////home/me@work/runs/mlflow.db", "sqlite:////home/me@work/runs/mlflow.db"),
+        ("https://mlflow.org:5000/team", "https://mlflow.org:5000/team"),
+        ("https://user:to@k/en@mlflow.org/team", "https://***@mlflow.org/team"),
+        ("https://token@mlflow.org", "https://***@mlflow.org"),
+        ("postgresql+psycopg2://me:pa/s:s?@db:5432/x", "postgresql+psycopg2://me:***@db:5432/x"),
+        ("postgresql://me@db/x", "postgresql://me@db/x"),
+        ("postgresql://:word@db/x", "postgresql://:***@db/x"),
+        ("postgresql://db/x?user=me&password=word&sslmode=require", "postgresql://db/x?user=me&password=***&sslmode=require"),
+        ("databricks", "databricks"),
+    ],
+)  # fmt: skip
+def test_addresses_are_told_without_passwords(uri, told):
+    assert without_password(uri) == told
+    error = f"API request to {uri.rstrip('/')}/api failed"
+    assert told_without_password(error, uri) == f"API request to {told}/api failed"
+
+
+def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db"

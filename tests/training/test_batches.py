@@ -1,0 +1,116 @@
+"""What is drawn for a cohort's steps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small_sweep
+
+from dbviz_ray.config import AdversaryConfig
+from dbviz_ray.training.batches import Batches
+from dbviz_ray.training.gradients import IMAGES, LABELS, START
+
+EVERYTHING = {"augmentation": "crop_flip", "mixing": "cutmix", "adversary": AdversaryConfig().model_dump()}
+MASKS = {"a": (0.25, (3,)), "b": (0.5, (2, 4))}
+
+
+def models_of(seeds=(0, 1, 2), **training):
+    grid = {"width": [4], "seed": [0]} | {stream: list(values) for stream, values in seeds.items()}
+    return small_sweep(grid=grid, training={"batch_size": 64} | training, scores=["fragmentation"]).models()
+
+
+def batches_of(models, data, masks=MASKS):
+    def mask_shapes(images):
+        return {name: (p, (len(images), *shape)) for name, (p, shape) in masks.items()}
+
+    return Batches(models, data, torch.device("cpu"), torch.float32, mask_shapes)
+
+
+def epoch_of(models, data, epoch=5, masks=MASKS):
+    batches = batches_of(models, data, masks)
+    order = batches.order(epoch)
+    labels = data.train_labels.expand(len(models), -1).gather(1, order)
+    return list(batches.epoch(epoch, order, labels))
+
+
+def same(left, right):
+    return all(torch.equal(a[name], b[name]) for a, b in zip(left, right, strict=True) for name in a)
+
+
+def test_labels_stay_with_their_images(digits):
+    models = models_of({"seed": (0, 1)})
+    made = epoch_of(models, digits)
+    assert [batch[LABELS].shape[1] for batch in made] == [64, 64, 64, 8]
+    order = batches_of(models, digits).order(5)
+    images, labels = (torch.cat([batch[name] for batch in made], dim=1) for name in (IMAGES, LABELS))
+    for member, own in enumerate(order):
+        assert torch.equal(images[member], digits.normalised(digits.train_images[own]))
+        assert torch.equal(labels[member], digits.train_labels[own])
+
+
+def test_every_member_has_the_draws_that_it_has_alone(digits):
+    models = models_of({"seed": (0, 1, 2)}, **EVERYTHING)
+    together = epoch_of(models, digits)
+    for member, model in enumerate(models):
+        alone = epoch_of([model], digits)
+        assert same([{name: t[member : member + 1] for name, t in batch.items()} for batch in together], alone)
+
+
+def test_an_epoch_can_be_drawn_without_those_before_it(digits):
+    models = models_of({"seed": (0, 1)}, **EVERYTHING)
+    batches = batches_of(models, digits)
+    labels = digits.train_labels.expand(2, -1)
+    for epoch in range(3):
+        order = batches.order(epoch)
+        drawn = list(batches.epoch(epoch, order, labels.gather(1, order)))
+    assert same(drawn, epoch_of(models, digits, epoch=2))
+    assert not same(drawn, epoch_of(models, digits, epoch=1))
+
+
+def test_every_epoch_draws_everything_anew(digits):
+    models = models_of({"seed": (0, 1)}, **EVERYTHING)
+    for one, other in zip(epoch_of(models, digits, epoch=1), epoch_of(models, digits, epoch=2), strict=True):
+        assert set(one) == {IMAGES, LABELS, START, "a", "b"}
+        assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("stream", "depending"),
+    [
+        ("init_seed", set()),
+        ("order_seed", {IMAGES, LABELS}),
+        ("augmentation_seed", {IMAGES, LABELS, START}),
+        ("dropout_seed", {"a", "b"}),
+        ("label_noise_seed", set()),
+    ],
+)
+def test_each_seed_moves_its_own_streams(stream, depending, digits):
+    models = models_of({stream: (3, 4)}, **EVERYTHING)
+    for batch in epoch_of(models, digits):
+        assert {name for name, tensor in batch.items() if not torch.equal(tensor[0], tensor[1])} == depending
+
+
+def test_masks_keep_what_they_should_and_scale_it(digits):
+    made = epoch_of(models_of({"seed": (0, 1)}, batch_size=50), digits, masks={"m": (0.2, (500,))})
+    masks = torch.cat([batch["m"].flatten() for batch in made])
+    assert masks.unique().tolist() == [0, pytest.approx(1 / 0.8)]
+    kept = (masks > 0).float().mean()
+    assert kept == pytest.approx(0.8, abs=4 * (0.16 / masks.numel()) ** 0.5)
+
+
+def test_dropout_may_drop_everything(digits):
+    assert not epoch_of(models_of({"seed": (0,)}), digits, masks={"m": (1.0, (5,))})[0]["m"].any()
+
+
+def test_attacks_start_uniformly_in_the_ball(digits):
+    made = epoch_of(models_of({"seed": (0, 1)}, adversary={}), digits)
+    starts = torch.cat([batch[START].flatten() for batch in made])
+    assert starts.min() >= -1
+    assert starts.max() <= 1
+    assert starts.mean() == pytest.approx(0, abs=4 * (1 / 3 / len(starts)) ** 0.5)
+    assert starts.square().mean() == pytest.approx(1 / 3, rel=0.02)
+
+
+def test_steps_of_an_epoch(digits):
+    assert batches_of(models_of({"seed": (0,)}, batch_size=200), digits).steps_per_epoch == 1
+    assert batches_of(models_of({"seed": (0,)}, batch_size=199), digits).steps_per_epoch == 2

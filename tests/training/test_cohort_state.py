@@ -1,0 +1,75 @@
+"""Some members of a cohort go on from the state of the whole as they would have in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_training import OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
+
+from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.training.checkpoints import state_of_members
+from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
+
+RESIDUAL = {"architecture": "resnet18_width", "width": 2, "batch_size": 100, "epochs": 2}
+SPLIT = {
+    "adam, drops": OPTIMIZERS["adam"] | SCHEDULES["drops"],
+    "sgd with momentum": OPTIMIZERS["sgd"] | {"epochs": 4},
+    "sgd without momentum": OPTIMIZERS["sgd without momentum"] | {"epochs": 4},
+    "sam over adamw": SAM["sam over adamw"] | {"epochs": 4},
+    "residual, sam over sgd": SAM["sam over sgd"] | RESIDUAL,
+}
+PARTS = ([0, 1, 2], [5, 4])
+"""Any members in any order: those that are complete already may be left out."""
+
+
+@pytest.mark.parametrize(("stack", "settings"), [*((6, s) for s in SPLIT.values()), (1, SPLIT["adam, drops"])],
+                         ids=[*SPLIT, "adam, drops, alone"])  # fmt: skip
+def test_members_go_on_as_they_would_have_in_the_whole(stack, settings, digits, cpu):
+    models, resources = cohort_of(**settings), ResourcesConfig(stack=stack)
+    whole, epochs = train_cohort(models, digits, cpu, resources=resources), models[0].training.epochs
+    training, states = CohortTraining(models, digits, cpu, resources), {}
+    while training.epoch < epochs:
+        training.run_epoch()
+        states[training.epoch] = training.state()
+    for split_after in (1, epochs):  # a cohort that does not fit at its very end is not trained again
+        for members in PARTS:
+            memory = Memory()
+            memory.save(state_of_members(states[split_after], members))
+            chosen = [models[member] for member in members]
+            for member, part in zip(members, train_cohort(chosen, digits, cpu, checkpoints=memory), strict=True):
+                assert part.stack == min(stack, len(members))
+                assert_same_weights(part, whole[member].weights, tolerance=1e-10)
+                for column in HISTORY:
+                    ours, theirs = part.history[column], whole[member].history[column]
+                    torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+@pytest.fixture(scope="module")
+def begun(digits, cpu):
+    training = CohortTraining(cohort_of(width=4), digits, cpu, ResourcesConfig(stack=4))
+    training.run_epoch()
+    return training
+
+
+@given(data=st.data())
+def test_the_state_of_members_is_theirs_whatever_is_chosen_in_turn(data, begun):
+    state, left = begun.state(), list(range(6))
+    for _ in range(data.draw(st.integers(0, 3))):
+        chosen = data.draw(st.lists(st.integers(0, len(left) - 1), min_size=1, max_size=6, unique=True))
+        state, left = state_of_members(state, chosen), [left[member] for member in chosen]
+    whole = begun.state()
+    assert state.keys() == whole.keys()
+    assert int(state["stack"]) == min(4, len(left))
+    assert int(state["epoch"]) == 1
+    assert state["history"].nan_to_num(-1).equal(whole["history"][:, :, left].nan_to_num(-1))
+    for name in ("parameters/1.weight", "optimizer/exp_avg/1.weight", "optimizer/exp_avg_sq/3.bias"):
+        assert state[name].equal(whole[name][left])
+    assert all(state[name].data_ptr() != whole[name].data_ptr() for name in state)
+
+
+@pytest.mark.parametrize("members", [[], [6], [-1], [0, 6]])
+def test_members_that_there_are_not(members, begun):
+    with pytest.raises(ValueError, match="allowed: some of 0 to 5"):
+        state_of_members(begun.state(), members)

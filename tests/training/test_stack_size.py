@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from support import user_networks
+
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.training import stack_size
+from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
+from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.stack_size import fastest_stack
+
+LIMITS = PixelLimits(*(torch.tensor(value) for value in (0.0, 1.0, 0.1)))
+MEMBERS = 6
+
+
+class Machine(CohortNetwork):
+    """A cohort on a machine of which it is told what does not fit into its memory, and how long a step takes."""
+
+    largest_that_fits = MEMBERS
+
+    def backward(self, batch):
+        if self.stack > self.largest_that_fits:
+            raise torch.OutOfMemoryError
+        return super().backward(batch)
+
+
+@pytest.fixture
+def machine():
+    networks = [user_networks.convolutional(2, (1, 8, 8), 10) for _ in range(MEMBERS)]
+    return Machine(networks, TrainingConfig(), LIMITS)
+
+
+@pytest.fixture
+def batch(machine):
+    images = torch.rand(MEMBERS, 8, 1, 8, 8)
+    made = {IMAGES: images, LABELS: torch.randint(10, (MEMBERS, 8))}
+    return made | {name: torch.ones(MEMBERS, *shape) for name, (_, shape) in machine.mask_shapes(images[0]).items()}
+
+
+def pretend(monkeypatch, seconds):
+    """Let a step of each stack take so long."""
+    monkeypatch.setattr(stack_size, "_seconds", lambda network, batch, steps: seconds[network.stack])
+
+
+def test_it_is_one_of_those_that_are_tried_and_it_is_set(machine, batch):
+    best = fastest_stack(machine, batch)
+    assert best in (6, 3, 2, 1)
+    assert machine.stack == best
+
+
+def test_statistics_and_weights_are_as_before(machine, batch):
+    machine.backward(batch)
+    before = {name: t.clone() for name, t in (machine.parameters | machine.buffers).items()}
+    assert before["1.num_batches_tracked"].tolist() == [1] * MEMBERS
+    fastest_stack(machine, batch)
+    assert all(torch.equal(t, before[name]) for name, t in (machine.parameters | machine.buffers).items())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({6: 4.0, 3: 3.0, 2: 2.0, 1: 1.0}, 1),
+        ({6: 4.0, 3: 2.0, 2: 3.0, 1: 4.0}, 3),
+        ({6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0}, 6),
+        ({6: 2.0, 3: 1.99, 2: 1.98, 1: 1.97}, 6),  # too little gained
+        ({6: 2.0, 3: 9.0, 2: 9.0, 1: 1.0}, 1),  # members alone are always tried
+    ],
+)
+def test_the_fastest_is_chosen(seconds, best, machine, batch, monkeypatch):
+    pretend(monkeypatch, seconds)
+    assert fastest_stack(machine, batch) == best
+
+
+@pytest.mark.parametrize(("fits", "best"), [(5, 3), (2, 2), (1, 1)])
+def test_what_does_not_fit_is_not_chosen(fits, best, machine, batch, monkeypatch):
+    pretend(monkeypatch, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0})
+    machine.largest_that_fits = fits
+    assert fastest_stack(machine, batch) == best
+
+
+def test_it_is_an_error_if_nothing_fits(machine, batch):
+    machine.largest_that_fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        fastest_stack(machine, batch)
+
+
+def test_what_fits_alone_is_chosen_where_two_do_not_fit_beside_each_other(machine, batch, monkeypatch):
+    pretend(monkeypatch, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0})
+    backward, held = machine.backward, set()
+
+    def crowded(batch):
+        held.add(machine.stack)
+        if len(held) > 1:
+            held.clear()
+            raise torch.OutOfMemoryError
+        return backward(batch)
+
+    monkeypatch.setattr(machine, "backward", crowded)
+    assert fastest_stack(machine, batch) == 6

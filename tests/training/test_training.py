@@ -1,0 +1,344 @@
+"""Training of cohorts: against an independent loop over ordinary modules, resumed, diverged, in other precisions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+
+import pytest
+import torch
+from conftest import small_sweep
+from support.one_by_one import one_by_one
+from torch.nn import functional as F
+
+from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfig, TrainingConfig
+from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
+
+EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
+TOGETHER = ResourcesConfig(stack=6)
+
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
+    "sgd without momentum": {"optimizer": "sgd", "learning_rate": 0.1},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01},
+    "adam with decay": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+}
+SCHEDULES = {
+    "drops": {"schedule": "drops", "epochs": 8},
+    "cosine": {"schedule": "cosine"},
+    "inverse_sqrt": {"schedule": "inverse_sqrt", "batch_size": 1},  # it first changes after 512 steps
+}
+SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adam with decay", "adamw")}
+INPUTS = {
+    "crop_flip": {"augmentation": "crop_flip"},
+    "mixup": {"mixing": "mixup", "mixing_alpha": 0.5},
+    "cutmix": {"mixing": "cutmix"},
+    "adversary": {"adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2)},
+}
+ALL_AT_ONCE = OPTIMIZERS["sgd"] | SAM["sam over sgd"] | INPUTS["crop_flip"] | INPUTS["cutmix"] | INPUTS["adversary"]
+DISTILLATION = {
+    "soft": {"temperature": 4.0},
+    "soft and given": {"temperature": 2.0, "share": 0.3},
+    "hard": {"labels": "hard"},
+    "hard and given": {"labels": "hard", "share": 0.6},
+}
+
+
+def cohort_of(architecture="fully_connected", width=8, **training):
+    """Six digits models that differ in their seeds and label noise."""
+    grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
+    return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
+
+
+def teachers_of(models, data):
+    networks = [initialised_network("fully_connected", 16, data.image_shape, 10, 7 + m.seeds.init) for m in models]
+    return [network.double().eval() for network in networks]
+
+
+def assert_same_weights(trained, weights, tolerance=1e-12):
+    assert trained.weights.keys() == weights.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(trained.weights[name], tensor, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("settings", (CASES := OPTIMIZERS | SCHEDULES | SAM | INPUTS).values(), ids=CASES)
+def test_a_cohort_trains_as_its_members_one_by_one(settings, digits, cpu):
+    for trained in train_cohort(cohort_of(**settings), digits, cpu, resources=TOGETHER):
+        network, _ = one_by_one(trained.config, digits)
+        assert_same_weights(trained, network.state_dict())
+
+
+@pytest.mark.parametrize("settings", [{}, SAM["sam over adamw"], ALL_AT_ONCE], ids=["plain", "sam", "all at once"])
+def test_batch_norm_and_dropout_train_as_one_by_one(settings, digits, cpu):
+    models = cohort_of("support.user_networks:convolutional", 2, **settings)[1:4]
+    for trained in train_cohort(models, digits, cpu, resources=TOGETHER):
+        network, _ = one_by_one(trained.config, digits)
+        assert_same_weights(trained, network.state_dict(), tolerance=1e-10)
+
+
+@pytest.mark.parametrize("fields", DISTILLATION.values(), ids=DISTILLATION)
+def test_students_learn_from_teachers_of_their_own(fields, digits, cpu):
+    models = cohort_of(distillation=DistillationConfig(recipe="teacher", **fields))
+    teachers = teachers_of(models, digits)
+    cohort = train_cohort(models, digits, cpu, teachers=teachers, resources=TOGETHER)
+    for trained, teacher in zip(cohort, teachers, strict=True):
+        network, _ = one_by_one(trained.config, digits, teacher)
+        assert_same_weights(trained, network.state_dict())
+
+
+def test_history_and_predictions_are_those_of_the_training(digits, cpu):
+    trained = train_cohort(cohort_of(), digits, cpu)[4]
+    network, history = one_by_one(trained.config, digits)
+    for epoch, (loss, error) in enumerate(history):
+        assert trained.history["train_loss"][epoch].item() == pytest.approx(loss, rel=1e-5)
+        assert trained.history["train_error"][epoch].item() == pytest.approx(error, abs=1e-6)
+    for split in ("train", "test"):
+        images, labels = digits.split(split)
+        with torch.no_grad():
+            logits = network(digits.normalised(images, torch.float64))
+        assert torch.equal(trained.predictions[split], logits.argmax(1))
+    assert trained.history["test_loss"][-1].item() == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def everyone(digits, cpu):
+    """Six models trained side by side with everything that training can do."""
+    models = cohort_of("support.user_networks:convolutional", 2, **ALL_AT_ONCE)
+    return train_cohort(models, digits, cpu, resources=TOGETHER)
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+def test_how_many_are_computed_together_does_not_matter(stack, everyone, digits, cpu):
+    models = [trained.config for trained in everyone]
+    in_stacks = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
+    assert {trained.stack for trained in in_stacks} == {stack}
+    for one, other in zip(everyone, in_stacks, strict=True):
+        assert_same_weights(one, other.weights, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("chosen", [[4], [5, 1]])
+def test_a_member_does_not_depend_on_who_trains_beside_it(chosen, everyone, digits, cpu):
+    models = [everyone[index].config for index in chosen]
+    for index, trained in zip(chosen, train_cohort(models, digits, cpu), strict=True):
+        assert_same_weights(trained, everyone[index].weights, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stack", [6, 4, 1])
+def test_members_may_have_learning_rates_of_their_own(stack, optimizer, digits, cpu):
+    grid = {"width": [4], "learning_rate": [0.03, 0.01, 0.002], "seed": [0, 1]}
+    training = OPTIMIZERS[optimizer] | {"epochs": 2, "batch_size": 64, "precision": "float64", "schedule": "cosine"}
+    models = small_sweep(grid=grid, training=training).models()
+    assert [model.training.learning_rate for model in models] == [0.03, 0.03, 0.01, 0.01, 0.002, 0.002]
+    for trained in train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)):
+        network, _ = one_by_one(trained.config, digits)
+        assert_same_weights(trained, network.state_dict())
+
+
+class Memory:
+    """Checkpoints in memory; `load` gives a copy of what was saved last."""
+
+    def __init__(self):
+        self.saved = []
+
+    def load(self):
+        return {name: tensor.clone() for name, tensor in self.saved[-1].items()} if self.saved else None
+
+    def save(self, state):
+        self.saved.append(state)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(epoch, models, data, device, memory=None, **arguments):
+    """Checkpoints of a training that was killed after this many epochs and lost its last checkpoint."""
+    memory = memory or Memory()
+
+    def kill(training):
+        if training.epoch == epoch:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_cohort(models, data, device, checkpoints=memory, on_epoch=kill, **arguments)
+    memory.saved.pop()
+    return memory
+
+
+def assert_same_bits(left, right):
+    for one, other in zip(left, right, strict=True):
+        assert all(torch.equal(tensor, other.weights[name]) for name, tensor in one.weights.items())
+        assert all(torch.equal(one.history[c].nan_to_num(-1), other.history[c].nan_to_num(-1)) for c in HISTORY)
+        assert torch.equal(one.predictions["test"], other.predictions["test"])
+
+
+RESUMED = {
+    "sgd, drops, crop_flip": OPTIMIZERS["sgd"] | SCHEDULES["drops"] | INPUTS["crop_flip"],
+    "sgd without momentum, inverse_sqrt": OPTIMIZERS["sgd without momentum"] | SCHEDULES["inverse_sqrt"],
+    "adam, cosine, mixup": OPTIMIZERS["adam"] | SCHEDULES["cosine"] | INPUTS["mixup"],
+    "adam with decay, adversary": OPTIMIZERS["adam with decay"] | INPUTS["adversary"],
+    "adamw, cutmix": OPTIMIZERS["adamw"] | INPUTS["cutmix"],
+    "sam over sgd": SAM["sam over sgd"],
+    "sam over adamw": SAM["sam over adamw"],
+    "dropout, batch norm": {"architecture": "support.user_networks:convolutional", "width": 2},
+    "all at once": ALL_AT_ONCE | {"architecture": "support.user_networks:convolutional", "width": 2},
+    "distillation": {"distillation": DistillationConfig(recipe="teacher", share=0.5)},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("settings", RESUMED.values(), ids=RESUMED)
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, members, digits, cpu):
+    models = cohort_of(**{"precision": "float32", "epochs": 4} | settings)[:members]
+    teachers = teachers_of(models, digits) if models[0].training.distillation else ()
+    arguments = {"teachers": teachers, "resources": ResourcesConfig(stack=members, checkpoint_seconds=0)}
+    undisturbed = train_cohort(models, digits, cpu, **arguments)
+    memory = killed_after(3, models, digits, cpu, **arguments)
+    resumed = train_cohort(models, digits, cpu, checkpoints=memory, **arguments)
+    assert len(memory.saved) == models[0].training.epochs  # nothing was trained from the start again
+    assert_same_bits(undisturbed, resumed)
+
+
+def test_a_training_killed_twice_keeps_the_stack_that_it_started_with(digits, cpu):
+    models = cohort_of(precision="float32", epochs=6)
+    every_epoch = ResourcesConfig(stack=4, checkpoint_seconds=0)
+    undisturbed = train_cohort(models, digits, cpu, resources=every_epoch)
+    memory = killed_after(2, models, digits, cpu, resources=every_epoch)
+    measured = ResourcesConfig(checkpoint_seconds=0)  # what was measured once is not measured again
+    later = killed_after(4, models, digits, cpu, resources=measured, memory=memory)
+    resumed = train_cohort(models, digits, cpu, checkpoints=later, resources=measured)
+    assert resumed[0].stack == 4
+    assert_same_bits(undisturbed, resumed)
+
+
+def test_training_twice_gives_the_same_bits(digits, cpu):
+    fixed = ResourcesConfig(stack=3)
+    first, second = (train_cohort(cohort_of(precision="float32"), digits, cpu, resources=fixed) for _ in range(2))
+    assert_same_bits(first, second)
+
+
+def test_snapshots_are_the_model_at_their_epochs_and_come_before_the_checkpoint(digits, cpu):
+    models = cohort_of(epochs=4, snapshots=(3, 1))[:2]
+    memory, kept = Memory(), []
+
+    def keep(snapshots):
+        kept.extend((len(memory.saved), snapshot) for snapshot in snapshots)
+
+    train_cohort(models, digits, cpu, checkpoints=memory, resources=EVERY_EPOCH, on_snapshot=keep)
+    assert [(saved, snapshot.epoch) for saved, snapshot in kept] == [(0, 1), (0, 1), (2, 3), (2, 3)]
+    for _, snapshot in kept:
+        shorter = snapshot.config.training.model_copy(update={"epochs": snapshot.epoch, "snapshots": ()})
+        network, history = one_by_one(snapshot.config.model_copy(update={"training": shorter}), digits)
+        assert_same_weights(snapshot, network.state_dict())
+        losses = snapshot.history["train_loss"]
+        assert losses[: snapshot.epoch].tolist() == pytest.approx([loss for loss, _ in history], rel=1e-5)
+        assert losses[snapshot.epoch :].isnan().all()  # epochs to come are not known yet
+
+
+def test_test_error_is_evaluated_where_it_is_due(digits, cpu):
+    history = train_cohort(cohort_of(epochs=5, evaluate_every=2), digits, cpu)[0].history
+    assert history["test_error"].isnan().tolist() == [True, False, True, False, False]
+    assert not history["train_error"].isnan().any()
+
+
+def test_noisy_and_clean_training_errors_differ_by_the_noise(digits, cpu):
+    models = cohort_of(width=64, epochs=100, batch_size=20, precision="float32")
+    for trained in train_cohort(models, digits, cpu):
+        changed = (trained.given_labels != digits.train_labels).float().mean()
+        assert changed == pytest.approx(trained.config.label_noise, abs=0.02)
+        final = trained.history["train_error_clean"][-1] - trained.history["train_error"][-1]
+        assert final.item() == pytest.approx(changed.item(), abs=0.03)
+
+
+@pytest.mark.parametrize("stack", [4, 2])
+@pytest.mark.parametrize("settings", [OPTIMIZERS["sgd"], SAM["sam over sgd"]], ids=["plain", "sam"])
+def test_a_member_that_diverges_leaves_the_others_alone(settings, stack, digits, cpu):
+    models = cohort_of("support.user_networks:convolutional", 2, **settings)[:4]
+    absurd = models[1].training.model_copy(update={"learning_rate": 1e200})
+    wild = [models[0], models[1].model_copy(update={"training": absurd}), *models[2:]]
+    trained = train_cohort(wild, digits, cpu, resources=ResourcesConfig(stack=stack))
+    healthy = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
+    assert not any(tensor.isfinite().all() for tensor in trained[1].weights.values() if tensor.is_floating_point())
+    assert [model.diverged_epoch for model in trained] == [None, 1, None, None]
+    for index in (0, 2, 3):
+        assert_same_weights(trained[index], healthy[index].weights, tolerance=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("train_loss", "test_loss", "epoch", "diverged"),
+    [
+        ([1.0, 0.5, 0.2], 0.3, 3, None),
+        ([1.0, math.nan, math.nan], math.nan, 3, 2),
+        ([1.0, math.inf, 3.0], 0.3, 3, 2),
+        ([1.0, 0.5, 0.2], math.nan, 3, 3),  # by its last step
+        ([1.0, math.nan, math.nan], math.nan, 1, None),  # a snapshot: the epochs to come are not known
+    ],
+)
+def test_the_epoch_in_which_a_model_diverged(train_loss, test_loss, epoch, diverged, digits, cpu):
+    models = cohort_of(width=4, epochs=3, batch_size=200)[:1]
+    trained = train_cohort(models, digits, cpu)[0]
+    history = {"train_loss": torch.tensor(train_loss), "test_loss": torch.tensor([math.nan, math.nan, test_loss])}
+    assert dataclasses.replace(trained, epoch=epoch, history=history).diverged_epoch == diverged
+
+
+def test_a_model_that_blows_up_in_its_last_step_has_diverged(digits, cpu):
+    models = cohort_of(optimizer="sgd", learning_rate=1e38, precision="float32", epochs=1, batch_size=200)
+    for trained in train_cohort(models, digits, cpu):
+        assert math.isfinite(trained.history["train_loss"][-1])
+        assert trained.diverged_epoch == 1
+
+
+def assert_same_test_error(ours, theirs, images):
+    """Mean test errors within two standard errors of their difference."""
+    a, b = (torch.stack([t.history["test_error"][-1] for t in trained]).mean().item() for trained in (ours, theirs))
+    deviation = math.sqrt((a * (1 - a) + b * (1 - b)) / images)
+    assert abs(a - b) <= 2 * deviation
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width"), [("fully_connected", 16), ("support.user_networks:convolutional", 8)]
+)
+def test_bfloat16_learns_as_well_and_keeps_float32_weights(architecture, width, digits, cpu):
+    trained, exact = (
+        train_cohort(cohort_of(architecture, width, epochs=20, precision=precision), digits, cpu, resources=TOGETHER)
+        for precision in ("bfloat16", "float32")
+    )
+    assert exact[0].history["test_error"][-1] < 0.3  # chance: 0.9
+    assert_same_test_error(trained, exact, len(digits.test_labels))
+    assert {tensor.dtype for tensor in trained[0].weights.values()} <= {torch.float32, torch.int64}
+    assert not torch.equal(trained[0].history["train_loss"], exact[0].history["train_loss"])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_cohort_trains_as_an_eager_one(digits, cpu):
+    models = cohort_of("support.user_networks:convolutional", 2, batch_size=100)[:2]
+    compiled, eager = (
+        train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=2, execution=execution))
+        for execution in ("compiled", "eager")
+    )
+    for one, other in zip(compiled, eager, strict=True):
+        assert_same_weights(one, other.weights, tolerance=1e-9)
+
+
+def test_models_of_different_shape_are_no_cohort(digits, cpu):
+    with pytest.raises(ValueError, match="differ in seeds, label noise, learning rate and teacher only"):
+        CohortTraining([cohort_of(width=4)[0], cohort_of(width=8)[0]], digits, cpu)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_users_network_with_frozen_tied_and_unsaved_tensors(members, digits, cpu):
+    models = cohort_of("support.user_networks:quirky", 6, epochs=2)[:members]
+    for trained in train_cohort(models, digits, cpu):
+        network, _ = one_by_one(trained.config, digits)
+        fresh = build_network("support.user_networks:quirky", 6, (1, 8, 8), 10).double()
+        fresh.load_state_dict(trained.weights)  # the names are those of its own state_dict
+        start = initialised_network("support.user_networks:quirky", 6, (1, 8, 8), 10, trained.config.seeds.init)
+        assert torch.equal(trained.weights["features.weight"], start.double().features.weight)
+        assert not torch.equal(trained.weights["first.weight"], start.first.weight)
+        assert_same_weights(trained, network.state_dict())
