@@ -114,9 +114,11 @@ def first_planes_at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
     return last.assign(name=names_of(last))
 
 
-def names_of(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[str]:
-    """One name a row, of what tells the rows apart: the first column, and a later one where the earlier ones leave
-    several values of it."""
+def name_parts(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[tuple[str, ...]]:
+    """What tells the rows of `table` apart, a tuple of words for each row.
+
+    The first column is always named; a later one where the columns before it leave several of its values.
+    """
     if table.empty:
         return []
     texts = {
@@ -132,7 +134,12 @@ def names_of(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[str]:
         for part, show, value in zip(parts, shown, table[column], strict=True):
             if show and value != "":
                 part.append(texts.get(column, str)(value))
-    return [", ".join(part) for part in parts]
+    return [tuple(part) for part in parts]
+
+
+def names_of(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[str]:
+    """`name_parts` as text, for renderers. Nothing may split it again."""
+    return [", ".join(parts) for parts in name_parts(table, columns)]
 
 
 def names_by_group(groups: pd.DataFrame, rows: pd.DataFrame, start: str = "", ending: str = "") -> list[str]:

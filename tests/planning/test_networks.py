@@ -4,11 +4,10 @@ import pytest
 from conftest import small_sweep
 
 from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.planning.sizes import (
-    DatasetFacts,
     facts_of,
-    facts_of_dataset,
     longest_first,
     passes_of_a_step,
     training_flops,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -42,16 +40,6 @@ def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, ca
     assert message in output.err
     assert output.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["dbviz_ray.sweep", "dbviz_ray.score"])
-def test_another_package_called_analysis_is_told_in_one_line(command, tmp_path):
-    (tmp_path / "analysis").mkdir()
-    (tmp_path / "analysis" / "__init__.py").touch()
-    result = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"{command}: {tmp_path / 'analysis'} hides the package analysis")
-    assert result.stderr.count("\n") == 1
 
 
 def test_an_address_where_nothing_is_costs_no_minutes():
