@@ -6,7 +6,8 @@ Numbers stay numbers until a renderer calls one of these functions; nothing pars
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 NO_WIDTH = 1e-9
 """Widths up to this come from rounding."""
@@ -53,19 +54,41 @@ def decimals(value: float, digits: int, signed: bool = False) -> str:
     return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
+class Cell(NamedTuple):
+    """A cell of a table: a value, and what stands smaller beside or below it, such as its interval."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.text, *self.notes))
+
+
+def interval_cell(
+    value: float, low: float, high: float, digits: int = 3, *, unit: str = "", signed: bool = False
+) -> Cell:
+    """A value with its interval as the note, such as "0.873" and "[0.861, 0.885]"; "-" for a value that is not known.
+
+    An interval without a width is left out: items that are all alike say nothing about others.
+    """
+    if math.isnan(value):
+        return Cell("-")
+    text = f"{decimals(value, digits, signed)}{unit}"
+    if not high - low > NO_WIDTH:
+        return Cell(text)
+    return Cell(text, (f"[{decimals(low, digits, signed)}, {decimals(high, digits, signed)}]",))
+
+
 def interval_text(
     value: float, low: float, high: float, digits: int = 3, *, unit: str = "", signed: bool = False
 ) -> str:
-    """A value and its interval, such as "0.873 [0.861, 0.885]"; "-" for a value that is not known.
+    """The same on one line, such as "0.873 [0.861, 0.885]"."""
+    return str(interval_cell(value, low, high, digits, unit=unit, signed=signed))
 
-    An interval without a width gets no bracket: items that are all alike say nothing about others.
-    """
-    if math.isnan(value):
-        return "-"
-    text = f"{decimals(value, digits, signed)}{unit}"
-    if not high - low > NO_WIDTH:
-        return text
-    return f"{text} [{decimals(low, digits, signed)}, {decimals(high, digits, signed)}]"
+
+def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: float = 1) -> Cell:
+    """`interval_cell` of a table's row: its columns `score`, `score`_low and `score`_high, each times `scale`."""
+    return interval_cell(scale * row[score], scale * row[f"{score}_low"], scale * row[f"{score}_high"], digits)
 
 
 def percent_text(value: float, low: float, high: float, digits: int = 1, *, signed: bool = False) -> str:
@@ -86,22 +109,19 @@ def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
     return separator.join([*names[:most], *([f"and {more:,} more"] if more > 0 else [])])
 
 
-def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int] = (), narrowest: int = LEAST_NAME) -> list[str]:
+def aligned(rows: Sequence[Sequence[object]], widths: Sequence[int] = (), narrowest: int = LEAST_NAME) -> list[str]:
     """The rows as lines, every column as wide as it must be, at least `widths`; the first starts at the left.
 
     It is shortened where a line would not fit, and never narrower than `narrowest`.
     """
-    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = [[str(cell) for cell in row] for row in rows]
+    needed = [max(map(len, column)) for column in zip(*texts, strict=True)]
     wide = [max(width, least) for width, least in zip(needed, widths or needed, strict=True)]
     wide[0] = max(min(wide[0], COLUMNS - sum(wide[1:]) - 2 * len(wide[1:])), narrowest)
     lines = []
-    for first, *others in rows:
-        cells = [shortened(first, wide[0]), *others]
-        padded = [
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, wide, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
+    for first, *others in texts:
+        padded = [cell.rjust(width) for cell, width in zip(others, wide[1:], strict=True)]
+        lines.append("  ".join([shortened(first, wide[0]).ljust(wide[0]), *padded]).rstrip())
     return lines
 
 
@@ -110,12 +130,13 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def with_names_above(rows: Sequence[Sequence[str]]) -> list[str]:
+def with_names_above(rows: Sequence[Sequence[object]]) -> list[str]:
     """Lines as of `aligned`; where the first column would have to be shortened, each of its cells above its row."""
-    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = [[str(cell) for cell in row] for row in rows]
+    needed = [max(map(len, column)) for column in zip(*texts, strict=True)]
     if sum(needed) + 2 * (len(needed) - 1) <= COLUMNS:
-        return aligned(rows, narrowest=2)
-    head, *lines = aligned([["", *others] for _, *others in rows], narrowest=2)
-    named = zip(rows[1:], lines, strict=True)
+        return aligned(texts, narrowest=2)
+    head, *lines = aligned([["", *others] for _, *others in texts], narrowest=2)
+    named = zip(texts[1:], lines, strict=True)
     below_names = [line for row, below in named for line in (shortened(row[0], COLUMNS), below) if line.strip()]
-    return [rows[0][0], head, *below_names]
+    return [texts[0][0], head, *below_names]

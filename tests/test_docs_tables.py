@@ -74,9 +74,6 @@ def test_every_table_and_file_has_a_section(tables):
 @pytest.mark.parametrize("name", sorted(title.removeprefix("scores/") for title in SECTIONS if "scores/" in title))
 def test_the_columns_of_a_table(name, tables):
     told = documented(SECTIONS[f"scores/{name}"])
-    if name == "by_recipe":  # a column a recipe
-        kind = told.pop("reproducibility (accuracy)")
-        told |= dict.fromkeys([*RECIPES, "distilled"], kind)
     assert told == tables[name]
 
 

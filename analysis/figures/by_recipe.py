@@ -14,7 +14,7 @@ from dbviz_ray.store import Store
 from ..findings.curves import evenly
 from ..scores.groups import NETWORK, names_of, records
 from ..tables import read_table
-from ..tables.recipes import at_best_rate, recipe_columns, several_rates
+from ..tables.recipes import at_best_rate, several_rates, several_recipes
 from .style import (
     MARKERS,
     SERIES_COLOURS,
@@ -41,7 +41,7 @@ def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
     best = every.iloc[evenly(len(every), MAX_POINTS)]
     best = best.assign(network=names_of(best, NETWORK), accuracy=1 - best["test_error"])
     recipes, networks = list(dict.fromkeys(best["recipe"])), list(dict.fromkeys(best["network"]))
-    by_colour = "recipe" if len(recipe_columns(best)) > 1 else "network"
+    by_colour = "recipe" if several_recipes(best) else "network"
     by_marker = "recipe" if len(networks) == 1 else "network"
     colours = _cycled(recipes if by_colour == "recipe" else networks, SERIES_COLOURS)
     markers = _cycled(recipes if by_marker == "recipe" else networks, MARKERS)

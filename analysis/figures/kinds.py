@@ -14,7 +14,7 @@ from dbviz_ray.store import Store
 from ..findings.curves import EPOCH, WIDTH, curves
 from ..scores.groups import at_last_epoch
 from ..tables import tables_of
-from ..tables.recipes import compares_recipes, recipe_columns, several_rates
+from ..tables.recipes import compares_recipes, several_rates, several_recipes
 from .animation import Animation
 from .by_recipe import by_recipe
 from .decision_regions import architectures, decision_regions
@@ -153,7 +153,7 @@ FIGURES: dict[str, FigureKind] = {
         "A row a network and a column a recipe; the darker a cell, the further its trainings agree. Whether two cells "
         "differ by more than chance is in the table of differences.",
         "networks with several recipes",
-        lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and len(recipe_columns(groups)) > 1,
+        lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
         latex=recipe_table_latex,
     ),
     "by_recipe": FigureKind(

@@ -7,7 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..tables.recipes import ONE_COLUMN
+from dbviz_ray.formatting import Cell, score_cell
+
+from ..scores.groups import NETWORK, names_of, records
+from ..tables.outcomes import what_happened
+from ..tables.recipes import several_recipes
 
 Rows = list[list[str]]
 
@@ -81,17 +85,28 @@ def recipes_title(found: Mapping[str, Any]) -> str:
     return f"reproducibility on {plane_set} planes and ({accuracy}), in percent{more}"
 
 
-def recipe_rows(found: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
-    """Table 1 for the first plane set: the recipes, and for each network what is told of each of them.
+def recipe_rows(found: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[Cell]]]]:
+    """Table 1 for the first plane set: the recipes, and for each network a cell for each of them.
 
-    That is reproducibility, and accuracy in brackets; both are empty where the network was not trained so. Where no
-    network has several recipes there is one column without a name.
+    A cell is the reproducibility, and as its note the accuracy; both are empty where the network was not trained so.
+    Where no network has several recipes there is one column without a name.
     """
-    plane_set = found["by_recipe"][0]["plane_set"]
-    table = [row for row in found["by_recipe"] if row["plane_set"] == plane_set]
-    recipes = [column for column in table[0] if column not in ("plane_set", "label_noise", "network")]
-    rows = [(_network(row, table), [_halves(row[recipe]) for recipe in recipes]) for row in table]
-    return ([""] if recipes == [ONE_COLUMN] else recipes), rows
+    table = pd.DataFrame(found["by_recipe"]).fillna(float("nan"))
+    table = table[table["plane_set"] == table["plane_set"].iloc[0]]
+    several = several_recipes(table)
+    recipes = list(dict.fromkeys(table["recipe"])) if several else [""]
+    rows: dict[str, dict[str, Cell]] = {}
+    for name, row in zip(names_of(table, NETWORK), records(table), strict=True):
+        noise = f", noise {row['label_noise']:g}" if table["label_noise"].nunique() > 1 else ""
+        rows.setdefault(f"{name}{noise}", {})[row["recipe"] if several else ""] = _recipe_cell(row)
+    return recipes, [(name, [cells.get(recipe, Cell("")) for recipe in recipes]) for name, cells in rows.items()]
+
+
+def _recipe_cell(row: Mapping[str, Any]) -> Cell:
+    if row["n_models"] == 0:
+        return Cell(what_happened(row))
+    same, right = (score_cell(row, score, 1, scale=100) for score in ("reproducibility", "accuracy"))
+    return Cell(str(same), (f"({right})",))
 
 
 def learning_rate_rows(found: Mapping[str, Any]) -> Rows:
@@ -115,17 +130,6 @@ def with_interval(row: Mapping[str, Any], score: str, digits: int) -> str:
     """`0.512 [0.479, 0.544]`; a dash for what is not known."""
     value, low, high = (row[f"{score}{end}"] for end in ("", "_low", "_high"))
     return "-" if pd.isna(value) else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _halves(cell: str) -> tuple[str, str]:
-    """Reproducibility, and accuracy in brackets."""
-    same, opening, right = cell.partition("(")
-    return same.strip(), opening + right
-
-
-def _network(row: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> str:
-    several = len({other["label_noise"] for other in table}) > 1
-    return f"{row['network']}" + f", noise {row['label_noise']:g}" * several
 
 
 def _range(rates: Sequence[float]) -> str:

@@ -72,15 +72,15 @@ def _by_recipe(found: Mapping[str, Any]) -> list[list[str]]:
     title = recipes_title(found)
     recipes, rows = recipe_rows(found)
     if recipes == [""]:
-        return [[title, *_cut(aligned([[network, *cell] for network, (cell,) in rows]))]]
+        return [[title, *_cut(aligned([[network, cell.text, *cell.notes] for network, (cell,) in rows]))]]
     blocks = []
     for start in range(0, len(recipes), RECIPES_ABREAST):
         abreast = slice(start, start + RECIPES_ABREAST)
         lines = [["", *recipes[abreast]]]
         for network, cells in rows:
-            if any(same or right for same, right in cells[abreast]):
-                above, below = zip(*cells[abreast], strict=True)
-                lines += [[network, *above], ["", *below]]
+            if any(cell.text for cell in cells[abreast]):
+                lines += [[network, *(cell.text for cell in cells[abreast])]]
+                lines += [["", *(" ".join(cell.notes) for cell in cells[abreast])]]
         blocks.append(_cut(aligned(lines)))
     blocks[0].insert(0, title)
     return blocks

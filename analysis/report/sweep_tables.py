@@ -68,11 +68,8 @@ def short_tables(found: Mapping[str, Any]) -> list[str]:
             shown.append(_cut([curve_head(found, axis), *rows], f"Selected points over the {axis}"))
     if found["by_recipe"]:
         recipes, by_network = recipe_rows(found)
-        rows = [[network, *("\n".join(filter(None, cell)) for cell in cells)] for network, cells in by_network]
+        rows = [[network, *("\n".join((cell.text, *cell.notes)) for cell in cells)] for network, cells in by_network]
         head = ["", *recipes]
-        if recipes == [""]:
-            head = ["", "reproducibility", "accuracy"]
-            rows = [[network, same, right.strip("()")] for network, ((same, right),) in by_network]
         shown.append(_cut([head, *rows], _sentence(recipes_title(found))))
     if rows := learning_rate_rows(found):
         shown.append(_cut(rows, "The best learning rates"))

@@ -6,11 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..scores.groups import NETWORK, at_last_epoch, names_of, records
-from .outcomes import what_happened
-
-ONE_COLUMN = "reproducibility (accuracy)"
-"""The only column of `by_recipe` where no network has several recipes."""
+from ..scores.groups import NETWORK, at_last_epoch, names_of
+from .outcomes import LEFT_OUT
 
 
 def compares_recipes(groups: pd.DataFrame) -> bool:
@@ -18,10 +15,9 @@ def compares_recipes(groups: pd.DataFrame) -> bool:
     return bool(groups["architecture"].nunique() > 1 or groups["recipe"].nunique() > 1)
 
 
-def recipe_columns(groups: pd.DataFrame) -> list[str]:
-    """The columns of Table 1: the recipes, or one for all where each network has but one of them."""
-    several = (groups.groupby(NETWORK)["recipe"].nunique() > 1).any()
-    return list(dict.fromkeys(groups["recipe"])) if several else [ONE_COLUMN]
+def several_recipes(groups: pd.DataFrame) -> bool:
+    """Whether some network is trained with more than one recipe."""
+    return bool((groups.groupby(NETWORK)["recipe"].nunique() > 1).any())
 
 
 def several_rates(groups: pd.DataFrame) -> bool:
@@ -41,20 +37,18 @@ def at_best_rate(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_recipe(groups: pd.DataFrame) -> pd.DataFrame:
-    """Reproducibility and, in brackets, accuracy, in percent with intervals: a row a network, a column a recipe.
+    """The numbers of the paper's Table 1: one row a plane set, network, label noise and recipe.
 
-    With several learning rates, each cell is at the best of them (`at_best_rate`).
+    Accuracy is 1 - test error. With several learning rates, each row is at the best of them (`at_best_rate`). Scores
+    are NaN where no training is left.
     """
     best = at_best_rate(groups)
-    columns = recipe_columns(best)
-    best = best.assign(network=names_of(best, NETWORK))
-    keys = ["plane_set", "label_noise", "network"]
-    rows: dict[tuple[Any, ...], dict[str, str]] = {}
-    for group in records(best):
-        cells = rows.setdefault(tuple(group[key] for key in keys), dict.fromkeys(columns, ""))
-        cells[group["recipe"] if columns != [ONE_COLUMN] else ONE_COLUMN] = _cell(group)
-    table = [{**dict(zip(keys, key, strict=True)), **cells} for key, cells in rows.items()]
-    return pd.DataFrame(table, columns=[*keys, *columns])
+    same = ["reproducibility", "reproducibility_low", "reproducibility_high"]
+    table = best[["plane_set", *NETWORK, "label_noise", "recipe", "learning_rate", *same]].copy()
+    accuracy = {"accuracy": "test_error", "accuracy_low": "test_error_high", "accuracy_high": "test_error_low"}
+    for column, error in accuracy.items():
+        table[column] = 1 - best[error]
+    return table.assign(**{column: best[column] for column in ("n_models", *LEFT_OUT)})
 
 
 def learning_rates(groups: pd.DataFrame) -> list[dict[str, Any]]:
@@ -94,12 +88,3 @@ def learning_rates(groups: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return found
-
-
-def _cell(group: dict[str, Any]) -> str:
-    if group["n_models"] == 0:
-        return what_happened(group)
-    same = [100 * group[f"reproducibility{end}"] for end in ("", "_low", "_high")]
-    right = [100 * (1 - group[f"test_error{end}"]) for end in ("", "_high", "_low")]
-    value = "-" if pd.isna(same[0]) else "{:.1f} [{:.1f}, {:.1f}]".format(*same)
-    return "{} ({:.1f} [{:.1f}, {:.1f}])".format(value, *right)

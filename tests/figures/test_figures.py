@@ -12,6 +12,7 @@ from dbviz_ray.analysis.figures import draw_figures, figures_of
 from dbviz_ray.analysis.figures.telling_groups import telling_groups
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.formatting import score_cell
 
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
@@ -121,14 +122,14 @@ def test_table_1_as_a_picture_and_for_latex(tmp_path):
     store, figures = drawn(
         tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"), only=["recipe_table"]
     )
-    cells = read_table(store, "by_recipe").set_index("network")
+    cells = read_table(store, "by_recipe").set_index(["architecture", "recipe"])
     latex = store.read(store.figure_file("recipe_table", "tex")).decode()
     shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
     for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
-        reproducibility, _, accuracy = cells.loc[network, recipe].partition(" (")
-        assert reproducibility in shown
-        assert f"({accuracy}" in shown
-        assert f"{reproducibility} ({accuracy.partition(' ')[0]})" in latex
+        cell = cells.loc[(network, recipe)]
+        same, right = (str(score_cell(cell, score, 1, scale=100)) for score in ("reproducibility", "accuracy"))
+        assert {same, f"({right})"} <= set(shown)
+        assert f"{same} ({100 * cell['accuracy']:.1f})" in latex
     assert "diverged" in shown
     assert r"fully\_connected & " in latex
     assert latex.splitlines()[-1].endswith(r"\end{tabular}")

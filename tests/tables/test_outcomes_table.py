@@ -52,8 +52,9 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
     }
     assert (counted.xs("min", axis=1, level=1) == counted.xs("max", axis=1, level=1)).all(axis=None)
     assert groups[groups["n_models"] == 0]["reproducibility_interval_covers"].eq("nothing").all()
-    cells = tables["by_recipe"].set_index(["plane_set", "network"])
-    assert (cells.loc[("test", "vit"), "SGD"], cells.loc[("train", "vit"), "SGD"]) == ("failed", "failed")
+    cells = tables["by_recipe"].set_index(["plane_set", "architecture", "recipe"])
+    for plane_set in ("test", "train"):
+        assert cells.loc[(plane_set, "vit", "SGD"), ["n_models", "n_diverged", "n_failed"]].tolist() == [0, 0, 3]
     pd.testing.assert_frame_equal(stored_outcomes(store, sweep), table)
     write_tables(store, tables)
     pd.testing.assert_frame_equal(read_table(store, "outcomes"), table)
