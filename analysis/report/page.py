@@ -1,4 +1,4 @@
-"""The parts of reports as HTML: nothing is fetched from anywhere, no script runs, and every text is escaped."""
+"""Reports as HTML pages: nothing is fetched from anywhere, no script runs, and every text is escaped."""
 
 from __future__ import annotations
 
@@ -7,12 +7,87 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
+from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from .style import STYLE
+TEMPLATES = Path(__file__).parent / "templates"
+COLUMN = 864
+"""Width of a page's text, in pixels."""
+CSS_DOTS = 96
+"""Pixels of a page to the inch."""
 
+
+def render(template: str, **values: Any) -> str:
+    """The page that a file in templates/ makes of `values`, such as `render("comparison.html", title="...")`.
+
+    Tables are rows of texts and `formatting.Cell`s, the first row the head; pictures are `Illustration`s. Every text is
+    escaped. A value that the template needs and does not get raises jinja2.UndefinedError.
+    """
+    return _environment().get_template(template).render(contents=[], **values)
+
+
+def _environment() -> Environment:
+    loader = FileSystemLoader(TEMPLATES)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["anchor"] = _anchor
+    return made
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A picture and its words."""
+
+    content: bytes
+    """PNG or GIF."""
+    seen: str
+    """A few words for people who cannot see it."""
+    caption: str
+    dots: int
+    """Pixels of the picture to the inch."""
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height on the page, in pixels."""
+        with Image.open(io.BytesIO(self.content)) as opened:
+            width, height = opened.size
+        return width * CSS_DOTS // self.dots, height * CSS_DOTS // self.dots
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether it is wider than the text."""
+        return self.size[0] > COLUMN
+
+    @property
+    def source(self) -> str:
+        """The picture as a data: address, in as few bytes as its pixels need."""
+        content, media = _encoded(self.content)
+        return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def _encoded(content: bytes) -> tuple[bytes, str]:
+    """The same pixels, as lossless WebP if that is smaller, and their media type."""
+    with Image.open(io.BytesIO(content)) as opened:
+        media = f"image/{(opened.format or 'png').lower()}"
+        if media != "image/png":
+            return content, media
+        smaller = io.BytesIO()
+        try:
+            opened.save(smaller, "webp", lossless=True, exact=True)
+        except (OSError, ValueError):  # too large for WebP
+            return content, media
+    return min((smaller.getvalue(), "image/webp"), (content, media), key=lambda each: len(each[0]))
+
+
+STYLE = (TEMPLATES / "style.css").read_text()
 Rows = Sequence[Sequence[str]]
 MAX_ABOUT = 90
 """Letters of the beginning of a sentence that is set off."""
@@ -60,10 +135,6 @@ def _section(section: Section) -> Iterator[str]:
     yield f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{escape(section.title)}</h2>'
     yield from section.body
     yield "</section>"
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def heading(text: str) -> str:
@@ -141,55 +212,16 @@ def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
 
 
-COLUMN = 864
-"""Pixels that the text of a page is wide."""
-CSS_DOTS = 96
-"""Pixels of a page to the inch."""
-
-
-@dataclass(frozen=True)
-class Illustration:
-    """A picture and what is said of it."""
-
-    content: bytes
-    """PNG or GIF."""
-    seen: str
-    """What is to be seen in it, in a few words, for those who do not see it."""
-    caption: str
-    dots: int
-    """Pixels of the picture to the inch."""
-
-
 def picture_figure(picture: Illustration, name: str) -> str:
     """A picture in its own size, or as wide as the page if that is less; then a touch shows it in its own size.
 
     `name` tells it from the other pictures of the page.
     """
-    content, media = _encoded(picture.content)
-    with Image.open(io.BytesIO(picture.content)) as opened:
-        width, height = (side * CSS_DOTS // picture.dots for side in opened.size)
-    name, seen = escape(name), escape(picture.seen)
-    image = (
-        f'<img width="{width}" height="{height}" decoding="async" alt="{seen}" '
-        f'src="data:{media};base64,{base64.b64encode(content).decode()}">'
-    )
-    kind = ' class="broad"' if width > COLUMN else ""
+    (width, height), name, seen = picture.size, escape(name), escape(picture.seen)
+    kind = ' class="broad"' if picture.is_broad else ""
     return (
         f'<figure{kind}><input class="larger" type="checkbox" id="{name}" aria-label="full size: {seen}">'
-        f'<label for="{name}">{image}</label>\n<figcaption>{escape(picture.caption)} '
+        f'<label for="{name}"><img width="{width}" height="{height}" decoding="async" alt="{seen}" '
+        f'src="{picture.source}"></label>\n<figcaption>{escape(picture.caption)} '
         '<span class="tap">Touch the picture to enlarge it.</span></figcaption></figure>'
     )
-
-
-def _encoded(content: bytes) -> tuple[bytes, str]:
-    """The same pixels in fewer bytes, if there are fewer, and their media type."""
-    with Image.open(io.BytesIO(content)) as opened:
-        media = f"image/{(opened.format or 'png').lower()}"
-        if media != "image/png":
-            return content, media
-        smaller = io.BytesIO()
-        try:
-            opened.save(smaller, "webp", lossless=True, exact=True)
-        except (OSError, ValueError):  # too large for WebP
-            return content, media
-    return min((smaller.getvalue(), "image/webp"), (content, media), key=lambda each: len(each[0]))
