@@ -23,8 +23,8 @@ from ..findings.curves import (
     curves,
     has_peak,
     interpolation_threshold,
-    telling_curves,
-    telling_rows,
+    representative_curves,
+    representative_rows,
 )
 from ..tables import read_table
 from .style import (
@@ -71,7 +71,7 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     found = curves(table, axis, differences)
     if not found:
         return nothing_left(sweep, table, f"curve over several {axis.column}s is")
-    drawn = telling_curves(found, MAX_CURVES)
+    drawn = representative_curves(found, MAX_CURVES)
     names, common = _names(drawn)
     with_margins = bool(table["margin"].notna().any())
     figure = Figure(figsize=(7.2, 11.4 if with_margins else 9.4), layout="constrained")
@@ -112,7 +112,7 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
 
 def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
     """What tells the curves apart, and what they have in common where that is not all they are called."""
-    parts = [[*curve.name.split(", "), f"label noise {curve.key['label_noise']:g}"] for curve in drawn]
+    parts = [[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn]
     return told_apart(parts)
 
 
@@ -162,7 +162,7 @@ def _margin_column(curve: Curve) -> str:
 
 def _error_limit(drawn: Sequence[Curve]) -> float:
     """Twice the highest peak, so that the narrowest networks do not flatten it; the largest error if none peaks."""
-    peaks = [curve.rows["test_error"][telling_rows(curve)[PEAK]] for curve in drawn if has_peak(curve)]
+    peaks = [curve.rows["test_error"][representative_rows(curve)[PEAK]] for curve in drawn if has_peak(curve)]
     largest = max(max(curve.rows["test_error"].max(), curve.rows["train_error"].max()) for curve in drawn)
     return float(min(1.05 * largest, 2 * max(peaks))) if peaks else float(1.05 * largest)
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-from ..findings.curves import WIDTH, curves, evenly, telling_curves
+from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..scores.groups import GROUP, at_last_epoch, names_of, records
 from ..tables import read_table
 from ..tables.recipes import at_best_rate
@@ -76,7 +76,7 @@ def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
 
 def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
     found = curves(groups[groups["plane_set"] == next(iter(looks))], WIDTH)
-    drawn = telling_curves(found, MAX_CURVES)
+    drawn = representative_curves(found, MAX_CURVES)
     figure = Figure(figsize=(4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9), layout="constrained")
     grid = figure.subplots(len(drawn), len(known), squeeze=False, sharex=True, sharey="col")
     for row, curve in zip(grid, drawn, strict=True):

@@ -25,8 +25,8 @@ from .curves import (
     curves,
     has_peak,
     interpolation_threshold,
+    representative_curves,
     shown_rows,
-    telling_curves,
 )
 from .remarks import constant_sentences, margin_sentences, resolution_sentences, stream_sentences
 from .sentences import left_out_sentences, sentence, tested_on
@@ -49,7 +49,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
     over_width, over_epochs = curves(first, WIDTH, tables["differences"]), curves(first, EPOCH)
     with_peak = [curve for curve in over_epochs if has_peak(curve)]
-    shown = [*over_width, *telling_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)]
+    shown = [*over_width, *representative_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)]
     compared = compares_recipes(groups)
     found: dict[str, Any] = {
         "tested_on": tested_on(groups),

@@ -1,4 +1,4 @@
-"""Curves over width and over epochs, and where on them error peaks."""
+"""Curves over width and over epochs, and the peak of the test error on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..scores.groups import GROUP, NAMING, at_last_epoch, names_of, records
+from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
 
 THRESHOLD_ERROR = 0.1
 """A group interpolates when its training error on the given labels is at most this: the epsilon of effective model
@@ -21,7 +21,7 @@ MIDDLE, LOWEST, PEAK = "middle", "lowest error", "peak"
 
 @dataclass(frozen=True)
 class Axis:
-    """What a curve runs over, how the points that tell its story are called, and how many make a curve."""
+    """A column that curves run over, and the names of their representative points."""
 
     column: str
     first: str
@@ -29,6 +29,7 @@ class Axis:
     """The smallest error before the peak."""
     last: str
     points: int
+    """The fewest points that make a curve."""
 
 
 WIDTH = Axis("width", "narrowest", "best narrow", "widest", 3)
@@ -37,27 +38,29 @@ EPOCH = Axis("epoch", "first", "best early", "last", 2)
 
 @dataclass(frozen=True)
 class Curve:
-    """Groups that differ in one thing alone."""
+    """Groups that differ only in their width, or only in their epoch."""
 
     axis: Axis
     key: dict[str, Any]
-    """What the groups have in common: columns of `groups`."""
+    """Columns of `groups` that the groups have in common."""
+    name_parts: tuple[str, ...]
+    """Tells the curve from the others; see `scores.groups.name_parts`."""
     rows: pd.DataFrame
-    """Rows of `groups`, ascending; groups without a model are left out."""
+    """Rows of `groups`, ascending, without groups that have no model."""
     differences: pd.DataFrame
-    """Rows of the table `differences` of test errors between two of its groups; empty over epochs."""
+    """Test errors of its groups compared pair by pair: rows of the table `differences`. Empty over epochs."""
 
     @property
     def name(self) -> str:
-        """Where the curve comes from, in words; see `curves`."""
-        return str(self.key["name"])
+        """The parts of the name as text."""
+        return ", ".join(self.name_parts)
 
 
 def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = None) -> list[Curve]:
     """The curves over `axis` with enough points: over width at the last epoch, over epochs at each width.
 
-    Widths of few groups among many, as of one architecture that is compared with others, are no curves: those over
-    width must hold half of the groups.
+    Curves over width must hold at least half of the groups. Otherwise a few widths of one architecture, compared with
+    many others, would pass for a curve.
     """
     table = groups if axis is EPOCH else at_last_epoch(groups)
     keys = [column for column in ("plane_set", *GROUP) if column in table and column not in (axis.column, "epoch")]
@@ -70,16 +73,17 @@ def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = 
     ]
     if axis is WIDTH and 2 * sum(len(rows) for _, rows in kept) < len(table):
         kept = []
-    found = pd.DataFrame([key for key, _ in kept], columns=keys)
-    names = names_of(found, [column for column in NAMING if column in keys])
+    names = name_parts(
+        pd.DataFrame([key for key, _ in kept], columns=keys), [column for column in NAMING if column in keys]
+    )
     return [
-        Curve(axis, key | {"name": name}, rows, _within(differences, key, axis))
+        Curve(axis, key, name, rows, _within(differences, key, axis))
         for (key, rows), name in zip(kept, names, strict=True)
     ]
 
 
 def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
-    """The differences of test errors between groups that have all of `key` in common."""
+    """The differences of test errors between two groups that both have `key`."""
     if differences is None or differences.empty or axis is EPOCH:
         return pd.DataFrame()
     kept = differences[differences["score"] == "test_error"]
@@ -96,11 +100,11 @@ def interpolation_threshold(curve: Curve) -> int | None:
     return int(curve.rows[curve.axis.column][first]) if first < len(curve.rows) else None
 
 
-def telling_rows(curve: Curve) -> dict[str, int]:
-    """Row numbers of the curve that tell its story: first, best before the peak, peak (if there is one), last.
+def representative_rows(curve: Curve) -> dict[str, int]:
+    """Row numbers by name: the first, the best before the peak, the peak, and the last.
 
-    The peak of the test error is the highest point that lies between two lower ones, and the best before it is the
-    lowest one there. Without such a peak only the ends are named.
+    The peak of the test error is the point that rises furthest above the lowest points on both sides of it; the best
+    before it is the lowest one there. Without a peak there are only the two ends.
     """
     error = curve.rows["test_error"]
     last = len(error) - 1
@@ -117,12 +121,12 @@ def telling_rows(curve: Curve) -> dict[str, int]:
 
 
 def has_peak(curve: Curve) -> bool:
-    """Whether the test error has a peak that is no chance: `peak_p_value` below 5 %.
+    """Whether the test error has a peak beyond chance: `peak_p_value` is below 5 %.
 
-    Where no differences are known (over epochs), its interval must lie above those of the best point before it and of
-    the last.
+    Where there is no p-value, as over epochs, the interval of the peak must lie above those of the best point before it
+    and of the last point.
     """
-    rows = telling_rows(curve)
+    rows = representative_rows(curve)
     if PEAK not in rows:
         return False
     p_value = peak_p_value(curve)
@@ -135,13 +139,13 @@ def has_peak(curve: Curve) -> bool:
 
 
 def peak_p_value(curve: Curve) -> float:
-    """How probable such a peak is where there is none; NaN without a peak, or where the two differences are not known.
+    """The probability of such a peak by chance; NaN without a peak, or if its points were not compared.
 
-    The error at the peak must exceed both that of the best point before it and that of the last, on the same images, so
-    the larger of the two one-sided p-values counts (an intersection-union test); it is multiplied by the number of ways
-    to choose the peak and the point before it (Bonferroni).
+    The error at the peak must exceed both that of the best point before it and that of the last, on the same images.
+    Therefore the larger of the two one-sided p-values counts (an intersection-union test). It is multiplied by the
+    number of ways to choose the peak and the point before it (Bonferroni).
     """
-    rows = telling_rows(curve)
+    rows = representative_rows(curve)
     if PEAK not in rows or curve.differences.empty:
         return math.nan
     others = [rows[curve.axis.best], rows[curve.axis.last]]
@@ -153,9 +157,9 @@ def peak_p_value(curve: Curve) -> float:
 
 
 def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
-    """One-sided p-value of the hypothesis that the error at `peak` is not larger than at `other`; rows of the curve.
+    """One-sided p-value of the hypothesis that the error at row `peak` is not larger than at row `other`.
 
-    NaN where the two were not compared, as groups that are not at their best learning rates.
+    NaN if the two were not compared: `differences` compares only groups at their best learning rates.
     """
     at, pairs = curve.rows[curve.axis.column], curve.differences
     side_a, side_b = (pairs[f"{curve.axis.column}_{side}"] for side in "ab")
@@ -166,26 +170,22 @@ def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
     return math.nan
 
 
-def lowest_row(curve: Curve) -> int:
-    """Row number of the smallest test error."""
-    return int(curve.rows["test_error"].to_numpy().argmin())
-
-
 def shown_rows(curve: Curve) -> dict[str, int]:
-    """Row numbers that tables and pictures show, by name, ascending.
+    """Row numbers for tables and pictures, by name, ascending.
 
-    Without a peak: the ends, and the middle or, over epochs, the lowest error.
+    Without a peak: both ends and the middle or, over epochs, the lowest error.
     """
     last = len(curve.rows) - 1
-    between = {LOWEST: lowest_row(curve)} if curve.axis is EPOCH else {MIDDLE: last // 2}
+    lowest = int(curve.rows["test_error"].to_numpy().argmin())
+    between = {LOWEST: lowest} if curve.axis is EPOCH else {MIDDLE: last // 2}
     ends = {curve.axis.first: 0, **between, curve.axis.last: last}
-    rows = telling_rows(curve) if has_peak(curve) else ends
+    rows = representative_rows(curve) if has_peak(curve) else ends
     named_once = {row: name for name, row in reversed(rows.items())}
     return {name: row for row, name in sorted(named_once.items())}
 
 
-def telling_curves(found: Sequence[Curve], most: int) -> list[Curve]:
-    """At most `most` of the curves: the noisiest ones if there are too many, and of those evenly many."""
+def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:
+    """At most `most` curves: of too many, evenly many of those with the most label noise."""
     noisiest = max((curve.key["label_noise"] for curve in found), default=0.0)
     kept = [curve for curve in found if len(found) <= most or curve.key["label_noise"] == noisiest]
     return [kept[row] for row in evenly(len(kept), most)]

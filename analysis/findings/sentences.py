@@ -18,9 +18,8 @@ from .curves import (
     Curve,
     has_peak,
     interpolation_threshold,
-    lowest_row,
     peak_p_value,
-    telling_rows,
+    representative_rows,
 )
 
 MAX_NAMED = 6
@@ -41,14 +40,14 @@ def sentence(curve: Curve) -> str:
     if not has_peak(curve):
         beyond = "the intervals" if curve.differences.empty else "chance"
         last = curve.rows.iloc[-1]
-        lowest = curve.rows.iloc[lowest_row(curve)]
+        lowest = curve.rows.iloc[int(curve.rows["test_error"].to_numpy().argmin())]
         low = f"is lowest, {percent(lowest, 'test_error')}, at epoch {lowest['epoch']} and " if axis is EPOCH else ""
         agree = f", where two trainings agree on {_wholepercent(last)} of the points" if _known(last) else ""
         return (
             f"{start}no {kind} beyond {beyond}: the {error_name} {low}ends at {percent(last, 'test_error')} at {name} "
             f"{last[name]}{agree}. {_memorised(curve)}"
         )
-    rows = telling_rows(curve)
+    rows = representative_rows(curve)
     best, peak, last = (curve.rows.iloc[rows[point]] for point in (axis.best, PEAK, axis.last))
     text = (
         f"{start}{kind}{_probability(curve)}: the {error_name} falls to {percent(best, 'test_error')} at {name} "

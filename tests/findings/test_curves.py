@@ -11,7 +11,7 @@ import pytest
 from conftest import small_sweep
 from support.made_up_runs import made_up_run
 
-from dbviz_ray.analysis.findings.curves import EPOCH, WIDTH, curves, has_peak, peak_p_value, telling_rows
+from dbviz_ray.analysis.findings.curves import EPOCH, WIDTH, curves, has_peak, peak_p_value, representative_rows
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 
@@ -51,7 +51,7 @@ LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
 def test_by_hand():
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
     curve = one_curve(DESCENT, LOW)
-    assert telling_rows(curve) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+    assert representative_rows(curve) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
     assert peak_p_value(curve) == pytest.approx(0.006)
     assert has_peak(curve)
 
@@ -66,7 +66,7 @@ def test_a_difference_in_the_other_direction_is_no_evidence():
     """Were the best point before the peak above it, its small two-sided p-value would speak against a peak."""
     curve = one_curve(DESCENT, LOW)
     turned = curve.differences.assign(difference=-curve.differences["difference"])
-    against = type(curve)(curve.axis, curve.key, curve.rows, turned)
+    against = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, turned)
     assert peak_p_value(against) == 1.0
     assert not has_peak(against)
 
@@ -81,13 +81,13 @@ def test_where_the_two_were_not_compared_the_intervals_tell():
     curve = one_curve(DESCENT, LOW)
     pairs = curve.differences
     without = pairs[~((pairs["width_a"] == 4) & (pairs["width_b"] == 8))]
-    unknown = type(curve)(curve.axis, curve.key, curve.rows, without)
+    unknown = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, without)
     assert math.isnan(peak_p_value(unknown))
     assert has_peak(unknown)
     (wide,) = curves(groups(DESCENT, reach=0.06), WIDTH, differences(DESCENT, LOW).iloc[:0])
     assert math.isnan(peak_p_value(wide))
     assert not has_peak(wide)
-    nothing_known = type(curve)(curve.axis, curve.key, curve.rows, pairs.assign(p_value=math.nan))
+    nothing_known = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, pairs.assign(p_value=math.nan))
     assert math.isnan(peak_p_value(nothing_known))
 
 
@@ -142,7 +142,7 @@ def test_too_many_groups_to_be_compared_and_rates_that_are_not_the_best_do_not_c
     assert len(found) == 2
     at_small = next(curve for curve in found if curve.key["learning_rate"] == 0.01)
     assert len(at_small.differences) == 1  # of width 4 and 16
-    assert telling_rows(at_small)["peak"] == 1
+    assert representative_rows(at_small)["peak"] == 1
     assert math.isnan(peak_p_value(at_small))
 
 

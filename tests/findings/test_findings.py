@@ -11,9 +11,9 @@ from dbviz_ray.analysis.findings.curves import (
     WIDTH,
     has_peak,
     interpolation_threshold,
+    representative_curves,
+    representative_rows,
     shown_rows,
-    telling_curves,
-    telling_rows,
 )
 from dbviz_ray.analysis.findings.curves import (
     curves as curves_among,
@@ -55,12 +55,12 @@ DESCENT = [0.7, 0.2, 0.3, 0.1]
 OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
 
 
-def test_telling_rows_of_a_double_descent():
-    assert telling_rows(curve(DESCENT)) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+def test_representative_rows_of_a_double_descent():
+    assert representative_rows(curve(DESCENT)) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
     assert has_peak(curve(DESCENT))
 
 
-def test_telling_rows_over_epochs():
+def test_representative_rows_over_epochs():
     over = curve(DESCENT, axis=EPOCH, **OVER_EPOCHS)
     assert shown_rows(over) == {"first": 0, "best early": 1, "peak": 2, "last": 3}
     assert shown_rows(curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS)) == {
@@ -69,7 +69,7 @@ def test_telling_rows_over_epochs():
 
 
 def test_a_falling_curve_has_no_peak():
-    assert telling_rows(curve([0.7, 0.5, 0.2, 0.1])) == {"narrowest": 0, "widest": 3}
+    assert representative_rows(curve([0.7, 0.5, 0.2, 0.1])) == {"narrowest": 0, "widest": 3}
     assert not has_peak(curve([0.7, 0.5, 0.2, 0.1]))
 
 
@@ -78,11 +78,11 @@ def test_a_peak_within_the_intervals_is_none():
 
 
 def test_a_bump_on_the_way_down_is_not_the_peak_if_a_higher_one_follows():
-    assert telling_rows(curve([0.7, 0.5, 0.51, 0.2, 0.4, 0.1]))["peak"] == 4
+    assert representative_rows(curve([0.7, 0.5, 0.51, 0.2, 0.4, 0.1]))["peak"] == 4
 
 
 def test_a_peak_after_the_narrowest_width_needs_no_narrowest_row():
-    assert telling_rows(curve([0.2, 0.3, 0.1])) == {"best narrow": 0, "peak": 1, "widest": 2}
+    assert representative_rows(curve([0.2, 0.3, 0.1])) == {"best narrow": 0, "peak": 1, "widest": 2}
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_widths_of_few_groups_among_many_are_no_curve():
     assert not curves_among(pd.concat([groups([0.3, 0.2, 0.1]), *others]), WIDTH)
 
 
-def test_telling_curves_are_the_noisiest_evenly_spaced():
+def test_representative_curves_are_the_noisiest_evenly_spaced():
     table = pd.concat([groups([0.3] * 3, recipe=f"r{n}", label_noise=z) for n in range(5) for z in (0.0, 0.2)])
     found = curves_among(table, WIDTH)
-    assert len(telling_curves(found, 10)) == 10
-    assert [one.name for one in telling_curves(found, 3)] == ["net, r0", "net, r2", "net, r4"]
-    assert {one.key["label_noise"] for one in telling_curves(found, 3)} == {0.2}
+    assert len(representative_curves(found, 10)) == 10
+    assert [one.name for one in representative_curves(found, 3)] == ["net, r0", "net, r2", "net, r4"]
+    assert {one.key["label_noise"] for one in representative_curves(found, 3)} == {0.2}
 
 
 def test_findings_in_words_and_rows():
