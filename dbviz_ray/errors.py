@@ -101,6 +101,10 @@ class DamagedFileError(Exception):
         return printable(f"{path} is damaged ({reason})")
 
 
+class StageFailedError(Exception):
+    """A stage could not finish; its finished work is kept."""
+
+
 class StorageError(OSError):
     """The run directory cannot be read or written: the disk is full, rights are missing, or the store is away.
 

@@ -1,14 +1,13 @@
 """Draw what a finished sweep found.
 
-python -m analysis figures RUN [NAME ...]
-python -m analysis disagreement RUN MODEL MODEL --out FILE
+dbviz-ray figures RUN [NAME ...]
+dbviz-ray disagreement RUN MODEL MODEL --out FILE
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,36 +21,29 @@ from dbviz_ray.analysis.figures.style import STYLE
 from dbviz_ray.analysis.report.of_sweep import REPORT_FILE, write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
+from dbviz_ray.errors import StageFailedError, UserError, one_line
 from dbviz_ray.store import Store
-from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.arguments import Parser, integer
+from dbviz_ray.terminal.commands import run_command
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+
+def main(arguments: Sequence[str] | None = None, command: str | None = None) -> int:
+    """One of the commands `figures` and `disagreement`; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name, rest = (command, words) if command else (words[0], words[1:])
+    return run_command(f"dbviz-ray {name}", lambda: _run(name, rest), "the same command draws the rest")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    interruption.install()
+def _run(name: str, words: Sequence[str]) -> None:
+    parsed = parser(name).parse_args(words)
+    store = Store(parsed.run)
     try:
-        parsed = _parser().parse_args(arguments)
-        store = Store(parsed.run)
         for place in parsed.draw(store, store.sweep(), parsed):
             print(place)
-    except UserError as error:
-        print(f"analysis: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except (DamagedFileError, StorageError) as error:
-        print(f"analysis: {error}", file=sys.stderr)
-        return EXIT_FAILED
     except FileNotFoundError as error:
-        again = "the command that made this run makes again what is missing"
-        print(f"analysis: {parsed.run} is not complete ({one_line(error)}); {again}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("analysis: interrupted", file=sys.stderr)
-        return interruption.exit_code()
-    return 0
+        raise StageFailedError(
+            f"{parsed.run} is not complete ({one_line(error)}); the command that made this run makes what is missing"
+        ) from None
 
 
 def _check_analysed(store: Store, sweep: SweepConfig) -> None:
@@ -109,42 +101,47 @@ def _finer(store: Store, sweep: SweepConfig, draw: Callable[[Store], object], pa
         take_finer_pictures(store, sweep, draw, parsed.resolution, parsed.trust)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m analysis", description="Draw what a finished sweep found, from its run directory.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    figures = commands.add_parser(
-        "figures",
-        help="redraw the sweep's figures",
-        description="Redraw the figures of a finished sweep, all or some, from its tables and label maps:\n"
-        "as PNG and PDF, moving ones as GIF and tables for LaTeX too, into figures/ of the\nrun directory.",
-        epilog="figures, and which sweeps have them:\n"
-        + "\n".join(f"  {name:24}{kind.had_by}" for name, kind in FIGURES.items()),
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    figures.set_defaults(draw=_figures)
-    _add_run(figures)
-    figures.add_argument("names", metavar="NAME", nargs="*", help="which of those below (default: all it has)")
-    pair = commands.add_parser(
-        "disagreement",
-        help="draw where two of its models disagree on a plane",
-        description="Draw one plane as two models of a run see it, and what the second says where it says something "
-        "else.",
-    )
-    pair.set_defaults(draw=_disagreement)
-    _add_run(pair)
-    pair.add_argument(
+def parser(name: str) -> Parser:
+    """The parser of one of the two commands."""
+    own = Parser(prog=f"dbviz-ray {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    if name == "figures":
+        own.description = (
+            "Draw the figures of a finished sweep again, all or some, from its tables and label\n"
+            "maps: as PNG and PDF, moving ones also as GIF and tables for LaTeX, into figures/\n"
+            "of the run directory."
+        )
+        own.epilog = "figures, and which sweeps have them:\n" + "\n".join(
+            f"  {name:24}{kind.had_by}" for name, kind in FIGURES.items()
+        )
+    else:
+        own.description = (
+            "Draw one plane as two models of a run see it, and what the second one predicts\n"
+            "where it disagrees with the first."
+        )
+    add_arguments(own, name)
+    return own
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    """Declare the arguments of one of the two commands."""
+    _add_run(parser)
+    if command == "figures":
+        parser.set_defaults(draw=_figures)
+        parser.add_argument("names", metavar="NAME", nargs="*", help="which of those below (default: all it has)")
+        return
+    parser.set_defaults(draw=_disagreement)
+    parser.add_argument(
         "models",
         metavar="MODEL",
         nargs=2,
-        help="a model_id or a part of it that no other model has, such as w64-adam-noise0.2-seed3; with @EPOCH behind "
-        "it, as it was after an earlier epoch of which the run keeps a snapshot",
+        help="a model_id, or a part of it that no other model has, such as w64-adam-noise0.2-seed3; with @EPOCH, the "
+        "model after an earlier epoch, if the run keeps a snapshot of it",
     )
-    pair.add_argument("--plane", type=integer, default=0, help="number of the plane (default: 0)")
-    pair.add_argument("--plane-set", metavar="NAME", help="the set it is of (default: the sweep's first)")
-    pair.add_argument(
+    parser.add_argument("--plane", type=integer, default=0, help="number of the plane (default: 0)")
+    parser.add_argument("--plane-set", metavar="NAME", help="the plane set (default: the sweep's first)")
+    parser.add_argument(
         "--out", metavar="FILE", default="disagreement.png", help="a .png or .pdf file (default: disagreement.png)"
     )
-    return parser
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -12,54 +12,45 @@ from typing import Any
 
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
 from dbviz_ray.errors import UserError
-from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, precision
+from dbviz_ray.terminal.commands import run_command
 
-EXIT_USAGE = 2
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:
     """The command; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    interruption.install()
-    try:
-        parsed = _parser().parse_intermixed_args(words)
-        from dbviz_ray.analysis.compare.command import Request, score  # imports torch
+    return run_command(f"dbviz-ray {command}", lambda: _run(words), "nothing was written")
 
-        request = Request(
-            checkpoints=tuple(parsed.checkpoints),
-            models=tuple(parsed.model),
-            widths=tuple(parsed.width),
-            model_options=_fields("--model-option", parsed.model_option),
-            names=tuple(parsed.name),
-            weights_key=parsed.weights_key,
-            trusted=tuple(parsed.trust),
-            data=parsed.data,
-            data_options=_fields("--data-option", parsed.data_option),
-            data_directory=parsed.data_directory,
-            split=parsed.split,
-            mean=parsed.mean,
-            deviation=parsed.deviation,
-            planes=parsed.planes,
-            resolution=parsed.resolution,
-            margin=parsed.margin,
-            classes=parsed.classes,
-            seed=parsed.seed,
-            precision=parsed.precision,
-            device=parsed.device,
-            batch_points=parsed.batch_points,
-            out=parsed.out,
-        )
-        print(score(request, words))
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"dbviz_ray.score: {line}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt as stop:
-        notes = getattr(stop, "__notes__", None) or ["nothing was written"]
-        print(f"dbviz_ray.score: interrupted; {notes[0]}", file=sys.stderr)
-        return interruption.exit_code()
-    return 0
+
+def _run(words: Sequence[str]) -> None:
+    parsed = parser().parse_intermixed_args(words)
+    from dbviz_ray.analysis.compare.command import Request, score  # imports torch
+
+    request = Request(
+        checkpoints=tuple(parsed.checkpoints),
+        models=tuple(parsed.model),
+        widths=tuple(parsed.width),
+        model_options=_fields("--model-option", parsed.model_option),
+        names=tuple(parsed.name),
+        weights_key=parsed.weights_key,
+        trusted=tuple(parsed.trust),
+        data=parsed.data,
+        data_options=_fields("--data-option", parsed.data_option),
+        data_directory=parsed.data_directory,
+        split=parsed.split,
+        mean=parsed.mean,
+        deviation=parsed.deviation,
+        planes=parsed.planes,
+        resolution=parsed.resolution,
+        margin=parsed.margin,
+        classes=parsed.classes,
+        seed=parsed.seed,
+        precision=parsed.precision,
+        device=parsed.device,
+        batch_points=parsed.batch_points,
+        out=parsed.out,
+    )
+    print(score(request, words))
 
 
 def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
@@ -76,9 +67,10 @@ def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m dbviz_ray.score",
+def parser() -> Parser:
+    """The parser of the command."""
+    own = Parser(
+        prog="dbviz-ray score",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
             "Compare two or more trained models: how far their decision regions agree on\n"
@@ -94,20 +86,26 @@ def _parser() -> argparse.ArgumentParser:
             "state_dict, ... of a training's checkpoint and its names may begin with module.\n"
             "or _orig_mod. (--weights-key chooses where there are several).\n"
             "\nexamples:\n"
-            "  python -m dbviz_ray.score old.pt new.pt --model my_package.nets:small_cnn \\\n"
+            "  dbviz-ray score old.pt new.pt --model my_package.nets:small_cnn \\\n"
             "      --data cifar10\n"
-            "  python -m dbviz_ray.score a.safetensors b.safetensors --data photos.npz \\\n"
+            "  dbviz-ray score a.safetensors b.safetensors --data photos.npz \\\n"
             "      --model torchvision.models:resnet18 --model-option num_classes=10 \\\n"
             "      --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225 --device cuda\n"
-            "  python -m dbviz_ray.score vgg.pt vit.pt --data image_folder \\\n"
+            "  dbviz-ray score vgg.pt vit.pt --data image_folder \\\n"
             "      --data-option folder=/data/birds --data-option image_size=32 \\\n"
             "      --model vgg19 --model vit --width 64 --width 512\n"
-            "  python -m dbviz_ray.score \\\n"
+            "  dbviz-ray score \\\n"
             "      runs/double_descent_digits/models/*-w{8,512}-*-noise0.2-seed0-*\n"
             "\nexit codes: 0 done, 2 an argument or a file is not usable, 130 and 143\n"
             "interrupted"
         ),
     )
+    add_arguments(own)
+    return own
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str = "score") -> None:
+    """Declare the arguments of the command."""
     parser.add_argument(
         "checkpoints",
         nargs="*",
@@ -183,7 +181,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="DIR", default="comparison", help="where the files go (default: comparison); the files of an "
         "earlier comparison are replaced"
     )  # fmt: skip
-    return parser
 
 
 if __name__ == "__main__":

@@ -13,48 +13,36 @@ import textwrap
 from collections.abc import Sequence
 
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
-from dbviz_ray.errors import StorageError, UserError
-from dbviz_ray.stages.run import STAGES, Options, StageFailedError, run_sweep
+from dbviz_ray.errors import UserError
+from dbviz_ray.stages.run import STAGES, Options, run_sweep
 from dbviz_ray.store import Store
-from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.arguments import Parser, precision
+from dbviz_ray.terminal.commands import run_command
 from dbviz_ray.terminal.display import showing
 
 DEFAULT_SWEEP = "double_descent_digits"
-EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, command: str = "sweep") -> int:
     """The command; returns its exit code."""
-    interruption.install()
-    try:
-        parsed = _parser().parse_intermixed_args(arguments)
-        sweep, overrides = _sweep_and_overrides(parsed.sweep)
-        config = load_sweep(sweep, overrides)
-        if parsed.plan:
-            from dbviz_ray.planning.plan import plan
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_command(f"dbviz-ray {command}", lambda: _run(words), "the same command continues where this one stopped")
 
-            with showing("plan", "counting, and measuring some training steps"):
-                planned = plan(config)
-            print(planned)
-            return 0
-        stages = _stages(parsed.stages)
-        options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)
-        run_sweep(config, Store(parsed.out or f"runs/{config.name}"), options)
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"dbviz_ray.sweep: {line}", file=sys.stderr)
-        return EXIT_USAGE
-    except StageFailedError as error:
-        print(f"dbviz_ray.sweep: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except StorageError as error:
-        print(f"dbviz_ray.sweep: {error}. What is done is kept; the same command does the rest", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("dbviz_ray.sweep: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return interruption.exit_code()
-    return 0
+
+def _run(words: Sequence[str]) -> None:
+    parsed = parser().parse_intermixed_args(words)
+    sweep, overrides = _sweep_and_overrides(parsed.sweep)
+    config = load_sweep(sweep, overrides)
+    if parsed.plan:
+        from dbviz_ray.planning.plan import plan
+
+        with showing("plan", "counting, and measuring some training steps"):
+            planned = plan(config)
+        print(planned)
+        return
+    stages = _stages(parsed.stages)
+    options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)
+    run_sweep(config, Store(parsed.out or f"runs/{config.name}"), options)
 
 
 def _sweep_and_overrides(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -70,67 +58,73 @@ def _stages(text: str | None) -> tuple[str, ...]:
     named = [stage.strip() for stage in text.split(",")]
     for stage in named:
         if stage not in STAGES:
-            raise UserError(f"--stages: {stage!r} is not allowed; allowed: {', '.join(STAGES)}")
+            raise UserError("--stages", stage, allowed=", ".join(STAGES))
     return tuple(stage for stage in STAGES if stage in named)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m dbviz_ray.sweep",
+def parser() -> Parser:
+    """The parser of the command."""
+    own = Parser(
+        prog="dbviz-ray sweep",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
             "Train every model of a sweep, label planes through images with each of them,\n"
             "score how reproducible and how fragmented their decision regions are, and draw\n"
-            "the result. Doing what is missing and nothing else, the same command also\n"
-            "continues an interrupted run, and says of a finished one what it found."
+            "the result. The command does what is missing and nothing else: it also\n"
+            "continues an interrupted run, and tells what a finished one found."
         ),
         epilog=(
-            "sweeps that ship with the package:\n"
+            "included sweeps:\n"
             + textwrap.fill(", ".join(embedded_sweeps()), 78, initial_indent="  ", subsequent_indent="  ")
             + "\n\nexamples:\n"
-            "  python -m dbviz_ray.sweep\n"
-            "  python -m dbviz_ray.sweep double_descent --plan\n"
-            "  python -m dbviz_ray.sweep double_descent_digits grid.width=[4,16] \\\n"
+            "  dbviz-ray sweep\n"
+            "  dbviz-ray sweep double_descent --plan\n"
+            "  dbviz-ray sweep double_descent_digits grid.width=[4,16] \\\n"
             "      training.epochs=50 --out runs/small\n"
-            "  python -m dbviz_ray.sweep my_sweep.yaml --out s3://bucket/my_sweep\n"
-            "\nexit codes: 0 done, 1 some models failed or a stage could not be done,\n"
-            "2 the sweep or an option is not usable, 130 and 143 interrupted"
+            "  dbviz-ray sweep my_sweep.yaml --out s3://bucket/my_sweep\n"
+            "\nexit codes: 0 done, 1 some models or a stage failed, 2 the sweep or an option\n"
+            "cannot be used, 130 and 143 interrupted"
         ),
     )
+    add_arguments(own)
+    return own
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str = "sweep") -> None:
+    """Declare the arguments of the command."""
     parser.add_argument(
         "sweep",
         nargs="*",
         metavar="NAME or key=value",
-        help=f"a sweep's name or a path to its .yaml file (default: {DEFAULT_SWEEP}), then fields to override by "
+        help=f"a sweep's name or the path of its .yaml file (default: {DEFAULT_SWEEP}), then fields to override by "
         "their dotted names, with values as in YAML: training.epochs=50 grid.width=[4,16] "
-        "(docs/configuration.md has all fields)",
+        "(docs/configuration.md lists all fields)",
     )
     parser.add_argument("--plan", action="store_true", help="print what would run and what it costs; run nothing")
     parser.add_argument(
         "--stages",
         metavar="STAGE,...",
-        help="which of train, evaluate, analyse, report to run (default: all); analyse and report, "
-        "named here, are done again even if they are complete",
+        help="run only these of train, evaluate, analyse, report (default: all); analyse and report are repeated if "
+        "you name them",
     )
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="run directory, or a URI such as s3://bucket/prefix (default: runs/<sweep>)",
+        help="run directory, or an address such as s3://bucket/prefix (default: runs/<sweep>)",
     )
     parser.add_argument(
         "--address",
         help="Ray cluster to use; 'local' starts one on this machine "
-        "(default: $RAY_ADDRESS, else a cluster running on this machine, else local)",
+        "(default: $RAY_ADDRESS, else a cluster that runs on this machine, else local)",
     )
     parser.add_argument(
         "--precision",
         type=precision,
-        metavar="REACH",
-        help="also tell how many more seeds or planes would bring each score's 95 %% interval to at most REACH on "
-        "either side (of scores that are no shares: REACH times the score), such as 0.01",
+        metavar="HALF_WIDTH",
+        help="also tell how many more seeds or planes a 95 %% interval of this half-width needs, such as 0.01 "
+        "(relative for unbounded scores)",
     )
-    parser.add_argument("--verbose", action="store_true", help="show what Ray and its workers say too")
-    return parser
+    parser.add_argument("--verbose", action="store_true", help="also show the output of Ray and its workers")
 
 
 if __name__ == "__main__":

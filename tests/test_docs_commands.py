@@ -23,12 +23,12 @@ from matplotlib import pyplot as plt
 from support.documents import PAGES, ROOT, blocks, commands
 
 from dbviz_ray import score, sweep
+from dbviz_ray.__main__ import main
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.reference import reference
 from dbviz_ray.config.registry import check_architecture
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
-from dbviz_ray.redraw import main as analysis_main
 
 OWN_MODELS = ROOT / "docs" / "own_models.md"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -80,11 +80,11 @@ def words_of(command: str) -> list[str]:
     )[:-1]
 
 
-def runs(main: Callable[[list[str]], int], *more: str) -> Callable[[str], None]:
+def runs(main: Callable[[list[str]], int], *more: str, skip: int = 3) -> Callable[[str], None]:
     """A check that runs a module's command in this process, which has imported what takes long."""
 
     def check(command: str) -> None:
-        assert main([*words_of(command)[3:], *more]) == 0
+        assert main([*words_of(command)[skip:], *more]) == 0
 
     return check
 
@@ -95,7 +95,7 @@ def parses(command: str) -> None:
 
 def loads(command: str) -> None:
     """The sweep is there, and its overrides and options are allowed."""
-    parsed = sweep._parser().parse_intermixed_args(words_of(command)[3:])
+    parsed = sweep.parser().parse_intermixed_args(words_of(command)[3:])
     load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
     sweep._stages(parsed.stages)
 
@@ -106,7 +106,7 @@ def loads_with_a_server(command: str) -> None:
 
 def is_understood(command: str) -> None:
     """The options of a comparison, its architectures and its data set."""
-    parsed = score._parser().parse_intermixed_args(words_of(command)[3:])
+    parsed = score.parser().parse_intermixed_args(words_of(command)[3:])
     fields = score._fields("--data-option", parsed.data_option)
     assert [check_architecture(model) for model in parsed.model] == parsed.model
     assert validated(DatasetConfig, {"name": parsed.data, **fields}).name == parsed.data
@@ -172,12 +172,8 @@ def writes_the_reference(command: str) -> None:
 CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python -m dbviz_ray\.score .*--data (cifar10|image_folder)", is_understood, "needs a download or pictures"),
     (r"python -m dbviz_ray\.score ", runs(score.main, *QUICK), ""),
-    (
-        r"python -m analysis figures \S+$",
-        runs(analysis_main, "margins"),
-        "one of them: tests/test_figures.py draws all",
-    ),
-    (r"python -m analysis ", runs(analysis_main), ""),
+    (r"dbviz-ray figures \S+$", runs(main, "margins", skip=1), "one of them: tests/figures draw all"),
+    (r"dbviz-ray (figures|disagreement) ", runs(main, skip=1), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/test_sweep_processes.py runs small ones"),
     (r"python -m dbviz_ray\.config\.reference ", writes_the_reference, ""),

@@ -45,7 +45,7 @@ PLANES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for; see `python -m dbviz_ray.score --help`."""
+    """What a command line asks for; see `dbviz-ray score --help`."""
 
     checkpoints: tuple[str, ...]
     models: tuple[str, ...]
@@ -95,7 +95,7 @@ def score(request: Request, words: Sequence[str]) -> str:
     comparison = compared(work.labelled(), data.labels, planes, config, data.class_names)
     shown = telling_planes(comparison.same_points, PLANES_SHOWN)
     origin = Origin(
-        command=shlex.join(["python", "-m", "dbviz_ray.score", *words]),
+        command=shlex.join(["dbviz-ray", "score", *words]),
         arguments=asdict(request),
         images=data.called,
         data=data.facts,

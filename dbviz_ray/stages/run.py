@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages.missing import Missing, analysed, find_missing
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.damage import BeyondRepairError, Repairs
@@ -20,10 +20,6 @@ from dbviz_ray.terminal.display import STANDARD_ERROR, showing
 from dbviz_ray.terminal.progress import Step
 
 STAGES = ("train", "evaluate", "analyse", "report")
-
-
-class StageFailedError(Exception):
-    """A stage could not do all its work; what it did is kept."""
 
 
 @dataclass(frozen=True)

@@ -212,12 +212,12 @@ def test_documented_options_of_ray_exist():
 
 def test_documented_sweeps_can_be_planned():
     from dbviz_ray.config.sweep_files import load_sweep
-    from dbviz_ray.sweep import _parser, _sweep_and_overrides
+    from dbviz_ray.sweep import _sweep_and_overrides, parser
 
     found = re.findall(r"python -m dbviz_ray\.sweep ([^`'\n]*)", DOCUMENT)
     assert len(found) >= 4
     for arguments in found:
-        parsed = _parser().parse_intermixed_args(shlex.split(arguments))
+        parsed = parser().parse_intermixed_args(shlex.split(arguments))
         load_sweep(*_sweep_and_overrides(parsed.sweep))
 
 

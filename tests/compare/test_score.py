@@ -163,7 +163,7 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
             assert f"{pair[score]:.3f} [{pair[score + '_low']:.3f}, {pair[score + '_high']:.3f}]" in words, score
     for model in pd.read_csv(of_three / "models.csv").to_dict("records"):
         assert f"{model['regions']:.2f} [{model['regions_low']:.2f}, {model['regions_high']:.2f}]" in words
-    for told in ("Two of these 3 models", "python -m dbviz_ray.score", "McNemar", "not regions", "torch"):
+    for told in ("Two of these 3 models", "dbviz-ray score", "McNemar", "not regions", "torch"):
         assert told in words or told == "not regions"
     assert "corrected for their number (Holm)" in words
 
@@ -179,7 +179,7 @@ def test_the_json_tells_where_it_comes_from(of_three, files):
     assert result["checkpoints"][2]["model"] == "fully_connected"
     assert result["arguments"]["planes"] == 12
     assert result["provenance"]["torch"] == version("torch")
-    assert result["command"].startswith("python -m dbviz_ray.score ")
+    assert result["command"].startswith("dbviz-ray score ")
     assert result["reproducibility"]["covers"] == "models and items"
     assert len(result["pairs"]) == 3
     assert result["data"]["split"] == "test"
@@ -401,7 +401,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here
     output = capsys.readouterr()
     assert output.out == ""
     assert message in output.err
-    errors = [line for line in output.err.splitlines() if line.startswith("dbviz_ray.score: ")]
+    errors = [line for line in output.err.splitlines() if line.startswith("dbviz-ray score: ")]
     assert len(errors) == 1
     assert not (here / "comparison").exists()
 

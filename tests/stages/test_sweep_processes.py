@@ -285,7 +285,7 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
         process.send_signal(end)
         assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
     said = Path(f"{directory}.log").read_text()
-    assert said.count("dbviz_ray.sweep: interrupted; the same command continues") == 1
+    assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
     assert "Traceback" not in said
     run(directory, file)
     assert tables(directory) == tables(recipes[0])

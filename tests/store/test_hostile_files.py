@@ -105,7 +105,7 @@ def test_hostile_sweeps(marker, capsys):
         assert "sweep.yaml: not readable as YAML" in refused(sweep, ["sweep.yaml", "--plan"], capsys)
         for field in ("grid", "dataset.folder"):
             line = refused(sweep, [f"{field}={text}", "--plan"], capsys)
-            assert line.startswith(f"dbviz_ray.sweep: {field}: ")
+            assert line.startswith(f"dbviz-ray sweep: {field}: ")
             assert len(line) < 1000
     (marker.parent / "sweep.yaml").write_text(BOMB + "grid: {width: *a11}\n")
     assert main_errors(sweep, ["sweep.yaml", "--plan"], capsys) < 100_000
@@ -123,7 +123,7 @@ def test_a_hostile_sweep_file_in_a_run_directory(run, marker, capsys):
     for text in [*hostile_yaml(marker), "{name: !!str '\x85\\e[2J'}", '{name: "\\e[2J"}', BOMB, BOMB + "name: *a11"]:
         (marker.parent / "run" / "sweep.yaml").write_text(text)
         line = refused(sweep, ["double_descent_digits", "--out", store.root], capsys)
-        assert line.startswith("dbviz_ray.sweep: --out: ")
+        assert line.startswith("dbviz-ray sweep: --out: ")
         assert find_run_model(folders(run)[0]).data_directory == "~/.cache/dbviz_ray"
 
 

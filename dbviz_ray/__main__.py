@@ -1,0 +1,80 @@
+"""The command `dbviz-ray`, which is also `python -m dbviz_ray`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from dbviz_ray.terminal.arguments import Parser
+from dbviz_ray.terminal.commands import run_command
+
+COMMANDS = {
+    "sweep": ("dbviz_ray.sweep", "train a grid of networks, label planes with each, score and draw them"),
+    "score": ("dbviz_ray.score", "compare two or more trained models of your own"),
+    "figures": ("dbviz_ray.redraw", "draw the figures of a finished sweep again"),
+    "disagreement": ("dbviz_ray.redraw", "draw where two models of a sweep disagree"),
+}
+"""The module of each command, and what it does. The module is imported when its command runs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in COMMANDS:
+        name, *rest = words
+        module = importlib.import_module(COMMANDS[name][0])
+        code: int = module.main(rest, command=name)
+        return code
+    return run_command("dbviz-ray", lambda: _explain(words))
+
+
+def _explain(words: Sequence[str]) -> None:
+    """Answer --help, --version and --print-completion."""
+    parser = _parser()
+    parsed = parser.parse_args(words)
+    if parsed.print_completion:
+        print(_completion(parsed.print_completion))
+    else:
+        parser.print_help()
+
+
+def _parser() -> Parser:
+    lines = "\n".join(f"  {name:14}{text}" for name, (_, text) in COMMANDS.items())
+    parser = Parser(
+        prog="dbviz-ray",
+        usage="dbviz-ray COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="If I train this network again, do I get the same model?",
+        epilog=f"commands:\n{lines}\n\n"
+        "examples:\n"
+        "  dbviz-ray sweep double_descent_digits\n"
+        "  dbviz-ray sweep double_descent --plan\n"
+        "  dbviz-ray score old.pt new.pt --model my_nets:small --data photos.npz\n"
+        "  dbviz-ray figures runs/double_descent_digits --resolution 200\n"
+        "\n`dbviz-ray COMMAND --help` explains a command.\n"
+        'For completion in a shell: eval "$(dbviz-ray --print-completion bash)"',
+    )
+    parser.add_argument("--version", action="version", version=f"dbviz-ray {version('dbviz-ray')}")
+    parser.add_argument(
+        "--print-completion", choices=["bash", "zsh", "tcsh"], metavar="SHELL", help="print the completion of a shell"
+    )
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser
+
+
+def _completion(shell: str) -> str:
+    import shtab
+
+    parser = argparse.ArgumentParser(prog="dbviz-ray")
+    commands = parser.add_subparsers()
+    for name, (module, text) in COMMANDS.items():
+        importlib.import_module(module).add_arguments(commands.add_parser(name, help=text), name)
+    completion: str = shtab.complete(parser, shell)
+    return completion
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The command `dbviz-ray`: dispatch, help, version, completion; and a user's own analysis.py beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from dbviz_ray.__main__ import COMMANDS, main
+from dbviz_ray.errors import StageFailedError, StorageError, UserError
+from dbviz_ray.terminal.commands import run_command
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "ray", "mlflow")
+
+
+def python(*words: str, folder: Path, timeout: int = 280) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("--out", "x"), 2),
+        (StageFailedError("no"), 1),
+        (StorageError("full"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
+    def fail():
+        raise error
+
+    assert run_command("dbviz-ray x", fail) == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_version_and_help_import_nothing_heavy(tmp_path):
+    code = f"""
+import sys
+from dbviz_ray.__main__ import main
+for words in (["--version"], ["--help"], [], *([name, "--help"] for name in {list(COMMANDS)})):
+    try:
+        main(words)
+    except SystemExit as stop:
+        assert stop.code in (0, None)
+print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+"""
+    result = python("-c", code, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert version("dbviz-ray") in result.stdout
+    assert "loaded: []" in result.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_commands_and_their_options(shell, capsys):
+    assert main(["--print-completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in (*COMMANDS, "--plan", "--weights-key", "--resolution"))
+
+
+def test_an_unknown_command_is_a_mistake(capsys):
+    assert main(["swep"]) == 2
+    assert "sweep" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_modules_of_the_user_called_analysis_and_sweeps_are_not_in_the_way(tmp_path):
+    """They raise if anybody but the user's own code imports them."""
+    guard = "import sys\nassert 'my_net' in sys.modules, 'imported by somebody else'\nHIDDEN = 3\n"
+    (tmp_path / "analysis.py").write_text(guard)
+    (tmp_path / "sweeps.py").write_text(guard)
+    (tmp_path / "my_net.py").write_text(
+        "import analysis\nfrom torch import nn\n\n\n"
+        "def net(*, width, image_shape, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, analysis.HIDDEN), nn.ReLU(), nn.Linear(3, classes))\n"
+    )
+    imports = python("-c", "from dbviz_ray import compare, load_run, plot_curve", folder=tmp_path)
+    assert imports.returncode == 0, imports.stderr
+    arguments = [
+        "double_descent_digits", "grid.architecture=['my_net:net']", "grid.width=[3]", "grid.label_noise=[0.0]",
+        "grid.seed=[0,1]", "training.epochs=2", "planes={test: {count: 4, resolution: 6}}", "margins=null",
+        "dataset.train_size=100", "dataset.test_size=50", "--out", "run", "--address", "local",
+    ]  # fmt: skip
+    result = python("-m", "dbviz_ray", "sweep", *arguments, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
+    result = python("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT), folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {f"dbviz_ray/{path.relative_to(ROOT)}" for path in (ROOT / "analysis").rglob("*.py")}
+    templates = {f"dbviz_ray/{path.relative_to(ROOT)}" for path in (ROOT / "analysis/report/templates").glob("*")}
+    sweeps = {f"dbviz_ray/sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.yaml")}
+    assert modules | sweeps | templates <= names
+    assert not [name for name in names if name.startswith(("analysis/", "sweeps/", "tests/"))]
