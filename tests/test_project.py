@@ -95,6 +95,15 @@ def test_only_the_cluster_knows_ray(path):
         assert not [name for name in imported_modules(path) if name.split(".")[0] == "ray"]
 
 
+def test_the_analysis_needs_no_torch():
+    """All of it but `compare`, which runs networks, and the notebook, which draws comparisons too."""
+    light = ("scores", "statistics", "tables", "findings", "figures", "report", "tracking")
+    names = [f"dbviz_ray.{module_of(path)}" for room in light for path in (ROOT / "analysis" / room).rglob("*.py")]
+    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout == "False\n"
+
+
 def test_the_readme_and_ci_give_the_same_test_command():
     assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text()
     assert TEST_COMMAND in (ROOT / "README.md").read_text()

@@ -47,7 +47,6 @@ FILES = {
     "pairs": "every two trainings of a kind, and of two kinds: how far they agree",
     "between_groups": "how far trainings of two kinds agree",
     "differences": "every two kinds: whether their scores differ beyond chance",
-    "by_class": "regions and area of each class",
     "resolution": "counts of regions on coarser grids and in the limit",
     "uncertainty": "what the intervals are made of, and how many more seeds or planes would narrow them",
     "outcomes": "how work on every model ended",

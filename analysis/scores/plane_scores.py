@@ -52,8 +52,6 @@ class PlaneScores:
     """`[models, planes, classes]`: share of a plane's points that are of each class."""
     regions: Mapping[str, Floats]
     """`REGION_SCORES`, each `[models, planes]`; see `dbviz_ray.analysis.scores.regions`. Empty if not wanted."""
-    regions_by_class: NDArray[np.uint32]
-    """`[models, planes, classes]`: regions of each class."""
     by_resolution: Mapping[int, Mapping[str, Floats]]
     """At each resolution that the grid contains, the `COUNTS`: `[models, planes]` each."""
 
@@ -75,7 +73,6 @@ def score_planes(
     shares = np.empty((models, planes, classes), np.float32)
     with_regions = "fragmentation" in wanted
     regions = {name: np.empty((models, planes)) for name in REGION_SCORES if with_regions}
-    by_class = np.zeros((models, planes, classes if with_regions else 0), np.uint32)
     grids = nested_resolutions(stored.resolution) if with_regions else []
     coarser = {points: {name: np.empty((models, planes)) for name in COUNTS} for _, points in grids[:-1]}
     for some in _chunks(stored, models * stored.resolution**2):
@@ -87,7 +84,6 @@ def score_planes(
             shares[model, some] = class_shares(maps, classes)
             if with_regions:
                 found = regions_of(maps, classes, minimum_share)
-                by_class[model, some] = found.count_by_class
                 _keep(regions, found, model, some)
                 for stride, points in grids[:-1]:
                     on_grid = regions_of(maps[:, ::stride, ::stride], classes, minimum_share)
@@ -97,7 +93,7 @@ def score_planes(
             _add_soft_agreement(soft, some, stored.probabilities(some))
     own = {stored.resolution: {name: regions[name] for name in COUNTS}} if with_regions else {}
     by_resolution = {**coarser, **own}
-    return PlaneScores(planes, same, soft, shares, regions, by_class, by_resolution)
+    return PlaneScores(planes, same, soft, shares, regions, by_resolution)
 
 
 def _keep(scores: Mapping[str, Floats], found: Regions, model: int, some: slice) -> None:

@@ -46,15 +46,6 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class PlaneFacts:
-    """What the planes of a set go through."""
-
-    class_names: tuple[str, ...]
-    anchor_labels: NDArray[np.int64]
-    """`[planes, 3]`: the classes of the three images; -1 for one that has none."""
-
-
-@dataclass(frozen=True)
 class Margins:
     """Distances to the decision boundary; the models, in one order, are every array's first axis."""
 
@@ -79,11 +70,9 @@ def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = (
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:
     """The predictions of each model at its epoch."""
-    from dbviz_ray.evaluation.records import load_predictions  # imports torch
-
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Predictions.__dataclass_fields__}
     for model, epoch in zip(models, epochs, strict=True):
-        table = load_predictions(store, model, epoch)
+        table = store.read_predictions(model.model_id, None if epoch == model.training.epochs else epoch)
         split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
         predicted, given, true = (table[name].to_numpy() for name in ("predicted", "given_label", "true_label"))
         train, test = split == "train", split == "test"
@@ -96,8 +85,8 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
 
 def stored_planes(
     store: Store, sweep: SweepConfig, plane_set: str, models: Sequence[ModelConfig], epochs: Sequence[int]
-) -> tuple[Stored, PlaneFacts]:
-    """Where the label maps of each model at its epoch come from, some planes at a time; and what the planes are."""
+) -> Stored:
+    """Reads the label maps of each model at its epoch, some planes at a time."""
     table, facts = store.read_parquet(store.planes_file(plane_set))
     resolution, class_names = facts["resolution"], facts["class_names"]
     ids = [model.model_id for model in models]
@@ -113,9 +102,7 @@ def stored_planes(
         return np.stack(each)
 
     with_probabilities = probabilities if sweep.planes[plane_set].probabilities else None
-    stored = Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities, PLANES_TOGETHER)
-    anchor_labels = table["anchor_labels"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
-    return stored, PlaneFacts(tuple(class_names), anchor_labels)
+    return Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities, PLANES_TOGETHER)
 
 
 def read_margins(

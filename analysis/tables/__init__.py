@@ -8,7 +8,7 @@
 - `between_groups`: one row a pair of groups of equal label noise, at their last epochs, and plane set; of groups that
   differ in their learning rates alone only the best. No rows for a label noise with more than `MAX_GROUPS` groups.
 - `differences`: the same pairs of groups, score by score, tested on the same planes and images.
-- `by_class`, `resolution`: regions class by class, and on coarser and finer grids.
+- `resolution`: regions on coarser and finer grids.
 - `uncertainty`: what the interval of each group's score is made of, from which `--precision` gives its advice.
 - `margins`, in sweeps that ask for them: distances to the decision boundary.
 - `streams`, in sweeps that vary random streams apart: which of them makes trainings differ.

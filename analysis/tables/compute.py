@@ -27,7 +27,6 @@ from ..scores.plane_scores import score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .between_groups import between_groups_table, between_sets
-from .by_class import by_class_table
 from .differences import differences_table
 from .distillation import distillation_sets, distillation_table
 from .files import NAN
@@ -93,7 +92,7 @@ def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
         "by_recipe": compares_recipes(groups_of(sweep)),
         "distillation": any(model.teacher for model in models),
     }
-    scores = ("models", "pairs", "groups", "between_groups", "differences", "by_class", "resolution", "uncertainty")
+    scores = ("models", "pairs", "groups", "between_groups", "differences", "resolution", "uncertainty")
     return ("outcomes", *scores, *(name for name, asked_for in wanted.items() if asked_for))
 
 
@@ -147,7 +146,7 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
     observed = Observed(predictions, section.sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
     for plane_set in sweep.planes:
-        stored, about = stored_planes(store, sweep, plane_set, configs, epochs)
+        stored = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
         estimates = {group: group_estimates(of_images[group], plane_estimates(group, planes)) for group in groups}
@@ -157,7 +156,6 @@ def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> l
             "groups": groups_table(groups, estimates, observed, planes),
             "between_groups": between_groups_table(compared, planes),
             "differences": differences_table(compared, estimates, margins),
-            "by_class": by_class_table(groups, planes, about),
             "resolution": resolution_table(groups, planes),
             "uncertainty": uncertainty_table(groups, estimates),
             "streams": streams_table(groups, planes),

@@ -19,9 +19,9 @@ from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
+from dbviz_ray.store.models import MODEL, PREDICTIONS, WEIGHTS
 from dbviz_ray.training.cohort import TrainedModel
 
-WEIGHTS, PREDICTIONS, MODEL = "weights.safetensors", "predictions.parquet", "model.json"
 DONE, DIVERGED = "done", "diverged"
 """Outcomes of a training."""
 KEPT = (WEIGHTS, PREDICTIONS)
@@ -78,7 +78,7 @@ def load_network(
     """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
     network = build_network(config.architecture, config.width, image_shape, classes, config.options)
     network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
-    file = _kept_file(store, config, WEIGHTS, epoch)
+    file = store.kept_file(config.model_id, WEIGHTS, _earlier(config, epoch))
     try:
         network.load_state_dict(store.read_tensors(file))
     except FileNotFoundError:
@@ -88,27 +88,18 @@ def load_network(
     return network.eval()
 
 
-def load_predictions(store: Store, config: ModelConfig, epoch: int | None = None) -> pa.Table:
-    """Given label, true label and predicted class of every image, as of `epoch` (the last one)."""
-    file = _kept_file(store, config, PREDICTIONS, epoch)
-    try:
-        return store.read_parquet(file)[0]
-    except FileNotFoundError:
-        raise DamagedFileError(file, store.path(file), "it is missing") from None
-
-
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
     """Take over a trained model of another run directory, `model.json` last."""
     model_id = config.model_id
-    kept = [_kept_file(source, config, name, epoch) for epoch in config.training.kept_epochs for name in KEPT]
+    epochs = [_earlier(config, epoch) for epoch in config.training.kept_epochs]
+    kept = [source.kept_file(model_id, name, epoch) for epoch in epochs for name in KEPT]
     for name in [*kept, source.model_file(model_id, "history.parquet"), source.model_file(model_id, MODEL)]:
         target.write(name, source.read(name))
 
 
-def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:
-    if epoch is None or epoch == config.training.epochs:
-        return store.model_file(config.model_id, file)
-    return store.snapshot_file(config.model_id, epoch, file)
+def _earlier(config: ModelConfig, epoch: int | None) -> int | None:
+    """`epoch`, or None if it is the last one."""
+    return None if epoch == config.training.epochs else epoch
 
 
 def _weights(trained: TrainedModel) -> bytes:

@@ -19,8 +19,9 @@ from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
-from dbviz_ray.evaluation.records import DONE, MODEL, WEIGHTS, load_network
+from dbviz_ray.evaluation.records import DONE, load_network
 from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.store.models import MODEL, WEIGHTS
 
 _ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>[0-9]{1,9}))?/*$")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from pydantic import ValidationError
 
@@ -14,6 +15,8 @@ from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import partition
 from dbviz_ray.store.outcomes import Failure
+
+WEIGHTS, PREDICTIONS, MODEL = "weights.safetensors", "predictions.parquet", "model.json"
 
 
 class ModelFiles(Directory):
@@ -34,6 +37,21 @@ class ModelFiles(Directory):
     def snapshot_file(self, model_id: str, epoch: int, file: str) -> str:
         """Name of one of the files that tell what a model was after an epoch before its last."""
         return self.model_file(model_id, f"snapshots/{partition('epoch', epoch)}/{file}")
+
+    def kept_file(self, model_id: str, file: str, epoch: int | None) -> str:
+        """Name of one of a model's files after `epoch`, an earlier one than its last, or after its last (None)."""
+        return self.model_file(model_id, file) if epoch is None else self.snapshot_file(model_id, epoch, file)
+
+    def read_predictions(self, model_id: str, epoch: int | None = None) -> pa.Table:
+        """Given label, true label and predicted class of every image, after `epoch` (see `kept_file`).
+
+        DamagedFileError if the file is missing, since the model is complete.
+        """
+        file = self.kept_file(model_id, PREDICTIONS, epoch)
+        try:
+            return self.read_parquet(file)[0]
+        except FileNotFoundError:
+            raise DamagedFileError(file, self.path(file), "it is missing") from None
 
     def cohort_state_file(self, cohort_id: str) -> str:
         """Name of a cohort's training state."""

@@ -3,7 +3,7 @@
     python tests/benchmarks/pictures.py [ondemand] [beside]
 
 ondemand: seconds of a 500 x 500 picture of one plane by a ResNet-18 of width 8 on 8x8 images: in a process that has
-loaded the network, on one core; and from the command line, `python -m analysis disagreement RUN MODEL MODEL
+loaded the network, on one core; and from the command line, `dbviz-ray disagreement RUN MODEL MODEL
 --resolution 500` of which one of the two pictures is there already, start of Python and the drawing included.
 Seconds of the processor stand beside those of the clock: on a shared machine they are the ones to look at.
 beside: time (of the processor) of an evaluator's task with the picture it takes by itself as a multiple of that

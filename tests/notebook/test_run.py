@@ -35,9 +35,7 @@ def test_scores_are_the_stored_tables(run):
     assert set(run.scores) == set(run.tables) > {"groups", "models", "pairs", "outcomes"}
     assert "groups" in run.scores
     assert "regions" not in run.scores
-    with pytest.raises(
-        UserError, match=r"table: 'regions' is not one of this run; allowed: between_groups, by_class, "
-    ):
+    with pytest.raises(UserError, match=r"table: 'regions' is not one of this run; allowed: between_groups, "):
         run.table("regions")
 
 

@@ -57,7 +57,6 @@ def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size
         each = (whole.count, whole.large, whole.largest_share)
         for name, values in zip(REGION_SCORES, each, strict=True):
             assert np.array_equal(found.regions[name][model], values)
-        assert np.array_equal(found.regions_by_class[model], whole.count_by_class)
         assert found.class_shares[model] == pytest.approx(class_shares(maps[model], CLASSES))
         assert sorted(found.by_resolution) == [25, 49]
         for points, stride in ((25, 2), (49, 1)):
@@ -90,7 +89,6 @@ def test_planes_that_are_stored_together_are_read_together(maps, monkeypatch, pl
 def test_what_is_not_asked_for_is_not_there(maps, chances):
     agreement = score_planes(stored(maps), frozenset({"reproducibility"}), sets(), SHARE)
     assert (agreement.regions, agreement.by_resolution) == ({}, {})
-    assert agreement.regions_by_class.shape == (MODELS, PLANES, 0)
     assert agreement.same_points is not None
     assert agreement.soft_agreement is None
     regions = score_planes(stored(maps, chances), frozenset({"fragmentation"}), sets(), SHARE)

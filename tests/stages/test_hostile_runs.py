@@ -13,7 +13,7 @@ from dbviz_ray import score
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.records import load_config, load_network, load_predictions
+from dbviz_ray.evaluation.records import load_config, load_network
 from dbviz_ray.evaluation.run_models import find_run_model
 
 pytest_plugins = ["support.hostile_fixtures"]
@@ -119,7 +119,7 @@ def test_a_model_json_that_is_none(run, marker, capsys):
 
 
 def test_hostile_names(run, marker, capsys):
-    store, models = run
+    store, _ = run
     other = folders(run)[1]
     for name in ("a\nb", "a\x1b]0;title\x07", ".."):
         there = f"{store.root}/models/{name}"
@@ -129,7 +129,7 @@ def test_hostile_names(run, marker, capsys):
     for epoch in ("9" * 200, "1" * 9, "\N{ARABIC-INDIC DIGIT ONE}"):
         refused(score, [f"{other}/snapshots/epoch={epoch}", other, *PLANES], capsys)
     with pytest.raises(UserError, match="not a name within a run directory"):
-        load_predictions(store, models[0].model_copy(update={"model_id": "../../elsewhere"}))
+        store.read_predictions("../../elsewhere")
 
 
 def test_a_link_is_followed_to_read_and_never_to_delete(run, digits, marker):

@@ -18,7 +18,7 @@ from support.whole_sweeps import SMALL, copied, run
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import Cohort
 from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.evaluation.records import load_network, load_predictions
+from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.stages.run import Options, StageFailedError, run_sweep
 from dbviz_ray.store import Picture, Store, StoredMargins
 from dbviz_ray.store.damage import damaged_files, drop
@@ -210,7 +210,7 @@ def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
     predictions = store.model_file(model.model_id, "predictions.parquet")
     cut(store, predictions)
     with pytest.raises(DamagedFileError, match=predictions):
-        load_predictions(store, model)
+        store.read_predictions(model.model_id)
     with pytest.raises(
         StageFailedError, match=rf"{predictions} is damaged .* --stages train,evaluate,analyse makes it"
     ):

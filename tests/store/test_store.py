@@ -20,7 +20,6 @@ from dbviz_ray.evaluation.records import (
     load_config,
     load_network,
     load_planes,
-    load_predictions,
     save_model,
     save_planes,
     save_snapshot,
@@ -222,7 +221,9 @@ def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digit
         copy_model(store, other, trained.config)
         network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
-        predicted = load_predictions(other, trained.config, trained.epoch)["predicted"].to_numpy()
+        predicted = other.read_predictions(
+            trained.config.model_id, None if trained.epoch == trained.config.training.epochs else trained.epoch
+        )["predicted"].to_numpy()
         assert predicted.tolist() == [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
     assert other.complete_models() == {model.model_id for model in models}
 

@@ -21,7 +21,7 @@ def refused(command, arguments, capsys):
     """The one line that a command ends with."""
     assert command.main([str(word) for word in arguments]) in (1, 2)
     printed = capsys.readouterr()
-    (line,) = [line for line in printed.err.splitlines() if line.startswith("dbviz_ray.")]
+    (line,) = [line for line in printed.err.splitlines() if line.startswith("dbviz-ray ")]
     assert "Traceback" not in printed.err
     assert all(char.isprintable() or char == "\n" for char in printed.out + printed.err), "no escape sequences"
     return line

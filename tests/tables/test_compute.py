@@ -77,7 +77,6 @@ def test_tables_of_sweeps():
         "groups",
         "between_groups",
         "differences",
-        "by_class",
         "resolution",
         "uncertainty",
     )
@@ -114,5 +113,5 @@ def test_tables_come_back_as_they_were_written(made_up, tmp_path):
 
     store, tables = Store(tmp_path), made_up[2]
     write_tables(store, tables)
-    for name in ("pairs", "groups", "differences", "by_class", "margins"):
+    for name in ("pairs", "groups", "differences", "margins"):
         pd.testing.assert_frame_equal(read_table(store, name), tables[name])
