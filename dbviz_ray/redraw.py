@@ -13,10 +13,10 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, chosen_figures, draw_figures
+from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, chosen_figures
 from dbviz_ray.analysis.figures.choices import choose_model, choose_plane_set
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
-from dbviz_ray.analysis.figures.files import encoded
+from dbviz_ray.analysis.figures.drawing import draw_figures, encoded
 from dbviz_ray.analysis.figures.style import STYLE
 from dbviz_ray.analysis.report.of_sweep import REPORT_FILE, write_report
 from dbviz_ray.analysis.tables import tables_of
@@ -111,7 +111,7 @@ def parser(name: str) -> Parser:
             "of the run directory."
         )
         own.epilog = "figures, and which sweeps have them:\n" + "\n".join(
-            f"  {name:24}{kind.had_by}" for name, kind in FIGURES.items()
+            f"  {name:24}{kind.sweeps}" for name, kind in FIGURES.items()
         )
     else:
         own.description = (

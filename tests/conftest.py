@@ -11,7 +11,7 @@ from filelock import FileLock
 from support import whole_sweeps
 from support.whole_sweeps import SMALL, run
 
-from dbviz_ray.analysis.figures import draw_figures
+from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.validation import validated

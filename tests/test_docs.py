@@ -65,7 +65,7 @@ def test_the_readme_is_read_in_five_minutes():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_stands_in_the_pages_as_it_is_told(name):
-    assert f"\n| `{name}` | {FIGURES[name].had_by} | {FIGURES[name].shows} |\n" in page("figures.md")
+    assert f"\n| `{name}` | {FIGURES[name].sweeps} | {FIGURES[name].shows} |\n" in page("figures.md")
 
 
 def test_figures_are_those_of_the_sweeps_beside_them():

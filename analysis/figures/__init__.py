@@ -1,54 +1,248 @@
-"""Pictures, drawn from stored tables only."""
+"""Pictures of a sweep, drawn from its stored tables and label maps: which there are, and which a sweep has.
+
+This file knows every figure without importing matplotlib. A new figure is a module with a function that draws it, and
+an entry in `FIGURES`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+import pandas as pd
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 
-from ..scores.groups import groups_of
-from .files import DOTS, encoded
-from .kinds import FIGURES, SUFFIXES, FigureKind
-from .style import STYLE
+from ..findings.curves import EPOCH, WIDTH, curves
+from ..scores.groups import NETWORK, at_last_epoch, groups_of
+from ..tables import tables_of
+from ..tables.between_groups import MAX_GROUPS
+from ..tables.recipes import compares_recipes, several_rates, several_recipes
+from .sweep_tables import finest_plane_set, surfaces
 
-__all__ = ["DOTS", "FIGURES", "SUFFIXES", "FigureKind", "chosen_figures", "draw_figures", "figures_of"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .animation import Animation
+
+SUFFIXES = ("png", "pdf")
+DOTS = 150
+"""Dots an inch of PNGs, and of pixels in a PDF."""
 
 
-def figures_of(sweep: SweepConfig) -> dict[str, FigureKind]:
-    """The figures that a sweep has, by name; what it varies decides (`FigureKind.had_by`)."""
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure that sweeps may have."""
+
+    name: str
+    title: str
+    shows: str
+    """What the figure shows and how to read it, in a sentence or two."""
+    sweeps: str
+    """Which sweeps have it, in words."""
+    applies: Callable[[SweepConfig, pd.DataFrame], bool]
+    """Whether a sweep with these groups (`groups_of`) has it."""
+    draw: Callable[[Store, SweepConfig], Figure]
+    animate: Callable[[Store, SweepConfig], Animation] | None = None
+    """Draws the same figure, moving."""
+    latex: Callable[[Store, SweepConfig], str] | None = None
+    """Writes the same table for LaTeX."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of its files."""
+        return (*SUFFIXES, *["gif"] * (self.animate is not None), *["tex"] * (self.latex is not None))
+
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """The function `name` of a module of this package; the module is imported when the function is called."""
+    return lambda *given: getattr(importlib.import_module(f"{__name__}.{module}"), name)(*given)
+
+
+def _compares(sweep: SweepConfig) -> bool:
+    return "reproducibility" in sweep.scores
+
+
+def _several_kinds(groups: pd.DataFrame) -> bool:
+    return len(groups.drop_duplicates(["architecture", "options", "recipe"])) > 1
+
+
+def _has_curves(groups: pd.DataFrame) -> bool:
+    return bool(curves(groups, WIDTH) or curves(groups, EPOCH))
+
+
+def _fits_matrix(groups: pd.DataFrame) -> bool:
+    """Whether the table `between_groups` takes the groups of some label noise."""
+    kinds = at_last_epoch(groups).drop_duplicates([*NETWORK, "label_noise", "recipe"])
+    return bool(kinds["label_noise"].value_counts().min() <= MAX_GROUPS)
+
+
+_ENTRIES = [
+    FigureEntry(
+        "double_descent",
+        "Double descent",
+        "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
+        "happens, the test error peaks near the dotted line, where the network first memorises the training labels; "
+        "there it has the most regions, and two trainings agree least.",
+        "three widths or more",
+        lambda sweep, groups: bool(curves(groups, WIDTH)),
+        _later("over_curves", "double_descent"),
+    ),
+    FigureEntry(
+        "epochs",
+        "Over the training",
+        "The same scores over the epochs of a training. If the test error rises again while the training error still "
+        "falls, the network memorises labels; regions and disagreement grow with it.",
+        "snapshots",
+        lambda sweep, groups: bool(curves(groups, EPOCH)),
+        _later("over_curves", "epochs"),
+    ),
+    FigureEntry(
+        "error_surface",
+        "Over width and epoch",
+        "Scores over width and epoch at once; above the line the training labels are memorised. Follow a row to see "
+        "what width does, and a column to see what longer training does.",
+        "two widths and three kept epochs or more",
+        lambda sweep, groups: bool(surfaces(groups)),
+        _later("error_surface", "error_surface"),
+    ),
+    FigureEntry(
+        "decision_regions",
+        "Decision regions",
+        "One plane through three images, as seen by trainings that differ only in their seeds, one colour a class. "
+        "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
+        "curves, or one network alone",
+        lambda sweep, groups: _has_curves(groups) or not _several_kinds(groups),
+        _later("decision_regions", "decision_regions"),
+    ),
+    FigureEntry(
+        "architectures",
+        "Decision regions of every kind of network",
+        "One plane through three images: a column for each kind of network, from the most to the least reproducible, "
+        "and a row for each training. Trainings of one architecture share shapes that those of another lack; the grey "
+        "row shows where they disagree with each other.",
+        "several architectures, options or recipes",
+        lambda sweep, groups: _several_kinds(groups),
+        _later("decision_regions", "architectures"),
+    ),
+    FigureEntry(
+        "training",
+        "Regions during the training",
+        "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Regions that "
+        "settle early are those that trainings have in common.",
+        "snapshots",
+        lambda sweep, groups: bool(curves(groups, EPOCH)),
+        _later("training", "training"),
+        animate=_later("training", "moving"),
+    ),
+    FigureEntry(
+        "disagreement",
+        "Where two trainings disagree",
+        "Two trainings that differ only in their seeds, and what the second predicts where it differs from the first.",
+        "several trainings of a network",
+        lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
+        _later("disagreement", "disagreement"),
+    ),
+    FigureEntry(
+        "off_manifold",
+        "Planes off the data",
+        "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
+        "regions. Trainings that agree on natural planes only have learned the data and nothing beyond it.",
+        "plane sets that leave the data",
+        lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
+        _later("off_manifold", "off_manifold"),
+    ),
+    FigureEntry(
+        "reproducibility_matrix",
+        "Reproducibility within and between kinds",
+        "On how many points of the planes two trainings agree, of one kind (framed) and of two. Blocks of high values "
+        "off the frames are kinds of networks that learn the same regions.",
+        "several architectures, options or recipes",
+        lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
+        _later("reproducibility_matrix", "reproducibility_matrix"),
+    ),
+    FigureEntry(
+        "recipe_table",
+        "Reproducibility and accuracy by recipe",
+        "A row for each network and a column for each recipe; the darker a cell, the more its trainings agree. The "
+        "table of differences says which cells differ by more than chance.",
+        "networks with several recipes",
+        lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
+        _later("recipe_table", "recipe_table"),
+        latex=_later("recipe_table", "recipe_table_latex"),
+    ),
+    FigureEntry(
+        "by_recipe",
+        "Reproducibility against accuracy",
+        "A point for each network and recipe, with both intervals. Of two points of equal accuracy the higher one is "
+        "the more dependable choice.",
+        "several architectures or recipes",
+        lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
+        _later("by_recipe", "by_recipe"),
+    ),
+    FigureEntry(
+        "learning_rates",
+        "Learning rates",
+        "Error and reproducibility over the learning rates tried, with a ring at the smallest error. A ring at the end "
+        "of a curve says that a better rate may lie beyond.",
+        "several learning rates",
+        lambda sweep, groups: several_rates(groups),
+        _later("learning_rates", "learning_rates"),
+    ),
+    FigureEntry(
+        "plane_sets",
+        "Planes of different kinds",
+        "Regions per plane and reproducibility on each plane set: whether results on planes through test images hold "
+        "on others.",
+        "several plane sets",
+        lambda sweep, groups: len(sweep.planes) > 1,
+        _later("plane_sets", "plane_sets"),
+    ),
+    FigureEntry(
+        "margins",
+        "Margins",
+        "How far images are from the decision boundary. Mislabelled images that a network has memorised lie closer to "
+        "it than correctly labelled ones: they are islands.",
+        "margins",
+        lambda sweep, groups: sweep.margins is not None,
+        _later("margins", "margins"),
+    ),
+    FigureEntry(
+        "streams",
+        "Random streams",
+        "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
+        "this stream alone (total), and the share that goes away if they differ in all others (own).",
+        "random streams that vary separately",
+        lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
+        _later("streams", "streams"),
+    ),
+    FigureEntry(
+        "resolution",
+        "Resolution",
+        "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
+        "grid is fine enough.",
+        "grids that contain coarser ones",
+        lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
+        _later("resolution", "resolution"),
+    ),
+]
+FIGURES = {entry.name: entry for entry in _ENTRIES}
+
+
+def figures_of(sweep: SweepConfig) -> dict[str, FigureEntry]:
+    """The figures of a sweep, by name; what it varies decides (`FigureEntry.sweeps`)."""
     groups = groups_of(sweep)
-    return {name: kind for name, kind in FIGURES.items() if kind.suits(sweep, groups)}
+    return {name: entry for name, entry in FIGURES.items() if entry.applies(sweep, groups)}
 
 
-def chosen_figures(sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, FigureKind]:
-    """Those of `figures_of` that are called `names`, all if there are none. UserError for one that it does not have."""
-    kinds, wanted = figures_of(sweep), list(names)
+def chosen_figures(sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, FigureEntry]:
+    """Those of `figures_of` called `names`, by default all. UserError for a figure that the sweep does not have."""
+    entries, wanted = figures_of(sweep), set(names)
     for name in wanted:
-        if name not in kinds:
-            raise UserError(f"figure: {name} is not one of this sweep; allowed: {', '.join(kinds)}")
-    return {name: kind for name, kind in kinds.items() if name in (wanted or kinds)}
-
-
-def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, Figure]:
-    """Draw the figures called `names`, by default all, and store each as all its `suffixes`; returns them by name.
-
-    Raises UserError for a figure that the sweep does not have.
-    """
-    return {name: _draw(store, sweep, name, kind) for name, kind in chosen_figures(sweep, names).items()}
-
-
-def _draw(store: Store, sweep: SweepConfig, name: str, kind: FigureKind) -> Figure:
-    with rc_context(STYLE):
-        figure = kind.draw(store, sweep)
-        for suffix in SUFFIXES:
-            store.write(store.figure_file(name, suffix), encoded(figure, suffix))
-        if kind.animate is not None:
-            store.write(store.figure_file(name, "gif"), kind.animate(store, sweep).gif())
-    if kind.latex is not None:
-        store.write(store.figure_file(name, "tex"), kind.latex(store, sweep).encode())
-    return figure
+        if name not in entries:
+            raise UserError("figure", name, reason="is not one of this sweep", allowed=", ".join(entries))
+    return {name: entry for name, entry in entries.items() if name in (wanted or entries)}

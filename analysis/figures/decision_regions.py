@@ -19,7 +19,7 @@ from .files import Trainings, trainings_of
 from .region_grid import PALER, Block, Panel, Row, draw_grid, transposed
 from .regions import PlanePicture, plane_picture
 from .style import counted, left_out_note, part_of, title_of
-from .telling_groups import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
+from .sweep_tables import MAX_SHOWN, groups_by_reproducibility, groups_on_curve, with_noise
 
 MAX_COLUMNS = 12
 MANY_COLUMNS = 6

@@ -20,7 +20,7 @@ from .files import on_one_grid, shown_map
 from .line_breaks import lines
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .style import STYLE, nothing_left, title_of
-from .telling_groups import shown_groups
+from .sweep_tables import shown_groups
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""

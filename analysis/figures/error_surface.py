@@ -16,11 +16,12 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 from ..findings.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
-from ..scores.groups import GROUP, NAMING, names_of
+from ..scores.groups import NAMING, names_of
 from ..tables import read_table
 from .style import inscribe, left_out_note, nothing_left, part_of, range_text, spaced, title_of
+from .sweep_tables import surfaces
 
-MIN_WIDTHS, MIN_EPOCHS, MAX_SURFACES = 2, 3, 2
+MAX_SURFACES = 2
 SCORES = {
     "test_error": "error",
     "reproducibility": "reproducibility",
@@ -28,13 +29,7 @@ SCORES = {
     "margin": "distance to the boundary",
 }
 THRESHOLD_COLOUR = "#EE3377"
-KEY = [column for column in GROUP if column not in ("width", "epoch")]
 Floats = NDArray[np.float64]
-
-
-def has_surface(groups: pd.DataFrame) -> bool:
-    """Whether any network was trained at enough widths and kept at enough epochs."""
-    return bool(_surfaces(groups))
 
 
 def error_surface(store: Store, sweep: SweepConfig) -> Figure:
@@ -45,7 +40,7 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     """
     groups = read_table(store, "groups")
     groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
-    found = _surfaces(groups)
+    found = surfaces(groups)
     if not found:
         return nothing_left(sweep, groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
@@ -70,18 +65,6 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     common = "" if len(shown) > 1 else _names(shown)[0]
     inscribe(figure, title_of(sweep, common), _caption(groups, shown, known, len(found)))
     return figure
-
-
-def _surfaces(groups: pd.DataFrame) -> list[pd.DataFrame]:
-    """Rows of groups that differ in width and epoch alone, the largest label noise first."""
-    if "n_models" in groups:
-        groups = groups[groups["n_models"] > 0]
-    found = [
-        rows
-        for _, rows in groups.groupby(KEY, sort=False)
-        if rows["width"].nunique() >= MIN_WIDTHS and rows["epoch"].nunique() >= MIN_EPOCHS
-    ]
-    return sorted(found, key=lambda rows: -float(rows["label_noise"].iloc[0]))
 
 
 def _names(shown: Sequence[pd.DataFrame]) -> list[str]:

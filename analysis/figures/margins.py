@@ -15,7 +15,7 @@ from dbviz_ray.store import Store
 from ..scores.groups import GROUP, records
 from ..tables import read_table
 from .style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
-from .telling_groups import shown_groups
+from .sweep_tables import shown_groups
 
 KINDS = {
     "all": (SERIES_COLOURS[0], "images"),

@@ -18,7 +18,7 @@ from .files import pictures_of
 from .region_grid import PALER, Block, Panel, Row, draw_grid
 from .regions import plane_picture
 from .style import left_out_note, part_of, range_text, title_of
-from .telling_groups import groups_by_reproducibility
+from .sweep_tables import groups_by_reproducibility
 
 MAX_GROUPS, MAX_SETS = 3, 8
 TRAININGS = {1: 4, 2: 3, 3: 2}

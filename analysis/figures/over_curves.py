@@ -40,7 +40,7 @@ from .style import (
     spaced,
     title_of,
 )
-from .telling_groups import told_apart
+from .sweep_tables import told_apart
 
 MAX_CURVES = 4
 FEW = 2

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-from ..scores.groups import NAMING, NETWORK, at_last_epoch, names_of, records
+from ..scores.groups import NAMING, names_of, records
 from ..tables import read_table
 from ..tables.between_groups import MAX_GROUPS
 from ..tables.recipes import at_best_rate, several_rates
 from .line_breaks import lines
 from .style import inscribe, left_out_note, range_text, title_of
-from .telling_groups import told_apart
+from .sweep_tables import told_apart
 
 FEW = 12
 """Up to as many groups there is room for the intervals in the cells."""
@@ -31,12 +31,6 @@ NAME_SIZE, MARGIN = 8.5, 2.0
 """Size of the names of groups, in points, and how wide a line of one may be, in inches."""
 CELL = 0.62
 """Side of a cell with an interval, in inches; others are smaller."""
-
-
-def fits_matrix(groups: pd.DataFrame) -> bool:
-    """Whether there are at most as many groups of some label noise as the table `between_groups` takes."""
-    kinds = at_last_epoch(groups).drop_duplicates([*NETWORK, "label_noise", "recipe"])
-    return bool(kinds["label_noise"].value_counts().min() <= MAX_GROUPS)
 
 
 def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:

@@ -11,20 +11,12 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 from ..scores.groups import GROUP, records
-from ..scores.regions import nested_resolutions
 from ..tables import read_table
 from ..tables.resolution import GRID
 from .style import SERIES_COLOURS, band, inscribe, interval_point, limits, plain, range_text, title_of
-from .telling_groups import shown_groups
+from .sweep_tables import finest_plane_set, shown_groups
 
 SCORES = {"fragmentation": "regions per plane", "large_regions": "large regions per plane"}
-
-
-def finest_plane_set(sweep: SweepConfig) -> str | None:
-    """The plane set whose grid contains the most coarser ones; None if none contains any."""
-    contained = {name: len(nested_resolutions(planes.resolution)) for name, planes in sweep.planes.items()}
-    best = max(contained, key=contained.__getitem__)
-    return best if contained[best] > 1 else None
 
 
 def resolution(store: Store, sweep: SweepConfig) -> Figure:

@@ -25,7 +25,7 @@ from .style import (
     range_text,
     title_of,
 )
-from .telling_groups import told_apart
+from .sweep_tables import told_apart
 
 MAX_PANELS, ABREAST = 6, 3
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}

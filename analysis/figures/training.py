@@ -22,7 +22,7 @@ from .files import on_one_grid, shown_map
 from .line_breaks import lines
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .style import STYLE, title_of
-from .telling_groups import telling_groups
+from .sweep_tables import representative_groups
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
 PANEL = 2.4
@@ -100,7 +100,7 @@ def _trainings(store: Store, sweep: SweepConfig) -> tuple[list[_Training], str]:
     plane_set = next(iter(sweep.planes))
     tables = [read_table(store, name) for name in ("groups", "models", "differences")]
     groups, models = (table[table["plane_set"] == plane_set] for table in tables[:2])
-    rows, common = telling_groups(at_last_epoch(groups[groups["n_models"] > 0]), tables[2])
+    rows, common = representative_groups(at_last_epoch(groups[groups["n_models"] > 0]), tables[2])
     rows = rows.iloc[evenly(len(rows), MAX_GROUPS)]
     return [_training(store, plane_set, group, records(models)) for group in records(rows)], common
 

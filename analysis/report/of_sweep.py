@@ -13,7 +13,7 @@ import yaml
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
 
-from ..figures import DOTS, FigureKind, figures_of
+from ..figures import DOTS, FigureEntry, figures_of
 from ..tables import read_table, tables_of
 from .findings import headline, in_short, losses
 from .glossary import LIMITS, terms
@@ -84,7 +84,7 @@ def _answers(sentences: Sequence[str]) -> list[str]:
     return [*(finding(sentence) for sentence in sentences[:MAX_SENTENCES]), *rest]
 
 
-def _pictures(store: Store, kinds: Mapping[str, FigureKind]) -> list[str]:
+def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> list[str]:
     """HTML of the stored figures."""
     body: list[str] = []
     left = MAX_PICTURES

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..figures import FigureKind
+from ..figures import FigureEntry
 from ..findings.curves import shown_rows
 from ..findings.sentences import sentence
 from ..findings.short_tables import with_interval
@@ -37,7 +37,7 @@ def experiment_text(about: str, asked: str) -> str:
 
 
 def sweep_text(
-    sentences: Sequence[str], parts: Sequence[Part], figures: Mapping[str, tuple[FigureKind, str]], models: str
+    sentences: Sequence[str], parts: Sequence[Part], figures: Mapping[str, tuple[FigureEntry, str]], models: str
 ) -> str:
     """What a sweep found.
 

@@ -45,7 +45,7 @@ def analysed(sweep: SweepConfig, store: Store) -> bool:
 
 
 def _reported(sweep: SweepConfig, store: Store) -> bool:
-    from dbviz_ray.analysis.figures import figures_of  # imports matplotlib, not MLflow
+    from dbviz_ray.analysis.figures import figures_of
     from dbviz_ray.analysis.report.of_sweep import REPORT_FILE
     from dbviz_ray.analysis.tracking import is_tracked
 

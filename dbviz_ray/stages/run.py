@@ -138,7 +138,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
 
 
 def _report(sweep: SweepConfig, store: Store) -> None:
-    from dbviz_ray.analysis.figures import draw_figures
+    from dbviz_ray.analysis.figures.drawing import draw_figures
     from dbviz_ray.analysis.report.of_sweep import write_report
     from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
 
-from dbviz_ray.analysis.figures import draw_figures, figures_of
-from dbviz_ray.analysis.figures.telling_groups import telling_groups
+from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.figures.drawing import draw_figures
+from dbviz_ray.analysis.figures.sweep_tables import representative_groups
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.formatting import score_cell
@@ -158,7 +162,7 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     sweep = small_sweep(grid={"recipes": recipes, "seed": [0, 1]})
     store, figures = drawn(tmp_path, sweep, error=lambda m, epoch: 5 * m.training.weight_decay, only=["architectures"])
     groups = read_table(store, "groups")
-    rows, title = telling_groups(groups, pd.DataFrame())
+    rows, title = representative_groups(groups, pd.DataFrame())
     assert title == "fully_connected, label noise 0"
     assert rows["text"].iloc[0] == "recipe0"
     assert rows["reproducibility"].is_monotonic_decreasing
@@ -176,3 +180,13 @@ def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
     grid = {"width": [2, 4, 8], "seed": [0, 1]}
     _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
     assert list(figures) == ["double_descent", "decision_regions", "disagreement"]
+
+
+def test_knowing_the_figures_of_a_sweep_needs_no_matplotlib():
+    code = (
+        "import sys; from dbviz_ray.analysis.figures import figures_of; "
+        "from dbviz_ray.config.sweep_files import load_sweep; "
+        "figures_of(load_sweep('double_descent_digits')); print('matplotlib' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False\n", result.stderr

@@ -28,7 +28,7 @@ def test_the_help_names_every_figure(capsys):
     with pytest.raises(SystemExit):
         main(["figures", "--help"])
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text and kind.had_by in text for name, kind in FIGURES.items())
+    assert all(f"  {name} " in text and kind.sweeps in text for name, kind in FIGURES.items())
 
 
 def test_one_figure_is_redrawn(run, capsys):
@@ -45,7 +45,7 @@ def test_no_run_and_no_such_figure(run, tmp_path, capsys):
     assert main(["figures", str(tmp_path / "nothing")]) == 2
     assert "holds no sweep.yaml" in said(capsys)
     assert main(["figures", run.root, "epochs"]) == 2
-    assert "figure: epochs is not one of this sweep; allowed: decision_regions, " in said(capsys)
+    assert "figure: 'epochs' is not one of this sweep; allowed: decision_regions, " in said(capsys)
 
 
 def test_a_run_that_is_not_analysed(run, capsys):

@@ -10,7 +10,7 @@ import pytest
 from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
 
-from dbviz_ray.analysis.figures.files import CRISP
+from dbviz_ray.analysis.figures.drawing import CRISP
 from dbviz_ray.analysis.figures.line_breaks import lines
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
 from dbviz_ray.analysis.figures.style import class_colours

@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from support.made_up_runs import let_fail, made_up_run
 
-from dbviz_ray.analysis.figures import draw_figures, figures_of
+from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from support.made_up_runs import made_up_run
 from support.tracking_server import TrackingServer
 
-from dbviz_ray.analysis.figures import draw_figures
+from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tracking import track, where_to_look
 from dbviz_ray.analysis.tracking.contents import PREVIEW

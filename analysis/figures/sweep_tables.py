@@ -1,4 +1,4 @@
-"""Which groups of a sweep are shown where there is no room for all."""
+"""What figures show of a sweep: which of its groups, plane sets and surfaces."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dbviz_ray.store import Store
 
 from ..findings.curves import EPOCH, WIDTH, curves, evenly, shown_rows
 from ..scores.groups import GROUP, names_of, records
+from ..scores.regions import nested_resolutions
 from ..tables import read_table
 from ..tables.recipes import at_best_rate, compares_recipes
 
@@ -19,13 +20,13 @@ MAX_SHOWN = 6
 
 
 def shown_groups(store: Store, sweep: SweepConfig) -> tuple[pd.DataFrame, str]:
-    """`telling_groups` of a stored sweep, by the first plane set's rows of `groups` with models."""
+    """`representative_groups` of a stored sweep, by the first plane set's rows of `groups` with models."""
     groups, differences = (read_table(store, name) for name in ("groups", "differences"))
     of_first = groups["plane_set"] == next(iter(sweep.planes))
-    return telling_groups(groups[of_first & (groups["n_models"] > 0)], differences)
+    return representative_groups(groups[of_first & (groups["n_models"] > 0)], differences)
 
 
-def telling_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def representative_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Groups to be shown, with what to call each in the column `text`, and what they have in common ("" if nothing).
 
     Where architectures or recipes are compared: at most six of them (`groups_by_reproducibility`). Else the telling
@@ -80,3 +81,27 @@ def with_noise(
         tuple(group[column] for column in alike): group for group in records(groups[groups["label_noise"] == noise])
     }
     return [found.get(tuple(group[column] for column in alike)) for group in records(shown)]
+
+
+SURFACE_WIDTHS, SURFACE_EPOCHS = 2, 3
+"""Least numbers of widths and kept epochs of a surface."""
+SURFACE = [column for column in GROUP if column not in ("width", "epoch")]
+
+
+def surfaces(groups: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of groups that differ in width and epoch only, the largest label noise first."""
+    if "n_models" in groups:
+        groups = groups[groups["n_models"] > 0]
+    found = [
+        rows
+        for _, rows in groups.groupby(SURFACE, sort=False)
+        if rows["width"].nunique() >= SURFACE_WIDTHS and rows["epoch"].nunique() >= SURFACE_EPOCHS
+    ]
+    return sorted(found, key=lambda rows: -float(rows["label_noise"].iloc[0]))
+
+
+def finest_plane_set(sweep: SweepConfig) -> str | None:
+    """The plane set whose grid contains the most coarser ones; None if none contains any."""
+    contained = {name: len(nested_resolutions(planes.resolution)) for name, planes in sweep.planes.items()}
+    best = max(contained, key=contained.__getitem__)
+    return best if contained[best] > 1 else None

@@ -1,0 +1,63 @@
+"""Draw the figures of a sweep, and store them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.store import Store
+
+from . import DOTS, SUFFIXES, FigureEntry, chosen_figures
+from .style import STYLE
+
+CRISP = 400
+"""Least number of pixels on a side of a picture in a PDF: viewers smooth smaller ones when they enlarge them."""
+
+
+def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, Figure]:
+    """Draw the figures called `names`, by default all, store each with all its suffixes, and return them by name.
+
+    Raises UserError for a figure that the sweep does not have.
+    """
+    return {name: _draw(store, sweep, entry) for name, entry in chosen_figures(sweep, names).items()}
+
+
+def _draw(store: Store, sweep: SweepConfig, entry: FigureEntry) -> Figure:
+    with rc_context(STYLE):
+        figure = entry.draw(store, sweep)
+        for suffix in SUFFIXES:
+            store.write(store.figure_file(entry.name, suffix), encoded(figure, suffix))
+        if entry.animate is not None:
+            store.write(store.figure_file(entry.name, "gif"), entry.animate(store, sweep).gif())
+    if entry.latex is not None:
+        store.write(store.figure_file(entry.name, "tex"), entry.latex(store, sweep).encode())
+    return figure
+
+
+def encoded(figure: Figure, suffix: str) -> bytes:
+    """A figure as a file with this suffix, such as png or pdf."""
+    file = io.BytesIO()
+    with rc_context(STYLE), _enlarged(figure) if suffix == "pdf" else nullcontext():
+        figure.savefig(file, format=suffix, dpi=DOTS)
+    return file.getvalue()
+
+
+@contextmanager
+def _enlarged(figure: Figure) -> Iterator[None]:
+    """Within the block, pictures without interpolation repeat their pixels until they have `CRISP` on a side."""
+    images = [image for axes in figure.axes for image in axes.images if image.get_interpolation() == "none"]
+    originals = [image.get_array() for image in images]
+    for image, pixels in zip(images, originals, strict=True):
+        if pixels is not None:
+            times = max(1, CRISP // max(pixels.shape[:2]))
+            image.set_data(pixels.repeat(times, axis=0).repeat(times, axis=1))
+    try:
+        yield
+    finally:
+        for image, pixels in zip(images, originals, strict=True):
+            image.set_data(pixels)
