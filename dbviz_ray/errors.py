@@ -47,7 +47,7 @@ class Mistake:
             told = f"{quoted} {told}"
         advice = " ".join(filter(None, [self.hint, f"allowed: {self.allowed}" if self.allowed else ""]))
         text = "; ".join(filter(None, [told, advice]))
-        return printable(f"{self.field}: {text}" if text else self.field)
+        return printable(": ".join(filter(None, [self.field, text])))
 
 
 class UserError(Exception):
@@ -85,6 +85,28 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # A value may be of a type that another process cannot read, and ABSENT is itself in this process alone.
         return UserError.of, (tuple(Mistake(str(mistake)) for mistake in self.mistakes),)
+
+
+class FieldError(ValueError):
+    """A field of a configuration does not fit; pydantic collects these, `validated` makes a UserError of them.
+
+    Args:
+        field: Dotted name from where the validator stands, "" for the validated field itself.
+        value, reason, allowed, hint: As of `Mistake`.
+    """
+
+    def __init__(
+        self, field: str = "", value: Any = ABSENT, *, reason: str = "", allowed: str = "", hint: str = ""
+    ) -> None:
+        self.mistake = Mistake(field, value, reason, allowed, hint)
+        super().__init__(str(self.mistake))
+
+    def about(self, field: str, value: Any) -> Mistake:
+        """The mistake as one of `field`, whose value is `value` unless the mistake names an inner field."""
+        own = self.mistake
+        if own.field:
+            return replace(own, field=f"{field}.{own.field}" if field else own.field)
+        return replace(own, field=field, value=value if own.value is ABSENT else own.value)
 
 
 class DamagedFileError(Exception):

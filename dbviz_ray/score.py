@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:
 
 
 def _run(words: Sequence[str]) -> None:
-    parsed = parser().parse_intermixed_args(words)
+    parsed = parser().parse_args(words)
     from dbviz_ray.analysis.compare.command import Request, score  # imports torch
 
     request = Request(
@@ -59,11 +59,11 @@ def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for word in words:
         if not word.partition("=")[0] or "=" not in word:
-            raise UserError(f"{option}: {word!r} is not allowed; allowed: KEY=VALUE")
+            raise UserError(option, word, allowed="KEY=VALUE")
         try:
             set_field(fields, word)
         except UserError as error:
-            raise UserError(f"{option}: {error}") from None
+            raise error.renamed(lambda field: f"{option} {field}") from None
     return fields
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.errors import UserError
-from dbviz_ray.stages.run import STAGES, Options, run_sweep
+from dbviz_ray.stages import STAGES
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import Parser, precision
 from dbviz_ray.terminal.commands import run_command
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, command: str = "sweep") -> int:
 
 
 def _run(words: Sequence[str]) -> None:
-    parsed = parser().parse_intermixed_args(words)
+    parsed = parser().parse_args(words)
     sweep, overrides = _sweep_and_overrides(parsed.sweep)
     config = load_sweep(sweep, overrides)
     if parsed.plan:
@@ -40,6 +40,8 @@ def _run(words: Sequence[str]) -> None:
             planned = plan(config)
         print(planned)
         return
+    from dbviz_ray.stages.run import Options, run_sweep  # imports torch
+
     stages = _stages(parsed.stages)
     options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)
     run_sweep(config, Store(parsed.out or f"runs/{config.name}"), options)

@@ -95,7 +95,7 @@ def parses(command: str) -> None:
 
 def loads(command: str) -> None:
     """The sweep is there, and its overrides and options are allowed."""
-    parsed = sweep.parser().parse_intermixed_args(words_of(command)[3:])
+    parsed = sweep.parser().parse_args(words_of(command)[3:])
     load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
     sweep._stages(parsed.stages)
 
@@ -106,7 +106,7 @@ def loads_with_a_server(command: str) -> None:
 
 def is_understood(command: str) -> None:
     """The options of a comparison, its architectures and its data set."""
-    parsed = score.parser().parse_intermixed_args(words_of(command)[3:])
+    parsed = score.parser().parse_args(words_of(command)[3:])
     fields = score._fields("--data-option", parsed.data_option)
     assert [check_architecture(model) for model in parsed.model] == parsed.model
     assert validated(DatasetConfig, {"name": parsed.data, **fields}).name == parsed.data

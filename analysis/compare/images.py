@@ -19,7 +19,7 @@ from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.datasets.dataset import check_complete
 from dbviz_ray.datasets.files import reading
-from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.errors import FieldError, UserError, one_line
 
 CHANNELS = (1, 3, 4)
 """Numbers by which the channels of a file's images are told from their sides."""
@@ -93,8 +93,9 @@ def find_images(
         return _images_of_arrays(content, scale, split, Path(name).name, facts)
     try:
         check_dataset(name)
-    except ValueError as error:
-        raise UserError(f"--data: {name!r} is not allowed; {error}, or a path that ends in {FILE}") from None
+    except FieldError as error:
+        mistake = error.about("--data", name)
+        raise UserError.of([replace(mistake, allowed=f"{mistake.allowed}, or a path that ends in {FILE}")]) from None
     try:
         loader = dataset_loader(name)
     except UserError as error:

@@ -15,7 +15,7 @@ from torch import nn
 
 from dbviz_ray.architectures import build_network
 from dbviz_ray.config.registry import ARCHITECTURES, TIMM, architecture_builder, check_architecture, standard_width
-from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
 
 from .checkpoints import load_weights, read_weights
@@ -136,8 +136,8 @@ def find_models(
     for model in models:
         try:
             check_architecture(model)
-        except ValueError as error:
-            raise UserError(f"--model: {model!r} is not allowed; {error}") from None
+        except FieldError as error:
+            raise UserError.of([error.about("--model", model)]) from None
     if files and not models:
         raise UserError(
             f"--model: missing, and {files[0]} does not tell; allowed: a registered architecture or "

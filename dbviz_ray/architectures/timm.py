@@ -9,7 +9,7 @@ from torch import nn
 
 from dbviz_ray.architectures.layers import out_of_place
 from dbviz_ray.config.registry import TIMM, nearest
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import FieldError, UserError
 
 
 def timm_builder(name: str) -> Callable[..., nn.Module]:
@@ -19,10 +19,8 @@ def timm_builder(name: str) -> Callable[..., nn.Module]:
     except ModuleNotFoundError:
         raise UserError(f"{TIMM}{name}: the package timm is not installed; pip install timm") from None
     if not timm.is_model(name):
-        hint = nearest(name, timm.list_models())
-        raise ValueError(
-            f"{TIMM}{name}: timm {timm.__version__} has no such network; {hint}allowed: timm.list_models()"
-        )
+        hint, reason = nearest(name, timm.list_models()), f"timm {timm.__version__} has no such network"
+        raise FieldError(f"{TIMM}{name}", reason=reason, allowed="one of timm.list_models()", hint=hint)
 
     def build(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         """timm's own initialisation; the image size is passed on to networks that depend on it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dbviz_ray.config.grid import GridConfig
 from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint, slugified
-from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, telling_noise
+from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, common_noise
 from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.sweep import SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig
@@ -35,8 +35,8 @@ __all__ = [
     "Share",
     "SweepConfig",
     "TrainingConfig",
+    "common_noise",
     "differing_fields",
     "fingerprint",
     "slugified",
-    "telling_noise",
 ]

@@ -22,34 +22,37 @@ _OWN_MEANS = {
 }
 _SETTINGS = {
     "s3": "allow_delayed_open=true",  # without it pyarrow uploads even small objects in parts, in three requests
-    "gs": "retry_limit_seconds=10",  # pyarrow's own is 15 minutes, in which nothing is said
+    "gs": "retry_limit_seconds=10",  # pyarrow's default is 15 silent minutes
 }
 
 
-def checked_address(address: str) -> str:
-    """An address such as s3://bucket/prefix. UserError if it is of an unknown kind, or holds credentials.
+def checked_address(address: str, field: str = "--out") -> str:
+    """An address such as s3://bucket/prefix. UserError about `field` if its kind is unknown or it holds credentials.
 
-    Addresses are written to files and logs. Settings of pyarrow may follow a question mark, `endpoint_override=...`
-    among them, for which AWS_ENDPOINT_URL does too.
+    Addresses are written to files and logs. Settings of pyarrow may follow a question mark, such as
+    `endpoint_override=...` (the variable AWS_ENDPOINT_URL does the same).
     """
     scheme, _, rest = address.partition("://")
     place, _, settings = rest.partition("?")
     if scheme not in _AUTHORITIES:
         raise UserError(
-            f"--out: {scheme}://{place.rpartition('@')[2]} is neither a directory nor a usable URI; "
-            "allowed: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or abfs://CONTAINER@ACCOUNT.HOST/PREFIX"
+            field,
+            f"{scheme}://{place.rpartition('@')[2]}",
+            allowed="a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or abfs://CONTAINER@ACCOUNT.HOST/PREFIX",
         )
     if not re.fullmatch(_AUTHORITIES[scheme], place.partition("/")[0]) or _SECRET_SETTING.search(settings):
         means = next(means for kind, means in _OWN_MEANS.items() if scheme.startswith(kind[:2]))
         raise UserError(
-            f"--out: {scheme}://... holds credentials, or no bucket; addresses are written to files and logs; "
-            f"allowed: {scheme}://BUCKET/PREFIX, and credentials from {means}"
+            field,
+            f"{scheme}://...",
+            reason="holds credentials, or no bucket; addresses are written to files and logs",
+            allowed=f"{scheme}://BUCKET/PREFIX, and credentials from {means}",
         )
     return address
 
 
 def for_pyarrow(address: str) -> str:
-    """A checked address with the settings that we need of pyarrow and that it does not name itself."""
+    """A checked address plus those of our settings for pyarrow that it does not name itself."""
     place, _, settings = address.partition("?")
     ours = _SETTINGS.get(place.partition("://")[0].replace("gcs", "gs"), "")
     if not ours or f"&{ours.partition('=')[0]}=" in f"&{settings}":
@@ -58,13 +61,16 @@ def for_pyarrow(address: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """A file's name relative to a run directory. UserError if it could lead out of it.
+    """A file's name relative to a run directory. UserError if it could lead out of the directory.
 
-    Names are made of what files of a run hold, and these may be anybody's.
+    Names come from the contents of a run's files, which may be anybody's.
     """
     if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable():
         raise UserError(
-            f"file {name!r}: not a name within a run directory; allowed: such as models/NAME/model.json, "
-            "without empty parts, dots alone, backslashes and control characters"
+            "file",
+            name,
+            reason="is not a name within a run directory",
+            allowed="names such as models/NAME/model.json, without empty or dotted parts, backslashes, control "
+            "characters",
         )
     return name

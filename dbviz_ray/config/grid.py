@@ -25,6 +25,7 @@ from dbviz_ray.config.types import (
     Share,
     Values,
 )
+from dbviz_ray.errors import FieldError
 
 
 class GridConfig(Frozen):
@@ -100,7 +101,7 @@ Key = tuple[str, str, float, int | None, Seeds | int]
 
 
 def with_teachers(models: Iterable[ModelConfig]) -> tuple[ModelConfig, ...]:
-    """The models, the distilled ones with their teacher's model_id. ValueError unless each has one teacher."""
+    """The models, the distilled ones with their teacher's model_id. FieldError unless each has one teacher."""
     models = tuple(models)
     if all(model.training.distillation is None for model in models):
         return models
@@ -127,10 +128,11 @@ def _with_teacher(student: ModelConfig, teachers: dict[Key, list[ModelConfig]]) 
     seed = student.seeds if wanted.seed is None else wanted.seed
     found = teachers.get((wanted.recipe, architecture, student.label_noise, wanted.width, seed), [])
     if len(found) != 1:
-        raise ValueError(
-            f"recipes.{student.recipe}.distillation: {len(found)} models of the sweep fit as teacher (recipe "
-            f"{wanted.recipe}, architecture {architecture}, width {wanted.width or 'any'}, label noise "
-            f"{student.label_noise:g}, seed {'the same' if wanted.seed is None else wanted.seed}); allowed: exactly "
-            "one, which is not distilled itself"
+        raise FieldError(
+            f"grid.recipes.{student.recipe}.distillation",
+            reason=f"{len(found)} models of the sweep fit as teacher (recipe {wanted.recipe}, architecture "
+            f"{architecture}, width {wanted.width or 'any'}, label noise {student.label_noise:g}, seed "
+            f"{'of the student' if wanted.seed is None else wanted.seed})",
+            allowed="exactly one, which is not distilled itself",
         )
     return student.model_copy(update={"teacher": found[0].model_id})

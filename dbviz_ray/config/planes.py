@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from dbviz_ray.config.model import ModelConfig
 from dbviz_ray.config.training import AdversaryConfig
 from dbviz_ray.config.types import Count, Frozen, NonNegative, Positive, Seed, Several
+from dbviz_ray.errors import FieldError
 
 Place = Annotated[int, Field(strict=True, ge=0)]
 DEFAULT_COUNT = 500
@@ -18,9 +19,9 @@ DEFAULT_COUNT = 500
 def _triplets_of_distinct_images(triplets: Sequence[tuple[int, int, int]]) -> Sequence[tuple[int, int, int]]:
     doubled = next((triplet for triplet in triplets if len(set(triplet)) < 3), None)
     if doubled is not None:
-        raise ValueError(f"allowed: three different images, not {list(doubled)}")
+        raise FieldError("", list(doubled), allowed="three different images")
     if len({frozenset(triplet) for triplet in triplets}) < len(triplets):
-        raise ValueError("allowed: every three images once")
+        raise FieldError(reason="repeats three images", allowed="every three images once")
     return triplets
 
 
@@ -107,7 +108,7 @@ class PlaneSetConfig(Frozen):
         return self
 
     def _check_conditions(self, kind: str) -> None:
-        """ValueError if fewer images are natural than what is asked of them needs."""
+        """FieldError if a condition needs more natural images than there are."""
         if self.images_used == 3:
             return
         there = f"{kind}, where a plane depends on {self.images_used} of the images"
@@ -121,44 +122,42 @@ class PlaneSetConfig(Frozen):
             raise _refused("classes", "same", there, "unset")
 
 
-def _refused(field: str, value: object, beside: str, allowed: str) -> ValueError:
-    return ValueError(f"{field}: {value} is not allowed with {beside}; allowed: {allowed}")
+def _refused(field: str, value: object, beside: str, allowed: str) -> FieldError:
+    return FieldError(field, value, reason=f"is not allowed with {beside}", allowed=allowed)
 
 
-def telling_noise(models: Iterable[ModelConfig]) -> tuple[float, int] | None:
-    """Label noise and label-noise seed that say which images are mislabelled; None without noise.
+def common_noise(models: Iterable[ModelConfig]) -> tuple[float, int] | None:
+    """The largest label noise of `models` and its seed, which say which images are mislabelled; None without noise.
 
-    The largest share of `models`. ValueError if noise of several seeds falsifies different images.
+    FieldError if the seeds differ, since each seed falsifies other images.
     """
     noisy = {(model.label_noise, model.seeds.label_noise) for model in models if model.label_noise}
     seeds = sorted({seed for _, seed in noisy})
     if len(seeds) > 1:
-        raise ValueError(
-            f"in this sweep label_noise_seed is {', '.join(map(str, seeds))}, so that its models have different "
-            "mislabelled images; allowed: any, or grid.label_noise_seed with one seed"
+        raise FieldError(
+            reason=f"needs the same mislabelled images in all models, and label_noise_seed is "
+            f"{', '.join(map(str, seeds))}",
+            allowed="any, or grid.label_noise_seed with one seed",
         )
     return max(noisy, default=None)
 
 
 def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[ModelConfig]) -> None:
-    """ValueError if plane sets ask for what a sweep of these models has not."""
+    """FieldError if a plane set needs something that a sweep of these models lacks."""
     model_ids = {model.model_id for model in models}
     for name, planes in plane_sets.items():
         if planes.attacked is not None and planes.attacked not in model_ids:
-            raise ValueError(
-                f"planes.{name}.attacked: {planes.attacked} is not allowed; allowed: model_id of a model of the sweep, "
-                f"such as {models[0].model_id}"
-            )
+            allowed = f"model_id of a model of the sweep, such as {models[0].model_id}"
+            raise FieldError(f"planes.{name}.attacked", planes.attacked, allowed=allowed)
         if planes.labels != "any":
+            field = f"planes.{name}.labels"
             try:
-                noise = telling_noise(models)
-            except ValueError as error:
-                raise ValueError(f"planes.{name}.labels: {planes.labels} is not allowed: {error}") from None
+                noise = common_noise(models)
+            except FieldError as error:
+                raise FieldError(**vars(error.about(field, planes.labels))) from None
             if noise is None:
-                raise ValueError(
-                    f"planes.{name}.labels: {planes.labels} is not allowed in a sweep without label noise; "
-                    "allowed: any, or a grid.label_noise above 0"
-                )
+                reason, allowed = "is not allowed in a sweep without label noise", "any, or a grid.label_noise above 0"
+                raise FieldError(field, planes.labels, reason=reason, allowed=allowed)
 
 
 class MarginsConfig(Frozen):

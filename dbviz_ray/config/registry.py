@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import FieldError, UserError
 
 ARCHITECTURES = {
     "fully_connected": "dbviz_ray.architectures.fully_connected:fully_connected",
@@ -61,21 +61,21 @@ _IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 def check_architecture(name: str) -> str:
-    """Return `name` if it is registered, timm's, or an import string whose module exists; ValueError otherwise."""
+    """Return `name` if it is registered, timm's, or an import string whose module exists; FieldError otherwise."""
     return name if name.startswith(TIMM) else _check(name, ARCHITECTURES, f"{TIMM}NAME, ")
 
 
 def check_dataset(name: str) -> str:
-    """Return `name` if it is registered or an import string whose module exists; ValueError otherwise."""
+    """Return `name` if it is registered or an import string whose module exists; FieldError otherwise."""
     return _check(name, DATASETS)
 
 
 def standard_width(name: str) -> int:
-    """The width of an architecture for which a sweep names none; ValueError if there is no standard one."""
+    """The width of an architecture in a sweep that names none; FieldError if there is no standard width."""
     if name.startswith(TIMM):
         return 1
     if name not in STANDARD_WIDTHS:
-        raise ValueError(f"grid.width: missing; {name} has no standard width")
+        raise FieldError("grid.width", reason=f"missing; {name} has no standard width")
     return STANDARD_WIDTHS[name]
 
 
@@ -93,24 +93,21 @@ def dataset_loader(name: str) -> Callable[..., Any]:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """`did you mean ...? ` for the names most like `name`, else nothing."""
+    """ "did you mean ...?" with the names most like `name`, or "" if none is close."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}? " if close else ""
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
     if name in known:
         return name
-    names = ", ".join(known)
+    allowed = f"{', '.join(known)}, {further}or your own as package.module:function"
     if not _IMPORT_STRING.match(name):
-        hint = nearest(name, list(known))
-        raise ValueError(f"{hint}allowed: {names}, {further}or your own as package.module:function")
+        raise FieldError(allowed=allowed, hint=nearest(name, list(known)))
     module = name.partition(":")[0]
     if not _is_there(module):
-        raise ValueError(
-            f"there is no module {module} in the present folder, or installed; allowed: {names}, or an importable "
-            "package.module:function"
-        )
+        reason = f"is not allowed: module {module} is neither in the present folder nor installed"
+        raise FieldError(reason=reason, allowed=allowed)
     return name
 
 
@@ -135,9 +132,10 @@ def _imported(import_string: str) -> Callable[..., Any]:
     found = getattr(imported, function, None)
     if not callable(found):
         names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
-        hint = nearest(function, names)
         raise UserError(
-            f"{import_string} is not allowed: the module {module} has no function {function}; {hint}"
-            "allowed: the name of one in it"
+            import_string,
+            reason=f"module {module} has no function {function}",
+            allowed=", ".join(names) or "a module with functions",
+            hint=nearest(function, names),
         )
     return found  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.addresses import checked_address
 from dbviz_ray.config.types import Count, Frozen, NonNegative
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import FieldError
 
 
 def _not_relative(folder: str) -> str:
@@ -18,12 +18,8 @@ def _not_relative(folder: str) -> str:
 
 
 def _without_credentials(address: str) -> str:
-    """What a configuration says is written to files and logs."""
-    try:
-        return checked_address(address) if "://" in address else address
-    except UserError as error:
-        # Not a ValueError, with which pydantic would repeat the address.
-        raise UserError(str(error).replace("--out", "resources.reuse", 1)) from None
+    # A UserError passes through pydantic, which would repeat the address in the message of a ValueError.
+    return checked_address(address, "resources.reuse") if "://" in address else address
 
 
 class ResourcesConfig(Frozen):
@@ -65,7 +61,10 @@ class ResourcesConfig(Frozen):
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> ResourcesConfig:
         if self.execution == "cuda_graph" and not self.gpus_per_cohort:
-            raise ValueError(
-                "execution: cuda_graph is not allowed with gpus_per_cohort=0; allowed: auto, eager, compiled"
+            raise FieldError(
+                "execution",
+                "cuda_graph",
+                reason="is not allowed with gpus_per_cohort=0",
+                allowed="auto, eager or compiled",
             )
         return self

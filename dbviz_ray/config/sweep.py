@@ -15,6 +15,7 @@ from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_s
 from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
+from dbviz_ray.errors import FieldError
 
 
 class SweepConfig(Frozen):
@@ -74,41 +75,47 @@ class SweepConfig(Frozen):
         for index, case in enumerate(self.cases):
             twice = sorted(case.model_dump(exclude_none=True).keys() & self.grid.model_dump(exclude_none=True).keys())
             if twice:
-                raise ValueError(
-                    f"cases.{index}.{twice[0]}: not allowed, since grid.{twice[0]} holds in all cases; "
-                    "allowed: one of the two"
+                raise FieldError(
+                    f"cases.{index}.{twice[0]}",
+                    reason=f"not allowed, since grid.{twice[0]} holds in all cases",
+                    allowed="one of the two",
                 )
         for grid in self._grids():
-            seeds = list(grid.seeds())
+            seeds, named = list(grid.seeds()), list(grid.seed or DEFAULT_SEEDS)
             if len(set(seeds)) < len(seeds):
-                raise ValueError(
-                    f"grid.seed: {list(grid.seed or DEFAULT_SEEDS)} names the same training more than once, since the "
-                    "seed lists of the streams override it; allowed: one seed where every stream has its own"
+                raise FieldError(
+                    "grid.seed",
+                    named,
+                    reason="names the same training more than once, since the seed lists of the streams override it",
+                    allowed="one seed where every stream has its own",
                 )
             if "reproducibility" in self.scores and len(seeds) < 2:
-                raise ValueError(
-                    f"grid.seed: {list(grid.seed or DEFAULT_SEEDS)} trains one model of each kind and reproducibility "
-                    "compares two or more; allowed: at least 2 seeds, or scores=[fragmentation]"
+                raise FieldError(
+                    "grid.seed",
+                    named,
+                    reason="trains one model of each kind, and reproducibility compares two or more",
+                    allowed="at least 2 seeds, or scores=[fragmentation]",
                 )
         self._check_recipes()
         asked_for = Counter(model.model_id for model in self._models)
         model_id, times = asked_for.most_common(1)[0]
         if times > 1:
-            raise ValueError(
-                f"cases: the model {model_id} is asked for more than once; allowed: grids and recipes that differ"
-            )
+            reason = f"the model {model_id} occurs {times} times"
+            raise FieldError("cases", reason=reason, allowed="grids and recipes that differ")
         check_plane_sets(self.planes, self._models)
         return self
 
     def _check_recipes(self) -> None:
-        """ValueError if a recipe means two trainings of one network: results are grouped by its name."""
+        """FieldError if a recipe means two trainings of one network: results are grouped by its name."""
         meanings: dict[str, TrainingConfig] = {}
         for model in self._models:
             group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
             if meanings.setdefault(group, model.training) != model.training:
-                raise ValueError(
-                    f"cases: the recipe {model.recipe} of {model.architecture} has different settings in different "
-                    "cases; allowed: a name for each"
+                raise FieldError(
+                    "cases",
+                    reason=f"the recipe {model.recipe} of {model.architecture} has different settings in different "
+                    "cases",
+                    allowed="a name for each",
                 )
 
     def _grids(self) -> list[GridConfig]:

@@ -35,18 +35,14 @@ def embedded_sweeps() -> dict[str, str]:
 
 
 def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep called `name` (an embedded one, or a path to a YAML file) with `key=value` overrides.
+    """The sweep called `name` (an included one, or a path to a YAML file) with `key=value` overrides.
 
     Raises UserError, naming the field, its value and what is allowed.
     """
     is_path = name.endswith((".yaml", ".yml")) or os.sep in name
-    text = _read(Path(name)) if is_path else _embedded(name)
-    try:
-        fields = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{name}: not readable as YAML: {one_line(error, with_type=False)}") from None
+    fields = _parsed(name, _read(Path(name)) if is_path else _embedded(name))
     if not isinstance(fields, dict):
-        raise UserError(f"{name}: holds {type(fields).__name__}; a sweep is a mapping of fields")
+        raise UserError(name, reason=f"holds {type(fields).__name__}", allowed="a mapping of fields")
     fields.setdefault("name", Path(name).stem if is_path else name)
     for override in overrides:
         set_field(fields, override)
@@ -56,8 +52,8 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
 def _embedded(name: str) -> str:
     sweeps = embedded_sweeps()
     if name not in sweeps:
-        hint = nearest(name, list(sweeps))
-        raise UserError(f"unknown sweep {name!r}: {hint}allowed: {', '.join(sweeps)}, or a path to a .yaml file")
+        allowed = f"{', '.join(sweeps)}, or a path to a .yaml file"
+        raise UserError("sweep", name, reason="is unknown", allowed=allowed, hint=nearest(name, list(sweeps)))
     return sweeps[name]
 
 
@@ -65,21 +61,25 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a sweep: {one_line(error, with_type=False)}") from None
+        raise UserError(str(path), reason=f"cannot be read as a sweep: {one_line(error, with_type=False)}") from None
+
+
+def _parsed(field: str, text: str) -> Any:
+    """The value that YAML `text` holds."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(field, reason=f"is not readable as YAML: {one_line(error, with_type=False)}") from None
 
 
 def set_field(fields: dict[str, Any], override: str) -> None:
-    """Put what `key=value` says into `fields`; dots in the key lead into mappings, the value is YAML."""
+    """Set the field that `key=value` names; dots in the key lead into mappings, the value is YAML."""
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise UserError(f"override {override!r}: not understood; allowed: key=value, such as training.epochs=50")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{key}: {text[:200]!r} is not readable as YAML: {one_line(error, with_type=False)}") from None
+        raise UserError("override", override, allowed="key=value, such as training.epochs=50")
     *parents, last = key.split(".")
     for parent in parents:
         fields = fields.setdefault(parent, {})
         if not isinstance(fields, dict):
-            raise UserError(f"{key}: unknown key: {parent} has no fields of its own")
-    fields[last] = value
+            raise UserError(key, reason=f"unknown key: {parent} has no fields of its own")
+    fields[last] = _parsed(key, text)

@@ -19,6 +19,7 @@ from dbviz_ray.config.types import (
     Several,
     not_repeated,
 )
+from dbviz_ray.errors import FieldError
 
 
 class DatasetConfig(Frozen):
@@ -65,7 +66,7 @@ class DistillationConfig(Frozen):
     @model_validator(mode="after")
     def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
         if self.labels == "hard" and self.temperature != 30:
-            raise ValueError(f"temperature: {self.temperature} is not allowed with labels=hard; allowed: unset")
+            raise FieldError("temperature", self.temperature, reason="is not allowed with labels=hard", allowed="unset")
         return self
 
 
@@ -128,20 +129,19 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _fields_belong_together(self) -> TrainingConfig:
         if self.optimizer != "sgd" and self.momentum:
-            raise ValueError(
-                f"momentum: {self.momentum} is not allowed with optimizer={self.optimizer}; "
-                "allowed: 0, or optimizer=sgd"
-            )
+            reason = f"is not allowed with optimizer={self.optimizer}"
+            raise FieldError("momentum", self.momentum, reason=reason, allowed="0, or optimizer=sgd")
         if self.mixing == "none" and self.mixing_alpha != 1:
-            raise ValueError(
-                f"mixing_alpha: {self.mixing_alpha} is not allowed with mixing=none; allowed: unset, or mixup or cutmix"
+            raise FieldError(
+                "mixing_alpha",
+                self.mixing_alpha,
+                reason="is not allowed with mixing=none",
+                allowed="unset, or mixing=mixup or cutmix",
             )
         late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
         if late:
-            raise ValueError(
-                f"snapshots: {late} are not allowed; allowed: epochs before the last, {self.epochs}, "
-                "which is always kept"
-            )
+            allowed = f"epochs before the last, {self.epochs}, whose weights are always kept"
+            raise FieldError("snapshots", late, allowed=allowed)
         return self
 
     @property

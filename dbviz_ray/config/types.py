@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dbviz_ray.config.registry import check_architecture
+from dbviz_ray.errors import FieldError
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Several = Annotated[int, Field(strict=True, ge=2)]
@@ -27,10 +28,10 @@ DEFAULT_SEEDS = (0, 1)
 
 
 def not_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, if no one is there twice; ValueError otherwise."""
+    """`values`; FieldError if one of them is repeated."""
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise ValueError(f"allowed: every value once, not {repeated} twice")
+        raise FieldError(reason=f"repeats {repeated}", allowed="every value once")
     return values
 
 

@@ -1,32 +1,26 @@
-"""Mistakes in a configuration, each as one line that names the field, its value and what is allowed."""
+"""Mistakes in a configuration: each names the field, its value and what is allowed."""
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dbviz_ray.config.registry import nearest
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import FieldError, Mistake, UserError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 3, 30, 30, 30
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
-"""A value as messages quote it: YAML's aliases can make one that is endless when written out."""
-
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
-    """`fields` as a `model`; every mistake is one line of the UserError."""
+    """`fields` as a `model`; a UserError lists every mistake."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
         details = error.errors()
         causes = [d for d in details if not any(_is_within(other["loc"], d["loc"]) for other in details)]
-        raise UserError("\n".join(_explained(model, detail) for detail in causes)) from None
+        raise UserError.of(_mistake(model, detail) for detail in causes) from None
 
 
 def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
@@ -34,21 +28,22 @@ def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
-def _explained(model: type[BaseModel], detail: Any) -> str:
-    """One line for one pydantic error: field, value, what is allowed."""
+def _mistake(model: type[BaseModel], detail: Any) -> Mistake:
+    """The mistake behind one pydantic error."""
     location = [str(part) for part in detail["loc"] if part != "[key]"]
     field = ".".join(location) or model.__name__
-    if detail["type"] == "extra_forbidden":
-        siblings = _fields_beside(model, location)
-        return f"{field}: unknown key; {nearest(location[-1], siblings)}allowed: {', '.join(siblings)}"
-    if detail["type"] == "missing":
-        return f"{field}: missing; it has no default"
-    if detail["type"] == "value_error":
-        reason = str(detail["msg"]).removeprefix("Value error, ")
-        if isinstance(detail["input"], Mapping):  # such a message names its fields itself, from where it stands
-            return ".".join([*location, reason])
-        return f"{field}: {_SHORT.repr(detail['input'])} is not allowed; {reason}"
-    return f"{field}: {_SHORT.repr(detail['input'])} is not allowed; allowed: {_allowed(detail)}"
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, FieldError):
+        return cause.about(".".join(location), detail["input"])
+    match detail["type"]:
+        case "extra_forbidden":
+            siblings = _fields_beside(model, location)
+            hint = nearest(location[-1], siblings)
+            return Mistake(field, reason="unknown key", allowed=", ".join(siblings), hint=hint)
+        case "missing":
+            return Mistake(field, reason="missing; it has no default")
+        case _:
+            return Mistake(field, detail["input"], allowed=_allowed(detail))
 
 
 def _allowed(detail: Any) -> str:
@@ -65,15 +60,28 @@ def _allowed(detail: Any) -> str:
             return f"less than {limits['lt']}"
         case "too_short":
             return f"at least {limits['min_length']} value{'s' * (limits['min_length'] > 1)}"
-        case "tuple_type":
-            return "a list, such as [4,16]"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "a mapping of fields"
+        case "string_too_long":
+            return f"at most {limits['max_length']} characters"
+        case "string_pattern_mismatch":
+            return f"text that matches {limits['pattern']}"
         case "literal_error":
             return str(limits["expected"])
-        case _:
-            message = str(detail["msg"])
-            return message.removeprefix("Input should be ").removeprefix("String should ")
+        case kind:
+            return _KINDS.get(kind) or str(detail["msg"])
+
+
+_KINDS = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of fields",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "int_type": "an integer",
+    "model_attributes_type": "a mapping of fields",
+    "model_type": "a mapping of fields",
+    "string_type": "text; in YAML, text that looks like something else needs quotes",
+    "tuple_type": "a list, such as [4,16]",
+}
+"""What pydantic's types of errors ask for."""
 
 
 def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]:

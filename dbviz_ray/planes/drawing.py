@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig, telling_noise
+from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig, common_noise
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes.geometry import Origin, PlaneSet
@@ -77,7 +77,7 @@ def check_plane_sets_possible(sweep: SweepConfig, dataset: Dataset) -> None:
 
 def telling_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
     """The training labels int64 `[n]` that tell which images are mislabelled; None if the plane set does not ask."""
-    noise = telling_noise(sweep.models()) if sweep.planes[plane_set].labels != "any" else None
+    noise = common_noise(sweep.models()) if sweep.planes[plane_set].labels != "any" else None
     return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None
 
 

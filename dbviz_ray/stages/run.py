@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
+from dbviz_ray.stages import STAGES
 from dbviz_ray.stages.missing import Missing, analysed, find_missing
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.damage import BeyondRepairError, Repairs
@@ -18,8 +19,6 @@ from dbviz_ray.store.outcomes import StoppedError
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.display import STANDARD_ERROR, showing
 from dbviz_ray.terminal.progress import Step
-
-STAGES = ("train", "evaluate", "analyse", "report")
 
 
 @dataclass(frozen=True)

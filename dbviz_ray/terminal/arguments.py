@@ -1,34 +1,53 @@
-"""What the commands' parsers share: every mistake in a command line is one line, like those in a configuration."""
+"""The commands' parser: a mistake in a command line is one line, like a mistake in a configuration."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import re
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from dbviz_ray.config.registry import nearest
 from dbviz_ray.errors import UserError
 
-_CHOICE = re.compile(r"^(?P<option>\S+): invalid choice: (?P<value>'.*') \(choose from (?P<allowed>.*)\)$")
-
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are UserErrors, which name the option, its value and what is allowed."""
+    """A parser whose mistakes are UserErrors that name the option, its value and what is allowed.
+
+    Options may stand between positional words.
+    """
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """The parsed words; UserError for a mistake."""
+        self.exit_on_error = False
+        try:
+            parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        except argparse.ArgumentError as error:
+            raise UserError(error.argument_name or "arguments", reason=error.message) from None
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            hint = nearest(option, [name for name in self._option_string_actions if name.startswith("--")])
+            raise UserError(option, reason="unknown option", allowed="the options that --help lists", hint=hint)
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         """UserError in place of a block about the usage."""
-        text = message.removeprefix("argument ")
-        unknown = text.removeprefix("unrecognized arguments: ")
-        if unknown != text:
-            option = unknown.split()[0].partition("=")[0]
-            hint = nearest(option, [name for name in self._option_string_actions if name.startswith("--")])
-            raise UserError(f"{option}: unknown option; {hint}allowed: those that --help names")
-        choice = _CHOICE.match(text)
-        if choice is not None:
-            allowed = choice["allowed"].replace("'", "")
-            raise UserError(f"{choice['option']}: {choice['value']} is not allowed; allowed: {allowed}")
-        raise UserError(text)
+        raise UserError("arguments", reason=message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(map(str, action.choices))
+            raise UserError(_name(action), value, allowed=", ".join(choices), hint=nearest(str(value), choices))
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except UserError as error:
+            raise error.renamed(lambda _: _name(action)) from None
+
+
+def _name(action: argparse.Action) -> str:
+    return "/".join(action.option_strings) or str(action.metavar or action.dest)
 
 
 def integer(text: str) -> int:
@@ -36,36 +55,28 @@ def integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: an integer") from None
+        raise UserError("", text, allowed="an integer") from None
 
 
-def number(text: str) -> float:
-    """An option's finite number."""
+def number(text: str, allowed: str = "a finite number", above: float = -math.inf, below: float = math.inf) -> float:
+    """An option's number between two bounds, which are not allowed themselves."""
     try:
         found = float(text)
     except ValueError:
         found = math.nan
-    if not math.isfinite(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a finite number")
+    if not above < found < below:
+        raise UserError("", text, allowed=allowed)
     return found
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """An option's finite numbers, commas between them."""
+    """An option's finite numbers, separated by commas."""
     try:
-        return tuple(number(part) for part in text.split(","))
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not allowed; allowed: finite numbers with commas between them"
-        ) from None
+        return tuple(map(number, text.split(",")))
+    except UserError:
+        raise UserError("", text, allowed="finite numbers, separated by commas") from None
 
 
 def precision(text: str) -> float:
-    """Half an interval, as --precision wants it."""
-    try:
-        reach = float(text)
-    except ValueError:
-        reach = 0.0
-    if not 0 < reach < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; allowed: more than 0 and less than 1")
-    return reach
+    """The half-width of an interval of shares."""
+    return number(text, "more than 0 and less than 1", 0, 1)

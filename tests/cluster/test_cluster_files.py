@@ -217,7 +217,7 @@ def test_documented_sweeps_can_be_planned():
     found = re.findall(r"python -m dbviz_ray\.sweep ([^`'\n]*)", DOCUMENT)
     assert len(found) >= 4
     for arguments in found:
-        parsed = parser().parse_intermixed_args(shlex.split(arguments))
+        parsed = parser().parse_args(shlex.split(arguments))
         load_sweep(*_sweep_and_overrides(parsed.sweep))
 
 

@@ -103,64 +103,51 @@ def test_a_file_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "field", "allowed"),
+    ("override", "field", "advice"),
     [
-        ("training.epohs=3", "training.epohs: unknown key; did you mean epochs?", "batch_size"),
-        ("training.epochs=many", "training.epochs: 'many'", "integer"),
-        ("training.epochs=true", "training.epochs: True", "integer"),
-        ("training.epochs=1.5", "training.epochs: 1.5", "integer"),
-        ("training=3", "training: 3", "a mapping"),
-        ("training.epochs.x=1", "training.epochs.x: unknown key", "epochs has no fields"),
-        ("training.learning_rate=.nan", "training.learning_rate: nan", "finite"),
-        ("training.optimizer=lion", "training.optimizer: 'lion'", "'sgd', 'adam' or 'adamw'"),
-        ("training.momentum=0.9", "training.momentum: 0.9", "optimizer=sgd"),
-        ("grid.width=[0]", "grid.width.0: 0", "at least 1"),
-        ("grid.width=4", "grid.width: 4", "a list"),
-        ("grid.width=[]", "grid.width: []", "at least 1 value"),
-        ("grid.width=[4,4]", "grid.width: [4, 4]", "every value once"),
-        ("grid.label_noise=[1.5]", "grid.label_noise.0: 1.5", "at most 1"),
-        ("grid.seed=[-1]", "grid.seed.0: -1", "at least 0"),
-        ("grid.seed=[0]", "grid.seed: [0]", "at least 2 seeds"),
-        ("grid.architecture=[resnet19]", "grid.architecture.0: 'resnet19'", "did you mean resnet18"),
-        (
-            "grid.recipes={a: {lerning_rate: 1.0}}",
-            "grid.recipes.a.lerning_rate: unknown key",
-            "did you mean learning_rate",
-        ),
-        ("grid.recipes={a: {momentum: 0.5}}", "grid.recipes.a.momentum: 0.5", "optimizer=sgd"),
-        ("grid.recipes={a: {}, b: {}}", "cases: the model fully_connected", "asked for more than once"),
-        ("grid.recipes={}", "grid.recipes: {}", "at least 1 value"),
-        ("cases=[{widht: [2]}]", "cases.0.widht: unknown key; did you mean width?", "label_noise"),
-        ("cases=[{width: [2]}]", "cases.0.width: not allowed", "grid.width holds in all cases"),
-        ("training.snapshots=[400]", "training.snapshots: [400]", "before the last"),
-        ("resources.execution=cuda_graph", "resources.execution: cuda_graph", "eager, compiled"),
-        ("training.mixing_alpha=0.5", "training.mixing_alpha: 0.5", "mixup or cutmix"),
-        ("resources.stack=0", "resources.stack: 0", "at least 1"),
-        (
-            "grid.recipes={a: {}, b: {distillation: {recipe: c}}}",
-            "recipes.b.distillation: 0 models of the sweep fit as teacher",
-            "exactly one",
-        ),
-        ("grid.architecture=[no_such.module:f]", "grid.architecture.0: 'no_such.module:f'", "importable"),
-        ("dataset.name=digit", "dataset.name: 'digit'", "did you mean digits?"),
-        ("planes={}", "planes: {}", "at least 1 value"),
-        ("planes.a/b.count=3", "planes.a/b: 'a/b'", "match pattern"),
-        ("planes.test.resolution=1", "planes.test.resolution: 1", "at least 2"),
-        ("planes.test.count=1", "planes.test.count: 1", "at least 2"),
-        ("planes.test.cuont=3", "planes.test.cuont: unknown key; did you mean count?", "resolution"),
-        ("description=2026-02-30", "description: '2026-02-30'", "YAML"),
-        ("oops", "override 'oops'", "key=value"),
-        ("training.epochs=[", "training.epochs: '['", "YAML"),
-        ("name=../up", "name: '../up'", "match pattern"),
+        ("training.epohs=3", "training.epohs", "did you mean epochs?"),
+        ("training.epochs=many", "training.epochs", "an integer"),
+        ("training.epochs=true", "training.epochs", "an integer"),
+        ("training.epochs=1.5", "training.epochs", "an integer"),
+        ("training=3", "training", "a mapping"),
+        ("training.epochs.x=1", "training.epochs.x", "epochs has no fields"),
+        ("training.learning_rate=.nan", "training.learning_rate", "finite"),
+        ("training.optimizer=lion", "training.optimizer", "'sgd', 'adam' or 'adamw'"),
+        ("training.momentum=0.9", "training.momentum", "optimizer=sgd"),
+        ("grid.width=[0]", "grid.width.0", "at least 1"),
+        ("grid.width=4", "grid.width", "a list"),
+        ("grid.width=[]", "grid.width", "at least 1 value"),
+        ("grid.width=[4,4]", "grid.width", "every value once"),
+        ("grid.label_noise=[1.5]", "grid.label_noise.0", "at most 1"),
+        ("grid.seed=[0]", "grid.seed", "at least 2 seeds"),
+        ("grid.architecture=[resnet19]", "grid.architecture.0", "did you mean resnet18"),
+        ("grid.architecture=[no_such.module:f]", "grid.architecture.0", "no_such.module is neither"),
+        ("grid.recipes={a: {lerning_rate: 1.0}}", "grid.recipes.a.lerning_rate", "did you mean learning_rate"),
+        ("grid.recipes={a: {momentum: 0.5}}", "grid.recipes.a.momentum", "optimizer=sgd"),
+        ("grid.recipes={a: {}, b: {}}", "cases", "2 times"),
+        ("grid.recipes={a: {}, b: {distillation: {recipe: c}}}", "grid.recipes.b.distillation", "exactly one"),
+        ("cases=[{widht: [2]}]", "cases.0.widht", "did you mean width?"),
+        ("cases=[{width: [2]}]", "cases.0.width", "grid.width holds in all cases"),
+        ("training.snapshots=[400]", "training.snapshots", "before the last"),
+        ("training.mixing_alpha=0.5", "training.mixing_alpha", "mixup or cutmix"),
+        ("resources.execution=cuda_graph", "resources.execution", "eager or compiled"),
+        ("dataset.name=digit", "dataset.name", "did you mean digits?"),
+        ("planes={}", "planes", "at least 1 value"),
+        ("planes.a/b.count=3", "planes.a/b", "A-Za-z0-9"),
+        ("planes.test.cuont=3", "planes.test.cuont", "did you mean count?"),
+        ("description=2026-02-30", "description", "YAML"),
+        ("oops", "override", "key=value"),
+        ("training.epochs=[", "training.epochs", "YAML"),
+        ("name=../up", "name", "A-Za-z0-9"),
     ],
 )
-def test_bad_input_is_one_line_that_names_field_value_and_what_is_allowed(override, field, allowed):
+def test_a_mistake_is_one_line_that_names_the_field_and_what_is_allowed(override, field, advice):
     with pytest.raises(UserError) as caught:
         load_sweep("double_descent_digits", [override])
-    message = str(caught.value)
-    assert message.startswith(field)
-    assert allowed in message
-    assert "\n" not in message
+    (mistake,) = caught.value.mistakes
+    assert mistake.field == field
+    assert advice in str(mistake)
+    assert "\n" not in str(mistake)
 
 
 def test_one_seed_is_enough_without_reproducibility():
@@ -235,7 +222,7 @@ def test_a_teacher_is_in_its_students_name_by_what_it_is_alone():
 
 def test_one_teacher_must_fit():
     recipes = {"alone": {}, "student": {"distillation": {"recipe": "alone", "seed": 1}}}
-    with pytest.raises(UserError, match=r"recipes.student.distillation: 2 models .* width any, .* seed 1\); allowed"):
+    with pytest.raises(UserError, match=r"recipes.student.distillation: 2 models"):
         small_sweep(grid={"width": [4, 16], "recipes": recipes})
     recipes["student"]["distillation"]["width"] = 16
     models = small_sweep(grid={"width": [4, 16], "recipes": recipes}).models()
@@ -245,7 +232,7 @@ def test_one_teacher_must_fit():
 
 def test_a_student_is_no_teacher():
     recipes = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}
-    with pytest.raises(UserError, match=r"recipes.a.distillation: 0 models .* not distilled itself"):
+    with pytest.raises(UserError, match=r"recipes.a.distillation: 0 models"):
         small_sweep(grid={"width": [4], "recipes": recipes})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import small_sweep
 
-from dbviz_ray.config import PlaneSetConfig, SweepConfig, telling_noise
+from dbviz_ray.config import PlaneSetConfig, SweepConfig, common_noise
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError
 from dbviz_ray.sweep import main
@@ -14,69 +14,46 @@ NOISY = {"width": [4], "label_noise": [0.0, 0.1, 0.2], "seed": [0, 1], "label_no
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "field", "advice"),
     [
-        ({"labels": "mixed"}, "labels: mixed is not allowed with images=test, .* allowed: any, or images=train"),
-        ({"off_manifold_images": 2}, "off_manifold_images: 2 is not allowed with off_manifold=none; allowed: unset"),
-        (
-            {"off_manifold": "adversarial", "off_manifold_images": 2},
-            "off_manifold_images: 2 is not allowed with off_manifold=adversarial",
-        ),
-        (
-            {"off_manifold": "shuffled", "off_manifold_images": 1},
-            "off_manifold_images: 1 is not allowed; allowed: 2 or 3",
-        ),
-        ({"adversary": {}}, "adversary: .* is not allowed with off_manifold=none; allowed: unset, or off_manifold"),
-        (
-            {"off_manifold": "shuffled", "attacked": "x"},
-            "attacked: x is not allowed with off_manifold=shuffled; allowed: unset, or off_manifold=adversarial",
-        ),
-        (
-            {"off_manifold": "adversarial", "adversary": {"radios": 1.0}},
-            "adversary.radios: unknown key; did you mean radius",
-        ),
-        (
-            {"off_manifold": "adversarial", "images": "train", "labels": "mixed"},
-            "labels: mixed is not allowed with .* depends on 1 of the images; allowed: any, correct or mislabelled",
-        ),
-        (
-            {"off_manifold": "uniform_noise", "images": "train", "labels": "correct"},
-            "labels: correct is not allowed with .* depends on 0 of the images; allowed: any",
-        ),
-        ({"off_manifold": "uniform_noise", "classes": "same"}, "classes: same is not allowed with .* 0 of the images"),
-        ({"off_manifold": "adversarial", "indices": [[0, 1, 2], [3, 4, 5]]}, "indices: .* is not allowed .* unset"),
-        ({"indices": [[0, 1, 2]]}, "indices: .* allowed: at least 2 values"),
-        ({"indices": []}, "indices: .* allowed: at least 2 values"),
-        ({"indices": [[0, 1, 1], [3, 4, 5]]}, r"indices: .* three different images, not \[0, 1, 1\]"),
-        ({"indices": [[0, 1, 2], [2, 0, 1]]}, "indices: .* every three images once"),
-        ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2: missing"),
-        ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2: -5 is not allowed; allowed: at least 0"),
-        (
-            {"indices": [[0, 1, 2], [3, 4, 5]], "count": 7},
-            "count: 7 is not allowed with 2 indices; allowed: unset, or 2",
-        ),
-        (
-            {"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"},
-            "classes: different is not allowed with 2 indices; allowed: unset, or any",
-        ),
-        ({"classes": "equal"}, "classes: 'equal' is not allowed; allowed: 'different', 'any' or 'same'"),
-        ({"probabilities": "yes"}, "probabilities: 'yes' is not allowed; allowed: a valid boolean"),
+        ({"labels": "mixed"}, "labels", "any, or images=train"),
+        ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),
+        ({"off_manifold": "adversarial", "off_manifold_images": 2}, "off_manifold_images", "off_manifold=adversarial"),
+        ({"off_manifold": "shuffled", "off_manifold_images": 1}, "off_manifold_images", "2 or 3"),
+        ({"adversary": {}}, "adversary", "off_manifold=adversarial"),
+        ({"off_manifold": "shuffled", "attacked": "x"}, "attacked", "off_manifold=adversarial"),
+        ({"off_manifold": "adversarial", "adversary": {"radios": 1.0}}, "adversary.radios", "did you mean radius"),
+        ({"off_manifold": "adversarial", "images": "train", "labels": "mixed"}, "labels", "correct or mislabelled"),
+        ({"off_manifold": "uniform_noise", "images": "train", "labels": "correct"}, "labels", "0 of the images"),
+        ({"off_manifold": "uniform_noise", "classes": "same"}, "classes", "0 of the images"),
+        ({"off_manifold": "adversarial", "indices": [[0, 1, 2], [3, 4, 5]]}, "indices", "unset"),
+        ({"indices": [[0, 1, 2]]}, "indices", "at least 2 values"),
+        ({"indices": [[0, 1, 1], [3, 4, 5]]}, "indices", "three different images"),
+        ({"indices": [[0, 1, 2], [2, 0, 1]]}, "indices", "every three images once"),
+        ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2", "missing"),
+        ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2", "at least 0"),
+        ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "unset, or 2"),
+        ({"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"}, "classes", "unset, or any"),
+        ({"classes": "equal"}, "classes", "'different', 'any' or 'same'"),
+        ({"probabilities": "yes"}, "probabilities", "true or false"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(fields, message):
-    with pytest.raises(UserError, match=f"^planes.test.{message}") as caught:
+def test_fields_that_exclude_each_other_are_named(fields, field, advice):
+    with pytest.raises(UserError) as caught:
         small_sweep(planes={"test": fields})
-    assert "\n" not in str(caught.value)
+    (mistake,) = caught.value.mistakes
+    assert mistake.field == f"planes.test.{field}"
+    assert advice in str(mistake)
 
 
 @pytest.mark.parametrize("labels", ["correct", "mislabelled", "mixed"])
 def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
     planes = {"noisy": {"images": "train", "labels": labels}}
-    assert telling_noise(small_sweep(grid=NOISY, planes=planes).models()) == (0.2, 3)
-    with pytest.raises(UserError, match=r"^planes.noisy.labels: \w+ is not allowed in a sweep without label noise"):
+    assert common_noise(small_sweep(grid=NOISY, planes=planes).models()) == (0.2, 3)
+    with pytest.raises(UserError, match=r"^planes.noisy.labels: .* without label noise"):
         small_sweep(grid=NOISY | {"label_noise": [0.0]}, planes=planes)
     seeds = NOISY | {"label_noise_seed": None}
-    with pytest.raises(UserError, match=r"planes.noisy.labels: .* label_noise_seed is 0, 1, .* one seed"):
+    with pytest.raises(UserError, match=r"planes.noisy.labels: .* label_noise_seed is 0, 1; .* one seed"):
         small_sweep(grid=seeds, planes=planes)
     clean_ones_may_differ = [NOISY | {"label_noise": [0.0], "label_noise_seed": [9]}, NOISY | {"label_noise": [0.2]}]
     assert small_sweep(grid={}, cases=clean_ones_may_differ, planes=planes)
@@ -84,7 +61,7 @@ def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
 
 def test_an_attacked_model_is_one_of_the_sweep():
     planes = {"a": {"off_manifold": "adversarial", "attacked": "vit-1"}}
-    with pytest.raises(UserError, match=r"^planes.a.attacked: vit-1 is not allowed; .* such as fully_connected-w4"):
+    with pytest.raises(UserError, match=r"^planes.a.attacked: .* such as fully_connected-w4"):
         small_sweep(planes=planes)
 
 

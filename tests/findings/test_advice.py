@@ -97,4 +97,4 @@ def test_a_score_of_which_nothing_is_known_says_so():
 def test_the_option_wants_a_share(text, capsys):
     assert main(["double_descent_digits", f"--precision={text}", "--plan"]) == 2
     error = capsys.readouterr().err
-    assert f"--precision: {text} is not allowed; allowed: more than 0 and less than 1" in error
+    assert f"--precision: {text!r} is not allowed; allowed: more than 0 and less than 1" in error

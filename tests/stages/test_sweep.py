@@ -20,14 +20,14 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["double_descent_digit"], "unknown sweep 'double_descent_digit': did you mean double_descent_digits"),
+        (["double_descent_digit"], "sweep: 'double_descent_digit' is unknown; did you mean double_descent_digits"),
         (["training.epohs=3"], "training.epohs: unknown key"),
         (["double_descent_digits", "grid.width=[0]"], "grid.width.0: 0 is not allowed"),
         (["grid.label_noise=[1.5]"], "grid.label_noise.0: 1.5 is not allowed"),
         (["grid.seed=[0]"], "at least 2 seeds"),
         (["dataset.train_size=1800"], "dataset.train_size: 1800"),
         (["--stages", "train,eat"], "--stages: 'eat' is not allowed"),
-        (["--precision", "abc"], "--precision: abc is not allowed; allowed: more than 0 and less than 1"),
+        (["--precision", "abc"], "--precision: 'abc' is not allowed; allowed: more than 0 and less than 1"),
         (["--stage", "train", "--plam"], "--plam: unknown option; did you mean --plan"),
         (["no/such/file.yaml"], "no/such/file.yaml: cannot be read"),
         (["--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),

@@ -102,7 +102,7 @@ def hostile_yaml(marker):
 def test_hostile_sweeps(marker, capsys):
     for text in hostile_yaml(marker):
         (marker.parent / "sweep.yaml").write_text(f"grid: {text}\n")
-        assert "sweep.yaml: not readable as YAML" in refused(sweep, ["sweep.yaml", "--plan"], capsys)
+        assert "sweep.yaml: is not readable as YAML" in refused(sweep, ["sweep.yaml", "--plan"], capsys)
         for field in ("grid", "dataset.folder"):
             line = refused(sweep, [f"{field}={text}", "--plan"], capsys)
             assert line.startswith(f"dbviz-ray sweep: {field}: ")
