@@ -1,120 +1,226 @@
-"""Everything that is logged of a sweep, read from the store and worked out before a server is spoken to."""
+"""Everything that is logged of a sweep. It is read from the store before a server is contacted."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
-from PIL import Image
 
-from dbviz_ray.config import SweepConfig, TrainingConfig
-from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.config import Seeds, SweepConfig
+from dbviz_ray.formatting import listed
+from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
+from dbviz_ray.store.outcomes import Outcome
 from dbviz_ray.store.provenance import provenance
 
 from ..figures import figures_of
-from ..figures.style import SERIES_COLOURS
-from ..findings import findings
+from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly, interpolation_threshold
 from ..report.of_sweep import REPORT_FILE
-from ..report.question import varied
-from ..scores.groups import KIND, group_of, records
+from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of, records
 from ..tables import read_table, tables_of
-from .links import to_file
-from .metrics import metrics_of, summary_metrics
-from .models import model_runs, seed_names
-from .parts import Part, parts_of
-from .runs import Run
-from .words import SWEEP, part_text, sweep_text
+from ..tables.outcomes import LEFT_OUT
 
-MAX_MODELS = 200
-"""Models up to which each has a run, which takes some tens of milliseconds; there is no end of them in large sweeps."""
-PREVIEW = 640
-"""Pixels to which figures are narrowed for descriptions, which show pictures as large as they are."""
-COLOUR, TYPE = "mlflow.runColor", "mlflow.runType"
-"""Tags of MLflow's own."""
-GREY = "#999999"
-EVALUATION = "evaluation"
-"""A type of runs that pages show unasked below the run that they belong to."""
+Metric = tuple[str, float, int]
+"""Name, value and step."""
+
+SWEEP = "sweep"
+"""The name of the top run."""
+MAX_MODELS, MAX_EPOCHS, MAX_VALUES = 200, 40, 30
+"""Models that get a run each, if a sweep has no more; epochs of a history; values of a parameter."""
+HISTORY = ("train_error", "test_error", "train_loss", "test_loss")
+FINAL = ("test_error", "train_error", "fragmentation", "largest_region", "margin", "sharpness")
+"""Columns of the table `models` that a model's run has, for its last epoch."""
+SECTIONS = {
+    "errors": ("test_error", "train_error"),
+    "margins": ("margin", "margin_median", "margin_correct", "margin_mislabelled"),
+    "regions": ("fragmentation", "large_regions", "largest_region"),
+    "reproducibility": ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
+                        "agreement_beyond_accuracy"),
+    "sharpness": ("sharpness",),
+}  # fmt: skip
+"""Scores by section: MLflow draws one chart for each metric and groups them by the text before the slash."""
+OF_PLANES = {"regions": SECTIONS["regions"], "reproducibility": SECTIONS["reproducibility"][:3]}
+"""The scores that depend on the plane set."""
+MAIN = {"test_error": "errors on test images", "reproducibility": "reproducibility", "fragmentation": "regions a plane"}
+"""The scores that are asked for first: the top run has them, and the ends of their intervals are metrics."""
+OVER = {"width": " over width", "epoch": " over epochs", None: ""}
+SEEDS = [f"{stream}_seed" for stream in Seeds.model_fields]
+NOT_ALLOWED = re.compile(r"[^\w\-. :]")
+"""Characters that MLflow refuses in a name, and the slash, which would begin a section."""
 
 
-def runs_of(store: Store, sweep: SweepConfig) -> list[Run]:
-    """The runs of a sweep that is scored and drawn: of the sweep itself, of its curves and groups, of its models."""
+@dataclass(frozen=True)
+class RunContent:
+    """What one MLflow run says: a `name` that is unique within the sweep, a `title` for MLflow's pages, the name of the
+    `parent` run, Markdown, parameters, metrics, and artifacts by path."""
+
+    name: str
+    title: str
+    parent: str | None
+    description: str
+    params: Mapping[str, Any]
+    metrics: Sequence[Metric] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    failed: bool = False
+
+
+def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
+    """The runs of an analysed sweep: parents before their children, in the order in which pages show them."""
     tables = {name: read_table(store, name) for name in tables_of(sweep)}
-    parts = parts_of(tables["groups"], tables["differences"])
-    parents = {kind: part.name for part in reversed(parts) for kind in part.kinds}
     outcomes = tables["outcomes"]
-    logged = len(outcomes) <= MAX_MODELS
-    models = model_runs(store, sweep, tables, parents) if logged else []
-    shown = outcomes if logged else outcomes.iloc[:0]
-    settings = {tuple(group_of(model, 0)[column] for column in KIND): model.training for model in sweep.models()}
-    below = [_part_run(sweep, part, shown, [settings[kind] for kind in part.kinds]) for part in parts]
-    below = [
-        replace(run, tags={COLOUR: SERIES_COLOURS[index % len(SERIES_COLOURS)], TYPE: EVALUATION})
-        for index, run in enumerate(below)
-    ]
-    return [_sweep_run(store, sweep, tables, parts), *below, *models]
-
-
-def _sweep_run(store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFrame], parts: Sequence[Part]) -> Run:
-    count = len(tables["outcomes"])
-    models = f"{count:,} trainings, each with a run below that of its curve or group."
-    if count > MAX_MODELS:
-        table = to_file("table models", SWEEP, "tables/models.csv")
-        models = f"{count:,} trainings, too many for a run each: see the {table}."
-    files, small = _files(store, sweep)
-    figures = {name: (kind, small[name]) for name, kind in figures_of(sweep).items() if name in small}
-    return Run(
+    summary: list[Metric] = []
+    parents: dict[tuple[Any, ...], str] = {}
+    below = []
+    for name, title, rows, curve in _parts(tables["groups"], tables["differences"]):
+        step = curve.axis.column if curve else None
+        parents = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name) | parents
+        if step == "width":
+            clean = NOT_ALLOWED.sub("", title)
+            for score, section in MAIN.items():
+                found = _metrics(rows, {"": [score]}, "", step)
+                summary += [(f"sweep - {section} over width/{clean}", value, at) for _, value, at in found]
+        params = _part_params(rows, curve)
+        told = f"{name}: {params['n_models']} trainings."
+        told += f" The steps of its metrics are the {step}s: see Model metrics." if step else ""
+        below.append(RunContent(name, title, SWEEP, told, params, _all_metrics(tables["groups"], rows, step)))
+    sentences = store.read_json(FINDINGS_FILE)["sentences"] if store.exists(FINDINGS_FILE) else []
+    top = RunContent(
         name=SWEEP,
         title=sweep.name,
         parent=None,
-        description=sweep_text(findings(tables)["sentences"], parts, figures, models),
-        params={name.replace(": ", " ").replace(" ", "_"): value for name, value in varied(sweep)}
-        | {"models": count}
-        | provenance(),
-        metrics=summary_metrics(parts),
-        tags={COLOUR: GREY},
-        files=files,
-    )
+        description="\n\n".join([*sentences, "Artifacts: report.html has everything; figures, tables, configuration."]),
+        params={
+            "models": len(outcomes),
+            "dataset": sweep.dataset.name,
+            **{column: listed([f"{value:g}" if isinstance(value, float) else str(value)
+               for value in outcomes[column].unique()], MAX_VALUES) for column in KIND},
+            **provenance(),
+        },
+        metrics=summary,
+        files=_files(store, sweep),
+    )  # fmt: skip
+    models = _model_runs(store, sweep, tables, parents) if len(outcomes) <= MAX_MODELS else []
+    return [top, *below, *models]
 
 
-def _part_run(sweep: SweepConfig, part: Part, outcomes: pd.DataFrame, trainings: Sequence[TrainingConfig]) -> Run:
-    """The run of a curve or group that is trained so; it has runs for those of its models that `outcomes` names."""
-    models: dict[int | None, list[tuple[str, str]]] = {}
-    kinds = set(part.kinds)
-    for seed, row in zip(seed_names(outcomes), records(outcomes), strict=True):
-        if tuple(row[column] for column in KIND) in kinds:
-            key = row["width"] if part.step == "width" else None
-            models.setdefault(key, []).append((seed or row["model_id"], row["model_id"]))
-    settings = {name: [getattr(training, name) for training in trainings] for name in ("optimizer", "batch_size")}
-    common = {name: ", ".join(map(str, dict.fromkeys(values))) for name, values in settings.items()}
-    return Run(
-        name=part.name,
-        title=part.title,
-        parent=SWEEP,
-        description=part_text(part, sweep.name, models),
-        params=part.params | common | {"dataset": sweep.dataset.name},
-        metrics=metrics_of(part),
-    )
+def _parts(groups: pd.DataFrame, differences: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, Curve | None]]:
+    """Name, short title, rows on the first plane set, and curve of every curve, and of every group on no curve."""
+    first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
+    on_curve: set[tuple[Any, ...]] = set()
+    for axis in (WIDTH, EPOCH):
+        found = curves(first, axis, differences)
+        titles = _titles(pd.DataFrame([curve.key for curve in found]))
+        over = ", over epochs" * (axis is EPOCH)
+        for curve, title in zip(found, titles, strict=True):
+            on_curve.update(curve.rows[GROUP].itertuples(index=False, name=None))
+            yield f"{curve.name}, label noise {curve.key['label_noise']:g}{over}", f"{title}{over}", curve.rows, curve
+    last = first_planes_at_last_epoch(groups)
+    last = last[last["n_models"] > 0]
+    last = last[[key not in on_curve for key in last[GROUP].itertuples(index=False, name=None)]]
+    for index, title in zip(last.index, _titles(last), strict=True):
+        yield f"{last['name'][index]}, label noise {last['label_noise'][index]:g}", title, last.loc[[index]], None
 
 
-def _files(store: Store, sweep: SweepConfig) -> tuple[dict[str, bytes], dict[str, str]]:
-    """What is stored, by the names that it has as artifacts; and the artifacts that are figures' small pictures."""
+def _part_params(rows: pd.DataFrame, curve: Curve | None) -> dict[str, Any]:
+    """The fields of a curve or group, and how many models it has."""
+    params = {}
+    for column in GROUP:
+        values = list(dict.fromkeys(rows[column]))
+        if values != [""]:
+            span = values[0] if len(values) == 1 else f"{min(values)} to {max(values)}"
+            params["epochs" if column == "epoch" else column] = span
+    by_kind = rows.groupby(KIND)[["n_models", *LEFT_OUT]].max()  # the same models at every epoch
+    params |= {str(name): int(count) for name, count in by_kind.sum().items()}
+    return params | ({"interpolation_threshold": interpolation_threshold(curve)} if curve else {})
+
+
+def _all_metrics(groups: pd.DataFrame, rows: pd.DataFrame, step: str | None) -> list[Metric]:
+    """All finite scores of a curve or group, on every plane set."""
+    found = [*_metrics(rows, SECTIONS, OVER[step], step)]
+    for plane_set, table in list(groups.groupby("plane_set", sort=False))[1:]:
+        found += _metrics(rows[GROUP].merge(table, on=GROUP), OF_PLANES, f"{OVER[step]} - {plane_set} planes", step)
+    ends = {"uncertainty": [f"{score}{end}" for score in MAIN for end in ("_low", "_high")]}
+    return [*found, *_metrics(rows, ends, OVER[step], step)]
+
+
+def _metrics(
+    rows: pd.DataFrame, sections: Mapping[str, Sequence[str]], ending: str, step: str | None
+) -> Iterator[Metric]:
+    for section, scores in sections.items():
+        for score in scores:
+            for row in records(rows):
+                if math.isfinite(row[score]):
+                    yield f"{section}{ending}/{score}", float(row[score]), int(row[step]) if step else 0
+
+
+def _model_runs(
+    store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFrame], parents: Mapping[tuple[Any, ...], str]
+) -> list[RunContent]:
+    """One run for each row of the table `outcomes`, below its curve or group."""
+    outcomes = tables["outcomes"]
+    configs = {model.model_id: model for model in sweep.models()}
+    scores = {row["model_id"]: row for row in records(first_planes_at_last_epoch(tables["models"]))}
+    varied = [column for column in SEEDS if outcomes[column].nunique() > 1]
+    together = all((outcomes[column] == outcomes[varied[0]]).all() for column in varied)
+    seeds = {varied[0]: "seed"} if varied and together else {column: column.replace("_", " ") for column in varied}
+    runs = []
+    for title, row in zip(_titles(outcomes), records(outcomes), strict=True):
+        model_id, scored = row["model_id"], scores.get(row["model_id"], {})
+        model, training = configs[model_id], configs[model_id].training
+        final = [(score, float(scored[score]), 0) for score in FINAL if math.isfinite(scored.get(score, math.nan))]
+        reason = "" if scored else f" ({row['stage']}: {row['reason']})"
+        params = {
+            **model.options,
+            **{name: getattr(model, name) for name in ("architecture", "width", "label_noise", "recipe")},
+            **{name: getattr(training, name) for name in ("optimizer", "learning_rate", "epochs", "batch_size")},
+            **{f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()},
+            "dataset": model.dataset.name,
+            "outcome": row["outcome"],
+        }
+        runs.append(
+            RunContent(
+                name=model_id,
+                title=", ".join(filter(None, [title, *(f"{name} {row[column]}" for column, name in seeds.items())])),
+                parent=parents.get(tuple(row[column] for column in KIND), SWEEP),
+                description=f"{row['outcome']}{reason}. Files: models/{model_id} in the run directory.",
+                params=params,
+                metrics=[*final, *_history(store, model_id)],
+                failed=row["outcome"] != Outcome.DONE,
+            )
+        )
+    return runs
+
+
+def _history(store: Store, model_id: str) -> list[Metric]:
+    """The history of a training at a few epochs, if possible those with a test; nothing if it did not finish."""
+    try:
+        table = store.read_parquet(store.model_file(model_id, "history.parquet"))[0].to_pandas()
+    except FileNotFoundError:
+        return []
+    tested = table[table["test_error"].notna()]
+    shown = tested if len(tested) > 1 else table
+    shown = shown.iloc[evenly(len(shown), MAX_EPOCHS)]
+    return [
+        (f"training/{column}", float(value), int(epoch))
+        for column in HISTORY
+        for epoch, value in zip(shown["epoch"], shown[column], strict=True)
+        if math.isfinite(value)
+    ]
+
+
+def _titles(table: pd.DataFrame) -> list[str]:
+    """Names by the columns in which the rows differ, apart from seeds; the architecture if they differ in none."""
+    columns = [column for column in (*NAMING, "label_noise") if column in table and table[column].nunique() > 1]
+    return names_of(table, columns or ["architecture"])
+
+
+def _files(store: Store, sweep: SweepConfig) -> dict[str, bytes]:
+    """What is stored of the sweep as a whole, by the paths that it has as artifacts."""
     names = {name: name for name in (SWEEP_FILE, REPORT_FILE)}
     names |= {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables_of(sweep)}
-    kinds = figures_of(sweep)
-    names |= {
-        f"figures/{name}.{suffix}": store.figure_file(name, suffix)
-        for name, kind in kinds.items()
-        for suffix in kind.suffixes
-    }
-    files = {path: store.read(name) for path, name in names.items() if store.exists(name)}
-    small = {name: f"figures/small/{name}.png" for name in kinds if f"figures/{name}.png" in files}
-    return files | {path: _narrowed(files[f"figures/{name}.png"]) for name, path in small.items()}, small
-
-
-def _narrowed(png: bytes) -> bytes:
-    picture, small = Image.open(io.BytesIO(png)), io.BytesIO()
-    picture.thumbnail((PREVIEW, 10 * PREVIEW))
-    picture.save(small, "png")
-    return small.getvalue()
+    for name, figure in figures_of(sweep).items():
+        names |= {f"figures/{name}.{suffix}": store.figure_file(name, suffix) for suffix in figure.suffixes}
+    return {path: store.read(name) for path, name in names.items() if store.exists(name)}

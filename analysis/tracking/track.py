@@ -1,8 +1,7 @@
-"""Logs the results of a run directory to MLflow.
+"""Logs the results of a run directory to MLflow, each run once, whatever was interrupted before.
 
-The results are on disk before anything is logged, so a server that is down loses nothing: `track` says so within
-seconds, and the same command logs them later. Logging the same results again changes nothing; logging new results
-of a run directory replaces its runs.
+The results are on disk before anything is logged. If the server is down, `track` says so within seconds, and the same
+command logs later. The same results are logged once; new results of a run directory replace its runs.
 """
 
 from __future__ import annotations
@@ -11,79 +10,96 @@ import logging
 import os
 import shlex
 import sys
+import tempfile
+import time
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dbviz_ray.config import SweepConfig, fingerprint
+from dbviz_ray.config.addresses import DATABASES, told_without_password, without_password
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
 
-from ..report.question import asked
-from .address import (
-    MLFLOW_ENVIRONMENT,
-    beside,
-    check_reachable,
-    told_without_password,
-    tracking_uri,
-    without_password,
-)
-from .contents import runs_of
-from .experiments import describe, experiment_of
-from .links import charts_page, linked
-from .runs import Contents, RunLogger
-from .views import VIEW_TAG, view_tag
-from .words import experiment_text
+from .contents import NOT_ALLOWED, SWEEP, RunContent, runs_of
 
+MLFLOW_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "PGCONNECT_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run, with the address's passwords
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""With these settings a server that is down costs a second, and one that does not answer half a minute."""
 TRACKING_FILE = "tracking.json"
+DIRECTORY, NAME, RESULTS = "dbviz.run_directory", "dbviz.name", "dbviz.results"
+PARENT, DESCRIPTION, KIND = "mlflow.parentRunId", "mlflow.note.content", "mlflow.experimentKind"
+"""Tags: three of ours, three of MLflow's."""
+TRAININGS = "custom_model_development"
+"""The kind of experiment for which MLflow's pages show trainings instead of language models."""
+PAGE = "workflowType=machine_learning"
+BATCH, PARAMS_BATCH, MAX_PARAM, MAX_TEXT, MAX_RUNS = 1000, 100, 500, 8000, 50_000
+"""MLflow's limits: metrics and parameters in a request, parameters among them, characters of values and tags, runs."""
+NOTE = (
+    "The top run has the findings, the report, the figures and the tables. Below it is a run for every curve over "
+    "width or epochs (the steps of its metrics), or for every group of trainings; below these is a run for every "
+    "training. Open a run and choose Model metrics to see its curves."
+)
 
 
 class TrackingUnavailableError(Exception):
     """The MLflow server or database cannot be used now; the message says why."""
 
 
+def tracking_uri(store: Store) -> str:
+    """MLFLOW_TRACKING_URI if it is set, else an sqlite file beside the run directory. It may contain a password."""
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return named or f"sqlite:///{_beside(store) / 'mlflow.db'}"
+
+
+def _beside(store: Store) -> Path:
+    """The folder of our own database and artifacts: the run directory's parent, or the current directory."""
+    return Path(store.root).parent if store.is_local else Path.cwd()
+
+
 def is_tracked(store: Store) -> bool:
     """Whether the stored results were logged to the present tracking URI."""
     if not store.exists(TRACKING_FILE) or not store.exists(store.scores_file("groups", "csv")):
         return False
-    logged = _tracking_facts(store)
-    return (logged.get("uri"), logged.get("results")) == (without_password(tracking_uri(store)), _results(store))
+    facts = _tracking_facts(store)
+    return (facts.get("uri"), facts.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
 def track(store: Store, sweep: SweepConfig) -> str:
-    """Log the stored results, figures and report, and return the parent run's id. Raises TrackingUnavailableError."""
+    """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError."""
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    uri = tracking_uri(store)
-    directory = _directory_id(store)
-    contents = Contents(_results(store), runs_of(store, sweep))
-    artifacts = beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
+    uri, results = tracking_uri(store), _results(store)
+    directory, runs = _directory_id(store), runs_of(store, sweep)
+    artifacts = _beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     try:
-        check_reachable(uri)
+        _check_reachable(uri)
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = experiment_of(client, sweep.name, artifacts)
-        note = linked(experiment_text(sweep.description, asked(sweep)), experiment.experiment_id, {})
-        view = view_tag(sweep.name, contents.runs, experiment.creation_time)
-        describe(client, experiment, note, (VIEW_TAG, view))
-        parent = RunLogger(client, experiment.experiment_id, directory).log(contents)
-    except Exception as error:  # MLflow's, a database's, an object store's, or of a proxy that answers in their place
+        experiment = _experiment(client, sweep, artifacts)
+        top = _log(client, experiment, directory, results, runs)
+    except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
-    logged = {
-        "uri": without_password(uri),
-        "results": contents.results,
-        "parent_run_id": parent,
-        "page": charts_page(experiment.experiment_id),
-    }
+    page = f"#/experiments/{experiment}/runs/{top}/model-metrics?{PAGE}"
+    logged = {"uri": without_password(uri), "results": results, "parent_run_id": top, "page": page}
     store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
-    return parent
+    return top
 
 
 def where_to_look(store: Store) -> str:
-    """With which command, and at which address, the results can be looked at; lines, the later ones indented."""
+    """The command and address that show the results: lines, all but the first indented."""
     uri = without_password(tracking_uri(store))
     facts = _tracking_facts(store)
     page = facts.get("page", "") if facts.get("uri") == uri else ""
@@ -93,8 +109,80 @@ def where_to_look(store: Store) -> str:
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 
 
+def _log(client: Any, experiment: str, directory: str, results: str, runs: Sequence[RunContent]) -> str:
+    """Log all runs of a run directory unless they are there; returns the id of the top run.
+
+    The top run is terminated last, after all other runs of the directory are deleted: those of older results, of
+    interrupted commands, and those made twice because the answer to a request was lost.
+    """
+    there = _runs_of(client, experiment, directory)
+    for run in there:
+        if (run.data.tags.get(NAME), run.data.tags.get(RESULTS), run.info.status) == (SWEEP, results, "FINISHED"):
+            return str(run.info.run_id)
+    ids: dict[str, str] = {}
+    now = int(time.time() * 1000)
+    for place, run in enumerate(runs):
+        tags = {DIRECTORY: directory, NAME: run.name, RESULTS: results, DESCRIPTION: run.description[:MAX_TEXT]}
+        if run.parent:
+            above = f"#/experiments/{experiment}/runs/{ids[run.parent]}?{PAGE}"
+            tags |= {PARENT: ids[run.parent], DESCRIPTION: f"{run.description}\n\nPart of [{run.parent}]({above})."}
+        start = now - place  # pages sort by the time of the start, the newest first
+        created = client.create_run(experiment, start_time=start, run_name=run.title, tags=tags)
+        ids[run.name] = created.info.run_id
+        _log_content(client, ids[run.name], run, now)
+        if run.parent:
+            client.set_terminated(ids[run.name], "FAILED" if run.failed else "FINISHED", end_time=start)
+    for run in _runs_of(client, experiment, directory):
+        if run.info.run_id not in ids.values():
+            client.delete_run(run.info.run_id)
+    client.set_terminated(ids[SWEEP], "FINISHED", end_time=now)
+    return ids[SWEEP]
+
+
+def _log_content(client: Any, run_id: str, run: RunContent, now: int) -> None:
+    from mlflow.entities import Metric, Param
+
+    params = [Param(NOT_ALLOWED.sub("_", key), str(value)[:MAX_PARAM]) for key, value in run.params.items()]
+    metrics = [Metric(key, value, now, step) for key, value, step in run.metrics]
+    while params or metrics:
+        together, params = params[:PARAMS_BATCH], params[PARAMS_BATCH:]
+        room = BATCH - len(together)
+        client.log_batch(run_id, metrics=metrics[:room], params=together)
+        metrics = metrics[room:]
+    if run.files:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in run.files.items():
+                Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, name).write_bytes(content)
+            client.log_artifacts(run_id, folder)
+
+
+def _runs_of(client: Any, experiment: str, directory: str) -> list[Any]:
+    return list(client.search_runs([experiment], f"tags.`{DIRECTORY}` = '{directory}'", max_results=MAX_RUNS))
+
+
+def _experiment(client: Any, sweep: SweepConfig, artifacts: Path | None) -> str:
+    """The id of the sweep's experiment, which is made if it does not exist; new artifacts go to `artifacts`."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(sweep.name)
+    if found is None:
+        try:
+            found = client.get_experiment(client.create_experiment(sweep.name, artifacts and artifacts.as_uri()))
+        except MlflowException:  # another sweep has just made it, or a request of ours whose answer was lost
+            found = client.get_experiment_by_name(sweep.name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    for name, value in {KIND: TRAININGS, DESCRIPTION: f"{sweep.description}\n\n{NOTE}".strip()}.items():
+        if name not in found.tags:
+            client.set_experiment_tag(found.experiment_id, name, value)
+    return str(found.experiment_id)
+
+
 def _tracking_facts(store: Store) -> dict[str, Any]:
-    """What is known of earlier loggings; nothing if the file is absent or damaged."""
+    """What earlier commands noted; nothing if the file is absent or damaged."""
     try:
         return store.read_json(TRACKING_FILE)
     except (FileNotFoundError, DamagedFileError):
@@ -102,9 +190,9 @@ def _tracking_facts(store: Store) -> dict[str, Any]:
 
 
 def _directory_id(store: Store) -> str:
-    """What tells the runs of this directory from all others, also of the same path on another machine.
+    """Identifies the runs of this directory, also against the same path on another machine.
 
-    It is drawn and stored before anything is logged, so that the runs of a logging that was cut off are found again.
+    It is stored before anything is logged, so that the runs of an interrupted command are found again.
     """
     facts = _tracking_facts(store)
     if "directory" not in facts:
@@ -114,5 +202,12 @@ def _directory_id(store: Store) -> str:
 
 
 def _results(store: Store) -> str:
-    """What tells these results from others."""
     return fingerprint([store.read(store.scores_file(table, "csv")).decode() for table in ("groups", "outcomes")])
+
+
+def _check_reachable(uri: str) -> None:
+    """Raise if a database refuses us. MLflow itself would try ten times, which takes 102 seconds."""
+    if uri.partition(":")[0].partition("+")[0] in DATABASES:
+        from sqlalchemy import NullPool, create_engine
+
+        create_engine(uri, poolclass=NullPool).connect().close()

@@ -15,6 +15,10 @@ _AUTHORITIES = {
 }
 """What may stand between :// and the path: a bucket, never a key."""
 _SECRET_SETTING = re.compile(r"(^|&)[^=&]*(key|secret|token|passw|credential|sig|sas)[^=&]*=", re.IGNORECASE)
+DATABASES = ("postgresql", "mysql", "mssql")
+HIDDEN = "***"
+_CREDENTIALS = re.compile(r"^(?P<scheme>[^:/]+)://(?P<user>[^:/@]*)(?P<password>:.*)?@", re.DOTALL)
+_SECRET_FIELD = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&#]*", re.IGNORECASE)
 _OWN_MEANS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the service account of the machine",
@@ -74,3 +78,27 @@ def checked_name(name: str) -> str:
             "characters",
         )
     return name
+
+
+def without_password(uri: str) -> str:
+    """A tracking URI that may be stored and printed, with stars for its secrets.
+
+    Secrets are a database's password, everything before the host of a server (a token may stand as the user), and
+    query fields with names such as "token".
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        is_database = found["scheme"].partition("+")[0] in DATABASES
+        user = found["user"] if is_database else HIDDEN
+        password = f":{HIDDEN}" if is_database and found["password"] else ""
+        return f"{found['scheme']}://{user}{password}@"
+
+    return _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", _CREDENTIALS.sub(hidden, uri))
+
+
+def told_without_password(message: str, uri: str) -> str:
+    """A message about the server at `uri`, with stars for the secrets of `uri`."""
+    message = message.replace(uri.rstrip("/"), without_password(uri).rstrip("/"))
+    found = _CREDENTIALS.match(uri)
+    password = (found["password"] or "").removeprefix(":") if found else ""
+    return message.replace(password, HIDDEN) if password else message

@@ -13,8 +13,8 @@ from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis.tables import compute_tables, read_table, tables_of, write_tables
-from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri, without_password
-from dbviz_ray.analysis.tracking.address import told_without_password
+from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track, tracking_uri
+from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
 
 

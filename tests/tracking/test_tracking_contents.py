@@ -12,11 +12,7 @@ from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tracking import contents, track, tracking_uri
-from dbviz_ray.analysis.tracking.contents import runs_of
-from dbviz_ray.analysis.tracking.links import linked, picture, shortened, to_charts, to_file, to_run
-from dbviz_ray.analysis.tracking.metrics import metrics_of
-from dbviz_ray.analysis.tracking.parts import parts_of
-from dbviz_ray.analysis.tracking.words import SWEEP
+from dbviz_ray.analysis.tracking.contents import SWEEP, runs_of
 
 GRID = {"width": [2, 4, 8], "seed": [0, 1, 2], "label_noise_seed": [0]}
 
@@ -56,11 +52,7 @@ def test_models_that_were_lost_are_logged_once(run, tmp_path, monkeypatch):
 
 def test_many_models_have_no_runs(run, monkeypatch):
     monkeypatch.setattr(contents, "MAX_MODELS", 11)
-    [sweep_run, curve] = runs_of(*run)
-    assert "12 trainings, too many for a run each: see the [table models](file:sweep/tables/models.csv)." in (
-        sweep_run.description
-    )
-    assert "seed" not in curve.description
+    assert len(runs_of(*run)) == 2
 
 
 def test_what_is_not_finite_is_no_metric(run):
@@ -68,31 +60,9 @@ def test_what_is_not_finite_is_no_metric(run):
     assert groups["margin"].isna().all()
     groups.loc[groups["width"] == 4, "sharpness"] = math.inf
     groups.loc[groups["width"] == 8, "sharpness"] = 3.0
-    [part] = parts_of(groups, read_table(run[0], "differences"))
-    logged = metrics_of(part)
+    write_tables(run[0], {"groups": groups})
+    logged = runs_of(*run)[1].metrics
     assert all(math.isfinite(value) for _, value, _ in logged)
     assert ("sharpness over width/sharpness", 3.0, 8) in logged
     assert {step for name, _, step in logged if name == "errors over width/test_error"} == {2, 4, 8}
     assert not [name for name, _, _ in logged if "margin" in name]
-
-
-def test_links_are_written_with_names_and_read_with_addresses():
-    ids = {"a/b, (c)": "123"}
-    mode = "?workflowType=machine_learning"
-    for written, read in (
-        (to_run("its run", "a/b, (c)"), f"[its run](#/experiments/7/runs/123{mode})"),
-        (to_file("x", "a/b, (c)", "figures/x.png"), f"[x](#/experiments/7/runs/123/artifacts/figures/x.png{mode})"),
-        (picture("x", "a/b, (c)", "figures/x.png"), "![x](get-artifact?path=figures/x.png&run_uuid=123)"),
-        (to_run("not yet there", "other"), "not yet there"),
-        (picture("not yet there", "other", "x.png"), ""),
-        (to_charts("Charts"), f"[Charts](#/experiments/7/runs{mode}&compareRunsMode=CHART&viewStateShareKey=results)"),
-        ("0.5 [0.4, 0.6] (95 %)", "0.5 [0.4, 0.6] (95 %)"),
-    ):
-        assert linked(f"An {written} end.", "7", ids) == f"An {read} end."
-
-
-def test_long_texts_end_with_whole_paragraphs():
-    text = "\n\n".join(["one", "two", "three"])
-    assert shortened(text, len(text), "more") == text
-    assert shortened(text, len(text) - 1, "more") == "one\n\ntwo\n\nmore"
-    assert shortened(text, 9, "more") == "one\n\nmore"

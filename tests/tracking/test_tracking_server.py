@@ -17,10 +17,12 @@ from support.tracking_server import PASSWORD, Network, TrackingServer, free_port
 
 from dbviz_ray.analysis.findings import findings
 from dbviz_ray.analysis.tables import read_table, tables_of
-from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track, without_password
+from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track
+from dbviz_ray.config.addresses import without_password
 from dbviz_ray.store import FINDINGS_FILE, Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SEED = 20261128
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def network(server, monkeypatch):
 
 def at_a_random_request(network, happens, within):
     """Let something happen before or after one of the next requests is carried out."""
-    generator = random.Random(time.time_ns())
+    generator = random.Random(SEED + len(network.requests))
     moment = len(network.requests) + generator.randrange(within)
     setattr(network, generator.choice(["before", "after"]), lambda number, _: number == moment and happens())
 
