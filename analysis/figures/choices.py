@@ -50,18 +50,15 @@ def choose_model(sweep: SweepConfig, name: str, epoch: int | None = None) -> Cho
 
 
 def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
-    """What tells models apart, a name each, and what they have in common: parts of their model_ids, in words."""
-    words = [model.model_id.split("-") for model in models]
-    slugs = [of_model[:-1] for of_model in words]  # without the hash
-    common: list[str] = []
-    if len({len(slug) for slug in slugs}) == 1:
-        common = [at[0] for at in zip(*slugs, strict=True) if len(set(at)) == 1]
-        slugs = [[word for word in slug if word not in common] for slug in slugs]
+    """A name for each model, made of what tells it from the others, and what all of them have in common."""
+    parts = list(zip(*(model.config.name_parts for model in models), strict=True))
+    common = [part[0] for part in parts if len(set(part)) == 1]
+    differing = [part for part in parts if len(set(part)) > 1]
     if len({model.epoch for model in models}) > 1:
-        slugs = [[*slug, f"epoch {model.epoch}"] for slug, model in zip(slugs, models, strict=True)]
-    names = [" ".join(slug) for slug in slugs]
-    if len(set(names)) < len(names):  # what tells them apart is in the hash alone
-        names = [" ".join([*slug, of_model[-1]]) for slug, of_model in zip(slugs, words, strict=True)]
+        differing.append(tuple(f"epoch {model.epoch}" for model in models))
+    names = [" ".join(of_model) for of_model in zip(*differing, strict=True)]
+    if len(set(names)) < len(models):  # the models differ in other fields: only their ids tell them apart
+        names = [model.model_id for model in models]
     return names, " ".join(common)
 
 

@@ -81,7 +81,7 @@ def plot_regions(
         chosen = [choose_model(of.sweep, name) for name in wanted]
         if not chosen:
             raise UserError("models: none given; allowed: model_ids of the run, or parts of them")
-        names = short_names(chosen)[0] if len(chosen) > 1 else [chosen[0].model_id.rpartition("-")[0]]
+        names = short_names(chosen)[0] if len(chosen) > 1 else ["-".join(chosen[0].config.name_parts)]
         maps = [of.picture(one.model_id, plane, plane_set, one.epoch).labels for one in chosen]
         picture = of.plane(plane, plane_set)
     else:

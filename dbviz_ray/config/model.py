@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,13 @@ class Seeds(Frozen):
     dropout: Seed
     label_noise: Seed
 
+    @property
+    def slug(self) -> str:
+        """The seed of most streams, then the streams that have another one, such as seed1-labels0."""
+        seeds = {"labels" if stream == "label_noise" else stream: seed for stream, seed in self}
+        most = Counter(seeds.values()).most_common(1)[0][0]
+        return "-".join([f"seed{most}", *(f"{name}{seed}" for name, seed in seeds.items() if seed != most)])
+
 
 class ModelConfig(Frozen):
     """One model: everything that its weights depend on, and what its sweep calls its training."""
@@ -42,22 +50,22 @@ class ModelConfig(Frozen):
     """model_id of the model that this one is distilled from."""
 
     @cached_property
-    def model_id(self) -> str:
-        """Readable slug plus a hash over every field but `recipe`, and the schema version.
-
-        What is not in it: an architecture's options that are left at their defaults, the files of an image folder,
-        and the code of a user's own functions. A student's teacher is in it by its own model_id alone.
-
-        Seeds that differ stand in the order of `Seeds`: seed1_1_1_1_0 has label-noise seed 0.
-        """
-        seeds = self.seeds.model_dump()
-        common = set(seeds.values())
-        seed = str(common.pop()) if len(common) == 1 else "_".join(map(str, seeds.values()))
+    def name_parts(self) -> tuple[str, str, str, str, str]:
+        """Architecture, width, optimizer, label noise and seeds as the model_id names them."""
         optimizer = self.training.optimizer + "_sam" * bool(self.training.sam_radius)
-        slug = f"{slugified(self.architecture)}-w{self.width}-{optimizer}-noise{self.label_noise:g}-seed{seed}"
+        noise = f"noise{self.label_noise:g}"
+        return slugified(self.architecture), f"w{self.width}", optimizer, noise, self.seeds.slug
+
+    @cached_property
+    def model_id(self) -> str:
+        """The `name_parts` plus a hash over every field but `recipe`, and the schema version.
+
+        The hash does not cover options of the architecture that the sweep does not set, the files of an image folder,
+        and the code of a user's own functions. It covers a student's teacher through the teacher's model_id.
+        """
         named = {"recipe", "architecture", "width", "seed"}
         fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}})
-        return f"{slug}-{fingerprint(fields)}"
+        return "-".join([*self.name_parts, fingerprint(fields)])
 
     @cached_property
     def shape_key(self) -> str:

@@ -62,8 +62,8 @@ def test_fingerprint_is_stable():
     ("name", "model_id", "cohort_id"),
     [
         ("distillation", "vit-w512-sgd-noise0-seed4-3b1c0b95a3", "vit-w512-x5-40196723db"),
-        ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4_4_4_4_0-3c69811175", "vit-w32-x5-821e221054"),
-        ("streams", "resnet18-w64-sgd-noise0-seed2_2_2_0_0-d796d659f3", "resnet18-w64-x27-c4393d2d0a"),
+        ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4-labels0-3c69811175", "vit-w32-x5-1d51724da0"),
+        ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-d796d659f3", "resnet18-w64-x27-14e457639b"),
     ],
 )
 def test_names_of_models_and_cohorts_stay(name, model_id, cohort_id):
