@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from dbviz_ray.config import SweepConfig
+from dbviz_ray.config import Cohort, SweepConfig
 from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
 from dbviz_ray.evaluation.margins import check_enough
 from dbviz_ray.formatting import bytes_text, duration_text
-from dbviz_ray.planning.cohort_plans import CohortPlan, cohort_plans
-from dbviz_ray.planning.makespan import makespan
-from dbviz_ray.planning.scaling import Scaling, scaling_text, scalings
-from dbviz_ray.planning.sizes import facts_of
+from dbviz_ray.planning.sizes import evaluation_flops, facts_of, longest_first, step_flops, training_flops
 from dbviz_ray.planning.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
@@ -29,14 +27,24 @@ LINES = 40
 
 
 @dataclass(frozen=True)
+class CohortPlan:
+    """One cohort's share of a plan."""
+
+    name: str
+    members: int
+    flops: float
+    """Floating-point operations of its whole training."""
+    seconds: float
+    """On one worker: a GPU, or `cpus_per_cohort` cores."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The counts and estimates that `--plan` prints."""
 
     sweep: SweepConfig
     cohorts: Sequence[CohortPlan]
     """In the order in which they are trained."""
-    scalings: Sequence[Scaling]
-    """On clusters of several sizes; none for a sweep that trains on CPUs."""
     models: int
     labellings: int
     """Models and snapshots that label planes."""
@@ -91,14 +99,14 @@ class Plan:
                 rows.append(("estimated cost", "name resources.gpu_hour_price to see it"))
         else:
             workers = max(1, (os.cpu_count() or 1) // resources.cpus_per_cohort)
-            training = duration_text(makespan([cohort.job for cohort in self.cohorts], workers))
+            longest = max(cohort.seconds for cohort in self.cohorts)
+            training = duration_text(max(longest, self.training_seconds / workers))
             evaluation = duration_text(self.evaluation_seconds / workers)
             times = f"train {training}, evaluate {evaluation}, on the {os.cpu_count()} cores of this machine"
             rows.append(("estimated time", times))
         rows.append(("basis", self.basis))
         text = "\n".join(f"{name:15} {value}" for name, value in rows)
-        parts = [text, *([scaling_text(self.scalings)] if on_gpu else []), self._cohort_lines(on_gpu)]
-        return "\n\n".join(parts)
+        return f"{text}\n\n{self._cohort_lines(on_gpu)}"
 
     def _storage(self) -> str:
         kinds = {"weights": self.weight_bytes, "label maps": self.label_bytes, "probabilities": self.probability_bytes}
@@ -144,8 +152,7 @@ def plan(sweep: SweepConfig) -> Plan:
     forward = sum(f.forward_flops * labelling for f, labelling in zip(facts, kept, strict=True))
     return Plan(
         sweep=sweep,
-        cohorts=cohort_plans(cohorts, data, times),
-        scalings=scalings(sweep, lambda regrouped: cohort_plans(regrouped, data, times)) if on_gpu else [],
+        cohorts=[_cohort_plan(cohort, data, times) for cohort in longest_first(cohorts, data)],
         models=sum(members),
         labellings=labellings,
         planes=sum(planes.count for planes in sweep.planes.values()),
@@ -159,6 +166,20 @@ def plan(sweep: SweepConfig) -> Plan:
         line_points=labellings * line_points,
         evaluation_seconds=forward * (points + line_points) / times.flops_rate,
         basis=basis,
+    )
+
+
+def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> CohortPlan:
+    model, settings = cohort.models[0], cohort.models[0].training
+    steps = settings.epochs * math.ceil(data.train_images / settings.batch_size)
+    of_step = step_flops(cohort.models, data, min(settings.batch_size, data.train_images))
+    recipe = "" if len({m.recipe for m in cohort.models}) > 1 or model.recipe == "default" else f" {model.recipe}"
+    return CohortPlan(
+        name=f"{model.architecture} {model.width}{recipe}",
+        members=len(cohort.models),
+        flops=training_flops(cohort.models, data),
+        seconds=steps * times.seconds(model.architecture, of_step)
+        + evaluation_flops(cohort.models, data) / times.flops_rate,
     )
 
 

@@ -66,7 +66,7 @@ def test_dropout_of_a_vit_is_drawn_by_its_layers_alone():
     [
         ({"name": "digits", "train_size": 1800}, "digits has 1797 in all"),
         ({"name": "cifar10", "train_size": 90_000}, "cifar10 has 50000 train images"),
-        ({"name": "json:nope"}, "the module json has no function nope"),
+        ({"name": "json:nope"}, "has no function nope"),
         ({"name": "json:dumps"}, r"json:dumps cannot be loaded: TypeError"),
     ],
 )

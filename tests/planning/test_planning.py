@@ -46,8 +46,6 @@ def test_plan_counts_margins_and_probabilities():
 def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
     text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))
     assert "GPU-hours" in text
-    assert re.search(r"^ +256 +\d.* h .*max_cohort_size=", text, re.MULTILINE)
-    assert "no shorter than the cohort resnet18_width 64" in text
     assert "assumed, not measured" in text
     assert re.search(r"estimated cost  +\d+, at 2.5 a GPU-hour", text)
 

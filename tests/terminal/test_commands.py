@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -93,7 +94,9 @@ def test_modules_of_the_user_called_analysis_and_sweeps_are_not_in_the_way(tmp_p
 
 @pytest.mark.slow
 def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
-    result = python("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT), folder=tmp_path)
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git", "build", "*.egg-info"))
+    result = python("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source), folder=tmp_path)
     assert result.returncode == 0, result.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
