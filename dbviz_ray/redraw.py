@@ -18,11 +18,11 @@ from dbviz_ray.analysis.figures.choices import choose_model, choose_plane_set
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
 from dbviz_ray.analysis.figures.drawing import draw_figures, encoded
 from dbviz_ray.analysis.figures.style import STYLE
-from dbviz_ray.analysis.report.of_sweep import REPORT_FILE, write_report
+from dbviz_ray.analysis.report.of_sweep import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError, UserError, one_line
-from dbviz_ray.store import Store
+from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.terminal.arguments import Parser, integer
 from dbviz_ray.terminal.commands import run_command
 

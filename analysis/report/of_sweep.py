@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store
 
 from ..figures import DOTS, FigureEntry, figures_of
 from ..tables import read_table, tables_of
@@ -29,7 +29,6 @@ from .page import Illustration, Section, code, facts, finding, folded, heading, 
 from .question import asked, varied
 from .sweep_tables import SCORES, long_tables, short_tables, table_files
 
-REPORT_FILE = "report.html"
 MAX_SENTENCES = 12
 """That answer one question."""
 MAX_PICTURES = 12_000_000

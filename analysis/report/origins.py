@@ -11,6 +11,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.provenance import PACKAGES, provenance
 
 from ..findings.curves import evenly
@@ -31,7 +32,7 @@ def model_facts(store: Store, sweep: SweepConfig) -> tuple[list[dict[str, Any]],
     found = []
     for place in evenly(len(models), MAX_READ):
         try:
-            found.append(store.read_json(store.model_file(models[place].model_id, "model.json")))
+            found.append(store.read_json(store.model_file(models[place].model_id, MODEL)))
         except (FileNotFoundError, DamagedFileError):
             continue  # it failed, or is made again by the next command
     return found, len(models)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import PLANES_TOGETHER, Store
+from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.outcomes import Outcome
 
 from .plane_scores import Stored
@@ -65,7 +66,7 @@ class Margins:
 def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = ()) -> list[Trained]:
     """Every model of a sweep but those `without` which it has to do, by model_id; all others are trained."""
     models = [model for model in sweep.models() if model.model_id not in without]
-    return [Trained(model, store.read_json(store.model_file(model.model_id, "model.json"))) for model in models]
+    return [Trained(model, store.read_json(store.model_file(model.model_id, MODEL))) for model in models]
 
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:

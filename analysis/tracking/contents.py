@@ -12,13 +12,12 @@ import pandas as pd
 
 from dbviz_ray.config import Seeds, SweepConfig
 from dbviz_ray.formatting import listed
-from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store, layout
 from dbviz_ray.store.outcomes import Outcome
 from dbviz_ray.store.provenance import provenance
 
 from ..figures import figures_of
 from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly, interpolation_threshold
-from ..report.of_sweep import REPORT_FILE
 from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of, records
 from ..tables import read_table, tables_of
 from ..tables.outcomes import LEFT_OUT
@@ -197,7 +196,7 @@ def _model_runs(
 def _history(store: Store, model_id: str) -> list[Metric]:
     """The history of a training at a few epochs, if possible those with a test; nothing if it did not finish."""
     try:
-        table = store.read_parquet(store.model_file(model_id, "history.parquet"))[0].to_pandas()
+        table = store.read_parquet(store.model_file(model_id, layout.HISTORY))[0].to_pandas()
     except FileNotFoundError:
         return []
     tested = table[table["test_error"].notna()]

@@ -21,6 +21,7 @@ from dbviz_ray.config import SweepConfig, fingerprint
 from dbviz_ray.config.addresses import DATABASES, told_without_password, without_password
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import TRACKING_FILE
 
 from .contents import NOT_ALLOWED, SWEEP, RunContent, runs_of
 
@@ -34,7 +35,6 @@ MLFLOW_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """With these settings a server that is down costs a second, and one that does not answer half a minute."""
-TRACKING_FILE = "tracking.json"
 DIRECTORY, NAME, RESULTS = "dbviz.run_directory", "dbviz.name", "dbviz.results"
 PARENT, DESCRIPTION, KIND = "mlflow.parentRunId", "mlflow.note.content", "mlflow.experimentKind"
 """Tags: three of ours, three of MLflow's."""

@@ -15,6 +15,7 @@ from dbviz_ray.evaluation.records import load_network, load_planes, save_planes
 from dbviz_ray.planes import PlaneSet, draw_plane_set
 from dbviz_ray.planes.drawing import about_plane_set, attacked_model, telling_labels
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import LABELS, PICTURES, partition
 
 
 def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
@@ -34,8 +35,8 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
         why = f"could not be trained ({failure.reason})" if failure else "is not trained yet"
         remedy = "allowed: another model" if failure else "run the stages train,evaluate"
         raise UserError(f"planes.{plane_set}.attacked: {attacked.model_id} {why}; {remedy}")
-    for folder in ("labels", "pictures"):  # of planes that are no more
-        store.remove_folder(f"{folder}/plane_set={plane_set}")
+    for folder in (LABELS, PICTURES):  # of planes that are gone
+        store.remove_folder(f"{folder}/{partition('plane_set', plane_set)}")
     if attacked is None or not ray.is_initialized():
         _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
         return

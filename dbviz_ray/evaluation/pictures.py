@@ -147,7 +147,7 @@ def _model(store: Store, asked: _Asked, trusted: Iterable[str]) -> RunModel:
     try:
         return run_model(store, asked.model_id, asked.epoch, tuple(trusted))
     except FileNotFoundError:
+        folder = store.path(store.model_folder(asked.model_id))
         raise UserError(
-            f"--resolution: {store.path(f'models/{asked.model_id}')} is not there; allowed without the weights of the "
-            "models: no --resolution"
+            "--resolution", reason=f"{folder} is not there", allowed="no --resolution without the weights of the models"
         ) from None

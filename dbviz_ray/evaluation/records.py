@@ -19,7 +19,7 @@ from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import MODEL, PREDICTIONS, WEIGHTS
+from dbviz_ray.store.layout import HISTORY, MODEL, PREDICTIONS, WEIGHTS
 from dbviz_ray.training.cohort import TrainedModel
 
 DONE, DIVERGED = "done", "diverged"
@@ -34,7 +34,7 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
     store.write(store.model_file(model_id, WEIGHTS), _weights(trained))
     epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
     history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
-    store.write_parquet(store.model_file(model_id, "history.parquet"), pa.table(history))
+    store.write_parquet(store.model_file(model_id, HISTORY), pa.table(history))
     store.write_parquet(store.model_file(model_id, PREDICTIONS), _predictions(trained, dataset))
     store.write_json(
         store.model_file(model_id, MODEL),
@@ -93,7 +93,7 @@ def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
     model_id = config.model_id
     epochs = [_earlier(config, epoch) for epoch in config.training.kept_epochs]
     kept = [source.kept_file(model_id, name, epoch) for epoch in epochs for name in KEPT]
-    for name in [*kept, source.model_file(model_id, "history.parquet"), source.model_file(model_id, MODEL)]:
+    for name in [*kept, source.model_file(model_id, HISTORY), source.model_file(model_id, MODEL)]:
         target.write(name, source.read(name))
 
 

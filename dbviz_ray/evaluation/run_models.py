@@ -21,7 +21,7 @@ from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.evaluation.records import DONE, load_network
 from dbviz_ray.store import SWEEP_FILE, Store
-from dbviz_ray.store.models import MODEL, WEIGHTS
+from dbviz_ray.store.layout import MODEL, WEIGHTS
 
 _ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>[0-9]{1,9}))?/*$")
 
@@ -81,7 +81,7 @@ def run_model(
     UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
     network or data set is code (`package.module:function`) that is not among `trusted`.
     """
-    address = called or store.path(f"models/{model_id}")
+    address = called or store.path(store.model_folder(model_id))
     try:
         facts = store.read_json(store.model_file(model_id, MODEL))
     except (FileNotFoundError, NotADirectoryError):

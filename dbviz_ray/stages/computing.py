@@ -18,6 +18,7 @@ from dbviz_ray.planning.sizes import facts_of, longest_first
 from dbviz_ray.stages.missing import Missing, find_missing
 from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
 from dbviz_ray.store.damage import check_model
+from dbviz_ray.store.layout import COHORTS
 from dbviz_ray.store.outcomes import StageEnd, StoppedError
 from dbviz_ray.store.provenance import provenance
 from dbviz_ray.terminal import interruption
@@ -72,7 +73,7 @@ def _train(sweep: SweepConfig, store: Store, missing: Missing, session: Session,
     ended = train_cohorts(store, cohorts, amounts, trained, sweep.resources, provenance(), session, driver)
     _settle("train", store, ended)
     if not ended.failures:  # whose checkpoints the next try goes on from
-        store.remove_folder("cohorts")
+        store.remove_folder(COHORTS)
     return ended
 
 

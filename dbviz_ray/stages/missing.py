@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dbviz_ray.cluster.schedule import cohorts_to_train
 from dbviz_ray.config import Cohort, SweepConfig
 from dbviz_ray.evaluation.tasks import Task, missing_tasks
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ def analysed(sweep: SweepConfig, store: Store) -> bool:
 
 def _reported(sweep: SweepConfig, store: Store) -> bool:
     from dbviz_ray.analysis.figures import figures_of
-    from dbviz_ray.analysis.report.of_sweep import REPORT_FILE
     from dbviz_ray.analysis.tracking import is_tracked
 
     if not (is_tracked(store) and store.exists(REPORT_FILE)):

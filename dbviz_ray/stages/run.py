@@ -12,8 +12,9 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import STAGES
 from dbviz_ray.stages.missing import Missing, analysed, find_missing
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 from dbviz_ray.store.damage import BeyondRepairError, Repairs
+from dbviz_ray.store.layout import FIGURES, SCORES
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.outcomes import StoppedError
 from dbviz_ray.terminal import interruption
@@ -160,14 +161,13 @@ def _findings(store: Store, precision: float | None) -> str:
     """What a sweep found, where it is, and what more would make it as precise as asked for."""
     from dbviz_ray.analysis.findings.advice import advice_text
     from dbviz_ray.analysis.findings.summary import outcomes_text, summary_text
-    from dbviz_ray.analysis.report.of_sweep import REPORT_FILE
     from dbviz_ray.analysis.tables import read_table
     from dbviz_ray.analysis.tracking import where_to_look
 
     return (
         f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
         f"\n{outcomes_text(read_table(store, 'outcomes'))}\n"
-        f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path('figures')}\nTables   {store.path('scores')}"
+        f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path(FIGURES)}\nTables   {store.path(SCORES)}"
         f"\nMLflow   {where_to_look(store)}\n"
         + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
     )

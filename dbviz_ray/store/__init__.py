@@ -1,57 +1,100 @@
-"""The run directory: every file name and schema, atomic writes, and what counts as complete.
-
-    sweep.yaml                                         the resolved configuration
-    models/<model_id>/weights.safetensors              the last epoch's weights
-    models/<model_id>/history.parquet                  one row an epoch
-    models/<model_id>/predictions.parquet              one row an image of the data set
-    models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
-    models/<model_id>/model.json                       configuration and outcome; written last: complete
-    cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
-    cohorts/<cohort_id>/cohort.json                    the model_ids of its members
-    planes/<plane_set>.parquet                         images and coordinates, one row a plane
-    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 label maps, one row a plane
-    probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   where asked for, the same
-    margins/model_id=<..>/epoch=<00400>/margins.parquet                              distances, one row an image
-    pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
-    failures/<model_id>.json                           why the sweep has to do without a model, until it is tried again
-    scores/<table>.parquet, scores/<table>.csv         what the analysis computed
-    scores/findings.json                               what it found, in rows and sentences
-    figures/<figure>.png, figures/<figure>.pdf
-    report.html                                        everything that was found, for people
-
-Class probabilities and a plane set's first picture are written before the label maps of the same planes, which are the
-mark that all are complete. Pictures are for people to look at: no score is made of them.
-"""
+"""The run directory of a sweep: whole files, one owner, one driver. `layout` names its files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, PictureFiles, StoredMargins
-from dbviz_ray.store.models import SWEEP_FILE, ModelFiles, OwnedDirectory
+import yaml
+from pydantic import ValidationError
 
-__all__ = ["FINDINGS_FILE", "PLANES_TOGETHER", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
+from dbviz_ray.config import SweepConfig, differing_fields
+from dbviz_ray.config.validation import validated
+from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.formatting import listed
+from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, StoredMargins
+from dbviz_ray.store.layout import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE
+from dbviz_ray.store.models import ModelFiles
 
-FINDINGS_FILE = "scores/findings.json"
+__all__ = ["FINDINGS_FILE", "PLANES_TOGETHER", "REPORT_FILE", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
 
 
-class Store(OwnedDirectory, ModelFiles, EvaluationFiles, PictureFiles):
-    """One run directory."""
+class Store(ModelFiles, EvaluationFiles):
+    """The run directory of one sweep."""
 
-    def planes_file(self, plane_set: str) -> str:
-        """Name of a plane set's file."""
-        return f"planes/{plane_set}.parquet"
+    def claim(self, sweep: SweepConfig) -> None:
+        """Make this directory `sweep`'s. UserError if it is another sweep's or not writable."""
+        text = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False)
+        self.check_owner(sweep)
+        try:
+            self.write(SWEEP_FILE, text.encode())
+        except OSError as error:
+            raise UserError("--out", self.root, reason=f"cannot be written ({one_line(error)})") from None
 
-    def scores_file(self, table: str, suffix: str = "parquet") -> str:
-        """Name of a table of scores."""
-        return f"scores/{table}.{suffix}"
+    def check_owner(self, sweep: SweepConfig) -> None:
+        """UserError if the directory holds a sweep whose results would differ from those of `sweep`."""
+        try:
+            owner = self._owner()
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_empty()
+            return
+        except UserError as error:
+            raise error.renamed(lambda file: f"--out: {file}") from None
+        identity = sweep.identity()
+        stored = _with_defaults(owner)
+        fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
+        if fields:
+            name = owner.get("name") if isinstance(owner.get("name"), str) else "without a name"
+            raise UserError(
+                "--out",
+                self.root,
+                reason=f"belongs to a different sweep ({name}: {listed(fields, 4)} differ)",
+                allowed="an empty directory, or the same sweep",
+            )
 
-    def figure_file(self, figure: str, suffix: str = "png") -> str:
-        """Name of a picture."""
-        return f"figures/{figure}.{suffix}"
+    def sweep(self) -> SweepConfig:
+        """The sweep of this directory. UserError if there is none."""
+        try:
+            return validated(SweepConfig, self._owner())
+        except (FileNotFoundError, NotADirectoryError):
+            reason = f"holds no {SWEEP_FILE}"
+            raise UserError(self.root, reason=reason, allowed="a run directory of a sweep") from None
 
     def remove_leftovers(self) -> None:
-        """Delete what killed writers left beside their files; in an object store nothing is left."""
+        """Delete the temporary files of killed writers; an object store has none."""
         if self.is_local:
             for path in Path(self.root).rglob(".*.tmp"):
                 path.unlink(missing_ok=True)
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            owner = yaml.safe_load(self.read(SWEEP_FILE))
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(self.path(SWEEP_FILE), reason=f"cannot be read ({one_line(error)})") from None
+        if not isinstance(owner, dict):
+            hint = "delete it if the directory is this sweep's"
+            raise UserError(self.path(SWEEP_FILE), reason="is damaged", hint=hint)
+        return owner
+
+    def _check_empty(self) -> None:
+        try:
+            in_use = self.holds_anything()
+        except NotADirectoryError:
+            raise UserError("--out", self.root, reason="is a file", allowed="a directory") from None
+        if in_use:
+            raise UserError(
+                "--out",
+                self.root,
+                reason=f"holds files but no {SWEEP_FILE}, so it is not a run directory",
+                allowed="an empty directory, or one that a sweep made",
+            )
+
+
+def _with_defaults(owner: dict[str, Any]) -> dict[str, Any]:
+    """A stored sweep, with defaults for the fields that were added since."""
+    try:
+        return SweepConfig.model_validate(owner).identity()
+    except ValidationError:
+        return owner

@@ -6,22 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import (
+    EVALUATIONS,
+    MADE_BY,
+    MODEL,
+    MODELS,
+    PICTURES,
+    PROBABILITIES,
+    folder_of,
+    owner_of,
+    partitions_of,
+)
 from dbviz_ray.terminal.display import say
-
-EVALUATIONS = {
-    "labels": "labels.parquet",
-    "probabilities": "probabilities.parquet",
-    "pictures": "picture.parquet",
-    "margins": "margins.parquet",
-}
-"""What evaluators make: a file's name by its folder."""
-MADE_BY = {
-    "models": "train",
-    "planes": "evaluate",
-    **dict.fromkeys(EVALUATIONS, "evaluate"),
-    "scores": "analyse",
-}
-"""The stage that makes what is in a folder and can make it again from what the others keep."""
 
 
 class BeyondRepairError(Exception):
@@ -42,7 +38,7 @@ class Repairs:
 
     def drop(self, error: DamagedFileError) -> None:
         """Delete the damaged file, and all others that are; they are then missing. BeyondRepairError if it cannot."""
-        kind = error.name.partition("/")[0]
+        kind = folder_of(error.name)
         stage = MADE_BY.get(kind)
         if stage is None:
             raise BeyondRepairError(f"{error}; delete {error.path}") from None
@@ -54,7 +50,7 @@ class Repairs:
         if error.name in self._dropped:
             raise BeyondRepairError(f"{error}, although it has just been made again; is the disk sound?") from None
         # A disk that lost one file may have lost others: all are found before workers start again.
-        folders = [folder for folder in ("models", *EVALUATIONS) if MADE_BY[folder] in self._stages]
+        folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in self._stages]
         others = damaged_files(self._store, folders) if kind in folders else []
         names = {error.name, *(other.name for other in others)}
         what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
@@ -82,25 +78,25 @@ def drop(store: Store, name: str) -> None:
     With class probabilities and pictures go the label maps that vouch for them; with any file of a model the whole
     model, since it is trained again, and what evaluators said of it.
     """
-    kind, _, rest = name.partition("/")
-    if kind in ("probabilities", "pictures"):
-        plane_set, model_id, epoch = rest.split("/")[:3]
-        store.remove(f"labels/{plane_set}/{model_id}/{epoch}/labels.parquet")
-    if kind != "models":
+    kind = folder_of(name)
+    if kind in (PROBABILITIES, PICTURES):
+        of = partitions_of(name)
+        store.remove(store.labels_file(of["plane_set"], of["model_id"], int(of["epoch"])))
+    if kind != MODELS:
         store.remove(name)
         return
-    model_id = rest.partition("/")[0]
+    model_id = owner_of(name)
     for folder, file in EVALUATIONS.items():
         for evaluation in store.files(folder, file):
-            if f"model_id={model_id}" in evaluation.split("/"):
+            if partitions_of(evaluation)["model_id"] == model_id:
                 store.remove(evaluation)
-    store.remove(store.model_file(model_id, "model.json"))  # it is not complete from now on
-    store.remove_folder(f"models/{model_id}")
+    store.remove(store.model_file(model_id, MODEL))  # from now on it is not complete
+    store.remove_folder(store.model_folder(model_id))
 
 
 def check_model(store: Store, model_id: str) -> None:
     """DamagedFileError if one of a model's files is damaged; every one is read."""
-    for name in store.files(f"models/{model_id}"):
+    for name in store.files(store.model_folder(model_id)):
         _check(store, name)
 
 

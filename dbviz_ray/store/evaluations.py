@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.files import encoded, partition
+from dbviz_ray.store.files import encoded
+from dbviz_ray.store.layout import EVALUATIONS, LABELS, MARGINS, Layout, partition, partitions_of
 
 PLANES_TOGETHER = 50
 """Planes in a row group: the least that is read at once. 1.25 million labels of a trained network take 80 to 85 kB, as
@@ -38,16 +39,27 @@ class StoredMargins:
     """`split`, `steps`, `reach`, `tolerance`, `seed`."""
 
 
-class EvaluationFiles(Directory):
-    """What evaluators leave."""
+@dataclass(frozen=True)
+class Picture:
+    """What a model says on one plane."""
 
-    def labels_file(self, plane_set: str, model_id: str, epoch: int) -> str:
-        """Name of the label maps on one plane set of one model, as it was after `epoch`."""
-        return f"labels/plane_set={plane_set}/model_id={model_id}/{partition('epoch', epoch)}/labels.parquet"
+    labels: NDArray[np.uint8]
+    """Predicted classes, `[resolution (b), resolution (a)]`."""
+    confidence: NDArray[np.float16] | None = None
+    """Probability of the predicted class on every point, likewise; None where it was not asked for."""
+
+    @property
+    def resolution(self) -> int:
+        """Grid points on each side."""
+        return len(self.labels)
+
+
+class EvaluationFiles(Directory, Layout):
+    """Evaluations in a run directory."""
 
     def labelled(self, plane_set: str) -> set[tuple[str, int]]:
         """model_id and epoch of everything whose label maps on a plane set are complete."""
-        return self._partitions(f"labels/plane_set={plane_set}", "labels.parquet")
+        return self._complete(f"{LABELS}/{partition('plane_set', plane_set)}", LABELS)
 
     def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: NDArray[np.uint8]) -> None:
         """Store label maps uint8 `[planes, resolution, resolution]`, one row a plane, rows of b one after another."""
@@ -60,11 +72,6 @@ class EvaluationFiles(Directory):
         """What `write_label_maps` stored, or some of the planes; of the others no more is read than a row group."""
         name = self.labels_file(plane_set, model_id, epoch)
         return self._read_planes(name, "labels", ("resolution", "resolution"), planes)
-
-    def probabilities_file(self, plane_set: str, model_id: str, epoch: int) -> str:
-        """Name of the class probabilities on one plane set of one model, as it was after `epoch`."""
-        partitions = f"plane_set={plane_set}/model_id={model_id}/{partition('epoch', epoch)}"
-        return f"probabilities/{partitions}/probabilities.parquet"
 
     def write_probabilities(self, plane_set: str, model_id: str, epoch: int, values: NDArray[np.float16]) -> None:
         """Store class probabilities float16 `[planes, resolution, resolution, classes]`, one row a plane."""
@@ -97,13 +104,9 @@ class EvaluationFiles(Directory):
 
         return self._read_table(name, values, planes)
 
-    def margins_file(self, model_id: str, epoch: int) -> str:
-        """Name of the margins of one model, as it was after `epoch`."""
-        return f"margins/model_id={model_id}/{partition('epoch', epoch)}/margins.parquet"
-
     def with_margins(self) -> set[tuple[str, int]]:
         """model_id and epoch of everything whose margins are complete."""
-        return self._partitions("margins", "margins.parquet")
+        return self._complete(MARGINS, MARGINS)
 
     def write_margins(self, model_id: str, epoch: int, margins: StoredMargins) -> None:
         """Store margins, one row an image."""
@@ -126,45 +129,13 @@ class EvaluationFiles(Directory):
 
         return self._read_table(self.margins_file(model_id, epoch), margins)
 
-    def _partitions(self, folder: str, file: str) -> set[tuple[str, int]]:
-        """model_id and epoch of every file called `file` within `folder`; one listing."""
-        found = (name.split("/")[-3:-1] for name in self.files(folder, file))
-        return {(model_id.removeprefix("model_id="), int(epoch.removeprefix("epoch="))) for model_id, epoch in found}
-
-
-_OPTIONS = {"write_statistics": False, "compression_level": 9}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a model says on one plane."""
-
-    labels: NDArray[np.uint8]
-    """Predicted classes, `[resolution (b), resolution (a)]`."""
-    confidence: NDArray[np.float16] | None = None
-    """Probability of the predicted class on every point, likewise; None where it was not asked for."""
-
-    @property
-    def resolution(self) -> int:
-        """Grid points on each side."""
-        return len(self.labels)
-
-
-class PictureFiles(Directory):
-    """Pictures of planes, for as many models and planes as there are."""
-
-    def picture_file(self, plane_set: str, model_id: str, epoch: int, plane: int) -> str:
-        """Name of the picture of one plane of a set by one model, as it was after `epoch`."""
-        partitions = f"plane_set={plane_set}/model_id={model_id}/{partition('epoch', epoch)}"
-        return f"pictures/{partitions}/{partition('plane', plane)}/picture.parquet"
-
     def write_picture(self, plane_set: str, model_id: str, epoch: int, plane: int, picture: Picture) -> None:
         """Store a picture, in place of what was there: a row of two lists, rows of b one after another."""
         columns = {"labels": _one_list(picture.labels)}
         if picture.confidence is not None:
             columns["confidence"] = _one_list(picture.confidence)
         facts = {"resolution": picture.resolution}
-        self.write(self.picture_file(plane_set, model_id, epoch, plane), encoded(pa.table(columns), facts, **_OPTIONS))
+        self.write(self.picture_file(plane_set, model_id, epoch, plane), encoded(pa.table(columns), facts, **_LABELS))
 
     def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
         """What `write_picture` stored; None if there is none."""
@@ -183,6 +154,11 @@ class PictureFiles(Directory):
             return self._read_table(self.picture_file(plane_set, model_id, epoch, plane), picture)
         except FileNotFoundError:
             return None
+
+    def _complete(self, folder: str, kind: str) -> set[tuple[str, int]]:
+        """model_id and epoch of every file of a kind of evaluation within `folder`; one listing."""
+        found = (partitions_of(name) for name in self.files(folder, EVALUATIONS[kind]))
+        return {(keys["model_id"], int(keys["epoch"])) for keys in found}
 
 
 def _one_list(values: NDArray[Any]) -> pa.ListArray:

@@ -148,8 +148,3 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
         elif end <= start:
             skipped = end
     return file.read_row_groups(groups).replace_schema_metadata().slice(start - skipped, max(0, stop - start)), facts
-
-
-def partition(key: str, number: int) -> str:
-    """Such a folder's name, in an order that sorts."""
-    return f"{key}={number:05}"

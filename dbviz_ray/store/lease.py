@@ -18,9 +18,9 @@ from typing import Any, Self
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import SETTLE_SECONDS
+from dbviz_ray.store.layout import LEASE_FILE
 from dbviz_ray.terminal.display import say
 
-LEASE_FILE = ".driver.json"
 BEAT_SECONDS = 5.0
 BEATS_OBSERVED = 6
 """For so many beats a lease stands still before its driver is taken for dead, unless the process can be looked at."""

@@ -34,7 +34,7 @@ from dbviz_ray.evaluation.tasks import LabellingWork, LabelPlanes, Task, What, W
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
 from dbviz_ray.planning.costs import evaluation_amounts
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import WEIGHTS
+from dbviz_ray.store.layout import WEIGHTS
 from dbviz_ray.training.cohort import train_cohort
 
 CPU = torch.device("cpu")

@@ -9,12 +9,12 @@ from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.findings import findings
-from dbviz_ray.analysis.report.of_sweep import REPORT_FILE, write_report
+from dbviz_ray.analysis.report.of_sweep import write_report
 from dbviz_ray.analysis.report.question import asked, planes_in_words
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 from dbviz_ray.store.outcomes import Failure, Outcome
 
 TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}

@@ -16,8 +16,7 @@ from torch import nn
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.files import Origin, write_comparison
 from dbviz_ray.analysis.figures.drawing import draw_figures
-from dbviz_ray.analysis.report.of_sweep import REPORT_FILE
-from dbviz_ray.store import Store
+from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.outcomes import Failure, Outcome
 
 pytest_plugins = ["support.browser_fixtures"]

@@ -17,7 +17,8 @@ from support.object_store import ObjectStore
 
 from dbviz_ray.errors import UserError
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.lease import BEATS_OBSERVED, LEASE_FILE, Driver, Lease, Process, SupersededError, check_driver
+from dbviz_ray.store.layout import LEASE_FILE
+from dbviz_ray.store.lease import BEATS_OBSERVED, Driver, Lease, Process, SupersededError, check_driver
 
 BEAT = 0.2
 HOLDER = f"""

@@ -20,7 +20,7 @@ from dbviz_ray import load_run
 from dbviz_ray.errors import StorageError, UserError
 from dbviz_ray.store import Store
 from dbviz_ray.store.directory import Directory, may_pass
-from dbviz_ray.store.lease import LEASE_FILE
+from dbviz_ray.store.layout import LEASE_FILE
 
 
 @pytest.fixture(scope="module")

@@ -299,7 +299,7 @@ def test_a_file_uri_is_a_directory(tmp_path):
 @pytest.mark.parametrize("content", ["", "- 1", "name: [", "42"])
 def test_a_damaged_sweep_file_is_named(store, sweep, content):
     store.write("sweep.yaml", content.encode())
-    with pytest.raises(UserError, match=r"sweep\.yaml (is damaged|cannot be read)"):
+    with pytest.raises(UserError, match=r"sweep\.yaml: (is damaged|cannot be read)"):
         store.check_owner(sweep)
 
 

@@ -1,0 +1,142 @@
+"""The run directory: the name of every file, and which stage makes it.
+
+    sweep.yaml                                         the resolved configuration
+    models/<model_id>/weights.safetensors              the weights after the last epoch
+    models/<model_id>/history.parquet                  one row an epoch
+    models/<model_id>/predictions.parquet              one row an image: split, index, labels, predicted class
+    models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
+    models/<model_id>/model.json                       configuration and outcome; written last
+    cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
+    cohorts/<cohort_id>/cohort.json                    the model_ids of its members
+    planes/<plane_set>.parquet                         images and coordinates, one row a plane
+    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 one row a plane: plane, labels
+    probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   if asked for: plane, probabilities
+    margins/model_id=<..>/epoch=<00400>/margins.parquet      one row an image: index, predicted, distances, reaches
+    pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
+    failures/<model_id>.json                           why a model is left out, until it is tried again
+    scores/<table>.parquet, scores/<table>.csv         the tables of the analysis
+    scores/findings.json                               what it found, in rows and sentences
+    figures/<figure>.png, .pdf, .gif, .tex
+    report.html                                        everything that was found, for people
+    tracking.json                                      what was logged to MLflow, and where
+    .driver.json                                       the driver that works here (see `lease`)
+
+Evaluators write the probabilities and the first picture of a plane set before its label maps; the label maps then mark
+all three as complete. Pictures are for people to look at: no score uses them.
+"""
+
+from __future__ import annotations
+
+SWEEP_FILE, REPORT_FILE, TRACKING_FILE, LEASE_FILE = "sweep.yaml", "report.html", "tracking.json", ".driver.json"
+FINDINGS_FILE = "scores/findings.json"
+WEIGHTS, HISTORY, PREDICTIONS, MODEL = "weights.safetensors", "history.parquet", "predictions.parquet", "model.json"
+COHORT_STATE, COHORT_MEMBERS = "state.safetensors", "cohort.json"
+MODELS, COHORTS, PLANES, FAILURES, SCORES, FIGURES = "models", "cohorts", "planes", "failures", "scores", "figures"
+LABELS, PROBABILITIES, PICTURES, MARGINS = "labels", "probabilities", "pictures", "margins"
+EVALUATIONS = {
+    LABELS: "labels.parquet",
+    PROBABILITIES: "probabilities.parquet",
+    PICTURES: "picture.parquet",
+    MARGINS: "margins.parquet",
+}
+"""What evaluators write: the name of the file, by its folder."""
+MADE_BY = {MODELS: "train", PLANES: "evaluate", **dict.fromkeys(EVALUATIONS, "evaluate"), SCORES: "analyse"}
+"""The stage that makes the files of a folder, and can make them again from the other folders."""
+
+
+def partition(key: str, value: str | int) -> str:
+    """The name of a Hive partition's folder; numbers have leading zeros, so that names sort as numbers do."""
+    return f"{key}={value:05}" if isinstance(value, int) else f"{key}={value}"
+
+
+def partitions_of(name: str) -> dict[str, str]:
+    """The values of the partitions in a file's name, by key."""
+    return dict(part.split("=", 1) for part in name.split("/") if "=" in part)
+
+
+def folder_of(name: str) -> str:
+    """The first folder in a file's name, such as "models"."""
+    return name.split("/")[0]
+
+
+def owner_of(name: str) -> str:
+    """The model_id or cohort_id in the name of a file in "models" or "cohorts"."""
+    return name.split("/")[1]
+
+
+def _evaluation(folder: str, **partitions: str | int) -> str:
+    return "/".join([folder, *(partition(key, value) for key, value in partitions.items()), EVALUATIONS[folder]])
+
+
+class Layout:
+    """The names of the files; a `Store` has these methods too."""
+
+    @staticmethod
+    def model_folder(model_id: str) -> str:
+        """The folder of a model."""
+        return f"{MODELS}/{model_id}"
+
+    @classmethod
+    def model_file(cls, model_id: str, file: str) -> str:
+        """One of a model's files."""
+        return f"{cls.model_folder(model_id)}/{file}"
+
+    @classmethod
+    def snapshot_file(cls, model_id: str, epoch: int, file: str) -> str:
+        """One of a model's files after an epoch before the last."""
+        return cls.model_file(model_id, f"snapshots/{partition('epoch', epoch)}/{file}")
+
+    @classmethod
+    def kept_file(cls, model_id: str, file: str, epoch: int | None) -> str:
+        """One of a model's files after `epoch`, one before the last, or after the last (None)."""
+        return cls.model_file(model_id, file) if epoch is None else cls.snapshot_file(model_id, epoch, file)
+
+    @staticmethod
+    def cohort_folder(cohort_id: str) -> str:
+        """The folder of a cohort in training."""
+        return f"{COHORTS}/{cohort_id}"
+
+    @classmethod
+    def cohort_state_file(cls, cohort_id: str) -> str:
+        """The training state of a cohort."""
+        return f"{cls.cohort_folder(cohort_id)}/{COHORT_STATE}"
+
+    @staticmethod
+    def failure_file(model_id: str) -> str:
+        """Why a model is left out."""
+        return f"{FAILURES}/{model_id}.json"
+
+    @staticmethod
+    def planes_file(plane_set: str) -> str:
+        """A plane set."""
+        return f"{PLANES}/{plane_set}.parquet"
+
+    @staticmethod
+    def labels_file(plane_set: str, model_id: str, epoch: int) -> str:
+        """The label maps of one model after `epoch` on one plane set."""
+        return _evaluation(LABELS, plane_set=plane_set, model_id=model_id, epoch=epoch)
+
+    @staticmethod
+    def probabilities_file(plane_set: str, model_id: str, epoch: int) -> str:
+        """The class probabilities of one model after `epoch` on one plane set."""
+        return _evaluation(PROBABILITIES, plane_set=plane_set, model_id=model_id, epoch=epoch)
+
+    @staticmethod
+    def picture_file(plane_set: str, model_id: str, epoch: int, plane: int) -> str:
+        """The picture of one plane by one model after `epoch`."""
+        return _evaluation(PICTURES, plane_set=plane_set, model_id=model_id, epoch=epoch, plane=plane)
+
+    @staticmethod
+    def margins_file(model_id: str, epoch: int) -> str:
+        """The margins of one model after `epoch`."""
+        return _evaluation(MARGINS, model_id=model_id, epoch=epoch)
+
+    @staticmethod
+    def scores_file(table: str, suffix: str = "parquet") -> str:
+        """A table of scores."""
+        return f"{SCORES}/{table}.{suffix}"
+
+    @staticmethod
+    def figure_file(figure: str, suffix: str = "png") -> str:
+        """A figure."""
+        return f"{FIGURES}/{figure}.{suffix}"
