@@ -1,126 +1,288 @@
-"""What a sweep found, in one sentence each, with its numbers."""
+"""Each finding as one sentence, with its numbers, under the question that it answers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-import pandas as pd
+from dbviz_ray.formatting import interval_text, listed, p_text, percent_text
 
-from ..scores.groups import first_planes_at_last_epoch, records
-from ..tables.outcomes import LEFT_OUT
-from .curves import (
-    EPOCH,
-    PEAK,
-    THRESHOLD_ERROR,
-    WIDTH,
-    Curve,
-    has_peak,
-    interpolation_threshold,
-    peak_p_value,
-    representative_rows,
-)
+from ..scores.groups import streams_in
+from .curves import PEAK, THRESHOLD_ERROR
+from .rows import Finding, Kind, Number, Subject
 
 MAX_NAMED = 6
 """Groups that one sentence names."""
 
+RATES_QUESTION, LEFT_OUT_QUESTION = "Which learning rate is best?", "What is left out, and what means nothing?"
+QUESTIONS = {
+    Kind.OVER_WIDTH: "Is a wider network better, and more reproducible?",
+    Kind.OVER_EPOCHS: "Is a longer training better, and more reproducible?",
+    Kind.EPOCH_CURVES: "Is a longer training better, and more reproducible?",
+    Kind.AGREEMENT: "Is it the same model if it is trained again?",
+    Kind.BETWEEN_KINDS: "Do networks of different kinds learn the same?",
+    Kind.PLANE_SETS: "What changes on other planes?",
+    Kind.RATES_AT_END: RATES_QUESTION,
+    Kind.RATES_BY_TEST_ERROR: RATES_QUESTION,
+    Kind.DISTILLATION: "Do students resemble their teachers?",
+    Kind.SHARPNESS: "How flat are the minima?",
+    Kind.MARGINS: "How far are images from the decision boundary?",
+    Kind.STREAMS: "Which random stream makes another model?",
+    Kind.RESOLUTION: "Is the grid fine enough to count regions?",
+    Kind.LEFT_OUT: LEFT_OUT_QUESTION,
+    Kind.CONSTANT: LEFT_OUT_QUESTION,
+}
+"""A finding of a kind without a question has no sentence: only tables show it."""
+STREAM_NAMES = {
+    "init": "initialisation",
+    "order": "data order",
+    "augmentation": "augmentation",
+    "dropout": "dropout",
+    "label_noise": "label noise",
+}
+COVERS = {"models and planes": "seeds and planes", "planes": "planes"}
 
-def tested_on(groups: pd.DataFrame) -> str:
-    """ "test", or "held-out" where settings are chosen on images held out of training."""
-    return str(groups["tested_on"].iloc[0])
+
+def sentence(finding: Finding) -> str:
+    """The subject, a colon, and what was found."""
+    return ": ".join(filter(None, (subject_text(finding.subject), told(finding))))
 
 
-def sentence(curve: Curve) -> str:
-    """What one curve shows, with its numbers."""
-    axis, key = curve.axis, curve.key
-    name, error_name = axis.column, f"{tested_on(curve.rows)} error"
-    kind = "double descent" if axis is WIDTH else "double descent over the epochs"
-    start = f"{curve.name}, label noise {key['label_noise']:g}, {key['plane_set']} planes: "
-    if not has_peak(curve):
-        beyond = "the intervals" if curve.differences.empty else "chance"
-        last = curve.rows.iloc[-1]
-        lowest = curve.rows.iloc[int(curve.rows["test_error"].to_numpy().argmin())]
-        low = f"is lowest, {percent(lowest, 'test_error')}, at epoch {lowest['epoch']} and " if axis is EPOCH else ""
-        agree = f", where two trainings agree on {_wholepercent(last)} of the points" if _known(last) else ""
+def subject_text(subject: Subject) -> str:
+    """Such as "net, width 4, label noise 0.2, test planes"; "" for the whole sweep."""
+    parts = list(subject.name)
+    if "label_noise" in subject.keys:
+        parts.append(f"label noise {subject.keys['label_noise']:g}")
+    if "plane_set" in subject.keys:
+        parts.append(f"{subject.keys['plane_set']} planes")
+    return ", ".join(parts)
+
+
+def told(finding: Finding) -> str:
+    """The sentence without its subject; "" for a kind without a question."""
+    return _TEXTS[finding.kind](finding) if finding.kind in _TEXTS else ""
+
+
+def _over_axis(finding: Finding) -> str:
+    axis, tested_on = finding.condition["axis"], finding.condition["tested_on"]
+    descent = "double descent" if axis == "width" else "double descent over the epochs"
+    errors = finding.of("test_error")
+    last = errors[-1]
+    at_last = finding.number(last.role, "reproducibility")
+    if not finding.condition["peak"]:
+        lowest = min(errors, key=lambda error: error.value)
+        low = f"is lowest, {_percent(lowest)}, {_at(lowest, axis)} and " if axis == "epoch" else ""
+        beyond = "the intervals" if finding.condition["intervals_only"] else "chance"
+        agree = (
+            "" if math.isnan(at_last.value) else f", where two trainings agree on {_percent(at_last, 0)} of the points"
+        )
         return (
-            f"{start}no {kind} beyond {beyond}: the {error_name} {low}ends at {percent(last, 'test_error')} at {name} "
-            f"{last[name]}{agree}. {_memorised(curve)}"
+            f"no {descent} beyond {beyond}: the {tested_on} error {low}ends at {_percent(last)} {_at(last, axis)}"
+            f"{agree}. {_memorised(finding)}"
         )
-    rows = representative_rows(curve)
-    best, peak, last = (curve.rows.iloc[rows[point]] for point in (axis.best, PEAK, axis.last))
+    peak = finding.number(PEAK, "test_error")
+    best = errors[errors.index(peak) - 1]
     text = (
-        f"{start}{kind}{_probability(curve)}: the {error_name} falls to {percent(best, 'test_error')} at {name} "
-        f"{best[name]}, peaks at {percent(peak, 'test_error')} at {name} {peak[name]} and falls to "
-        f"{percent(last, 'test_error')} at {name} {last[name]}."
+        f"{descent}{_p(finding)}: the {tested_on} error falls to {_percent(best)} {_at(best, axis)}, peaks at "
+        f"{_percent(peak)} {_at(peak, axis)} and falls to {_percent(last)} {_at(last, axis)}."
     )
-    if _known(peak) and _known(last):
-        less = peak["reproducibility_high"] < last["reproducibility_low"]
+    at_peak = finding.number(PEAK, "reproducibility")
+    if not math.isnan(at_peak.value) and not math.isnan(at_last.value):
+        less = "are less alike: they " if at_peak.high < at_last.low else ""
         text += (
-            f" At the peak two trainings {'are less alike: they ' if less else ''}agree on {_wholepercent(peak)} of "
-            f"the points, at {name} {last[name]} on {_wholepercent(last)}."
+            f" At the peak two trainings {less}agree on {_percent(at_peak, 0)} of the points; {_at(last, axis)} they "
+            f"agree on {_percent(at_last, 0)}."
         )
-    if pd.notna(peak["fragmentation"]):
-        text += f" A plane has {regions_text(peak)} regions at the peak, {regions_text(last)} at {name} {last[name]}."
-    return f"{text} {_memorised(curve)}"
+    regions, last_regions = (finding.number(role, "fragmentation") for role in (PEAK, last.role))
+    if not math.isnan(regions.value):
+        text += f" A plane has {_value(regions)} regions at the peak and {_value(last_regions)} {_at(last, axis)}."
+    return f"{text} {_memorised(finding)}"
 
 
-def _memorised(curve: Curve) -> str:
-    """From where on a network learns its training labels by heart."""
-    axis, threshold = curve.axis.column, interpolation_threshold(curve)
-    error = f"training error at most {THRESHOLD_ERROR:.0%}"
-    if threshold is None:
-        return f"The training labels are memorised at no {axis} (interpolation threshold: {error})."
-    return f"From {axis} {threshold} on the training labels are memorised (interpolation threshold: {error})."
+def _memorised(finding: Finding) -> str:
+    axis, threshold = finding.condition["axis"], finding.number("", "interpolation_threshold").value
+    where = f"at no {axis}" if math.isnan(threshold) else f"from {axis} {threshold} on"
+    return (
+        f"The training labels are memorised {where} (interpolation threshold: training error at most "
+        f"{THRESHOLD_ERROR:.0%})."
+    )
 
 
-def _probability(curve: Curve) -> str:
-    p_value = peak_p_value(curve)
-    if math.isnan(p_value):
+def _p(finding: Finding) -> str:
+    if math.isnan(finding.p):
         return ""
-    return " (p < 0.001)" if p_value < 0.001 else f" (p = {p_value:.3f})"
+    return f" (p {'' if finding.p < 0.001 else '= '}{p_text(finding.p)})"
 
 
-def left_out_sentences(groups: pd.DataFrame) -> list[str]:
-    """How many trainings diverged, and how many failed, and where; nothing if none did."""
-    last = first_planes_at_last_epoch(groups)
-    last = last.assign(n_asked_for=last[["n_models", *LEFT_OUT]].sum(axis=1))
-    sentences = []
-    for column, what in LEFT_OUT.items():
-        named = [
-            f"{row['name']}, label noise {row['label_noise']:g} ({row[column]} of {row['n_asked_for']})"
-            for row in records(last[last[column] > 0])
-        ]
-        if named:
-            reasons = " (the table outcomes tells why)" if column == "n_failed" else ""
-            count = f"{last[column].sum()} of {last['n_asked_for'].sum()}"
-            sentences.append(f"{count} trainings {what} and are left out{reasons}: {listed(named)}.")
-    return sentences
+def _epoch_curves(finding: Finding) -> str:
+    peaks = len(finding.of("interpolation_threshold", "peak"))
+    return f"{peaks} of {len(finding.numbers)} curves over the epochs show double descent beyond the intervals."
 
 
-def listed(named: Sequence[str]) -> str:
-    """What is named, or the first of it and how many more there are."""
-    more = len(named) - MAX_NAMED
-    return "; ".join([*named[:MAX_NAMED], *([f"and {more} more, see the table groups"] if more > 0 else [])])
+def _agreement(finding: Finding) -> str:
+    most, *others = finding.numbers
+    if not others:
+        return f"two trainings of {most.subject} agree on {_percent(most)} of the points."
+    return (
+        f"two trainings agree most for {most.subject} ({_percent(most)} of the points) and least for "
+        f"{others[0].subject} ({_percent(others[0])})."
+    )
 
 
-def percent(row: Mapping[str, Any] | pd.Series[Any], score: str) -> str:
-    """A share with its interval: `51.2% [47.9, 54.4]`."""
-    value, low, high = (100 * row[f"{score}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.1f}% [{low:.1f}, {high:.1f}]"
+def _between_kinds(finding: Finding) -> str:
+    most, least = finding.numbers
+    return (
+        f"of trainings of different kinds, those of {most.subject} and {most.comparison} agree most "
+        f"({_percent(most)}), those of {least.subject} and {least.comparison} least ({_percent(least)})."
+    )
 
 
-def _wholepercent(row: pd.Series[Any]) -> str:
-    """The reproducibility."""
-    value, low, high = (100 * row[f"reproducibility{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+def _plane_sets(finding: Finding) -> str:
+    agree = ", ".join(f"{_percent(number)} ({number.role})" for number in finding.of("reproducibility"))
+    regions = ", ".join(f"{_value(number, 2)} ({number.role})" for number in finding.of("fragmentation"))
+    parts = [f"two trainings agree on this share of the points: {agree}"] * bool(agree)
+    return "; ".join([*parts, *[f"regions in a plane: {regions}"] * bool(regions)]) + "."
 
 
-def regions_text(row: Mapping[str, Any] | pd.Series[Any], score: str = "fragmentation", digits: int = 1) -> str:
-    """A number with its interval: `7.0 [6.7, 7.4]`."""
-    value, low, high = (row[f"{score}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _rates_at_end(finding: Finding) -> str:
+    named = [f"{subject_text(_without_planes(n.subject))} ({n.value:g}, the {n.role})" for n in finding.numbers]
+    return (
+        "A best learning rate is the smallest or largest of its grid, so a better one may lie outside; extend the "
+        f"grid: {listed(named, MAX_NAMED, '; ')}."
+    )
 
 
-def _known(row: pd.Series[Any]) -> bool:
-    return bool(pd.notna(row["reproducibility"]))
+def _rates_by_test_error(finding: Finding) -> str:
+    return (
+        "The best learning rates are those with the smallest test error; dataset.held_out would choose them without "
+        "the test images."
+    )
+
+
+def _distillation(finding: Finding) -> str:
+    student, control = finding.numbers
+    if student.low > control.high:
+        verdict = "distilled students resemble their teachers more"
+    elif student.high < control.low:
+        verdict = "distilled students resemble their teachers less"
+    else:
+        verdict = "no difference beyond the intervals"
+    start = " (both start from the same weights)" if finding.condition["same_start"] else ""
+    return (
+        f"students ({student.subject}) agree with their own teachers ({student.comparison}) on {_percent(student)} of "
+        f"the points{start}, undistilled models ({control.subject}) agree with these teachers on {_percent(control)}: "
+        f"{verdict}."
+    )
+
+
+def _sharpness(finding: Finding) -> str:
+    each = ", ".join(f"{number.role} {_value(number, 4)}" for number in finding.numbers)
+    return f"sharpness (the smaller, the more slowly the loss rises around the trained weights): {each}."
+
+
+def _margins(finding: Finding) -> str:
+    kinds = {
+        "margin": "",
+        "margin_correct": "correctly labelled training images",
+        "margin_mislabelled": "mislabelled ones",
+    }
+    parts = []
+    for score, kind in kinds.items():
+        values = [f"{_value(number, 2)} {_at(number, 'width')}" for number in finding.of(score)]
+        parts += [f"{kind} {', '.join(values)}".strip()] if values else []
+    share = finding.condition["not_found"]
+    beyond = f" (in up to {share:.0%} of directions no other class was found; there, the distance searched counts)"
+    return (
+        "distance of images from the point where the predicted class changes (L2 in normalised pixels): "
+        f"{'; '.join(parts)}{beyond if share > 0 else ''}."
+    )
+
+
+def _streams(finding: Finding) -> str:
+    parts = {
+        "changing one thing alone makes this share of that": finding.of("total_share"),
+        "keeping one thing alone the same takes this share away": finding.of("own_share"),
+    }
+    shares = []
+    for what, numbers in parts.items():
+        each = [f"{stream_text(number.role)} {_percent(number, 0)}" for number in numbers]
+        shares += [f"{what}: {', '.join(each)}"] if each else []
+    covers = " or ".join(COVERS.get(covered, covered) for covered in finding.condition["covers"])
+    return (
+        f"trainings that differ in everything disagree on {finding.number('all', 'disagreement').value:.1%} of the "
+        f"points; {'; '.join(shares)} (intervals over {covers})."
+    )
+
+
+def stream_text(stream: str) -> str:
+    """Random streams that vary together, in words: "data order with augmentation"."""
+    return " with ".join(STREAM_NAMES[name] for name in streams_in(stream))
+
+
+def _resolution(finding: Finding) -> str:
+    limit = finding.number("limit", "large_regions")
+    grids = zip(finding.of("fragmentation", "grid"), finding.of("large_regions", "grid"), strict=True)
+    steps = ", ".join(
+        f"{every.subject.keys['resolution']} points a side: {every.value:.2f} ({large.value:.2f})"
+        for every, large in grids
+    )
+    return (
+        f"regions in a plane, and large ones in brackets, as the grid gets finer: {steps}; large ones in the limit: "
+        f"{_value(limit, 2)}."
+    )
+
+
+def _left_out(finding: Finding) -> str:
+    every, *_ = finding.numbers
+    what = {"n_diverged": "diverged and are left out", "n_failed": "failed and are left out (table outcomes says why)"}
+    return f"{every.value} of {every.n} trainings {what[every.score]}: {_counts(finding)}."
+
+
+def _constant(finding: Finding) -> str:
+    return (
+        "Some trainings learned nothing: they predict one class for every test image. Two of them agree trivially; "
+        f"kappa leaves such pairs out: {_counts(finding)}."
+    )
+
+
+def _counts(finding: Finding) -> str:
+    named = [
+        f"{subject_text(_without_planes(number.subject))} ({number.value} of {number.n})"
+        for number in finding.numbers[1:]
+    ]
+    return listed(named, MAX_NAMED, "; ")
+
+
+def _without_planes(subject: Subject) -> Subject:
+    return Subject(subject.name, {key: value for key, value in subject.keys.items() if key != "plane_set"})
+
+
+def _at(number: Number, axis: str) -> str:
+    return f"at {axis} {number.subject.keys[axis]}"
+
+
+def _percent(number: Number, digits: int = 1) -> str:
+    return percent_text(number.value, number.low, number.high, digits)
+
+
+def _value(number: Number, digits: int = 1) -> str:
+    return interval_text(number.value, number.low, number.high, digits)
+
+
+_TEXTS: dict[Kind, Callable[[Finding], str]] = {
+    Kind.OVER_WIDTH: _over_axis,
+    Kind.OVER_EPOCHS: _over_axis,
+    Kind.EPOCH_CURVES: _epoch_curves,
+    Kind.AGREEMENT: _agreement,
+    Kind.BETWEEN_KINDS: _between_kinds,
+    Kind.PLANE_SETS: _plane_sets,
+    Kind.RATES_AT_END: _rates_at_end,
+    Kind.RATES_BY_TEST_ERROR: _rates_by_test_error,
+    Kind.DISTILLATION: _distillation,
+    Kind.SHARPNESS: _sharpness,
+    Kind.MARGINS: _margins,
+    Kind.STREAMS: _streams,
+    Kind.RESOLUTION: _resolution,
+    Kind.LEFT_OUT: _left_out,
+    Kind.CONSTANT: _constant,
+}

@@ -1,103 +1,187 @@
-"""The findings as text for a terminal of 110 columns."""
+"""The findings as short tables, for terminals and reports, and as text for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dbviz_ray.formatting import COLUMNS, aligned
+from dbviz_ray.formatting import COLUMNS, Cell, interval_cell, score_cell, with_names_above
+from dbviz_ray.store import Store
 from dbviz_ray.store.outcomes import Outcome
 
-from ..scores.groups import records
-from ..tables.outcomes import lost_models
-from .short_tables import (
-    AXES,
-    MAX_ROWS,
-    curve_head,
-    curve_rows,
-    curve_title,
-    curves_over,
-    group_rows,
-    learning_rate_rows,
-    other_plane_rows,
-    recipe_rows,
-    recipes_title,
-)
+from ..scores.groups import NETWORK, at_last_epoch, names_of, records
+from ..tables import read_table
+from ..tables.outcomes import lost_models, what_happened
+from . import Finding, Findings, Kind, Number
 
-RECIPES_ABREAST = 3
-
-
-def summary_text(found: Mapping[str, Any]) -> str:
-    """The short tables and the sentences."""
-    blocks = [*_curves(found), *_other_planes(found), *_groups(found), *_by_recipe(found), *_learning_rates(found)]
-    sentences = ["\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found["sentences"])]
-    return "\n\n".join(["\n".join(block) for block in blocks] + sentences * bool(found["sentences"]))
-
-
-def _curves(found: Mapping[str, Any]) -> list[list[str]]:
-    """A table for each axis; a curve's own line says whose it is where there are several kinds."""
-    blocks = []
-    for axis in AXES:
-        curves = curves_over(found, axis)
-        if not curves:
-            continue
-        rows = [row for curve in curves for row in curve_rows(curve)]
-        head, *lines = aligned([curve_head(found, axis), *rows], widths=[12, 5, 5, 11, 20, 20, 18])
-        block, place, shown = [head], 0, ""
-        for curve in curves:
-            title = curve_title(curve, curves)
-            block += [title] * (title != shown) + lines[place : place + len(curve["rows"])]
-            place, shown = place + len(curve["rows"]), title
-        blocks.append(block)
-    return blocks
-
-
-def _other_planes(found: Mapping[str, Any]) -> list[list[str]]:
-    rows = other_plane_rows(found)
-    return [_cut(aligned(rows))] if rows else []
-
-
-def _groups(found: Mapping[str, Any]) -> list[list[str]]:
-    tables = group_rows(found)
-    return [[f"{plane_set} planes"] * (len(tables) > 1) + _cut(aligned(rows)) for plane_set, rows in tables.items()]
-
-
-def _by_recipe(found: Mapping[str, Any]) -> list[list[str]]:
-    """The accuracy in brackets under each reproducibility; beside a single column."""
-    if not found["by_recipe"]:
-        return []
-    title = recipes_title(found)
-    recipes, rows = recipe_rows(found)
-    if recipes == [""]:
-        return [[title, *_cut(aligned([[network, cell.text, *cell.notes] for network, (cell,) in rows]))]]
-    blocks = []
-    for start in range(0, len(recipes), RECIPES_ABREAST):
-        abreast = slice(start, start + RECIPES_ABREAST)
-        lines = [["", *recipes[abreast]]]
-        for network, cells in rows:
-            if any(cell.text for cell in cells[abreast]):
-                lines += [[network, *(cell.text for cell in cells[abreast])]]
-                lines += [["", *(" ".join(cell.notes) for cell in cells[abreast])]]
-        blocks.append(_cut(aligned(lines)))
-    blocks[0].insert(0, title)
-    return blocks
-
-
-def _learning_rates(found: Mapping[str, Any]) -> list[list[str]]:
-    rows = learning_rate_rows(found)
-    return [_cut(aligned(rows))] if rows else []
-
-
-def _cut(lines: list[str]) -> list[str]:
-    more = len(lines) - 1 - MAX_ROWS
-    return lines if more <= 0 else [*lines[: 1 + MAX_ROWS], f"... {more} more lines: see scores/"]
-
-
+MAX_ROWS = 40
+"""Rows of a table that are shown; the files in scores/ hold them all."""
+MAX_PLANE_SETS = 4
 MAX_NAMED, MAX_LINES = 5, 3
-"""Models that are named, and lines about each."""
+"""Lost models that are named, and lines about each."""
+
+Rows = list[Sequence[str | Cell]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, and rows of which the first is the head."""
+
+    caption: str
+    rows: Rows
+
+    @property
+    def shown(self) -> Rows:
+        """The head and the first rows."""
+        return self.rows[: 1 + MAX_ROWS]
+
+    @property
+    def more(self) -> int:
+        """How many rows are not shown."""
+        return len(self.rows) - len(self.shown)
+
+
+def read_shown_tables(store: Store) -> dict[str, pd.DataFrame]:
+    """The stored tables that summaries show, as far as the sweep has them."""
+    names = ("groups", "outcomes", "by_recipe")
+    return {name: read_table(store, name) for name in names if store.exists(store.scores_file(name))}
+
+
+def short_tables(found: Findings, tables: Mapping[str, pd.DataFrame]) -> list[Table]:
+    """The few tables that say most; which ones, depends on the sweep."""
+    groups = tables["groups"]
+    over_width, over_epochs = found.of(Kind.OVER_WIDTH), found.of(Kind.OVER_EPOCHS)
+    rates = found.of(Kind.BEST_RATE)
+    shown = [_curves(findings) for findings in (over_width, over_epochs) if findings]
+    shown += _other_planes(over_width + over_epochs)
+    if "by_recipe" in tables:
+        shown.append(_by_recipe(tables["by_recipe"], groups["tested_on"].iloc[0]))
+    if rates:
+        shown.append(_rates(rates))
+    return shown or _groups(groups)
+
+
+def _curves(findings: Sequence[Finding]) -> Table:
+    """The shown points of curves over one axis."""
+    axis, tested_on = (findings[0].condition[key] for key in ("axis", "tested_on"))
+    rows: Rows = [["", axis, "noise", "train error", f"{tested_on} error", "reproducibility", "regions"]]
+    for finding in findings:
+        for error in finding.of("test_error"):
+            keys = error.subject.keys
+            scores = (finding.number(error.role, score) for score in ("reproducibility", "fragmentation"))
+            rows.append(
+                [
+                    _point_name(finding, findings, error),
+                    str(keys[axis]),
+                    f"{keys['label_noise']:g}",
+                    f"{finding.number(error.role, 'train_error').value:.3f}",
+                    _cell(error),
+                    *map(_cell, scores),
+                ]
+            )
+    return Table(f"Selected points over the {axis}", rows)
+
+
+def _other_planes(findings: Sequence[Finding]) -> list[Table]:
+    """The regions at the same points on the planes of the other sets."""
+    rows: Rows = []
+    plane_sets: list[str] = []
+    for finding in findings:
+        axis = finding.condition["axis"]
+        others = finding.of("fragmentation", "other")
+        for error in finding.of("test_error"):
+            at = error.subject.keys
+            here = {o.subject.keys["plane_set"]: o for o in others if o.subject.keys[axis] == at[axis]}
+            plane_sets = plane_sets or list(here)[:MAX_PLANE_SETS]
+            name = f"{_point_name(finding, findings, error)}, {axis} {at[axis]}, noise {at['label_noise']:g}"
+            rows.append([name, *(_cell(here[plane_set], 2) for plane_set in plane_sets)])
+    return [Table("Regions in a plane, on the planes of the other sets", [["", *plane_sets], *rows])] * bool(plane_sets)
+
+
+def _point_name(finding: Finding, among: Sequence[Finding], number: Number) -> str:
+    """The point, after the curve's name if there are several."""
+    several = len({other.subject.name for other in among}) > 1
+    return ", ".join([*(finding.subject.name if several else ()), number.role])
+
+
+def _by_recipe(by_recipe: pd.DataFrame, tested_on: str) -> Table:
+    """The paper's Table 1 for the first plane set, one row a network and recipe."""
+    table = by_recipe[by_recipe["plane_set"] == by_recipe["plane_set"].iloc[0]]
+    noisy = table["label_noise"].nunique() > 1
+    accuracy = "accuracy" if tested_on == "test" else "held-out accuracy"
+    rows: Rows = [["", *["noise"] * noisy, "reproducibility", accuracy]]
+    for name, row in zip(names_of(table, [*NETWORK, "recipe"]), records(table), strict=True):
+        scores = [score_cell(row, score, 1, scale=100) for score in ("reproducibility", "accuracy")]
+        cells = scores if row["n_models"] else [what_happened(row), ""]
+        rows.append([name, *[f"{row['label_noise']:g}"] * noisy, *cells])
+    plane_set = table["plane_set"].iloc[0]
+    others = "; other planes: scores/by_recipe.csv" if len(table) < len(by_recipe) else ""
+    return Table(f"Reproducibility on {plane_set} planes and {accuracy}, in percent{others}", rows)
+
+
+def _rates(findings: Sequence[Finding]) -> Table:
+    """The best learning rate of every network and recipe."""
+    tested_on = findings[0].condition["tested_on"]
+    rows: Rows = [["", "noise", "best rate", f"{tested_on} error", "reproducibility", "not told apart"]]
+    for finding in findings:
+        keys = finding.subject.keys
+        alike = [f"{n.subject.keys['learning_rate']:g}" for n in finding.of("test_error", "not told apart")]
+        scores = (finding.number("best", score) for score in ("test_error", "reproducibility"))
+        rows.append(
+            [
+                str(finding.subject),
+                f"{keys['label_noise']:g}",
+                f"{keys['learning_rate']:g}",
+                *map(_cell, scores),
+                " ".join(alike) if len(alike) < 3 else f"{alike[0]} to {alike[-1]}",
+            ]
+        )
+    return Table("The best learning rates", rows)
+
+
+def _groups(groups: pd.DataFrame) -> list[Table]:
+    """Every group at its last epoch, a table for each plane set."""
+    last = at_last_epoch(groups)
+    last = last.assign(name=names_of(last))
+    head = ["", "noise", "models", f"{last['tested_on'].iloc[0]} error", "reproducibility", "regions"]
+    return [
+        Table(
+            f"On {plane_set} planes",
+            [
+                head,
+                *(
+                    [
+                        row["name"],
+                        f"{row['label_noise']:g}",
+                        str(row["n_models"]),
+                        *(score_cell(row, score) for score in ("test_error", "reproducibility")),
+                        score_cell(row, "fragmentation", 2),
+                    ]
+                    for row in records(rows)
+                ),
+            ],
+        )
+        for plane_set, rows in last.groupby("plane_set", sort=False)
+    ]
+
+
+def _cell(number: Number, digits: int | None = None) -> Cell:
+    digits = digits or (2 if number.score == "fragmentation" else 3)
+    return interval_cell(number.value, number.low, number.high, digits)
+
+
+def summary_text(found: Findings, tables: Mapping[str, pd.DataFrame]) -> str:
+    """The short tables and the sentences, for a terminal."""
+    blocks = []
+    for table in short_tables(found, tables):
+        rest = [f"... {table.more} more lines: see scores/"] if table.more else []
+        blocks.append("\n".join([table.caption, *with_names_above(table.shown), *rest]))
+    sentences = ["\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found.sentences)]
+    return "\n\n".join([*blocks, *sentences]).rstrip()
 
 
 def outcomes_text(outcomes: pd.DataFrame) -> str:
@@ -105,12 +189,12 @@ def outcomes_text(outcomes: pd.DataFrame) -> str:
     counts = outcomes["outcome"].value_counts()
     how_many = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
     failed = records(outcomes[lost_models(outcomes)["n_failed"]])
-    lines = [f"{len(outcomes)} models: {how_many}", *map(_named, failed[:MAX_NAMED])]
+    lines = [f"{len(outcomes)} models: {how_many}", *map(_failure, failed[:MAX_NAMED])]
     more = len(failed) - MAX_NAMED
     return "\n".join([*lines, f"  and {more} more: see scores/outcomes.csv"] if more > 0 else lines)
 
 
-def _named(row: dict[str, Any]) -> str:
+def _failure(row: dict[str, Any]) -> str:
     return textwrap.fill(
         f"{row['model_id']}: {row['stage']}, {row['outcome']}: {row['reason']}",
         COLUMNS,

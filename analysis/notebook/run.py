@@ -18,6 +18,7 @@ from dbviz_ray.store import FINDINGS_FILE, Picture, Store
 from ..figures.choices import TRAINED, check_plane, choose_model, choose_plane_set, reading
 from ..figures.files import shown_picture
 from ..figures.regions import PlanePicture, plane_picture
+from ..findings import read_findings
 
 ANALYSED = "a run whose stage analyse is done"
 
@@ -85,7 +86,7 @@ class Run:
     def findings(self) -> list[str]:
         """What the sweep found, in sentences; intervals in them are 95 % ones."""
         with reading(self.store.path(FINDINGS_FILE), ANALYSED):
-            return [str(sentence) for sentence in self.store.read_json(FINDINGS_FILE)["sentences"]]
+            return read_findings(self.store).sentences
 
     @property
     def models(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, Seeds, SweepConfig
 
-from ..findings.remarks import STREAM_NAMES
+from ..findings.sentences import STREAM_NAMES
 from ..scores.groups import group_of, options_text
 
 MAX_NAMED = 30

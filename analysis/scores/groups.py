@@ -18,6 +18,7 @@ KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
 """What models have in common that differ in their seeds alone."""
 GROUP = [*KIND, "epoch"]
 NAMING = [*NETWORK, "recipe", "learning_rate"]
+JOINED = "+"
 
 
 def group_of(model: ModelConfig, epoch: int) -> dict[str, Any]:
@@ -47,14 +48,14 @@ class Group:
     def streams(self) -> dict[str, NDArray[np.int64]]:
         """The level of each member, `[members]`, in each thing that varies independently: random streams, by name.
 
-        Streams whose seeds always change together are one, called by their names joined with "+".
+        Streams whose seeds always change together are one, called by their names joined with "+" (`streams_in`).
         """
         found: dict[tuple[int, ...], list[str]] = {}
         for stream in Seeds.model_fields:
             _, levels = np.unique([getattr(seeds, stream) for seeds in self.seeds], return_inverse=True)
             if levels.any():
                 found.setdefault(_in_order_of_appearance(levels), []).append(stream)
-        return {"+".join(names): np.array(levels) for levels, names in found.items()}
+        return {JOINED.join(names): np.array(levels) for levels, names in found.items()}
 
     @property
     def levels(self) -> tuple[NDArray[np.int64], ...]:
@@ -67,6 +68,11 @@ class Group:
         apart = [levels[:, None] != levels for levels in self.levels]
         differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
         return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
+
+
+def streams_in(name: str) -> list[str]:
+    """The random streams that one name of `Group.streams` stands for."""
+    return name.split(JOINED)
 
 
 def groups_among(models: Sequence[ModelConfig], epochs: Sequence[int]) -> list[Group]:
@@ -140,10 +146,3 @@ def name_parts(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[tup
 def names_of(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[str]:
     """`name_parts` as text, for renderers. Nothing may split it again."""
     return [", ".join(parts) for parts in name_parts(table, columns)]
-
-
-def names_by_group(groups: pd.DataFrame, rows: pd.DataFrame, start: str = "", ending: str = "") -> list[str]:
-    """The names of groups that `rows` tells of in columns `start` + name + `ending`, as among all of `groups`."""
-    names = dict(zip(groups[NAMING].itertuples(index=False, name=None), names_of(groups), strict=True))
-    told = rows[[f"{start}{column}{ending}" for column in NAMING]]
-    return [names[key] for key in told.itertuples(index=False, name=None)]

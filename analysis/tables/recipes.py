@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..scores.groups import NETWORK, at_last_epoch, names_of
+from ..scores.groups import NETWORK, at_last_epoch, records
 from .outcomes import LEFT_OUT
 
 
@@ -51,40 +53,37 @@ def by_recipe(groups: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{column: best[column] for column in ("n_models", *LEFT_OUT)})
 
 
-def learning_rates(groups: pd.DataFrame) -> list[dict[str, Any]]:
-    """For every network, recipe and label noise with several learning rates, what the best one is.
+@dataclass(frozen=True)
+class BestRate:
+    """The best of several learning rates of one network, recipe and label noise."""
 
-    The best has the smallest test error. `overlapping` are the other rates whose intervals of the error overlap with
-    its own; `at_end` tells whether it is the "smallest" or "largest" of the grid, so that a better one may lie outside
-    ("" otherwise). A rate of which all models failed is as good as none. Reproducibility is that of the first plane
-    set.
+    best: dict[str, Any]
+    """Its row of `groups`."""
+    alike: list[dict[str, Any]]
+    """The rows of other rates, ascending, whose intervals of the test error overlap with that of the best."""
+    at_end: str
+    """ "smallest" or "largest" if it is that of its grid, so that a better one may lie outside; else ""."""
+
+
+def best_rates(groups: pd.DataFrame) -> list[BestRate]:
+    """Of every network, recipe and label noise with several learning rates: the one with the smallest test error.
+
+    From the rows of the first plane set. A rate whose models all failed does not count as tried; one whose models all
+    diverged does.
     """
-    last = at_last_epoch(groups)
-    last = last[last["plane_set"] == last["plane_set"].iloc[0]]
-    last = last.assign(name=names_of(last, [*NETWORK, "recipe"]))
+    last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
     found = []
     for _, rates in last.groupby([*NETWORK, "recipe", "label_noise"], sort=False):
-        known = rates["n_models"] + rates["n_diverged"] > 0
-        rates = rates[known].sort_values("learning_rate").reset_index(drop=True)
+        tried = rates["n_models"] + rates["n_diverged"] > 0
+        rates = rates[tried].sort_values("learning_rate").reset_index(drop=True)
         if len(rates) < 2 or not rates["n_models"].any():
             continue
-        best = rates.iloc[int(rates["test_error"].idxmin())]
-        others = rates[(rates.index != best.name) & (rates["n_models"] > 0)]
-        alike = others[
-            (others["test_error_low"] <= best["test_error_high"])
-            & (others["test_error_high"] >= best["test_error_low"])
-        ]
-        diverged = rates[rates["n_diverged"] > 0]
-        shown = ["name", *NETWORK, "recipe", "label_noise", "learning_rate", "plane_set", "tested_on", "n_models"]
-        scores = [f"{score}{end}" for score in ("test_error", "reproducibility") for end in ("", "_low", "_high")]
-        found.append(
-            {
-                **best[[*shown, *scores]].to_dict(),
-                "rates": rates["learning_rate"].tolist(),
-                "overlapping": alike["learning_rate"].tolist(),
-                "diverged": dict(zip(map("{:g}".format, diverged["learning_rate"]), diverged["n_diverged"].tolist(),
-                                     strict=True)),
-                "at_end": {0: "smallest", len(rates) - 1: "largest"}.get(int(str(best.name)), ""),
-            }
-        )  # fmt: skip
+        place = int(np.nanargmin(rates["test_error"]))
+        best = rates.iloc[place]
+        overlaps = (rates["test_error_low"] <= best["test_error_high"]) & (
+            rates["test_error_high"] >= best["test_error_low"]
+        )
+        alike = rates[overlaps & (rates.index != place) & (rates["n_models"] > 0)]
+        at_end = {0: "smallest", len(rates) - 1: "largest"}.get(place, "")
+        found.append(BestRate(records(rates)[place], records(alike), at_end))
     return found

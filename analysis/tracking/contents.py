@@ -17,6 +17,7 @@ from dbviz_ray.store.outcomes import Outcome
 from dbviz_ray.store.provenance import provenance
 
 from ..figures import figures_of
+from ..findings import read_findings
 from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly, interpolation_threshold
 from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of, records
 from ..tables import read_table, tables_of
@@ -85,7 +86,7 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
         told = f"{name}: {params['n_models']} trainings."
         told += f" The steps of its metrics are the {step}s: see Model metrics." if step else ""
         below.append(RunContent(name, title, SWEEP, told, params, _all_metrics(tables["groups"], rows, step)))
-    sentences = store.read_json(FINDINGS_FILE)["sentences"] if store.exists(FINDINGS_FILE) else []
+    sentences = read_findings(store).sentences if store.exists(FINDINGS_FILE) else []
     top = RunContent(
         name=SWEEP,
         title=sweep.name,

@@ -114,7 +114,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str) -> Non
 
 
 def _analyse(sweep: SweepConfig, store: Store) -> None:
-    from dbviz_ray.analysis.findings import findings
+    from dbviz_ray.analysis.findings import find, write_findings
     from dbviz_ray.analysis.findings.summary import outcomes_text
     from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
 
@@ -131,7 +131,7 @@ def _analyse(sweep: SweepConfig, store: Store) -> None:
             tables = compute_tables(store, sweep)
             store.remove(FINDINGS_FILE)  # until all tables are these models'
             write_tables(store, tables)
-            store.write_json(FINDINGS_FILE, findings(tables))
+            write_findings(store, find(tables))
     except NoModelsError as error:
         print(outcomes_text(error.outcomes))
         raise StageFailedError(f"analyse: {error}") from None
@@ -159,14 +159,16 @@ def _report(sweep: SweepConfig, store: Store) -> None:
 
 def _findings(store: Store, precision: float | None) -> str:
     """What a sweep found, where it is, and what more would make it as precise as asked for."""
+    from dbviz_ray.analysis.findings import read_findings
     from dbviz_ray.analysis.findings.advice import advice_text
-    from dbviz_ray.analysis.findings.summary import outcomes_text, summary_text
+    from dbviz_ray.analysis.findings.summary import outcomes_text, read_shown_tables, summary_text
     from dbviz_ray.analysis.tables import read_table
     from dbviz_ray.analysis.tracking import where_to_look
 
+    tables = read_shown_tables(store)
     return (
-        f"{summary_text(store.read_json(FINDINGS_FILE))}\n"
-        f"\n{outcomes_text(read_table(store, 'outcomes'))}\n"
+        f"{summary_text(read_findings(store), tables)}\n"
+        f"\n{outcomes_text(tables['outcomes'])}\n"
         f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path(FIGURES)}\nTables   {store.path(SCORES)}"
         f"\nMLflow   {where_to_look(store)}\n"
         + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")

@@ -1,17 +1,15 @@
-"""What is said of margins, random streams, grids and models that predict one class."""
+"""Findings about margins, random streams, grids and models that predict one class."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
+from test_findings import found_in, groups
 
+from dbviz_ray.analysis.findings import Kind
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
-from dbviz_ray.analysis.findings.remarks import (
-    constant_sentences,
-    margin_sentences,
-    resolution_sentences,
-    stream_sentences,
-)
+from dbviz_ray.analysis.findings.find import margins, resolution, streams
+from dbviz_ray.analysis.findings.sentences import sentence
 
 KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
        "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip
@@ -31,25 +29,31 @@ def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.
     return row
 
 
+def margins_of(*rows):
+    return margins(curves(pd.DataFrame(rows), WIDTH))
+
+
 def test_margins_over_a_curve():
-    rows = [of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5, found=0.89), of_margins(16, 3.0, 3.2, 2.5)]
-    assert margin_sentences(curves(pd.DataFrame(rows), WIDTH)) == [
-        "net, label noise 0.2: how far images are from where the predicted class changes (L2 in normalised pixels): "
-        "correctly labelled training images 1.2 [1.1, 1.3] at width 4, 2.2 [2.1, 2.3] at width 8, 3.2 [3.1, 3.3] at "
-        "width 16; mislabelled ones 0.5 [0.4, 0.6] at width 4, 1.5 [1.4, 1.6] at width 8, 2.5 [2.4, 2.6] at width 16 "
-        "(in up to 11% of directions no change was found; there, the distance searched counts)."
-    ]
+    (finding,) = margins_of(
+        of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5, found=0.89), of_margins(16, 3.0, 3.2, 2.5)
+    )
+    values = [(n.score, n.subject.keys["width"], n.value) for n in finding.numbers]
+    assert values == [
+        ("margin_correct", 4, 1.2), ("margin_correct", 8, 2.2), ("margin_correct", 16, 3.2),
+        ("margin_mislabelled", 4, 0.5), ("margin_mislabelled", 8, 1.5), ("margin_mislabelled", 16, 2.5),
+    ]  # fmt: skip
+    assert finding.condition["not_found"] == pytest.approx(0.11)
+    assert "mislabelled ones 0.50 [0.40, 0.60] at width 4, 1.50 [1.40, 1.60] at width 8" in sentence(finding)
+    assert "in up to 11% of directions" in sentence(finding)
 
 
 def test_margins_without_label_noise_and_without_margins():
-    rows = [of_margins(4, 1.0), of_margins(8, 2.0), of_margins(16, 3.0)]
-    (sentence,) = margin_sentences(curves(pd.DataFrame(rows).assign(label_noise=0.0), WIDTH))
-    assert sentence == (
-        "net, label noise 0: how far images are from where the predicted class changes (L2 in normalised pixels): "
-        "1 [0.9, 1.1] at width 4, 2 [1.9, 2.1] at width 8, 3 [2.9, 3.1] at width 16."
+    (finding,) = margins_of(of_margins(4, 1.0), of_margins(8, 2.0), of_margins(16, 3.0))
+    assert [number.value for number in finding.of("margin")] == [1.0, 2.0, 3.0]
+    assert sentence(finding).endswith(
+        ": 1.00 [0.90, 1.10] at width 4, 2.00 [1.90, 2.10] at width 8, 3.00 [2.90, 3.10] at width 16."
     )
-    none = [of_margins(width, NOTHING) for width in (4, 8, 16)]
-    assert margin_sentences(curves(pd.DataFrame(none), WIDTH)) == []
+    assert margins_of(*(of_margins(width, NOTHING) for width in (4, 8, 16))) == []
 
 
 def of_stream(stream, share, disagreement=0.31, own=NOTHING, **others):
@@ -67,51 +71,45 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
             of_stream("dropout", 0.25, disagreement=0.2, width=8),
         ]
     )  # fmt: skip
-    assert stream_sentences(table) == [
-        "net, width 4, label noise 0.2: trainings that differ in everything disagree on 31.0% of the points; changing "
-        "one thing alone makes this share of that: initialisation 90% [80%, 100%], data order with augmentation 70% "
-        "[60%, 80%] (intervals over seeds and planes).",
-        "net, width 8, label noise 0.2: trainings that differ in everything disagree on 20.0% of the points; changing "
-        "one thing alone makes this share of that: initialisation 50% [40%, 60%], dropout 25% [15%, 35%]; keeping one "
-        "thing alone the same takes this share away: initialisation 30% [20%, 40%] (intervals over seeds and planes).",
-    ]
+    first, second = streams(table)
+    assert [(n.role, n.value) for n in first.of("total_share")] == [("init", 0.9), ("order+augmentation", 0.7)]
+    assert [(n.role, n.value) for n in second.of("own_share")] == [("init", 0.3)]
+    assert [one.number("all", "disagreement").value for one in (first, second)] == [0.31, 0.2]
+    assert (
+        "initialisation 90% [80, 100], data order with augmentation 70% [60, 80] (intervals over seeds and planes)"
+        in (sentence(first))
+    )
 
 
 @pytest.mark.parametrize("rows", [[], [of_stream("init", NOTHING, disagreement=0.0)]])
-def test_nothing_to_tell_of_streams(rows):
-    assert stream_sentences(pd.DataFrame(rows, columns=list(of_stream("init", 0.0)))) == []
+def test_without_shares_there_is_no_finding_about_streams(rows):
+    assert streams(pd.DataFrame(rows, columns=list(of_stream("init", 0.0)))) == []
 
 
-def of_grid(kind, resolution, fragmentation, large, **others):
-    row = KEY | {"kind": kind, "resolution": resolution, **with_ends("fragmentation", fragmentation)}
-    return row | with_ends("large_regions", large) | others
+def of_grid(kind, points, fragmentation, large):
+    row = KEY | {"kind": kind, "resolution": points, **with_ends("fragmentation", fragmentation)}
+    return row | with_ends("large_regions", large)
 
 
 def test_resolutions_of_the_group_with_most_regions():
     few = [of_grid("grid", 25, 3.0, 2.0), of_grid("grid", 49, 3.5, 2.1), of_grid("extrapolated", None, NOTHING, 2.2)]
-    most = [{**row, "width": 8, "large_regions": row["large_regions"] + 3, "large_regions_low": 4,
-             "large_regions_high": 6} for row in few]  # fmt: skip
+    most = [{**row, "width": 8, "large_regions": row["large_regions"] + 3} for row in few]
     earlier = [{**row, "epoch": 1, "large_regions": 99} for row in few]
-    table = pd.DataFrame([*few, *most, *earlier]).astype({"resolution": "Int64"})
-    groups = pd.DataFrame([KEY, KEY | {"width": 8}, KEY | {"epoch": 1}])
-    assert resolution_sentences(table, groups) == [
-        "net, width 8, label noise 0.2, test planes: regions a plane, and in brackets large ones, as the grid gets "
-        "finer: 25 points a side: 3.00 (5.00), 49 points a side: 3.50 (5.10); large ones in the limit: 5.20 [4.00, "
-        "6.00]."
-    ]
-    stored = table.astype({"resolution": float})
-    assert resolution_sentences(stored, groups) == resolution_sentences(table, groups)
-    assert resolution_sentences(table.iloc[:0], groups) == []
+    table = pd.DataFrame([*few, *most, *earlier]).astype({"resolution": float})
+    named = pd.DataFrame([KEY, KEY | {"width": 8}, KEY | {"epoch": 1}])
+    (finding,) = resolution(table, named)
+    assert str(finding.subject) == "net, width 8"
+    grids = [(n.subject.keys["resolution"], n.value) for n in finding.of("large_regions", "grid")]
+    assert grids == [(25, 5.0), (49, pytest.approx(5.1))]
+    assert finding.number("limit", "large_regions").value == pytest.approx(5.2)
+    assert "25 points a side: 3.00 (5.00), 49 points a side: 3.50 (5.10)" in sentence(finding)
+    assert resolution(table.astype({"resolution": "Int64"}), named) == [finding]
+    assert resolution(table.iloc[:0], named) == []
 
 
 def test_models_that_predict_one_class():
-    rows = [KEY | {"width": width, "n_models": 3, "n_constant": width % 3} for width in range(1, 13)]
-    table = pd.DataFrame([*rows, KEY | {"width": 1, "epoch": 1, "n_models": 3, "n_constant": 3}])
-    (sentence,) = constant_sentences(table)
-    assert sentence.startswith(
-        "Some trainings learned nothing: they predict one class for every test image. Two of them may agree, and mean "
-        "nothing by it; kappa leaves such pairs out: net, width 1, label noise 0.2 (1 of 3); "
-        "net, width 2, label noise 0.2 (2 of 3); "
-    )
-    assert sentence.endswith("net, width 8, label noise 0.2 (2 of 3); and 2 more, see the table groups.")
-    assert constant_sentences(table.assign(n_constant=0)) == []
+    counts = [width % 3 for width in range(1, 13)]
+    (finding,) = found_in(groups([0.5] * 12, n_constant=counts)).of(Kind.CONSTANT)
+    assert [number.value for number in finding.numbers] == [sum(counts), *filter(None, counts)]
+    assert sentence(finding).endswith("label noise 0.2 (2 of 3); and 2 more.")
+    assert not found_in(groups([0.5] * 12)).of(Kind.CONSTANT)

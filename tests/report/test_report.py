@@ -8,13 +8,14 @@ from support.html_pages import Page
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
-from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.findings import find, read_findings, write_findings
 from dbviz_ray.analysis.report.of_sweep import write_report
 from dbviz_ray.analysis.report.question import asked, planes_in_words
-from dbviz_ray.analysis.tables import compute_tables, write_tables
+from dbviz_ray.analysis.scores.groups import records
+from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
+from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.outcomes import Failure, Outcome
 
 TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}
@@ -24,7 +25,7 @@ HOSTILE = "<script>alert('&amp;')</script>"
 def analysed(store: Store, sweep: SweepConfig) -> Store:
     tables = compute_tables(store, sweep)
     write_tables(store, tables)
-    store.write_json(FINDINGS_FILE, findings(tables))
+    write_findings(store, find(tables))
     return store
 
 
@@ -47,14 +48,13 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
     page = report_of(store, sweep)
     assert "Which of two widths?" in page.text
     assert "trains 2 kinds of networks, each 3 times with other seeds (initialisation, data order)," in page.text
-    for sentence in store.read_json(FINDINGS_FILE)["sentences"]:
+    for sentence in read_findings(store).sentences:
         assert sentence in page.text
-    for row in store.read_json(FINDINGS_FILE)["groups"]:
+    groups = read_table(store, "groups")
+    for row in records(groups):
         shown = f"{row['reproducibility']:.3f} [{row['reproducibility_low']:.3f}, {row['reproducibility_high']:.3f}]"
         assert shown in page.text
-    best, worst = (
-        sorted(row["reproducibility"] for row in store.read_json(FINDINGS_FILE)["groups"])[at] for at in (1, 0)
-    )
+    worst, best = sorted(groups["reproducibility"])
     assert (
         f"predicts another class on about {100 - 100 * best:.0f} of 100 points of a plane at best (width 8) "
         f"and on about {100 - 100 * worst:.0f} at worst (width 4)."
@@ -76,10 +76,9 @@ def test_words_of_others_are_escaped_and_losses_are_told(tmp_path):
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 3
     assert "5 of 9 models were trained and scored. 4 are left out of every score" in page.text
-    assert "1 diverged while they were trained; their loss is not finite" in page.text
+    assert "1 diverged while training; the loss is not finite" in page.text
     assert (
-        "3 out of memory while they were trained; even one alone did not fit into the memory. Reason given: "
-        + (HOSTILE)
+        "3 out of memory while training; even one model alone did not fit into the memory. Reason given: " + (HOSTILE)
         in page.text
     )
     assert "No training is left of fully_connected, width 8, label noise 0." in page.text
@@ -107,7 +106,7 @@ def test_the_command_of_the_page_makes_the_same_sweep_again(tmp_path):
 
 
 def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbviz_ray.analysis.report.sweep_tables.MAX_ROWS", 5)
+    monkeypatch.setattr("dbviz_ray.analysis.findings.summary.MAX_ROWS", 5)
     monkeypatch.setattr("dbviz_ray.analysis.report.question.MAX_NAMED", 3)
     sweep = small_sweep(
         grid={"width": [2, 3, 4], "recipes": RECIPES, "learning_rate": [0.1, 0.2], "label_noise": [0.0, 0.2]},

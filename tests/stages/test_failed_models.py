@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
+from dbviz_ray.analysis.tracking.parts import parts_of
 from support.drawn_figures import drawn, tabulated
 from support.made_up_runs import RECIPES, compared_sweep, distilled_sweep, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
-from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.findings import find
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
-from dbviz_ray.analysis.tracking.parts import parts_of
 from dbviz_ray.store import Store
 
 SETS = {"test": {"count": 4, "resolution": 6, "probabilities": True},
@@ -129,9 +129,9 @@ def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
     figures = {name: kind.draw(store, sweep) for name, kind in figures_of(sweep).items()}
     tables = compute_tables(store, sweep)
     count = (tables["outcomes"]["outcome"] != "done").sum()
-    said = [text for text in findings(tables)["sentences"] if "failed" in text]
+    said = [text for text in find(tables).sentences if "failed" in text]
     assert len(said) == 1
-    assert said[0].startswith(f"{count} of {len(sweep.models())} trainings failed and are left out (the table outcomes")
+    assert said[0].startswith(f"{count} of {len(sweep.models())} trainings failed and are left out (table outcomes")
     telling = {"double_descent", "epochs", "error_surface", "reproducibility_matrix", "by_recipe"}
     for picture, figure in figures.items():
         if picture in telling:

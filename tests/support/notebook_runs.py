@@ -7,10 +7,9 @@ from pathlib import Path
 from conftest import small_sweep
 from support.made_up_runs import let_fail, made_up_run
 
-from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.findings import find, write_findings
 from dbviz_ray.analysis.notebook.run import Run, load_run
 from dbviz_ray.analysis.tables import compute_tables, write_tables
-from dbviz_ray.store import FINDINGS_FILE
 
 LOST = "w8-adam-noise0-seed1"
 """Could not be trained."""
@@ -27,5 +26,5 @@ def notebook_run(directory: Path) -> Run:
     let_fail(store, sweep, lambda model: "train" if LOST in model.model_id else "")
     tables = compute_tables(store, sweep)
     write_tables(store, tables)
-    store.write_json(FINDINGS_FILE, findings(tables))
+    write_findings(store, find(tables))
     return load_run(directory)

@@ -15,11 +15,11 @@ import yaml
 from support.tracked_runs import check_runs
 from support.tracking_server import PASSWORD, Network, TrackingServer, free_port
 
-from dbviz_ray.analysis.findings import findings
+from dbviz_ray.analysis.findings import find, write_findings
 from dbviz_ray.analysis.tables import read_table, tables_of
 from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track
 from dbviz_ray.config.addresses import without_password
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SEED = 20261128
@@ -106,7 +106,7 @@ def test_a_server_that_hangs(run, network, server, monkeypatch):
 def test_a_command_does_not_fail_for_a_server_that_hangs(run, server, tmp_path, monkeypatch):
     store, sweep = run
     command = [sys.executable, "-m", "dbviz_ray.sweep", f"{store.root}/sweep.yaml", "--out", store.root]
-    store.write_json(FINDINGS_FILE, findings({name: read_table(store, name) for name in tables_of(sweep)}))
+    write_findings(store, find({name: read_table(store, name) for name in tables_of(sweep)}))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     server.freeze()

@@ -1,0 +1,291 @@
+"""What a sweep found, from its tables; what it varies decides which kinds of findings there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..scores.groups import GROUP, KIND, NAMING, NETWORK, at_last_epoch, name_parts, records
+from ..tables.outcomes import LEFT_OUT
+from ..tables.recipes import BestRate, at_best_rate, best_rates, compares_recipes
+from ..tables.resolution import GRID, LIMIT
+from .curves import (
+    EPOCH,
+    WIDTH,
+    Curve,
+    curves,
+    has_peak,
+    interpolation_threshold,
+    peak_p_value,
+    representative_curves,
+    shown_rows,
+)
+from .rows import NAN, Finding, Kind, Number, Subject
+
+MAX_EPOCH_CURVES = 4
+"""Curves over the epochs that have findings of their own."""
+MAX_GROUPS = 6
+"""Groups up to which each is compared on all plane sets."""
+CURVE_SCORES = ("train_error", "test_error", "reproducibility", "fragmentation")
+ON_PLANES = ("reproducibility", "fragmentation")
+SHARES = ("total_share", "own_share")
+BY_LABELS = ("margin_correct", "margin_mislabelled")
+
+
+def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
+    """All findings, in the order in which they are reported."""
+    groups, differences = tables["groups"], tables["differences"]
+    first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
+    over_width, over_epochs = curves(first, WIDTH, differences), curves(first, EPOCH)
+    with_peak = [curve for curve in over_epochs if has_peak(curve)]
+    shown = representative_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)
+    has_curves, compared = bool(over_width or shown), compares_recipes(groups)
+    best = _with_subjects(at_best_rate(groups))
+    last = _with_subjects(at_last_epoch(first))
+    return [
+        *(curve_finding(curve, groups) for curve in (*over_width, *shown)),
+        *([_epoch_curves(over_epochs)] if len(over_epochs) > len(shown) else []),
+        *(_agreement(best) if compared or not has_curves else []),
+        *(_between_kinds(best, tables["between_groups"]) if compared else []),
+        *(_plane_sets(best) if not has_curves else []),
+        *_rates(best_rates(groups)),
+        *(_distillation(groups, tables["distillation"]) if "distillation" in tables else []),
+        *(_sharpness(best) if compared else []),
+        *margins(over_width),
+        *(streams(tables["streams"]) if "streams" in tables else []),
+        *(resolution(tables["resolution"], groups) if over_width else []),
+        *_left_out(last),
+        *_counted(Kind.CONSTANT, last, "n_constant", last["n_models"]),
+    ]
+
+
+def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
+    """The points of a curve that tables show; with `groups`, also their regions on the other plane sets."""
+    kind = Kind.OVER_WIDTH if curve.axis is WIDTH else Kind.OVER_EPOCHS
+    numbers = []
+    for point, place in shown_rows(curve).items():
+        (row,) = records(curve.rows.iloc[[place]])
+        subject = _subject(row, curve.name_parts)
+        numbers += [_number(row, score, subject, point) for score in CURVE_SCORES]
+        if groups is not None:
+            same = groups[(groups[GROUP] == [row[column] for column in GROUP]).all(axis=1)]
+            others = records(same[same["plane_set"] != row["plane_set"]])
+            numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
+    subject = Subject(curve.name_parts, curve.key)
+    condition = {"axis": curve.axis.column, "peak": has_peak(curve), "tested_on": curve.rows["tested_on"].iloc[0]}
+    condition["intervals_only"] = curve.differences.empty
+    threshold = _threshold(curve, subject, "")
+    return Finding(kind, subject, (*numbers, threshold), peak_p_value(curve) if has_peak(curve) else NAN, condition)
+
+
+def _threshold(curve: Curve, subject: Subject, role: str) -> Number:
+    at = interpolation_threshold(curve)
+    return Number(role, subject, "interpolation_threshold", NAN if at is None else at)
+
+
+def _epoch_curves(found: Sequence[Curve]) -> Finding:
+    """Which of all curves over the epochs have a peak."""
+    numbers = (
+        _threshold(curve, Subject(curve.name_parts, curve.key), "peak" if has_peak(curve) else "no peak")
+        for curve in found
+    )
+    return Finding(Kind.EPOCH_CURVES, Subject(), tuple(numbers))
+
+
+def _agreement(best: pd.DataFrame) -> list[Finding]:
+    """The groups of the first plane set whose trainings agree most and least."""
+    known = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["reproducibility"].notna()]
+    return [
+        Finding(
+            Kind.AGREEMENT,
+            Subject((), {"label_noise": noise, "plane_set": rows["plane_set"].iloc[0]}),
+            tuple(_number(row, "reproducibility", row["subject"], role) for role, row in _extremes(rows)),
+        )
+        for noise, rows in known.groupby("label_noise", sort=False)
+    ]
+
+
+def _between_kinds(best: pd.DataFrame, between: pd.DataFrame) -> list[Finding]:
+    """The pairs of kinds whose trainings agree most and least, on the first plane set."""
+    plane_set = best["plane_set"].iloc[0]
+    found = []
+    for noise, rows in between[between["plane_set"] == plane_set].groupby("label_noise", sort=False):
+        if len(rows) > 1:
+            numbers = (
+                _number(row, "reproducibility", _side(row, best, "{}_a"), role, _side(row, best, "{}_b"))
+                for role, row in _extremes(rows)
+            )
+            common = Subject((), {"label_noise": noise, "plane_set": plane_set})
+            found.append(Finding(Kind.BETWEEN_KINDS, common, tuple(numbers)))
+    return found
+
+
+def _extremes(rows: pd.DataFrame) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The row with the largest and that with the smallest reproducibility; of one row only itself."""
+    score = rows["reproducibility"].to_numpy()
+    places = {"most": int(score.argmax()), "least": int(score.argmin())} if len(rows) > 1 else {"most": 0}
+    return ((role, records(rows.iloc[[place]])[0]) for role, place in places.items())
+
+
+def _plane_sets(best: pd.DataFrame) -> list[Finding]:
+    """Agreement and regions of each group on every plane set, if there are several sets and few groups."""
+    best = best[best["n_models"] > 0]
+    groups = best.groupby(KIND, sort=False)
+    if best["plane_set"].nunique() < 2 or groups.ngroups > MAX_GROUPS:
+        return []
+    found = []
+    for _, rows in groups:
+        numbers = (
+            _number(row, score, _subject(row), row["plane_set"])
+            for score in ON_PLANES
+            for row in records(rows[rows[score].notna()])
+        )
+        (first, *_) = records(rows)
+        found.append(
+            Finding(Kind.PLANE_SETS, _subject(first, first["subject"].name, without="plane_set"), tuple(numbers))
+        )
+    return found
+
+
+def _rates(rates: Sequence[BestRate]) -> list[Finding]:
+    """The best learning rate of each network and recipe, and those that lie at an end of their grid."""
+    found, at_end = [], []
+    for rate, name in zip(rates, name_parts(pd.DataFrame([r.best for r in rates]), [*NETWORK, "recipe"]), strict=True):
+        subject = _subject(rate.best, name)
+        numbers = [_number(rate.best, score, subject, "best") for score in ("test_error", "reproducibility")]
+        numbers += [_number(row, "test_error", _subject(row, name), "not told apart") for row in rate.alike]
+        condition = {"tested_on": rate.best["tested_on"], "at_end": rate.at_end}
+        found.append(Finding(Kind.BEST_RATE, subject, tuple(numbers), condition=condition))
+        if rate.at_end:
+            at_end.append(_number(rate.best, "learning_rate", subject, rate.at_end))
+    if at_end:
+        found.append(Finding(Kind.RATES_AT_END, Subject(), tuple(at_end)))
+    if any(rate.best["tested_on"] == "test" for rate in rates):
+        found.append(Finding(Kind.RATES_BY_TEST_ERROR, Subject()))
+    return found
+
+
+def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> list[Finding]:
+    """How far students and undistilled models agree with the students' teachers."""
+    found = []
+    for row in records(distillation):
+        student, teacher, control = (_side(row, groups, role + "_{}") for role in ("student", "teacher", "control"))
+        numbers = (
+            _number(row, "student_agreement", student, "student", teacher),
+            _number(row, "control_agreement", control, "control", teacher),
+        )
+        common = Subject((), {column: row[column] for column in ("label_noise", "plane_set")})
+        found.append(Finding(Kind.DISTILLATION, common, numbers, condition={"same_start": row["same_start"]}))
+    return found
+
+
+def _sharpness(best: pd.DataFrame) -> list[Finding]:
+    """The sharpness of each network that is trained with several recipes."""
+    best = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["sharpness"].notna()]
+    best = best.assign(network=pd.Series(name_parts(best, NETWORK), index=best.index, dtype=object))
+    found = []
+    for _, rows in best.groupby([*NETWORK, "label_noise"], sort=False):
+        if rows["recipe"].nunique() > 1:
+            numbers = tuple(_number(row, "sharpness", row["subject"], row["recipe"]) for row in records(rows))
+            (first, *_) = records(rows)
+            subject = Subject(first["network"], {column: first[column] for column in (*NETWORK, "label_noise")})
+            found.append(Finding(Kind.SHARPNESS, subject, numbers))
+    return found
+
+
+def margins(found: Sequence[Curve]) -> list[Finding]:
+    """Margins at the shown points of each curve over width; by right and wrong labels where there are both."""
+    told = []
+    for curve in found:
+        rows = curve.rows.iloc[list(shown_rows(curve).values())]
+        scores = ["margin"] if rows["margin_mislabelled"].isna().all() else list(BY_LABELS)
+        if rows[scores].notna().all(axis=None):
+            numbers = (
+                _number(row, score, _subject(row, curve.name_parts)) for score in scores for row in records(rows)
+            )
+            condition = {"not_found": 1 - float(rows["margin_found"].min())}
+            subject = Subject(curve.name_parts, {key: value for key, value in curve.key.items() if key != "plane_set"})
+            told.append(Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition))
+    return told
+
+
+def streams(table: pd.DataFrame) -> list[Finding]:
+    """The shares of the disagreement that each random stream makes, for each group at its last epoch."""
+    if table.empty:
+        return []
+    last = _with_subjects(at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]]))
+    found = []
+    for _, rows in last.groupby(KIND, sort=False):
+        shares = [
+            _number(row, score, row["subject"], row["stream"])
+            for score in SHARES
+            for row in records(rows[rows[score].notna()])
+        ]
+        if shares:
+            (first, *_) = records(rows)
+            whole = _number(first, "disagreement", first["subject"], "all")
+            covers = {text for score in SHARES for text in rows[f"{score}_interval_covers"]} - {"nothing"}
+            found.append(
+                Finding(Kind.STREAMS, first["subject"], (whole, *shares), condition={"covers": sorted(covers)})
+            )
+    return found
+
+
+def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> list[Finding]:
+    """Counts of regions on coarser and finer grids, for the group with most large regions in the limit."""
+    if table.empty:
+        return []
+    last = at_last_epoch(table)
+    limits = last[last["kind"] == LIMIT]
+    most = records(limits)[int(limits["large_regions"].to_numpy().argmax())]
+    own = last[(last[[*GROUP, "plane_set"]] == [most[column] for column in (*GROUP, "plane_set")]).all(axis=1)]
+    named = at_last_epoch(groups[groups["plane_set"] == most["plane_set"]])
+    subject = _side(most, named, "{}")
+    grids = [
+        _number(row, score, _subject(row | {"resolution": int(row["resolution"])}, subject.name), "grid")
+        for score in ("fragmentation", "large_regions")
+        for row in records(own[own["kind"] == GRID].sort_values("resolution"))
+    ]
+    return [Finding(Kind.RESOLUTION, subject, (*grids, _number(most, "large_regions", subject, "limit")))]
+
+
+def _left_out(last: pd.DataFrame) -> list[Finding]:
+    """How many trainings of each group diverged, and how many failed."""
+    asked = last[["n_models", *LEFT_OUT]].sum(axis=1)
+    return [finding for column in LEFT_OUT for finding in _counted(Kind.LEFT_OUT, last, column, asked)]
+
+
+def _counted(kind: Kind, last: pd.DataFrame, column: str, of: pd.Series[int]) -> list[Finding]:
+    """How many trainings `column` counts in each group, and how many there are; nothing if it counts none."""
+    rows = zip(records(last), of.tolist(), strict=True)
+    numbers = [Number("", row["subject"], column, row[column], n=count) for row, count in rows if row[column]]
+    every = Number("all", Subject(), column, int(last[column].sum()), n=int(of.sum()))
+    return [Finding(kind, Subject(), (every, *numbers))] if numbers else []
+
+
+def _number(
+    row: Mapping[str, Any], score: str, subject: Subject, role: str = "", comparison: Subject | None = None
+) -> Number:
+    low, high = (row.get(f"{score}_{end}", NAN) for end in ("low", "high"))
+    return Number(role, subject, score, row[score], low, high, row.get("n_models", 0), comparison)
+
+
+def _with_subjects(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the subject of each row, named as among all rows, in the column `subject`."""
+    named = zip(records(table), name_parts(table), strict=True)
+    subjects = [_subject(row, name) for row, name in named]
+    return table.assign(subject=pd.Series(subjects, index=table.index, dtype=object))
+
+
+def _subject(row: Mapping[str, Any], name: tuple[str, ...] = (), without: str = "") -> Subject:
+    columns = [column for column in ("plane_set", *GROUP, "resolution") if column in row and column != without]
+    return Subject(name, {column: row[column] for column in columns})
+
+
+def _side(row: Mapping[str, Any], among: pd.DataFrame, column: str) -> Subject:
+    """The group that `row` names in columns called such as `column`, with its name among the rows of `among`."""
+    names = dict(zip(among[NAMING].itertuples(index=False, name=None), name_parts(among), strict=True))
+    keys = {name: row[column.format(name)] for name in NAMING}
+    return Subject(names[tuple(keys.values())], keys | {name: row[name] for name in ("label_noise", "plane_set")})
