@@ -1,4 +1,4 @@
-"""Label maps: the classes that networks predict on every grid point of every plane, and how sure they are."""
+"""Label maps: the class that a network predicts at every grid point of every plane, and its probabilities."""
 
 from __future__ import annotations
 
@@ -21,29 +21,26 @@ Classifier = Callable[[Tensor], Tensor]
 
 
 def default_batch(device: torch.device) -> int:
-    """Points in a batch. On a CPU a batch's activations should stay in a core's cache."""
+    """Points in a batch. On a CPU the activations of a batch should fit into a core's cache."""
     return 1000 if device.type == "cpu" else 25_000
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """What a network says on every grid point, on the CPU."""
+class PlaneLabels:
+    """The predictions of a network at every grid point, on the CPU."""
 
     labels: Tensor
     """Predicted classes: uint8 `[planes, resolution (b), resolution (a)]`."""
     probabilities: Tensor | None
     """Softmax of the scores, computed in float32: float16 `[planes, resolution (b), resolution (a), classes]`."""
     numbers: bool
-    """Whether every point's scores are numbers; a label says nothing where they are not."""
+    """Whether all scores are numbers; the label of a point with NaN scores is meaningless."""
 
 
 def label_maps(
     network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
 ) -> Tensor:
-    """Predicted classes on every grid point: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU.
-
-    As `label_planes` without probabilities.
-    """
+    """`label_planes` without probabilities: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU."""
     return label_planes(network, planes, device, batch_points=batch_points).labels
 
 
@@ -55,24 +52,24 @@ def label_planes(
     *,
     probabilities: bool = False,
     batch_points: int | None = None,
-) -> Labelling:
-    """Predicted classes on every grid point, and their probabilities if asked for, from one forward pass.
+) -> PlaneLabels:
+    """Predict the class at every grid point, and the probabilities if asked for, in one forward pass.
 
-    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and
-    in the precision of its parameters. Points are built on the device; only labels and probabilities leave it. Where
-    the network begins with a linear layer over the flattened image, that layer is applied to the planes instead of
-    the points.
+    The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and in
+    the precision of its parameters. Points are built on the device; only labels and probabilities leave it. If the
+    network begins with a linear layer over the flattened image, that layer is applied to the planes instead of the
+    points.
     """
     grid, rest = GridPoints(planes, device, dtype_of(network)), network
     folded = first_linear_layer(network)
     if folded is not None:
         grid, rest = grid.through(folded[0]), folded[1]
 
-    def attempt(batch: int) -> Labelling:
+    def attempt(batch: int) -> PlaneLabels:
         sides = len(planes), planes.resolution, planes.resolution
         labels = torch.empty(sides, dtype=torch.uint8, device=device)
         shares: Tensor | None = None
-        lost = torch.zeros((), dtype=torch.bool, device=device)  # looked at once, as that waits for a GPU
+        lost = torch.zeros((), dtype=torch.bool, device=device)  # read once, since reading waits for the GPU
         for some_planes, some_rows, points in grid.batches(batch):
             scores = rest(points)
             check_scores(scores)
@@ -84,16 +81,16 @@ def label_planes(
                 if shares is None:
                     shares = torch.empty(*sides, scores.shape[1], dtype=torch.float16, device=device)
                 shares[some_planes, some_rows] = scores.float().softmax(dim=1).half().view(*block.shape, -1)
-        return Labelling(labels.cpu(), None if shares is None else shares.cpu(), not lost)
+        return PlaneLabels(labels.cpu(), None if shares is None else shares.cpu(), not lost)
 
     with evaluating(network):
         return within_memory(attempt, batch_points or default_batch(device))
 
 
 def first_linear_layer(network: Classifier) -> tuple[nn.Linear, Classifier] | None:
-    """The linear layer over the flattened image with which a network begins, and what comes after; None if none does.
+    """The linear layer over the flattened image with which a network begins, and the rest of the network; else None.
 
-    Such a layer maps planes to planes and lines to lines, so it may be applied to what spans them.
+    Such a layer maps planes to planes and lines to lines, so it can be applied to the images that span them.
     """
     if type(network) is not nn.Sequential or len(network) < 3 or _has_hooks(network):
         return None
@@ -109,16 +106,15 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 def check_scores(scores: Tensor) -> None:
-    """UserError unless `scores` are `[n, classes]` with classes that a stored label can hold."""
+    """UserError unless `scores` are `[n, classes]` with at most `MAX_CLASSES` classes."""
     if scores.ndim != 2 or scores.shape[1] > MAX_CLASSES:
         got = f"{scores.shape[1]} classes" if scores.ndim == 2 else f"scores of shape {tuple(scores.shape)}"
-        raise UserError(
-            f"model: {got} are not allowed; allowed: scores [n, classes] with at most {MAX_CLASSES} classes"
-        )
+        allowed = f"scores [n, classes] with at most {MAX_CLASSES} classes"
+        raise UserError("model", reason=f"{got} are not allowed", allowed=allowed)
 
 
 def dtype_of(network: Classifier) -> torch.dtype:
-    """The precision of a module's parameters; float32 for anything else."""
+    """The precision of a module's parameters; float32 for other classifiers."""
     if isinstance(network, nn.Module):
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())
         return next(floating, torch.float32)
@@ -127,7 +123,7 @@ def dtype_of(network: Classifier) -> torch.dtype:
 
 @contextmanager
 def evaluating(network: Classifier) -> Iterator[None]:
-    """Evaluation mode, and afterwards whatever mode each module was in."""
+    """Within the block the network is in evaluation mode; afterwards each module has its former mode."""
     if not isinstance(network, nn.Module):
         yield
         return

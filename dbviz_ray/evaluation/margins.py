@@ -1,8 +1,8 @@
-"""Margins: how far an image is from where a network's decision changes, along lines towards other images.
+"""Margins: the distance from an image to the first change of the predicted class, along lines to other images.
 
-The line from image x to image y has the points x + s (y - x). A margin is the distance (L2 in normalised pixels) from
-x to the first point whose predicted class is not that of x. This is REFERENCE's "margin of an image" after arXiv
-2203.08124, whose code scans 200 fixed steps; here a coarse scan brackets the change and bisection narrows it down.
+The line from image x to image y has the points x + s (y - x). A margin is the distance (L2 in normalised pixels) from x
+to the first point whose predicted class differs from that of x (arXiv 2203.08124, Section 4). The paper's code scans a
+fixed list of steps; here a coarse scan brackets the change and bisection narrows it down.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from dbviz_ray.training.allocations import within_memory
 
 MAX_DRAWS = 1000
 FOLDED_AT_ONCE = 1000
-"""Images that go through a first linear layer in float64 together."""
+"""Images that go through a first linear layer together, in float64."""
 
 
 @dataclass(frozen=True)
 class MarginLines:
     """Lines between images and how they are searched, the same for every model.
 
-    images: float32 `[m, channels, height, width]`, every image that a line begins at or leads to, normalised;
-    indices: int64 `[m]`, their places in the split; starts: int64 `[images]` and partners: int64
-    `[images, directions]`, places in `images`; steps, reach, tolerance: see `MarginsConfig`.
+    images: float32 `[m, channels, height, width]`, normalised, every image at the start or the end of a line.
+    indices: int64 `[m]`, their places in the split.
+    starts: int64 `[images]`, and partners: int64 `[images, directions]`, places in `images`.
+    steps, reach, tolerance: see `MarginsConfig`.
     """
 
     images: Tensor
@@ -60,7 +61,7 @@ class MarginLines:
 
     @property
     def start_indices(self) -> Tensor:
-        """Places in the split of the images whose margins are sought: int64 `[images]`."""
+        """Places in the split of the images at which lines start: int64 `[images]`."""
         return self.indices[self.starts]
 
     @cached_property
@@ -74,32 +75,32 @@ class MarginLines:
 
     @property
     def halvings(self) -> int:
-        """How often the longest coarse step is halved until it is no longer than the tolerance."""
+        """Bisections until the longest coarse step is no longer than the tolerance."""
         longest = float(self.lengths.max()) * self.reach / self.steps
         return max(0, math.ceil(math.log2(longest / self.tolerance)))
 
 
 @dataclass(frozen=True)
-class Margins:
-    """What a network says at images and how far from them it says something else."""
+class FoundMargins:
+    """The margins of one network."""
 
     predicted: Tensor
-    """Classes at the images themselves: uint8 `[images]`."""
+    """Predicted classes of the images: uint8 `[images]`."""
     distances: Tensor
     """float32 `[images, directions]`; inf where the class does not change within reach."""
 
 
 def draw_margin_lines(config: MarginsConfig, dataset: Dataset) -> MarginLines:
-    """The lines that `config` asks for, drawn from the "margins" stream."""
+    """Draw the lines that `config` asks for, from the stream "margins"."""
     images = dataset.split(config.split)[0]
     return _lines(images, dataset.normalised, config)
 
 
 def draw_lines(images: Tensor, config: MarginsConfig) -> MarginLines:
-    """Lines between `images` (normalised, `[n, channels, height, width]`).
+    """Draw lines between `images` (normalised, `[n, channels, height, width]`).
 
-    No image begins two sets of lines. The partners of an image are different images, none of them equal to it, and do
-    not depend on how many others begin lines; more images begin with the same ones.
+    The partners of an image differ from each other and from it. They do not depend on `config.images`; a larger number
+    only adds images.
     """
     return _lines(images, Tensor.float, config)
 
@@ -131,32 +132,37 @@ def _draw_partners(images: Tensor, start: int, config: MarginsConfig) -> list[in
         if len(partners) == config.directions:
             return partners
     raise UserError(
-        f"margins.directions: {config.directions} is not allowed: too few {config.split} images differ from image "
-        f"{start}; allowed: fewer directions"
+        "margins.directions",
+        config.directions,
+        reason=f"is not allowed: too few {config.split} images differ from image {start}",
+        allowed="fewer directions",
     )
 
 
 def check_enough(images: int, config: MarginsConfig) -> None:
-    """UserError if a split of so many images cannot give the lines that `config` asks for."""
+    """UserError if a split with this number of images is too small for the directions of `config`."""
     if images <= config.directions:
         raise UserError(
-            f"margins.directions: {config.directions} is not allowed with {images} {config.split} images; "
-            f"allowed: fewer than there are images"
+            "margins.directions",
+            config.directions,
+            reason=f"is not allowed with {images} {config.split} images",
+            allowed="fewer than there are images",
         )
 
 
 @torch.inference_mode()
 def margins(
     network: Classifier, lines: MarginLines, device: torch.device, *, batch_points: int | None = None
-) -> Margins:
-    """Predicted class at every image and, along every line, the distance to where the class first changes.
+) -> FoundMargins:
+    """Find the predicted class of every image and, along every line, the distance to its first change.
 
-    The scan looks at `lines.steps` points of a line, evenly spaced up to `lines.reach` times its length. Between the
-    first that differs from the image and the one before it, the change is bisected to an interval no longer than
-    `lines.tolerance`, whose middle is returned. What changes and changes back between two neighbouring points of the
-    scan is missed, and of several changes between them any may be found. A module is evaluated in evaluation mode
-    and in the precision of its parameters; a first linear layer over the flattened image is applied to the images
-    instead of the points.
+    The scan evaluates `lines.steps` points of each line, evenly spaced up to `lines.reach` times its length. Between
+    the first point of another class and the point before it, bisection narrows the change to an interval no longer than
+    `lines.tolerance`; the result is its middle. The scan misses a change that is undone before its next point; of
+    several changes between two points it may find any.
+
+    A module is evaluated in evaluation mode and in the precision of its parameters. A first linear layer over the
+    flattened image is applied to the images instead of the points.
     """
     images, rest = _folded(lines, network, device)
     with evaluating(network):
@@ -166,7 +172,7 @@ def margins(
 
 
 def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tuple[Tensor, Classifier]:
-    """The images and the network; or their images under its first layer, which maps lines to lines, and the rest."""
+    """The images and the network; or the images after its first layer, which maps lines to lines, and the rest."""
     dtype = dtype_of(network)
     folded = first_linear_layer(network)
     if folded is None:
@@ -181,7 +187,7 @@ def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tu
 
 
 class _Search:
-    """One search along all lines, `batch` points at a time; a place on a line is its share s of the way to y."""
+    """A search along all lines, `batch` points at a time. A place on a line is s, its share of the way to y."""
 
     def __init__(self, lines: MarginLines, images: Tensor, network: Classifier, batch: int) -> None:
         self._lines, self._images, self._network, self._batch = lines, images, network, batch
@@ -191,7 +197,7 @@ class _Search:
         self._of_line = self._starts.repeat_interleave(directions)
         self._coarse = torch.linspace(0, lines.reach, lines.steps + 1, dtype=torch.float64).to(device, images.dtype)
 
-    def found(self) -> Margins:
+    def found(self) -> FoundMargins:
         at_images = torch.cat([self._classes(self._images[rows]) for rows in self._starts.split(self._batch)])
         self._class = at_images.repeat_interleave(self._lines.partners.shape[1])
         first = self._first_different_step()
@@ -204,12 +210,12 @@ class _Search:
         shares = torch.full(self._partners.shape, math.inf, dtype=torch.float64)
         shares[changing.cpu()] = ((low.double() + high.double()) / 2).cpu()
         distances = shares.view_as(self._lines.lengths) * self._lines.lengths
-        return Margins(at_images.cpu(), distances.float())
+        return FoundMargins(at_images.cpu(), distances.float())
 
     def _first_different_step(self) -> Tensor:
-        """Of each line, the first step with another class than the image, or 0: int64 `[lines]`.
+        """The first step of each line with another class than the image, or 0: int64 `[lines]`.
 
-        The lines that are still searched go forward together, by as many steps as fill a batch.
+        The lines without a change so far advance together, by as many steps as fill a batch.
         """
         first = torch.zeros_like(self._partners)
         searched = torch.arange(len(first), device=first.device)
@@ -225,7 +231,7 @@ class _Search:
         return first
 
     def _differs(self, lines: Tensor, shares: Tensor) -> Tensor:
-        """Whether the class is another than at the image: bool `[n, k]`, at places `shares` `[n, k]` of n lines."""
+        """Whether the class at the places `shares` `[n, k]` of n lines differs from the image's: bool `[n, k]`."""
         size = max(1, self._batch // shares.shape[1])
         parts = []
         for some, places in zip(lines.split(size), shares.split(size), strict=True):

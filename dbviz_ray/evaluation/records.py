@@ -1,4 +1,4 @@
-"""Trained models and plane sets, to the store and back."""
+"""Writes trained models and plane sets to the store and reads them back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dbviz_ray.training.cohort import TrainedModel
 DONE, DIVERGED = "done", "diverged"
 """Outcomes of a training."""
 KEPT = (WEIGHTS, PREDICTIONS)
-"""What is kept of every kept epoch."""
+"""The files of every kept epoch."""
 
 
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
@@ -51,22 +51,22 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
 
 
 def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None:
-    """Write what a model is after an epoch before its last."""
+    """Write a model as it is after an earlier epoch than its last."""
     model_id, epoch = trained.config.model_id, trained.epoch
     store.write(store.snapshot_file(model_id, epoch, WEIGHTS), _weights(trained))
     store.write_parquet(store.snapshot_file(model_id, epoch, PREDICTIONS), _predictions(trained, dataset))
 
 
 def load_config(store: Store, model_id: str) -> ModelConfig:
-    """The configuration of a trained model. FileNotFoundError if it is not complete.
+    """The configuration of a trained model.
 
-    DamagedFileError if it is not the one that its model_id, a hash over it, was made of.
+    FileNotFoundError if the model is not complete; DamagedFileError if the configuration does not give its model_id.
     """
     file = store.model_file(model_id, MODEL)
     try:
         config = ModelConfig.model_validate(store.read_json(file).get("config"))
     except ValidationError as error:
-        raise DamagedFileError(file, store.path(file), f"no model's configuration: {one_line(error)}") from None
+        raise DamagedFileError(file, store.path(file), f"not a model's configuration: {one_line(error)}") from None
     if config.model_id != model_id:
         raise DamagedFileError(file, store.path(file), f"it describes the model {config.model_id}")
     return config
@@ -75,7 +75,7 @@ def load_config(store: Store, model_id: str) -> ModelConfig:
 def load_network(
     store: Store, config: ModelConfig, image_shape: tuple[int, int, int], classes: int, epoch: int | None = None
 ) -> nn.Module:
-    """A trained model, as it was after `epoch` (its last one), as a module on the CPU in evaluation mode."""
+    """A trained model after `epoch` (by default its last), as a module on the CPU in evaluation mode."""
     network = build_network(config.architecture, config.width, image_shape, classes, config.options)
     network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     file = store.kept_file(config.model_id, WEIGHTS, _earlier(config, epoch))
@@ -83,13 +83,13 @@ def load_network(
         network.load_state_dict(store.read_tensors(file))
     except FileNotFoundError:
         raise DamagedFileError(file, store.path(file), "it is missing") from None
-    except (KeyError, RuntimeError) as error:  # KeyError: of a type that torch does not have
+    except (KeyError, RuntimeError) as error:  # KeyError: a type that torch does not have
         raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
     return network.eval()
 
 
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
-    """Take over a trained model of another run directory, `model.json` last."""
+    """Copy a trained model from another run directory, `model.json` last."""
     model_id = config.model_id
     epochs = [_earlier(config, epoch) for epoch in config.training.kept_epochs]
     kept = [source.kept_file(model_id, name, epoch) for epoch in epochs for name in KEPT]
@@ -107,7 +107,7 @@ def _weights(trained: TrainedModel) -> bytes:
 
 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:
-    """Write a plane set: where its images come from, normalised images and coordinates, one row a plane."""
+    """Write a plane set, one row for each plane: its images, normalised, where they come from, and coordinates."""
     origin = planes.origin or Origin(("natural", "natural", "natural"), planes.anchor_indices)
     columns = {
         "plane": pa.array(np.arange(len(planes), dtype=np.int32)),
@@ -141,7 +141,7 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
         values = table[column].combine_chunks().flatten().to_numpy()
         return torch.from_numpy(values.copy()).view(len(table), *shape)
 
-    kinds = tuple(facts.get("anchor_kinds", ()))  # absent from files of before there were other kinds
+    kinds = tuple(facts.get("anchor_kinds", ()))  # absent from older files, which have natural images only
     planes = PlaneSet(
         anchors=tensor("anchors", 3, *facts["image_shape"]),
         anchor_indices=tensor("anchor_indices", 3),
@@ -154,7 +154,7 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
 
 
 def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
-    """One row an image: split, its index in the split, given label, true label, predicted class."""
+    """One row for each image: split, index in the split, given label, true label, predicted class."""
     splits = {"train": trained.given_labels, "test": dataset.test_labels}
     parts = []
     for split, given in splits.items():

@@ -1,7 +1,7 @@
-"""Models that a sweep has trained, addressed by their folder: `runs/<sweep>/models/<model_id>`.
+"""Trained models of a sweep, addressed by their folder: `runs/<sweep>/models/<model_id>`.
 
-The run may be somebody else's. Nothing that its files name is imported unless the reader vouches for it by name:
-`torch.hub:load` is on everybody's machine too. Symbolic links are followed, since what is behind them is only read.
+The run may be somebody else's. Code that its files name is imported only if the reader names it too: `torch.hub:load`
+exists on everybody's machine. Symbolic links are followed, because files are only read.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoc
 
 @dataclass(frozen=True)
 class RunModel:
-    """A trained model of a run, and what is known about it without loading it."""
+    """A trained model of a run, not yet loaded."""
 
     store: Store
     config: ModelConfig
     epoch: int | None
-    """The snapshot's, or None for the end of the training."""
+    """The epoch of a snapshot; None for the end of the training."""
     data_directory: str
 
     @property
@@ -49,17 +49,18 @@ class RunModel:
         return self.network_for(facts.image_shape, facts.classes)
 
     def network_for(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """The same where the data set need not be asked: for images (channels, height, width) of so many classes."""
+        """The same for known images (channels, height, width) and classes, without loading the data set."""
         if not self.store.exists(self.weights_file):
-            raise UserError(f"{self.store.path(self.weights_file)}: is not there")
+            raise UserError(self.store.path(self.weights_file), reason="does not exist")
         try:
             return load_network(self.store, self.config, image_shape, classes, self.epoch)
         except (DamagedFileError, OSError) as error:
-            raise UserError(f"{self.store.path(self.weights_file)}: cannot be read ({one_line(error)})") from None
+            path = self.store.path(self.weights_file)
+            raise UserError(path, reason=f"cannot be read ({one_line(error)})") from None
 
 
 def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | None:
-    """The model whose folder (or `snapshots/epoch=...` folder) `address` is, a path or a URI; None if it is none.
+    """The model in the folder `address` (a path or URI, perhaps of a snapshot); None if there is no model.
 
     UserError as from `run_model`.
     """
@@ -76,10 +77,10 @@ def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | No
 def run_model(
     store: Store, model_id: str, epoch: int | None = None, trusted: Collection[str] = (), called: str = ""
 ) -> RunModel:
-    """A model of the run in `store`, called `called` (its folder) in messages. FileNotFoundError if it is not there.
+    """A model of the run in `store`; messages name it `called`, by default its folder.
 
-    UserError for a model that is not complete, whose training diverged, whose folder is another model's, or whose
-    network or data set is code (`package.module:function`) that is not among `trusted`.
+    FileNotFoundError if there is no such model. UserError if its files cannot be read, its training diverged, its
+    folder is another model's, or its network or data set is code (`package.module:function`) outside `trusted`.
     """
     address = called or store.path(store.model_folder(model_id))
     try:
@@ -87,24 +88,26 @@ def run_model(
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (DamagedFileError, OSError, RecursionError) as error:
-        raise UserError(f"{address}/{MODEL}: cannot be read ({one_line(error)})") from None
+        raise UserError(f"{address}/{MODEL}", reason=f"cannot be read ({one_line(error)})") from None
     if facts.get("outcome") != DONE:
-        raise UserError(f"{address}: its training diverged; allowed: a model whose weights are of use")
+        raise UserError(address, reason="its training diverged", allowed="a model whose training did not diverge")
     fields = facts.get("config", {})
     unknown = next((code for code in _code_in(fields) if code not in trusted), None)
     if unknown is not None:
         raise UserError(
-            f"{address}/{MODEL}: names the code {unknown!r}, which would be imported and run; allowed: names of the "
-            f"package's own networks and data sets, or code that you know: --trust {unknown!r}"
+            f"{address}/{MODEL}",
+            reason=f"names the code {unknown!r}, which would be imported and run",
+            allowed=f"registered networks and data sets, or code that you trust: --trust {unknown!r}",
         )
     config = validated(ModelConfig, fields)
     if config.model_id != model_id:
-        raise UserError(f"{address}/{MODEL}: describes the model {config.model_id}; allowed: the one of its folder")
+        reason = f"describes the model {config.model_id}"
+        raise UserError(f"{address}/{MODEL}", reason=reason, allowed="the model of its folder")
     return RunModel(store, config, None if epoch == config.training.epochs else epoch, _data_directory(store))
 
 
 def _code_in(config: Any) -> Iterator[str]:
-    """The import strings that a model's configuration names, before anything of it is looked up."""
+    """The import strings in a model's configuration, before any of them is looked up."""
     for names in (("architecture",), ("dataset", "name"), ("training", "distillation", "architecture")):
         value = config
         for name in names:
@@ -114,7 +117,7 @@ def _code_in(config: Any) -> Iterator[str]:
 
 
 def _data_directory(store: Store) -> str:
-    """Where the run keeps its data sets, if that folder is here; else the usual place."""
+    """The run's folder of data sets if it exists on this machine; else the default one."""
     try:
         sweep = yaml.safe_load(store.read(SWEEP_FILE))
     except (OSError, yaml.YAMLError, RecursionError):

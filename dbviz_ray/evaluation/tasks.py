@@ -1,4 +1,4 @@
-"""What evaluators are asked to do with trained models, and what of it a run directory lacks."""
+"""The tasks of evaluators, which of them a run directory lacks, and how they are done."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ What = LabelPlanes | FindMargins
 
 @dataclass(frozen=True)
 class Task:
-    """What is made at once, by one evaluator: a file that says that it is complete."""
+    """What one evaluator does at a time. One file marks it as complete."""
 
     what: What
     model: ModelConfig
     epoch: int
-    """Whose weights do it."""
+    """The epoch of the weights."""
 
 
 def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
-    """What `store` lacks of all that `sweep` asks of its models' kept epochs, file by file; a listing a kind.
+    """The tasks of `sweep` that are not done in `store`; one listing for each kind.
 
-    Label maps of planes that are not there any more count as missing: drawn again, they may be others.
+    If the planes are missing, their label maps count as missing too: the planes may be drawn differently.
     """
     complete: dict[What, set[tuple[str, int]]] = {
         LabelPlanes(name): store.labelled(name) if store.exists(store.planes_file(name)) else set()
@@ -63,23 +63,23 @@ def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
 
 
 class Work(Protocol):
-    """What can be done with any trained model; shipped once to every evaluator."""
+    """A kind of task with its data; each evaluator gets it once."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of what networks are shown."""
+        """(channels, height, width) of the networks' input."""
 
     @property
     def points(self) -> int:
-        """Forward passes that it takes at most."""
+        """Forward passes at most."""
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write what `network`, the model as it was after `epoch`, says."""
+        """Write the predictions of `network`, the model after `epoch`."""
 
 
 @dataclass(frozen=True)
 class LabellingWork:
-    """Label every grid point of a plane set, and one plane more finely."""
+    """Label every grid point of a plane set, and one plane on a finer grid."""
 
     plane_set: str
     planes: PlaneSet
@@ -92,11 +92,11 @@ class LabellingWork:
 
     @property
     def points(self) -> int:
-        """Grid points, those of the picture too."""
+        """Grid points, including the picture's."""
         return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the class probabilities, if they are asked for, a picture, if it is finer, and then the label maps."""
+        """Write the probabilities if asked for, the picture if it is finer, and the label maps last."""
         labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
@@ -126,7 +126,7 @@ class MarginsWork:
 
     @property
     def points(self) -> int:
-        """The images, and on every line all points of the scan and of the bisection."""
+        """The images, and all points of scan and bisection on every line."""
         return len(self.lines.starts) + self.lines.partners.numel() * (self.lines.steps + self.lines.halvings)
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
