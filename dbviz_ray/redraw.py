@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
 
 from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, chosen_figures
-from dbviz_ray.analysis.figures.choices import choose_model, choose_plane_set
+from dbviz_ray.analysis.figures.choices import check_plane, choose_model, choose_plane_set
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
 from dbviz_ray.analysis.figures.drawing import draw_figures, encoded
 from dbviz_ray.analysis.figures.style import STYLE
+from dbviz_ray.analysis.figures.sweep_tables import SweepTables
 from dbviz_ray.analysis.report.of_sweep import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError, UserError, one_line
-from dbviz_ray.store import REPORT_FILE, Store
+from dbviz_ray.store import REPORT_FILE, PictureKey, Store
 from dbviz_ray.terminal.arguments import Parser, integer
 from dbviz_ray.terminal.commands import run_command
 
@@ -47,58 +48,51 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def _check_analysed(store: Store, sweep: SweepConfig) -> None:
-    """UserError for a run whose tables are not there."""
+    """UserError for a run without its tables."""
     missing = [table for table in tables_of(sweep) if not store.exists(store.scores_file(table))]
     if missing:
-        raise UserError(
-            f"{store.root}: holds no table {missing[0]} of scores; run the stage analyse first, "
-            "with the command that made this run"
-        )
+        reason = f"holds no table {missing[0]} of scores; first run the stage analyse with the command that made it"
+        raise UserError(store.root, reason=reason)
 
 
 def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
     """Draw figures; returns where they are."""
     _check_analysed(store, sweep)
-    kinds = chosen_figures(sweep, parsed.names)
-
-    def ask(asked: Store) -> None:
-        for kind in kinds.values():
-            kind.draw(asked, sweep)
-            if kind.animate is not None:
-                kind.animate(asked, sweep)
-
-    _finer(store, sweep, ask, parsed)
-    draw_figures(store, sweep, kinds)
+    entries = chosen_figures(sweep, parsed.names)
+    if parsed.resolution is not None:
+        tables = SweepTables(store, sweep)
+        _take_pictures(store, sweep, [key for entry in entries.values() for key in entry.pictures(tables)], parsed)
+    draw_figures(store, sweep, entries)
     if store.exists(REPORT_FILE):  # it holds these pictures
         write_report(store, sweep)
-    return [store.path(store.figure_file(name, suffix)) for name, kind in kinds.items() for suffix in kind.suffixes]
+    return [store.path(store.figure_file(name, suffix)) for name in entries for suffix in entries[name].suffixes]
 
 
 def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
     """Draw where two models disagree; returns where that is."""
     models = choose_model(sweep, parsed.models[0]), choose_model(sweep, parsed.models[1])
     plane_set, out = choose_plane_set(sweep, parsed.plane_set), Path(parsed.out)
+    check_plane(sweep, plane_set, parsed.plane)
     if out.suffix.removeprefix(".") not in SUFFIXES or not out.absolute().parent.is_dir():
-        raise UserError(
-            f"--out: {out} is not allowed; allowed: a file in a folder that is there, called "
-            + " or ".join(f"*.{suffix}" for suffix in SUFFIXES)
-        )
-    _finer(store, sweep, lambda asked: disagreement_of(asked, sweep, models, plane_set, parsed.plane), parsed)
+        names = " or ".join(f"*.{suffix}" for suffix in SUFFIXES)
+        raise UserError("--out", parsed.out, allowed=f"a file {names} in a folder that exists")
+    if parsed.resolution is not None:
+        keys = [PictureKey(model.model_id, model.epoch, plane_set, parsed.plane) for model in models]
+        _take_pictures(store, sweep, keys, parsed)
     with rc_context(STYLE):
         figure = disagreement_of(store, sweep, models, plane_set, parsed.plane)
     try:
         out.write_bytes(encoded(figure, out.suffix.removeprefix(".")))
     except OSError as error:
-        raise UserError(f"--out: {out} cannot be written ({one_line(error)})") from None
+        raise UserError("--out", parsed.out, reason=f"cannot be written ({one_line(error)})") from None
     return [str(out)]
 
 
-def _finer(store: Store, sweep: SweepConfig, draw: Callable[[Store], object], parsed: argparse.Namespace) -> None:
-    """Take the pictures that `draw` shows on as fine a grid as the command line asks for."""
-    if parsed.resolution is not None:
-        from dbviz_ray.evaluation.pictures import take_finer_pictures  # imports torch
+def _take_pictures(store: Store, sweep: SweepConfig, keys: list[PictureKey], parsed: argparse.Namespace) -> None:
+    """Take these pictures on as fine a grid as the command line asks for."""
+    from dbviz_ray.evaluation.pictures import take_pictures  # imports torch
 
-        take_finer_pictures(store, sweep, draw, parsed.resolution, parsed.trust)
+    take_pictures(store, sweep, keys, parsed.resolution, parsed.trust)
 
 
 def parser(name: str) -> Parser:
@@ -111,7 +105,7 @@ def parser(name: str) -> Parser:
             "of the run directory."
         )
         own.epilog = "figures, and which sweeps have them:\n" + "\n".join(
-            f"  {name:24}{kind.sweeps}" for name, kind in FIGURES.items()
+            f"  {name:24}{entry.sweeps}" for name, entry in FIGURES.items()
         )
     else:
         own.description = (

@@ -33,7 +33,7 @@ from .comparison import (
     labelled,
     planes_through,
 )
-from .figures import telling_planes
+from .figures import representative_planes
 from .files import Origin, check_free, write_comparison
 from .images import GivenImages, Scale, find_images, images_of_dataset
 from .models import ModelSource, find_models
@@ -93,7 +93,7 @@ def score(request: Request, words: Sequence[str]) -> str:
     work = _Work(sources, data, planes, device, request.batch_points)
     work.check()
     comparison = compared(work.labelled(), data.labels, planes, config, data.class_names)
-    shown = telling_planes(comparison.same_points, PLANES_SHOWN)
+    shown = representative_planes(comparison.same_points, PLANES_SHOWN)
     origin = Origin(
         command=shlex.join(["dbviz-ray", "score", *words]),
         arguments=asdict(request),

@@ -27,7 +27,7 @@ from dbviz_ray.evaluation.label_maps import Classifier, check_scores, default_ba
 from dbviz_ray.planes import PlaneSet, draw_planes
 
 from ..figures.regions import PlanePicture, displayable
-from .figures import SeenPlane, agreement_figure, matrix_figure, regions_figure, telling_planes
+from .figures import SeenPlane, agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import tensor_of
 from .scores import Scores, scores_of
 from .sentences import text_report
@@ -76,7 +76,7 @@ class Comparison(Scores):
             UserError: if there are no such planes.
         """
         count = self.shape[0]
-        shown = telling_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)
+        shown = representative_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)
         if not shown or not all(isinstance(plane, int | np.integer) and 0 <= plane < count for plane in shown):
             raise UserError(
                 f"planes: {planes} is not allowed; allowed: how many, at least 1, or which of them, from 0 to "

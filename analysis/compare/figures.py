@@ -12,10 +12,10 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ..figures.disagreement import DIFFERENCE, draw_difference
-from ..figures.files import disagreement
 from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
 from ..figures.reproducibility_matrix import draw_matrix
 from ..figures.style import SERIES_COLOURS, plain
+from ..figures.sweep_tables import disagreeing_shares
 from .scores import Scores
 
 MAX_COLUMNS = 6
@@ -35,7 +35,7 @@ class SeenPlane:
     """What to write beside it."""
 
 
-def telling_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
+def representative_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
     """Which planes to show, from `[pairs, planes]`: the first one drawn, which was not chosen for its looks, the one on
     which the models agree least, the one in the middle, and then further ones of little agreement."""
     order = np.argsort(same_points.mean(axis=0), kind="stable").tolist()
@@ -62,7 +62,7 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
         if len(names) == 2:
             draw_difference(axes_row[-1], plane.maps[0], plane.maps[1], plane.picture, colours)
         else:
-            draw_share(axes_row[-1], disagreement(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
+            draw_share(axes_row[-1], disagreeing_shares(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
         axes_row[0].set_ylabel(plane.called, fontsize=9)
         if row == 0:
             for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):

@@ -7,7 +7,7 @@ an entry in `FIGURES`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,19 @@ import pandas as pd
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.store import Store
+from dbviz_ray.store import PictureKey
 
 from ..findings.curves import EPOCH, WIDTH, curves
 from ..scores.groups import NETWORK, at_last_epoch, groups_of
 from ..tables import tables_of
 from ..tables.between_groups import MAX_GROUPS
 from ..tables.recipes import compares_recipes, several_rates, several_recipes
-from .sweep_tables import finest_plane_set, surfaces
+from .sweep_tables import SweepTables, finest_plane_set, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .animation import Animation
+    from .training import Animation
 
 SUFFIXES = ("png", "pdf")
 DOTS = 150
@@ -46,10 +46,12 @@ class FigureEntry:
     """Which sweeps have it, in words."""
     applies: Callable[[SweepConfig, pd.DataFrame], bool]
     """Whether a sweep with these groups (`groups_of`) has it."""
-    draw: Callable[[Store, SweepConfig], Figure]
-    animate: Callable[[Store, SweepConfig], Animation] | None = None
+    draw: Callable[[SweepTables], Figure]
+    pictures: Callable[[SweepTables], Sequence[PictureKey]] = lambda _: ()
+    """The pictures of planes that it shows, which `--resolution` takes on a finer grid."""
+    animate: Callable[[SweepTables], Animation] | None = None
     """Draws the same figure, moving."""
-    latex: Callable[[Store, SweepConfig], str] | None = None
+    latex: Callable[[SweepTables], str] | None = None
     """Writes the same table for LaTeX."""
 
     @property
@@ -118,6 +120,7 @@ _ENTRIES = [
         "curves, or one network alone",
         lambda sweep, groups: _has_curves(groups) or not _several_kinds(groups),
         _later("decision_regions", "decision_regions"),
+        pictures=_later("decision_regions", "pictures_of_decision_regions"),
     ),
     FigureEntry(
         "architectures",
@@ -128,6 +131,7 @@ _ENTRIES = [
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
         _later("decision_regions", "architectures"),
+        pictures=_later("decision_regions", "pictures_of_architectures"),
     ),
     FigureEntry(
         "training",
@@ -137,6 +141,7 @@ _ENTRIES = [
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
         _later("training", "training"),
+        pictures=_later("training", "pictures_shown"),
         animate=_later("training", "moving"),
     ),
     FigureEntry(
@@ -146,6 +151,7 @@ _ENTRIES = [
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
         _later("disagreement", "disagreement"),
+        pictures=_later("disagreement", "pictures_shown"),
     ),
     FigureEntry(
         "off_manifold",
@@ -154,7 +160,8 @@ _ENTRIES = [
         "regions. Trainings that agree on natural planes only have learned the data and nothing beyond it.",
         "plane sets that leave the data",
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
-        _later("off_manifold", "off_manifold"),
+        _later("decision_regions", "off_manifold"),
+        pictures=_later("decision_regions", "pictures_of_off_manifold"),
     ),
     FigureEntry(
         "reproducibility_matrix",
@@ -182,7 +189,7 @@ _ENTRIES = [
         "the more dependable choice.",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
-        _later("by_recipe", "by_recipe"),
+        _later("recipes", "by_recipe"),
     ),
     FigureEntry(
         "learning_rates",
@@ -191,7 +198,7 @@ _ENTRIES = [
         "of a curve says that a better rate may lie beyond.",
         "several learning rates",
         lambda sweep, groups: several_rates(groups),
-        _later("learning_rates", "learning_rates"),
+        _later("recipes", "learning_rates"),
     ),
     FigureEntry(
         "plane_sets",
@@ -227,7 +234,7 @@ _ENTRIES = [
         "grid is fine enough.",
         "grids that contain coarser ones",
         lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
-        _later("resolution", "resolution"),
+        _later("plane_sets", "resolution"),
     ),
 ]
 FIGURES = {entry.name: entry for entry in _ENTRIES}

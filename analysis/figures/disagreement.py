@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,16 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.store import PictureKey, Store
 
-from ..scores.groups import GROUP, records
-from ..tables import read_table
+from ..scores.groups import records
 from .choices import TRAINED, ChosenModel, check_plane, choose_plane_set, reading, short_names
-from .files import on_one_grid, shown_map
-from .line_breaks import lines
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from .style import STYLE, nothing_left, title_of
-from .sweep_tables import shown_groups
+from .style import STYLE, lines, nothing_left, title_of
+from .sweep_tables import SweepTables, key_of, on_one_grid, shown_picture
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""
@@ -38,32 +36,39 @@ class Pair:
     beside: str = ""
 
 
-def disagreement(store: Store, sweep: SweepConfig) -> Figure:
-    """The first two trainings of the telling group that is least reproducible, and below of the one that is most.
+def disagreement(tables: SweepTables) -> Figure:
+    """The first two trainings of the least reproducible representative group, and of the most reproducible one.
 
-    Groups of trainings that predict one class everywhere count only if there are no others. The plane is the first of
-    the first plane set, so it was not chosen for its looks.
+    Groups with trainings that predict one class everywhere count only if there are no others. All show the first plane
+    of the first plane set.
     """
-    plane_set = next(iter(sweep.planes))
-    rows, common = shown_groups(store, sweep)
-    models = read_table(store, "models")
-    models = models[models["plane_set"] == plane_set]
-    several = rows[rows["n_models"] > 1].sort_values("reproducibility", kind="stable")
-    learned = several[several["n_constant"] == 0]
-    ranked = several if learned.empty else learned
-    if ranked.empty:
-        return nothing_left(sweep, read_table(store, "groups"), "two trainings of one kind are")
+    found, common = _groups(tables)
+    if not found:
+        return nothing_left(tables.sweep, tables.table("groups"), "two trainings of one kind are")
     pairs = []
-    for group in records(ranked.iloc[[0, -1]] if len(ranked) > 1 else ranked):
-        members = records(models[(models[GROUP] == [group[column] for column in GROUP]).all(axis=1)])[:2]
-        first, second = (shown_map(store, plane_set, member["model_id"], member["epoch"]) for member in members)
+    for group, members in found:
+        first, second = (tables.picture(key_of(member)).labels for member in members)
         errors = [
-            f"training {number + 1}\n{of['tested_on']} error {of['test_error']:.0%}"
-            for number, of in enumerate(members)
+            f"training {number}\n{of['tested_on']} error {of['test_error']:.0%}" for number, of in enumerate(members, 1)
         ]
         beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
         pairs.append(Pair((errors[0], errors[1]), (first, second), beside))
-    return pairs_figure(pairs, plane_picture(store, plane_set, 0), title_of(sweep, common))
+    return pairs_figure(pairs, plane_picture(tables.store, tables.plane_set, 0), title_of(tables.sweep, common))
+
+
+def pictures_shown(tables: SweepTables) -> list[PictureKey]:
+    """The pictures that `disagreement` shows."""
+    return [key_of(member) for _, members in _groups(tables)[0] for member in members]
+
+
+def _groups(tables: SweepTables) -> tuple[list[tuple[dict[str, Any], list[dict[str, Any]]]], str]:
+    """Rows of `groups`, each with the rows of `models` of its first two trainings; and what they have in common."""
+    rows, common = tables.representative_groups()
+    several = rows[rows["n_models"] > 1].sort_values("reproducibility", kind="stable")
+    learned = several[several["n_constant"] == 0]
+    ranked = several if learned.empty else learned
+    ends = ranked.iloc[[0, -1]] if len(ranked) > 1 else ranked
+    return [(group, tables.members(group)[:2]) for group in records(ends)], common
 
 
 def disagreement_of(
@@ -75,7 +80,7 @@ def disagreement_of(
     maps = []
     for model in models:
         with reading(f"label map of {model.model_id} on {plane_set}", TRAINED):
-            maps.append(shown_map(store, plane_set, model.model_id, model.epoch, plane))
+            maps.append(shown_picture(store, PictureKey(model.model_id, model.epoch, plane_set, plane)).labels)
     title = ", ".join([common] * bool(common) + [f"plane {plane} of {plane_set}"])
     pair = Pair((names[0], names[1]), (maps[0], maps[1]))
     return pairs_figure([pair], plane_picture(store, plane_set, plane), title)

@@ -14,6 +14,7 @@ from dbviz_ray.store import Store
 
 from . import DOTS, SUFFIXES, FigureEntry, chosen_figures
 from .style import STYLE
+from .sweep_tables import SweepTables
 
 CRISP = 400
 """Least number of pixels on a side of a picture in a PDF: viewers smooth smaller ones when they enlarge them."""
@@ -24,18 +25,20 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
 
     Raises UserError for a figure that the sweep does not have.
     """
-    return {name: _draw(store, sweep, entry) for name, entry in chosen_figures(sweep, names).items()}
+    tables = SweepTables(store, sweep)
+    return {name: _draw(tables, entry) for name, entry in chosen_figures(sweep, names).items()}
 
 
-def _draw(store: Store, sweep: SweepConfig, entry: FigureEntry) -> Figure:
+def _draw(tables: SweepTables, entry: FigureEntry) -> Figure:
+    store = tables.store
     with rc_context(STYLE):
-        figure = entry.draw(store, sweep)
+        figure = entry.draw(tables)
         for suffix in SUFFIXES:
             store.write(store.figure_file(entry.name, suffix), encoded(figure, suffix))
         if entry.animate is not None:
-            store.write(store.figure_file(entry.name, "gif"), entry.animate(store, sweep).gif())
+            store.write(store.figure_file(entry.name, "gif"), entry.animate(tables).gif())
     if entry.latex is not None:
-        store.write(store.figure_file(entry.name, "tex"), entry.latex(store, sweep).encode())
+        store.write(store.figure_file(entry.name, "tex"), entry.latex(tables).encode())
     return figure
 
 

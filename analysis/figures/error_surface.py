@@ -12,14 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
-
 from ..findings.curves import EPOCH, THRESHOLD_ERROR, Curve, curves, interpolation_threshold
 from ..scores.groups import NAMING, names_of
-from ..tables import read_table
 from .style import inscribe, left_out_note, nothing_left, part_of, range_text, spaced, title_of
-from .sweep_tables import surfaces
+from .sweep_tables import SweepTables, surfaces
 
 MAX_SURFACES = 2
 SCORES = {
@@ -32,17 +28,16 @@ THRESHOLD_COLOUR = "#EE3377"
 Floats = NDArray[np.float64]
 
 
-def error_surface(store: Store, sweep: SweepConfig) -> Figure:
+def error_surface(tables: SweepTables) -> Figure:
     """A row of heat maps for each surface, at most two of the largest label noises; widths across, epochs upwards.
 
     A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. From the first plane set's
     rows of `groups`.
     """
-    groups = read_table(store, "groups")
-    groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
+    groups = tables.first("groups")
     found = surfaces(groups)
     if not found:
-        return nothing_left(sweep, groups, "network at several widths and epochs is")
+        return nothing_left(tables.sweep, groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
     scores = pd.concat(shown)[list(SCORES)]
     known = [score for score in SCORES if scores[score].notna().any()]
@@ -63,7 +58,7 @@ def error_surface(store: Store, sweep: SweepConfig) -> Figure:
     for axes, name in zip(grid[:, 0], _names(shown), strict=True):
         axes.set_ylabel(f"{name}\nepoch" if len(shown) > 1 else "epoch")
     common = "" if len(shown) > 1 else _names(shown)[0]
-    inscribe(figure, title_of(sweep, common), _caption(groups, shown, known, len(found)))
+    inscribe(figure, title_of(tables.sweep, common), _caption(groups, shown, known, len(found)))
     return figure
 
 

@@ -9,13 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
-
 from ..scores.groups import GROUP, records
-from ..tables import read_table
 from .style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
-from .sweep_tables import shown_groups
+from .sweep_tables import SweepTables
 
 KINDS = {
     "all": (SERIES_COLOURS[0], "images"),
@@ -26,10 +22,12 @@ BOX = 0.26
 """Width of a box, in distances between groups."""
 
 
-def margins(store: Store, sweep: SweepConfig) -> Figure:
-    """A place a telling group: boxes from the quartiles, lines to the tenths, the median with its interval."""
-    groups, common = shown_groups(store, sweep)
-    table = read_table(store, "margins")
+def margins(tables: SweepTables) -> Figure:
+    """A box for each representative group, from quartile to quartile, with lines to the tenths.
+
+    Its median has an interval."""
+    groups, common = tables.representative_groups()
+    table = tables.table("margins")
     apart = table[table["images"] != "all"]
     used = apart if len(apart.merge(groups[GROUP], on=GROUP)) else table
     longest = max(len(line) for text in groups["text"] for line in text.split("\n"))
@@ -52,7 +50,7 @@ def margins(store: Store, sweep: SweepConfig) -> Figure:
     handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
     if len(handles) > 1:
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(sweep, common), _caption(shown))
+    inscribe(figure, title_of(tables.sweep, common), _caption(shown))
     return figure
 
 

@@ -10,9 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
-
 from ..findings.curves import (
     EPOCH,
     PEAK,
@@ -26,7 +23,6 @@ from ..findings.curves import (
     representative_curves,
     representative_rows,
 )
-from ..tables import read_table
 from .style import (
     SERIES_COLOURS,
     band,
@@ -40,7 +36,7 @@ from .style import (
     spaced,
     title_of,
 )
-from .sweep_tables import told_apart
+from .sweep_tables import SweepTables, told_apart
 
 MAX_CURVES = 4
 FEW = 2
@@ -49,30 +45,30 @@ DASHED = "--"
 MISLABELLED = "margin_mislabelled"
 
 
-def double_descent(store: Store, sweep: SweepConfig) -> Figure:
+def double_descent(tables: SweepTables) -> Figure:
     """Scores over width at the last epoch."""
-    return _panels(store, sweep, WIDTH)
+    return _panels(tables, WIDTH)
 
 
-def epochs(store: Store, sweep: SweepConfig) -> Figure:
+def epochs(tables: SweepTables) -> Figure:
     """Scores over the kept epochs, at each width."""
-    return _panels(store, sweep, EPOCH)
+    return _panels(tables, EPOCH)
 
 
-def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
+def _panels(tables: SweepTables, axis: Axis) -> Figure:
     """Panels on a log axis, with 95 % bands: error (dashed: in training), regions per plane, reproducibility (dashed:
     kappa) and, where they are known, margins of correctly labelled (dashed: mislabelled) images.
 
     One colour a curve, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds.
     Drawn from the first plane set's rows.
     """
-    table, differences = (read_table(store, name) for name in ("groups", "differences"))
-    table = table[table["plane_set"] == next(iter(sweep.planes))]
-    found = curves(table, axis, differences)
+    table = tables.first("groups")
+    found = curves(table, axis, tables.table("differences"))
     if not found:
-        return nothing_left(sweep, table, f"curve over several {axis.column}s is")
+        return nothing_left(tables.sweep, table, f"curve over several {axis.column}s is")
     drawn = representative_curves(found, MAX_CURVES)
-    names, common = _names(drawn)
+    parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
+    names = [", ".join(own) for own in parts]
     with_margins = bool(table["margin"].notna().any())
     figure = Figure(figsize=(7.2, 11.4 if with_margins else 9.4), layout="constrained")
     panels = list(figure.subplots(4 if with_margins else 3, sharex=True))
@@ -88,7 +84,7 @@ def _panels(store: Store, sweep: SweepConfig, axis: Axis) -> Figure:
     with_threshold = any(interpolation_threshold(curve) is not None for curve in drawn)
     _legend(panels[0], names, str(table["tested_on"].iloc[0]), with_threshold)
     figure.align_ylabels()
-    inscribe(figure, title_of(sweep, common), _caption(table, axis, len(drawn), len(found)))
+    inscribe(figure, title_of(tables.sweep, ", ".join(common)), _caption(table, axis, len(drawn), len(found)))
     return figure
 
 
@@ -108,12 +104,6 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
     if threshold is not None:
         for axes in panels:
             axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
-
-
-def _names(drawn: Sequence[Curve]) -> tuple[list[str], str]:
-    """What tells the curves apart, and what they have in common where that is not all they are called."""
-    parts = [[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn]
-    return told_apart(parts)
 
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:

@@ -1,4 +1,4 @@
-"""Regions and reproducibility on the plane sets of a sweep, side by side."""
+"""Regions and reproducibility on the plane sets of a sweep, and regions on coarser grids."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
 
 from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..scores.groups import GROUP, at_last_epoch, names_of, records
-from ..tables import read_table
 from ..tables.recipes import at_best_rate
+from ..tables.resolution import GRID
 from .style import (
     MARKERS,
     SERIES_COLOURS,
@@ -31,6 +30,7 @@ from .style import (
     spaced,
     title_of,
 )
+from .sweep_tables import SweepTables, finest_plane_set
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
@@ -40,19 +40,19 @@ FAR_APART = 5.0
 Looks = Mapping[str, tuple[str, str]]
 
 
-def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
+def plane_sets(tables: SweepTables) -> Figure:
     """Regions at the left and reproducibility at the right, a colour a plane set, of the largest label noise that any
     models are left of.
 
     Over width, a row of panels a curve; where there are no such curves, points with intervals for every group at its
     last epoch and best learning rate.
     """
-    groups = read_table(store, "groups")
+    groups = tables.table("groups")
     noisiest = groups[groups["label_noise"] == groups[groups["n_models"] > 0]["label_noise"].max()]
     known = [score for score in SCORES if groups[score].notna().any()]
     looks = {
         name: (SERIES_COLOURS[index % len(SERIES_COLOURS)], MARKERS[index // len(SERIES_COLOURS) % len(MARKERS)])
-        for index, name in enumerate(sweep.planes)
+        for index, name in enumerate(tables.sweep.planes)
     }
     draw = _over_width if curves(noisiest, WIDTH) else _by_group
     figure, part = draw(noisiest, known, looks)
@@ -70,7 +70,7 @@ def plane_sets(store: Store, sweep: SweepConfig) -> Figure:
         f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
         f"in brackets: number of planes{left_out_note(noisiest)}"
     )
-    inscribe(figure, title_of(sweep, noise), caption)
+    inscribe(figure, title_of(tables.sweep, noise), caption)
     return figure
 
 
@@ -136,3 +136,56 @@ def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") ->
     far_apart = rows[score].max() > FAR_APART * rows[score].min()
     axes.set(**{f"{along}scale": "log" if far_apart else "linear"})
     axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})
+
+
+COUNTS = {"fragmentation": "regions per plane", "large_regions": "large regions per plane"}
+
+
+def resolution(tables: SweepTables) -> Figure:
+    """Regions, and large regions with their limit, over grid points on a side: a colour for each representative group.
+
+    From the rows of `resolution` of `finest_plane_set`.
+    """
+    groups, common = tables.representative_groups()
+    table = tables.table("resolution")
+    table = table[table["plane_set"] == finest_plane_set(tables.sweep)]
+    rows = groups[[*GROUP, "text"]].merge(table, on=GROUP)
+    points = sorted(rows["resolution"].dropna().astype(int).unique())
+    limit = points[-1] * (points[-1] - 1) / (points[-2] - 1)
+    figure = Figure(figsize=(10.8, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    texts = list(dict.fromkeys(rows["text"]))
+    for index, (text, colour) in enumerate(zip(texts, SERIES_COLOURS, strict=False)):
+        of_group = rows[rows["text"] == text]
+        grids = of_group[of_group["kind"] == GRID].astype({"resolution": float})
+        for axes, score in zip(panels, COUNTS, strict=True):
+            band(axes, grids, "resolution", score, colour, text)
+        for row in records(of_group[of_group["kind"] != GRID]):
+            place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
+            interval_point(panels[1], row, "large_regions", place, colour, "D", upright=True)
+    for axes, (score, label) in zip(panels, COUNTS.items(), strict=True):
+        axes.set_ylim(limits([(rows, score)]))
+        axes.set_ylabel(label)
+        axes.set_xlabel("grid points on a side")
+        plain(axes)
+    _ticks(panels[0], points, [str(count) for count in points])
+    _ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
+    inscribe(figure, title_of(tables.sweep, common), _resolution_caption(rows, tables.sweep))
+    return figure
+
+
+def _ticks(axes: Axes, places: list[float], labels: list[str]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, labels=labels)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _resolution_caption(rows: pd.DataFrame, sweep: SweepConfig) -> str:
+    return (
+        f"{range_text(rows['n_models'])} trainings a group, {range_text(rows['n_planes'])} {rows['plane_set'].iloc[0]} "
+        f"planes; large: at least {100 * sweep.minimum_region_share:g} % of the plane's points;\n"
+        "limit: extrapolated from the two finest grids; bands and bars: 95 % intervals over trainings and planes"
+    )

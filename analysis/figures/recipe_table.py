@@ -12,16 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dbviz_ray.config import SweepConfig
 from dbviz_ray.formatting import Cell, score_cell
-from dbviz_ray.store import Store
 
 from ..scores.groups import NETWORK, names_of, records
-from ..tables import read_table
 from ..tables.outcomes import what_happened
 from ..tables.recipes import several_rates
-from .line_breaks import lines
-from .style import inscribe, left_out_note, range_text, title_of
+from .style import inscribe, left_out_note, lines, range_text, title_of
+from .sweep_tables import SweepTables
 
 CELL, ROW, NAMES = 1.75, 0.46, 2.4
 HEAD, SECTION = 0.42, 0.32
@@ -41,13 +38,13 @@ class Section:
     """A row's name, and the row of `by_recipe` for each column; None where there is none."""
 
 
-def recipe_table(store: Store, sweep: SweepConfig) -> Figure:
+def recipe_table(tables: SweepTables) -> Figure:
     """Rows networks, columns recipes; the darker a cell, the more reproducible. One section a label noise. Many recipes
     are rows.
 
     From the first plane set's rows of the table `by_recipe`.
     """
-    cells, columns, sections = _content(store, sweep)
+    cells, columns, sections = _content(tables)
     names = [name for section in sections for name, _ in section.rows]
     wide = min(NAMES, 0.085 * max(map(len, names)) + 0.2)
     headings = len(sections) if len(sections) > 1 else 0
@@ -75,14 +72,14 @@ def recipe_table(store: Store, sweep: SweepConfig) -> Figure:
             for column, cell in enumerate(row):
                 _draw_cell(axes, column * CELL, top, cell, span)
             top -= ROW
-    inscribe(figure, title_of(sweep), _caption(store, cells))
+    inscribe(figure, title_of(tables.sweep), _caption(tables, cells))
     return figure
 
 
-def recipe_table_latex(store: Store, sweep: SweepConfig) -> str:
+def recipe_table_latex(tables: SweepTables) -> str:
     """The same for LaTeX with the package booktabs: reproducibility with its interval and, in brackets, accuracy, in
     percent."""
-    cells, columns, sections = _content(store, sweep)
+    cells, columns, sections = _content(tables)
     body: list[str] = []
     for section in sections:
         if len(sections) > 1:
@@ -91,11 +88,12 @@ def recipe_table_latex(store: Store, sweep: SweepConfig) -> str:
         for name, row in section.rows:
             body.append(" & ".join([_escaped(name), *map(_latex_cell, row)]) + r" \\")
     head = " & ".join(["", *(_escaped(column) for column in columns)]) + r" \\"
-    planes = next(iter(sweep.planes.values())).count
+    planes = tables.sweep.planes[tables.plane_set].count
     counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
     return "\n".join(
         [
-            f"% {title_of(sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; needs booktabs",
+            f"% {title_of(tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; "
+            "needs booktabs",
             rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
             r"\toprule",
             head,
@@ -108,10 +106,10 @@ def recipe_table_latex(store: Store, sweep: SweepConfig) -> str:
     )
 
 
-def _content(store: Store, sweep: SweepConfig) -> tuple[pd.DataFrame, list[str], list[Section]]:
+def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], list[Section]]:
     """The first planes' rows of `by_recipe`, the names of the columns, and the sections."""
-    cells = read_table(store, "by_recipe")
-    cells = cells[cells["plane_set"] == next(iter(sweep.planes))]
+    cells = tables.table("by_recipe")
+    cells = cells[cells["plane_set"] == tables.plane_set]
     cells = cells.assign(network=names_of(cells, NETWORK))
     across, down = "recipe", "network"
     if cells["recipe"].nunique() > max(MAX_COLUMNS, cells["network"].nunique()):
@@ -157,8 +155,8 @@ def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
-def _caption(store: Store, cells: pd.DataFrame) -> str:
-    groups = read_table(store, "groups")
+def _caption(tables: SweepTables, cells: pd.DataFrame) -> str:
+    groups = tables.table("groups")
     groups = groups[groups["plane_set"] == cells["plane_set"].iloc[0]]
     trained = groups[groups["n_models"] > 0]
     rates = "; each at its best learning rate" if several_rates(groups) else ""

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from dbviz_ray.store import Picture
 
-from .line_breaks import lines
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, draw_share
-from .style import CAPTION_SIZE, STYLE
+from .style import CAPTION_SIZE, STYLE, lines
 
 WIDEST, LARGEST_PANEL = 12.5, 2.1
 """Of all panels side by side, and of one, in inches."""

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from dbviz_ray.store import Store
 
-from .line_breaks import lines
-from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours
+from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours, lines
 
 Colours = Sequence[tuple[float, float, float]]
 THUMBNAIL, FLAT = 0.15, 0.3

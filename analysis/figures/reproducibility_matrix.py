@@ -13,16 +13,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
-
-from ..scores.groups import NAMING, names_of, records
-from ..tables import read_table
+from ..scores.groups import NAMING, name_parts, records
 from ..tables.between_groups import MAX_GROUPS
 from ..tables.recipes import at_best_rate, several_rates
-from .line_breaks import lines
-from .style import inscribe, left_out_note, range_text, title_of
-from .sweep_tables import told_apart
+from .style import inscribe, left_out_note, lines, range_text, title_of
+from .sweep_tables import SweepTables, told_apart
 
 FEW = 12
 """Up to as many groups there is room for the intervals in the cells."""
@@ -33,18 +28,16 @@ CELL = 0.62
 """Side of a cell with an interval, in inches; others are smaller."""
 
 
-def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
+def reproducibility_matrix(tables: SweepTables) -> Figure:
     """A panel for each label noise: rows and columns groups at their last epochs (and best learning rates); framed:
     within a group.
 
     From the first plane set's rows of `groups` (diagonal) and `between_groups`.
     """
-    plane_set = next(iter(sweep.planes))
-    groups, between = (read_table(store, name) for name in ("groups", "between_groups"))
-    groups, between = (table[table["plane_set"] == plane_set] for table in (groups, between))
+    groups, between = tables.first("groups"), tables.first("between_groups")
     last = at_best_rate(groups)
-    names, common = told_apart([name.split(", ") for name in names_of(last)])
-    last = last.assign(name=[lines(name, MARGIN, NAME_SIZE) for name in names])
+    names, common = told_apart(name_parts(last))
+    last = last.assign(name=[lines(", ".join(name), MARGIN, NAME_SIZE) for name in names])
     panels = [rows for _, rows in last.groupby("label_noise") if len(rows) <= MAX_GROUPS]
     largest = max(len(rows) for rows in panels)
     cell = CELL if largest <= FEW else 0.4
@@ -65,7 +58,7 @@ def reproducibility_matrix(store: Store, sweep: SweepConfig) -> Figure:
     bar: dict[str, Any] = {"shrink": 0.8, "aspect": 25, "pad": 0.02, "ticks": MaxNLocator(6, steps=[1, 2, 5, 10])}
     bar["panchor"] = (1.0, 1.0)  # room that is left over lies below
     figure.colorbar(row[-1].images[0], ax=row, label="reproducibility", **bar)
-    inscribe(figure, title_of(sweep, common), _caption(last, groups, largest <= FEW))
+    inscribe(figure, title_of(tables.sweep, ", ".join(common)), _caption(last, groups, largest <= FEW))
     return figure
 
 

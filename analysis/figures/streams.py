@@ -9,12 +9,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
-
 from ..findings.curves import evenly
-from ..scores.groups import GROUP, at_last_epoch, names_of, records
-from ..tables import read_table
+from ..scores.groups import GROUP, at_last_epoch, name_parts, records
 from .style import (
     SERIES_COLOURS,
     inscribe,
@@ -25,22 +21,22 @@ from .style import (
     range_text,
     title_of,
 )
-from .sweep_tables import told_apart
+from .sweep_tables import SweepTables, told_apart
 
 MAX_PANELS, ABREAST = 6, 3
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
 """Colour, marker and height in its row of each share."""
 
 
-def streams(store: Store, sweep: SweepConfig) -> Figure:
+def streams(tables: SweepTables) -> Figure:
     """A panel for each group, at most `MAX_PANELS`: a row a stream, with its two shares and their intervals.
 
     From the first plane set's rows of `streams`, at the last epoch.
     """
-    table = read_table(store, "streams")
-    table = at_last_epoch(table[table["plane_set"] == next(iter(sweep.planes))])
+    table = tables.first("streams")
+    table = at_last_epoch(table)
     if table.empty:
-        return nothing_left(sweep, read_table(store, "groups"), "trainings that differ in one stream alone are")
+        return nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
     groups = groups.assign(name=_names(groups))
     shown = groups.iloc[evenly(len(groups), MAX_PANELS)]
@@ -62,15 +58,15 @@ def streams(store: Store, sweep: SweepConfig) -> Figure:
         for kind, (colour, marker, _) in KINDS.items()
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(sweep), _caption(table, len(shown), len(groups)))
+    inscribe(figure, title_of(tables.sweep), _caption(table, len(shown), len(groups)))
     return figure
 
 
 def _names(groups: pd.DataFrame) -> list[str]:
     """What tells groups apart, and their label noise, without what they all have in common."""
-    parts = [name.split(", ") for name in names_of(groups)]
-    parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(parts, groups["label_noise"], strict=True)]
-    return told_apart(parts)[0]
+    noises = groups["label_noise"]
+    parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(name_parts(groups), noises, strict=True)]
+    return [", ".join(own) for own in told_apart(parts)[0]]
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:

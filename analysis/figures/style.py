@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from dbviz_ray.config import SweepConfig
 
 from ..scores.groups import at_last_epoch
 from ..tables.outcomes import LEFT_OUT
-from .line_breaks import lines
 
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",
@@ -181,3 +181,35 @@ def _lighter(colour: str, share: float) -> tuple[float, float, float]:
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     red, green, blue = (channel + (1 - channel) * share for channel in channels)
     return red, green, blue
+
+
+LETTER = 0.56
+"""Width of an average letter of DejaVu Sans, in sizes of the font."""
+_BREAKS = re.compile(r"(?<=[ _])")
+
+
+def lines(text: str, width: float, size: float) -> str:
+    """A text in lines of about equal length that are at most `width` inches wide, letters of `size` points; breaks that
+    it has stay."""
+    letters = max(8, int(width * 72 / (LETTER * size)))
+    return "\n".join(part for line in text.split("\n") for part in _balanced(line, letters))
+
+
+def _balanced(line: str, letters: int) -> list[str]:
+    """A line in as few lines as possible of at most so many letters, which are about equally long; broken after spaces
+    and underscores, but not before the sign for percent."""
+    line = line.replace(" %", "\u00a0%")
+    parts = [part[start : start + letters] for part in _BREAKS.split(line) for start in range(0, len(part), letters)]
+    filled = _filled(parts, letters)
+    while letters > 1 and len(_filled(parts, letters - 1)) == len(filled):
+        letters -= 1
+    return _filled(parts, letters)
+
+
+def _filled(parts: Sequence[str], letters: int) -> list[str]:
+    found = [""]
+    for part in parts:
+        if found[-1] and len((found[-1] + part).rstrip()) > letters:
+            found.append("")
+        found[-1] += part
+    return [line.rstrip() for line in found]

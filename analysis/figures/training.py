@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.store import PictureKey
 
 from ..findings.curves import evenly
 from ..scores.groups import KIND, at_last_epoch, records
-from ..tables import read_table
-from .animation import Animation
-from .files import on_one_grid, shown_map
-from .line_breaks import lines
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from .style import STYLE, title_of
-from .sweep_tables import representative_groups
+from .style import STYLE, lines, title_of
+from .sweep_tables import SweepTables, key_of, on_one_grid, representative_groups
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
 PANEL = 2.4
@@ -46,13 +46,13 @@ class _Training:
         return max(0, int(np.searchsorted(self.epochs, epoch, side="right")) - 1)
 
 
-def training(store: Store, sweep: SweepConfig) -> Figure:
-    """Rows: telling groups, at most four; columns: at most six kept epochs, evenly spaced.
+def training(tables: SweepTables) -> Figure:
+    """Rows: representative groups, at most four; columns: at most six kept epochs, evenly spaced.
 
     Of each group the first training, on the first plane of the first plane set: neither was chosen for its looks.
     """
-    trainings, common = _trainings(store, sweep)
-    picture = plane_picture(store, next(iter(sweep.planes)), 0)
+    trainings, common = _trainings(tables)
+    picture = plane_picture(tables.store, tables.plane_set, 0)
     columns = max(min(len(one.epochs), MAX_COLUMNS) for one in trainings)
     height = PANEL * min(picture.aspect, 1.6) + 0.5
     figure = Figure(figsize=(PANEL * columns + 0.6, height * len(trainings) + 0.9), layout="constrained")
@@ -67,14 +67,14 @@ def training(store: Store, sweep: SweepConfig) -> Figure:
             axes.set_axis_off()
         row[0].set_ylabel(one.name, fontsize=10)
     class_legend(figure, picture.class_names, f"{_CAPTION}\npredicted class", classes, colours)
-    figure.suptitle(_title(sweep, common, figure))
+    figure.suptitle(_title(tables.sweep, common, figure))
     return figure
 
 
-def moving(store: Store, sweep: SweepConfig) -> Animation:
+def moving(tables: SweepTables) -> Animation:
     """The same groups side by side, a frame an epoch."""
-    trainings, common = _trainings(store, sweep)
-    picture = plane_picture(store, next(iter(sweep.planes)), 0)
+    trainings, common = _trainings(tables)
+    picture = plane_picture(tables.store, tables.plane_set, 0)
     every = sorted({epoch for one in trainings for epoch in one.epochs})
     frames = [every[place] for place in evenly(len(every), MAX_FRAMES)]
     height = 1.2 * PANEL * min(picture.aspect, 1.6)
@@ -90,28 +90,42 @@ def moving(store: Store, sweep: SweepConfig) -> Animation:
             place = one.at(frames[frame])
             axes.images[0].set_data(one.maps[place])
             axes.set_title(f"{one.name}\n{one.errors[place]}".replace("\n(", " ("))
-        figure.suptitle(f"{_title(sweep, common, figure)}\nepoch {frames[frame]}")
+        figure.suptitle(f"{_title(tables.sweep, common, figure)}\nepoch {frames[frame]}")
 
     return Animation(figure, len(frames), show)
 
 
-def _trainings(store: Store, sweep: SweepConfig) -> tuple[list[_Training], str]:
+def pictures_shown(tables: SweepTables) -> list[PictureKey]:
+    """The pictures that `training` and `moving` show."""
+    rows, _ = _groups(tables)
+    return [key_of(row) for group in records(rows) for row in _kept(tables, group)]
+
+
+def _groups(tables: SweepTables) -> tuple[pd.DataFrame, str]:
+    """Rows of `groups`, at most `MAX_GROUPS`, and what they have in common."""
+    rows, common = representative_groups(at_last_epoch(tables.trained()), tables.table("differences"))
+    return rows.iloc[evenly(len(rows), MAX_GROUPS)], common
+
+
+def _kept(tables: SweepTables, group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `models` about the first training of a group, one for each kept epoch."""
+    models = tables.first("models")
+    members = models[(models[KIND] == [group[column] for column in KIND]).all(axis=1)]
+    return records(members[members["model_id"] == members["model_id"].iloc[0]].sort_values("epoch"))
+
+
+def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
     """The first training of every group that is shown, and what the groups have in common."""
-    plane_set = next(iter(sweep.planes))
-    tables = [read_table(store, name) for name in ("groups", "models", "differences")]
-    groups, models = (table[table["plane_set"] == plane_set] for table in tables[:2])
-    rows, common = representative_groups(at_last_epoch(groups[groups["n_models"] > 0]), tables[2])
-    rows = rows.iloc[evenly(len(rows), MAX_GROUPS)]
-    return [_training(store, plane_set, group, records(models)) for group in records(rows)], common
+    rows, common = _groups(tables)
+    return [_training(tables, group) for group in records(rows)], common
 
 
-def _training(store: Store, plane_set: str, group: dict[str, Any], models: Sequence[dict[str, Any]]) -> _Training:
-    members = [row for row in models if all(row[column] == group[column] for column in KIND)]
-    kept = sorted((row for row in members if row["model_id"] == members[0]["model_id"]), key=lambda row: row["epoch"])
+def _training(tables: SweepTables, group: dict[str, Any]) -> _Training:
+    kept = _kept(tables, group)
     return _Training(
         name=group["text"],
         epochs=[int(row["epoch"]) for row in kept],
-        maps=on_one_grid([shown_map(store, plane_set, row["model_id"], row["epoch"]) for row in kept]),
+        maps=on_one_grid([tables.picture(key_of(row)).labels for row in kept]),
         errors=[
             f"error: training {row['train_error']:.0%}, {row['tested_on']} {row['test_error']:.0%}" for row in kept
         ],
@@ -130,3 +144,73 @@ def _title(sweep: SweepConfig, common: str, figure: Figure) -> str:
 
 
 _CAPTION = "one plane, as the first training of each kind sees it after some of its epochs"
+
+
+GIF_DOTS = 100
+"""Dots an inch."""
+GIF_COLOURS = 256
+"""In the palette that all frames share, so that nothing flickers."""
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Frames that differ in a few artists of one figure."""
+
+    figure: Figure
+    frames: int
+    show: Callable[[int], None]
+    """Makes the figure show frame number 0, 1, ..."""
+    seconds: float = 0.4
+    """Of each frame."""
+    held: float = 2.5
+    """Of the last one, before the first comes again."""
+
+    def images(self) -> NDArray[np.uint8]:
+        """Every frame, `[frames, height, width, 3]`.
+
+        The figure is laid out once, as it is in its last frame, so that nothing jumps.
+        """
+        canvas = FigureCanvasAgg(self.figure)
+        self.figure.set_dpi(GIF_DOTS)
+        self.show(self.frames - 1)
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        images = []
+        for frame in range(self.frames):
+            self.show(frame)
+            canvas.draw()
+            images.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        return np.stack(images)
+
+    def gif(self) -> bytes:
+        """All frames as a GIF."""
+        places, palette = _with_palette(self.images())
+        first, *rest = (Image.fromarray(frame) for frame in places)
+        for image in (first, *rest):
+            image.putpalette(palette.tobytes())
+        durations = [round(1000 * self.seconds)] * len(rest) + [round(1000 * self.held)]
+        file = io.BytesIO()
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
+        return file.getvalue()
+
+
+def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Every pixel's place in a palette, `[frames, height, width]`, and the palette, `[colours, 3]`.
+
+    It holds the most frequent colours, so that flat ones come back exactly; all others become the nearest of them.
+    """
+    counts = np.zeros(1 << 24, np.int64)
+    for image in images:  # one at a time: together their numbers take ten times the memory of the images
+        counts += np.bincount(_packed(image).ravel(), minlength=len(counts))
+    colours = np.flatnonzero(counts)
+    each = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.int32)
+    palette = each[np.argsort(-counts[colours], kind="stable")[:GIF_COLOURS]]
+    nearest = np.zeros(len(counts), np.uint8)
+    nearest[colours] = [((palette - colour) ** 2).sum(axis=1).argmin() for colour in each]
+    return np.stack([nearest[_packed(image)] for image in images]), palette.astype(np.uint8)
+
+
+def _packed(image: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Every pixel's colour as one number, `[height, width]`."""
+    red, green, blue = np.moveaxis(image.astype(np.int32), -1, 0)
+    return np.asarray(red << 16 | green << 8 | blue)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.store import FINDINGS_FILE, Picture, Store
+from dbviz_ray.store import FINDINGS_FILE, Picture, PictureKey, Store
 
 from ..figures.choices import TRAINED, check_plane, choose_model, choose_plane_set, reading
-from ..figures.files import shown_picture
 from ..figures.regions import PlanePicture, plane_picture
+from ..figures.sweep_tables import shown_picture
 from ..findings import read_findings
 
 ANALYSED = "a run whose stage analyse is done"
@@ -126,7 +126,7 @@ class Run:
         planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
         check_plane(self.sweep, planes, plane)
         with reading(f"label maps of {chosen.model_id} on {planes}", TRAINED):
-            return shown_picture(self.store, planes, chosen.model_id, chosen.epoch, plane)
+            return shown_picture(self.store, PictureKey(chosen.model_id, chosen.epoch, planes, plane))
 
     def planes(self, plane_set: str | None = None) -> pd.DataFrame:
         """One row a plane: its three images, their classes and coordinates (L2 in normalised pixels), and its grid."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from dbviz_ray.evaluation.label_maps import Classifier, label_planes
 from dbviz_ray.evaluation.records import load_planes
 from dbviz_ray.evaluation.run_models import RunModel, run_model
 from dbviz_ray.planes import PlaneSet
-from dbviz_ray.store import Picture, Store
+from dbviz_ray.store import Picture, PictureKey, Store
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 
@@ -60,40 +59,17 @@ SMALL_NETWORK = 50_000_000
 that others used too, two took 40 s and more for a picture by a ResNet-18 of width 8 on 8x8 images, one 10 s."""
 
 
-class _Asked(NamedTuple):
-    """One picture."""
-
-    model_id: str
-    epoch: int
-    plane_set: str
-    plane: int
-
-
-class _AskedStore(Store):
-    """A run directory that notes which pictures it is asked for."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store.root, store.patience)
-        self.asked: dict[_Asked, Picture | None] = {}
-
-    def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
-        """As ever."""
-        picture = super().read_picture(plane_set, model_id, epoch, plane)
-        self.asked[_Asked(model_id, epoch, plane_set, plane)] = picture
-        return picture
-
-
-def take_finer_pictures(
+def take_pictures(
     store: Store,
     sweep: SweepConfig,
-    draw: Callable[[Store], object],
+    wanted: Iterable[PictureKey],
     resolution: int,
     trusted: Collection[str] = (),
 ) -> int:
-    """Store every picture that `draw` reads on a grid of `resolution` points a side; returns how many it took.
+    """Store the wanted pictures on grids of `resolution` points a side; returns how many it took.
 
-    What is as fine already stays. The networks run in this process, on a GPU if there is one; a progress display tells
-    how far they are.
+    Pictures and planes that are as fine already stay. The networks run in this process, on a GPU if there is one; a
+    progress display shows how far they are.
 
     Raises:
         UserError: for a resolution that is none, for weights that are not there, and for a model whose network or data
@@ -101,20 +77,20 @@ def take_finer_pictures(
     """
     if not 2 <= resolution <= FINEST:
         raise UserError(f"--resolution: {resolution} is not allowed; allowed: from 2 to {FINEST}")
-    noting = _AskedStore(store)
-    draw(noting)
-    coarse = [asked for asked, picture in noting.asked.items() if picture is None or picture.resolution < resolution]
-    scored = {name: load_planes(store, name) for name in dict.fromkeys(asked.plane_set for asked in coarse)}
-    wanted = sorted(asked for asked in coarse if scored[asked.plane_set][0].resolution < resolution)
-    models = {asked[:2]: _model(store, asked, trusted) for asked in wanted}
-    if not wanted:
+    keys = sorted(set(wanted))
+    scored = {name: load_planes(store, name) for name in dict.fromkeys(key.plane_set for key in keys)}
+    coarse = [
+        key for key in keys if scored[key.plane_set][0].resolution < resolution and _is_coarse(store, key, resolution)
+    ]
+    models = {key[:2]: _model(store, key, trusted) for key in coarse}
+    if not coarse:
         return 0
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    of_models = Counter(asked.model_id for asked in wanted)
+    of_models = Counter(key.model_id for key in coarse)
     amounts = {model_id: Amount(count, 1.0) for model_id, count in of_models.items()}
     taken: Counter[str] = Counter()
     with Progress("label", amounts, "pictures") as progress:
-        for key, pictures in groupby(wanted, key=lambda asked: asked[:2]):
+        for key, pictures in groupby(coarse, key=lambda key: key[:2]):
             network = None
             for asked in pictures:
                 interruption.check()
@@ -127,7 +103,7 @@ def take_finer_pictures(
                 store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
                 taken[asked.model_id] += 1
                 progress.reach(asked.model_id, taken[asked.model_id])
-    return len(wanted)
+    return len(coarse)
 
 
 @contextmanager
@@ -143,7 +119,12 @@ def _threads_for(network: nn.Module, image_shape: tuple[int, int, int]) -> Itera
         torch.set_num_threads(threads)
 
 
-def _model(store: Store, asked: _Asked, trusted: Iterable[str]) -> RunModel:
+def _is_coarse(store: Store, key: PictureKey, resolution: int) -> bool:
+    picture = store.read_picture(key.plane_set, key.model_id, key.epoch, key.plane)
+    return picture is None or picture.resolution < resolution
+
+
+def _model(store: Store, asked: PictureKey, trusted: Iterable[str]) -> RunModel:
     try:
         return run_model(store, asked.model_id, asked.epoch, tuple(trusted))
     except FileNotFoundError:

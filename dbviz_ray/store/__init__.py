@@ -12,11 +12,20 @@ from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.formatting import listed
-from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, StoredMargins
+from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, PictureKey, StoredMargins
 from dbviz_ray.store.layout import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE
 from dbviz_ray.store.models import ModelFiles
 
-__all__ = ["FINDINGS_FILE", "PLANES_TOGETHER", "REPORT_FILE", "SWEEP_FILE", "Picture", "Store", "StoredMargins"]
+__all__ = [
+    "FINDINGS_FILE",
+    "PLANES_TOGETHER",
+    "REPORT_FILE",
+    "SWEEP_FILE",
+    "Picture",
+    "PictureKey",
+    "Store",
+    "StoredMargins",
+]
 
 
 class Store(ModelFiles, EvaluationFiles):

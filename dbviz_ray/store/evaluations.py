@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,15 @@ class StoredMargins:
     """How far was looked, `[images, directions]`."""
     facts: dict[str, Any]
     """`split`, `steps`, `reach`, `tolerance`, `seed`."""
+
+
+class PictureKey(NamedTuple):
+    """Which picture: one plane as a model sees it after an epoch."""
+
+    model_id: str
+    epoch: int
+    plane_set: str
+    plane: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from torch import nn
 
 from dbviz_ray import compare
-from dbviz_ray.analysis.compare.figures import telling_planes
+from dbviz_ray.analysis.compare.figures import representative_planes
 from dbviz_ray.analysis.compare.scores import scores_of
 from dbviz_ray.analysis.compare.tables import shown
 from dbviz_ray.analysis.statistics.estimates import mean_estimate
@@ -211,9 +211,9 @@ def test_figure_has_a_panel_a_model_and_one_for_disagreement(images_and_labels, 
 
 def test_the_first_plane_the_worst_and_the_middle_one_are_shown():
     same_points = np.array([[0.5, 0.9, 0.2, 0.7, 0.6], [0.5, 0.9, 0.4, 0.7, 0.6]])
-    assert telling_planes(same_points, 3) == [0, 2, 4]
-    assert telling_planes(same_points, 9) == [0, 2, 4, 3, 1]
-    assert telling_planes(np.ones((1, 2)), 3) == [0, 1]
+    assert representative_planes(same_points, 3) == [0, 2, 4]
+    assert representative_planes(same_points, 9) == [0, 2, 4, 3, 1]
+    assert representative_planes(np.ones((1, 2)), 3) == [0, 1]
 
 
 def ten_but(change):

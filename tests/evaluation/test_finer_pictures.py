@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import small_sweep
 
-from dbviz_ray.analysis.figures.files import on_one_grid
+from dbviz_ray.analysis.figures.sweep_tables import on_one_grid
 from dbviz_ray.evaluation import pictures as finer_pictures
 from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.evaluation.pictures import take_finer_pictures, take_picture
+from dbviz_ray.evaluation.pictures import take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
 from dbviz_ray.redraw import main
-from dbviz_ray.store import Picture, Store
+from dbviz_ray.store import Picture, PictureKey, Store
 
 
 @pytest.fixture
@@ -49,14 +49,9 @@ def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
 def test_planes_that_are_as_fine_already_are_left_alone(run):
     store, sweep = run
     model = sweep.models()[0].model_id
-    asked = [("train", model, 3, 1), ("test", model, 3, 1)]
-
-    def draw(asking: Store) -> None:
-        for key in asked:
-            asking.read_picture(*key)
-
-    assert take_finer_pictures(store, sweep, draw, 50) == 1
-    assert pictures(store) == [store.picture_file(*asked[1])]
+    wanted = [PictureKey(model, 3, "train", 1), PictureKey(model, 3, "test", 1)]
+    assert take_pictures(store, sweep, wanted, 50) == 1
+    assert pictures(store) == [store.picture_file("test", model, 3, 1)]
 
 
 @pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
@@ -72,7 +67,7 @@ def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(run, monk
     monkeypatch.setattr(finer_pictures, "SMALL_NETWORK", least)
     torch.set_num_threads(2)
     try:
-        take_finer_pictures(store, sweep, lambda asked: asked.read_picture("test", model_id, 3, 0), 13)
+        take_pictures(store, sweep, [PictureKey(model_id, 3, "test", 0)], 13)
         assert (used, torch.get_num_threads()) == ([threads], 2)
     finally:
         torch.set_num_threads(1)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import small_sweep
 
-from dbviz_ray.analysis.figures.files import shown_map
+from dbviz_ray.analysis.figures.sweep_tables import shown_picture
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
 from dbviz_ray.evaluation.tasks import LabelPlanes
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.stages.computing import work_of
-from dbviz_ray.store import Picture, Store
+from dbviz_ray.store import Picture, PictureKey, Store
 
 
 def planes_of(count: int, resolution: int) -> PlaneSet:
@@ -76,8 +76,8 @@ def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, 
     picture = store.read_picture("test", "m", 3, SHOWN_PLANE)
     assert picture.resolution == 11
     assert (picture.confidence is not None) == probabilities
-    assert np.array_equal(shown_map(store, "test", "m", 3), picture.labels)
-    assert shown_map(store, "test", "m", 3, plane=1).shape == (8, 8)
+    assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 0)).labels, picture.labels)
+    assert shown_picture(store, PictureKey("m", 3, "test", 1)).labels.shape == (8, 8)
 
 
 def test_without_a_picture_there_is_no_sign_of_completeness(tmp_path, network, cpu, monkeypatch):
@@ -94,4 +94,4 @@ def test_a_run_without_pictures_shows_what_is_scored(made_up):
     store, sweep, _ = made_up
     model = sweep.models()[0]
     scored = store.read_label_maps("test", model.model_id, 3)
-    assert np.array_equal(shown_map(store, "test", model.model_id, 3, plane=4), scored[4])
+    assert np.array_equal(shown_picture(store, PictureKey(model.model_id, 3, "test", 4)).labels, scored[4])

@@ -91,4 +91,4 @@ def test_the_command_draws_a_pair(made_up, tmp_path, capsys):
     assert out.read_bytes().startswith(b"%PDF")
     for wrong in (tmp_path / "pair.doc", tmp_path / "absent" / "pair.png"):
         assert main(["disagreement", store.root, *models, "--out", str(wrong)]) == 2
-        assert capsys.readouterr().err.startswith(f"dbviz-ray disagreement: --out: {wrong} is not allowed")
+        assert capsys.readouterr().err.startswith(f"dbviz-ray disagreement: --out: '{wrong}' is not allowed")

@@ -8,9 +8,9 @@ import pytest
 from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
 
-from dbviz_ray.analysis.figures.files import disagreement
 from dbviz_ray.analysis.figures.plane_sets import MAX_POINTS
 from dbviz_ray.analysis.figures.style import limits
+from dbviz_ray.analysis.figures.sweep_tables import disagreeing_shares
 from dbviz_ray.analysis.findings.curves import THRESHOLD_ERROR
 from dbviz_ray.analysis.scores.agreement import agreement
 from dbviz_ray.analysis.tables import read_table
@@ -186,10 +186,10 @@ def test_counts_on_coarser_grids_and_their_limit(tmp_path):
 def test_where_pairs_disagree():
     labels = np.array([[[0, 0, 1]], [[0, 1, 2]], [[0, 1, 3]]], dtype=np.uint8)
     every = ~np.eye(3, dtype=bool)
-    np.testing.assert_allclose(disagreement(labels, every), [[0, 2 / 3, 1]])
+    np.testing.assert_allclose(disagreeing_shares(labels, every), [[0, 2 / 3, 1]])
     one = np.zeros((3, 3), dtype=bool)
     one[1, 2] = one[2, 1] = True
-    np.testing.assert_allclose(disagreement(labels, one), [[0, 0, 1]])
+    np.testing.assert_allclose(disagreeing_shares(labels, one), [[0, 0, 1]])
 
 
 def test_disagreement_is_about_all_trainings_and_independent_pairs(tmp_path):

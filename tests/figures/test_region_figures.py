@@ -11,9 +11,8 @@ from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
 
 from dbviz_ray.analysis.figures.drawing import CRISP
-from dbviz_ray.analysis.figures.line_breaks import lines
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
-from dbviz_ray.analysis.figures.style import class_colours
+from dbviz_ray.analysis.figures.style import class_colours, lines
 from dbviz_ray.analysis.tables import read_table
 
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]

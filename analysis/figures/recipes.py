@@ -1,4 +1,4 @@
-"""Reproducibility against accuracy, by recipe and network: the paper's Table 1 as a picture."""
+"""Recipes compared: reproducibility against accuracy (the paper's Table 1 as a picture), and learning rates."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
-
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from matplotlib.ticker import FormatStrFormatter, PercentFormatter
 
 from ..findings.curves import evenly
-from ..scores.groups import NETWORK, names_of, records
-from ..tables import read_table
+from ..scores.groups import NETWORK, at_last_epoch, names_of, records
 from ..tables.recipes import at_best_rate, several_rates, several_recipes
 from .style import (
     MARKERS,
     SERIES_COLOURS,
+    band,
     inscribe,
     left_out_note,
     part_of,
@@ -25,18 +22,18 @@ from .style import (
     range_text,
     title_of,
 )
+from .sweep_tables import SweepTables
 
 MAX_POINTS = 24
 
 
-def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
+def by_recipe(tables: SweepTables) -> Figure:
     """A panel for each label noise: a point a group with its two intervals, at most `MAX_POINTS` in all.
 
     A colour a recipe and a marker a network; both tell the network where each has one recipe, and the recipe where
     there is one network. From the first plane set's rows of `groups`, at the best learning rate of several.
     """
-    groups = read_table(store, "groups")
-    groups = groups[groups["plane_set"] == next(iter(sweep.planes))]
+    groups = tables.first("groups")
     every = at_best_rate(groups)
     best = every.iloc[evenly(len(every), MAX_POINTS)]
     best = best.assign(network=names_of(best, NETWORK), accuracy=1 - best["test_error"])
@@ -62,7 +59,7 @@ def by_recipe(store: Store, sweep: SweepConfig) -> Figure:
             axes.set_title(f"label noise {noise:g}", fontsize=10)
     row[0].set_ylabel("reproducibility")
     figure.legend(handles=handles, loc="outside right upper")
-    inscribe(figure, title_of(sweep), part_of(len(best), len(every), "groups") + _caption(best, groups))
+    inscribe(figure, title_of(tables.sweep), part_of(len(best), len(every), "groups") + _caption(best, groups))
     return figure
 
 
@@ -109,4 +106,73 @@ def _caption(best: pd.DataFrame, groups: pd.DataFrame) -> str:
         f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
         f"{counted['n_test_images'].iloc[0]} images{rates};\n"
         f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
+    )
+
+
+def learning_rates(tables: SweepTables) -> Figure:
+    """A column for each network and label noise: error above, reproducibility below, a colour a recipe.
+
+    A ring marks the smallest error; `x2` at the top of the error panel says that two trainings diverged. From the
+    first plane set's rows of `groups`, at the last epoch.
+    """
+    groups = at_last_epoch(tables.table("groups"))
+    groups = groups[groups["plane_set"] == tables.plane_set]
+    groups = groups.assign(network=names_of(groups, NETWORK))
+    recipes = list(dict.fromkeys(groups["recipe"]))
+    colours = {recipe: SERIES_COLOURS[index % len(SERIES_COLOURS)] for index, recipe in enumerate(recipes)}
+    columns = list(groups.groupby(["network", "label_noise"], sort=False))
+    lost = 6 + (6 + 9 * len(recipes)) * bool(groups["n_diverged"].any())
+    figure = Figure(figsize=(max(5.6, 2.9 * len(columns) + 0.8), 6.4), layout="constrained")
+    above, below = figure.subplots(2, len(columns), squeeze=False, sharex=True, sharey="row")
+    for error, agreement, ((network, noise), rows) in zip(above, below, columns, strict=True):
+        for index, recipe in enumerate(recipes):
+            of_recipe = rows[rows["recipe"] == recipe].sort_values("learning_rate")
+            band(error, of_recipe, "learning_rate", "test_error", colours[recipe], recipe)
+            band(agreement, of_recipe, "learning_rate", "reproducibility", colours[recipe], recipe)
+            _mark_best(error, agreement, of_recipe, colours[recipe])
+            _mark_diverged(error, of_recipe, colours[recipe], 1.02 + 0.05 * index)
+        noisy = groups["label_noise"].nunique() > 1
+        error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, fontsize=10, pad=lost)
+        for axes in (error, agreement):
+            plain(axes)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        agreement.set_xlabel("learning rate")
+    above[0].set_ylabel(f"{groups['tested_on'].iloc[0]} error")
+    above[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    below[0].set_ylabel("reproducibility")
+    if len(recipes) > 1:
+        handles = [Line2D([], [], color=colours[name], marker="o", markersize=3.5, label=name) for name in recipes]
+        above[0].legend(handles=handles, fontsize=8, framealpha=0.8, edgecolor="none")
+    inscribe(figure, title_of(tables.sweep), _rates_caption(groups))
+    return figure
+
+
+def _mark_best(error: Axes, agreement: Axes, rows: pd.DataFrame, colour: str) -> None:
+    best = rows[rows["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
+    for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
+        axes.scatter(best["learning_rate"], best[score], s=120, facecolors="none", edgecolors=colour, linewidths=1.5)
+
+
+def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -> None:
+    for row in records(rows[rows["n_diverged"] > 0]):
+        axes.text(
+            row["learning_rate"],
+            height,
+            f"x{row['n_diverged']}",
+            color=colour,
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+
+
+def _rates_caption(groups: pd.DataFrame) -> str:
+    counted = groups[groups["n_models"] > 0]
+    crosses = " (x: how many diverged)" if groups["n_diverged"].any() else ""
+    return (
+        f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
+        f"{counted['n_test_images'].iloc[0]} images; rings: smallest error;\n"
+        f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
     )
