@@ -13,20 +13,17 @@ from ..tables.uncertainty import uncertain_scores
 
 ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")
 IMAGES = {"test_error": "test images", "margin": "images"}
-"""What the items of a score are called; planes if it is not named."""
-
-
+"""The items of these scores; those of all others are planes."""
 HOW = (
-    "More seeds or planes: the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
-    "resources.reuse=[this run], which takes over what is trained."
+    "For more seeds or planes, give the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
+    "resources.reuse=[this run], which takes over the trained models."
 )
 
 
 def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
-    """What each group of the first plane set needs at its last epoch: name, label_noise, score, advice.
+    """What each group of the first plane set needs at its last epoch: columns name, label_noise, score, advice.
 
-    `wanted` is half the width of a 95 % interval: as it is for shares, as a share of the score for scores without an
-    upper bound.
+    `wanted` is the half-width of a 95 % interval: of shares itself, of other scores as a share of the value.
     """
     table = at_last_epoch(uncertainty[uncertainty["plane_set"] == uncertainty["plane_set"].iloc[0]])
     names = dict(zip(table[GROUP].itertuples(index=False, name=None), names_of(table), strict=True))
@@ -37,7 +34,7 @@ def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
             continue
         reach = wanted if math.isfinite(SCORES[score][1]) else wanted * row["value"]
         if reach == 0:
-            continue  # no share of a score of zero can be wanted
+            continue  # a share of zero is zero
         advice = advice_on(interval, variances, reach, ("seeds", IMAGES.get(score, "planes")))
         group = {"name": names[tuple(row[column] for column in GROUP)], "label_noise": row["label_noise"]}
         rows.append({**group, "score": score, "advice": advice})
@@ -45,7 +42,7 @@ def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
 
 
 def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
-    """The same as lines for a terminal: a line a group and score, and what would satisfy all."""
+    """The same as text for a terminal, and what would satisfy all groups."""
     table = advice_table(uncertainty, wanted)
     lines = [
         f"For 95 % intervals of at most ±{wanted:g} (shares) and ±{wanted:.2g} of the value (other scores):",
@@ -57,17 +54,16 @@ def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
 
 
 def _for_all(table: pd.DataFrame) -> list[str]:
-    """What satisfies every group, a line a score."""
+    """What satisfies every group, one line a score."""
     lines = []
     for score, rows in table.groupby("score", sort=False):
         items = IMAGES.get(str(score), "planes")
         advices: list[Advice] = list(rows["advice"])
         reached = sum(advice.reach <= advice.wanted for advice in advices)
-        seeds = [advice.models for advice in advices]
-        known = [number for number in seeds if number is not None]
+        known = [advice.models for advice in advices if advice.models is not None]
         text = f"{reached} of {len(advices)} groups are within it"
         if reached < len(advices):
             enough = f"; {max(known)} seeds each would do for {len(known)} of them" if known else ""
-            text += f"{enough or '; more seeds alone do not do it'} with the {items} there are"
+            text += f"{enough or '; more seeds alone are not enough'} with the {items} there are"
         lines.append(f"{score:18} {text}.")
     return lines

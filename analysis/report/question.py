@@ -1,4 +1,4 @@
-"""What a sweep asks and what it varies, in words."""
+"""The question of a sweep, and what it varies, in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, Seeds, SweepConfig
+from dbviz_ray.formatting import listed
 
 from ..findings.sentences import STREAM_NAMES
 from ..scores.groups import group_of, options_text
 
 MAX_NAMED = 30
-"""Values of one thing that are named."""
+"""Values of one setting that are named."""
 
 CLASSES = {"different": " of different classes", "any": "", "same": " of one class"}
 LABELS = {
@@ -23,16 +24,16 @@ LABELS = {
 
 
 def asked(sweep: SweepConfig) -> str:
-    """What is trained, and what is compared, in a few sentences."""
+    """What the sweep trains and compares, in a few sentences."""
     models = sweep.models()
     trainings = Counter(tuple(group_of(model, 0).values()) for model in models)
     fewest, most = min(trainings.values()), max(trainings.values())
     kinds = "one kind of network" if len(trainings) == 1 else f"{len(trainings):,} kinds of networks"
     if most == 1:
         return (
-            f"This sweep trains {kinds}, {'' if len(trainings) == 1 else 'each '}once, and looks at what is predicted "
-            "on planes through three images, where decision regions can be seen. With one training of each kind it "
-            "cannot tell whether another training would be the same model."
+            f"This sweep trains {kinds}, {'' if len(trainings) == 1 else 'each '}once, and looks at the predicted "
+            "classes on planes through three images, where decision regions can be seen. With one training of each "
+            "kind it cannot tell whether another training would be the same model."
         )
     times = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
     return (
@@ -44,7 +45,7 @@ def asked(sweep: SweepConfig) -> str:
 
 
 def varied(sweep: SweepConfig) -> list[tuple[str, str]]:
-    """What the models differ in and what they have in common, name by name."""
+    """The values of each setting that models may differ in, then data, planes and margins."""
     models = sweep.models()
     columns: dict[str, list[object]] = {
         "networks": [_network(model) for model in models],
@@ -67,18 +68,15 @@ def varied(sweep: SweepConfig) -> list[tuple[str, str]]:
         )
         if size is not None
     ]
-    planes = [(f"planes: {name}", planes_in_words(planes)) for name, planes in sweep.planes.items()]
-    margins = sweep.margins
-    lines = (
-        [("margins", f"of up to {margins.images:,} {margins.split} images, in {margins.directions} directions each")]
-        if margins
-        else []
-    )
-    return [*told.items(), ("data", ", ".join([data.name, *sizes])), *planes[:MAX_NAMED], *lines]
+    lines = [(f"planes: {name}", planes_in_words(planes)) for name, planes in sweep.planes.items()][:MAX_NAMED]
+    if margins := sweep.margins:
+        directions = f"in {margins.directions} directions each"
+        lines.append(("margins", f"of up to {margins.images:,} {margins.split} images, {directions}"))
+    return [*told.items(), ("data", ", ".join([data.name, *sizes])), *lines]
 
 
 def planes_in_words(planes: PlaneSetConfig) -> str:
-    """How many planes of a set there are, what they go through, and their grid."""
+    """The number of planes in a set, the images that they go through, and their grid."""
     images = f"{LABELS[planes.labels]}{planes.images} images"
     made = {"shuffled": "their pixels shuffled", "uniform_noise": "uniform noise"}.get(planes.off_manifold)
     if planes.off_manifold == "adversarial":
@@ -99,21 +97,24 @@ def planes_in_words(planes: PlaneSetConfig) -> str:
 
 
 def _what_seeds_change(models: Sequence[ModelConfig]) -> str:
-    """Which random streams change between trainings, and which do not though they could."""
-    by_stream = {stream: {getattr(model.seeds, stream) for model in models} for stream in Seeds.model_fields}
+    """Which random streams change between trainings, and which of those in use stay the same."""
+    augmented = any(model.training.augmentation != "none" or model.training.mixing != "none" for model in models)
     used = {
-        "augmentation": any(
-            model.training.augmentation != "none" or model.training.mixing != "none" for model in models
-        ),
+        "init": True,
+        "order": True,
+        "augmentation": augmented,
         "label_noise": any(model.label_noise for model in models),
     }
-    told = [stream for stream in by_stream if used.get(stream, True) and stream != "dropout"]
-    changed = [STREAM_NAMES[stream] for stream in told if len(by_stream[stream]) > 1]
-    same = [STREAM_NAMES[stream] for stream in told if len(by_stream[stream]) == 1]
-    what = {"label noise": "mislabelled images"}
-    changes = f" with other seeds ({', '.join(what.get(name, name) for name in changed)})" if changed else ""
-    keeps = f", all with the same {' and '.join(what.get(name, name) for name in same)}" if same and changed else ""
-    return changes + keeps
+    names = STREAM_NAMES | {"label_noise": "mislabelled images"}
+    changed: list[str] = []
+    same: list[str] = []
+    for stream in Seeds.model_fields:
+        if used.get(stream):
+            several = len({getattr(model.seeds, stream) for model in models}) > 1
+            (changed if several else same).append(names[stream])
+    if not changed:
+        return ""
+    return f" with other seeds ({', '.join(changed)})" + f", all with the same {' and '.join(same)}" * bool(same)
 
 
 def _network(model: ModelConfig) -> str:
@@ -122,7 +123,5 @@ def _network(model: ModelConfig) -> str:
 
 
 def _values(values: Iterable[object]) -> str:
-    """The different values, in the order in which they come, and how many more there are."""
-    found = [str(value) for value in dict.fromkeys(values)]
-    more = len(found) - MAX_NAMED
-    return ", ".join([*found[:MAX_NAMED], *([f"and {more:,} more"] if more > 0 else [])])
+    """The different values, in order of appearance."""
+    return listed([str(value) for value in dict.fromkeys(values)], MAX_NAMED)

@@ -68,7 +68,7 @@ def test_what_would_do_for_all_groups():
         "with the test images there are."
     )
     assert for_all(advice_text(table, 0.01), "reproducibility") == (
-        "reproducibility    0 of 1 groups are within it; more seeds alone do not do it with the planes there are."
+        "reproducibility    0 of 1 groups are within it; more seeds alone are not enough with the planes there are."
     )
     assert for_all(advice_text(table, 0.5), "test_error") == "test_error         2 of 2 groups are within it."
 
@@ -89,7 +89,7 @@ def test_a_score_of_which_nothing_is_known_says_so():
     text = advice_text(pd.DataFrame([row("test_error", 0.3, 0.0, 0.0, **nothing)]), 0.01)
     assert "  test_error       0.300: nothing is known about its precision" in text
     assert for_all(text, "test_error").endswith(
-        "0 of 1 groups are within it; more seeds alone do not do it with the test images there are."
+        "0 of 1 groups are within it; more seeds alone are not enough with the test images there are."
     )
 
 
