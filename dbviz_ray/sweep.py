@@ -18,7 +18,7 @@ from dbviz_ray.stages import STAGES
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import Parser, precision
 from dbviz_ray.terminal.commands import run_command
-from dbviz_ray.terminal.display import showing
+from dbviz_ray.terminal.progress import showing
 
 DEFAULT_SWEEP = "double_descent_digits"
 

@@ -15,7 +15,7 @@ from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.outcomes import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.display import showing
+from dbviz_ray.terminal.progress import showing
 
 WORKER_ENVIRONMENT = {
     # glibc gives large blocks back to the system at every free and faults them in again at every allocation;

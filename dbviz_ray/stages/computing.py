@@ -22,7 +22,7 @@ from dbviz_ray.store.layout import COHORTS
 from dbviz_ray.store.outcomes import StageEnd, StoppedError
 from dbviz_ray.store.provenance import provenance
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.display import say
+from dbviz_ray.terminal.progress import say
 
 
 def check_computable(sweep: SweepConfig) -> None:

@@ -18,8 +18,7 @@ from dbviz_ray.store.layout import FIGURES, SCORES
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.outcomes import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.display import STANDARD_ERROR, showing
-from dbviz_ray.terminal.progress import Step
+from dbviz_ray.terminal.progress import Line, Step, showing
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     A damaged file that one of these stages makes is dropped, and made again.
     """
     started = time.monotonic()
-    STANDARD_ERROR.redraws_allowed = not options.verbose
+    Line.redraws_allowed = not options.verbose
     store.check_owner(sweep)
     missing = find_missing(sweep, store)
     redo = options.chosen and {"analyse", "report"} & set(options.stages)

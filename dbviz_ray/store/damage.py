@@ -17,7 +17,7 @@ from dbviz_ray.store.layout import (
     owner_of,
     partitions_of,
 )
-from dbviz_ray.terminal.display import say
+from dbviz_ray.terminal.progress import say
 
 
 class BeyondRepairError(Exception):

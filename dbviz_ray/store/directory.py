@@ -23,7 +23,7 @@ from pyarrow import fs
 from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store.files import create_local, create_object, decoded, encoded, put, write_local
-from dbviz_ray.terminal.display import say
+from dbviz_ray.terminal.progress import say
 
 PATIENCE_SECONDS = 600.0
 """How long a run that is under way waits for its storage: longer than a server's restart or a network's failover."""

@@ -19,7 +19,7 @@ from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import SETTLE_SECONDS
 from dbviz_ray.store.layout import LEASE_FILE
-from dbviz_ray.terminal.display import say
+from dbviz_ray.terminal.progress import say
 
 BEAT_SECONDS = 5.0
 BEATS_OBSERVED = 6

@@ -1,89 +1,168 @@
-"""What runs is shown, calmly: in one line that is redrawn, or a line now and then in a log."""
+"""Progress on standard error: one line that is redrawn on a terminal, a line now and then in a log. Drawn by tqdm."""
 
 from __future__ import annotations
 
-import bisect
+import io
+import os
+import sys
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from tqdm import tqdm
 
 from dbviz_ray.formatting import count_text, duration_text, estimate_text
-from dbviz_ray.terminal.display import STAGE_COLUMNS, STANDARD_ERROR, Display
 
+STAGE_COLUMNS = 9
 REDRAW_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 300.0
-"""Between two lines in a log: as long as what came before, so that a long stage needs few, and within these."""
+"""Bounds of the pause between two lines in a log, which is as long as the stage has run so far."""
+LEAST_SECONDS = 3.0
+"""Time that work is watched before its pace is shown."""
+
+
+def say(stage: str, text: str) -> None:
+    """Write a line that stays on standard error."""
+    with suppress(OSError):  # nobody reads it any more; the work goes on
+        Line.write(f"{stage:{STAGE_COLUMNS - 1}} {text}", file=sys.stderr)
+
+
+@contextmanager
+def showing(stage: str, text: str) -> Iterator[None]:
+    """Show a line within the block."""
+    line = Line(stage, lambda: text)
+    try:
+        yield
+    finally:
+        line.close()
+
+
+class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """tqdm's line below what is said; a dumb terminal, CI or a log file gets lines without control characters.
+
+    Args:
+        stage: What the line begins with.
+        text: Called for what the line says.
+        total: Work in all; the line has a bar if it is given.
+    """
+
+    monitor_interval = 0
+    redraws_allowed = True
+    """False where other programs write to the same terminal."""
+
+    def __init__(self, stage: str, text: Callable[[], str], total: float | None = None) -> None:
+        self._stage, self._text, self._began = stage, text, time()
+        self._pause, self._works, self._ended = FIRST_PAUSE_SECONDS, False, threading.Event()
+        plain = os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("CI", "false").lower() not in ("", "false")
+        self._redraws = self.redraws_allowed and not plain and sys.stderr.isatty()
+        self._ticking = threading.Thread(target=self._tick, daemon=True)
+        super().__init__(
+            total=total,
+            file=sys.stderr if self._redraws else io.StringIO(),
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=REDRAW_SECONDS,
+            miniters=0,
+            smoothing=0.1,
+        )
+        self._ticking.start()
+
+    def __str__(self) -> str:
+        shown = self.format_dict
+        text = f"{self._stage:{STAGE_COLUMNS - 1}} {self._text()}"
+        if self.total is None:
+            return text[: shown["ncols"]]
+        layout = f"{self._stage:{STAGE_COLUMNS - 1}} {{bar}} {self._text().replace('{', '{{').replace('}', '}}')}"
+        return str(self.format_meter(**shown | {"bar_format": layout}))
+
+    def skip(self, work: float) -> None:
+        """Count work that says nothing about the pace."""
+        self.n += work
+        self.initial += work
+        self.last_print_n += work
+
+    def work(self, work: float) -> None:
+        """Count work. The pace is measured from the first work on: starting workers is not part of it."""
+        if self._works:
+            self.update(work)
+            return
+        self._works = True
+        self.start_t = self.last_print_t = time()
+        self.skip(work)
+
+    def seconds_left(self) -> float | None:
+        """Estimated time until all work is done; None if unknown."""
+        shown = self.format_dict
+        if not self._works or shown["elapsed"] < LEAST_SECONDS or shown["n"] <= shown["initial"]:
+            return None
+        return float((self.total - self.n) / (shown["rate"] or (shown["n"] - shown["initial"]) / shown["elapsed"]))
+
+    def refresh(self, nolock: bool = False, lock_args: Any = None) -> None:
+        """Draw the line; unlike tqdm's own, an interruption in between frees the lock."""
+        with self._lock:
+            if not self.disable:
+                self.display()
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Draw the line, or say it if one is due in a log; returns whether it was drawn."""
+        if self._redraws:
+            with suppress(OSError):
+                return bool(super().display(msg, pos))
+        elif msg is None and (seconds := time() - self._began) >= self._pause:
+            self._pause = seconds + min(seconds, LONGEST_PAUSE_SECONDS)
+            say(self._stage, self._text())
+        return False
+
+    def close(self) -> None:
+        """Remove the line."""
+        self._ended.set()
+        if not self.disable and self._ticking.is_alive():
+            self._ticking.join()
+        with suppress(OSError):
+            super().close()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(REDRAW_SECONDS):
+            self.refresh()
+
+
+Line.set_lock(threading.RLock())
 
 
 class Live(ABC):
-    """A stage that runs, shown as long as the block lasts; its last line stays, unless the block raises."""
+    """A stage that is shown as long as the block lasts; its last line stays, unless the block raises."""
 
-    def __init__(self, stage: str, display: Display, clock: Callable[[], float]) -> None:
-        self._stage, self._display, self._clock = stage, display, clock
-        self._lock = threading.RLock()
-        self._ended = threading.Event()
-        self._drawing = threading.Thread(target=self._draw_now_and_then, daemon=True)
-        self._began = clock()
-        self._pause = FIRST_PAUSE_SECONDS
+    def __init__(self, stage: str, total: float | None = None) -> None:
+        self._stage, self._total = stage, total
 
     def __enter__(self) -> Self:
-        try:
-            self.draw()
-            self._drawing.start()
-        except BaseException:  # Ctrl-C: the block is not entered, and so not left
-            self._ended.set()
-            raise
+        self._began = time()
+        self._line = Line(self._stage, self._text, self._total)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._drawing.join()
-        self._display.show("")
+        self._line.close()
         if kind is None:
-            with self._lock:
-                self._display.say(self._stage, self._summary())
+            self.say(self._summary())
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        self._display.say(self._stage, text)
+        say(self._stage, text)
 
-    def draw(self) -> None:
-        """Show where the stage is; in a log only when a line is due."""
-        with self._lock:
-            elapsed = self._clock() - self._began
-            if self._display.redraws:
-                room = self._display.columns - STAGE_COLUMNS
-                self._display.show(f"{self._stage:{STAGE_COLUMNS - 1}} {self._shown(room)}")
-            elif elapsed >= self._pause:
-                self._pause = elapsed + min(max(elapsed, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-                self._display.say(self._stage, self._logged())
-
-    def _draw_now_and_then(self) -> None:
-        while not self._ended.wait(REDRAW_SECONDS):
-            self.draw()
-
-    @property
-    def _elapsed(self) -> str:
-        return duration_text(self._clock() - self._began)
-
-    @property
     def _took(self) -> str:
-        seconds = self._clock() - self._began
-        return f"{seconds:.1f} s" if seconds < 9.95 else self._elapsed
+        seconds = time() - self._began
+        return f"{seconds:.1f} s" if seconds < 9.95 else duration_text(seconds)
 
     @abstractmethod
-    def _shown(self, room: int) -> str:
-        """What fits into `room` columns of a terminal."""
-
-    @abstractmethod
-    def _logged(self) -> str:
-        """The same for a log."""
+    def _text(self) -> str:
+        """What the line says."""
 
     @abstractmethod
     def _summary(self) -> str:
@@ -91,199 +170,101 @@ class Live(ABC):
 
 
 class Step(Live):
-    """A stage of which nothing is counted.
+    """A stage without a count: what it is doing, such as "scoring label maps", and in the end what it has done."""
 
-    Args:
-        stage: Its name.
-        doing: What it does, such as "scoring label maps".
-        done: What it has done then.
-        display: Where it is shown.
-        clock: Seconds.
-    """
-
-    def __init__(
-        self,
-        stage: str,
-        doing: str,
-        done: str,
-        *,
-        display: Display = STANDARD_ERROR,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(stage, display, clock)
+    def __init__(self, stage: str, doing: str, done: str) -> None:
+        super().__init__(stage)
         self._doing, self._done = doing, done
 
     def goes_on(self, doing: str) -> None:
         """It does something else now."""
-        with self._lock:
-            self._doing = doing
-        self.draw()
+        self._doing = doing
+        self._line.refresh()
 
-    def _shown(self, room: int) -> str:
-        return self._logged()
-
-    def _logged(self) -> str:
-        return f"{self._doing}, {self._elapsed}"
+    def _text(self) -> str:
+        return f"{self._doing}, {duration_text(time() - self._began)}"
 
     def _summary(self) -> str:
-        return f"{self._done} in {self._took}"
-
-
-BAR_COLUMNS = 20
+        return f"{self._done} in {self._took()}"
 
 
 @dataclass(frozen=True)
 class Amount:
-    """What there is to do with one model."""
+    """The work that one model needs."""
 
     units: float
     cost: float
-    """Of one unit, in whatever is the same for all models."""
+    """Of one unit, in a measure that all models share."""
 
 
 class Progress(Live):
-    """A stage that does something with many models: how many are done and have failed, how fast, how much longer.
+    """A stage with many models: how many are done and have failed, the pace, and the time left by cost.
 
     Args:
         stage: Its name.
-        amounts: What there is to do, by model.
+        amounts: What each model needs.
         unit: Of the amounts, such as "epochs".
-        there: Models that need nothing any more.
-        display: Where it is shown.
-        clock: Seconds.
+        there: Number of models that need nothing any more.
     """
 
-    def __init__(
-        self,
-        stage: str,
-        amounts: Mapping[str, Amount],
-        unit: str,
-        there: int = 0,
-        *,
-        display: Display = STANDARD_ERROR,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(stage, display, clock)
+    def __init__(self, stage: str, amounts: Mapping[str, Amount], unit: str, there: int = 0) -> None:
+        super().__init__(stage, sum(amount.units * amount.cost for amount in amounts.values()))
         self._amounts, self._unit, self._there = dict(amounts), unit, there
         self._reached = dict.fromkeys(amounts, 0.0)
         self._done: set[str] = set()
         self._failed: set[str] = set()
-        self._left = sum(amount.units * amount.cost for amount in amounts.values())
-        self._total = self._left
-        self._units = self._work = 0.0
-        self._unit_pace, self._work_pace = Pace(), Pace()
+        self._units = 0.0
 
     def __enter__(self) -> Self:
         if self._there:
-            self.say(f"{self._there:,} of {self._all:,} models were there already")
+            self.say(f"{self._there:,} of {self._there + len(self._amounts):,} models were there already")
         return super().__enter__()
 
     def reach(self, model: str, units: float, *, found: bool = False) -> None:
-        """So much is done with a model in all; less than before, when it is tried again, changes nothing.
+        """A model has done `units` in all; fewer than before, after a restart, change nothing.
 
-        `found` says that it was done by an earlier command: no work of this one, whose pace it does not tell.
+        `found` means that an earlier command did them: they say nothing about the pace of this one.
         """
-        with self._lock:
+        with Line.get_lock():
             amount = self._amounts[model]
             more = min(units, amount.units) - self._reached[model]
             if more <= 0 or model in self._failed:
                 return
             self._reached[model] += more
-            self._left -= more * amount.cost
-            if not found:
-                now = self._clock()
-                self._units += more
-                self._work += more * amount.cost
-                self._unit_pace.add(now, self._units)
-                self._work_pace.add(now, self._work)
             if self._reached[model] >= amount.units:
                 self._done.add(model)
+            if found:
+                self._line.skip(more * amount.cost)
+            else:
+                self._units += more
+                self._line.work(more * amount.cost)
 
     def fail(self, model: str) -> None:
         """Nothing more will be done with a model."""
-        with self._lock:
+        with Line.get_lock():
             if model not in self._failed:
                 self._failed.add(model)
                 self._done.discard(model)
                 amount = self._amounts[model]
-                self._left -= (amount.units - self._reached[model]) * amount.cost
+                self._line.skip((amount.units - self._reached[model]) * amount.cost)
 
-    @property
-    def _all(self) -> int:
-        return self._there + len(self._amounts)
-
-    def _shown(self, room: int) -> str:
-        models, failed, rate, left = self._models(), self._failures(), self._rate(), self._time_left()
-        texts = [
-            ", ".join(filter(None, parts))
-            for parts in ([models, failed, rate, left], [models, failed, left], [models, left], [models])
-        ]
-        text = next((text for text in texts if len(text) <= room), texts[-1])
-        return f"{self._bar()}  {text}" if len(text) + BAR_COLUMNS + 2 <= room else text
-
-    def _bar(self) -> str:
-        full, empty = "━─" if self._display.draws_lines else "#."
-        drawn = int(self._share * BAR_COLUMNS)
-        return full * drawn + empty * (BAR_COLUMNS - drawn)
-
-    def _logged(self) -> str:
-        share = f"{self._share:.0%} of the work" if self._share else ""
-        return ", ".join(filter(None, [self._models(), share, self._failures(), self._rate(), self._time_left()]))
+    def _text(self) -> str:
+        models = f"{self._there + len(self._done):,}/{self._there + len(self._amounts):,} models"
+        if not self._units and not self._failed:
+            return f"{models}, starting"
+        left = self._line.seconds_left()
+        estimate = f"{estimate_text(left)} left" if left else ""
+        share = f"{self._line.n / self._total:.0%} of the work" if self._total else ""
+        return ", ".join(filter(None, [models, estimate, share, self._failures(), self._rate()]))
 
     def _summary(self) -> str:
-        whole = len(self._done) + len(self._failed) == len(self._amounts)
         done = len(self._done)
-        models = f"{done:,} model{'s' if done != 1 else ''}" if whole else self._models()
-        seconds = self._clock() - self._began
-        rate = f"{count_text(self._units / seconds)} {self._unit}/s" if self._units and seconds else ""
-        return ", ".join(filter(None, [f"{models} in {self._took}", rate, self._failures()]))
-
-    @property
-    def _share(self) -> float:
-        return 1 - max(0.0, self._left) / self._total if self._total else 1.0
-
-    def _models(self) -> str:
-        return f"{self._there + len(self._done):,}/{self._all:,} models"
+        models = f"{done:,} model{'s' if done != 1 else ''} in {self._took()}"
+        return ", ".join(filter(None, [models, self._rate(), self._failures()]))
 
     def _failures(self) -> str:
         return f"{len(self._failed):,} failed" if self._failed else ""
 
     def _rate(self) -> str:
-        rate = self._unit_pace.rate(self._clock())
-        return "" if rate is None else f"{count_text(rate)} {self._unit}/s"
-
-    def _time_left(self) -> str:
-        """Nothing while nothing is known."""
-        if not self._units and not self._failed:
-            return "starting"
-        rate = self._work_pace.rate(self._clock())
-        return "" if rate is None or self._left <= 0 else f"{estimate_text(self._left / rate)} left"
-
-
-LEAST_SECONDS = 3.0
-"""For how long work is watched before anything is said about it."""
-RECENT = 0.5
-"""The part of the time, up to now, whose pace counts: the rest may be cheaper or costlier than it was taken for."""
-
-
-class Pace:
-    """A pace that begins with the first work that is done: what it takes to start workers is no part of it."""
-
-    def __init__(self) -> None:
-        self._times: list[float] = []
-        self._done: list[float] = []
-
-    def add(self, now: float, done: float) -> None:
-        """Until `now`, `done` has been done in all."""
-        if not self._done or done > self._done[-1]:
-            self._times.append(now)
-            self._done.append(done)
-
-    def rate(self, now: float) -> float | None:
-        """Work a second, of late; None while nothing is known."""
-        if not self._times or now - self._times[0] < LEAST_SECONDS:
-            return None
-        recent = bisect.bisect_right(self._times, now - RECENT * (now - self._times[0])) - 1
-        since = recent if recent < len(self._times) - 1 else 0  # all the time, where nothing was done of late
-        done = self._done[-1] - self._done[since]
-        return done / (now - self._times[since]) if done > 0 else None
+        seconds = time() - self._began
+        return f"{count_text(self._units / seconds)} {self._unit}/s" if self._units and seconds else ""

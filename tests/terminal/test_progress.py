@@ -1,15 +1,18 @@
-"""What a command tells about its progress, on terminals, in logs and where there is little room."""
+"""What a command tells about its progress, on terminals and in logs."""
 
 from __future__ import annotations
 
 import io
-import re
+import threading
+from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
 
 from dbviz_ray.formatting import count_text, estimate_text
-from dbviz_ray.terminal.display import Display
-from dbviz_ray.terminal.progress import Amount, Pace, Progress, Step
+from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say, showing
+
+Stream = TypeVar("Stream", bound=io.StringIO)
 
 
 class Clock:
@@ -22,7 +25,7 @@ class Clock:
 
 
 class Terminal(io.StringIO):
-    """Standard error that is a terminal."""
+    """A stream that is a terminal."""
 
     encoding = "utf-8"
 
@@ -31,144 +34,157 @@ class Terminal(io.StringIO):
 
     @property
     def lines(self) -> list[str]:
-        """What is seen: of a line that was redrawn only the last state."""
-        return [re.split(r"\r\x1b\[K", line)[-1] for line in self.getvalue().split("\n")]
+        """What a reader sees: text after a carriage return covers the text before it."""
+        seen = []
+        for line in self.getvalue().split("\n"):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part) :]
+            seen.append(shown.rstrip())
+        return seen
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    for name in ("tqdm.std.time", "dbviz_ray.terminal.progress.time"):
+        monkeypatch.setattr(name, clock)
+    return clock
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (100, 20))
+    return error_stream(monkeypatch, Terminal())
 
 
-class Narrow(Display):
-    columns = 39
+def error_stream(monkeypatch: pytest.MonkeyPatch, stream: Stream) -> Stream:
+    """Standard error as the progress sees it; pytest sets `sys.stderr` itself."""
+    monkeypatch.setattr("dbviz_ray.terminal.progress.sys", SimpleNamespace(stderr=stream))
+    return stream
 
 
-def train(display: Display, clock: Clock, there: int = 0) -> Progress:
+def redraw(progress: Progress) -> None:
+    progress._line.refresh()
+
+
+def train(there: int = 0) -> Progress:
     """Four small models of 10 epochs and one that costs a hundred times as much."""
     amounts = {name: Amount(10, 1.0) for name in "abcd"} | {"large": Amount(10, 100.0)}
-    return Progress("train", amounts, "epochs", there, display=display, clock=clock)
+    return Progress("train", amounts, "epochs", there)
 
 
 def trained(progress: Progress, clock: Clock) -> None:
     """Two epochs of the large model in ten seconds, after a minute in which the workers started."""
     clock.now += 60
     progress.reach("large", 1)
-    clock.now += 5
-    progress.reach("large", 2)
-    clock.now += 5
-    progress.reach("large", 3)
-    progress.draw()
+    for epoch in (2, 3):
+        clock.now += 5
+        progress.reach("large", epoch)
+    redraw(progress)
 
 
-def test_a_terminal_shows_one_line_that_is_redrawn():
-    terminal, clock = Terminal(), Clock()
-    with train(Display(terminal), clock) as progress:
-        assert terminal.lines[-1].endswith("0/5 models, starting"), "no estimate while nothing is known"
+def test_a_terminal_shows_one_line_that_is_redrawn(terminal, clock):
+    with train() as progress:
+        assert terminal.lines[-1].endswith("0/5 models, starting")
         trained(progress, clock)
-        assert re.fullmatch(r"train    ━{5}─{15}  0/5 models, 0.2 epochs/s, about 35 s left", terminal.lines[-1])
+        assert terminal.lines[-1].endswith("0/5 models, about 35 s left, 29% of the work, 0.0429 epochs/s")
+        assert "█" in terminal.lines[-1]
         progress.reach("a", 10)
         progress.fail("b")
-        progress.draw()
-        assert "  1/5 models, 1 failed, " in terminal.lines[-1]
-        progress.say("a is odd")
-        assert terminal.lines[-2] == "train    a is odd"
-        assert "  1/5 models, 1 failed, " in terminal.lines[-1]
+        say("store", "is away {for now}")
+        redraw(progress)
+        assert terminal.lines[-2] == "store    is away {for now}"
+        assert " 1/5 models, " in terminal.lines[-1]
+        assert ", 1 failed, " in terminal.lines[-1]
         for model in ("c", "d", "large"):
             progress.reach(model, 10)
-    assert terminal.lines == ["train    a is odd", "train    4 models in 70 s, 0.571 epochs/s, 1 failed", ""]
+    assert terminal.lines == ["store    is away {for now}", "train    4 models in 70 s, 0.571 epochs/s, 1 failed", ""]
 
 
-def test_time_left_is_that_of_the_work_not_of_the_models():
-    """The four small ones, though most of all models, are four hundredths of what is left."""
-    terminal, clock = Terminal(), Clock()
-    with train(Display(terminal), clock) as progress:
+def test_the_time_left_follows_the_cost_and_not_the_number_of_models(terminal, clock):
+    with train() as progress:
         trained(progress, clock)
         for model in "abcd":
             progress.reach(model, 10, found=True)
-        progress.draw()
-        assert terminal.lines[-1].endswith("4/5 models, 0.2 epochs/s, about 35 s left")
+        redraw(progress)
+        assert " 4/5 models, about 35 s left" in terminal.lines[-1]
 
 
-def test_forty_columns_are_enough():
-    terminal, clock = Terminal(), Clock()
-    with train(Narrow(terminal), clock) as progress:
+def test_a_narrow_terminal_shows_what_matters_most(terminal, clock, monkeypatch):
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (40, 20))
+    with train() as progress:
         trained(progress, clock)
-        progress.draw()
-        assert terminal.lines[-1] == "train    0/5 models, about 35 s left"
-        progress.say("a name that is longer than the line does not matter where nothing is redrawn")
-    drawn = re.findall(r"\x1b\[K([^\r\n]*)(?=\r)", terminal.getvalue())
-    assert max(map(len, drawn)) <= 39
+        assert len(terminal.lines[-1]) <= 40
+        assert " 0/5 models, about 35 s left" in terminal.lines[-1]
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "terminal"), [("TERM", "dumb", True), ("CI", "true", True), ("TERM", "xterm", False)]
+    ("variable", "value", "is_terminal"), [("TERM", "dumb", True), ("CI", "true", True), ("TERM", "xterm", False)]
 )
-def test_logs_get_few_lines_and_no_control_characters(monkeypatch, variable, value, terminal):
+def test_a_log_gets_few_lines_and_no_control_characters(terminal, clock, monkeypatch, variable, value, is_terminal):
     monkeypatch.setenv(variable, value)
-    stream, clock = Terminal() if terminal else io.StringIO(), Clock()
-    with train(Display(stream), clock, there=3) as progress:
-        for _ in range(10 * 3600):
-            clock.now += 1
-            progress.reach("large", progress_of_ten_hours(clock))
-            progress.draw()
+    stream = error_stream(monkeypatch, terminal if is_terminal else io.StringIO())
+    with train(there=3) as progress:
+        for second in range(0, 10 * 3600, 10):
+            clock.now += 10
+            progress.reach("large", second / 3600)
+            redraw(progress)
+        progress.reach("large", 10)
     lines = stream.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "train    3 of 8 models were there already"
-    assert lines[1] == "train    3/8 models, 0% of the work, 0.000278 epochs/s, about 10 h left"
-    assert lines[-1] == "train    4/8 models in 10.0 h, 0.000278 epochs/s"
+    assert lines[1] == "train    3/8 models, starting"
+    assert any(line.startswith("train    3/8 models, about 9 h left, 10% of the work, ") for line in lines)
+    assert lines[-1] == "train    1 model in 10.0 h, 0.000278 epochs/s"
     assert 100 < len(lines) < 140
 
 
-def progress_of_ten_hours(clock: Clock) -> float:
-    return (clock.now - 100) / 3600
-
-
-def test_what_is_done_again_is_not_counted_twice_and_what_was_found_is_no_work():
-    stream, clock = Terminal(), Clock()
-    with train(Display(stream), clock) as progress:
+def test_work_done_again_is_not_counted_twice_and_found_work_says_nothing_about_the_pace(terminal, clock):
+    with train() as progress:
         clock.now += 10
-        progress.reach("large", 8, found=True)  # of an earlier command's checkpoint
-        progress.reach("large", 9)
-        progress.reach("large", 7, found=True)  # its process died, and another goes on from a checkpoint
+        progress.reach("large", 5, found=True)  # by an earlier command
+        progress.reach("large", 6)
+        progress.reach("large", 4, found=True)  # its process died, and another continues from a checkpoint
+        progress.reach("large", 5)
+        clock.now += 10
         progress.reach("large", 8)
-        progress.reach("a", 0, found=True)
-        clock.now += 10
-        progress.reach("large", 10)
-        progress.draw()
-        assert "1/5 models, 0.1 epochs/s, about 5 s left" in stream.lines[-1]
-        for model in "abcd":
+        redraw(progress)
+        assert " 0/5 models, about 10 s left" in terminal.lines[-1]
+        for model in ("a", "b", "c", "d", "large"):
             progress.reach(model, 12)
-    assert stream.lines[-2] == "train    5 models in 20 s, 2.1 epochs/s"
+    assert terminal.lines[-2] == "train    5 models in 20 s, 2.25 epochs/s"
 
 
-def test_nothing_stays_of_a_stage_that_is_interrupted():
-    terminal = Terminal()
-    with pytest.raises(KeyboardInterrupt), train(Display(terminal), Clock()):
+def test_nothing_stays_of_a_stage_that_is_interrupted(terminal):
+    with pytest.raises(KeyboardInterrupt), train():
         raise KeyboardInterrupt
     assert terminal.lines == [""]
 
 
-def test_a_step_says_what_it_does_and_how_long_it_took():
-    terminal, log, clock = Terminal(), io.StringIO(), Clock()
-    for stream in (terminal, log):
-        with Step("report", "drawing", "drawn and logged", display=Display(stream), clock=clock) as step:
-            clock.now += 12
-            step.goes_on("logging")
-            if stream is terminal:
-                assert terminal.lines[-1] == "report   logging, 12 s"
+def test_an_interruption_while_the_line_is_drawn_blocks_nobody(terminal, monkeypatch):
+    def interrupted(self, msg=None, pos=None):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    with train() as progress, monkeypatch.context() as patch:
+        patch.setattr(Line, "display", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            redraw(progress)
+        patch.undo()
+    assert terminal.lines[-2] == "train    0 models in 0.0 s"
+
+
+def test_a_step_says_what_it_does_and_how_long_it_took(terminal, clock):
+    with Step("report", "drawing", "drawn and logged") as step:
+        clock.now += 12
+        step.goes_on("logging")
+        assert terminal.lines[-1] == "report   logging, 12 s"
+    with showing("ray", "starting"):
+        assert terminal.lines[-1] == "ray      starting"
     assert terminal.lines == ["report   drawn and logged in 12 s", ""]
-    assert log.getvalue() == "report   logging, 12 s\nreport   drawn and logged in 12 s\n"
-
-
-def test_the_pace_follows_what_is_seen_of_late_and_falls_when_nothing_comes():
-    pace = Pace()
-    assert pace.rate(0) is None
-    for now in range(100):
-        pace.add(now, 10 * min(now, 50) + max(0, now - 50))
-    assert pace.rate(99) == pytest.approx(1, rel=0.2)
-    assert pace.rate(400) == pytest.approx(549 / 400)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +197,6 @@ def test_estimates_are_rounded(seconds, text):
     assert estimate_text(seconds) == text
 
 
-def test_counts_are_read_easily():
+def test_counts_have_three_figures():
     texts = {0.000278: "0.000278", 12: "12", 1523: "1,520", 13_240_000: "13.2 million", 2.5e9: "2.5 billion"}
     assert {count: count_text(count) for count in texts} == texts
