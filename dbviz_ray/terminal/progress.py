@@ -74,6 +74,7 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def __str__(self) -> str:
         shown = self.format_dict
+        shown["ncols"] = shown["ncols"] or 79  # some terminals say that they have no columns
         text = f"{self._stage:{STAGE_COLUMNS - 1}} {self._text()}"
         if self.total is None:
             return text[: shown["ncols"]]
