@@ -1,4 +1,4 @@
-"""How probable a peak of the test error is by chance."""
+"""Curves, their representative points, and the probability of a peak of the test error by chance."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
+from support.group_tables import DESCENT, curve, groups
 from support.made_up_runs import made_up_run
 
-from dbviz_ray.analysis.findings.curves import EPOCH, WIDTH, curves, has_peak, peak_p_value, representative_rows
+from dbviz_ray.analysis.findings.curves import (
+    EPOCH,
+    WIDTH,
+    curves,
+    has_peak,
+    interpolation_threshold,
+    peak_p_value,
+    representative_curves,
+    representative_rows,
+    shown_rows,
+)
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 
+OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
 KEY = {"architecture": "net", "options": "", "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01,
        "epoch": 100}  # fmt: skip
 WIDTHS = [2, 4, 8, 16]
-
-
-def groups(errors, reach=0.01, widths=WIDTHS):
-    table = pd.DataFrame({"test_error": errors, "width": widths}).assign(**KEY, plane_set="test", n_models=3)
-    return table.assign(test_error_low=table["test_error"] - reach, test_error_high=table["test_error"] + reach)
 
 
 def differences(errors, p_values, widths=WIDTHS):
@@ -40,54 +47,53 @@ def differences(errors, p_values, widths=WIDTHS):
 
 
 def one_curve(errors, p_values, widths=WIDTHS):
-    (curve,) = curves(groups(errors, widths=widths), WIDTH, differences(errors, p_values, widths))
-    return curve
+    (one,) = curves(groups(errors, width=widths), WIDTH, differences(errors, p_values, widths))
+    return one
 
 
-DESCENT = [0.7, 0.2, 0.3, 0.1]
 LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
 
 
 def test_by_hand():
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
-    curve = one_curve(DESCENT, LOW)
-    assert representative_rows(curve) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
-    assert peak_p_value(curve) == pytest.approx(0.006)
-    assert has_peak(curve)
+    one = one_curve(DESCENT, LOW)
+    assert representative_rows(one) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+    assert peak_p_value(one) == pytest.approx(0.006)
+    assert has_peak(one)
 
 
 def test_the_order_of_widths_in_the_table_does_not_matter():
     order = [3, 1, 0, 2]
-    curve = one_curve([DESCENT[place] for place in order], LOW, [WIDTHS[place] for place in order])
-    assert peak_p_value(curve) == pytest.approx(0.006)
+    one = one_curve([DESCENT[place] for place in order], LOW, [WIDTHS[place] for place in order])
+    assert peak_p_value(one) == pytest.approx(0.006)
 
 
 def test_a_difference_in_the_other_direction_is_no_evidence():
     """Were the best point before the peak above it, its small two-sided p-value would speak against a peak."""
-    curve = one_curve(DESCENT, LOW)
-    turned = curve.differences.assign(difference=-curve.differences["difference"])
-    against = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, turned)
+    one = one_curve(DESCENT, LOW)
+    turned = one.differences.assign(difference=-one.differences["difference"])
+    against = type(one)(one.axis, one.key, one.name_parts, one.rows, turned)
     assert peak_p_value(against) == 1.0
     assert not has_peak(against)
 
 
 def test_a_peak_within_the_noise_is_none():
-    curve = one_curve(DESCENT, LOW | {frozenset({8, 16}): 0.04})
-    assert peak_p_value(curve) == pytest.approx(0.06)
-    assert not has_peak(curve)
+    one = one_curve(DESCENT, LOW | {frozenset({8, 16}): 0.04})
+    assert peak_p_value(one) == pytest.approx(0.06)
+    assert not has_peak(one)
 
 
 def test_where_the_two_were_not_compared_the_intervals_tell():
-    curve = one_curve(DESCENT, LOW)
-    pairs = curve.differences
+    one = one_curve(DESCENT, LOW)
+    pairs = one.differences
     without = pairs[~((pairs["width_a"] == 4) & (pairs["width_b"] == 8))]
-    unknown = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, without)
+    unknown = type(one)(one.axis, one.key, one.name_parts, one.rows, without)
     assert math.isnan(peak_p_value(unknown))
     assert has_peak(unknown)
     (wide,) = curves(groups(DESCENT, reach=0.06), WIDTH, differences(DESCENT, LOW).iloc[:0])
     assert math.isnan(peak_p_value(wide))
     assert not has_peak(wide)
-    nothing_known = type(curve)(curve.axis, curve.key, curve.name_parts, curve.rows, pairs.assign(p_value=math.nan))
+    nothing_known = type(one)(one.axis, one.key, one.name_parts, one.rows, pairs.assign(p_value=math.nan))
     assert math.isnan(peak_p_value(nothing_known))
 
 
@@ -95,9 +101,9 @@ def test_other_curves_differences_are_not_this_ones():
     pairs = pd.concat([differences(DESCENT, LOW), differences(DESCENT, {}).assign(recipe_a="other", recipe_b="other"),
                        differences(DESCENT, {}).assign(label_noise=0.0), differences(DESCENT, {}).assign(
                        plane_set="train")])  # fmt: skip
-    (curve,) = curves(groups(DESCENT), WIDTH, pairs)
-    assert len(curve.differences) == 6
-    assert peak_p_value(curve) == pytest.approx(0.006)
+    (one,) = curves(groups(DESCENT), WIDTH, pairs)
+    assert len(one.differences) == 6
+    assert peak_p_value(one) == pytest.approx(0.006)
 
 
 def test_without_a_peak_there_is_no_p_value():
@@ -115,24 +121,24 @@ def test_tables_of_a_run_with_a_clear_peak_and_one_without(tmp_path):
     grid = {"width": [16, 4, 8], "label_noise": [0.0], "seed": [0, 1, 2, 3]}
     errors = {4: 0.1, 8: 0.9, 16: 0.1}
     table, pairs = tabled(tmp_path / "clear", grid, lambda m, _: errors[m.width])
-    (curve,) = curves(table, WIDTH, pairs)
+    (one,) = curves(table, WIDTH, pairs)
     of_errors = pairs[pairs["score"] == "test_error"]
     both = of_errors[(of_errors["width_a"] == 8) | (of_errors["width_b"] == 8)]
     assert len(both) == 2
-    assert peak_p_value(curve) == pytest.approx(both["p_value"].max() / 2)
-    assert has_peak(curve)
+    assert peak_p_value(one) == pytest.approx(both["p_value"].max() / 2)
+    assert has_peak(one)
     table, pairs = tabled(tmp_path / "noise", grid | {"seed": [0, 1]}, lambda m, _: 0.5)
-    (curve,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), WIDTH, pairs)
-    assert not has_peak(curve)
+    (one,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), WIDTH, pairs)
+    assert not has_peak(one)
 
 
 def test_too_many_groups_to_be_compared_and_rates_that_are_not_the_best_do_not_crash(tmp_path):
     error = {width: 0.1 if width in (2, 42) else 0.2 + (width == 20) / 2 for width in range(2, 43)}
     table, pairs = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
     assert pairs.empty
-    (curve,) = curves(table, WIDTH, pairs)
-    assert math.isnan(peak_p_value(curve))
-    assert has_peak(curve) in (True, False)
+    (one,) = curves(table, WIDTH, pairs)
+    assert math.isnan(peak_p_value(one))
+    assert has_peak(one) in (True, False)
     grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1]}
     best = {4: 0.01, 8: 0.1, 16: 0.01}
     table, pairs = tabled(
@@ -140,7 +146,7 @@ def test_too_many_groups_to_be_compared_and_rates_that_are_not_the_best_do_not_c
     )
     found = curves(table, WIDTH, pairs)
     assert len(found) == 2
-    at_small = next(curve for curve in found if curve.key["learning_rate"] == 0.01)
+    at_small = next(curve for curve in found if one.key["learning_rate"] == 0.01)
     assert len(at_small.differences) == 1  # of width 4 and 16
     assert representative_rows(at_small)["peak"] == 1
     assert math.isnan(peak_p_value(at_small))
@@ -151,9 +157,75 @@ def test_over_epochs_there_are_no_differences(tmp_path):
     errors = {1: 0.1, 2: 0.9, 4: 0.1}
     table, pairs = tabled(tmp_path, {"width": [4], "seed": [0, 1, 2]}, lambda m, epoch: errors[epoch],
                           training=training)  # fmt: skip
-    (curve,) = curves(table, EPOCH, pairs)
-    assert curve.differences.empty
-    assert math.isnan(peak_p_value(curve))
-    assert has_peak(curve)
-    assert set(GROUP) <= set(curve.rows.columns)
-    assert np.isfinite(curve.rows["test_error"]).all()
+    (one,) = curves(table, EPOCH, pairs)
+    assert one.differences.empty
+    assert math.isnan(peak_p_value(one))
+    assert has_peak(one)
+    assert set(GROUP) <= set(one.rows.columns)
+    assert np.isfinite(one.rows["test_error"]).all()
+
+
+def test_representative_rows_of_a_double_descent():
+    assert representative_rows(curve(DESCENT)) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+    assert has_peak(curve(DESCENT))
+
+
+def test_representative_rows_over_epochs():
+    over = curve(DESCENT, axis=EPOCH, **OVER_EPOCHS)
+    assert shown_rows(over) == {"first": 0, "best early": 1, "peak": 2, "last": 3}
+    assert shown_rows(curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS)) == {
+        "first": 0, "lowest error": 1, "last": 3,
+    }  # fmt: skip
+
+
+def test_a_falling_curve_has_no_peak():
+    assert representative_rows(curve([0.7, 0.5, 0.2, 0.1])) == {"narrowest": 0, "widest": 3}
+    assert not has_peak(curve([0.7, 0.5, 0.2, 0.1]))
+
+
+def test_a_peak_within_the_intervals_is_neither_one_nor_shown():
+    within = curve([0.7, 0.20, 0.21, 0.1], reach=0.02)
+    assert not has_peak(within)
+    assert list(shown_rows(within)) == ["narrowest", "middle", "widest"]
+
+
+def test_a_bump_on_the_way_down_is_not_the_peak_if_a_higher_one_follows():
+    assert representative_rows(curve([0.7, 0.5, 0.51, 0.2, 0.4, 0.1]))["peak"] == 4
+
+
+def test_a_peak_after_the_narrowest_width_needs_no_narrowest_row():
+    assert representative_rows(curve([0.2, 0.3, 0.1])) == {"best narrow": 0, "peak": 1, "widest": 2}
+
+
+@pytest.mark.parametrize(
+    ("train", "threshold"),
+    [([0.5, 0.2, 0.1, 0.0], 8), ([0.5, 0.4, 0.3, 0.2], None), ([0.0] * 4, 2), ([0.5, 0.05, 0.3, 0.0], 16)],
+)
+def test_interpolation_threshold(train, threshold):
+    assert interpolation_threshold(curve(DESCENT, train)) == threshold
+
+
+def test_two_widths_are_no_curve_and_two_epochs_are_one():
+    assert curves(groups([0.2, 0.1]), WIDTH) == []
+    assert len(curve([0.2, 0.1], axis=EPOCH, width=4, epoch=[1, 2]).rows) == 2
+
+
+def test_curves_take_the_last_epoch_and_leave_out_what_diverged():
+    early = groups([0.9] * 4, epoch=10)
+    table = pd.concat([early, groups([*DESCENT[:3], float("nan")], n_models=[3, 3, 2, 0])])
+    (one,) = curves(table, WIDTH)
+    assert one.rows["test_error"].tolist() == DESCENT[:3]
+
+
+def test_widths_of_few_groups_among_many_are_no_curve():
+    others = [groups([0.3], architecture=f"other{index}", width=64) for index in range(5)]
+    assert curves(pd.concat([groups([0.3, 0.2, 0.1]), *others[:3]]), WIDTH)
+    assert not curves(pd.concat([groups([0.3, 0.2, 0.1]), *others]), WIDTH)
+
+
+def test_representative_curves_are_the_noisiest_evenly_spaced():
+    table = pd.concat([groups([0.3] * 3, recipe=f"r{n}", label_noise=z) for n in range(5) for z in (0.0, 0.2)])
+    found = curves(table, WIDTH)
+    assert len(representative_curves(found, 10)) == 10
+    assert [one.name for one in representative_curves(found, 3)] == ["net, r0", "net, r2", "net, r4"]
+    assert {one.key["label_noise"] for one in representative_curves(found, 3)} == {0.2}

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import pytest
 from conftest import small_sweep
-from support.html_pages import Page
+from support.made_up_reports import HOSTILE, report_of
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
-from dbviz_ray.analysis.findings import find, read_findings, write_findings
-from dbviz_ray.analysis.report.of_sweep import write_report
+from dbviz_ray.analysis.findings import read_findings
 from dbviz_ray.analysis.report.question import asked, planes_in_words
 from dbviz_ray.analysis.scores.groups import records
-from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.store import REPORT_FILE, Store
+from dbviz_ray.store import Store
 from dbviz_ray.store.outcomes import Failure, Outcome
 
 TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}
-HOSTILE = "<script>alert('&amp;')</script>"
-
-
-def analysed(store: Store, sweep: SweepConfig) -> Store:
-    tables = compute_tables(store, sweep)
-    write_tables(store, tables)
-    write_findings(store, find(tables))
-    return store
-
-
-def report_of(store: Store, sweep: SweepConfig) -> Page:
-    write_report(analysed(store, sweep), sweep)
-    return Page(store.read(REPORT_FILE).decode())
 
 
 def with_facts(store: Store, sweep: SweepConfig, facts) -> Store:

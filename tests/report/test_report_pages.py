@@ -9,8 +9,8 @@ import torch
 from conftest import small_sweep
 from playwright.sync_api import Page
 from support.browser import troubles
+from support.made_up_reports import HOSTILE, analysed, report_of
 from support.made_up_runs import let_fail, made_up_run
-from test_report import HOSTILE, analysed, report_of
 from torch import nn
 
 from dbviz_ray import compare

@@ -1,11 +1,36 @@
-"""How work on models ended, in words."""
+"""The findings, and how work on models ended, as text for a terminal."""
 
 from __future__ import annotations
 
 import pandas as pd
+from support.group_tables import DESCENT, found_in, groups, rates, recipes, tables_with
 
-from dbviz_ray.analysis.findings.summary import outcomes_text
+from dbviz_ray.analysis.findings.summary import outcomes_text, summary_text
 from dbviz_ray.formatting import COLUMNS
+
+
+def summary_of(table, **tables):
+    return summary_text(found_in(table, **tables), tables_with(table, **tables))
+
+
+def test_groups_on_no_curve_are_listed():
+    text = summary_of(groups([0.3, 0.2], n_diverged=[0, 1]))
+    assert [line[:12] for line in text.splitlines()[2:4]] == ["net, width 2", "net, width 4"]
+    assert "1 of 7 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4)." in text
+
+
+def test_architectures_with_one_recipe_each_are_named_without_it():
+    table = pd.concat([groups([0.1], width=4, recipe="a"), groups([0.2], width=4, recipe="b", architecture="vit")])
+    lines = summary_of(table).splitlines()
+    assert lines[2].startswith("net ")
+    assert lines[2].endswith("90.0 [89.0, 91.0]")
+
+
+def test_the_summary_fits_a_terminal():
+    long = groups(DESCENT, options="heads=4 layers=2 patch_size=2", recipe="a_recipe_with_a_long_name")
+    other = groups(DESCENT, architecture="my_package.my_module:my_network_of_a_long_name", recipe="another_long_name")
+    for table in (pd.concat([long, other]), recipes(), rates([0.1, 0.2, 0.3]), groups([0.2, 0.1])):
+        assert max(map(len, summary_of(table).splitlines())) <= COLUMNS
 
 
 def outcomes(*ends, reason="RuntimeError: broken"):

@@ -1,0 +1,278 @@
+"""Findings as rows, and some of their sentences."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from support.group_tables import DESCENT, found_in, groups, rates, recipes, tables_with
+
+from dbviz_ray.analysis.findings import Kind
+from dbviz_ray.analysis.findings.curves import WIDTH, curves
+from dbviz_ray.analysis.findings.find import margins, resolution, streams
+from dbviz_ray.analysis.findings.sentences import sentence
+from dbviz_ray.analysis.findings.summary import summary_text
+
+
+def summary_of(table, **tables):
+    return summary_text(found_in(table, **tables), tables_with(table, **tables))
+
+
+def roles(finding):
+    return [number.role for number in finding.of("test_error")]
+
+
+def test_findings_in_words_and_rows():
+    table = pd.concat([groups(DESCENT, [0.5, 0.2, 0.1, 0.0]), groups([0.4, 0.3, 0.2, 0.1], label_noise=0.0)])
+    found = found_in(table)
+    assert len(found.sentences) == 2
+    assert found.sentences[0] == (
+        "net, label noise 0.2, test planes: double descent: the test error falls to 20.0% [19.0, 21.0] at width 4, "
+        "peaks at 30.0% [29.0, 31.0] at width 8 and falls to 10.0% [9.0, 11.0] at width 16. At the peak two trainings "
+        "agree on 50% [49, 51] of the points; at width 16 they agree on 50% [49, 51]. A plane has 5.0 [5.0, 5.0] "
+        "regions at the peak and 5.0 [5.0, 5.0] at width 16. The training labels are memorised from width 8 on "
+        "(interpolation threshold: training error at most 10%)."
+    )
+    assert "no double descent" in found.sentences[1]
+    assert list(found.answers) == ["Is a wider network better, and more reproducible?"]
+    assert list(map(roles, found.rows)) == [
+        ["narrowest", "best narrow", "peak", "widest"], ["narrowest", "middle", "widest"],
+    ]  # fmt: skip
+    assert [finding.number("", "interpolation_threshold").value for finding in found.rows] == [8, 2]
+    peak = found.rows[0].number("peak", "test_error")
+    assert (peak.subject.keys["width"], peak.value, peak.low, peak.high, peak.n) == (8, 0.3, 0.29, 0.31, 3)
+    text = summary_of(table)
+    assert text.splitlines()[1].split() == ["width", "noise", "train", "error", "test", "error", "reproducibility",
+                                            "regions"]  # fmt: skip
+    assert "0.300 [0.290, 0.310]" in text
+
+
+def test_epoch_curves_are_shown_where_they_peak_and_counted():
+    parts = [groups(DESCENT, width=4, epoch=[1, 10, 100, 1000])]
+    parts += [groups([0.4, 0.3, 0.2, 0.1], width=w, epoch=[1, 10, 100, 1000]) for w in (8, 16, 32, 64, 128)]
+    found = found_in(pd.concat(parts))
+    assert [str(one.subject) for one in found.of(Kind.OVER_EPOCHS)] == ["net, width 4"]
+    assert (
+        "double descent over the epochs: the test error falls to 20.0% [19.0, 21.0] at epoch 10" in (found.sentences[1])
+    )
+    assert "1 of 6 curves over the epochs show double descent beyond the intervals." in found.sentences
+
+
+def test_unknown_reproducibility_is_a_dash():
+    nothing = float("nan")
+    table = groups(DESCENT).assign(reproducibility=nothing, reproducibility_low=nothing, reproducibility_high=nothing)
+    found = found_in(table)
+    assert math.isnan(found.rows[0].number("peak", "reproducibility").value)
+    assert " - " in summary_of(table)
+    assert "trainings agree" not in found.sentences[0]
+
+
+def test_architectures_are_told_apart_and_other_planes_have_a_table():
+    kinds = [groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
+             for planes, regions in (("test", 5.0), ("train", 3.0)) for net in ("net", "other")]  # fmt: skip
+    table = pd.concat(kinds)
+    found = found_in(table)
+    assert [sentence.split(":")[0] for sentence in found.sentences[:2]] == [
+        "net, label noise 0.2, test planes", "other, label noise 0.2, test planes",
+    ]  # fmt: skip
+    lines = summary_of(table).splitlines()
+    assert lines[2].startswith("net, narrowest")
+    assert lines[6].startswith("other, narrowest")
+    assert lines[12] == "train".rjust(len(lines[13]))
+    assert lines[13].endswith("3.00 [2.99, 3.01]")
+
+
+def test_a_peak_that_is_less_reproducible_is_said_to_be():
+    table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
+    (said,) = found_in(table).sentences
+    assert "less alike: they agree on 50% [49, 51] of the points; at width 16 they agree on 80%" in said
+
+
+def test_what_failed_is_told_apart_from_what_diverged():
+    found = found_in(groups([0.3, 0.2], n_diverged=[0, 1], n_failed=[2, 0]))
+    assert found.sentences[-2:] == [
+        "1 of 9 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4).",
+        "2 of 9 trainings failed and are left out (table outcomes says why): net, width 2, label noise 0.2 (2 of 5).",
+    ]
+
+
+def test_table_1_in_text_and_the_extremes():
+    between = pd.DataFrame({"plane_set": "test", "label_noise": 0.2, "reproducibility": [0.7, 0.5],
+                            "reproducibility_low": [0.6, 0.4], "reproducibility_high": [0.8, 0.6]})  # fmt: skip
+    for column in ("architecture", "options", "width", "recipe", "learning_rate"):
+        first = recipes()[column]
+        between[f"{column}_a"], between[f"{column}_b"] = [first[0], first[0]], [first[1], first[2]]
+    found = found_in(recipes(), between)
+    lines = summary_of(recipes(), between=between).splitlines()
+    assert lines[1].split() == ["reproducibility", "accuracy"]
+    assert lines[2].split() == ["net,", "Adam", "80.0", "[79.0,", "81.0]", "90.0", "[89.0,", "91.0]"]
+    assert lines[5].split() == ["vit,", "SGD+SAM", "diverged"]
+    assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for vit, Adam" in found.sentences[0]
+    assert "net, Adam and net, SGD+SAM agree most (70.0% [60.0, 80.0])" in found.sentences[1]
+    assert "net, Adam and vit, Adam least (50.0% [40.0, 60.0])" in found.sentences[1]
+    assert "3 of 12 trainings diverged" in found.sentences[-1]
+
+
+@pytest.mark.parametrize(("test", "end"), [([0.1, 0.2, 0.3], "smallest"), ([0.3, 0.2, 0.1], "largest")])
+def test_a_best_rate_at_an_end_asks_for_a_wider_grid(test, end):
+    found = found_in(rates(test))
+    assert found.of(Kind.BEST_RATE)[0].condition["at_end"] == end
+    assert (
+        f"extend the grid: net, label noise 0.2 ({0.001 if end == 'smallest' else 0.1:g}, the {end})."
+        in found.sentences[-1]
+    )
+    text = summary_of(rates(test))
+    assert "held-out error" in text
+    assert "test error" not in text
+
+
+@pytest.mark.parametrize(
+    ("student", "verdict"),
+    [(0.9, "resemble their teachers more"), (0.3, "resemble their teachers less"), (0.61, "no difference beyond")],
+)
+def test_students_and_teachers_in_words(student, verdict):
+    table = recipes()
+    row = {"label_noise": 0.2, "plane_set": "test", "same_start": False}
+    for role, index in (("student", 1), ("teacher", 2), ("control", 0)):
+        for column in ("architecture", "options", "width", "recipe", "learning_rate"):
+            row[f"{role}_{column}"] = table[column][index]
+    for kind, value in (("student", student), ("control", 0.6)):
+        row |= {f"{kind}_agreement": value, f"{kind}_agreement_low": value - 0.02}
+        row[f"{kind}_agreement_high"] = value + 0.02
+    sentence = found_in(table, distillation=pd.DataFrame([row])).sentences[1]
+    assert f"students (net, SGD+SAM) agree with their own teachers (vit, Adam) on {100 * student:.1f}% [" in sentence
+    assert "undistilled models (net, Adam) agree with these teachers on 60.0% [58.0, 62.0]" in sentence
+    assert verdict in sentence
+
+
+def test_the_sharpness_of_each_recipe_is_told():
+    table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
+    assert found_in(table).answers.keys() == {
+        "Is it the same model if it is trained again?", "How flat are the minima?",
+    }  # fmt: skip
+    assert found_in(table).sentences[1] == (
+        "net, label noise 0.2: sharpness (the smaller, the more slowly the loss rises around the trained weights): "
+        "SGD 0.5000 [0.4900, 0.5100], SGD+SAM 0.0200 [0.0100, 0.0300]."
+    )
+
+
+def test_without_curves_the_agreement_of_trainings_is_told_and_what_changes_on_other_planes():
+    table = groups([0.3, 0.2], reproducibility=[0.7, 0.9])
+    other = table.assign(plane_set="noise", fragmentation=1.5, fragmentation_low=1.25, fragmentation_high=1.75)
+    answers = found_in(pd.concat([table, other])).answers
+    told = {question: list(map(sentence, findings)) for question, findings in answers.items()}
+    assert told["Is it the same model if it is trained again?"] == [
+        "label noise 0.2, test planes: two trainings agree most for net, width 4 (90.0% [89.0, 91.0] of the points) "
+        "and least for net, width 2 (70.0% [69.0, 71.0])."
+    ]
+    assert told["What changes on other planes?"][0] == (
+        "net, width 2, label noise 0.2: two trainings agree on this share of the points: 70.0% [69.0, 71.0] (test), "
+        "70.0% [69.0, 71.0] (noise); regions in a plane: 5.00 [4.99, 5.01] (test), 1.50 [1.25, 1.75] (noise)."
+    )
+    (one,) = found_in(groups([0.3])).sentences
+    assert one == "label noise 0.2, test planes: two trainings of net agree on 50.0% [49.0, 51.0] of the points."
+
+
+KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
+       "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip
+NOTHING = float("nan")
+
+
+def with_ends(score, value, reach=0.1):
+    return {score: value, f"{score}_low": value - reach, f"{score}_high": value + reach}
+
+
+def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.0):
+    scores = {"margin": all_images, "margin_correct": correct, "margin_mislabelled": mislabelled}
+    row = KEY | {"width": width, "n_models": 3, "test_error": 1 / width, "test_error_low": 0, "test_error_high": 1}
+    row["margin_found"] = found
+    for score, value in scores.items():
+        row |= with_ends(score, value)
+    return row
+
+
+def margins_of(*rows):
+    return margins(curves(pd.DataFrame(rows), WIDTH))
+
+
+def test_margins_over_a_curve():
+    (finding,) = margins_of(
+        of_margins(4, 1.0, 1.2, 0.5), of_margins(8, 2.0, 2.2, 1.5, found=0.89), of_margins(16, 3.0, 3.2, 2.5)
+    )
+    values = [(n.score, n.subject.keys["width"], n.value) for n in finding.numbers]
+    assert values == [
+        ("margin_correct", 4, 1.2), ("margin_correct", 8, 2.2), ("margin_correct", 16, 3.2),
+        ("margin_mislabelled", 4, 0.5), ("margin_mislabelled", 8, 1.5), ("margin_mislabelled", 16, 2.5),
+    ]  # fmt: skip
+    assert finding.condition["not_found"] == pytest.approx(0.11)
+    assert "mislabelled ones 0.50 [0.40, 0.60] at width 4, 1.50 [1.40, 1.60] at width 8" in sentence(finding)
+    assert "in up to 11% of directions" in sentence(finding)
+
+
+def test_margins_without_label_noise_and_without_margins():
+    (finding,) = margins_of(of_margins(4, 1.0), of_margins(8, 2.0), of_margins(16, 3.0))
+    assert [number.value for number in finding.of("margin")] == [1.0, 2.0, 3.0]
+    assert sentence(finding).endswith(
+        ": 1.00 [0.90, 1.10] at width 4, 2.00 [1.90, 2.10] at width 8, 3.00 [2.90, 3.10] at width 16."
+    )
+    assert margins_of(*(of_margins(width, NOTHING) for width in (4, 8, 16))) == []
+
+
+def of_stream(stream, share, disagreement=0.31, own=NOTHING, **others):
+    shares = with_ends("total_share", share) | with_ends("own_share", own)
+    covers = {"total_share_interval_covers": "models and planes", "own_share_interval_covers": "nothing"}
+    return KEY | {"stream": stream, "disagreement": disagreement} | shares | covers | others
+
+
+def test_streams_of_the_first_planes_at_the_last_epoch():
+    table = pd.DataFrame(
+        [
+            of_stream("init", 0.9), of_stream("order+augmentation", 0.7), of_stream("label_noise", NOTHING),
+            of_stream("init", 0.1, plane_set="train"), of_stream("init", 0.2, epoch=1),
+            of_stream("init", 0.5, disagreement=0.2, own=0.3, width=8),
+            of_stream("dropout", 0.25, disagreement=0.2, width=8),
+        ]
+    )  # fmt: skip
+    first, second = streams(table)
+    assert [(n.role, n.value) for n in first.of("total_share")] == [("init", 0.9), ("order+augmentation", 0.7)]
+    assert [(n.role, n.value) for n in second.of("own_share")] == [("init", 0.3)]
+    assert [one.number("all", "disagreement").value for one in (first, second)] == [0.31, 0.2]
+    assert (
+        "initialisation 90% [80, 100], data order with augmentation 70% [60, 80] (intervals over seeds and planes)"
+        in (sentence(first))
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [of_stream("init", NOTHING, disagreement=0.0)]])
+def test_without_shares_there_is_no_finding_about_streams(rows):
+    assert streams(pd.DataFrame(rows, columns=list(of_stream("init", 0.0)))) == []
+
+
+def of_grid(kind, points, fragmentation, large):
+    row = KEY | {"kind": kind, "resolution": points, **with_ends("fragmentation", fragmentation)}
+    return row | with_ends("large_regions", large)
+
+
+def test_resolutions_of_the_group_with_most_regions():
+    few = [of_grid("grid", 25, 3.0, 2.0), of_grid("grid", 49, 3.5, 2.1), of_grid("extrapolated", None, NOTHING, 2.2)]
+    most = [{**row, "width": 8, "large_regions": row["large_regions"] + 3} for row in few]
+    earlier = [{**row, "epoch": 1, "large_regions": 99} for row in few]
+    table = pd.DataFrame([*few, *most, *earlier]).astype({"resolution": float})
+    named = pd.DataFrame([KEY, KEY | {"width": 8}, KEY | {"epoch": 1}])
+    (finding,) = resolution(table, named)
+    assert str(finding.subject) == "net, width 8"
+    grids = [(n.subject.keys["resolution"], n.value) for n in finding.of("large_regions", "grid")]
+    assert grids == [(25, 5.0), (49, pytest.approx(5.1))]
+    assert finding.number("limit", "large_regions").value == pytest.approx(5.2)
+    assert "25 points a side: 3.00 (5.00), 49 points a side: 3.50 (5.10)" in sentence(finding)
+    assert resolution(table.astype({"resolution": "Int64"}), named) == [finding]
+    assert resolution(table.iloc[:0], named) == []
+
+
+def test_models_that_predict_one_class():
+    counts = [width % 3 for width in range(1, 13)]
+    (finding,) = found_in(groups([0.5] * 12, n_constant=counts)).of(Kind.CONSTANT)
+    assert [number.value for number in finding.numbers] == [sum(counts), *filter(None, counts)]
+    assert sentence(finding).endswith("label noise 0.2 (2 of 3); and 2 more.")
+    assert not found_in(groups([0.5] * 12)).of(Kind.CONSTANT)

@@ -1,0 +1,64 @@
+"""Tables `groups` from a few numbers, and what is found in them."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from dbviz_ray.analysis.findings import Findings, find
+from dbviz_ray.analysis.findings.curves import WIDTH, curves
+from dbviz_ray.analysis.findings.rows import from_json, to_json
+from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
+
+MARGINS = ("margin", "margin_correct", "margin_mislabelled")
+BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])
+DESCENT = [0.7, 0.2, 0.3, 0.1]
+"""Test errors with a peak."""
+
+
+def groups(test, train=None, reach=0.01, **columns):
+    """Rows of the table `groups`, one for each test error; `columns` replace what they have in common."""
+    table = pd.DataFrame({"test_error": test, "train_error": train or [0.0] * len(test)})
+    common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
+              "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
+              "n_models": 3, "n_diverged": 0, "n_failed": 0, "tested_on": "test", "reproducibility": 0.5,
+              "fragmentation": 5.0, "n_planes": 6, "n_constant": 0, "sharpness": 0.04,
+              **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
+    table = table.assign(**(common | columns))
+    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
+        table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
+    return table
+
+
+def curve(test, train=None, reach=0.01, axis=WIDTH, **columns):
+    (one,) = curves(groups(test, train, reach, **columns), axis)
+    return one
+
+
+def found_in(table, between=BETWEEN, **tables):
+    """The findings of a table `groups`, once through JSON."""
+    found = find(tables_with(table, between, **tables))
+    rows = json.loads(json.dumps([to_json(finding) for finding in found.rows], allow_nan=False))
+    return Findings(tuple(map(from_json, rows)))
+
+
+def tables_with(table, between=BETWEEN, **tables):
+    recipes = {"by_recipe": by_recipe(table)} if compares_recipes(table) else {}
+    empty = {"differences": pd.DataFrame(), "resolution": pd.DataFrame()}
+    return {"groups": table, "between_groups": between} | recipes | empty | tables
+
+
+def recipes():
+    """Two networks and two recipes; one of the four groups diverged."""
+    parts = [groups([0.1], recipe="Adam", width=64, reproducibility=0.8),
+             groups([0.2], recipe="SGD+SAM", width=64, reproducibility=0.9),
+             groups([0.3], recipe="Adam", architecture="vit", options="patch_size=2", width=32, reproducibility=0.6),
+             groups([float("nan")], recipe="SGD+SAM", architecture="vit", options="patch_size=2", width=32,
+                    reproducibility=float("nan"), n_models=0, n_diverged=3)]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def rates(test, **columns):
+    settings = {"width": 8, "learning_rate": [10.0**n for n in range(-len(test), 0)], "tested_on": "held-out"}
+    return groups(test, **(settings | columns))

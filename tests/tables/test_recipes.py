@@ -1,0 +1,45 @@
+"""The table by_recipe, and the best of several learning rates."""
+
+from __future__ import annotations
+
+import pytest
+from support.group_tables import rates, recipes
+
+from dbviz_ray.analysis.tables.recipes import at_best_rate, best_rates, by_recipe
+
+
+def test_table_1():
+    table = by_recipe(recipes())
+    assert list(zip(table["architecture"], table["recipe"], strict=True)) == [
+        ("net", "Adam"), ("net", "SGD+SAM"), ("vit", "Adam"), ("vit", "SGD+SAM"),
+    ]  # fmt: skip
+    scores = table[["reproducibility", "reproducibility_low", "accuracy", "accuracy_low", "accuracy_high"]]
+    assert scores.iloc[0].tolist() == pytest.approx([0.8, 0.79, 0.9, 0.89, 0.91])
+    assert scores.iloc[3].isna().all()
+    assert table[["n_models", "n_diverged", "n_failed"]].iloc[3].tolist() == [0, 3, 0]
+
+
+def test_the_best_learning_rate_and_what_cannot_be_told_from_it():
+    (rate,) = best_rates(rates([0.5, 0.215, 0.2, 0.4]))
+    assert (rate.best["learning_rate"], [row["learning_rate"] for row in rate.alike]) == (0.01, [0.001])
+    assert (rate.best["test_error"], rate.at_end) == (0.2, "")
+
+
+def test_a_larger_rate_that_diverged_bounds_the_grid():
+    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_diverged=[0, 0, 3])
+    (rate,) = best_rates(table)
+    assert (rate.best["learning_rate"], rate.at_end) == (0.01, "")
+    assert at_best_rate(table)["learning_rate"].tolist() == [0.01]
+
+
+def test_a_larger_rate_that_failed_does_not_bound_the_grid():
+    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_failed=[0, 0, 3])
+    (rate,) = best_rates(table)
+    assert (rate.best["learning_rate"], rate.at_end) == (0.01, "largest")
+    assert best_rates(table.assign(n_models=[0, 3, 0], n_failed=[3, 0, 3])) == []
+
+
+def test_of_equally_good_rates_the_smallest_is_best():
+    table = rates([0.3, 0.1, 0.1, 0.3]).iloc[::-1]
+    assert best_rates(table)[0].best["learning_rate"] == 0.001
+    assert at_best_rate(table)["learning_rate"].tolist() == [0.001]
