@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.errors import UserError
-from dbviz_ray.stages import STAGES
+from dbviz_ray.stages import STAGES, Options
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import Parser, precision
 from dbviz_ray.terminal.commands import run_command
@@ -40,7 +40,7 @@ def _run(words: Sequence[str]) -> None:
             planned = plan(config)
         print(planned)
         return
-    from dbviz_ray.stages.run import Options, run_sweep  # imports torch
+    from dbviz_ray.stages.run import run_sweep
 
     stages = _stages(parsed.stages)
     options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)

@@ -21,7 +21,8 @@ from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import one_line
-from dbviz_ray.evaluation.tasks import Task, What, Work
+from dbviz_ray.evaluation.tasks import Task, What
+from dbviz_ray.evaluation.work import Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.outcomes import Failure, Outcome, StageEnd
 from dbviz_ray.terminal import interruption

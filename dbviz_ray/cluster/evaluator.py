@@ -12,7 +12,8 @@ from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
 from dbviz_ray.evaluation.records import load_network
-from dbviz_ray.evaluation.tasks import Task, What, Work
+from dbviz_ray.evaluation.tasks import Task, What
+from dbviz_ray.evaluation.work import Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, outcome_of
 

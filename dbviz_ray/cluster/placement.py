@@ -7,7 +7,7 @@ import math
 from dbviz_ray.cluster.nodes import alive_nodes, room_for
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.config import Cohort, ResourcesConfig
-from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.planning.memory import memory_need
 from dbviz_ray.planning.sizes import step_flops
 
@@ -19,13 +19,14 @@ SMALL_STEP_FLOPS = 1e11
 """A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
 
 
-def room_of_cohort(cohort: Cohort, resources: ResourcesConfig, session: Session) -> dict[str, float]:
+def room_of_cohort(
+    cohort: Cohort, data: DatasetFacts, resources: ResourcesConfig, session: Session
+) -> dict[str, float]:
     """Ray's resources of the trial that trains a cohort: cores, memory as it is counted, and a GPU or a part of it.
 
     Cohorts of small networks share a GPU, unless they are known not to fit into it together.
     """
     model = cohort.models[0]
-    data = facts_of_dataset(model.dataset, resources.data_directory)
     need = memory_need(cohort.models, data, resources)
     memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
     room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}

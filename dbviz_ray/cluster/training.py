@@ -21,17 +21,19 @@ from dbviz_ray.cluster.schedule import CohortSchedule
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.cluster.trial import train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.planning.costs import training_amounts
 from dbviz_ray.store import Store
 from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, StageEnd
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Amount, Progress
+from dbviz_ray.terminal.progress import Progress
 
 
 def train_cohorts(
     store: Store,
     cohorts: Sequence[Cohort],
-    amounts: Mapping[str, Amount],
+    data: DatasetFacts,
     trained: set[str],
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
@@ -43,7 +45,7 @@ def train_cohorts(
     Args:
         store: Where.
         cohorts: What is missing.
-        amounts: The epochs of every model of theirs.
+        data: What they are trained on.
         trained: model_id of what is trained already, teachers among them.
         resources: With what.
         facts: What is stored with every model.
@@ -53,11 +55,12 @@ def train_cohorts(
     if not cohorts:
         return StageEnd()
     schedule = CohortSchedule(cohorts, trained, resources.retries)
+    amounts = training_amounts(cohorts, data)
     models = {model.model_id: model for cohort in cohorts for model in cohort.models}
 
     def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
-        return tune.PlacementGroupFactory([room_of_cohort(cohort, resources, session)])
+        return tune.PlacementGroupFactory([room_of_cohort(cohort, data, resources, session)])
 
     trainable = tune.with_parameters(
         train_in_trial, store=store, models=models, resources=resources, facts=dict(facts), driver=driver

@@ -1,37 +1,33 @@
-"""The stages of a sweep: train, evaluate, analyse, report. Each does what its run directory lacks.
+"""Runs the stages of a sweep under the lease of its run directory; damaged files are made again.
 
-Heavy libraries are imported by the stage that needs them, so that a finished sweep says so at once.
+Stages import heavy libraries only when they have something to do, so that a finished sweep says so at once.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
-from dbviz_ray.stages import STAGES
-from dbviz_ray.stages.missing import Missing, analysed, find_missing
-from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
+from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
+from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.damage import BeyondRepairError, Repairs
-from dbviz_ray.store.layout import FIGURES, SCORES
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.outcomes import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Line, Step, showing
+from dbviz_ray.terminal.progress import Line, showing
+
+if TYPE_CHECKING:
+    from dbviz_ray.datasets import DatasetFacts
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line says besides the sweep."""
-
-    stages: tuple[str, ...]
-    chosen: bool
-    """Whether the stages were named: a named analyse or report is done again even if it is complete."""
-    address: str | None
-    verbose: bool
-    precision: float | None = None
-    """Half the width of the 95 % intervals for which the advice is wanted."""
+def state_of(sweep: SweepConfig, store: Store) -> State:
+    """What `store` lacks of `sweep`: a comparison of names, a few listings whatever the number of models."""
+    state = State()
+    for stage in (train, evaluate, analyse, report):
+        stage.find_missing(sweep, store, state)
+    return state
 
 
 def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
@@ -42,33 +38,29 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     started = time.monotonic()
     Line.redraws_allowed = not options.verbose
     store.check_owner(sweep)
-    missing = find_missing(sweep, store)
-    redo = options.chosen and {"analyse", "report"} & set(options.stages)
+    state = state_of(sweep, store)  # read-only: a complete run needs no lease
     damage: DamagedFileError | None = None
-    if not missing and not redo:
+    if state.complete and not (options.chosen and {"analyse", "report"} & set(options.stages)):
         try:
-            print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{_findings(store, options.precision)}")
+            found = report.result_text(store, options.precision)
+            print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{found}")
             return
         except DamagedFileError as error:
             damage = error
-    if _computes(missing, options):
-        with showing("sweep", "checking the configuration"):
-            from dbviz_ray.stages.computing import check_computable
-
-            check_computable(sweep)
+    data = _checked(sweep) if state.computes(options.stages) else None
     repairs = Repairs(store, options.stages, STAGES)
     try:
         with Lease(store) as lease, interruption.watching(lease.check):
             store.claim(sweep)
             store = store.patient()
-            if damage is not None:
-                repairs.drop(damage)
             while True:
                 try:
-                    _run(sweep, store, options, lease.token)
+                    if damage is not None:
+                        repairs.drop(damage)
+                    _run(sweep, store, options, lease.token, data)
                     break
                 except DamagedFileError as error:
-                    repairs.drop(error)
+                    damage = error
             store.remove_leftovers()
     except BeyondRepairError as error:
         raise StageFailedError(str(error)) from None
@@ -82,93 +74,45 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         )
 
 
-def _computes(missing: Missing, options: Options) -> bool:
-    """Whether there is work for a Ray cluster."""
-    return bool((missing.cohorts and "train" in options.stages) or (missing.tasks and "evaluate" in options.stages))
+def _checked(sweep: SweepConfig) -> DatasetFacts:
+    """UserError, before the command leaves a trace, for data, planes or networks that cannot be made."""
+    with showing("sweep", "checking the configuration"):
+        from dbviz_ray.datasets import facts_of_dataset, load_dataset
+        from dbviz_ray.evaluation.margins import check_enough
+        from dbviz_ray.planes.drawing import check_plane_sets_possible
+        from dbviz_ray.planning.sizes import facts_of
+
+        dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+        check_plane_sets_possible(sweep, dataset)
+        if sweep.margins is not None:
+            check_enough(len(dataset.split(sweep.margins.split)[1]), sweep.margins)
+        data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
+        for cohort in sweep.cohorts():
+            facts_of(cohort.models[0], data)
+        return data
 
 
-def _run(sweep: SweepConfig, store: Store, options: Options, driver: str) -> None:
-    missing = find_missing(sweep, store)
-    if _computes(missing, options):
-        from dbviz_ray.stages.computing import train_and_evaluate
+def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: DatasetFacts | None) -> None:
+    """Do what is missing. `driver` is the token of the lease."""
+    state = state_of(sweep, store)
+    if state.computes(options.stages):
+        from dbviz_ray.cluster.session import ray_session
 
+        data = data or _checked(sweep)
+        store.remove(FINDINGS_FILE)  # the findings of fewer models: if the command ends early, the analysis is missing
+        state.analysed = False
         try:
-            train_and_evaluate(
-                sweep,
-                store,
-                missing,
-                driver=driver,
-                stages=options.stages,
-                address=options.address,
-                verbose=options.verbose,
-            )
+            with ray_session(options.address, sweep.resources, options.verbose) as session:
+                if state.cohorts and "train" in options.stages:
+                    train.run(sweep, store, state, data, session, driver)
+                if "evaluate" in options.stages:
+                    evaluate.run(sweep, store, state, data, session)
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
     interruption.check()
-    if "analyse" in options.stages and (missing.analyse or options.chosen):
-        _analyse(sweep, store)
-    if "report" in options.stages and (missing.report or options.chosen):
-        _report(sweep, store)
-        print(_findings(store, options.precision))
-
-
-def _analyse(sweep: SweepConfig, store: Store) -> None:
-    from dbviz_ray.analysis.findings import find, write_findings
-    from dbviz_ray.analysis.findings.summary import outcomes_text
-    from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
-
-    missing, failed = find_missing(sweep, store), store.failures().keys()
-    untrained = missing.untrained - failed
-    tasks = [task for task in missing.tasks if task.model.model_id not in failed]
-    if untrained or tasks:
-        raise StageFailedError(
-            f"analyse needs every model: {len(untrained)} are not trained and {len(tasks)} tasks of "
-            "evaluate not done yet; run the stages train,evaluate first"
-        )
-    try:
-        with Step("analyse", "scoring label maps", "label maps scored"):
-            tables = compute_tables(store, sweep)
-            store.remove(FINDINGS_FILE)  # until all tables are these models'
-            write_tables(store, tables)
-            write_findings(store, find(tables))
-    except NoModelsError as error:
-        print(outcomes_text(error.outcomes))
-        raise StageFailedError(f"analyse: {error}") from None
-
-
-def _report(sweep: SweepConfig, store: Store) -> None:
-    from dbviz_ray.analysis.figures.drawing import draw_figures
-    from dbviz_ray.analysis.report.of_sweep import write_report
-    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
-
-    if not analysed(sweep, store):
-        raise StageFailedError("report needs the scores: run the stage analyse first")
-    with Step("report", "drawing figures", "figures and report written") as step:
-        draw_figures(store, sweep)
-        write_report(store, sweep)
-        step.goes_on("logging to MLflow")
-        try:
-            track(store, sweep)
-        except TrackingUnavailableError as error:
-            step.say(
-                f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
-                "the same command logs them later."
-            )
-
-
-def _findings(store: Store, precision: float | None) -> str:
-    """What a sweep found, where it is, and what more would make it as precise as asked for."""
-    from dbviz_ray.analysis.findings import read_findings
-    from dbviz_ray.analysis.findings.advice import advice_text
-    from dbviz_ray.analysis.findings.summary import outcomes_text, read_shown_tables, summary_text
-    from dbviz_ray.analysis.tables import read_table
-    from dbviz_ray.analysis.tracking import where_to_look
-
-    tables = read_shown_tables(store)
-    return (
-        f"{summary_text(read_findings(store), tables)}\n"
-        f"\n{outcomes_text(tables['outcomes'])}\n"
-        f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path(FIGURES)}\nTables   {store.path(SCORES)}"
-        f"\nMLflow   {where_to_look(store)}\n"
-        + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
-    )
+    reports = options.chosen or state.to_analyse or not state.reported
+    if "analyse" in options.stages and (options.chosen or state.to_analyse):
+        analyse.run(sweep, store, state)
+    if "report" in options.stages and reports:
+        report.run(sweep, store, state)
+        print(report.result_text(store, options.precision))

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.terminal import interruption
+
+if TYPE_CHECKING:
+    from dbviz_ray.store.models import ModelFiles
 
 
 class Outcome(StrEnum):
@@ -75,3 +79,14 @@ class StageEnd:
     """A file that must be made again before the rest can be done."""
     stopped: str | None = None
     """Why the rest was not even started, if so."""
+
+
+def settle(stage: str, store: ModelFiles, ended: StageEnd) -> None:
+    """Record the failures of a stage. Raises DamagedFileError or StoppedError if the sweep cannot go on."""
+    interruption.check()
+    if ended.damaged is not None:
+        raise ended.damaged
+    if ended.stopped is not None:
+        raise StoppedError(f"{stage}: {ended.stopped}. What is done is kept; the same command does the rest")
+    for failure in ended.failures.values():
+        store.write_failure(failure)

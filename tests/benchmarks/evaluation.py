@@ -30,7 +30,8 @@ from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, Tra
 from dbviz_ray.datasets import DatasetFacts, load_dataset
 from dbviz_ray.evaluation.label_maps import default_batch, label_maps
 from dbviz_ray.evaluation.records import load_network
-from dbviz_ray.evaluation.tasks import LabellingWork, LabelPlanes, Task, What, Work
+from dbviz_ray.evaluation.tasks import LabelPlanes, Task, What
+from dbviz_ray.evaluation.work import LabellingWork, Work
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
 from dbviz_ray.planning.costs import evaluation_amounts
 from dbviz_ray.store import Store

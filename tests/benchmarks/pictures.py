@@ -34,9 +34,9 @@ from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.pictures import take_picture
 from dbviz_ray.evaluation.records import save_model
-from dbviz_ray.evaluation.tasks import LabellingWork
+from dbviz_ray.evaluation.work import LabellingWork
 from dbviz_ray.planes import PlaneSet
-from dbviz_ray.stages.computing import work_of
+from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Store
 from dbviz_ray.training.cohort import train_cohort
 
@@ -101,7 +101,7 @@ def beside() -> str:
 
 
 def _without_picture(do: Callable[[], None]) -> None:
-    with patch("dbviz_ray.evaluation.tasks.picture_resolution", return_value=None):
+    with patch("dbviz_ray.evaluation.work.picture_resolution", return_value=None):
         do()
 
 

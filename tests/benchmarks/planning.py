@@ -250,7 +250,7 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
     with _step(steps, "import of the command"):
         from dbviz_ray.config.sweep_files import load_sweep
         from dbviz_ray.evaluation.tasks import missing_tasks
-        from dbviz_ray.stages.missing import find_missing
+        from dbviz_ray.stages.run import state_of
         from dbviz_ray.store import Store
     with _step(steps, "load_sweep"):
         sweep, store = load_sweep(file), Store(directory)
@@ -260,8 +260,8 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
         "labelled": lambda: store.labelled("test"),
         "with_margins": store.with_margins,
         "missing_tasks": lambda: missing_tasks(sweep, store),
-        "find_missing": lambda: find_missing(sweep, store),
-        "find_missing without imports": lambda: find_missing(sweep, store),
+        "state_of": lambda: state_of(sweep, store),
+        "state_of without imports": lambda: state_of(sweep, store),
     }
     for name, look in looks.items():
         with _step(steps, name):

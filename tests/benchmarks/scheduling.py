@@ -21,7 +21,6 @@ from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.cluster.training import train_cohorts
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.datasets import facts_of_dataset
-from dbviz_ray.planning.costs import training_amounts
 from dbviz_ray.planning.sizes import longest_first
 from dbviz_ray.store import Store
 
@@ -49,10 +48,9 @@ def main() -> int:
             store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": "done"})
         data = facts_of_dataset(sweep.dataset, "unused")
         cohorts = longest_first(sweep.cohorts(), data)
-        amounts = training_amounts(cohorts, data)
         with ray_session("local", sweep.resources, verbose=False) as session:
             started = time.perf_counter()
-            ended = train_cohorts(store, cohorts, amounts, set(), sweep.resources, {}, session)
+            ended = train_cohorts(store, cohorts, data, set(), sweep.resources, {}, session)
             seconds = time.perf_counter() - started
     assert not ended.failures
     assert len(ended.trained_on) == len(cohorts)

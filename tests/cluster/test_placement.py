@@ -13,6 +13,9 @@ from dbviz_ray.planning.memory import memory_need
 CLUSTER = Session(joined=True)
 
 
+DATA = facts_of_dataset(small_sweep().dataset, "unused")
+
+
 def cohort_of(architecture="fully_connected", width=16):
     sweep = small_sweep(grid={"architecture": [architecture], "width": [width], "seed": list(range(8))})
     return sweep.cohorts()[0]
@@ -21,14 +24,14 @@ def cohort_of(architecture="fully_connected", width=16):
 def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
     resources = ResourcesConfig(cpus_per_cohort=3)
     for architecture, width, memory in [("fully_connected", 2, 1.5), ("fully_connected", 512, 1.5)]:
-        room = room_of_cohort(cohort_of(architecture, width), resources, CLUSTER)
+        room = room_of_cohort(cohort_of(architecture, width), DATA, resources, CLUSTER)
         assert room == {"CPU": 3, "memory": memory * GIB}
 
 
 def test_a_large_cohort_asks_for_what_it_needs_in_whole_gibibytes():
     cohort, resources = cohort_of("resnet18_width", 64), ResourcesConfig()
-    room = room_of_cohort(cohort, resources, CLUSTER)
-    need = memory_need(cohort.models, facts_of_dataset(cohort.models[0].dataset, "unused"), resources)
+    room = room_of_cohort(cohort, DATA, resources, CLUSTER)
+    need = memory_need(cohort.models, DATA, resources)
     assert need.host > 2 * GIB
     assert room["memory"] % GIB == 0
     assert 0 <= room["memory"] - need.host < GIB
@@ -45,7 +48,7 @@ def test_a_large_cohort_asks_for_what_it_needs_in_whole_gibibytes():
 )
 def test_small_cohorts_that_fit_share_a_gpu(architecture, width, gpu_memory, share):
     resources = ResourcesConfig(gpus_per_cohort=1, small_cohorts_per_gpu=4, gpu_memory=gpu_memory)
-    assert room_of_cohort(cohort_of(architecture, width), resources, CLUSTER)["GPU"] == share
+    assert room_of_cohort(cohort_of(architecture, width), DATA, resources, CLUSTER)["GPU"] == share
 
 
 def test_evaluators_and_how_many_fit():

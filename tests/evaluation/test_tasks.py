@@ -13,8 +13,8 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.margins import draw_margin_lines, margins
 from dbviz_ray.evaluation.tasks import FindMargins, LabelPlanes, Task, missing_tasks
-from dbviz_ray.stages.computing import work_of
-from dbviz_ray.stages.missing import find_missing
+from dbviz_ray.stages.evaluate import work_of
+from dbviz_ray.stages.run import state_of
 from dbviz_ray.store import Store
 from dbviz_ray.store.damage import drop
 
@@ -43,7 +43,7 @@ def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
         Task(LabelPlanes("margins"), model, 1),
         Task(FindMargins(), model, 3),
     ]
-    assert find_missing(asks_for_all, store).tasks == expected
+    assert state_of(asks_for_all, store).tasks == expected
     without = small_sweep(planes=PLANES, training=asks_for_all.training.model_dump())
     assert [task.what for task in missing_tasks(without, store)] == whats[:2]
 

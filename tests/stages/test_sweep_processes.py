@@ -20,7 +20,9 @@ from support.made_up_runs import made_up_run
 from support.whole_sweeps import SMALL, copied, run, started, tables, wait_for
 from test_datasets import write_cifar10
 
-from dbviz_ray.stages.run import Options, StageFailedError, run_sweep
+from dbviz_ray.errors import StageFailedError
+from dbviz_ray.stages import Options
+from dbviz_ray.stages.run import run_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

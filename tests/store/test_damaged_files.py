@@ -17,9 +17,10 @@ from support.whole_sweeps import SMALL, copied, run
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import Cohort
-from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.evaluation.records import load_network
-from dbviz_ray.stages.run import Options, StageFailedError, run_sweep
+from dbviz_ray.stages import Options
+from dbviz_ray.stages.run import run_sweep
 from dbviz_ray.store import Picture, Store, StoredMargins
 from dbviz_ray.store.damage import damaged_files, drop
 from dbviz_ray.training.checkpoints import CohortCheckpoints

@@ -1,0 +1,43 @@
+"""The stage analyse: tables of scores, and findings."""
+
+from __future__ import annotations
+
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import StageFailedError
+from dbviz_ray.stages import State
+from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.terminal.progress import Step
+
+
+def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+    """Find whether every table and the findings are stored."""
+    from dbviz_ray.analysis.tables import tables_of
+
+    files = [store.scores_file(table, suffix) for table in tables_of(sweep) for suffix in ("csv", "parquet")]
+    state.analysed = all(store.exists(file) for file in [*files, FINDINGS_FILE])
+
+
+def run(sweep: SweepConfig, store: Store, state: State) -> None:
+    """Compute and store the tables and the findings. StageFailedError if evaluations are missing."""
+    from dbviz_ray.analysis.findings import find, write_findings
+    from dbviz_ray.analysis.findings.summary import outcomes_text
+    from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
+
+    failed = store.failures().keys()
+    untrained = state.untrained - failed
+    tasks = [task for task in state.tasks if task.model.model_id not in failed]
+    if untrained or tasks:
+        raise StageFailedError(
+            f"analyse needs every model: {len(untrained)} are not trained and {len(tasks)} tasks of "
+            "evaluate not done yet; run the stages train,evaluate first"
+        )
+    try:
+        with Step("analyse", "scoring label maps", "label maps scored"):
+            tables = compute_tables(store, sweep)
+            store.remove(FINDINGS_FILE)  # until all tables are those of these models
+            write_tables(store, tables)
+            write_findings(store, find(tables))
+            state.analysed = True
+    except NoModelsError as error:
+        print(outcomes_text(error.outcomes))
+        raise StageFailedError(f"analyse: {error}") from None

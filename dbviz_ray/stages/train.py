@@ -1,0 +1,73 @@
+"""The stage train: every model of the sweep, taken from other runs or trained on the Ray cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbviz_ray.cluster.schedule import cohorts_to_train
+from dbviz_ray.config import SweepConfig
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.stages import State
+from dbviz_ray.store import SWEEP_FILE, Store
+from dbviz_ray.store.damage import check_model
+from dbviz_ray.store.layout import COHORTS
+from dbviz_ray.store.outcomes import settle
+from dbviz_ray.store.provenance import provenance
+from dbviz_ray.terminal.progress import say
+
+if TYPE_CHECKING:
+    from dbviz_ray.cluster.session import Session
+    from dbviz_ray.datasets import DatasetFacts
+
+
+def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+    """Find the models that are not trained."""
+    state.untrained = {model.model_id for model in sweep.models()} - store.complete_models()
+    state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts()) if state.untrained else []
+
+
+def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, session: Session, driver: str) -> None:
+    """Take over what other runs have trained, then train the rest. `driver` is the token of the lease.
+
+    Raises DamagedFileError for a file that must be made again first, StoppedError, UserError.
+    """
+    from dbviz_ray.cluster.training import train_cohorts
+    from dbviz_ray.planning.sizes import longest_first
+
+    copied = _reuse(sweep, store, state.untrained)
+    if copied:
+        state.untrained -= copied
+        state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts())
+    store.forget_failures(state.untrained)
+    trained = {model.model_id for model in sweep.models()} - state.untrained
+    cohorts = longest_first(state.cohorts, data)
+    ended = train_cohorts(store, cohorts, data, trained, sweep.resources, provenance(), session, driver)
+    settle("train", store, ended)
+    state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
+    state.cohorts = cohorts_to_train(sweep, state.untrained, {})
+    if not ended.failures:  # the next try of a failed cohort goes on from its checkpoint
+        store.remove_folder(COHORTS)
+
+
+def _reuse(sweep: SweepConfig, store: Store, untrained: set[str]) -> set[str]:
+    """Copy the missing models that the runs of `resources.reuse` have; returns their model_ids."""
+    from dbviz_ray.evaluation.records import copy_model
+
+    wanted = {model.model_id: model for model in sweep.models() if model.model_id in untrained}
+    copied = set()
+    for run in sweep.resources.reuse:
+        other = Store(run).patient()
+        if not other.exists(SWEEP_FILE):
+            raise UserError("resources.reuse", run, reason=f"holds no {SWEEP_FILE}", allowed="run directories")
+        for model_id in wanted.keys() & other.complete_models():
+            model = wanted.pop(model_id)
+            try:
+                check_model(other, model_id)
+                copy_model(other, store, model)
+            except (DamagedFileError, FileNotFoundError) as error:
+                say("train", f"{model_id} is not taken over but trained: {one_line(error)}")
+            else:
+                copied.add(model_id)
+    if copied:
+        say("train", f"{len(copied)} models are taken over from {', '.join(sweep.resources.reuse)}")
+    return copied
