@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from ray.autoscaler._private.util import prepare_config
-from test_cluster_files import DOCUMENT, cluster, commands
+from support.cluster_files import DOCUMENT, cluster, commands
 
 
 @pytest.fixture

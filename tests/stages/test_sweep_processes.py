@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
+from support.dataset_files import write_cifar10
 from support.made_up_runs import made_up_run
 from support.whole_sweeps import SMALL, copied, run, started, tables, wait_for
-from test_datasets import write_cifar10
 
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options
@@ -71,6 +71,8 @@ def test_the_directory_of_another_sweep_is_refused(undisturbed):
     assert "belongs to a different sweep (double_descent_digits: training.epochs differ)" in result.stderr
 
 
+SEED = 1
+"""Of the moments at which processes are killed."""
 KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
 """A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
 
@@ -79,7 +81,7 @@ def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(
     directory = copied(undisturbed[0], tmp_path / "killed")
     for made in ("scores", "figures"):
         shutil.rmtree(directory / made)
-    generator = random.Random(time.time_ns())
+    generator = random.Random(SEED)
     for stage, (pattern, within) in KILLED_WHEN.items():
         process = started(directory, *SMALL)
         wait_for(pattern, directory, process)
@@ -273,7 +275,7 @@ def test_models_of_another_run_are_taken_over(recipes, tmp_path):
 
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
     (tmp_path / "recipes.yaml").write_text(RECIPES)
-    directory, file = tmp_path / "killed", str(tmp_path / "recipes.yaml")
+    directory, file, generator = tmp_path / "killed", str(tmp_path / "recipes.yaml"), random.Random(SEED)
     ends = {"cohorts/*/state.safetensors": signal.SIGTERM, "models/*/snapshots/*/weights.safetensors": signal.SIGKILL,
             "models/*/model.json": signal.SIGKILL}  # fmt: skip
     for pattern, end in ends.items():
@@ -283,7 +285,7 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
             second = run(directory, file, code=2)
             assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
         else:
-            time.sleep(random.Random(time.time_ns()).uniform(0, 0.3))
+            time.sleep(generator.uniform(0, 0.3))
         process.send_signal(end)
         assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
     said = Path(f"{directory}.log").read_text()

@@ -211,7 +211,7 @@ while True:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_writer_that_dies_at_any_moment_leaves_whole_files(directory, number):
     """The last size is uploaded in parts."""
-    generator = random.Random(time.time_ns())
+    generator = random.Random(number)
     seen: set[str] = set()
     killed = 0
     while killed < 5 or seen != {"0", "1", "2", "3"}:  # on a busy machine not every writer gets far

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -36,17 +34,6 @@ def store(tmp_path):
     return Store(tmp_path / "run")
 
 
-def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(store):
-    store.write("a/b.bin", b"first")
-    store.write("a/b.bin", b"second")
-    assert store.read("a/b.bin") == b"second"
-    assert os.listdir(store.path("a")) == ["b.bin"]
-    assert store.exists("a/b.bin")
-    assert not store.exists("a/c.bin")
-    with pytest.raises(FileNotFoundError):
-        store.read("a/c.bin")
-
-
 def test_a_failed_write_leaves_the_old_file(store, monkeypatch):
     store.write("a.bin", b"old")
 
@@ -65,11 +52,6 @@ def test_a_failed_write_leaves_the_old_file(store, monkeypatch):
     with pytest.raises(OSError, match="disk is full"):
         store.write("a.bin", b"new")
     assert store.read("a.bin") == b"old"
-
-
-def test_a_store_travels_as_its_address(store):
-    store.write("x", b"1")
-    assert pickle.loads(pickle.dumps(store)).read("x") == b"1"
 
 
 def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep):
