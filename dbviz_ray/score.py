@@ -1,70 +1,136 @@
 """Compare models of your own: how far they are the same, in numbers, pictures and one HTML file.
 
-python -m dbviz_ray.score CHECKPOINT CHECKPOINT ... --model MODEL --data DATA
+dbviz-ray score CHECKPOINT CHECKPOINT ... --model MODEL --data DATA
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
+from dbviz_ray.config.sweep_files import set_field
 from dbviz_ray.errors import UserError
 from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, precision
 from dbviz_ray.terminal.commands import run_command
 
 
-def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:
-    """The command; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(f"dbviz-ray {command}", lambda: _run(words), "nothing was written")
+class _SetField(argparse.Action):
+    """An option KEY=VALUE that sets an entry of a mapping; it may be given several times."""
 
-
-def _run(words: Sequence[str]) -> None:
-    parsed = parser().parse_args(words)
-    from dbviz_ray.analysis.compare.command import Request, score  # imports torch
-
-    request = Request(
-        checkpoints=tuple(parsed.checkpoints),
-        models=tuple(parsed.model),
-        widths=tuple(parsed.width),
-        model_options=_fields("--model-option", parsed.model_option),
-        names=tuple(parsed.name),
-        weights_key=parsed.weights_key,
-        trusted=tuple(parsed.trust),
-        data=parsed.data,
-        data_options=_fields("--data-option", parsed.data_option),
-        data_directory=parsed.data_directory,
-        split=parsed.split,
-        mean=parsed.mean,
-        deviation=parsed.deviation,
-        planes=parsed.planes,
-        resolution=parsed.resolution,
-        margin=parsed.margin,
-        classes=parsed.classes,
-        seed=parsed.seed,
-        precision=parsed.precision,
-        device=parsed.device,
-        batch_points=parsed.batch_points,
-        out=parsed.out,
-    )
-    print(score(request, words))
-
-
-def _fields(option: str, words: Sequence[str]) -> dict[str, Any]:
-    from dbviz_ray.config.sweep_files import set_field
-
-    fields: dict[str, Any] = {}
-    for word in words:
-        if not word.partition("=")[0] or "=" not in word:
-            raise UserError(option, word, allowed="KEY=VALUE")
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        entries = dict(getattr(namespace, self.dest))
+        if not values.partition("=")[0] or "=" not in values:
+            raise UserError(str(option), values, allowed="KEY=VALUE")
         try:
-            set_field(fields, word)
+            set_field(entries, values)
         except UserError as error:
-            raise error.renamed(lambda field: f"{option} {field}") from None
-    return fields
+            raise error.renamed(lambda name: f"{option} {name}") from None
+        setattr(namespace, self.dest, entries)
+
+
+def _option(name: str, help: str, default: Any = None, group: str = "", **settings: Any) -> Any:
+    """A field of `Request` that the option `name` sets; `settings` are those of argparse."""
+    if name.startswith("-") and default not in (None, ()) and "action" not in settings:
+        help = f"{help} (default: {default})"
+    if name.startswith("-") and "choices" not in settings:
+        settings = {"metavar": name.removeprefix("--").replace("-", "_").upper(), **settings}
+    settings = {"default": list(default) if default == () else default, "help": help, **settings}
+    metadata = {"name": name, "group": group, "settings": settings}
+    return (
+        field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for: each field declares its option."""
+
+    checkpoints: tuple[str, ...] = _option(
+        "checkpoints", "two or more weight files, old before new; or folders models/<model_id> of a sweep's run, whose "
+        "network and data set are known", (), nargs="*", metavar="CHECKPOINT",
+    )  # fmt: skip
+    models: tuple[str, ...] = _option(
+        "--model", f"what builds the network, once for all files or once for each: {', '.join(ARCHITECTURES)}, "
+        "timm/NAME, or package.module:function, importable from here and called with the --model-options",
+        (), "models", action="append",
+    )  # fmt: skip
+    widths: tuple[int, ...] = _option(
+        "--width", "width of the network, once for all files or once for each", (), "models",
+        action="append", type=integer,
+    )  # fmt: skip
+    model_options: Mapping[str, Any] = _option(
+        "--model-option", "keyword argument of the function, or option of the architecture; values as in YAML",
+        {}, "models", action=_SetField, metavar="KEY=VALUE",
+    )  # fmt: skip
+    names: tuple[str, ...] = _option("--name", "names of the models, once for each", (), "models", action="append")
+    weights_key: str | None = _option(
+        "--weights-key", "entry of the checkpoint that is the state dict", None, "models", metavar="KEY"
+    )
+    trusted: tuple[str, ...] = _option(
+        "--trust", "package.module:function that a run's model or data set may name; a run that names other code is "
+        "refused, since that code would be imported and run", (), "models", action="append", metavar="CODE",
+    )  # fmt: skip
+    data: str | None = _option(
+        "--data", f"{', '.join(DATASETS)}; a .npz file with images (uint8, or normalised floats; [n,c,h,w], [n,h,w] or "
+        "[n,h,w,c]), labels and perhaps class_names; or package.module:function that returns a "
+        "dbviz_ray.datasets.Dataset or images and labels", None, "images",
+    )  # fmt: skip
+    data_options: Mapping[str, Any] = _option(
+        "--data-option", "field of the data set, such as train_size=1000, or keyword argument of the function",
+        {}, "images", action=_SetField, metavar="KEY=VALUE",
+    )  # fmt: skip
+    data_directory: str | None = _option(
+        "--data-directory", "folder of downloaded data sets", None, "images", metavar="DIR"
+    )
+    split: str | None = _option(
+        "--split", "which images of a data set (default: test)", None, "images", choices=["test", "train"]
+    )
+    mean: tuple[float, ...] | None = _option(
+        "--mean", "replaces the data set's own, for pixels from 0 to 1", None, "images",
+        type=numbers, metavar="M[,M...]",
+    )  # fmt: skip
+    deviation: tuple[float, ...] | None = _option(
+        "--deviation", "standard deviation, likewise", None, "images", type=numbers, metavar="D[,D...]"
+    )
+    planes: int = _option("--planes", "number of planes", 500, "planes", type=integer)
+    resolution: int = _option("--resolution", "grid points on each side of a plane", 50, "planes", type=integer)
+    margin: float = _option(
+        "--margin", "how far a grid reaches past its three images, as a share of their bounding box", 0.1, "planes",
+        type=number,
+    )  # fmt: skip
+    classes: str = _option("--classes", "of the three images: different, any, same", "different", "planes")
+    seed: int = _option("--seed", "of the choice of images", 0, "planes", type=integer)
+    precision: float = _option(
+        "--precision", "half-width of a 95 %% interval of the reproducibility; the report says how many planes it "
+        "needs", 0.01, type=precision,
+    )  # fmt: skip
+    device: str = _option("--device", "cpu, cuda, cuda:1, ..., auto", "auto")
+    batch_points: int | None = _option(
+        "--batch-points", "images in a batch (default: what suits the device)", type=integer, metavar="N"
+    )
+    out: str = _option(
+        "--out", "folder of the files; those of an earlier comparison are replaced", "comparison", metavar="DIR"
+    )
+
+
+OPTIONS = {one.name: one.metadata["name"] for one in fields(Request)} | {"checkpoints": "CHECKPOINT"}
+"""The option of each field of `Request`, for messages."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str = "score") -> None:
+    """Declare the options of `Request`."""
+    groups: dict[str, Any] = {"": parser}
+    for one in fields(Request):
+        name, group, settings = one.metadata["name"], one.metadata["group"], one.metadata["settings"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        destination = {"dest": one.name} if name.startswith("-") else {}
+        groups[group].add_argument(name, **settings, **destination)
 
 
 def parser() -> Parser:
@@ -74,17 +140,17 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
             "Compare two or more trained models: how far their decision regions agree on\n"
-            "planes through images (reproducibility), how shattered they are (fragmentation),\n"
-            "and what changes on the images themselves from an old model to a new one\n"
-            "(churn), each with a 95 % interval. Prints the result and writes report.html\n"
-            "(one file, pictures and all), models.csv, pairs.csv, comparison.json and the\n"
-            "pictures."
+            "planes through images (reproducibility), how fragmented they are\n"
+            "(fragmentation), and what changes on the images themselves from an old model\n"
+            "to a new one (churn), each with a 95 % interval. Prints the result and writes\n"
+            "report.html (one file with all pictures), models.csv, pairs.csv,\n"
+            "comparison.json and the pictures."
         ),
         epilog=(
-            "Checkpoints are read without executing anything: safetensors, or what torch.save\n"
-            "wrote of tensors and plain containers. A state dict may lie under model,\n"
-            "state_dict, ... of a training's checkpoint and its names may begin with module.\n"
-            "or _orig_mod. (--weights-key chooses where there are several).\n"
+            "Checkpoints are read without executing anything: safetensors, or files of\n"
+            "torch.save with tensors and plain containers. A state dict may be under model,\n"
+            "state_dict, ... of a training's checkpoint, and its names may begin with\n"
+            "module. or _orig_mod. (--weights-key chooses among several).\n"
             "\nexamples:\n"
             "  dbviz-ray score old.pt new.pt --model my_package.nets:small_cnn \\\n"
             "      --data cifar10\n"
@@ -96,7 +162,7 @@ def parser() -> Parser:
             "      --model vgg19 --model vit --width 64 --width 512\n"
             "  dbviz-ray score \\\n"
             "      runs/double_descent_digits/models/*-w{8,512}-*-noise0.2-seed0-*\n"
-            "\nexit codes: 0 done, 2 an argument or a file is not usable, 130 and 143\n"
+            "\nexit codes: 0 done, 2 an argument or a file cannot be used, 130 and 143\n"
             "interrupted"
         ),
     )
@@ -104,83 +170,20 @@ def parser() -> Parser:
     return own
 
 
-def add_arguments(parser: argparse.ArgumentParser, command: str = "score") -> None:
-    """Declare the arguments of the command."""
-    parser.add_argument(
-        "checkpoints",
-        nargs="*",
-        metavar="CHECKPOINT",
-        help="two or more weight files, old before new; or folders models/<model_id> of a sweep's run, which know "
-        "their network and data set themselves",
-    )
-    models = parser.add_argument_group("models")
-    models.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        help=f"what builds the network, once for all files or once for each: {', '.join(ARCHITECTURES)}, timm/NAME, or "
-        "package.module:function, importable from here and called with the --model-options",
-    )
-    models.add_argument("--width", action="append", type=integer, default=[], help="of the network, likewise")
-    models.add_argument(
-        "--model-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="keyword argument of the function, or option of the architecture; values as in YAML",
-    )
-    models.add_argument("--name", action="append", default=[], help="what to call the models, once for each")
-    models.add_argument("--weights-key", metavar="KEY", help="entry of the checkpoint that is the state dict")
-    models.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        metavar="CODE",
-        help="package.module:function that a run's model or data set may name; without it a run that names code is "
-        "refused, since that code would be imported and run",
-    )
-    data = parser.add_argument_group("images")
-    data.add_argument(
-        "--data",
-        help=f"{', '.join(DATASETS)}; a .npz file with images (uint8, or floats normalised already; [n,c,h,w], [n,h,w] "
-        "or [n,h,w,c]), labels and perhaps class_names; or package.module:function that returns a "
-        "dbviz_ray.datasets.Dataset or images and labels",
-    )
-    data.add_argument(
-        "--data-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="field of the data set, such as train_size=1000, or keyword argument of the function",
-    )
-    data.add_argument("--data-directory", metavar="DIR", help="where downloaded data sets are kept")
-    data.add_argument("--split", choices=["test", "train"], help="which images of a data set (default: test)")
-    data.add_argument("--mean", type=numbers, metavar="M[,M...]", help="replaces the data set's own: of pixels 0 to 1")
-    data.add_argument("--deviation", type=numbers, metavar="D[,D...]", help="likewise")
-    planes = parser.add_argument_group("planes")
-    planes.add_argument("--planes", type=integer, default=500, help="how many (default: 500)")
-    planes.add_argument("--resolution", type=integer, default=50, help="grid points on each side (default: 50)")
-    planes.add_argument(
-        "--margin", type=number, default=0.1, help="how far a grid reaches past its three images (default: 0.1 of them)"
-    )
-    planes.add_argument(
-        "--classes", default="different", help="of the three images: different, any, same (default: different)"
-    )
-    planes.add_argument("--seed", type=integer, default=0, help="of the choice of images (default: 0)")
-    parser.add_argument(
-        "--precision",
-        type=precision,
-        default=0.01,
-        help="half a 95 %% interval of the reproducibility, for the advice on how many planes it needs (default: 0.01)",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ..., auto (default: auto)")
-    parser.add_argument(
-        "--batch-points", type=integer, metavar="N", help="images in a batch (default: what suits the device)"
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", default="comparison", help="where the files go (default: comparison); the files of an "
-        "earlier comparison are replaced"
-    )  # fmt: skip
+def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:
+    """The command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(f"dbviz-ray {command}", lambda: _run(words), "nothing was written")
+
+
+def _run(words: Sequence[str]) -> None:
+    request = Request(**vars(parser().parse_args(words)))
+    from dbviz_ray.analysis.compare.command import score  # imports torch
+
+    try:
+        print(score(request, shlex.join(["dbviz-ray", "score", *words])))
+    except UserError as error:
+        raise error.renamed(lambda name: OPTIONS.get(name, name)) from None
 
 
 if __name__ == "__main__":

@@ -107,9 +107,8 @@ def loads_with_a_server(command: str) -> None:
 def is_understood(command: str) -> None:
     """The options of a comparison, its architectures and its data set."""
     parsed = score.parser().parse_args(words_of(command)[3:])
-    fields = score._fields("--data-option", parsed.data_option)
-    assert [check_architecture(model) for model in parsed.model] == parsed.model
-    assert validated(DatasetConfig, {"name": parsed.data, **fields}).name == parsed.data
+    assert [check_architecture(model) for model in parsed.models] == parsed.models
+    assert validated(DatasetConfig, {"name": parsed.data, **parsed.data_options}).name == parsed.data
 
 
 def installs(command: str) -> None:

@@ -10,50 +10,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from dbviz_ray.config import PlaneSetConfig
-from dbviz_ray.config.types import Several
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.label_maps import Classifier, check_scores, default_batch, dtype_of, evaluating, label_planes
 from dbviz_ray.planes import PlaneSet, draw_planes
+from dbviz_ray.training.allocations import within_memory
 
 from ..figures.regions import PlanePicture, displayable
 from .figures import SeenPlane, agreement_figure, matrix_figure, regions_figure, representative_planes
-from .images import tensor_of
+from .images import array_text, tensor_of
 from .scores import Scores, scores_of
 from .sentences import text_report
 
 CHUNK = 10
 """Planes labelled between two reports of progress."""
+MOST_PLANES = 1_000_000
 MOST_LABELS = 4 * 10**9
 """One byte each, in memory."""
 
 
-class Planes(PlaneSetConfig):
-    """The planes of a comparison; their number goes by the name `planes`."""
-
-    count: Annotated[Several, Field(le=1_000_000)] = Field(500, alias="planes", description="Planes in the set.")
-    resolution: Annotated[Several, Field(le=2000)] = Field(50, description="Grid points on each side.")
-
-
 @dataclass(frozen=True)
 class Comparison(Scores):
-    """How far two or more classifiers are the same model; `print` tells it in words and tables."""
+    """How far two or more classifiers are the same model; `print` shows it in words and tables."""
 
     label_maps: NDArray[np.uint8]
     """Predicted classes, `[models, planes, resolution (b), resolution (a)]`."""
     planes: PlaneSet
     plane_classes: str
-    """Which classes the three images of a plane are of: different, any, same."""
+    """Whether the three images of a plane have different classes, any, or the same."""
     class_names: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -61,26 +54,24 @@ class Comparison(Scores):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the models are called."""
+        """Of the models."""
         return tuple(model.name for model in self.models)
 
     def figure(self, planes: int | Sequence[int] = 3, maps: NDArray[np.uint8] | None = None) -> Figure:
         """Regions of planes (rows) by model (columns), and where the models disagree.
 
         Args:
-            planes: Which planes, or how many: the first one drawn, the one on which the models agree least, the one in
-                the middle, then further ones of little agreement.
-            maps: Label maps `[models, planes shown, rows, columns]` of a finer grid, by default those of the scores.
+            planes: Which planes, or how many of `representative_planes`.
+            maps: Label maps `[models, planes shown, rows, columns]` of a finer grid; by default those that were scored.
 
         Raises:
-            UserError: if there are no such planes.
+            UserError: for planes that do not exist.
         """
         count = self.shape[0]
         shown = representative_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)
         if not shown or not all(isinstance(plane, int | np.integer) and 0 <= plane < count for plane in shown):
             raise UserError(
-                f"planes: {planes} is not allowed; allowed: how many, at least 1, or which of them, from 0 to "
-                f"{count - 1}"
+                "planes", planes, allowed=f"how many, at least 1, or a list of numbers from 0 to {count - 1}"
             )
         pictures = self.label_maps[:, shown] if maps is None else maps
         called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
@@ -92,11 +83,11 @@ class Comparison(Scores):
         return matrix_figure(self)
 
     def by_plane(self) -> Figure:
-        """How far the models agree from plane to plane."""
+        """Agreement of the models, plane by plane."""
         return agreement_figure(self)
 
     def picture_of(self, plane: int) -> PlanePicture:
-        """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and where they lie."""
+        """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and their positions."""
         anchors = self.planes.anchors[plane].double().numpy()
         low, high = anchors.min(), anchors.max()
         a, b = self.planes.coordinates[plane].numpy().T
@@ -124,213 +115,194 @@ def compare(
     """Compare two or more classifiers on images and on planes through triplets of them.
 
     Args:
-        models: Each maps float images `[n, channels, height, width]` to scores `[n, classes]`; an nn.Module is
-            evaluated in evaluation mode and left as it was. In the order old to new.
+        models: Each maps float images `[n, channels, height, width]` to scores `[n, classes]`, old models before new.
+            An nn.Module is evaluated in evaluation mode and left as it was.
         images: `[n, channels, height, width]`, normalised as the models expect them.
         labels: `[n]`, the images' classes.
-        names: What to call the models; "model 0", "model 1", ... by default.
-        class_names: What to call the classes; their numbers by default.
-        planes: How many planes; the interval over planes narrows with the square root of their number.
+        names: Names of the models; "model 0", "model 1", ... by default.
+        class_names: Names of the classes; their numbers by default.
+        planes: Number of planes; the interval over planes narrows with its square root.
         resolution: Grid points on each side of a plane.
         margin: How far the grid reaches past the three images, as a share of their bounding box.
-        classes: Whether a plane's three images are of different classes, of any, or of one.
+        classes: Whether the three images of a plane have different classes, any, or the same.
         seed: Seed of the triplets.
-        device: Where a function that is no module gets its images, "auto" for a GPU if there is one; a module gets
-            them where its parameters are.
+        device: Where a function gets its images, "auto" for a GPU if there is one; a module gets them where its
+            parameters are.
         batch_points: Points in a batch; by default what suits the device.
 
     Raises:
-        UserError: if an argument is not usable; the message names it.
+        UserError: if an argument cannot be used; the message names it.
     """
-    fields = {"planes": planes, "classes": classes, "resolution": resolution, "margin": margin, "seed": seed}
-    config = validated(Planes, fields)
-    place = device_called(device, "device")
-    check_batch_points(batch_points, "batch_points")
+    config = plane_options(planes=planes, resolution=resolution, margin=margin, classes=classes, seed=seed)
+    place = device_called(device)
     if not isinstance(models, Iterable):
-        raise UserError(f"models: {type(models).__name__} is not allowed; allowed: two or more classifiers")
+        raise UserError("models", reason=f"is {type(models).__name__}", allowed="two or more classifiers")
     models = list(models)
     called = [f"model {index}" for index in range(len(models))] if names is None else list(names)
     if len(called) != len(models) or len(set(called)) < len(called):
-        raise UserError(f"names: {called} are not allowed; allowed: {len(models)} different ones")
+        raise UserError("names", called, allowed=f"{len(models)} different ones")
     given = images_and_labels(images, labels)
-    plane_set = planes_through(*given, config, len(models))
-    each = (
-        labelled(name, model, *given, plane_set, _device_of(model, place), batch_points=batch_points)
-        for name, model in zip(called, models, strict=True)
-    )
-    return compared(each, given[1], plane_set, config, class_names)
+    drawn = planes_through(*given, config, len(models))
+    networks = zip(called, models, strict=True)
+    return compared(networks, *given, drawn, config, place, batch_points=batch_points, class_names=class_names)
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """What one model predicts."""
-
-    name: str
-    predicted: NDArray[np.int64]
-    """`[images]`"""
-    maps: NDArray[np.uint8]
-    """`[planes, resolution (b), resolution (a)]`"""
-    classes: int
+def plane_options(**fields: Any) -> PlaneSetConfig:
+    """The planes that `compare` asks for, its `planes` being their `count`."""
+    try:
+        return validated(PlaneSetConfig, {"count" if name == "planes" else name: fields[name] for name in fields})
+    except UserError as error:
+        raise error.renamed(lambda field: "planes" if field == "count" else field) from None
 
 
-def device_called(name: torch.device | str, option: str) -> torch.device:
-    """The device of a name, "auto" being a GPU if there is one. UserError, naming `option`, if it is not there."""
+def device_called(name: torch.device | str) -> torch.device:
+    """The device of a name, "auto" being a GPU if there is one. UserError for a device that does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = one_line(error).split(". ")[0]
-        raise UserError(
-            f"{option}: {name} is not allowed ({reason}); allowed: auto, cpu, or one that is there"
-        ) from None
+        reason = f"is not available ({one_line(error)})"
+        raise UserError("device", name, reason=reason, allowed="auto, cpu, or an accelerator of this machine") from None
     return device
-
-
-def check_batch_points(points: int | None, option: str) -> None:
-    """UserError, naming `option`, for a number of images in a batch that is none."""
-    if points is not None and (not isinstance(points, int) or points < 1):
-        raise UserError(f"{option}: {points} is not allowed; allowed: an integer, at least 1, or unset")
 
 
 def images_and_labels(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
     """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise."""
     image_tensor, label_tensor = tensor_of("images", images), tensor_of("labels", labels)
     if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
-        raise UserError(
-            f"images: {image_tensor.dtype} of shape {tuple(image_tensor.shape)} is not allowed; allowed: "
-            "floating-point [n, channels, height, width], normalised as the models expect them"
-        )
+        allowed = "floating-point [n, channels, height, width], normalised as the models expect them"
+        raise UserError("images", reason=array_text(image_tensor), allowed=allowed)
     if label_tensor.shape != image_tensor.shape[:1] or label_tensor.is_floating_point():
-        raise UserError(
-            f"labels: {label_tensor.dtype} of shape {tuple(label_tensor.shape)} is not allowed; allowed: integers "
-            f"({len(image_tensor)},), one an image"
-        )
+        allowed = f"integers ({len(image_tensor)},), one for each image"
+        raise UserError("labels", reason=array_text(label_tensor), allowed=allowed)
     if not image_tensor.isfinite().all():
-        raise UserError("images: not all of their pixels are finite; allowed: finite numbers")
+        raise UserError("images", reason="some of their pixels are not finite", allowed="finite numbers")
     return image_tensor.cpu(), label_tensor.long().cpu()
 
 
 def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, models: int) -> PlaneSet:
-    """The planes on which `models` models are compared. UserError if these are too few, or there are no such planes."""
+    """The planes on which `models` models are compared. UserError for fewer than two models, or impossible planes."""
     if models < 2:
-        raise UserError(f"models: {models} given; allowed: two or more")
-    points = config.count * config.resolution**2
-    if points * models > MOST_LABELS:
-        raise UserError(
-            f"planes: {config.count:,} of {config.resolution} x {config.resolution} points for {models} models are "
-            f"{points * models:,} labels; allowed: at most {MOST_LABELS:,}"
-        )
+        raise UserError("models", models, reason="given", allowed="two or more")
+    if config.count > MOST_PLANES:
+        raise UserError("planes", config.count, allowed=f"at most {MOST_PLANES}")
+    predictions = config.count * config.resolution**2 * models
+    if predictions > MOST_LABELS:
+        reason = f"of {config.resolution} x {config.resolution} points for {models} models are {predictions:,} labels"
+        raise UserError("planes", config.count, reason=reason, allowed=f"at most {MOST_LABELS:,} labels")
     return draw_planes(images.float(), labels, config)
 
 
-def labelled(
-    name: str,
-    model: Classifier,
+def compared(
+    networks: Iterable[tuple[str, Classifier]],
     images: Tensor,
     labels: Tensor,
     planes: PlaneSet,
+    config: PlaneSetConfig,
     device: torch.device,
     *,
     batch_points: int | None = None,
-    advance: Callable[[int], None] = lambda planes: None,
-) -> Labelled:
-    """The predictions of one model on images and planes; `advance` is told how many more planes are done."""
-    predicted, classes = _predictions(name, model, images, device, batch_points)
-    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        outside = int(labels[(labels < 0) | (labels >= classes)][0])
-        raise UserError(f"labels: {outside} is not a class of {name}, which has {classes}; allowed: 0 to {classes - 1}")
-    maps = []
-    for start in range(0, len(planes), CHUNK):
-        some = planes.part(range(start, min(start + CHUNK, len(planes))))
-        said = label_planes(model, some, device, batch_points=batch_points)
-        if not said.numbers:
-            raise UserError(f"{name}: some of its scores on the planes are NaN; allowed: numbers that can be compared")
-        maps.append(said.labels.numpy())
-        advance(len(some))
-    return Labelled(name, predicted, np.concatenate(maps), classes)
-
-
-def compared(
-    models: Iterable[Labelled],
-    labels: Tensor,
-    planes: PlaneSet,
-    config: PlaneSetConfig,
     class_names: Sequence[str] | None = None,
+    advance: Callable[[str, int], None] = lambda name, points: None,
 ) -> Comparison:
-    """The comparison of models that are labelled one after another. UserError if they have different classes."""
-    each: list[Labelled] = []
-    for model in models:
-        each.append(model)
-        if model.classes != each[0].classes:
-            raise UserError(
-                f"models: {each[0].name} has {each[0].classes} classes and {model.name} has {model.classes}; "
-                "allowed: models of the same classes"
-            )
-    classes = each[0].classes
+    """The comparison of networks that come one after another, so that each may be loaded when it is needed.
+
+    Args:
+        networks: Their names, all different, and the networks, old before new.
+        images: As from `images_and_labels`; likewise the `labels`.
+        planes: As from `planes_through`.
+        config: What the planes were drawn by.
+        device: Where functions get their images.
+        batch_points: Points in a batch.
+        class_names: One for each class.
+        advance: Called now and then with a network's name and the number of its points that are labelled.
+    """
+    if batch_points is not None and (not isinstance(batch_points, int) or batch_points < 1):
+        raise UserError("batch_points", batch_points, allowed="an integer, at least 1, or unset")
+    names: list[str] = []
+    predictions, label_maps = [], []
+    classes = 0
+    for name, network in networks:
+        place = _device_of(network, device)
+        predicted, own_classes = _predictions(name, network, images, place, batch_points)
+        if names and own_classes != classes:
+            reason = f"{names[0]} has {classes} classes and {name} has {own_classes}"
+            raise UserError("models", reason=reason, allowed="models with the same classes")
+        classes = own_classes
+        _check_labels(labels, name, classes)
+        names.append(name)
+        predictions.append(predicted)
+        maps = []
+        for start in range(0, len(planes), CHUNK):
+            some = planes.part(range(start, min(start + CHUNK, len(planes))))
+            labelled = label_planes(network, some, place, batch_points=batch_points)
+            if not labelled.numbers:
+                reason = "some of its scores on the planes are NaN"
+                raise UserError(name, reason=reason, allowed="numbers that can be compared")
+            maps.append(labelled.labels.numpy())
+            advance(name, (start + len(some)) * planes.resolution**2)
+        label_maps.append(np.concatenate(maps))
     if class_names is not None and len(class_names) != classes:
-        raise UserError(f"class_names: {len(class_names)} given; allowed: {classes}, one for each class of the models")
-    maps = np.stack([model.maps for model in each])
-    names = [model.name for model in each]
-    scores = scores_of(names, [model.predicted for model in each], maps, labels.numpy(), classes)
+        reason = f"{len(class_names)} given"
+        raise UserError("class_names", reason=reason, allowed=f"{classes}, one for each class of the models")
+    stacked = np.stack(label_maps)
     return Comparison(
-        **vars(scores),
-        label_maps=maps,
+        **vars(scores_of(names, predictions, stacked, labels.numpy(), classes)),
+        label_maps=stacked,
         planes=planes,
         plane_classes=config.classes,
         class_names=tuple(map(str, range(classes) if class_names is None else class_names)),
     )
 
 
-def _device_of(model: Classifier, otherwise: torch.device) -> torch.device:
-    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+def _device_of(network: Classifier, otherwise: torch.device) -> torch.device:
+    parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
     return otherwise if parameter is None else parameter.device
+
+
+def _check_labels(labels: Tensor, name: str, classes: int) -> None:
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        reason = f"is not a class of {name}, which has {classes}"
+        raise UserError("labels", int(outside[0]), reason=reason, allowed=f"0 to {classes - 1}")
 
 
 @torch.inference_mode()
 def _predictions(
-    name: str, model: Classifier, images: Tensor, device: torch.device, batch: int | None
+    name: str, network: Classifier, images: Tensor, device: torch.device, batch: int | None
 ) -> tuple[NDArray[np.int64], int]:
-    """Predicted classes `[images]`, and how many classes there are; smaller batches where one does not fit."""
-    size = batch or default_batch(device)
-    predicted: list[Tensor] = []
-    classes = start = 0
-    with evaluating(model):
-        while start < len(images):
-            part = images[start : start + size]
-            try:
-                scores = _scores(name, model, part.to(device, dtype_of(model)))
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size //= 2
-                continue
-            predicted.append(scores.argmax(1).cpu())
-            classes = scores.shape[1]
-            start += len(part)
-    return torch.cat(predicted).numpy(), classes
+    """Predicted classes `[images]`, and the number of classes."""
+
+    def attempt(size: int) -> list[tuple[Tensor, int]]:
+        batches = (_scores(name, network, part.to(device, dtype_of(network))) for part in images.split(size))
+        return [(scores.argmax(1).cpu(), scores.shape[1]) for scores in batches]
+
+    with evaluating(network):
+        predicted, classes = zip(*within_memory(attempt, batch or default_batch(device)), strict=True)
+    return torch.cat(predicted).numpy(), classes[0]
 
 
-def _scores(name: str, model: Classifier, images: Tensor) -> Tensor:
-    """What a model makes of images. UserError unless it is one row of numbers an image."""
+def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
+    """A network's scores of images. UserError unless they are a row of numbers for each image."""
     try:
-        scores = model(images)
+        scores = network(images)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a user's own code may raise anything
-        raise UserError(
-            f"{name}: does not take images of shape {tuple(images.shape[1:])} (channels, height, width): "
-            f"{one_line(error, with_type=True)}"
-        ) from error
+        told = one_line(error, with_type=True)
+        reason = f"fails on images of shape {tuple(images.shape[1:])} (channels, height, width): {told}"
+        raise UserError(name, reason=reason) from error
     if not isinstance(scores, Tensor):
-        raise UserError(f"{name}: returns {type(scores).__name__}; allowed: a tensor of scores [n, classes]")
-    check_scores(scores)
+        raise UserError(name, reason=f"returns {type(scores).__name__}", allowed="a tensor of scores [n, classes]")
+    try:
+        check_scores(scores)
+    except UserError as error:
+        raise error.renamed(lambda _: name) from None
     if len(scores) != len(images) or scores.shape[1] < 2:
-        raise UserError(
-            f"{name}: returns scores of shape {tuple(scores.shape)} for {len(images)} images; allowed: one row an "
-            "image, one column a class, at least 2"
-        )
+        reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
+        raise UserError(name, reason=reason, allowed="a row for each image, a column for each of at least 2 classes")
     if scores.isnan().any():
-        raise UserError(f"{name}: some of its scores are NaN; allowed: numbers that can be compared")
+        raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
     return scores

@@ -1,4 +1,4 @@
-"""Pictures of a comparison of a user's own models."""
+"""Pictures of a comparison."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ PANEL = 2.5
 
 @dataclass(frozen=True)
 class SeenPlane:
-    """One plane as every model sees it."""
+    """One plane, labelled by every model."""
 
     picture: PlanePicture
     maps: NDArray[np.uint8]
     """`[models, rows, columns]`"""
     called: str
-    """What to write beside it."""
+    """The text beside it."""
 
 
 def representative_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
-    """Which planes to show, from `[pairs, planes]`: the first one drawn, which was not chosen for its looks, the one on
-    which the models agree least, the one in the middle, and then further ones of little agreement."""
+    """The planes to show: the first one drawn, the one with the least agreement, the one in the middle, and further
+    ones with little agreement. `same_points` is the share of equal predictions, `[pairs, planes]`."""
     order = np.argsort(same_points.mean(axis=0), kind="stable").tolist()
     chosen = dict.fromkeys([0, order[0], order[len(order) // 2], *order[1:]])
     return list(chosen)[:count]
 
 
 def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
-    """Rows: planes; columns: models, at most six of them, and the share of pairs that disagree on each point.
+    """Rows: planes; columns: at most six models, and the share of pairs that disagree on each point.
 
-    Of two models: what the second says where it says something else.
+    For two models the last column shows the second model's prediction where it differs.
     """
     shown = min(len(names), MAX_COLUMNS)
     heights = [min(plane.picture.aspect, 1.6) for plane in planes]
@@ -77,32 +77,32 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
 
 
 def matrix_figure(scores: Scores) -> Figure:
-    """Reproducibility of every two models, with half the length of each interval over planes."""
-    names, value, reach = matrix_of(scores)
+    """Reproducibility of every two models, with the half-width of each interval over planes."""
+    names, value, half_width = matrix_of(scores)
     names = [_wrapped(name) for name in names]
     count = len(names)
     margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
     side = 0.62 * count
     figure = Figure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
     axes = figure.subplots()
-    draw_matrix(axes, names, value, reach)
+    draw_matrix(axes, names, value, half_width)
     figure.colorbar(axes.images[0], ax=axes, shrink=0.8, label="reproducibility")
     return figure
 
 
 def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
-    """Names of the models, and of every two the reproducibility and half its interval, `[models, models]` each."""
+    """Names of the models, and the reproducibility of every two and its half-width, `[models, models]` each."""
     names = [model.name for model in scores.models]
-    value, reach = (np.full((len(names), len(names)), np.nan) for _ in range(2))
+    value, half_width = (np.full((len(names), len(names)), np.nan) for _ in range(2))
     for pair in scores.pairs:
         a, b = names.index(pair.old), names.index(pair.new)
         value[a, b] = value[b, a] = pair.reproducibility.value
-        reach[a, b] = reach[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
-    return names, value, reach
+        half_width[a, b] = half_width[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
+    return names, value, half_width
 
 
 def agreement_figure(scores: Scores) -> Figure:
-    """The planes in the order of how far the models agree on them: a line a pair, or, for many, mean and range."""
+    """Agreement on the planes, sorted: a line for each pair, or mean and range of many pairs."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     planes = scores.shape[0]
@@ -118,7 +118,7 @@ def agreement_figure(scores: Scores) -> Figure:
         axes.plot(ranks, ranked.mean(axis=0), color=SERIES_COLOURS[0], linewidth=1.8, label=label)
         axes.fill_between(
             ranks, ranked.min(axis=0), ranked.max(axis=0), color=SERIES_COLOURS[0], alpha=0.18, linewidth=0,
-            label="from the least to the most alike pair",
+            label="from the least to the most similar pair",
         )  # fmt: skip
     plain(axes)
     axes.set(xlim=(0, 1), ylim=(min(0.99, max(0.0, float(ranked.min()) - 0.03)), 1.005))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -18,43 +17,42 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
 from dbviz_ray.store.provenance import provenance
 
+from ..figures import DOTS
+from ..figures.drawing import encoded
 from ..figures.reproducibility_matrix import FEW
-from ..report.page import Illustration
+from ..report.page import Illustration, render
 from ..statistics.precision import Advice
 from .comparison import Comparison
-from .report import Report, html_report
-from .sentences import KINDS
-from .tables import models_frame, pairs_frame
+from .sentences import KINDS, answer, how_to_read, precision_text
+from .tables import image_rows, model_rows, models_frame, pairs_frame, plane_rows
 
 RESULT, REPORT, MODELS, PAIRS = "comparison.json", "report.html", "models.csv", "pairs.csv"
 REGIONS, BY_PLANE, MATRIX = "regions.png", "agreement_by_plane.png", "reproducibility.png"
 FILES = (REPORT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, RESULT)
 KIND = "dbviz_ray comparison"
-"""By which a folder's RESULT is known to be ours."""
-DOTS = 150
-"""Dots an inch of the pictures."""
+"""Marks a RESULT as ours."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a comparison comes from."""
+class Inputs:
+    """What was compared, and the command that did it."""
 
     command: str
     arguments: Mapping[str, Any]
     images: str
-    """What they are, in a few words."""
+    """A few words about them."""
     data: Mapping[str, Any]
     checkpoints: Sequence[Mapping[str, Any]]
     """For each model its name, file and hash, and what built its network."""
 
 
 def check_free(store: Store) -> None:
-    """UserError if files would be written over that no comparison has written, or can be seen not to be writable."""
+    """UserError for a folder that cannot be written, or that holds files of these names from anything else."""
     if store.is_local:
         folder = Path(store.root)
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            raise UserError(f"--out: {store.root} cannot be written; allowed: a folder, or where one can be made")
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError("out", store.root, reason="cannot be written", allowed="a folder, or a path to create one")
     if store.exists(RESULT):
         try:
             content = store.read_json(RESULT)
@@ -64,45 +62,30 @@ def check_free(store: Store) -> None:
             return
     taken = next((name for name in FILES if store.exists(name)), None)
     if taken is not None:
-        raise UserError(f"--out: {store.path(taken)} was not written by a comparison; allowed: another folder")
+        raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
 
 
 def write_comparison(
-    store: Store, comparison: Comparison, regions: Figure, precision: float, seed: int, origin: Origin
+    store: Store, comparison: Comparison, regions: Figure, precision: float, seed: int, inputs: Inputs
 ) -> list[str]:
-    """Write every file, the JSON last; their names.
+    """Write every file, the JSON last, and return their names.
 
     Args:
         store: The folder.
         comparison: What was found.
         regions: The picture of decision regions.
-        precision: See `dbviz_ray.analysis.compare.sentences.advice`.
+        precision: The wanted half-width of the interval of the reproducibility.
         seed: Of the planes.
-        origin: Where it comes from.
+        inputs: What was compared.
     """
     pictures = _pictures(comparison, regions)
     made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), **provenance()}
-    planes, side = comparison.shape
-    report = Report(
-        title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
-        about=f"{origin.images}; {planes:,} planes of {side} x {side} points through "
-        f"{KINDS[comparison.plane_classes]}, seed {seed}.",
-        plane_classes=comparison.plane_classes,
-        precision=precision,
-        pictures=list(pictures.values()),
-        command=origin.command,
-        origin=[
-            *((facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in origin.checkpoints),
-            ("images", f"{origin.images}, {json.dumps(dict(origin.data), default=str)}"),
-            *made.items(),
-        ],
-    )
     result = {
         "kind": KIND,
-        "command": origin.command,
-        "arguments": origin.arguments,
-        "checkpoints": origin.checkpoints,
-        "data": {"images": origin.images, **origin.data},
+        "command": inputs.command,
+        "arguments": inputs.arguments,
+        "checkpoints": inputs.checkpoints,
+        "data": {"images": inputs.images, **inputs.data},
         "provenance": made,
         "reproducibility": asdict(comparison.reproducibility),
         "agreement_on_images": asdict(comparison.agreement_on_images),
@@ -112,7 +95,7 @@ def write_comparison(
         "pairs": [asdict(pair) for pair in comparison.pairs],
     }
     files = {
-        REPORT: html_report(comparison, report).encode(),
+        REPORT: _report(comparison, list(pictures.values()), precision, seed, inputs, made).encode(),
         MODELS: models_frame(comparison).to_csv(index=False).encode(),
         PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
         **{name: picture.content for name, picture in pictures.items()},
@@ -122,11 +105,41 @@ def write_comparison(
     return list(files)
 
 
-def _write(store: Store, files: Mapping[str, bytes]) -> None:
-    """Write the files, and delete those that an earlier comparison had and this one has not.
+def _report(
+    comparison: Comparison,
+    pictures: Sequence[Illustration],
+    precision: float,
+    seed: int,
+    inputs: Inputs,
+    made: Mapping[str, Any],
+) -> str:
+    """The page."""
+    planes, side = comparison.shape
+    kind = comparison.plane_classes
+    checkpoints = [(facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in inputs.checkpoints]
+    images = ("images", f"{inputs.images}, {json.dumps(dict(inputs.data), default=str)}")
+    return render(
+        "comparison.html",
+        title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
+        about=f"{inputs.images}; {planes:,} planes of {side} x {side} points through {KINDS[kind]}, seed {seed}.",
+        answer=answer(comparison, kind),
+        advice=precision_text(comparison, precision),
+        models=model_rows(comparison),
+        planes_title=f"Pairs on {planes:,} planes of {side} x {side} points",
+        planes=plane_rows(comparison),
+        images_title=f"Pairs on {comparison.images:,} images",
+        images=image_rows(comparison),
+        pictures=pictures,
+        reading=how_to_read(comparison),
+        command=inputs.command,
+        origin=[*checkpoints, images, *made.items()],
+    )
 
-    Interrupted, it takes back what it wrote; in the place of an earlier comparison, which is partly gone then, it notes
-    that with what was raised.
+
+def _write(store: Store, files: Mapping[str, bytes]) -> None:
+    """Write the files, and delete those of an earlier comparison that this one does not have.
+
+    An interruption deletes what was written; over an earlier comparison, which is incomplete then, it adds a note.
     """
     is_first = not store.exists(RESULT)
     try:
@@ -139,9 +152,9 @@ def _write(store: Store, files: Mapping[str, bytes]) -> None:
             for name in files:
                 store.remove(name)
         else:
-            stop.add_note(f"{store.root} now holds files of the earlier comparison and of this one")
+            stop.add_note(f"{store.root} now mixes files of the earlier comparison and of this one")
         if isinstance(stop, OSError):
-            raise UserError(f"--out: {store.root} cannot be written ({stop.strerror or stop})") from None
+            raise UserError("out", store.root, reason=f"cannot be written ({stop.strerror or stop})") from None
         raise
 
 
@@ -153,11 +166,11 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
     """PNGs by file name."""
     several = len(comparison.models) > 2
     of_regions = (
-        "Decision regions on planes through the framed images: the first plane drawn, which was not chosen for its "
-        "looks, the one on which the models agree least, and the one in the middle. At the right, where they disagree"
-        + (" (the darker, the more of the pairs)." if several else ", in the colour of what the second predicts.")
+        "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
+        "with the least agreement, and the one in the middle. Right: where the models disagree"
+        + (" (the darker, the more of the pairs)." if several else ", in the colour of the second model's prediction.")
     )
-    of_planes = "Planes in the order of how far the models agree on them" + (
+    of_planes = "Planes, sorted by the agreement of the models" + (
         "; dotted: the mean over planes, which is the reproducibility." if len(comparison.pairs) == 1 else "."
     )
     found = {
@@ -165,20 +178,17 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
         BY_PLANE: (comparison.by_plane(), "agreement, plane by plane", of_planes),
     }
     if several:
-        reach = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
-        caption = f"Reproducibility of every two models{reach}."
+        half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
+        caption = f"Reproducibility of every two models{half_width}."
         found = {MATRIX: (comparison.matrix(), "reproducibility of every two models", caption), **found}
-    return {name: Illustration(_png(figure), seen, caption, DOTS) for name, (figure, seen, caption) in found.items()}
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DOTS)
-    return picture.getvalue()
+    return {
+        name: Illustration(encoded(figure, "png"), seen, caption, DOTS)
+        for name, (figure, seen, caption) in found.items()
+    }
 
 
 def _without_nan(value: Any) -> Any:
-    """The value with null in place of what JSON has no numbers for."""
+    """The value with null for numbers that JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _without_nan(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A user's own models as a command line names them: checkpoints, and what builds the network that takes each."""
+"""The models that a command line names: checkpoints, and what builds the network of each."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 @dataclass(frozen=True)
 class Builder:
-    """What builds the network of a checkpoint."""
+    """Builds the network of a checkpoint."""
 
     model: str
-    """A registered architecture, timm's, or `package.module:function`."""
+    """A registered architecture, one of timm, or `package.module:function`."""
     width: int | None
     options: Mapping[str, Any]
 
     @property
     def is_known(self) -> bool:
-        """Whether the network is one of ours or timm's, which are built for the images."""
+        """Whether the network is one of ours or of timm: these are built for the images."""
         return self.model in ARCHITECTURES or self.model.startswith(TIMM)
 
     def network(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """The network, its weights not yet loaded; torch's global random stream is left as it was.
+        """The network without its weights; torch's global random state stays as it was.
 
-        A user's function is called with the options alone; those of its parameters `width`, `image_shape` and
-        `classes` that have no default are filled in.
+        A user's function gets the options, and `width`, `image_shape` and `classes` where it has such parameters
+        without a default. UserError if it fails.
         """
         try:
             with torch.random.fork_rng(devices=[]):
@@ -53,55 +53,53 @@ class Builder:
             raise
         except Exception as error:  # a user's own code may raise anything
             told = one_line(error, with_type=not isinstance(error, ValueError))
-            raise UserError(f"--model: {self.model} cannot be built: {told}") from error
+            raise UserError("models", self.model, reason=f"cannot be built: {told}") from error
 
     def _called(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         try:
             function = architecture_builder(self.model)
         except UserError as error:
-            raise UserError(f"--model: {error}") from None
+            raise error.renamed(lambda _: "models") from None
         known = {"image_shape": image_shape, "classes": classes} | ({"width": self.width} if self.width else {})
         parameters = inspect.signature(function).parameters
         required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
         if self.width and "width" not in parameters:
-            raise UserError(f"--width: {self.width} is not allowed: {self.model} has no parameter width")
+            raise UserError("widths", self.width, reason=f"is not allowed: {self.model} has no parameter width")
         filled = {name: value for name, value in known.items() if name in required or name == "width"}
         network = function(**(filled | dict(self.options)))
         if not isinstance(network, nn.Module):
-            raise UserError(f"--model: {self.model} returned {type(network).__name__}; allowed: a torch.nn.Module")
+            reason = f"returned {type(network).__name__}"
+            raise UserError("models", self.model, reason=reason, allowed="a torch.nn.Module")
         return network
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """One model to be compared."""
+    """One model to compare."""
 
     name: str
     checkpoint: str
-    origin: RunModel | Builder
+    built_by: RunModel | Builder
     weights_key: str | None
 
     def network(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The model on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
-        if isinstance(self.origin, RunModel):
-            return self.origin.network()
+        if isinstance(self.built_by, RunModel):
+            return self.built_by.network()
         weights = read_weights(self.checkpoint, self.weights_key)
-        network = self.origin.network(image_shape, classes)
-        try:
-            load_weights(network, weights, self.checkpoint)
-        except UserError as error:
-            built = f" (built for images {image_shape} of {classes} classes)" if self.origin.is_known else ""
-            raise UserError(f"{error}{built}") from None
+        network = self.built_by.network(image_shape, classes)
+        built = f"built for images {image_shape} of {classes} classes" if self.built_by.is_known else ""
+        load_weights(network, weights, self.checkpoint, built)
         return network.eval()
 
     def facts(self) -> dict[str, Any]:
-        """Where it comes from, as JSON can hold it."""
-        if isinstance(self.origin, RunModel):
-            content = self.origin.store.read(self.origin.weights_file)
-            built: dict[str, Any] = {"model_id": self.origin.config.model_id, "epoch": self.origin.epoch}
+        """Its source, as JSON holds it."""
+        if isinstance(self.built_by, RunModel):
+            content = self.built_by.store.read(self.built_by.weights_file)
+            built: dict[str, Any] = {"model_id": self.built_by.config.model_id, "epoch": self.built_by.epoch}
         else:
             content = Path(self.checkpoint).read_bytes()
-            built = {"model": self.origin.model, "width": self.origin.width, "options": dict(self.origin.options)}
+            built = {"model": self.built_by.model, "width": self.built_by.width, "options": dict(self.built_by.options)}
         hashed = hashlib.sha256(content).hexdigest()
         return {"name": self.name, "checkpoint": self.checkpoint, "sha256": hashed, "bytes": len(content), **built}
 
@@ -115,40 +113,35 @@ def find_models(
     weights_key: str | None,
     trusted: Sequence[str] = (),
 ) -> list[ModelSource]:
-    """The models that a command line names.
+    """The models that a command line names; UserError about the argument that cannot be used.
 
     Args:
         checkpoints: Files, or folders of a run's models.
-        models: What builds the networks of the files: one for all or one for each; and likewise the `widths`.
+        models: What builds the networks of the files: one for all or one for each; likewise the `widths`.
         options: For every builder.
-        names: What to call the models; if there are none, the shortest ends of their paths that tell them apart.
+        names: Names of the models; by default the shortest ends of their paths that differ.
         weights_key: See `read_weights`.
         trusted: Code that models of runs may name (see `find_run_model`).
     """
     if len(checkpoints) < 2:
-        raise UserError(f"CHECKPOINT: {len(checkpoints)} given; allowed: two or more")
+        raise UserError("checkpoints", len(checkpoints), reason="given", allowed="two or more")
     called = _checked_names(names, len(checkpoints)) if names else short_names(checkpoints)
     found = [find_run_model(checkpoint, trusted) for checkpoint in checkpoints]
     files = [checkpoint for checkpoint, run in zip(checkpoints, found, strict=True) if run is None]
     for file in files:
         if not Path(file).exists():
-            raise UserError(f"CHECKPOINT: {file} is not there; allowed: a weight file, or models/<model_id> of a run")
+            allowed = "a weight file, or models/<model_id> of a run"
+            raise UserError("checkpoints", file, reason="does not exist", allowed=allowed)
     for model in models:
         try:
             check_architecture(model)
         except FieldError as error:
-            raise UserError.of([error.about("--model", model)]) from None
+            raise UserError.of([error.about("models", model)]) from None
     if files and not models:
-        raise UserError(
-            f"--model: missing, and {files[0]} does not tell; allowed: a registered architecture or "
-            "package.module:function"
-        )
-    of_files = iter(
-        Builder(model, width, options)
-        for model, width in zip(
-            _for_each("--model", list(models), len(files)), _for_each("--width", list(widths), len(files)), strict=True
-        )
-    )
+        allowed = "a registered architecture or package.module:function"
+        raise UserError("models", reason=f"required for {files[0]}", allowed=allowed)
+    each = zip(_for_each("models", models, len(files)), _for_each("widths", widths, len(files)), strict=True)
+    of_files = iter(Builder(model, width, options) for model, width in each)
     return [
         ModelSource(name, checkpoint, run or next(of_files), weights_key)
         for name, checkpoint, run in zip(called, checkpoints, found, strict=True)
@@ -156,9 +149,9 @@ def find_models(
 
 
 def short_names(checkpoints: Sequence[str]) -> list[str]:
-    """The shortest ends of paths, without the suffixes of weight files, that tell them apart; numbered if none does.
+    """The shortest ends of paths that differ, without suffixes of weight files; numbered if the paths are equal.
 
-    Words (parted by "-") that all begin with are left out.
+    Words (separated by "-") with which all of them begin are left out.
     """
     paths = [PurePosixPath(_without_suffix(checkpoint)).parts for checkpoint in checkpoints]
     for length in range(1, max(map(len, paths)) + 1):
@@ -179,16 +172,15 @@ def _without_suffix(path: str) -> str:
 def _checked_names(names: Sequence[str], models: int) -> list[str]:
     unusable = next((name for name in names if not name.strip() or not name.isprintable()), None)
     if unusable is not None:
-        raise UserError(f"--name: {unusable!r} is not allowed; allowed: one line that is not empty")
+        raise UserError("names", unusable, allowed="one line that is not empty")
     if len(names) != models or len(set(names)) < models:
-        raise UserError(
-            f"--name: {', '.join(names)} is not allowed; allowed: {models} different ones, one a checkpoint"
-        )
+        raise UserError("names", list(names), allowed=f"{models} different ones, one for each checkpoint")
     return list(names)
 
 
-def _for_each(option: str, values: list[Any], files: int) -> list[Any]:
-    """One value a file; None for each if there is none."""
+def _for_each(field: str, values: Sequence[Any], files: int) -> list[Any]:
+    """One value for each file; None for each if there are no values."""
     if len(values) not in (0, 1, files):
-        raise UserError(f"{option}: {len(values)} given for {files} checkpoints; allowed: one for all, or one for each")
-    return (values or [None]) * (files if len(values) < 2 else 1)
+        reason = f"given for {files} checkpoints"
+        raise UserError(field, len(values), reason=reason, allowed="one for all, or one for each")
+    return list(values or [None]) * (files if len(values) < 2 else 1)

@@ -1,4 +1,4 @@
-"""Scores of a user's own models, one by one, pair by pair and all together: arrays in, numbers out."""
+"""Scores of models, pairs of models, and all models together: arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class ModelScores:
 
     name: str
     error: Interval
-    """Share of the images that it gets wrong, over images."""
+    """Share of the images that it classifies wrongly, over images."""
     regions: Interval
-    """Fragmentation: connected one-class regions a plane, over planes."""
+    """Fragmentation: connected regions of one class in a plane, over planes."""
     largest_share: Interval
     """Share of a plane's points in its largest region, over planes."""
     classes_predicted: int
-    """Different classes that it predicts anywhere, on images and planes."""
+    """Number of different classes that it predicts, on images and planes."""
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """Two models: the one given earlier (`old`) and the one given later (`new`)."""
+    """Two models: the one given first (`old`) and the one given later (`new`)."""
 
     old: str
     new: str
@@ -60,9 +60,9 @@ class PairScores:
     regions_change: Interval
     """New minus old, paired plane by plane."""
     regions_p: float
-    """Of the hypothesis that the two have equally many regions."""
+    """p-value of equally many regions."""
     accuracy_p_holm: float
-    """The McNemar test's p-value, corrected (Holm) for the number of pairs; `regions_p_holm` likewise."""
+    """p-value of the McNemar test, corrected for the number of pairs (Holm); likewise `regions_p_holm`."""
     regions_p_holm: float
 
     @property
@@ -73,29 +73,29 @@ class PairScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How far two or more models are the same."""
+    """How far two or more models are the same model."""
 
     models: tuple[ModelScores, ...]
     pairs: tuple[PairScores, ...]
     """Every two models, in the order given."""
     reproducibility: Interval
-    """Mean over pairs; with two models over planes alone, with more over models and planes."""
+    """Mean over pairs. Its interval covers planes, and with more than two models models too."""
     agreement_on_images: Interval
-    """Mean over pairs; with two models over images alone, with more over models and images."""
+    """Mean over pairs. Its interval covers images, and with more than two models models too."""
     overall: Estimate
-    """What `reproducibility` is the interval of."""
+    """Behind `reproducibility`."""
     same_points: Floats
-    """`[pairs, planes]`, share of the points on which the two agree."""
+    """Share of the points on which the two agree, `[pairs, planes]`."""
     shape: tuple[int, int]
     """Planes, and grid points on each side of one."""
     images: int
 
     def advice(self, precision: float) -> Advice:
-        """What would bring half the interval of the overall reproducibility to at most `precision`."""
+        """What it takes to bring the half-width of the overall reproducibility to at most `precision`."""
         return _advice(self.overall, precision)
 
     def advice_on_worst_pair(self, precision: float) -> tuple[PairScores, Advice]:
-        """The pair whose reproducibility is known worst, and likewise for it."""
+        """The pair with the widest interval of its reproducibility, and what it takes for that pair."""
         each = [_advice(mean_estimate(same[None]), precision) for same in self.same_points]
         worst = max(range(len(each)), key=lambda place: each[place].reach)
         return self.pairs[worst], each[worst]
@@ -111,11 +111,11 @@ def scores_of(
     """All scores of two or more models.
 
     Args:
-        names: One a model.
-        predicted: For each model `[images]`.
-        label_maps: `[models, planes, rows, columns]`.
-        labels: `[images]`, the true classes.
-        classes: How many there are; labels and predictions are below.
+        names: Of the models.
+        predicted: Predicted classes of each model, `[images]`.
+        label_maps: Predicted classes, `[models, planes, rows, columns]`.
+        labels: True classes, `[images]`.
+        classes: Number of classes.
     """
     models, planes, side, _ = label_maps.shape
     same = agreement(label_maps.reshape(models, planes, -1))
@@ -169,7 +169,7 @@ def _advice(share: Estimate, precision: float) -> Advice:
 
 
 def _mean_of_pairs(same: Floats) -> Estimate:
-    """Of `[items, models, models]`."""
+    """Mean over pairs of `same`, `[items, models, models]`."""
     first, second = np.triu_indices(same.shape[1], 1)
     return pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1), on_items=same)
 

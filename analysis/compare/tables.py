@@ -1,20 +1,21 @@
-"""The tables of a comparison: with every number, as data frames, and as few cells that people read."""
+"""The tables of a comparison: data frames with every number, and short rows for people."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
+from dbviz_ray.formatting import Cell, interval_cell, p_text
+
 from ..statistics.intervals import Interval
 from .scores import Scores
 
-Rows = list[list[str]]
+Rows = list[list[str | Cell]]
 
 
 def models_frame(scores: Scores) -> pd.DataFrame:
-    """One row a model."""
+    """A row for each model."""
     return pd.DataFrame(
         {
             "model": model.name,
@@ -30,7 +31,7 @@ def models_frame(scores: Scores) -> pd.DataFrame:
 
 
 def pairs_frame(scores: Scores) -> pd.DataFrame:
-    """One row a pair, old before new."""
+    """A row for each pair, the old model before the new one."""
     return pd.DataFrame(
         {
             "old": pair.old,
@@ -56,65 +57,35 @@ def pairs_frame(scores: Scores) -> pd.DataFrame:
 
 
 def model_rows(scores: Scores) -> Rows:
-    """A head and one row a model."""
-    head = ["", "error", "regions a plane", "largest region"]
-    return [head] + [
-        [model.name, shown(model.error), shown(model.regions, 2), shown(model.largest_share)] for model in scores.models
-    ]
+    """A head, and a row for each model."""
+    rows: Rows = [["", "error", "regions a plane", "largest region"]]
+    for model in scores.models:
+        rows.append([model.name, cell(model.error), cell(model.regions, 2), cell(model.largest_share)])
+    return rows
 
 
 def plane_rows(scores: Scores) -> Rows:
-    """A head and one row a pair: what the planes tell."""
-    head = ["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", _p_head(scores)]
-    return [head] + [
-        [
-            f"{pair.old}, {pair.new}",
-            shown(pair.reproducibility),
-            shown(pair.kappa),
-            shown(pair.regions_change, 2, signed=True),
-            p_text(pair.regions_p_holm),
-        ]
-        for pair in scores.pairs
-    ]
+    """A head, and for each pair a row of its scores on planes."""
+    rows: Rows = [["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", _p_head(scores)]]
+    for pair in scores.pairs:
+        regions = cell(pair.regions_change, 2, signed=True)
+        shares = [cell(pair.reproducibility), cell(pair.kappa)]
+        rows.append([f"{pair.old}, {pair.new}", *shares, regions, p_text(pair.regions_p_holm)])
+    return rows
 
 
 def image_rows(scores: Scores) -> Rows:
-    """A head and one row a pair: what the images tell."""
-    head = ["old, new", "churn", "wins", "losses", _p_head(scores), "beyond accuracy (CAPA)"]
-    return [head] + [
-        [
-            f"{pair.old}, {pair.new}",
-            *(shown(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)),
-            p_text(pair.accuracy_p_holm),
-            shown(pair.capa),
-        ]
-        for pair in scores.pairs
-    ]
+    """A head, and for each pair a row of its scores on images."""
+    rows: Rows = [["old, new", "churn", "wins", "losses", _p_head(scores), "beyond accuracy (CAPA)"]]
+    for pair in scores.pairs:
+        shares = [cell(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)]
+        rows.append([f"{pair.old}, {pair.new}", *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)])
+    return rows
 
 
-def shown(interval: Interval, digits: int = 3, signed: bool = False) -> str:
-    """`0.873 [0.861, 0.885]`, or a dash for what is not defined; without the bracket where nothing varied."""
-    if math.isnan(interval.value):
-        return "-"
-    value, low, high = (decimals(end, digits, signed) for end in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]" if is_telling(interval) else value
-
-
-def is_telling(interval: Interval) -> bool:
-    """Whether an interval has a width: one of items that are all alike tells nothing of others."""
-    return interval.high - interval.low > 1e-9
-
-
-def decimals(value: float, digits: int, signed: bool = False) -> str:
-    """A number without the sign of a zero below it."""
-    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
-
-
-def p_text(value: float) -> str:
-    """`0.034`, or `< 0.001`; a dash where nothing is known."""
-    if math.isnan(value):
-        return "-"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def cell(interval: Interval, digits: int = 3, *, signed: bool = False) -> Cell:
+    """An interval as a cell of a table."""
+    return interval_cell(interval.value, interval.low, interval.high, digits, signed=signed)
 
 
 def _p_head(scores: Scores) -> str:

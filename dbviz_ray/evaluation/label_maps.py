@@ -110,7 +110,7 @@ def check_scores(scores: Tensor) -> None:
     if scores.ndim != 2 or scores.shape[1] > MAX_CLASSES:
         got = f"{scores.shape[1]} classes" if scores.ndim == 2 else f"scores of shape {tuple(scores.shape)}"
         allowed = f"scores [n, classes] with at most {MAX_CLASSES} classes"
-        raise UserError("model", reason=f"{got} are not allowed", allowed=allowed)
+        raise UserError("model", reason=f"returns {got}", allowed=allowed)
 
 
 def dtype_of(network: Classifier) -> torch.dtype:

@@ -114,9 +114,7 @@ def test_code_in_a_file_is_refused_and_not_executed(kind, tmp_path, monkeypatch)
         path.write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(UserError) as caught:
         read_weights(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert "safetensors" in str(caught.value)
+    assert [mistake.field for mistake in caught.value.mistakes] == [str(path)]
     assert not (tmp_path / "executed").exists()
     pickle.loads(pickle.dumps(content["extra"]))
     assert (tmp_path / "executed").exists(), "the file was no danger in the first place"
@@ -124,8 +122,9 @@ def test_code_in_a_file_is_refused_and_not_executed(kind, tmp_path, monkeypatch)
 
 def test_a_whole_module_is_refused_by_its_class(tmp_path):
     torch.save(network(), tmp_path / "whole.pt")
-    with pytest.raises(UserError, match=r"refused: it holds torch\.nn\.modules\.container\.Sequential; only tensors"):
+    with pytest.raises(UserError) as caught:
         read_weights(tmp_path / "whole.pt")
+    assert "torch.nn.modules.container.Sequential" in caught.value.mistakes[0].reason
 
 
 def broken(change, width=5):
@@ -135,30 +134,27 @@ def broken(change, width=5):
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"),
+    ("weights", "parts"),
     [
-        (
-            # in another order than the network's, so that the first of the file is not the first of the network
-            dict(reversed(network(1, 6).state_dict().items())),
-            "old.pt: does not fit the model: the first layer that differs is 1.weight, (6, 4) in the checkpoint and "
-            "(5, 4) in the model",
-        ),
+        # in another order than the network's: the first of the file is not the first of the network
+        (dict(reversed(network(1, 6).state_dict().items())), ["1.weight", "(6, 4)", "(5, 4)"]),
         (
             broken(lambda weights: (weights.pop("2.bias"), weights.update({"2.shift": torch.zeros(5)}))),
-            "the first layer that differs is 2.bias, (5,) in the model and missing in the checkpoint; only in the "
-            "checkpoint: 2.shift",
+            ["2.bias", "(5,)", "2.shift"],
         ),
         (
             broken(lambda weights: weights.update({f"5.{name}": torch.zeros(1) for name in "abcde"})),
-            "which has no 5.a, 5.b, 5.c and 2 more; the 9 names of the model are all there",
+            ["5.a, 5.b, 5.c, and 2 more", "all 9 names"],
         ),
-        ({"something": torch.zeros(2)}, "1.weight, (5, 4) in the model and missing in the checkpoint; only in the"),
+        ({"something": torch.zeros(2)}, ["1.weight", "(5, 4)", "something"]),
     ],
 )
-def test_weights_that_do_not_fit_name_the_first_layer(weights, message):
+def test_weights_that_do_not_fit_name_the_first_layer(weights, parts):
     with pytest.raises(UserError) as caught:
         load_weights(network(), weights, "old.pt")
-    assert message in str(caught.value)
+    (mistake,) = caught.value.mistakes
+    assert mistake.field == "old.pt"
+    assert all(part in mistake.reason for part in parts)
 
 
 def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
@@ -169,44 +165,32 @@ def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
     assert same(loaded, network(1))
     load_weights(loaded, read_weights(path, "ema.net"), path)
     assert same(loaded, network(2))
-    with pytest.raises(UserError, match=r"--weights-key: ema.model: .* has no entry model; allowed: net"):
+    with pytest.raises(UserError) as caught:
         read_weights(path, "ema.model")
+    assert (caught.value.mistakes[0].field, caught.value.mistakes[0].allowed) == ("weights_key", "net")
     torch.save({"model": network(1).state_dict(), "net": network(2).state_dict()}, path)
-    with pytest.raises(UserError, match=r"holds several state dicts: model, net; choose one with --weights-key model"):
+    with pytest.raises(UserError) as caught:
         read_weights(path)
+    assert (caught.value.mistakes[0].field, caught.value.mistakes[0].allowed) == ("weights_key", "model, net")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("absent.pt", None, "cannot be read (No such file or directory)"),
-        ("absent.safetensors", None, "cannot be read as safetensors"),
-        ("text.pt", b"hello", "not a file that torch.save wrote"),
-        ("empty.pt", b"", "not a file that torch.save wrote"),
-        ("text.safetensors", b"hello", "cannot be read as safetensors"),
-    ],
-)
-def test_files_that_are_no_checkpoints(name, content, message, tmp_path):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+@pytest.mark.parametrize("name", ["absent.pt", "absent.safetensors", "text.pt", "empty.pt", "text.safetensors", "."])
+def test_files_that_are_no_checkpoints(name, tmp_path):
+    for there, content in (("text.pt", b"hello"), ("empty.pt", b""), ("text.safetensors", b"hello")):
+        (tmp_path / there).write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_weights(tmp_path / name)
-    assert str(caught.value).startswith(f"{tmp_path / name}: {message}")
+    assert caught.value.mistakes[0].field == str(tmp_path / name)
 
 
-def test_a_cut_file_and_what_is_no_state_dict(tmp_path):
+def test_a_cut_file_and_contents_that_are_no_state_dict(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save(network().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"not a file that torch\.save wrote"):
+    with pytest.raises(UserError):
         read_weights(path)
-    for content, message in (
-        ([1, 2], "holds list; allowed: a state dict"),
-        ({"epoch": 3, "lr": 0.1}, "holds no state dict, but epoch, lr; name its entry with --weights-key"),
-        (torch.zeros(3), "holds Tensor; allowed: a state dict"),
-    ):
+    for content, field in (([1, 2], str(path)), ({"epoch": 3, "lr": 0.1}, "weights_key"), (torch.zeros(3), str(path))):
         torch.save(content, path)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError) as caught:
             read_weights(path)
-    with pytest.raises(UserError, match=r"is a directory without model\.json"):
-        read_weights(tmp_path)
+        assert caught.value.mistakes[0].field == field

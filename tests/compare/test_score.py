@@ -287,7 +287,7 @@ def test_files_of_others_are_left_alone_and_own_ones_replaced(files, here, capsy
     (here / "comparison" / "notes.txt").write_text("mine")
     (here / "comparison" / "pairs.csv").write_text("mine too")
     assert main(command) == 2
-    assert "pairs.csv was not written by a comparison; allowed: another folder" in capsys.readouterr().err
+    assert "pairs.csv" in capsys.readouterr().err
     (here / "comparison" / "pairs.csv").unlink()
     assert main(command) == 0
     first = (here / "comparison" / "pairs.csv").read_text()
@@ -318,73 +318,60 @@ def test_an_interruption_tells_what_was_written(files, here, capsys, monkeypatch
     assert main(command) == 0
     monkeypatch.setattr(Store, "write", interrupted)
     assert main(command) == 130
-    assert "now holds files of the earlier comparison and of this one" in capsys.readouterr().err
+    assert "now mixes files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "start"),
     [
-        (["OLD"], "CHECKPOINT: 1 given; allowed: two or more"),
-        (["OLD", "absent.pt", *ARCHITECTURE], "CHECKPOINT: absent.pt is not there; allowed: a weight file"),
-        (["OLD", "NEW"], "--model: missing"),
-        (["OLD", "NEW", "--model", "fully_conected"], "--model: 'fully_conected' is not allowed; did you mean fully_c"),
-        (["OLD", "NEW", "--model", "no_such_module:net"], "module no_such_module is neither"),
-        (
-            ["OLD", "NEW", "--model", "my_code:netwerk"],
-            "--model: my_code:netwerk: module my_code has no function netwerk; did you mean n",
-        ),
-        (["OLD", "NEW", "--model", "my_code:not_a_network"], "my_code:not_a_network returned int; allowed: a torch.nn"),
-        (["OLD", "NEW", "--model", "my_code:network"], "my_code:network cannot be built: TypeError: "),
-        ([*BOTH, "--model-option", "depth=3"], "options.depth: 3"),
-        ([*BOTH, "--model-option", "depth"], "--model-option: 'depth' is not allowed; allowed: KEY=VALUE"),
-        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3 checkpoints"),
-        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "1.weight, (12, 64) in the"),
-        ([*BOTH, "--name", "a"], "--name: a is not allowed; allowed: 2 different"),
-        ([*BOTH, "--weights-key", "ema"], "--weights-key: ema: "),
-        ([*BOTH, "--planes", "1"], "planes: 1 is not allowed; allowed: at least 2"),
-        ([*BOTH, "--classes", "all"], "classes: 'all' is not allowed"),
-        ([*BOTH, "--precision", "0"], "--precision: '0' is not allowed; allowed: more than 0 and less than 1"),
-        ([*BOTH, "--precision", "abc"], "--precision: 'abc' is not allowed; allowed: more than 0 and less than 1"),
-        ([*BOTH, "--seed", "x"], "--seed: 'x' is not allowed; allowed: an integer"),
+        (["OLD"], "CHECKPOINT: 1 given"),
+        (["OLD", "absent.pt", *ARCHITECTURE], "CHECKPOINT: 'absent.pt'"),
+        (["OLD", "NEW"], "--model: required for"),
+        (["OLD", "NEW", "--model", "fully_conected"], "--model: 'fully_conected'"),
+        (["OLD", "NEW", "--model", "no_such_module:net"], "--model: 'no_such_module:net'"),
+        (["OLD", "NEW", "--model", "my_code:netwerk"], "--model: module my_code has no function netwerk"),
+        (["OLD", "NEW", "--model", "my_code:not_a_network"], "--model: 'my_code:not_a_network'"),
+        (["OLD", "NEW", "--model", "my_code:network"], "--model: 'my_code:network' cannot be built: TypeError"),
+        ([*BOTH, "--model-option", "depth=3"], "--model: 'fully_connected' cannot be built: options.depth"),
+        ([*BOTH, "--model-option", "depth"], "--model-option: 'depth'"),
+        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3"),
+        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "PATH/new.pth: does not fit"),
+        ([*BOTH, "--name", "a"], "--name: ['a']"),
+        ([*BOTH, "--name", "", "--name", "b"], "--name: ''"),
+        ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc'"),
+        ([*BOTH, "--weights-key", "ema"], "--weights-key: 'ema'"),
+        ([*BOTH, "--planes", "1"], "--planes: 1"),
+        ([*BOTH, "--resolution", "100000"], "--planes: 12 of 100000"),
+        ([*BOTH, "--classes", "all"], "--classes: 'all'"),
+        ([*BOTH, "--precision", "0"], "--precision: '0'"),
+        ([*BOTH, "--seed", "x"], "--seed: 'x'"),
         ([*BOTH, "--seed"], "--seed: expected one argument"),
-        ([*BOTH, "--mean", "1;2"], "--mean: '1;2' is not allowed; allowed: finite numbers"),
-        ([*BOTH, "--split", "all"], "--split: 'all' is not allowed; allowed: test, train"),
-        ([*BOTH, "--resolutoin", "3"], "--resolutoin: unknown option; did you mean --resolution"),
-        ([*BOTH, "--batch-points", "0"], "--batch-points: 0 is not allowed; allowed: an integer, at least 1"),
-        ([*BOTH, "--resolution", "100000"], "resolution: 100000 is not allowed; allowed: at most 2000"),
-        ([*BOTH, "--name", "", "--name", "b"], "--name: '' is not allowed; allowed: one line"),
-        ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc' is not allowed; allowed: one line"),
-        ([*BOTH, "--data", "one.npz"], "one.npz: images: 1 of them are too few; allowed: at least 3"),
-        ([*BOTH, "--data", "my_code:absent"], "--data: my_code:absent: module my_code has no function absent"),
-        ([*BOTH, "--device", "quantum"], "--device: quantum is not allowed"),
-        ([*BOTH, "--out", "/proc/nothing"], "--out: /proc/nothing cannot be written"),
-        ([*BOTH, "--out", "a_file/out"], "a_file/out cannot be written; allowed: a folder"),
-        ([*BOTH, "--mean", "1,2"], "--mean: [1.0, 2.0] is not allowed; allowed: 1 numbers"),
-        ([*BOTH, "--deviation", "0"], "--deviation: [0.0] is not allowed"),
-        ([*BOTH, "--data", "digit"], "--data: 'digit' is not allowed; did you mean digits?"),
-        ([*BOTH, "--data", "absent.npz"], "absent.npz: cannot be read"),
-        ([*BOTH, "--data", "objects.npz"], "Object arrays cannot be loaded"),
-        ([*BOTH, "--data", "short.npz"], "short.npz: has no array labels"),
-        ([*BOTH, "--data", "flat.npz"], "flat.npz: images have shape [9, 64]"),
-        (
-            [*BOTH, "--data", "large.npz"],
-            "(12, 81) in the model (built for images (1, 9, 9) of 10",
-        ),
-        (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: does not take images of shape (1, 9, 9) (channels, height"),
-        (
-            [*BOTH, "--data", "eleven.npz"],
-            "(11, 12) in the model (built for images (1, 8, 8) of 11",
-        ),
-        ([*BOTH, "--data", "my_code:nothing"], "my_code:nothing returned NoneType; allowed"),
-        (
-            [*BOTH, "--data", "my_code:arrays", "--split", "train"],
-            "--split: train is not allowed",
-        ),
-        ([*BOTH, "--data", "my_code:arrays", "--mean", "0"], "--mean, --deviation: not allowed"),
+        ([*BOTH, "--resolutoin", "3"], "--resolutoin: unknown option"),
+        ([*BOTH, "--batch-points", "0"], "--batch-points: 0"),
+        ([*BOTH, "--device", "quantum"], "--device: 'quantum'"),
+        ([*BOTH, "--out", "/proc/nothing"], "--out: '/proc/nothing'"),
+        ([*BOTH, "--out", "a_file/out"], "--out: "),
+        ([*BOTH, "--split", "all"], "--split: 'all'"),
+        ([*BOTH, "--mean", "1;2"], "--mean: '1;2'"),
+        ([*BOTH, "--mean", "1,2"], "--mean: (1.0, 2.0)"),
+        ([*BOTH, "--deviation", "0"], "--deviation: (0.0,)"),
+        ([*BOTH, "--data", "digit"], "--data: 'digit'"),
         ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: unknown key"),
+        ([*BOTH, "--data", "my_code:absent"], "--data: module my_code has no function absent"),
+        ([*BOTH, "--data", "my_code:nothing"], "--data: 'my_code:nothing' returned NoneType"),
+        ([*BOTH, "--data", "my_code:arrays", "--split", "train"], "--split: 'train'"),
+        ([*BOTH, "--data", "my_code:arrays", "--mean", "0"], "--mean: "),
+        ([*BOTH, "--data", "absent.npz"], "absent.npz: "),
+        ([*BOTH, "--data", "objects.npz"], "objects.npz: "),
+        ([*BOTH, "--data", "short.npz"], "short.npz: has no array labels"),
+        ([*BOTH, "--data", "one.npz"], "one.npz: images: "),
+        ([*BOTH, "--data", "flat.npz"], "flat.npz: images: "),
+        ([*BOTH, "--data", "large.npz"], "PATH/old.pt: does not fit"),
+        ([*BOTH, "--data", "eleven.npz"], "PATH/old.pt: does not fit"),
+        (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: fails on images of shape (1, 9, 9)"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here, capsys):
+def test_bad_input_is_one_line_and_exit_code_two(arguments, start, files, here, capsys):
     (here / "a_file").touch()
     labels = np.arange(9) % 4
     np.savez(here / "objects.npz", images=np.array([object()] * 9), labels=labels)
@@ -400,9 +387,8 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, files, here
     assert main([*PLANES, *given, *words]) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert message in output.err
-    errors = [line for line in output.err.splitlines() if line.startswith("dbviz-ray score: ")]
-    assert len(errors) == 1
+    (error,) = [line for line in output.err.splitlines() if line.startswith("dbviz-ray score: ")]
+    assert error.startswith(f"dbviz-ray score: {start.replace('PATH', str(files))}")
     assert not (here / "comparison").exists()
 
 
