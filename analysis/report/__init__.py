@@ -1,1 +1,1 @@
-"""The report of a sweep: one HTML file."""
+"""Reports as HTML pages, from the templates in templates/."""

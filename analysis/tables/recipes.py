@@ -1,4 +1,4 @@
-"""Groups side by side: the paper's Table 1, and what a grid of learning rates says."""
+"""The paper's Table 1, and the best of several learning rates."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def several_recipes(groups: pd.DataFrame) -> bool:
 
 
 def several_rates(groups: pd.DataFrame) -> bool:
-    """Whether there are groups that differ in their learning rates alone."""
+    """Whether some groups differ only in their learning rates."""
     return bool((groups.groupby([*NETWORK, "recipe", "label_noise"])["learning_rate"].nunique() > 1).any())
 
 
 def at_best_rate(groups: pd.DataFrame) -> pd.DataFrame:
-    """Of groups that differ in their learning rates alone, at their last epochs, the one with the smallest test error.
+    """Groups at their last epochs; of those that differ only in their learning rates, that with the lowest error.
 
-    Of equally good rates the smallest; a group without a model is kept only where all rates have none.
+    Among equally good rates the smallest wins. A group without a model is kept only if no rate has one.
     """
     last = at_last_epoch(groups)
     keys = [column for column in ("plane_set", *NETWORK, "label_noise", "recipe") if column in last]
