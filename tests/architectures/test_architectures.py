@@ -5,9 +5,8 @@ import sys
 
 import pytest
 import torch
+from support.small_networks import SMALL
 from torch import nn
-from torch.func import functional_call, grad, stack_module_state, vmap
-from torch.nn import functional as F
 
 from dbviz_ray.architectures import build_network, initialised_network
 from dbviz_ray.architectures.timm import timm_builder
@@ -16,18 +15,6 @@ from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.errors import UserError
 
 CIFAR, DIGITS = (3, 32, 32), (1, 8, 8)
-SMALL = {
-    "fully_connected": (4, {}),
-    "fully_connected_deep": (16, {}),
-    "resnet18": (2, {}),
-    "resnet18_width": (2, {}),
-    "densenet121": (1, {}),
-    "vgg19": (2, {}),
-    "wide_resnet28": (1, {"depth": 10}),
-    "vit": (8, {"layers": 2, "heads": 2, "dropout": 0.0}),
-    "mlp_mixer": (8, {"layers": 2}),
-}
-"""Width and options of a quick network of each family."""
 
 
 def parameters(architecture, width, image_shape=CIFAR, **options):
@@ -151,32 +138,6 @@ def test_initialisation_is_its_seeds_alone(architecture):
     pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
-
-
-# torch warns so where an operation has no batching rule, and then runs it for one member after the other.
-@pytest.mark.filterwarnings("error:There is a performance drop")
-@pytest.mark.parametrize("architecture", SMALL)
-def test_stacked_networks_compute_what_each_computes_alone(architecture):
-    width, options = SMALL[architecture]
-    torch.manual_seed(0)
-    members = [build_network(architecture, width, DIGITS, 10, options).double() for _ in range(2)]
-    with torch.no_grad():  # a head that starts at zero would hide everything in front of it
-        for parameter in (p for member in members for p in member.parameters()):
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    images, labels = torch.randn(2, 6, *DIGITS, dtype=torch.float64), torch.randint(10, (2, 6))
-
-    def loss(state, buffers, images, labels):
-        scores = functional_call(members[0], (state, buffers), (images,))
-        return F.cross_entropy(scores, labels), scores
-
-    state, buffers = stack_module_state(members)
-    gradients, scores = vmap(grad(loss, has_aux=True))(state, buffers, images, labels)
-    for index, member in enumerate(members):
-        alone = member(images[index])
-        F.cross_entropy(alone, labels[index]).backward()
-        torch.testing.assert_close(scores[index], alone, rtol=1e-6, atol=1e-9)
-        for name, parameter in member.named_parameters():
-            torch.testing.assert_close(gradients[name][index], parameter.grad, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("architecture", SMALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_training import EVERY_EPOCH, OPTIMIZERS, Memory, assert_same_weights, cohort_of, killed_after
+from support.cohorts import EVERY_EPOCH, OPTIMIZERS, Memory, assert_same_weights, cohort_of, killed_after
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.allocations import AllocationCounter

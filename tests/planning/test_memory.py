@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 from support import user_networks
-from test_training import OPTIMIZERS, Memory, cohort_of
+from support.cohorts import OPTIMIZERS, Memory, cohort_of
 
 from dbviz_ray.config import AdversaryConfig, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training import OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
+from support.cohorts import OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.checkpoints import state_of_members

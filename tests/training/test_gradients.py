@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.one_by_one import attack, replace_dropout, sharpness_aware_gradients
-from test_architectures import SMALL
+from support.small_networks import SMALL
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import build_network
@@ -79,6 +79,8 @@ def references_of(members):
     return references
 
 
+# torch warns so where an operation has no batching rule; it then runs one member after the other.
+@pytest.mark.filterwarnings("error:There is a performance drop")
 @pytest.mark.parametrize("architecture", [*SMALL, "support.user_networks:with_derived_batch_norm"])
 def test_gradients_of_every_family_are_those_of_each_member_alone(architecture):
     members = members_of(architecture)

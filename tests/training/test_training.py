@@ -9,29 +9,24 @@ import shutil
 import pytest
 import torch
 from conftest import small_sweep
+from support.cohorts import (
+    EVERY_EPOCH,
+    OPTIMIZERS,
+    SAM,
+    SCHEDULES,
+    TOGETHER,
+    Memory,
+    assert_same_weights,
+    cohort_of,
+    killed_after,
+)
 from support.one_by_one import one_by_one
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import build_network, initialised_network
-from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfig, TrainingConfig
+from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfig
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
-EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
-TOGETHER = ResourcesConfig(stack=6)
-
-OPTIMIZERS = {
-    "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
-    "sgd without momentum": {"optimizer": "sgd", "learning_rate": 0.1},
-    "adam": {"optimizer": "adam", "learning_rate": 0.01},
-    "adam with decay": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
-    "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
-}
-SCHEDULES = {
-    "drops": {"schedule": "drops", "epochs": 8},
-    "cosine": {"schedule": "cosine"},
-    "inverse_sqrt": {"schedule": "inverse_sqrt", "batch_size": 1},  # it first changes after 512 steps
-}
-SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adam with decay", "adamw")}
 INPUTS = {
     "crop_flip": {"augmentation": "crop_flip"},
     "mixup": {"mixing": "mixup", "mixing_alpha": 0.5},
@@ -47,22 +42,9 @@ DISTILLATION = {
 }
 
 
-def cohort_of(architecture="fully_connected", width=8, **training):
-    """Six digits models that differ in their seeds and label noise."""
-    grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
-    settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
-    return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
-
-
 def teachers_of(models, data):
     networks = [initialised_network("fully_connected", 16, data.image_shape, 10, 7 + m.seeds.init) for m in models]
     return [network.double().eval() for network in networks]
-
-
-def assert_same_weights(trained, weights, tolerance=1e-12):
-    assert trained.weights.keys() == weights.keys()
-    for name, tensor in weights.items():
-        torch.testing.assert_close(trained.weights[name], tensor, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("settings", (CASES := OPTIMIZERS | SCHEDULES | SAM | INPUTS).values(), ids=CASES)
@@ -137,37 +119,6 @@ def test_members_may_have_learning_rates_of_their_own(stack, optimizer, digits, 
     for trained in train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)):
         network, _ = one_by_one(trained.config, digits)
         assert_same_weights(trained, network.state_dict())
-
-
-class Memory:
-    """Checkpoints in memory; `load` gives a copy of what was saved last."""
-
-    def __init__(self):
-        self.saved = []
-
-    def load(self):
-        return {name: tensor.clone() for name, tensor in self.saved[-1].items()} if self.saved else None
-
-    def save(self, state):
-        self.saved.append(state)
-
-
-class KilledError(Exception):
-    pass
-
-
-def killed_after(epoch, models, data, device, memory=None, **arguments):
-    """Checkpoints of a training that was killed after this many epochs and lost its last checkpoint."""
-    memory = memory or Memory()
-
-    def kill(training):
-        if training.epoch == epoch:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train_cohort(models, data, device, checkpoints=memory, on_epoch=kill, **arguments)
-    memory.saved.pop()
-    return memory
 
 
 def assert_same_bits(left, right):

@@ -1,0 +1,71 @@
+"""Small cohorts of digits models, and what their tests share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small_sweep
+
+from dbviz_ray.config import ResourcesConfig, TrainingConfig
+from dbviz_ray.training.cohort import train_cohort
+
+EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
+TOGETHER = ResourcesConfig(stack=6)
+
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
+    "sgd without momentum": {"optimizer": "sgd", "learning_rate": 0.1},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01},
+    "adam with decay": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+}
+SCHEDULES = {
+    "drops": {"schedule": "drops", "epochs": 8},
+    "cosine": {"schedule": "cosine"},
+    "inverse_sqrt": {"schedule": "inverse_sqrt", "batch_size": 1},  # it first changes after 512 steps
+}
+SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adam with decay", "adamw")}
+
+
+def cohort_of(architecture="fully_connected", width=8, **training):
+    """Six digits models that differ in their seeds and label noise."""
+    grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
+    return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
+
+
+def assert_same_weights(trained, weights, tolerance=1e-12):
+    assert trained.weights.keys() == weights.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(trained.weights[name], tensor, rtol=0, atol=tolerance)
+
+
+class Memory:
+    """Checkpoints in memory; `load` gives a copy of what was saved last."""
+
+    def __init__(self):
+        self.saved = []
+
+    def load(self):
+        return {name: tensor.clone() for name, tensor in self.saved[-1].items()} if self.saved else None
+
+    def save(self, state):
+        self.saved.append(state)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(epoch, models, data, device, memory=None, **arguments):
+    """Checkpoints of a training that was killed after this many epochs and lost its last checkpoint."""
+    memory = memory or Memory()
+
+    def kill(training):
+        if training.epoch == epoch:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_cohort(models, data, device, checkpoints=memory, on_epoch=kill, **arguments)
+    memory.saved.pop()
+    return memory
