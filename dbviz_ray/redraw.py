@@ -72,7 +72,7 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
     """Draw where two models disagree; returns where that is."""
     models = choose_model(sweep, parsed.models[0]), choose_model(sweep, parsed.models[1])
     plane_set, out = choose_plane_set(sweep, parsed.plane_set), Path(parsed.out)
-    check_plane(sweep, plane_set, parsed.plane)
+    check_plane(sweep.planes[plane_set].count, parsed.plane)
     if out.suffix.removeprefix(".") not in SUFFIXES or not out.absolute().parent.is_dir():
         names = " or ".join(f"*.{suffix}" for suffix in SUFFIXES)
         raise UserError("--out", parsed.out, allowed=f"a file {names} in a folder that exists")

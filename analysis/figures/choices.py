@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.formatting import listed
 
 MOST_NAMED = 3
-TRAINED = "a model that is trained and labelled"
+TRAINED = "for models that are trained and labelled"
 
 
 @dataclass(frozen=True)
@@ -29,59 +30,61 @@ class ChosenModel:
 def choose_model(sweep: SweepConfig, name: str, epoch: int | None = None) -> ChosenModel:
     """The model that `name` means: its model_id, or a part of it that no other model of the sweep has.
 
-    `@32` behind it, or `epoch`, is one of its kept epochs; without it the last one. UserError if it means none, or
-    several.
+    `@32` after the name, or `epoch`, is one of its kept epochs; the last one by default. UserError if the name means no
+    model or several.
     """
     part, _, given = name.partition("@")
     models = sweep.models()
     found = [model for model in models if model.model_id == part] or [m for m in models if part in m.model_id]
     if len(found) != 1:
-        shown = ", ".join(model.model_id for model in (found or models)[:MOST_NAMED])
-        more = ", ..." if len(found or models) > MOST_NAMED else ""
-        meant = f"is part of the model_id of {len(found)} models" if found else "is part of no model_id"
-        raise UserError(f"model: {part!r} {meant}; allowed: one model_id, or a part of one alone: {shown}{more}")
+        reason = f"is part of the model_id of {len(found)} models" if found else "is part of no model_id"
+        some = listed([model.model_id for model in found or models], MOST_NAMED)
+        raise UserError("model", part, reason=reason, allowed=f"one model_id, or a part that only it has: {some}")
     kept = found[0].training.kept_epochs
-    wanted = given or (kept[-1] if epoch is None else epoch)
-    if str(wanted) not in map(str, kept):
-        raise UserError(
-            f"model: {found[0].model_id} was not kept after epoch {wanted}; allowed: {', '.join(map(str, kept))}"
-        )
+    wanted = given or str(kept[-1] if epoch is None else epoch)
+    if wanted not in map(str, kept):
+        reason = f"was not kept after epoch {wanted}"
+        raise UserError("model", found[0].model_id, reason=reason, allowed=", ".join(map(str, kept)))
     return ChosenModel(found[0], int(wanted))
 
 
 def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
-    """A name for each model, made of what tells it from the others, and what all of them have in common."""
-    parts = list(zip(*(model.config.name_parts for model in models), strict=True))
-    common = [part[0] for part in parts if len(set(part)) == 1]
-    differing = [part for part in parts if len(set(part)) > 1]
+    """What tells models apart, a name for each, and what they have in common: `ModelConfig.name_parts` and epochs.
+
+    Models that these do not tell apart are called by their model_ids.
+    """
+    parts = [model.config.name_parts for model in models]
+    common = [values[0] for values in zip(*parts, strict=True) if len(set(values)) == 1]
+    names = [[part for part in own if part not in common] for own in parts]
     if len({model.epoch for model in models}) > 1:
-        differing.append(tuple(f"epoch {model.epoch}" for model in models))
-    names = [" ".join(of_model) for of_model in zip(*differing, strict=True)]
-    if len(set(names)) < len(models):  # the models differ in other fields: only their ids tell them apart
-        names = [model.model_id for model in models]
-    return names, " ".join(common)
+        names = [[*own, f"epoch {model.epoch}"] for own, model in zip(names, models, strict=True)]
+    texts = [" ".join(own) for own in names]
+    if len(set(texts)) < len(texts):
+        texts = [f"{model.model_id} epoch {model.epoch}" for model in models]
+    return texts, " ".join(common)
 
 
 def choose_plane_set(sweep: SweepConfig, name: str | None = None) -> str:
-    """The plane set that is called `name`, the sweep's first one by default. UserError if there is none."""
+    """The plane set called `name`, by default the sweep's first one. UserError if there is none."""
     if name is not None and name not in sweep.planes:
-        raise UserError(f"plane set: {name!r} is not one of this run; allowed: {', '.join(sweep.planes)}")
+        raise UserError("plane set", name, reason="is not one of this run", allowed=", ".join(sweep.planes))
     return name or next(iter(sweep.planes))
 
 
-def check_plane(sweep: SweepConfig, plane_set: str, plane: int) -> None:
-    """UserError unless `plane` is the number of a plane of the set."""
-    count = sweep.planes[plane_set].count
+def check_plane(count: int, plane: int) -> None:
+    """UserError unless `plane` is the number of one of `count` planes."""
     if not 0 <= plane < count:
-        raise UserError(f"plane: {plane} is not allowed; allowed: from 0 to {count - 1}")
+        raise UserError("plane", plane, allowed=f"from 0 to {count - 1}")
 
 
 @contextmanager
-def reading(what: str, allowed: str) -> Iterator[None]:
-    """UserError where, within the block, a file is absent, which is `what`, or damaged."""
+def files_of_run(what: str, allowed: str) -> Iterator[None]:
+    """UserError if, within the block, a file is damaged or absent; `what` it is, and where it is `allowed`."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{what}: is not there; allowed: {allowed}") from None
+        raise UserError(what, reason="does not exist", allowed=allowed) from None
     except DamagedFileError as error:
-        raise UserError(f"{error}; the same command of the sweep makes it again") from None
+        raise UserError(
+            what, reason=str(error), allowed="a whole file; the command that made it makes it again"
+        ) from None

@@ -15,7 +15,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import PictureKey, Store
 
 from ..scores.groups import records
-from .choices import TRAINED, ChosenModel, check_plane, choose_plane_set, reading, short_names
+from .choices import TRAINED, ChosenModel, check_plane, choose_plane_set, files_of_run, short_names
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .style import STYLE, lines, nothing_left, title_of
 from .sweep_tables import SweepTables, key_of, on_one_grid, shown_picture
@@ -75,11 +75,11 @@ def disagreement_of(
     store: Store, sweep: SweepConfig, models: tuple[ChosenModel, ChosenModel], plane_set: str, plane: int
 ) -> Figure:
     """Where two models of a run disagree on one plane. UserError if there is no such plane, or no label map."""
-    check_plane(sweep, choose_plane_set(sweep, plane_set), plane)
+    check_plane(sweep.planes[choose_plane_set(sweep, plane_set)].count, plane)
     names, common = short_names(models)
     maps = []
     for model in models:
-        with reading(f"label map of {model.model_id} on {plane_set}", TRAINED):
+        with files_of_run(f"label map of {model.model_id} on {plane_set}", TRAINED):
             maps.append(shown_picture(store, PictureKey(model.model_id, model.epoch, plane_set, plane)).labels)
     title = ", ".join([common] * bool(common) + [f"plane {plane} of {plane_set}"])
     pair = Pair((names[0], names[1]), (maps[0], maps[1]))

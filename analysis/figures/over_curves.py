@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from ..findings.curves import (
     EPOCH,
@@ -29,6 +29,7 @@ from .style import (
     inscribe,
     left_out_note,
     limits,
+    log_ticks,
     nothing_left,
     part_of,
     plain,
@@ -140,9 +141,7 @@ def _label_panels(panels: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
     panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panels[2].set_ylim(top=1)
     panels[-1].set_xlabel(axis.column)
-    panels[-1].set_xticks(spaced(ticks), labels=[str(tick) for tick in spaced(ticks)])
-    panels[-1].xaxis.set_minor_locator(NullLocator())
-    panels[-1].xaxis.set_minor_formatter(NullFormatter())
+    log_ticks(panels[-1], spaced(ticks))
 
 
 def _margin_column(curve: Curve) -> str:

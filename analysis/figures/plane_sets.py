@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
 
 from dbviz_ray.config import SweepConfig
 
@@ -24,6 +23,7 @@ from .style import (
     interval_point,
     left_out_note,
     limits,
+    log_ticks,
     part_of,
     plain,
     range_text,
@@ -92,11 +92,8 @@ def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tup
                 axes.set_title(curve.name, fontsize=10)
     ticks = spaced(sorted({int(width) for curve in drawn for width in curve.rows["width"]}), room=0.62)
     for axes in grid[-1]:
-        axes.set_xscale("log", base=2)
         axes.set_xlabel("width")
-        axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes, ticks)
     return figure, part_of(len(drawn), len(found), "curves")
 
 
@@ -168,19 +165,12 @@ def resolution(tables: SweepTables) -> Figure:
         axes.set_ylabel(label)
         axes.set_xlabel("grid points on a side")
         plain(axes)
-    _ticks(panels[0], points, [str(count) for count in points])
-    _ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
+    log_ticks(panels[0], points)
+    log_ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
     inscribe(figure, title_of(tables.sweep, common), _resolution_caption(rows, tables.sweep))
     return figure
-
-
-def _ticks(axes: Axes, places: list[float], labels: list[str]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(places, labels=labels)
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _resolution_caption(rows: pd.DataFrame, sweep: SweepConfig) -> str:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from ..findings.curves import evenly
-from ..scores.groups import GROUP, at_last_epoch, name_parts, records
+from ..scores.groups import GROUP, at_last_epoch, name_parts, records, streams_in
 from .style import (
     SERIES_COLOURS,
     inscribe,
@@ -24,6 +24,8 @@ from .style import (
 from .sweep_tables import SweepTables, told_apart
 
 MAX_PANELS, ABREAST = 6, 3
+NAMES = {"init": "initialisation", "order": "data order", "label_noise": "label noise"}
+"""Of streams."""
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
 """Colour, marker and height in its row of each share."""
 
@@ -73,8 +75,8 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(records(rows)):
         for kind, (colour, marker, height) in KINDS.items():
             interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
-    names = [stream.replace("init", "initialisation").replace("order", "data order") for stream in rows["stream"]]
-    axes.set_yticks(range(len(rows)), labels=[name.replace("_", " ").replace("+", "\n+ ") for name in names])
+    labels = ["\n+ ".join(NAMES.get(stream, stream) for stream in streams_in(name)) for name in rows["stream"]]
+    axes.set_yticks(range(len(rows)), labels=labels)
     plain(axes)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.5, len(rows) - 0.5)

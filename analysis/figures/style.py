@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from dbviz_ray.config import SweepConfig
 
@@ -130,6 +131,14 @@ def spaced(ticks: list[int], room: float = 1.0) -> list[int]:
         elif tick == ticks[-1]:
             kept[-1] = tick
     return kept
+
+
+def log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str] | None = None) -> None:
+    """A log x axis to base 2 with these ticks alone, called by their values."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks] if labels is None else labels)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def title_of(sweep: SweepConfig, common: str = "") -> str:

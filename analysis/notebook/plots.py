@@ -11,17 +11,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from dbviz_ray.errors import UserError
 
 from ..compare.figures import matrix_of
 from ..compare.scores import Scores
-from ..figures.choices import choose_model, choose_plane_set, short_names
+from ..figures.choices import check_plane, choose_model, choose_plane_set, short_names
 from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regions
 from ..figures.reproducibility_matrix import draw_matrix, matrix_values
-from ..figures.style import SERIES_COLOURS, band, plain, spaced
+from ..figures.style import SERIES_COLOURS, band, log_ticks, plain, spaced
 from ..findings.curves import EPOCH, WIDTH, curves
 from ..scores.groups import names_of
 from ..tables.recipes import at_best_rate
@@ -80,7 +79,7 @@ def plot_regions(
         wanted = [models] if isinstance(models, str) else list(models or ())
         chosen = [choose_model(of.sweep, name) for name in wanted]
         if not chosen:
-            raise UserError("models: none given; allowed: model_ids of the run, or parts of them")
+            raise UserError("models", reason="none given", allowed="model_ids of the run, or parts of them")
         names = short_names(chosen)[0] if len(chosen) > 1 else ["-".join(chosen[0].config.name_parts)]
         maps = [of.picture(one.model_id, plane, plane_set, one.epoch).labels for one in chosen]
         picture = of.plane(plane, plane_set)
@@ -88,9 +87,8 @@ def plot_regions(
         names = list(of.names) if models is None else [models] if isinstance(models, str) else list(models)
         for name in names:
             if name not in of.names:
-                raise UserError(f"models: {name!r} is not one of the comparison; allowed: {', '.join(of.names)}")
-        if not 0 <= plane < of.label_maps.shape[1]:
-            raise UserError(f"plane: {plane} is not allowed; allowed: from 0 to {of.label_maps.shape[1] - 1}")
+                raise UserError("models", name, reason="is not one of the comparison", allowed=", ".join(of.names))
+        check_plane(of.label_maps.shape[1], plane)
         maps = [of.label_maps[of.names.index(name), plane] for name in names]
         picture = of.picture_of(plane)
     panels = _axes(ax, len(names), (PANEL, PANEL * min(picture.aspect, 1.6) + 0.8))
@@ -127,14 +125,14 @@ def plot_curve(
     """
     axes_of = {axis.column: axis for axis in (WIDTH, EPOCH)}
     if score not in SCORES:
-        raise UserError(f"score: {score!r} is not allowed; allowed: {', '.join(SCORES)}")
+        raise UserError("score", score, allowed=", ".join(SCORES))
     if over not in axes_of:
-        raise UserError(f"over: {over!r} is not allowed; allowed: {', '.join(axes_of)}")
+        raise UserError("over", over, allowed=", ".join(axes_of))
     groups = run.table("groups")
     groups = groups[groups["plane_set"] == choose_plane_set(run.sweep, plane_set)]
     found = [curve for curve in curves(groups, axes_of[over]) if curve.rows[score].notna().any()]
     if not found:
-        raise UserError(f"over: {over} is not allowed: no {score} over several {over}s is known in {run.sweep.name}")
+        raise UserError("over", over, reason=f"does not apply: {run.sweep.name} has no {score} over several {over}s")
     axes: Axes = _axes(ax, 1, (6.4, 3.6))[0]
     noisy = len({curve.key["label_noise"] for curve in found}) > 1
     for curve, colour in zip(found, SERIES_COLOURS * len(found), strict=False):
@@ -142,10 +140,7 @@ def plot_curve(
         band(axes, curve.rows, over, score, colour, name)
     plain(axes)
     ticks = spaced(sorted({int(value) for curve in found for value in curve.rows[over]}))
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    log_ticks(axes, ticks)
     axes.set(xlabel=over, ylabel=score.replace("_", " "))
     axes.legend(fontsize=8, frameon=False)
     return axes
@@ -172,7 +167,7 @@ def plot_matrix(
         allowed = sorted(last["label_noise"].unique())
         noise = allowed[-1] if label_noise is None else label_noise
         if noise not in allowed:
-            raise UserError(f"label_noise: {noise} is not allowed; allowed: {', '.join(map('{:g}'.format, allowed))}")
+            raise UserError("label_noise", noise, allowed=", ".join(map("{:g}".format, allowed)))
         rows = last[last["label_noise"] == noise]
         names = names_of(rows)
         value, reach = matrix_values(rows, between[between["plane_set"] == planes])
@@ -193,5 +188,5 @@ def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: tuple[float, float
         return np.asarray(pyplot.subplots(1, count, squeeze=False, figsize=figsize, layout="constrained")[1][0])
     given = np.asarray([ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object))), dtype=object)
     if len(given) != count:
-        raise UserError(f"ax: {len(given)} axes are given; allowed: {count}, one for each panel")
+        raise UserError("ax", reason=f"{len(given)} axes are given", allowed=f"{count}, one for each panel")
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +16,18 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import FINDINGS_FILE, Picture, PictureKey, Store
 
-from ..figures.choices import TRAINED, check_plane, choose_model, choose_plane_set, reading
+from ..figures.choices import TRAINED, check_plane, choose_model, choose_plane_set, files_of_run
 from ..figures.regions import PlanePicture, plane_picture
 from ..figures.sweep_tables import shown_picture
 from ..findings import read_findings
 
-ANALYSED = "a run whose stage analyse is done"
+ANALYSED, EVALUATED = "after the stage analyse", "once the stage evaluate has begun"
 
 
 def load_run(path: str | Path) -> Run:
     """Open the run directory of a sweep: a path, or an address such as `s3://bucket/runs/double_descent`.
 
-    Nothing but its configuration is read until it is asked for. No network is loaded, and nothing is written.
+    Reads the configuration only; everything else when it is asked for. Loads no network and writes nothing.
 
     Raises:
         UserError: if it is not a run directory.
@@ -39,9 +40,9 @@ def load_run(path: str | Path) -> Run:
 class Run:
     """What a sweep has left in its run directory; made by `load_run`.
 
-    A model is named by its model_id or a part of it that no other model has, and `@32` behind it means the snapshot
-    after epoch 32; where no epoch is named it is the last one, where no plane set is named the sweep's first one.
-    Whatever is not there, or is damaged, raises UserError, in a line that says what is allowed.
+    Name a model by its model_id or a part of it that no other model has; `@32` after it means the snapshot after epoch
+    32. The epoch is by default the last one, the plane set the sweep's first one. Everything that is missing or damaged
+    raises UserError, which says what is allowed.
     """
 
     store: Store
@@ -61,13 +62,13 @@ class Run:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the tables of scores that are there; docs/tables.md says what is in each."""
+        """Names of the stored tables of scores; docs/tables.md describes them."""
         files = self.store.files("scores", ".parquet")
         return tuple(sorted(file.removeprefix("scores/").removesuffix(".parquet") for file in files))
 
     @property
     def scores(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by name, each read when it is asked for: `run.scores["groups"]` is `run.table("groups")`."""
+        """The tables by name, each read on demand: `run.scores["groups"]` is `run.table("groups")`."""
         return _Scores(self)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -78,22 +79,23 @@ class Run:
     def arrow(self, name: str) -> pa.Table:
         """The same as an Arrow table."""
         if name not in self.tables:
-            raise UserError(f"table: {name!r} is not one of this run; allowed: {', '.join(self.tables) or ANALYSED}")
-        with reading(f"table {name}", ANALYSED):
+            allowed = ", ".join(self.tables) or ANALYSED
+            raise UserError("table", name, reason="is not one of this run", allowed=allowed)
+        with files_of_run(f"table {name}", ANALYSED):
             return self.store.read_parquet(self.store.scores_file(name))[0]
 
     @property
     def findings(self) -> list[str]:
-        """What the sweep found, in sentences; intervals in them are 95 % ones."""
-        with reading(self.store.path(FINDINGS_FILE), ANALYSED):
+        """What the sweep found, in sentences, with 95 % intervals."""
+        with files_of_run(self.store.path(FINDINGS_FILE), ANALYSED):
             return read_findings(self.store).sentences
 
     @property
     def models(self) -> pd.DataFrame:
-        """One row a model: `model_id`, every field of its configuration by its dotted name, `outcome` and `reason`, and
-        `train_error` and `test_error` (shares) after its last epoch.
+        """One row for each model: `model_id` and every field of its configuration by its dotted name.
 
-        The last four are there when the stage analyse has run; errors are missing where a model was lost.
+        After the stage analyse also `outcome`, `reason`, and `train_error` and `test_error` (shares) after the last
+        epoch; a lost model has no errors.
         """
         models = self.sweep.models()
         frame = pd.json_normalize([{"model_id": model.model_id, **model.model_dump(mode="json")} for model in models])
@@ -107,39 +109,43 @@ class Run:
         return frame
 
     def label_maps(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> NDArray[np.uint8]:
-        """The classes that a model predicts, `[planes, rows, columns]`; b ascends with the rows, a with the columns."""
-        planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
-        with reading(f"label maps of {chosen.model_id} on {planes}", TRAINED):
-            return self.store.read_label_maps(planes, chosen.model_id, chosen.epoch)
+        """The classes that a model predicts, `[planes, rows, columns]`; b rises with the rows, a with the columns."""
+        with self._labelled(model, plane_set, epoch) as key:
+            return self.store.read_label_maps(key.plane_set, key.model_id, key.epoch)
 
     def label_table(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> pa.Table:
-        """The same as an Arrow table, one row a plane: in `labels` its rows one after another."""
-        planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
-        with reading(f"label maps of {chosen.model_id} on {planes}", TRAINED):
-            return self.store.read_parquet(self.store.labels_file(planes, chosen.model_id, chosen.epoch))[0]
+        """The same as an Arrow table, one row for each plane; `labels` holds the rows of its map one after another."""
+        with self._labelled(model, plane_set, epoch) as key:
+            return self.store.read_parquet(self.store.labels_file(key.plane_set, key.model_id, key.epoch))[0]
 
     def picture(self, model: str, plane: int = 0, plane_set: str | None = None, epoch: int | None = None) -> Picture:
-        """One plane as figures show it: on a finer grid where the run has such a picture, else the label map.
+        """One plane as figures show it: on a finer grid if the run has such a picture, otherwise its label map.
 
-        `labels` `[rows, columns]`, and `confidence`, the predicted class's probability, where the run stores it.
+        `labels` `[rows, columns]`, and `confidence`, the probability of the predicted class, if the run stores it.
         """
+        with self._labelled(model, plane_set, epoch) as key:
+            check_plane(self.sweep.planes[key.plane_set].count, plane)
+            return shown_picture(self.store, key._replace(plane=plane))
+
+    @contextmanager
+    def _labelled(self, model: str, plane_set: str | None, epoch: int | None) -> Iterator[PictureKey]:
+        """The first plane as the model sees it; UserError if, within the block, its label maps are missing."""
         planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
-        check_plane(self.sweep, planes, plane)
-        with reading(f"label maps of {chosen.model_id} on {planes}", TRAINED):
-            return shown_picture(self.store, PictureKey(chosen.model_id, chosen.epoch, planes, plane))
+        with files_of_run(f"label maps of {chosen.model_id} on {planes}", TRAINED):
+            yield PictureKey(chosen.model_id, chosen.epoch, planes, 0)
 
     def planes(self, plane_set: str | None = None) -> pd.DataFrame:
-        """One row a plane: its three images, their classes and coordinates (L2 in normalised pixels), and its grid."""
+        """One row for each plane: three images with classes and coordinates (L2 in normalised pixels), and the grid."""
         planes = choose_plane_set(self.sweep, plane_set)
-        with reading(f"plane set {planes}", "a run whose stage evaluate has begun"):
+        with files_of_run(f"plane set {planes}", EVALUATED):
             frame: pd.DataFrame = self.store.read_parquet(self.store.planes_file(planes))[0].to_pandas()
         return frame
 
     def plane(self, plane: int = 0, plane_set: str | None = None) -> PlanePicture:
         """One plane: `images` `[3, height, width, 3]` (0 to 1), their places `a` and `b`, and its grid's `extent`."""
         planes = choose_plane_set(self.sweep, plane_set)
-        check_plane(self.sweep, planes, plane)
-        with reading(f"plane set {planes}", "a run whose stage evaluate has begun"):
+        check_plane(self.sweep.planes[planes].count, plane)
+        with files_of_run(f"plane set {planes}", EVALUATED):
             return plane_picture(self.store, planes, plane)
 
 

@@ -96,24 +96,24 @@ def test_the_matrix_of_a_comparison(comparison):
 
 
 @pytest.mark.parametrize(
-    ("plot", "message"),
+    ("plot", "field", "allowed"),
     [
-        (lambda run, _: plot_regions(run), "models: none given; allowed: model_ids of the run"),
-        (lambda run, _: plot_regions(run, "w2-"), "'w2-' is part of the model_id of 4 models"),
-        (lambda run, _: plot_regions(run, MODELS, 6), "plane: 6 is not allowed; allowed: from 0 to 5"),
-        (lambda run, _: plot_regions(run, MODELS, ax=Figure().subplots()), "ax: 1 axes are given; allowed: 2, one"),
-        (lambda _, own: plot_regions(own, ["a", "d"]), "models: 'd' is not one of the comparison; allowed: a, b, c"),
-        (lambda _, own: plot_regions(own, plane=4), "plane: 4 is not allowed; allowed: from 0 to 3"),
-        (lambda run, _: plot_curve(run, "accuracy"), "score: 'accuracy' is not allowed; allowed: test_error, train_e"),
-        (lambda run, _: plot_curve(run, over="seed"), "over: 'seed' is not allowed; allowed: width, epoch"),
-        (
-            lambda run, _: plot_curve(run, "margin"),
-            "over: width is not allowed: no margin over several widths is known",
-        ),
-        (lambda run, _: plot_matrix(run, label_noise=0.3), "label_noise: 0.3 is not allowed; allowed: 0, 0.2"),
-        (lambda run, _: plot_matrix(run, plane_set="x"), "plane set: 'x' is not one of this run; allowed: test, train"),
+        (lambda run, _: plot_regions(run), "models", "model_ids of the run, or parts of them"),
+        (lambda run, _: plot_regions(run, "w2-"), "model", None),
+        (lambda run, _: plot_regions(run, MODELS, 6), "plane", "from 0 to 5"),
+        (lambda run, _: plot_regions(run, MODELS, ax=Figure().subplots()), "ax", "2, one for each panel"),
+        (lambda _, own: plot_regions(own, ["a", "d"]), "models", "a, b, c"),
+        (lambda _, own: plot_regions(own, plane=4), "plane", "from 0 to 3"),
+        (lambda run, _: plot_curve(run, "accuracy"), "score", None),
+        (lambda run, _: plot_curve(run, over="seed"), "over", "width, epoch"),
+        (lambda run, _: plot_curve(run, "margin"), "over", ""),
+        (lambda run, _: plot_matrix(run, label_noise=0.3), "label_noise", "0, 0.2"),
+        (lambda run, _: plot_matrix(run, plane_set="x"), "plane set", "test, train"),
     ],
 )
-def test_mistakes_are_told(run, comparison, plot, message):
-    with pytest.raises(UserError, match=message):
+def test_a_wrong_argument_is_a_user_error(run, comparison, plot, field, allowed):
+    with pytest.raises(UserError) as raised:
         plot(run, comparison)
+    (mistake,) = raised.value.mistakes
+    assert mistake.field == field
+    assert allowed in (None, mistake.allowed)
