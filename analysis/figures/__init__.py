@@ -20,7 +20,7 @@ from dbviz_ray.store import PictureKey
 from ..findings.curves import EPOCH, WIDTH, curves
 from ..scores.groups import NETWORK, at_last_epoch, groups_of
 from ..tables import tables_of
-from ..tables.between_groups import MAX_GROUPS
+from ..tables.pairs import MAX_GROUPS
 from ..tables.recipes import compares_recipes, several_rates, several_recipes
 from .sweep_tables import SweepTables, finest_plane_set, surfaces
 

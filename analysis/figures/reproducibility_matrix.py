@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..scores.groups import NAMING, name_parts, records
-from ..tables.between_groups import MAX_GROUPS
+from ..tables.pairs import MAX_GROUPS
 from ..tables.recipes import at_best_rate, several_rates
 from .style import inscribe, left_out_note, lines, range_text, title_of
 from .sweep_tables import SweepTables, told_apart

@@ -1,16 +1,16 @@
-"""Every table of a sweep, section by section and plane set by plane set."""
+"""Computes every table of a sweep, section by section and plane set by plane set."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 from ..scores.group_scores import (
@@ -26,23 +26,20 @@ from ..scores.pair_means import PairSet
 from ..scores.plane_scores import score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
-from .between_groups import between_groups_table, between_sets
-from .differences import differences_table
 from .distillation import distillation_sets, distillation_table
 from .files import NAN
-from .groups import groups_table
+from .groups import groups_table, models_table, uncertainty_table
 from .margins import margins_table
-from .models import models_table
 from .outcomes import lost_models, outcomes_table, what_happened
-from .pairs import pairs_table
+from .pairs import between_groups_table, between_sets, differences_table, pairs_table
 from .recipes import at_best_rate, by_recipe, compares_recipes
 from .resolution import resolution_table
+from .scored import Scored
 from .streams import stream_sets, streams_table, varies_streams
-from .uncertainty import uncertainty_table
 
 
 class NoModelsError(Exception):
-    """No model of the sweep can be scored: each diverged or failed."""
+    """No model of the sweep can be scored: all diverged or failed."""
 
     def __init__(self, outcomes: pd.DataFrame) -> None:
         how = what_happened({column: lost.any() for column, lost in lost_models(outcomes).items()})
@@ -51,53 +48,48 @@ class NoModelsError(Exception):
         """The table `outcomes`."""
 
 
+def _always(sweep: SweepConfig) -> bool:
+    return True
+
+
+def _has_streams(sweep: SweepConfig) -> bool:
+    models = sweep.models()
+    return any(varies_streams(group) for group in groups_among(models, [m.training.epochs for m in models]))
+
+
 @dataclass(frozen=True)
-class _Section:
-    """Models that are compared with one another, each at one of its kept epochs."""
+class TableEntry:
+    """A table: how it is computed, and which sweeps have it."""
 
-    models: list[Trained]
-    epochs: list[int]
-    last: bool
-    """Whether these are all models at their last epochs, or else one group at an earlier one."""
+    compute: Callable[[Scored], pd.DataFrame]
+    applies: Callable[[SweepConfig], bool] = _always
+    of_planes: bool = True
+    """Whether it has rows for every plane set; if not, it is computed from images alone."""
 
-    @property
-    def configs(self) -> list[ModelConfig]:
-        return [model.config for model in self.models]
 
-    @cached_property
-    def groups(self) -> list[Group]:
-        return groups_among(self.configs, self.epochs)
-
-    @property
-    def sharpness(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Of last weights; NaN for those of a snapshot, and where it is not a number."""
-        known = [model.facts.get("sharpness") if self.last else None for model in self.models]
-        return np.array([NAN if value is None else float(value) for value in known])
-
-    def compared_groups(self, predictions: Predictions) -> list[Group]:
-        """The groups that are compared with one another: at the last epoch, each at its best learning rate."""
-        if not self.last:
-            return []
-        errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in self.groups]
-        best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
-        return [group for group in self.groups if tuple(group.key.values()) in best]
+TABLES = {
+    "models": TableEntry(models_table),
+    "pairs": TableEntry(pairs_table),
+    "groups": TableEntry(groups_table),
+    "between_groups": TableEntry(between_groups_table),
+    "differences": TableEntry(differences_table),
+    "resolution": TableEntry(resolution_table),
+    "uncertainty": TableEntry(uncertainty_table),
+    "margins": TableEntry(margins_table, lambda sweep: sweep.margins is not None, of_planes=False),
+    "streams": TableEntry(streams_table, _has_streams),
+    "distillation": TableEntry(distillation_table, lambda sweep: any(model.teacher for model in sweep.models())),
+}
+"""The tables computed from scores. The others, `outcomes` and `by_recipe`, come from models and from `groups`."""
 
 
 def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
     """Names of the tables that a sweep has."""
-    models = sweep.models()
-    wanted = {
-        "margins": sweep.margins is not None,
-        "streams": any(varies_streams(group) for group in groups_among(models, [m.training.epochs for m in models])),
-        "by_recipe": compares_recipes(groups_of(sweep)),
-        "distillation": any(model.teacher for model in models),
-    }
-    scores = ("models", "pairs", "groups", "between_groups", "differences", "resolution", "uncertainty")
-    return ("outcomes", *scores, *(name for name, asked_for in wanted.items() if asked_for))
+    by_recipe = ["by_recipe"] * compares_recipes(groups_of(sweep))
+    return ("outcomes", *(name for name, entry in TABLES.items() if entry.applies(sweep)), *by_recipe)
 
 
 def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
-    """Every table of a sweep whose models are trained and labelled, but for those that have a failure.
+    """Every table of a sweep. All its models are trained and labelled, except those with a failure.
 
     Raises NoModelsError.
     """
@@ -107,66 +99,70 @@ def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
     models = [model for model in trained if not model.diverged]
     if not models:
         raise NoModelsError(outcomes)
+    names = tables_of(sweep)
     parts: dict[str, list[pd.DataFrame]] = {}
-    for section in _sections(models):
-        for name, table in _tables_of_section(store, sweep, section):
+    for section, epochs, last in _sections(models):
+        for name, table in _tables_of_section(store, sweep, section, epochs, last, names):
             parts.setdefault(name, []).append(table)
-    tables = {name: _joined(part) for name, part in parts.items()}
+    tables = {
+        name: pd.concat([t for t in part if len(t)] or part[:1], ignore_index=True) for name, part in parts.items()
+    }
     tables["outcomes"] = outcomes
     tables["groups"] = _with_left_out(tables["groups"], outcomes, sweep)
     for name in ("models", "groups"):
         tables[name]["tested_on"] = "held-out" if sweep.dataset.held_out else "test"
     tables["by_recipe"] = by_recipe(tables["groups"])
-    return {name: tables[name] for name in tables_of(sweep)}
+    return {name: tables[name] for name in names}
 
 
-def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-
-
-def _sections(models: Sequence[Trained]) -> list[_Section]:
-    earlier: dict[tuple[object, ...], list[Trained]] = {}
+def _sections(models: Sequence[Trained]) -> Iterator[tuple[list[Trained], list[int], bool]]:
+    """Models to be compared with one another, and their epochs: all at the last, then each group at an earlier one."""
+    yield list(models), [model.config.training.epochs for model in models], True
+    earlier: dict[tuple[Any, ...], list[Trained]] = {}
     for model in models:
         for epoch in model.config.training.kept_epochs[:-1]:
             earlier.setdefault((epoch, *group_of(model.config, epoch).values()), []).append(model)
-    last = _Section(list(models), [model.config.training.epochs for model in models], last=True)
-    return [last, *(_Section(of, [int(str(key[0]))] * len(of), last=False) for key, of in earlier.items())]
+    for key, section in earlier.items():
+        yield section, [int(key[0])] * len(section), False
 
 
-def _tables_of_section(store: Store, sweep: SweepConfig, section: _Section) -> list[tuple[str, pd.DataFrame]]:
-    configs, epochs, groups = section.configs, section.epochs, section.groups
+def _tables_of_section(
+    store: Store, sweep: SweepConfig, models: list[Trained], epochs: list[int], last: bool, names: Collection[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    configs = [model.config for model in models]
+    groups = groups_among(configs, epochs)
     predictions = read_predictions(store, configs, epochs)
     margins = read_margins(store, sweep, configs, epochs, predictions)
-    compared = section.compared_groups(predictions)
+    compared = _at_best_rates(groups, predictions) if last else []
     sets: dict[Hashable, PairSet] = {
         within(group): independent_pairs(group) for group in groups if len(group.members) > 1
     }
     sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
-    tables = [("margins", margins_table(groups, margins))]
-    observed = Observed(predictions, section.sharpness, margins)
+    known = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
+    sharpness = np.array([NAN if value is None else float(value) for value in known])
+    observed = Observed(predictions, sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
-    for plane_set in sweep.planes:
+    for place, plane_set in enumerate(sweep.planes):
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
         estimates = {group: group_estimates(of_images[group], plane_estimates(group, planes)) for group in groups}
-        of_set = {
-            "models": models_table(section.models, epochs, observed, planes),
-            "pairs": pairs_table(configs, epochs, groups, predictions, planes),
-            "groups": groups_table(groups, estimates, observed, planes),
-            "between_groups": between_groups_table(compared, planes),
-            "differences": differences_table(compared, estimates, margins),
-            "resolution": resolution_table(groups, planes),
-            "uncertainty": uncertainty_table(groups, estimates),
-            "streams": streams_table(groups, planes),
-            "distillation": distillation_table(configs, groups, planes),
-        }
-        tables.extend((name, table.assign(plane_set=plane_set)) for name, table in of_set.items())
-    return tables
+        scored = Scored(models, epochs, groups, compared, observed, planes, estimates)
+        for name, entry in TABLES.items():
+            if name in names and entry.of_planes:
+                yield name, entry.compute(scored).assign(plane_set=plane_set)
+            elif name in names and place == 0:
+                yield name, entry.compute(scored)
+
+
+def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:
+    errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in groups]
+    best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
+    return [group for group in groups if tuple(group.key.values()) in best]
 
 
 def _with_left_out(groups: pd.DataFrame, outcomes: pd.DataFrame, sweep: SweepConfig) -> pd.DataFrame:
-    """`groups` in the order of the sweep, with counts of models that are left out, and rows for groups of no others."""
+    """`groups` in the order of the sweep, with counts of the models left out, and rows for groups without models."""
     plane_sets = pd.DataFrame({"plane_set": list(sweep.planes)})
     full = plane_sets.merge(groups_of(sweep), how="cross").merge(groups, on=["plane_set", *GROUP], how="left")
     lost = lost_models(outcomes)

@@ -1,4 +1,4 @@
-"""The table `distillation`: how far students agree with their own teachers, and undistilled models with them."""
+"""The table `distillation`: how much students agree with their teachers, and models trained alone with these."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dbviz_ray.config import ModelConfig
 from ..scores.group_scores import SHARE
 from ..scores.groups import NETWORK, Group
 from ..scores.pair_means import PairMeans, PairSet, pairs_between, pairs_within
-from ..scores.plane_scores import PlaneScores
 from ..statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
 from .files import with_covers
+from .scored import Scored
 
 ROLE = ["architecture", "options", "width", "recipe", "learning_rate"]
 DISTILLATION = [
@@ -30,7 +30,7 @@ DISTILLATION = [
 
 @dataclass(frozen=True)
 class _Lesson:
-    """A group of students, the group of their teachers, and a group of undistilled models like the students."""
+    """A group of students, the group of their teachers, and a control group: the students' network, trained alone."""
 
     students: Group
     teachers: Group
@@ -76,18 +76,19 @@ def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) ->
     return sets
 
 
-def distillation_table(models: Sequence[ModelConfig], groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
-    """One row a group of students, group of their teachers, and control group.
+def distillation_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group of students, with the groups of their teachers and of their controls.
 
-    Controls are undistilled models of the students' network and label noise. A student's teacher is never its own
-    control: controls that are teachers are left out, or, where all are, the teachers are compared with one another.
-    `same_start` tells that students start from their teachers' initial weights, as their controls do not, which may
-    make them alike without any distillation.
+    Controls are models of the students' network and label noise that were trained alone. A student's teacher is never
+    its control: teachers are left out of the controls, or, if all controls are teachers, these are compared with one
+    another. `same_start` tells that students start from their teachers' initial weights, which controls do not; this
+    may make them alike without distillation.
     """
+    models, scores = scored.configs, scored.planes
     if scores.same_points is None:
         return pd.DataFrame(columns=DISTILLATION)
     same, rows = scores.same_points, []
-    for lesson in _lessons(models, groups):
+    for lesson in _lessons(models, scored.groups):
         students = mean_estimate(same.each_on_planes(lesson.taught_key).T)
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):

@@ -1,4 +1,4 @@
-"""Tables to the store and back."""
+"""Writes tables to the store and reads them back; the columns of a score and its interval."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def value_and_ends(score: str, interval: Interval | None) -> dict[str, float]:
 
 
 def with_covers(score: str, interval: Interval) -> dict[str, Any]:
-    """The columns of a score, its interval, and what that is about."""
+    """The columns of a score, its interval, and what the interval is about."""
     return {**value_and_ends(score, interval), f"{score}_interval_covers": covers_text(interval)}
 
 

@@ -1,39 +1,38 @@
-"""The table `groups`: one row a group and plane set, every score with its interval."""
+"""The tables `groups`, `models` and `uncertainty`: scores by group and by model, and what their intervals come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..scores.group_scores import SCORES, Observed, group_intervals
-from ..scores.groups import Group
-from ..scores.plane_scores import PlaneScores
-from ..statistics.estimates import Estimate
+from ..scores.group_scores import SCORES, group_intervals
+from ..scores.groups import GROUP, group_of, records
+from ..scores.plane_scores import REGION_SCORES
+from ..statistics.estimates import mean_estimate
+from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 from .files import NAN, covers_text, ends, value_and_ends
+from .scored import Scored
 
 
-def groups_table(
-    groups: Sequence[Group], estimates: Mapping[Group, Mapping[str, Estimate]], observed: Observed, planes: PlaneScores
-) -> pd.DataFrame:
-    """One row a group, from its estimates.
+def groups_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group.
 
-    `n_constant` counts the trainings that predict one class for every test image; `margin_found` is the share of
-    directions in which a boundary was found (see `dbviz_ray.analysis.tables.margins`).
+    `n_constant` counts the trainings that predict one class for all test images; `margin_found` is the share of
+    directions in which a boundary was found (see `margins_table`).
     """
-    predictions, margins = observed.predictions, observed.margins
+    predictions, margins = scored.observed.predictions, scored.observed.margins
     rows = []
-    for group in groups:
-        intervals = group_intervals(estimates[group])
+    for group in scored.groups:
+        intervals = group_intervals(scored.estimates[group])
         row: dict[str, Any] = {**group.key, "n_models": len(group.members)}
         row |= {score: value_and_ends(score, intervals.get(score))[score] for score in SCORES}
         for score in SCORES:
             row |= ends(score, intervals.get(score))
         of_members = predictions.on_test[group.members]
         row |= {
-            "n_planes": planes.planes,
+            "n_planes": scored.planes.planes,
             "n_train_images": predictions.train_wrong.shape[1],
             "n_test_images": predictions.test_wrong.shape[1],
             "n_margin_images": 0 if margins is None else margins.distances.shape[1],
@@ -43,3 +42,87 @@ def groups_table(
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
+
+
+def models_table(scored: Scored) -> pd.DataFrame:
+    """One row for each model; intervals are over planes.
+
+    `predicted_classes` counts the classes that a model predicts for any test image. With 1 it has collapsed, and
+    agrees trivially with other collapsed models.
+    """
+    observed, predictions = scored.observed, scored.observed.predictions
+    rows = []
+    for index, (model, epoch) in enumerate(zip(scored.models, scored.epochs, strict=True)):
+        row: dict[str, Any] = {
+            "model_id": model.config.model_id,
+            **group_of(model.config, epoch),
+            "teacher": model.config.teacher or "",
+            **{f"{stream}_seed": seed for stream, seed in model.config.seeds.model_dump().items()},
+            "train_error": predictions.train_wrong[index].mean(),
+            "test_error": predictions.test_wrong[index].mean(),
+            "predicted_classes": len(np.unique(predictions.on_test[index])),
+        }
+        for name in REGION_SCORES:
+            values = scored.planes.regions.get(name)
+            known = None if values is None else interval_of(mean_estimate(values[[index]]), SCORES[name])
+            row |= value_and_ends(name, known)
+        row["margin"] = NAN if observed.margins is None else observed.margins.mean_distance[index].mean()
+        row |= {"sharpness": observed.sharpness[index], "n_planes": scored.planes.planes}
+        rows.append(row | {key: model.facts.get(key) for key in FACTS})
+    return pd.DataFrame(rows)
+
+
+UNCERTAINTY = [
+    *GROUP, "score", "value", "low", "high", "n_models", "n_items", "interval_covers",
+    "items_variance", "items_freedom", "models_variances", "models_freedoms", "shared_variance", "shared_freedom",
+]  # fmt: skip
+
+
+def uncertainty_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group and score: its interval, and the variances and degrees of freedom behind it.
+
+    `models_variances` has one value for each random stream that varies separately and, if there are several, a last
+    one for their interaction; see `dbviz_ray.analysis.statistics.intervals`.
+    """
+    rows: list[dict[str, Any]] = []
+    for group in scored.groups:
+        for score, estimate in scored.estimates[group].items():
+            interval, variances = interval_of(estimate, SCORES[score]), variances_of(estimate)
+            rows.append(
+                {
+                    **group.key,
+                    "score": score,
+                    "value": interval.value,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "n_models": interval.models,
+                    "n_items": interval.items,
+                    "interval_covers": interval.covers,
+                    "items_variance": variances.items[0],
+                    "items_freedom": variances.items[1],
+                    "models_variances": [variance for variance, _ in variances.models],
+                    "models_freedoms": [float(freedom) for _, freedom in variances.models],
+                    "shared_variance": variances.shared[0],
+                    "shared_freedom": variances.shared[1],
+                }
+            )
+    return pd.DataFrame(rows, columns=UNCERTAINTY)
+
+
+def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval, Variances]]:
+    """The rows of the table: each row with its interval and the variances behind it."""
+    return [
+        (
+            row,
+            Interval(row["value"], row["low"], row["high"], row["n_models"], row["n_items"], row["interval_covers"]),
+            Variances(
+                (row["items_variance"], row["items_freedom"]),
+                tuple(zip(row["models_variances"], row["models_freedoms"], strict=True)),
+                (row["shared_variance"], row["shared_freedom"]),
+            ),
+        )
+        for row in records(table)
+    ]

@@ -1,4 +1,4 @@
-"""The table `outcomes`: how work on each model of a sweep ended."""
+"""The table `outcomes`: how work on each model ended; and which models scores leave out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTCOMES = ["model_id", *KIND, *(f"{stream}_seed" for stream in Seeds.model_fiel
 
 
 def stored_outcomes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
-    """The table of a sweep whose models are trained, but for those that it has to do without."""
+    """The table of a sweep whose models are all trained or failed."""
     failures = store.failures()
     return outcomes_table(sweep.models(), trained_models(store, sweep, failures), failures)
 
@@ -26,10 +26,7 @@ def stored_outcomes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
 def outcomes_table(
     models: Sequence[ModelConfig], trained: Sequence[Trained], failures: Mapping[str, Failure]
 ) -> pd.DataFrame:
-    """One row a model, each of which is trained or has a failure.
-
-    `stage` and `reason` tell where and why a model was lost; both are empty for one that was not.
-    """
+    """One row for each model. `stage` and `reason` tell where and why a model was lost; else they are empty."""
     ends = {model.config.model_id: _end(model) for model in trained}
     ends |= {name: (failure.outcome, failure.stage, failure.reason) for name, failure in failures.items()}
     rows = [_about(model) | dict(zip(OUTCOMES[-3:], ends[model.model_id], strict=True)) for model in models]
@@ -49,11 +46,11 @@ def _about(model: ModelConfig) -> dict[str, Any]:
 
 
 LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}
-"""The columns of the table `groups` that count them, each model in one alone, and what happened to them."""
+"""The columns of the table `groups` that count lost models, and what happened to them."""
 
 
 def lost_models(outcomes: pd.DataFrame) -> dict[str, pd.Series[bool]]:
-    """Which rows of the table `outcomes` each of the columns `LEFT_OUT` counts."""
+    """The rows of the table `outcomes` that each column of `LEFT_OUT` counts."""
     diverged = outcomes["outcome"] == Outcome.DIVERGED
     return {"n_diverged": diverged, "n_failed": ~diverged & (outcomes["outcome"] != Outcome.DONE)}
 

@@ -1,19 +1,19 @@
-"""The table `resolution`: how the number of regions depends on the grid, and where it tends to."""
+"""The table `resolution`: how the number of regions depends on the grid, and its limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..scores.group_scores import SCORES
 from ..scores.groups import GROUP, Group
-from ..scores.plane_scores import COUNTS, PlaneScores
+from ..scores.plane_scores import COUNTS
 from ..scores.regions import Floats, extrapolated
 from ..statistics.estimates import mean_estimate
 from ..statistics.intervals import Interval, interval_of
 from .files import value_and_ends
+from .scored import Scored
 
 GRID, LIMIT = "grid", "extrapolated"
 RESOLUTION = [
@@ -22,16 +22,18 @@ RESOLUTION = [
 ]  # fmt: skip
 
 
-def resolution_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
-    """One row a group and resolution that the grid contains, and one for the limit of ever finer grids.
+def resolution_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group and each grid within its grid, and one for the limit of ever finer grids.
 
-    The limit is told of large regions alone: the count of regions of every size has none on a grid (see
-    `dbviz_ray.analysis.scores.regions`). `resolution` is empty there. No rows where the grid contains no coarser one.
+    Only the number of large regions has a limit; that of all regions has none on a grid (see
+    `dbviz_ray.analysis.scores.regions`). `resolution` is empty in the limit. If the grid contains no coarser one, there
+    are no rows.
     """
+    scores = scored.planes
     rows: list[dict[str, Any]] = []
     if len(scores.by_resolution) > 1:
         limit = extrapolated({points: of["large_regions"] for points, of in scores.by_resolution.items()})
-        for group in groups:
+        for group in scored.groups:
             common = {"n_models": len(group.members), "n_planes": scores.planes}
             for resolution, counts in sorted(scores.by_resolution.items()):
                 row: dict[str, Any] = {**group.key, "kind": GRID, "resolution": resolution, **common}

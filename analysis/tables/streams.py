@@ -1,15 +1,15 @@
-"""The table `streams`: which random stream makes trainings differ.
+"""The table `streams`: how much each random stream contributes to the disagreement of trainings.
 
-Of one-hot predictions o, two trainings disagree on a point with the probability E|o - o'|^2 / 2, so disagreement is a
-variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) as any variance
-is (Sobol, Mathematics and Computers in Simulation 55, 2001). With D the mean disagreement of trainings that differ in
-every stream that is varied, a stream's
+With one-hot predictions o, two trainings disagree on a point with probability E|o - o'|^2 / 2. So disagreement is a
+variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) like any variance
+(Sobol, Mathematics and Computers in Simulation 55, 2001). Let D be the mean disagreement of trainings that differ in
+all varied streams. Then a stream has
 
     total share = D(differing in this stream alone) / D,
     own share   = 1 - D(differing in all streams but this one) / D.
 
-The own share is what the stream does by itself, the total share what it does by itself and together with others; where
-they are far apart, the streams interact: any of them is enough to make another model.
+The own share is the effect of the stream by itself; the total share includes its interactions. If they are far apart,
+the streams interact: each of them alone is enough to change the model.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from ..scores.group_scores import SHARE, within
 from ..scores.groups import GROUP, Group
 from ..scores.pair_means import PairMeans, PairSet, pairs_within
-from ..scores.plane_scores import PlaneScores
 from ..statistics.estimates import Covers, Estimate
 from ..statistics.intervals import interval_of
 from .files import covers_text, value_and_ends
+from .scored import Scored
 
 Floats = NDArray[np.float64]
 STREAMS = [
@@ -39,7 +39,7 @@ STREAMS = [
 
 @dataclass(frozen=True)
 class _Contrast:
-    """One stream of a group: pairs that differ in it alone, and pairs that differ in all others alone."""
+    """One stream of a group: the pairs that differ only in it, and the pairs that differ in all others only."""
 
     group: Group
     stream: str
@@ -52,7 +52,7 @@ class _Contrast:
 
 
 def varies_streams(group: Group) -> bool:
-    """Whether several random streams vary independently within a group."""
+    """Whether several random streams vary separately within a group."""
     return len(group.streams) > 1
 
 
@@ -66,12 +66,13 @@ def stream_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
     }
 
 
-def streams_table(groups: Sequence[Group], scores: PlaneScores) -> pd.DataFrame:
-    """One row a stream of each group in which several vary independently; intervals over their seeds and planes."""
+def streams_table(scored: Scored) -> pd.DataFrame:
+    """One row for each stream of a group in which several streams vary; intervals over their seeds and planes."""
+    scores = scored.planes
     if scores.same_points is None:
         return pd.DataFrame(columns=STREAMS)
     same, rows = scores.same_points, []
-    for contrast in _contrasts(groups):
+    for contrast in _contrasts(scored.groups):
         group = contrast.group
         apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
         shares = {"total": _share(contrast, same, apart, "alone"), "own": _share(contrast, same, apart, "others")}
@@ -101,7 +102,7 @@ def _contrasts(groups: Sequence[Group]) -> Iterator[_Contrast]:
 
 
 def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Estimate | None:
-    """The share that a kind of pairs tells, with pseudo-values by the seeds of each stream and by plane."""
+    """The share estimated from one kind of pairs, with pseudo-values by the seeds of each stream and by plane."""
     used, group = getattr(contrast, kind), contrast.group
     if not used.any() or apart[group.independent].mean() == 0:
         return None
@@ -116,7 +117,7 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
     by_plane = value + (above - value * below) / below.mean()
     by_seed = tuple(_jackknifed(ratio, value, levels) for levels in group.levels)
     known = tuple(values for values in by_seed if values is not None)
-    if len(known) < len(by_seed):  # a stream of two seeds tells nothing about others
+    if len(known) < len(by_seed):  # two seeds of a stream say nothing about further ones
         known = ()
     if kind == "others":
         value, by_plane, known = 1 - value, 1 - by_plane, tuple(1 - values for values in known)
@@ -127,9 +128,9 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
 def _jackknifed(
     statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]
 ) -> Floats | None:
-    """Pseudo-values of the seeds of a stream, centred on the value: what leaving out each does to the statistic.
+    """Jackknife pseudo-values of the seeds of a stream, centred on the value.
 
-    None where there is a seed without which nothing is left.
+    None if the statistic is undefined without one of the seeds.
     """
     names = np.unique(levels)
     without = np.array([statistic(levels != name) for name in names])

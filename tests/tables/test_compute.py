@@ -84,7 +84,7 @@ def test_tables_of_sweeps():
     assert tables_of(load_sweep("double_descent_digits")) == (*always, "margins")
     assert tables_of(load_sweep("streams_digits")) == (*always, "streams")
     assert tables_of(compared_sweep()) == (*always, "by_recipe")
-    assert tables_of(distilled_sweep({})) == (*always, "by_recipe", "distillation")
+    assert tables_of(distilled_sweep({})) == (*always, "distillation", "by_recipe")
 
 
 def test_names_say_what_tells_groups_apart(tmp_path):

@@ -15,7 +15,7 @@ from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.statistics.estimates import mean_estimate
 from dbviz_ray.analysis.statistics.precision import advice
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
-from dbviz_ray.analysis.tables.uncertainty import uncertain_scores
+from dbviz_ray.analysis.tables.groups import uncertain_scores
 from dbviz_ray.store import Store
 
 
