@@ -74,7 +74,8 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def __str__(self) -> str:
         shown = self.format_dict
-        shown["ncols"] = shown["ncols"] or 79  # some terminals say that they have no columns
+        if (shown["ncols"] or 0) < 1:  # some terminals report no columns and no rows
+            shown["ncols"] = 79
         text = f"{self._stage:{STAGE_COLUMNS - 1}} {self._text()}"
         if self.total is None:
             return text[: shown["ncols"]]
@@ -112,6 +113,7 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Draw the line, or say it if one is due in a log; returns whether it was drawn."""
         if self._redraws:
+            self.nrows = None  # tqdm draws nothing where a terminal reports no rows
             with suppress(OSError):
                 return bool(super().display(msg, pos))
         elif msg is None and (seconds := time() - self._began) >= self._pause:

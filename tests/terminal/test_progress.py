@@ -121,6 +121,13 @@ def test_a_narrow_terminal_shows_what_matters_most(terminal, clock, monkeypatch)
         assert " 0/5 models, about 35 s left" in terminal.lines[-1]
 
 
+def test_a_terminal_without_a_size_shows_the_line_too(terminal, clock, monkeypatch):
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (-1, -1))
+    with train() as progress:
+        trained(progress, clock)
+        assert " 0/5 models, about 35 s left" in terminal.lines[-1]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "is_terminal"), [("TERM", "dumb", True), ("CI", "true", True), ("TERM", "xterm", False)]
 )
