@@ -1,9 +1,9 @@
-"""What a sweep is: typed, frozen, checked at the door, so that inner code can trust it.
+"""The configuration of a sweep: typed, immutable, and checked when it is read, so that other rooms can trust it.
 
     SweepConfig --models()--> ModelConfig, ... --cohorts()--> Cohort, ...
 
-A `ModelConfig` is one cell of the grid with every field resolved; its `model_id` is a readable slug plus a
-hash over all of them and `SCHEMA_VERSION`, so a changed default can never pass for an old result.
+A `ModelConfig` is one cell of the grid with every field resolved. Its `model_id` is a readable name plus a hash over
+all fields and `SCHEMA_VERSION`, so that nobody mistakes an old result for one with changed defaults.
 """
 
 from __future__ import annotations

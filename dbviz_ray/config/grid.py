@@ -1,4 +1,4 @@
-"""Products of lists, and which models they stand for."""
+"""Grids: products of lists, one model for each combination."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from dbviz_ray.errors import FieldError
 
 
 class GridConfig(Frozen):
-    """The product of these lists is the sweep's models; what is unset has the default that its text names.
+    """Lists whose product is the sweep's models.
 
-    A stream's own seeds (`init_seed`, ...) override `seed` for that stream: `label_noise_seed: [0]` gives every
-    training the same mislabelled images, `seed: [0]` with `init_seed: [0, 1, 2]` varies the initialisation alone.
+    Seeds of one stream (`init_seed`, ...) override `seed` for that stream: `label_noise_seed: [0]` gives every
+    training the same mislabelled images; `seed: [0]` with `init_seed: [0, 1, 2]` varies only the initialisation.
     """
 
     architecture: Values[Architecture] | None = Field(
@@ -41,38 +41,40 @@ class GridConfig(Frozen):
     )
     width: Values[Count] | None = Field(
         None,
-        description="Hidden units, channels, or what else it scales with; the standard width if unset.",
+        description="Hidden units, channels or another size of the network; its standard width if unset.",
     )
     options: Options | None = Field(None, description="Options of the architecture, such as {patch_size: 2}.")
     label_noise: Values[Share] | None = Field(
         None, description="Share of each class's training labels replaced by another class; 0 if unset."
     )
     recipes: Annotated[dict[RecipeName, TrainingConfig], Field(min_length=1)] | None = Field(
-        None, description="Named training settings: what of `training` each replaces."
+        None, description="Named training settings; each lists the fields of `training` that it replaces."
     )
-    learning_rate: Values[Positive] | None = Field(None, description="In place of the recipes' own.")
+    learning_rate: Values[Positive] | None = Field(None, description="Replaces the learning rate of every recipe.")
     seed: Values[Seed] | None = Field(
-        None, description="Of every random stream that has no seeds of its own; [0, 1] if unset."
+        None, description="Seeds of all random streams without seeds of their own; [0, 1] if unset."
     )
-    init_seed: Values[Seed] | None = Field(None, description="Of the initial weights; `seed` if unset.")
-    order_seed: Values[Seed] | None = Field(None, description="Of the order of the training images; `seed` if unset.")
+    init_seed: Values[Seed] | None = Field(None, description="Seeds of the initial weights; `seed` if unset.")
+    order_seed: Values[Seed] | None = Field(
+        None, description="Seeds of the order of the training images; `seed` if unset."
+    )
     augmentation_seed: Values[Seed] | None = Field(
-        None, description="Of crops, flips, mixing and the starts of attacks; `seed` if unset."
+        None, description="Seeds of crops, flips, mixing and the starts of attacks; `seed` if unset."
     )
-    dropout_seed: Values[Seed] | None = Field(None, description="Of dropout's masks; `seed` if unset.")
+    dropout_seed: Values[Seed] | None = Field(None, description="Seeds of dropout masks; `seed` if unset.")
     label_noise_seed: Values[Seed] | None = Field(
-        None, description="Of which labels are falsified, and to what; `seed` if unset."
+        None, description="Seeds of label noise: which labels change, and to which class; `seed` if unset."
     )
 
     def seeds(self) -> Iterator[Seeds]:
-        """Every combination of seeds that the grid asks for."""
+        """Every combination of seeds."""
         for seed in self.seed or DEFAULT_SEEDS:
             own = (getattr(self, f"{stream}_seed") or (seed,) for stream in Seeds.model_fields)
             for combination in itertools.product(*own):
                 yield Seeds(**dict(zip(Seeds.model_fields, combination, strict=True)))
 
     def models(self, dataset: DatasetConfig, training: TrainingConfig) -> Iterator[ModelConfig]:
-        """The product; `training` where there are no recipes. Students do not know their teachers yet."""
+        """The product, with `training` if there are no recipes; `with_teachers` then fills in the teachers."""
         # Models share these objects, so that 100,000 of them take no more memory for their settings than one.
         settings = [
             (name, recipe if rate is None else recipe.model_copy(update={"learning_rate": rate}))
@@ -97,15 +99,15 @@ class GridConfig(Frozen):
 
 
 Key = tuple[str, str, float, int | None, Seeds | int]
-"""What students may ask for: recipe, architecture, label noise, width (None: any), and all seeds or the init seed."""
+"""How a student selects a teacher: recipe, architecture, label noise, width (None: any), all seeds or the init seed."""
 
 
 def with_teachers(models: Iterable[ModelConfig]) -> tuple[ModelConfig, ...]:
-    """The models, the distilled ones with their teacher's model_id. FieldError unless each has one teacher."""
+    """The models, with the teacher's model_id in each student. FieldError unless each student has one teacher."""
     models = tuple(models)
     if all(model.training.distillation is None for model in models):
         return models
-    # Found by what is asked for: one student after another comparing all models would be quadratic.
+    # A dictionary, since comparing every student with every model would be quadratic.
     teachers: dict[Key, list[ModelConfig]] = {}
     for model in models:
         for key in _fits(model) if model.training.distillation is None else ():
@@ -114,7 +116,7 @@ def with_teachers(models: Iterable[ModelConfig]) -> tuple[ModelConfig, ...]:
 
 
 def _fits(teacher: ModelConfig) -> Iterator[Key]:
-    """All that a student may say to mean this model."""
+    """Every key that selects this model."""
     for width in (None, teacher.width):
         for seed in (teacher.seeds, teacher.seeds.init):
             yield teacher.recipe, teacher.architecture, teacher.label_noise, width, seed

@@ -1,4 +1,4 @@
-"""One model, its name, and models that are trained together."""
+"""One model, its name, and cohorts of models that are trained together."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Seeds(Frozen):
 
 
 class ModelConfig(Frozen):
-    """One model: everything that its weights depend on, and what its sweep calls its training."""
+    """One model: everything that its weights depend on, and the name of its recipe."""
 
     architecture: Architecture
     width: Count
     options: Options = Field(default_factory=dict)
     label_noise: Share
     recipe: RecipeName = DEFAULT_RECIPE
-    """Only a name: models of other sweeps with the same settings have the same `model_id`."""
+    """Only a name: it does not change the `model_id`."""
     seeds: Seeds
     dataset: DatasetConfig
     training: TrainingConfig
     teacher: str | None = None
-    """model_id of the model that this one is distilled from."""
+    """model_id of the teacher of a distilled model."""
 
     @cached_property
     def name_parts(self) -> tuple[str, str, str, str, str]:
@@ -69,7 +69,7 @@ class ModelConfig(Frozen):
 
     @cached_property
     def shape_key(self) -> str:
-        """Equal for models that can be stacked: all but seeds, label noise, learning rate and teacher is the same."""
+        """Equal for models that differ only in seeds, label noise, learning rate and teacher, and so can be stacked."""
         differing: dict[str, Any] = {
             "seeds": True,
             "label_noise": True,
@@ -87,7 +87,7 @@ class Cohort(Frozen):
 
     @cached_property
     def cohort_id(self) -> str:
-        """Slug of the shape plus a hash over the members."""
+        """Architecture, width and number of members, plus a hash over their ids."""
         first = self.models[0]
         members = fingerprint([model.model_id for model in self.models])
         return f"{slugified(first.architecture)}-w{first.width}-x{len(self.models)}-{members}"

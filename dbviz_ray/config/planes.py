@@ -1,4 +1,4 @@
-"""Which planes are labelled: the three images of each, and the grid on it."""
+"""Plane sets: which three images span each plane, and the grid of points on it. Margins: lines through images."""
 
 from __future__ import annotations
 
@@ -26,57 +26,57 @@ def _triplets_of_distinct_images(triplets: Sequence[tuple[int, int, int]]) -> Se
 
 
 class PlaneSetConfig(Frozen):
-    """Which planes: triplets of images and the grid of points on the plane through them.
+    """Triplets of images, and the grid of points on the plane through each triplet.
 
-    The natural images of a set follow from `images`, `classes`, `labels`, `seed` and the order of planes alone: sets
-    that differ in `off_manifold` go through the same images or through what was made of them.
+    The natural images depend only on `images`, `classes`, `labels`, `seed` and the number of the plane: sets that
+    differ in `off_manifold` use the same images, or images made from them.
     """
 
     images: Literal["test", "train"] = Field("test", description="The split the three images come from.")
     classes: Literal["different", "any", "same"] = Field(
         "different",
-        description="different: three different classes; any: no condition; same: one class, the classes in turn from "
-        "plane to plane. True classes in every case.",
+        description="different: three different classes; any: no condition; same: one class, each class in turn. "
+        "These are the true classes.",
     )
     labels: Literal["any", "correct", "mislabelled", "mixed"] = Field(
         "any",
-        description="Training images of a sweep with label noise only; mixed: at least one correctly labelled image "
-        "and at least one mislabelled one. The largest label noise of the sweep tells which is which.",
+        description="Only for training images of a sweep with label noise. mixed: at least one correctly labelled "
+        "and one mislabelled image. The largest label noise of the sweep decides which images are mislabelled.",
     )
     off_manifold: Literal["none", "shuffled", "uniform_noise", "adversarial"] = Field(
         "none",
         description="shuffled: the pixels of an image in random order, the channels of a pixel together; "
-        "uniform_noise: pixels drawn uniformly from their range; adversarial: an image, an adversarial example made "
-        "of it, and the image moved as far in a random direction.",
+        "uniform_noise: pixels drawn uniformly from their range; adversarial: an image, an adversarial example of "
+        "it, and the image moved equally far in a random direction.",
     )
     off_manifold_images: Literal[2, 3] = Field(
-        3, description="shuffled and uniform_noise only: how many of the three; with 2 the first one is natural."
+        3, description="Only for shuffled and uniform_noise: how many of the three images; with 2 the first is natural."
     )
     adversary: AdversaryConfig | None = Field(
-        None, description="adversarial only: the attack, away from the class that the model predicts."
+        None, description="Only for adversarial: the attack, away from the predicted class."
     )
     attacked: str | None = Field(
-        None, description="adversarial only: model_id of the attacked model; the sweep's first one if unset."
+        None, description="Only for adversarial: model_id of the attacked model; the first of the sweep if unset."
     )
     indices: (
         Annotated[
             tuple[tuple[Place, Place, Place], ...], Field(min_length=2), AfterValidator(_triplets_of_distinct_images)
         ]
         | None
-    ) = Field(None, description="Places in the split of given triplets, in place of drawn ones.")
+    ) = Field(None, description="Triplets of indices into the split, instead of random ones.")
     count: Several = Field(DEFAULT_COUNT, description="Planes in the set.")
     resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
     margin: NonNegative = Field(
-        0.1, description="How far the grid reaches past the images, as a share of their bounding box."
+        0.1, description="How far the grid extends beyond the images, as a share of their bounding box."
     )
-    seed: Seed = Field(0, description="Seed of the triplets' stream, and of what is made of the images.")
+    seed: Seed = Field(0, description="Seed of the triplets and of the off-manifold images.")
     probabilities: Annotated[bool, Field(strict=True)] = Field(
-        False, description="Store class probabilities too, for soft agreement."
+        False, description="Also store class probabilities, for soft agreement."
     )
 
     @property
     def images_used(self) -> int:
-        """How many images of the split a plane depends on."""
+        """Number of images of the split that a plane depends on."""
         if self.off_manifold == "adversarial":
             return 1
         return 3 - self.off_manifold_images if self.off_manifold == "uniform_noise" else 3
@@ -84,7 +84,7 @@ class PlaneSetConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _complete_indices(cls, fields: Any) -> Any:
-        """Given triplets are as many as there are, of whatever classes they are."""
+        """Given triplets set `count`, and allow any classes."""
         indices = fields.get("indices") if isinstance(fields, Mapping) else None
         if isinstance(indices, list | tuple) and len(indices) > 1:
             return {"count": len(indices), "classes": "any", **fields}
@@ -161,14 +161,14 @@ def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[
 
 
 class MarginsConfig(Frozen):
-    """From which images, along which lines, how far and how finely the first change of the class is looked for."""
+    """How to search for the first change of class along lines from images: which images, which lines, how finely."""
 
-    split: Literal["train", "test"] = Field("train", description="Where the images come from, at both ends of a line.")
-    images: Count = Field(1000, description="Images that lines start at; a split that has fewer is taken whole.")
-    directions: Count = Field(10, description="Lines from each image, towards as many other images.")
+    split: Literal["train", "test"] = Field("train", description="The split of the images at both ends of a line.")
+    images: Count = Field(1000, description="Images at which lines start; a smaller split is used whole.")
+    directions: Count = Field(10, description="Lines from each image, each towards another image.")
     steps: Count = Field(50, description="Points of the coarse scan along a line.")
-    reach: Positive = Field(1.0, description="How far the scan goes, in distances to the other image.")
+    reach: Positive = Field(1.0, description="Length of the scan, in distances to the other image.")
     tolerance: Positive = Field(
-        0.01, description="A distance is bisected to an interval of this length, in L2 of normalised pixels."
+        0.01, description="Bisection stops at an interval of this length (L2 norm of normalised pixels)."
     )
-    seed: Seed = Field(0, description="Seed of the lines' stream.")
+    seed: Seed = Field(0, description="Seed of the lines.")
