@@ -103,19 +103,9 @@ def test_the_analysis_needs_no_torch():
     """All of it but `compare`, which runs networks, and the notebook, which draws comparisons too."""
     light = ("scores", "statistics", "tables", "findings", "figures", "report", "tracking")
     names = [f"dbviz_ray.{module_of(path)}" for room in light for path in (ROOT / "analysis" / room).rglob("*.py")]
-    imports = "\n".join(f"import {module}" for module in modules)
-    code = f"import sys\n{imports}\nassert 'torch' not in sys.modules"
+    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout == "False\n"
-
-
-def test_the_analysis_of_finished_runs_needs_no_torch():
-    rooms = ("scores", "statistics", "tables", "findings", "figures", "report", "tracking")
-    modules = [f"dbviz_ray.{module_of(path)}" for path in source_files() if path.relative_to(ROOT).parts[1] in rooms]
-    code = f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\nassert 'torch' not in sys.modules"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert modules
-    assert result.returncode == 0, result.stderr
 
 
 def test_files_are_short_and_few():
