@@ -12,7 +12,7 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 from dbviz_ray.cluster.schedule import NodeIsLost
 
 ANSWER_SECONDS = 3.0
-"""For so long a machine may take to accept a connection."""
+"""Longest wait for a machine to accept a connection."""
 
 
 def answers(host: str, port: int) -> bool:

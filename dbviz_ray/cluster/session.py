@@ -43,7 +43,7 @@ class Session:
 
     @property
     def memory_limit(self) -> float:
-        """Bytes that one worker may ask for: on this machine alone nothing larger will ever come."""
+        """Bytes that one worker may ask for; a single machine never gets more."""
         import ray
 
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
@@ -88,7 +88,9 @@ def _join_or_start(address: str | None, level: int) -> bool:
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
     if joined is None and named == "auto":
-        raise UserError("--address: auto finds no running cluster; allowed: an address, local, or after `ray start`")
+        raise UserError(
+            "--address", reason="auto finds no running cluster", allowed="an address, local, or auto after `ray start`"
+        )
     if joined not in (None, "local"):
         _check_answers(joined)
         try:
@@ -96,7 +98,9 @@ def _join_or_start(address: str | None, level: int) -> bool:
             return True
         except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: of another version
             reason = one_line(error)
-            raise UserError(f"--address: {joined} is not a Ray cluster that can be joined ({reason})") from None
+            raise UserError(
+                "--address", reason=f"{joined} is not a Ray cluster that can be joined ({reason})"
+            ) from None
     # This machine's address is then 127.0.0.1 for Ray, which would listen on all interfaces otherwise. The variable is
     # for the processes that Ray starts; this one has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -114,8 +118,9 @@ def _check_answers(address: str) -> None:
     place = _host_and_port(address)
     if place is not None and not answers(*place):
         raise UserError(
-            f"--address: {address} is not a Ray cluster that can be joined (nothing answers within "
-            f"{ANSWER_SECONDS:g} s); allowed: HOST:PORT of one, or local"
+            "--address",
+            reason=f"{address} is not a Ray cluster that can be joined (nothing answers within {ANSWER_SECONDS:g} s)",
+            allowed="HOST:PORT of one, or local",
         )
 
 
@@ -147,7 +152,7 @@ def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
 
 
 def _check_resources(resources: ResourcesConfig) -> None:
-    """What this machine alone can never give would be waited for without end."""
+    """UserError if this machine can never give what is asked for; Ray would wait without end."""
     import ray
 
     available = ray.cluster_resources()
@@ -156,6 +161,7 @@ def _check_resources(resources: ResourcesConfig) -> None:
         wanted, there = getattr(resources, field), available.get(kind, 0)
         if wanted > there:
             raise UserError(
-                f"resources.{field}: {wanted:g} is not allowed: this machine has {there:g} {kind}s; "
-                f"allowed: up to {there:g}, or a cluster (cluster.yaml)"
+                f"resources.{field}",
+                reason=f"{wanted:g} is not allowed: this machine has {there:g} {kind}s",
+                allowed=f"up to {there:g}, or a cluster (cluster.yaml)",
             )

@@ -48,7 +48,7 @@ class Repairs:
                 f"{error}; the same command with --stages {','.join(again)} makes it again"
             ) from None
         if error.name in self._dropped:
-            raise BeyondRepairError(f"{error}, although it has just been made again; is the disk sound?") from None
+            raise BeyondRepairError(f"{error}, corrupt again after rewriting; check the disk") from None
         # A disk that lost one file may have lost others: all are found before workers start again.
         folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in self._stages]
         others = damaged_files(self._store, folders) if kind in folders else []

@@ -25,7 +25,7 @@ from dbviz_ray.terminal import interruption
 Result = TypeVar("Result")
 
 SETTLE_SECONDS = 2.0
-"""How far apart may be what two processes do that create one object at the same time: a look and a PUT."""
+"""Longest gap between the check and the PUT of a process that creates an object."""
 
 
 def write_local(filesystem: Any, target: str, content: bytes) -> None:

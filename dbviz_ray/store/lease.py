@@ -23,7 +23,7 @@ from dbviz_ray.terminal.progress import say
 
 BEAT_SECONDS = 5.0
 BEATS_OBSERVED = 6
-"""For so many beats a lease stands still before its driver is taken for dead, unless the process can be looked at."""
+"""Missed heartbeats before a driver is presumed dead; a driver on this machine is looked up instead."""
 _LONGEST_BEAT_SECONDS = 60.0
 _SETTLE_LOCAL_SECONDS = 0.3
 """As `SETTLE_SECONDS`, where a look and a write take milliseconds."""
@@ -105,7 +105,7 @@ class Lease:
         try:
             self._acquire()
         except OSError as error:
-            raise UserError(f"--out: {self._directory.root} cannot be written ({one_line(error)})") from None
+            raise UserError("--out", reason=f"{self._directory.root} cannot be written ({one_line(error)})") from None
         self._heart.start()
         return self
 
@@ -127,8 +127,9 @@ class Lease:
         """UserError if another driver has taken over."""
         if self._successor is not None:
             raise UserError(
-                f"--out: {self._directory.root} was out of this driver's reach and has been taken over by another one "
-                f"({self._successor}); this one ends"
+                "--out",
+                reason=f"this driver could not reach {self._directory.root}, which was taken over by another one "
+                f"({self._successor}); this one ends",
             )
 
     def _acquire(self) -> None:
@@ -148,16 +149,17 @@ class Lease:
         lives = driver.process.lives() if driver else None
         if lives is None:
             seconds = BEATS_OBSERVED * max(self._own.beat_seconds, driver.beat_seconds if driver else 0)
-            say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
+            say("lease", f"watching for {seconds:.0f} s whether the last driver is alive ({driver})")
             lives = self._changes(found, seconds)
         if lives:
             raise UserError(
-                f"--out: {self._directory.root} is in use by another driver ({driver or 'of another version'}); "
-                "allowed: another directory, or the same command when that driver has ended or been killed"
+                "--out",
+                reason=f"{self._directory.root} is in use by another driver ({driver or 'of another version'})",
+                allowed="another directory, or the same command when that driver has ended or been killed",
             )
 
     def _changes(self, found: bytes, seconds: float) -> bool:
-        """Whether the lease becomes another one within so many seconds."""
+        """Whether the lease changes within `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self._own.beat_seconds / 5)
@@ -211,7 +213,7 @@ class Process:
         return cls(platform.node(), os.getpid(), _numbering(), _state_and_start(os.getpid())[1])
 
     def lives(self) -> bool | None:
-        """Whether it does; None if that cannot be told from here."""
+        """Whether it is alive; None if this process cannot see it."""
         if not self.numbering or self.numbering != _numbering():
             return None
         state, started = _state_and_start(self.pid)
