@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dbviz_ray import config
-from dbviz_ray.config.registry import ARCHITECTURES, DATASETS, STANDARD_WIDTHS, architecture_builder
+from dbviz_ray.config.registry import ARCHITECTURES, DATASETS, architecture_builder
 
 Node = Mapping[str, Any]
 """A piece of a JSON schema."""
@@ -150,8 +150,13 @@ def _limits(node: Node) -> str:
 
 def _registered() -> list[str]:
     rows = [
-        _row(f"`{name}`", str(STANDARD_WIDTHS[name]), _options(builder), (inspect.getdoc(builder) or "").split("\n")[0])
-        for name, builder in ((name, architecture_builder(name)) for name in ARCHITECTURES)
+        _row(
+            f"`{name}`",
+            str(ARCHITECTURES[name].standard_width),
+            _options(builder),
+            (inspect.getdoc(builder) or "").split("\n")[0],
+        )
+        for name, family, builder in ((name, own, architecture_builder(name)) for name, own in ARCHITECTURES.items())
     ]
     return [
         "## Registered names\n",

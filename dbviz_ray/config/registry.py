@@ -11,37 +11,33 @@ import importlib
 import importlib.machinery
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 from dbviz_ray.errors import FieldError, UserError
 
-ARCHITECTURES = {
-    "fully_connected": "dbviz_ray.architectures.fully_connected:fully_connected",
-    "fully_connected_deep": "dbviz_ray.architectures.fully_connected:fully_connected_deep",
-    "resnet18": "dbviz_ray.architectures.resnet:resnet18",
-    "resnet18_width": "dbviz_ray.architectures.resnet:resnet18_width",
-    "densenet121": "dbviz_ray.architectures.densenet:densenet121",
-    "vgg19": "dbviz_ray.architectures.vgg:vgg19",
-    "wide_resnet28": "dbviz_ray.architectures.resnet:wide_resnet28",
-    "vit": "dbviz_ray.architectures.vit:vit",
-    "mlp_mixer": "dbviz_ray.architectures.mlp_mixer:mlp_mixer",
-}
-"""Builders called as `builder(width=, image_shape=(channels, height, width), classes=, **options)`, returning an
-nn.Module."""
 
-STANDARD_WIDTHS = {
-    "fully_connected": 512,
-    "fully_connected_deep": 1024,
-    "resnet18": 64,
-    "resnet18_width": 64,
-    "densenet121": 32,
-    "vgg19": 64,
-    "wide_resnet28": 10,
-    "vit": 512,
-    "mlp_mixer": 512,
+class Architecture(NamedTuple):
+    """A registered family of networks."""
+
+    builder: str
+    """Import string of a function, called as `builder(width=, image_shape=(channels, height, width), classes=,
+    **options)`, that returns an nn.Module."""
+    standard_width: int
+    """The paper's width; a sweep that names none uses it."""
+
+
+ARCHITECTURES = {
+    "fully_connected": Architecture("dbviz_ray.architectures.fully_connected:fully_connected", 512),
+    "fully_connected_deep": Architecture("dbviz_ray.architectures.fully_connected:fully_connected_deep", 1024),
+    "resnet18": Architecture("dbviz_ray.architectures.resnet:resnet18", 64),
+    "resnet18_width": Architecture("dbviz_ray.architectures.resnet:resnet18_width", 64),
+    "densenet121": Architecture("dbviz_ray.architectures.densenet:densenet121", 32),
+    "vgg19": Architecture("dbviz_ray.architectures.vgg:vgg19", 64),
+    "wide_resnet28": Architecture("dbviz_ray.architectures.resnet:wide_resnet28", 10),
+    "vit": Architecture("dbviz_ray.architectures.vit:vit", 512),
+    "mlp_mixer": Architecture("dbviz_ray.architectures.mlp_mixer:mlp_mixer", 512),
 }
-"""What `width` is where a sweep does not say: the paper's."""
 
 TIMM_BUILDER = "dbviz_ray.architectures.timm:timm_builder"
 TIMM = "timm/"
@@ -74,9 +70,9 @@ def standard_width(name: str) -> int:
     """The width of an architecture in a sweep that names none; FieldError if there is no standard width."""
     if name.startswith(TIMM):
         return 1
-    if name not in STANDARD_WIDTHS:
+    if name not in ARCHITECTURES:
         raise FieldError("grid.width", reason=f"missing; {name} has no standard width")
-    return STANDARD_WIDTHS[name]
+    return ARCHITECTURES[name].standard_width
 
 
 def architecture_builder(name: str) -> Callable[..., Any]:
@@ -84,7 +80,7 @@ def architecture_builder(name: str) -> Callable[..., Any]:
     if name.startswith(TIMM):
         builder: Callable[..., Any] = _imported(TIMM_BUILDER)(name.removeprefix(TIMM))
         return builder
-    return _imported(ARCHITECTURES.get(name, name))
+    return _imported(ARCHITECTURES[name].builder if name in ARCHITECTURES else name)
 
 
 def dataset_loader(name: str) -> Callable[..., Any]:
@@ -98,7 +94,7 @@ def nearest(name: str, names: list[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
-def _check(name: str, known: Mapping[str, str], further: str = "") -> str:
+def _check(name: str, known: Collection[str], further: str = "") -> str:
     if name in known:
         return name
     allowed = f"{', '.join(known)}, {further}or your own as package.module:function"

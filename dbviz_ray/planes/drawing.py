@@ -1,4 +1,4 @@
-"""From what a sweep asks for to planes."""
+"""Draws the planes that a sweep asks for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw_plane_set(
         return PlaneSet(anchors, indices, labels[indices], config.resolution, config.margin)
     if config.off_manifold == "adversarial":
         if network is None:
-            raise UserError("planes: off_manifold=adversarial needs a network to attack; none is given")
+            raise UserError("off_manifold", config.off_manifold, reason="needs a network to attack; none is given")
         anchors = adversarial_anchors(anchors[:, 0], config, dataset, network)
         indices, kinds = indices[:, :1].expand(-1, 3), ADVERSARIAL
     else:
@@ -64,12 +64,13 @@ def draw_plane_set(
 
 def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
     """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
-    indices = triplets_of(lambda places: images[places], labels, config, called="images")
+    with about_plane_set():
+        indices = triplets_of(lambda places: images[places], labels, config, called="images")
     return PlaneSet(images[indices].float(), indices, labels[indices], config.resolution, config.margin)
 
 
 def check_plane_sets_possible(sweep: SweepConfig, dataset: Dataset) -> None:
-    """UserError if the natural images of a plane set cannot be had: their triplets are drawn to see."""
+    """Draw the triplets of natural images once; UserError if a plane set asks for impossible ones."""
     for name, planes in sweep.planes.items():
         with about_plane_set(name):
             draw_triplets(dataset, planes, telling_labels(sweep, name, dataset))
@@ -90,9 +91,10 @@ def attacked_model(sweep: SweepConfig, plane_set: str) -> ModelConfig | None:
 
 
 @contextmanager
-def about_plane_set(name: str) -> Iterator[None]:
-    """Let errors name the plane set that they are about."""
+def about_plane_set(name: str = "") -> Iterator[None]:
+    """Put "planes" and the name of the plane set before the fields of a UserError."""
+    whole = f"planes.{name}" if name else "planes"
     try:
         yield
     except UserError as error:
-        raise UserError(str(error).replace("planes:", f"planes.{name}:", 1)) from None
+        raise error.renamed(lambda field: f"{whole}.{field}" if field else whole) from None

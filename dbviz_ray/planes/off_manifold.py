@@ -1,6 +1,6 @@
-"""Images that are none: shuffled pixels and uniform noise, in place of all three images of a plane or of two.
+"""Images off the data manifold: shuffled pixels, uniform noise and adversarial examples, as anchors of planes.
 
-The paper finds that planes through such images are almost one region.
+The paper finds that planes through shuffled images and noise are almost one region.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _replaced(natural: Tensor, plane: int, config: PlaneSetConfig, dataset: Data
         if spans_plane(triplet):
             return triplet
     raise UserError(
-        f"planes: off_manifold={config.off_manifold}: in {MAX_DRAWS} draws no images made for plane {plane} span one"
+        "off_manifold", config.off_manifold, reason=f"spans no plane number {plane} in {MAX_DRAWS} draws of its images"
     )
 
 
@@ -80,8 +80,10 @@ def adversarial_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Datase
     lost = next((plane for plane, triplet in enumerate(anchors) if not spans_plane(triplet)), None)
     if lost is not None:
         raise UserError(
-            f"planes: off_manifold=adversarial: the attack moves the image of plane {lost} nowhere; allowed: another "
-            "attacked model, adversary or seed"
+            "off_manifold",
+            config.off_manifold,
+            reason=f"the attack moves the image of plane {lost} nowhere",
+            allowed="another attacked model, adversary or seed",
         )
     return anchors
 
@@ -100,8 +102,9 @@ def adversarial_examples(
         natural_scores: Tensor = network(placed)
         if not natural_scores.isfinite().all():
             raise UserError(
-                "planes: off_manifold=adversarial: the attacked model's scores are no numbers; allowed: a model whose "
-                "training did not diverge"
+                "attacked",
+                reason="the model's scores are no numbers",
+                allowed="a model whose training did not diverge",
             )
         predicted = natural_scores.argmax(dim=1)
 

@@ -76,22 +76,23 @@ def check_possible(
     """UserError if images with these labels cannot give the planes that `config` asks for."""
     called = called or _called(config)
     if len(labels) < 3:
-        raise UserError(f"planes: {len(labels)} {called} are not enough; a plane needs 3")
+        raise UserError("", reason=f"{len(labels)} {called} are not enough; a plane needs 3")
     pools = _pools(labels, config, given)
     asked = f"classes={config.classes}" + f", labels={config.labels}" * (config.labels != "any")
     if not pools:
-        raise UserError(f"planes: {asked} finds no such {called}; allowed: other classes or labels")
+        raise UserError("", reason=f"{asked} finds no such {called}", allowed="other classes or labels")
     for pool in pools:
         within = f" of class {int(labels[pool.allowed[0]])}" if config.classes == "same" else ""
         if len(pool.allowed) < 3:
             raise UserError(
-                f"planes: {asked} needs 3 such {called}{within}, there are {len(pool.allowed)}; "
-                "allowed: other classes or labels"
+                "",
+                reason=f"{asked} needs 3 such {called}{within}, there are {len(pool.allowed)}",
+                allowed="other classes or labels",
             )
     classes = len(labels[torch.from_numpy(pools[0].allowed)].unique())
     if config.classes == "different" and classes < 3:
         raise UserError(
-            f"planes: classes=different needs images of 3 classes, these have {classes}; allowed: any, same"
+            "classes", config.classes, reason=f"needs images of 3 classes, these have {classes}", allowed="any, same"
         )
 
 
@@ -103,7 +104,8 @@ def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list
     if config.labels == "any":
         return [_Pool(np.flatnonzero(part)) for part in parts]
     if given is None:
-        raise UserError(f"planes: labels={config.labels} needs the labels that models are trained on; none are given")
+        reason = "needs the labels that models are trained on; none are given"
+        raise UserError("labels", config.labels, reason=reason)
     correct = (given == labels).numpy()
     if config.labels == "mixed":
         kinds = [(np.flatnonzero(part & correct), np.flatnonzero(part & ~correct)) for part in parts]
@@ -123,8 +125,9 @@ def _triplet(
         if spans_plane(images(triplet)):
             return triplet
     raise UserError(
-        f"planes: in {MAX_DRAWS} draws no three {called} span a plane as asked for; most are equal or lie on one line; "
-        "allowed: images that differ"
+        "",
+        reason=f"in {MAX_DRAWS} draws no three {called} span a plane as asked for; most are equal or lie on one line",
+        allowed="images that differ",
     )
 
 
@@ -136,12 +139,9 @@ def _given_triplets(images: Images, count: int, config: PlaneSetConfig, called: 
     triplets = np.array(config.indices, dtype=np.int64)
     for triplet in triplets:
         if triplet.max() >= count:
-            raise UserError(
-                f"planes: indices: {triplet.tolist()} is not allowed with {count} {called}; allowed: 0 to {count - 1}"
-            )
+            reason = f"is not allowed with {count} {called}"
+            raise UserError("indices", triplet.tolist(), reason=reason, allowed=f"0 to {count - 1}")
         if not spans_plane(images(triplet)):
-            raise UserError(
-                f"planes: indices: {triplet.tolist()} is not allowed: these {called} lie on one line; "
-                "allowed: three that span a plane"
-            )
+            reason = f"is not allowed: these {called} lie on one line"
+            raise UserError("indices", triplet.tolist(), reason=reason, allowed="three that span a plane")
     return torch.from_numpy(triplets)

@@ -84,7 +84,7 @@ def test_plane_sets_of_before_have_only_new_defaults():
     [
         (
             ["planes.test={indices: [[0, 1, 2], [3, 4, 797]]}"],
-            "planes.test: indices: [3, 4, 797] is not allowed with 797 test images; allowed: 0 to 796",
+            "planes.test.indices: [3, 4, 797] is not allowed with 797 test images; allowed: 0 to 796",
         ),
         (
             ["planes.noisy={images: train, labels: mislabelled, classes: same}", "grid.label_noise=[0.01]"],
