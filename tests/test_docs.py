@@ -1,4 +1,4 @@
-"""The pages hang together, name all that there is, and what they say of it is so."""
+"""The pages link to one another, name everything that exists, and their facts are right."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def page(name: str) -> str:
 
 
 def anchors(file: Path) -> set[str]:
-    """What the headings of a page are called in links to them."""
+    """The anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", prose(file), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
-def test_links_lead_somewhere(of):
+def test_links_have_targets(of):
     links = re.findall(r"\]\(([^)]+)\)", prose(of))
     for link in (link for link in links if not link.startswith(("http://", "https://"))):
         name, _, anchor = link.partition("#")
@@ -45,13 +45,13 @@ def test_every_page_can_be_reached_from_the_readme():
     assert {ROOT / name for name in linked} == set(PAGES) - {ROOT / "README.md"}
 
 
-def test_every_picture_is_shown_and_said_in_words():
+def test_every_picture_is_shown_with_a_description():
     shown = [name for of in PAGES for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", of.read_text())]
     assert {Path(name).name for name in shown} == {file.name for file in (ROOT / "docs").glob("*.[ps][nv]g")}
 
 
 @pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
-def test_what_can_be_run_is_fenced_and_says_its_language(of):
+def test_code_is_fenced_and_names_its_language(of):
     fences = re.findall(r"^```(.*)$", of.read_text(), flags=re.MULTILINE)
     assert len(fences) % 2 == 0
     assert set(fences[::2]) <= LANGUAGES
@@ -59,16 +59,16 @@ def test_what_can_be_run_is_fenced_and_says_its_language(of):
     assert not re.search(r"^    \S", prose(of), flags=re.MULTILINE)
 
 
-def test_the_readme_is_read_in_five_minutes():
+def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 170
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_stands_in_the_pages_as_it_is_told(name):
+def test_the_pages_describe_each_figure_as_the_code_does(name):
     assert f"\n| `{name}` | {FIGURES[name].sweeps} | {FIGURES[name].shows} |\n" in page("figures.md")
 
 
-def test_figures_are_those_of_the_sweeps_beside_them():
+def test_figures_belong_to_the_sweeps_in_their_row():
     for row in re.findall(r"^\| [A-Za-z].* \| .* \| .* \| `.*$", page("figures.md"), flags=re.MULTILINE):
         _, _, *sweeps, files = (re.findall(r"`(\w+)`", cell) for cell in row.split("|")[:-1])
         drawn = [set(figures_of(load_sweep(name))) for of in sweeps for name in of]
@@ -77,7 +77,7 @@ def test_figures_are_those_of_the_sweeps_beside_them():
         assert set(files) - set(tables) <= set.union(*drawn), row
 
 
-def test_every_sweep_stands_in_the_pages_with_its_number_of_models():
+def test_the_pages_give_each_sweeps_number_of_models():
     rows = {
         name: line
         for line in page("figures.md").splitlines()
@@ -93,7 +93,7 @@ def test_every_sweep_stands_in_the_pages_with_its_number_of_models():
     assert rows["streams_digits"].endswith(f"| {min(on_digits)} to {max(on_digits)} |")
 
 
-def test_every_public_name_stands_in_the_pages():
+def test_the_pages_name_everything_public():
     headings = re.findall(r"^## `(\w+)", page("python.md"), flags=re.MULTILINE)
     assert set(headings) == set(dbviz_ray.__all__)
 

@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in the pages runs, or is checked as far as that can be done here."""
+"""Every command and all Python in the pages runs, or is checked as far as possible here."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from dbviz_ray.config.validation import validated
 OWN_MODELS = ROOT / "docs" / "own_models.md"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 QUICK = ["--planes", "6", "--resolution", "8", "--device", "cpu"]
-"""What commands that compare models are given too, so that they are done in a second."""
+"""More options for comparisons, so that they take a second."""
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What the Python in docs/own_models.md has defined, for other pages."""
+    """Names that the Python in docs/own_models.md defines, for other pages."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
-    """A folder with a small finished run where the pages have a large one, and with what docs/own_models.md makes."""
+    """A folder with a small finished run in place of the pages' large one, and with the files of docs/own_models.md."""
     place = tmp_path_factory.mktemp("workplace")
     run = place / "runs" / "double_descent_digits"
     shutil.copytree(undisturbed[0], run)
@@ -67,21 +67,21 @@ def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
 
 
 def run_python(page: Path, names: dict[str, Any]) -> None:
-    """Run the Python of a page, one part after the other."""
+    """Run the Python of a page, block by block."""
     for block in blocks("python", page=page):
         if not block.file:
             exec(compile(block.text, str(block), "exec"), names)
 
 
 def words_of(command: str) -> list[str]:
-    """A command's words, as the shell hands them on."""
+    """A command's words, as the shell splits them."""
     return subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout.split(
         "\n"
     )[:-1]
 
 
 def runs(main: Callable[[list[str]], int], *more: str, skip: int = 3) -> Callable[[str], None]:
-    """A check that runs a module's command in this process, which has imported what takes long."""
+    """A check that runs a command in this process, where slow imports are done."""
 
     def check(command: str) -> None:
         assert main([*words_of(command)[skip:], *more]) == 0
@@ -94,7 +94,7 @@ def parses(command: str) -> None:
 
 
 def loads(command: str) -> None:
-    """The sweep is there, and its overrides and options are allowed."""
+    """The sweep exists, and its overrides and options are allowed."""
     parsed = sweep.parser().parse_args(words_of(command)[3:])
     load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
     sweep._stages(parsed.stages)
@@ -112,7 +112,7 @@ def is_understood(command: str) -> None:
 
 
 def installs(command: str) -> None:
-    """Installing takes minutes; what is named is there."""
+    """The packages and files that a command names exist; installing would take minutes."""
     for part in command.split(" && "):
         words = shlex.split(part)
         if words[:2] in (["python3", "-m"], [".", ".venv/bin/activate"]):
@@ -144,7 +144,7 @@ def is_a_script(command: str) -> None:
 
 
 def is_documented_by(module: str, command: str) -> None:
-    """The subcommand and its options exist; cluster files are there and valid."""
+    """The subcommand, its options and cluster files exist."""
     from click.testing import CliRunner
 
     cli = import_module(module).cli
@@ -188,12 +188,12 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
         "needs an account in a cloud, or a shell",
     ),
 ]
-"""What begins a command, how it is checked, and why it is not run."""
+"""Beginnings of commands, how each is checked, and why it is not run."""
 
 
 def check_of(command: str) -> tuple[Callable[[str], None], str]:
     found = [(check, reason) for pattern, check, reason in CHECKS if re.match(pattern, command)]
-    assert found, f"nothing tells how to check: {command}"
+    assert found, f"no check for: {command}"
     return found[0]
 
 
@@ -220,6 +220,6 @@ def test_a_sweep_in_a_page_loads(block, workplace, monkeypatch):
     assert load_sweep(str(file)).models()
 
 
-def test_an_unknown_command_is_found():
-    with pytest.raises(AssertionError, match="nothing tells how to check"):
+def test_a_command_without_a_check_fails():
+    with pytest.raises(AssertionError, match="no check for"):
         check_of("rm -rf /")

@@ -1,4 +1,4 @@
-"""docs/tables.md names every column of every file, and its type."""
+"""docs/tables.md names every column of every file, with its type."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def columns_of(schema: pa.Schema) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
-    """Columns of every table that the analysis makes: of a real run, and of made-up ones where it has no such rows."""
+    """Columns of every table of the analysis: from a real run, or a made-up one if it has no such rows."""
     files = (undisturbed[0] / "scores").glob("*.parquet")
     found = {file.stem: columns_of(pq.read_schema(file)) for file in files if pq.read_metadata(file).num_rows}
     streams = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
@@ -73,8 +73,7 @@ def test_every_table_and_file_has_a_section(tables):
 
 @pytest.mark.parametrize("name", sorted(title.removeprefix("scores/") for title in SECTIONS if "scores/" in title))
 def test_the_columns_of_a_table(name, tables):
-    told = documented(SECTIONS[f"scores/{name}"])
-    assert told == tables[name]
+    assert documented(SECTIONS[f"scores/{name}"]) == tables[name]
 
 
 def test_the_columns_of_a_group():

@@ -153,7 +153,7 @@ def test_three_models_give_an_interval_over_models_too(images_and_labels):
     assert len(result.matrix().axes) == 2
 
 
-def test_numpy_images_double_models_and_modes(images_and_labels):
+def test_numpy_images_and_double_models_are_taken_and_modes_kept(images_and_labels):
     images, labels = (array.numpy() for array in images_and_labels)
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).double().train()
     compare([model, network(1)], images, labels, planes=2, resolution=4)
