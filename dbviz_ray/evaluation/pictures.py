@@ -22,15 +22,15 @@ from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 
 SHOWN_PLANE = 0
-"""The first one drawn, which was not chosen for its looks; all figures show it."""
+"""All figures show the first plane drawn, so nobody chose it for its looks."""
 PICTURE_RESOLUTION = 200
-"""Grid points on each side, where a plane set has so many that a picture is cheap beside it."""
+"""Grid points on each side, if the plane set has enough points that a picture adds little."""
 PICTURE_SHARE = 0.1
 """A picture has at most this share of the points of its plane set."""
 
 
 def picture_resolution(planes: PlaneSet) -> int | None:
-    """How fine a picture is that every model makes by itself; None if it would be no finer than the planes are."""
+    """Grid points a side of the picture that every model takes; None if the planes are at least as fine."""
     points = PICTURE_SHARE * len(planes) * planes.resolution**2
     finest = min(PICTURE_RESOLUTION, math.isqrt(int(points)))
     return finest if finest > planes.resolution else None
@@ -45,7 +45,7 @@ def take_picture(
     *,
     confidence: bool = False,
 ) -> Picture:
-    """What `network` says on the plane number `plane`, with the confidence of its predictions if asked for."""
+    """The labels that `network` gives plane number `plane`, with its confidence if asked for."""
     one = planes.part([plane], resolution)
     labelled = label_planes(network, one, device, probabilities=confidence)
     highest = None if labelled.probabilities is None else labelled.probabilities[0].amax(-1).numpy()
@@ -55,8 +55,8 @@ def take_picture(
 FINEST = 2000
 """Grid points on each side, at most."""
 SMALL_NETWORK = 50_000_000
-"""Parameters times pixels of an image below which threads wait for one another longer than they compute: on two cores
-that others used too, two took 40 s and more for a picture by a ResNet-18 of width 8 on 8x8 images, one 10 s."""
+"""Parameters times pixels of an image below which one thread is faster than several: on two shared cores, a picture by
+a ResNet-18 of width 8 on 8x8 images took two threads more than 40 s and one thread 10 s."""
 
 
 def take_pictures(
@@ -68,15 +68,15 @@ def take_pictures(
 ) -> int:
     """Store the wanted pictures on grids of `resolution` points a side; returns how many it took.
 
-    Pictures and planes that are as fine already stay. The networks run in this process, on a GPU if there is one; a
-    progress display shows how far they are.
+    Pictures and planes that are already as fine stay. The networks run in this process, on a GPU if there is one, and
+    show their progress.
 
     Raises:
-        UserError: for a resolution that is none, for weights that are not there, and for a model whose network or data
-            set is code that is not among `trusted`; before anything is labelled.
+        UserError: before anything is labelled, if the resolution is out of range, weights are missing, or the code of
+            a network or data set is not among `trusted`.
     """
     if not 2 <= resolution <= FINEST:
-        raise UserError(f"--resolution: {resolution} is not allowed; allowed: from 2 to {FINEST}")
+        raise UserError("--resolution", resolution, allowed=f"from 2 to {FINEST}")
     keys = sorted(set(wanted))
     scored = {name: load_planes(store, name) for name in dict.fromkeys(key.plane_set for key in keys)}
     coarse = [

@@ -1,4 +1,4 @@
-"""The tasks of evaluators, and which of them a run directory lacks. Imports no torch."""
+"""The tasks of evaluators, and those still missing from a run directory. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ What = LabelPlanes | FindMargins
 
 @dataclass(frozen=True)
 class Task:
-    """What one evaluator does at a time. One file marks it as complete."""
+    """One evaluator's unit of work. One file marks it as complete."""
 
     what: What
     model: ModelConfig

@@ -1,4 +1,4 @@
-"""What evaluators can do with trained models: label planes, find margins."""
+"""The work of evaluators on trained models: label planes, find margins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Work(Protocol):
 
     @property
     def points(self) -> int:
-        """Forward passes at most."""
+        """Upper limit of forward passes for one model."""
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Write the predictions of `network`, the model after `epoch`."""

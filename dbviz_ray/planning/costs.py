@@ -1,8 +1,8 @@
-"""What work on models costs, relative to one another, for the estimate of the time that is left.
+"""Relative costs of training and evaluating models, for the estimate of the remaining time.
 
-A batch takes the time of its floating-point operations and, besides, that of calling the tensor operations, of which
-small networks with many layers consist. For the latter counts `CALL_FLOPS`, with which the estimates were closest to
-the truth in the digits sweeps of double descent, of architectures and of optimizers, on CPUs.
+A batch costs its floating-point operations plus `CALL_FLOPS` for each call of a tensor operation; calls dominate in
+small networks with many layers. This value gave the closest estimates on CPUs, in the digits sweeps of double descent,
+architectures and optimizers.
 """
 
 from __future__ import annotations
@@ -48,6 +48,6 @@ def evaluation_amounts(tasks: Iterable[Task], work: Mapping[What, Work], data: D
 
 
 def _image_cost(model: ModelConfig, data: DatasetFacts, batch: int) -> float:
-    """Of the forward pass of one image of a batch."""
+    """Cost of one image's forward pass in a batch of `batch` images."""
     facts = facts_of(model, data)
     return facts.forward_flops + facts.forward_calls * CALL_FLOPS / batch

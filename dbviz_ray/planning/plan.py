@@ -1,4 +1,4 @@
-"""What a sweep would do and cost, worked out from counts and a short measurement, without doing any of it."""
+"""The work and cost of a sweep, estimated from counts and a short measurement before it runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dbviz_ray.planning.step_times import StepTimes, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
 ASSUMED_GPU_STEP_SECONDS = 2e-3
-"""Of one data-centre GPU in bfloat16 where there is none to measure on: a guess, and the plan says so."""
+"""Guesses for one data-centre GPU in bfloat16, used if this machine has none; the plan says so."""
 LABEL_BYTES_PER_POINT = 0.1
-"""Of a compressed label map; in the digits sweep 0.003 to 0.085, 0.065 on average."""
+"""Compressed size; in the digits sweep 0.003 to 0.085, 0.065 on average."""
 PROBABILITY_BYTES = 1.8
-"""Of a compressed class probability; 1.6 to 1.9 for trained networks on the digits."""
+"""Compressed size of one class probability; 1.6 to 1.9 for trained networks on the digits."""
 LINES = 40
 
 
@@ -33,7 +33,7 @@ class CohortPlan:
     name: str
     members: int
     flops: float
-    """Floating-point operations of its whole training."""
+    """Floating-point operations of the whole training."""
     seconds: float
     """On one worker: a GPU, or `cpus_per_cohort` cores."""
 
@@ -58,15 +58,15 @@ class Plan:
     points: int
     """Grid points in all."""
     line_points: int
-    """At most, on the lines along which margins are sought; most lines end at the first change of the class."""
+    """Upper limit on the lines of the margins; most lines end where the class first changes."""
     evaluation_seconds: float
     """On one worker."""
     basis: str
-    """What the times rest on."""
+    """The measurement or assumption behind the times."""
 
     @property
     def training_seconds(self) -> float:
-        """Of all cohorts, one after another on one worker."""
+        """All cohorts, one after another on one worker."""
         return sum(cohort.seconds for cohort in self.cohorts)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Plan:
         return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
     def _cohort_lines(self, on_gpu: bool) -> str:
-        """The cohorts that cost most, a line each."""
+        """One line for each of the most expensive cohorts."""
         unit = "GPU time" if on_gpu else "time"
         shown = sorted(self.cohorts, key=lambda cohort: -cohort.seconds)[:LINES]
         width = max(len(cohort.name) for cohort in shown)
@@ -126,12 +126,12 @@ class Plan:
 
 
 def plan(sweep: SweepConfig) -> Plan:
-    """Count what `sweep` would do, and measure for some seconds how fast this machine would do it."""
+    """Count the work of `sweep`, and measure for some seconds how fast this machine does it."""
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     if sweep.margins is not None:
         check_enough(data.train_images if sweep.margins.split == "train" else data.test_images, sweep.margins)
     cohorts = sweep.cohorts()
-    # Members of a cohort are one network, of which as many epochs are kept.
+    # All members of a cohort share one network and keep equally many epochs.
     facts = [facts_of(cohort.models[0], data) for cohort in cohorts]
     members = [len(cohort.models) for cohort in cohorts]
     kept = [len(cohort.models[0].training.kept_epochs) * len(cohort.models) for cohort in cohorts]
@@ -184,7 +184,7 @@ def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> Cohort
 
 
 def _line_points(sweep: SweepConfig, data: DatasetFacts) -> int:
-    """Points at which one model is asked at most for its margins, but for the few of the bisection."""
+    """Upper limit of forward passes for one model's margins, without the few of the bisection."""
     if sweep.margins is None:
         return 0
     there = data.train_images if sweep.margins.split == "train" else data.test_images

@@ -1,4 +1,4 @@
-"""What can be told of data sets and networks without loading the one or training the other: sizes and costs."""
+"""Sizes of networks and operations of their training, without loading data or training anything."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class NetworkFacts:
     forward_flops: int
     """Floating-point operations of one image's forward pass."""
     forward_calls: int
-    """Tensor operations of a forward pass, of however many images."""
+    """Tensor operations of a forward pass, however large its batch."""
 
 
 def facts_of(model: ModelConfig, data: DatasetFacts) -> NetworkFacts:
-    """Sizes of a model's network on its data set. UserError if the network does not work."""
+    """Sizes of a model's network on its data set. Raises UserError if the network fails."""
     options = tuple(sorted(model.options.items()))
     return _network_facts(model.architecture, model.width, options, data.image_shape, data.classes)
 
@@ -62,7 +62,7 @@ def passes_of_a_step(model: ModelConfig) -> int:
 
 
 def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]:
-    """The order in which workers idle least at the end."""
+    """The most expensive cohorts first, so that workers idle least at the end."""
     return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
 
 
@@ -76,28 +76,27 @@ def _network_facts(
 ) -> NetworkFacts:
     """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
 
-    def tried(device: str) -> tuple[nn.Module, int, int]:
+    def count_on(device: str) -> tuple[nn.Module, int, int]:
         with torch.device(device):
             network = with_masked_dropout(build_network(architecture, width, image_shape, classes, dict(options)))
-            return network, *_tried(network, torch.zeros(2, *image_shape), classes)
+            return network, *_count_operations(network, torch.zeros(2, *image_shape), classes)
 
     try:
         try:
-            network, flops, calls = tried("meta")
+            network, flops, calls = count_on("meta")
         except Exception:
-            network, flops, calls = tried("cpu")
+            network, flops, calls = count_on("cpu")
     except Exception as error:  # a user's own code may raise anything
-        told = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
-        raise UserError(
-            f"grid.architecture: {architecture} of width {width} does not work on images {image_shape}: {told}"
-        ) from None
+        cause = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
+        reason = f"does not work at width {width} on images {image_shape}: {cause}"
+        raise UserError("grid.architecture", architecture, reason=reason) from None
     return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
 
 
-def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int, int]:
+def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int, int]:
     """Floating-point and tensor operations of a forward pass of one image.
 
-    The network has then been run on two images as training will run it.
+    Also runs the network on two images as training will, so that mistakes show before anything is trained.
     """
     counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
@@ -115,7 +114,7 @@ def _tried(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int,
 
 
 class _CountsCalls(TorchDispatchMode):
-    """How many tensor operations are called."""
+    """Counts the calls of tensor operations."""
 
     count = 0
 
@@ -127,7 +126,7 @@ class _CountsCalls(TorchDispatchMode):
 
 
 class _RefusesChance(TorchDispatchMode):
-    """ValueError at an operation that draws from torch's global stream, of which members have no part."""
+    """Raises ValueError at an operation that draws from torch's global stream: members have streams of their own."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

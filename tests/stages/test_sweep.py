@@ -59,7 +59,7 @@ def test_a_network_that_cannot_be_built_is_named_before_any_work(capsys, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["grid.architecture=[unbuildable_network:build]"]) == 2
     error = capsys.readouterr().err
-    assert "grid.architecture: unbuildable_network:build of width 2 does not work" in error
+    assert "grid.architecture: 'unbuildable_network:build' does not work at width 2" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
