@@ -98,7 +98,7 @@ def test_without_weights_there_are_no_finer_pictures(run, capsys):
     store.remove_folder("models")
     assert main(["figures", store.root, "decision_regions"]) == 0
     assert main(["figures", store.root, "decision_regions", "--resolution", "30"]) == 2
-    assert "is not there; allowed without the weights of the models: no --resolution" in capsys.readouterr().err
+    assert "is not there; allowed: no --resolution without the weights" in capsys.readouterr().err
     assert pictures(store) == []
 
 
