@@ -1,9 +1,9 @@
 """Agreement beyond chance: on planes (Cohen's kappa), and beyond accuracy on labelled images.
 
-Two accurate models agree anyway, and so do two that answer one class nearly everywhere. Both scores are
-(observed - expected) / (1 - expected): 1 for perfect agreement, 0 for what is expected of models that share nothing but
-their class shares, or their accuracy. Where expected is 1 (both say one class everywhere, or both are never wrong)
-agreement is perfect and tells nothing: the score is NaN, and group means are over the pairs for which it is defined.
+Two accurate models agree often, and so do two models that predict one class nearly everywhere. Both scores are
+(observed - expected) / (1 - expected): 1 for full agreement, 0 for the agreement expected of models that share only
+their class frequencies, or only their accuracy. If the expected agreement is 1 (both predict one class everywhere, or
+both are never wrong), the models agree trivially: the score is NaN, and group means leave the pair out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..statistics.intervals import LEVEL, Interval
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-9
-"""Expected agreement that is nearer to 1 than this is 1."""
+"""An expected agreement this close to 1 counts as 1."""
 
 
 def beyond_chance(observed: Floats, expected: Floats) -> Floats:
@@ -40,14 +40,14 @@ def cohens_kappa(observed: Floats, shares: Floats, others: Floats | None = None)
         others: `[others, planes, classes]`; the same models by default.
 
     Returns:
-        `[models, others]`, at most 1; NaN where both say one and the same class everywhere.
+        `[models, others]`, at most 1; NaN where both predict one and the same class everywhere.
     """
     pooled = shares.mean(axis=1)
     return beyond_chance(observed, pooled @ (pooled if others is None else others.mean(axis=1)).T)
 
 
 def kappa_by_item(observed: Floats, shares: Floats, others: Floats | None = None) -> Floats:
-    """Cohen's kappa of every two models plus the influence of each plane on it; their mean over planes is the kappa.
+    """Cohen's kappa of every two models plus the influence of each plane; the mean over planes is the kappa.
 
     kappa's derivatives are 1 / (1 - e) by observed agreement o and -(1 - o) / (1 - e)^2 by expected agreement e.
 
@@ -74,7 +74,7 @@ def error_consistency(predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], 
     Args:
         predictions: `[models, images]`, predicted classes.
         wrong: `[models, images]`, whether they differ from the labels.
-        classes: How many there are, at least two.
+        classes: The number of classes, at least two.
 
     Returns:
         `[models, models]`; NaN where two models are both never wrong.
@@ -83,7 +83,7 @@ def error_consistency(predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], 
 
 
 def beyond_accuracy(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
-    """`error_consistency` of models whose agreement `[models, models]` on the images is known."""
+    """`error_consistency`, from the models' agreement `[models, models]` on the images."""
     _check_classes(classes)
     right = 1 - wrong.mean(axis=1)
     return beyond_chance(observed, _of_accuracies(right, right, classes))
@@ -92,7 +92,7 @@ def beyond_accuracy(observed: Floats, wrong: NDArray[np.bool_], classes: int) ->
 def error_consistency_by_item(
     predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], classes: int, others: NDArray[np.intp] | None = None
 ) -> Floats:
-    """`error_consistency` plus the influence of each image on it; their mean over images is the score.
+    """`error_consistency` plus the influence of each image; the mean over images is the score.
 
     Returns:
         `[images, models, models]`, or `[images, models, others]` for some of the models; NaN as there.
@@ -130,7 +130,7 @@ Labels = NDArray[np.uint8]
 
 WORD = 64
 BLOCK_BYTES = 2**18
-"""Of the words that one model is compared with at a time: they should stay in a core's cache."""
+"""Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
 
 
 def agreement(labels: Labels) -> Floats:
@@ -153,7 +153,7 @@ def agreement(labels: Labels) -> Floats:
 
 
 def agreement_blocks(labels: Labels) -> Iterator[tuple[slice, Floats]]:
-    """What `agreement` returns, some planes at a time: which planes, and `[those planes, models, models]`."""
+    """`agreement` for some planes at a time: the planes, and `[those planes, models, models]`."""
     models, planes, points = labels.shape
     words = -(-points // WORD)
     each = max(1, BLOCK_BYTES // (models * words * 8))
@@ -175,7 +175,7 @@ def _bit_words(labels: Labels, words: int) -> NDArray[np.uint64]:
 
 
 def _differing_points(words: NDArray[np.uint64]) -> Floats:
-    """In how many points a model differs from each later one: `[planes, models, models]`, zero elsewhere."""
+    """The number of points in which a model differs from each later one: `[planes, models, models]`, else zero."""
     _, planes, models, _ = words.shape
     counts = np.zeros((planes, models, models))
     for model in range(models - 1):

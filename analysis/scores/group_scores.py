@@ -1,4 +1,4 @@
-"""Every score of a group as an estimate, from what its trainings predict."""
+"""Every score of a group as an estimate, from the predictions of its trainings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, sampl
 from ..statistics.intervals import Interval, interval_of
 from .agreement import cohens_kappa, kappa_by_item
 from .groups import Group
-from .image_pairs import agreement_on_images
-from .margin_scores import margin_estimates
-from .pair_means import PairMeans, PairSet, pairs_within
-from .plane_scores import PlaneScores
+from .image_scores import agreement_on_images, margin_estimates
+from .plane_scores import PairMeans, PairSet, PlaneScores, pairs_within
 from .trained import Margins, Predictions
 
 Floats = NDArray[np.float64]
@@ -42,7 +40,8 @@ SCORES: dict[str, Bounds] = {
     "margin_mislabelled": AT_LEAST_ZERO,
     "sharpness": AT_LEAST_ZERO,
 }
-"""What is told of a group, and the smallest and largest possible value.
+"""The scores of a group, with the smallest and largest possible value. A new score needs an entry here and an estimate
+in `image_estimates` or `plane_estimates`; tables, intervals, differences and advice follow.
 
 - train_error, test_error: share of images whose prediction is not the given label.
 - reproducibility: share of the planes' points on which two trainings agree.
@@ -50,26 +49,25 @@ SCORES: dict[str, Bounds] = {
 - soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
 - agreement_on_test_images: share of test images on which two trainings agree; agreement_beyond_accuracy: the same
   beyond what two independent models of their accuracies agree on (`scores.agreement.error_consistency`).
-- fragmentation: regions a plane; large_regions: those of at least `minimum_region_share`; largest_region: the share of
-  the plane's points that the largest holds.
+- fragmentation: regions in a plane; large_regions: those with at least `minimum_region_share` of the points;
+  largest_region: the largest one's share of the points.
 - margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
-  margin_correct, margin_mislabelled: mean over images with correct, and with falsified, labels.
+  margin_correct, margin_mislabelled: mean over images with correct, and with wrong, labels.
 - sharpness: of the minimum, see `dbviz_ray.training.losses`.
 """
 
 MAX_SINGLY = 64
-"""Members of a group up to which every pair is followed on every plane. With more, what models and planes do together
-is counted twice, which then hardly widens an interval."""
+"""Groups with more members do not follow every pair on every plane. The interaction of models and planes is then
+counted twice, which hardly widens an interval."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What is known, without planes, of the models that are compared with one another; they are, in one order, every
-    array's first axis."""
+    """What is known about models apart from planes; the first axis of every array is the models."""
 
     predictions: Predictions
     sharpness: Floats
-    """`[models]`, NaN where it is not known."""
+    """`[models]`, NaN if unknown."""
     margins: Margins | None
 
 
@@ -79,12 +77,12 @@ def within(group: Group) -> tuple[str, Any]:
 
 
 def independent_pairs(group: Group) -> PairSet:
-    """The pairs of a group that its reproducibility is about: independent trainings."""
+    """The pairs of independent trainings of a group, over which its reproducibility is the mean."""
     return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY)
 
 
 def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, Estimate]:
-    """The scores of a group that no plane has a part in; `classes` is how many there are."""
+    """The scores of a group on images; `classes` is the number of classes."""
     members, levels, predictions = group.members, group.levels, models.predictions
     found = {
         "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
@@ -106,7 +104,7 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
 
 
 def group_estimates(of_images: Mapping[str, Estimate], of_planes: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """All that is known of a group, in the order of `SCORES`."""
+    """All estimates of a group, in the order of `SCORES`."""
     found = {**of_images, **of_planes}
     return {name: found[name] for name in SCORES if name in found}
 
@@ -127,10 +125,10 @@ def _of_pairs(group: Group, means: PairMeans) -> Estimate:
 
 
 def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
-    """Cohen's kappa of the group's pairs, a mean over those for which it is defined."""
+    """Cohen's kappa, the mean over the group's pairs for which it is defined."""
     by_pair = cohens_kappa(_square(group, means), shares)
     each = _each_on_planes(group, means)
-    if each is None:  # so many trainings that the influence of a plane is taken from their mean
+    if each is None:  # with many trainings, a plane's influence comes from their mean
         mean_shares = shares.mean(axis=0, keepdims=True)
         by_plane = kappa_by_item(means.on_planes(within(group))[:, None, None], mean_shares)[:, 0, 0]
         return pair_estimate(by_pair, by_plane, group.independent, group.levels)
@@ -141,12 +139,12 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
 
 
 def _square(group: Group, means: PairMeans) -> Floats:
-    """Of the group's members, mean over planes: `[members, members]`."""
+    """The means over planes of the group's pairs: `[members, members]`."""
     return means.by_pair[np.ix_(group.members, group.members)]
 
 
 def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
-    """The group's independent pairs on every plane, `[planes, members, members]`, ones elsewhere; None if too many."""
+    """The group's independent pairs on every plane, `[planes, members, members]`, else ones; None if too many."""
     if len(group.members) > MAX_SINGLY:
         return None
     values = means.each_on_planes(within(group))
@@ -157,5 +155,5 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
 
 
 def group_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
-    """Each score's interval, within what is possible."""
+    """The interval of each score, within its bounds."""
     return {name: interval_of(estimate, SCORES[name]) for name, estimate in estimates.items()}

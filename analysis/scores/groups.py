@@ -1,4 +1,4 @@
-"""Groups: models that differ in their seeds alone, at one of their kept epochs; and how groups are called."""
+"""Groups: models that differ only in their seeds, at one of their kept epochs; and the names of groups."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 
 NETWORK = ["architecture", "options", "width"]
 KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
-"""What models have in common that differ in their seeds alone."""
+"""The fields that the models of a group share."""
 GROUP = [*KIND, "epoch"]
 NAMING = [*NETWORK, "recipe", "learning_rate"]
 JOINED = "+"
 
 
 def group_of(model: ModelConfig, epoch: int) -> dict[str, Any]:
-    """The group of a model at one of its kept epochs, as values of the columns `GROUP`."""
+    """The values of the columns `GROUP` for a model at one of its kept epochs."""
     return {
         "architecture": model.architecture,
         "options": options_text(model.options),
@@ -42,13 +42,13 @@ class Group:
     """Values of the columns `GROUP`."""
     members: NDArray[np.intp]
     seeds: tuple[Seeds, ...]
-    """Of each member."""
+    """The seeds of each member."""
 
     @cached_property
     def streams(self) -> dict[str, NDArray[np.int64]]:
-        """The level of each member, `[members]`, in each thing that varies independently: random streams, by name.
+        """The level of each member, `[members]`, for each random stream that varies, by name.
 
-        Streams whose seeds always change together are one, called by their names joined with "+" (`streams_in`).
+        Streams whose seeds always change together count as one; its name joins theirs with "+" (see `streams_in`).
         """
         found: dict[tuple[int, ...], list[str]] = {}
         for stream in Seeds.model_fields:
@@ -59,19 +59,19 @@ class Group:
 
     @property
     def levels(self) -> tuple[NDArray[np.int64], ...]:
-        """The seeds that members share: the values of `streams`."""
+        """The values of `streams`: which members share a seed."""
         return tuple(self.streams.values())
 
     @cached_property
     def independent(self) -> NDArray[np.bool_]:
-        """`[members, members]`: which two differ in everything that varies; every two if no two do."""
+        """`[members, members]`: which two differ in every stream that varies; every two if no two do."""
         apart = [levels[:, None] != levels for levels in self.levels]
         differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
         return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
 
 
 def streams_in(name: str) -> list[str]:
-    """The random streams that one name of `Group.streams` stands for."""
+    """The random streams behind one name of `Group.streams`."""
     return name.split(JOINED)
 
 
@@ -98,12 +98,12 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def options_text(options: dict[str, Any]) -> str:
-    """An architecture's options in words: `heads=4 patch_size=2`; nothing if there are none."""
+    """An architecture's options as text, such as "heads=4 patch_size=2"."""
     return " ".join(f"{name}={value}" for name, value in sorted(options.items()))
 
 
 def groups_of(sweep: SweepConfig) -> pd.DataFrame:
-    """Every group that a sweep asks for, at every kept epoch: the columns `GROUP`."""
+    """Every group of a sweep at every kept epoch, in the columns `GROUP`."""
     kept = [group_of(model, epoch) for model in sweep.models() for epoch in model.training.kept_epochs]
     return pd.DataFrame(kept, columns=GROUP).drop_duplicates(ignore_index=True)
 
@@ -121,9 +121,9 @@ def first_planes_at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_parts(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[tuple[str, ...]]:
-    """What tells the rows of `table` apart, a tuple of words for each row.
+    """The words that distinguish the rows of `table`, one tuple for each row.
 
-    The first column is always named; a later one where the columns before it leave several of its values.
+    The first column is always named. A later one is named if rows that agree in all columns before it differ in it.
     """
     if table.empty:
         return []

@@ -1,7 +1,7 @@
-"""The scores on the planes of one set, collected while label maps stream past.
+"""The scores on the planes of one set, collected while label maps are read.
 
-Only some planes of all models are in memory at a time, and what is kept of them is a few numbers a model and plane; so
-memory does not grow with the number of models times the number of planes' points.
+Only the maps of some planes are in memory at a time. What stays is a few numbers for each model and plane, so memory
+does not grow with the number of grid points.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .agreement import agreement_blocks
-from .pair_means import PairMeans, PairSet
 from .regions import Regions, class_shares, nested_resolutions, regions_of
 
 Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**27
-"""Of label maps, or of class probabilities, that are in memory at a time."""
+"""Bytes of label maps, or of class probabilities, in memory at a time."""
 COUNTS = ("fragmentation", "large_regions")
 REGION_SCORES = (*COUNTS, "largest_region")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Where label maps come from: the same models, in one order, whatever is asked for."""
+    """Reads the label maps and probabilities of some models, always in the same order."""
 
     models: int
     planes: int
@@ -36,12 +35,12 @@ class Stored:
     probabilities: Callable[[slice], NDArray[np.float16]] | None = None
     """Class probabilities of some planes: `[models, planes, resolution, resolution, classes]`."""
     together: int = 1
-    """Planes that are stored, and so best read, together."""
+    """Planes that are stored together, and are best read together."""
 
 
 @dataclass(frozen=True)
 class PlaneScores:
-    """The scores of models on the planes of one set; None for what is not asked for or not stored."""
+    """The scores of models on the planes of one set; None for scores that are not wanted or not stored."""
 
     planes: int
     same_points: PairMeans | None
@@ -59,13 +58,13 @@ class PlaneScores:
 def score_planes(
     stored: Stored, wanted: frozenset[str], sets: Mapping[Hashable, PairSet], minimum_share: float
 ) -> PlaneScores:
-    """The wanted of "reproducibility" and "fragmentation"; pairs on single planes for the `sets` alone.
+    """Compute the wanted ones of "reproducibility" and "fragmentation".
 
     Args:
         stored: The label maps.
         wanted: Which scores to compute.
-        sets: Sets of pairs of models whose means are wanted on every plane.
-        minimum_share: Of a plane's points, from which on a region counts as large.
+        sets: Sets of pairs of models whose means are wanted on every plane; other pairs get only their mean.
+        minimum_share: Share of a plane's points from which on a region counts as large.
     """
     models, planes, classes = stored.models, stored.planes, stored.classes
     same = PairMeans(models, planes, sets) if "reproducibility" in wanted and models > 1 else None
@@ -119,3 +118,83 @@ def _chunks(stored: Stored, bytes_of_plane: int) -> list[slice]:
     if each > stored.together:
         each -= each % stored.together
     return [slice(first, min(first + each, stored.planes)) for first in range(0, stored.planes, each)]
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs of models, by their places."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    singly: bool
+    """Whether each pair is wanted on each plane, not only their mean."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+class PairMeans:
+    """Means of a score of pairs: over planes for every pair, and on every plane for sets of pairs.
+
+    All that intervals need, in memory that grows with models^2 and with what the sets ask for, not with models^2 times
+    planes.
+    """
+
+    def __init__(self, models: int, planes: int, sets: Mapping[Hashable, PairSet]) -> None:
+        self._sum = np.zeros((models, models))
+        self._planes = planes
+        self._singly = _Followed({key: pairs for key, pairs in sets.items() if len(pairs) and pairs.singly})
+        self._means = _Followed({key: pairs for key, pairs in sets.items() if len(pairs) and not pairs.singly})
+        self._of_pairs = np.empty((planes, len(self._singly.first)))
+        self._of_sets = np.empty((planes, len(self._means.sizes)))
+
+    def add(self, some: slice, values: Floats) -> None:
+        """Take in the planes `some`: `[those planes, models, models]`, symmetric."""
+        self._sum += values.sum(axis=0)
+        self._of_pairs[some] = values[:, self._singly.first, self._singly.second]
+        if len(self._means.sizes):
+            of_pairs = values[:, self._means.first, self._means.second]
+            self._of_sets[some] = np.add.reduceat(of_pairs, self._means.starts, axis=1) / self._means.sizes
+
+    @property
+    def by_pair(self) -> Floats:
+        """Mean over planes: `[models, models]`."""
+        return np.asarray(self._sum / self._planes)
+
+    def on_planes(self, key: Hashable) -> Floats:
+        """Mean over the pairs of a set, on every plane: `[planes]`."""
+        if key in self._singly.places:
+            return np.asarray(self.each_on_planes(key).mean(axis=1))
+        return np.asarray(self._of_sets[:, self._means.places[key]])
+
+    def each_on_planes(self, key: Hashable) -> Floats:
+        """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
+        place = self._singly.places[key]
+        start = self._singly.starts[place]
+        return np.asarray(self._of_pairs[:, start : start + self._singly.sizes[place]])
+
+
+class _Followed:
+    """Pairs of several sets, one set after another."""
+
+    def __init__(self, sets: Mapping[Hashable, PairSet]) -> None:
+        self.places = {key: place for place, key in enumerate(sets)}
+        self.sizes = np.array([len(pairs) for pairs in sets.values()], dtype=np.intp)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        nothing = np.empty(0, np.intp)
+        self.first = np.concatenate([nothing, *(pairs.first for pairs in sets.values())])
+        self.second = np.concatenate([nothing, *(pairs.second for pairs in sets.values())])
+
+
+def pairs_within(members: NDArray[np.intp], used: NDArray[np.bool_] | None = None, *, singly: bool = False) -> PairSet:
+    """Every two of `members`; of these only the `used` `[members, members]`, if given."""
+    first, second = np.triu_indices(len(members), 1)
+    if used is not None:
+        kept = used[first, second]
+        first, second = first[kept], second[kept]
+    return PairSet(members[first], members[second], singly)
+
+
+def pairs_between(members: NDArray[np.intp], others: NDArray[np.intp], *, singly: bool = False) -> PairSet:
+    """Every one of `members` with every one of `others`."""
+    return PairSet(np.repeat(members, len(others)), np.tile(others, len(members)), singly)

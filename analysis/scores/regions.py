@@ -1,12 +1,12 @@
 """Fragmentation: the connected one-class regions of label maps, as pure functions of arrays.
 
-Regions are those of a plane: what is apart in a slice may be joined in the full space, and the other way round. And
-they are those of a grid, where a region smaller than a step can be missed and one narrower than a step, such as the
-tip of an acute angle, falls into pieces. Every grid breaks tips, however fine it is, so that the plain count does not
-converge to that of the true regions (`support.exact_regions`); the count of regions of a least area does.
+Regions belong to a plane: two regions of a slice may be one in the full space. They also belong to a grid: a region
+smaller than a step can be missed, and one narrower than a step, such as an acute tip, falls into pieces. Every grid
+breaks tips, so the plain count does not converge to the true number of regions (tests/support/exact_regions.py); the
+count of regions of a least area does.
 
-Trained networks on digits, 150 planes; mean count, exactly and what is to be added to it on grids of so many points a
-side; one hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each), four of width 32 and 64 (8 models):
+Trained networks on digits, 150 planes: the exact mean count, and the error of the count on grids of 51 to 401 points a
+side. One hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each); four layers of width 32 and 64 (8):
 
     least share of the plane          exact      51      101      201      401    extrapolated from 51, 101;  101, 201
     none      noise 0                 4.498  -0.007   +0.007   +0.016   +0.019                      +0.011;   +0.019
@@ -31,7 +31,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 LEAST_RESOLUTION = 25
-"""Grid points on a side below which counts say nothing of the regions."""
+"""On coarser grids than this, counts say nothing about the regions."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Regions:
     count_by_class: Integers
     """`[planes, classes]`; the sum over classes is `count`."""
     large: Integers
-    """`[planes]`, regions that hold at least the asked-for share of the plane's points."""
+    """`[planes]`, regions with at least `minimum_share` of the plane's points."""
     largest_share: Floats
     """`[planes]`, share of the plane's points in its largest region."""
 
 
 def regions_of(label_maps: Labels, classes: int, minimum_share: float) -> Regions:
-    """What the regions of every label map are like; all from one labelling.
+    """The regions of every label map, all from one labelling.
 
     Args:
         label_maps: `[planes, rows, columns]`, predicted classes below `classes`.
-        classes: Classes that there are.
+        classes: The number of classes.
         minimum_share: Share of a plane's points from which a region counts as large.
     """
     planes, rows, columns = label_maps.shape
@@ -62,7 +62,7 @@ def regions_of(label_maps: Labels, classes: int, minimum_share: float) -> Region
     count = np.diff(so_far, prepend=0)
     run_starts, of_run, points = _runs(numbers)
     class_of = np.empty(len(points) + 1, dtype=np.int64)
-    class_of[of_run] = stacked.reshape(-1)[run_starts]  # every run of a region writes the same
+    class_of[of_run] = stacked.reshape(-1)[run_starts]  # every run of a region writes the same class
     plane_of = np.repeat(np.arange(planes), count)
     by_class = np.bincount(plane_of * classes + class_of[1:] - 1, minlength=planes * classes)
     return Regions(
@@ -81,7 +81,7 @@ def region_counts(label_maps: Labels, minimum_share: float = 0.0) -> Integers:
 
     Args:
         label_maps: `[planes, rows, columns]`, predicted classes.
-        minimum_share: Leave out regions that hold less than this share of the plane's points.
+        minimum_share: Leave out regions with less than this share of the plane's points.
 
     Returns:
         `[planes]`, at least 1 each where none is left out.
@@ -96,7 +96,7 @@ def region_counts(label_maps: Labels, minimum_share: float = 0.0) -> Integers:
 
 
 def _large(points: Integers, plane_of: Integers, label_maps: Labels, minimum_share: float) -> Integers:
-    """`[planes]`, regions of at least so large a share; the points `[regions]` and planes `[regions]` are given."""
+    """`[planes]`, regions with at least `minimum_share`, from the points `[regions]` and planes `[regions]` of all."""
     planes, rows, columns = label_maps.shape
     return np.bincount(plane_of[points >= minimum_share * rows * columns], minlength=planes)
 
@@ -114,7 +114,7 @@ def _numbered(label_maps: Labels) -> tuple[NDArray[np.uint32], NDArray[np.uint16
 def _runs(numbers: NDArray[np.uint32]) -> tuple[Integers, NDArray[np.uint32], Integers]:
     """Where points of one number in a row begin `[runs]`, their number `[runs]`, points of each region `[regions]`.
 
-    Of runs there are some ten times fewer than of points.
+    There are about ten times fewer runs than points.
     """
     flat = numbers.reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
@@ -125,17 +125,17 @@ def _runs(numbers: NDArray[np.uint32]) -> tuple[Integers, NDArray[np.uint32], In
 def _so_far(numbers: NDArray[np.uint32], planes: int) -> Integers:
     """`[planes]`, regions of each map and all before it.
 
-    Regions are numbered in the order of their first point, so each map's highest number tells how many came so far.
+    Regions are numbered in the order of their first points, so the highest number of a map is the count so far.
     """
     return np.maximum.accumulate(numbers.reshape(planes, -1).max(axis=1).astype(np.int64))
 
 
 def class_shares(label_maps: Labels, classes: int) -> Floats:
-    """Share of every label map's points that each class holds.
+    """The share of each class in the points of every label map.
 
     Args:
         label_maps: `[planes, rows, columns]`, predicted classes below `classes`.
-        classes: Classes that there are.
+        classes: The number of classes.
 
     Returns:
         `[planes, classes]`; the sum over classes is 1.
@@ -147,10 +147,10 @@ def class_shares(label_maps: Labels, classes: int) -> Floats:
 
 
 def nested_resolutions(resolution: int, least: int = LEAST_RESOLUTION) -> list[tuple[int, int]]:
-    """Strides and points on a side of the grids that lie in one of `resolution` points, the coarsest first.
+    """Strides and resolutions of the grids within a grid of `resolution` points a side, the coarsest first.
 
-    A grid of R points holds the one of (R - 1) / s + 1 whose every step is s of its own, for every divisor s of R - 1.
-    Strides are powers of two, so that each grid is twice as fine as the one before: 201 holds 26, 51 and 101.
+    For every divisor s of R - 1, a grid of R points a side contains one of (R - 1) / s + 1. Strides are powers of two,
+    so each grid is twice as fine as the one before: 201 contains 26, 51 and 101.
     """
     strides = [1]
     while (resolution - 1) % (2 * strides[-1]) == 0 and (resolution - 1) // (2 * strides[-1]) + 1 >= least:
@@ -161,7 +161,7 @@ def nested_resolutions(resolution: int, least: int = LEAST_RESOLUTION) -> list[t
 def counts_by_resolution(
     label_maps: Labels, minimum_share: float = 0.0, least: int = LEAST_RESOLUTION
 ) -> dict[int, Integers]:
-    """`region_counts` `[planes]` on each of the grids that lie in the maps' own, by points on a side, ascending."""
+    """`region_counts` `[planes]` on each grid within the maps' own, by resolution, ascending."""
     return {
         points: region_counts(label_maps[:, ::stride, ::stride], minimum_share)
         for stride, points in nested_resolutions(label_maps.shape[1], least)
@@ -169,19 +169,18 @@ def counts_by_resolution(
 
 
 def extrapolated(counts: Mapping[int, Integers] | Mapping[int, Floats]) -> Floats:
-    """Region counts as they would be on an endlessly fine grid, from those on the two finest.
+    """Region counts in the limit of ever finer grids, from those on the two finest.
 
-    For an error that shrinks with the area of a grid cell, with n and m steps on a side, n > m,
+    If the error shrinks with the area of a grid cell, the limit from n and m steps a side, n > m, is
 
         (n^2 counts_n - m^2 counts_m) / (n^2 - m^2).
 
-    A fixed combination, so there is a value for each plane (no whole number), and means and intervals over planes and
-    models are taken as of any score. It serves counts with a least area (see the top of this file); those of regions
-    of every size are no nearer to the truth after it. An error that shrinks with the length of a step was tried too:
-    from 101 and 201 it leaves -0.20 instead of -0.01 for four layers.
+    This is a fixed combination, so each plane has a value, and means and intervals follow as for any score. It works
+    for counts with a least area (see the top of this file), not for regions of every size. We also tried an error that
+    shrinks with the length of a step: from 101 and 201 it leaves -0.20 instead of -0.01 for four layers.
 
     Args:
-        counts: `[planes]` by points on a side, as of `counts_by_resolution`; two resolutions or more.
+        counts: `[planes]` by resolution, as from `counts_by_resolution`; two resolutions or more.
 
     Returns:
         `[planes]`.

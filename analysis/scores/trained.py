@@ -1,4 +1,4 @@
-"""What the store holds of trained models, as arrays."""
+"""Reads trained models, predictions, label maps and margins from the store, as arrays."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Trained:
 
     @property
     def diverged(self) -> bool:
-        """Whether its weights are of no use, at whatever epoch."""
+        """Whether its training diverged; its weights are then useless at every epoch."""
         return bool(self.facts["outcome"] == Outcome.DIVERGED)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What models predict at one of their kept epochs; the models, in one order, are every array's first axis."""
+    """The predictions of models at one of their kept epochs; the first axis of every array is the models."""
 
     train_wrong: NDArray[np.bool_]
     """`[models, train images]`: whether the prediction is not the given, possibly noisy, label."""
@@ -48,14 +48,14 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Margins:
-    """Distances to the decision boundary; the models, in one order, are every array's first axis."""
+    """Distances to the decision boundary; the first axis of every array is the models."""
 
     distances: NDArray[np.float32]
-    """`[models, images, directions]`; where no boundary was found, how far was looked."""
+    """`[models, images, directions]`; the searched distance where no boundary was found."""
     found: NDArray[np.bool_]
     """`[models, images, directions]`: whether a boundary was found."""
     mislabelled: NDArray[np.bool_]
-    """`[models, images]`; all false for images that are not trained on."""
+    """`[models, images]`; all false for test images."""
 
     @cached_property
     def mean_distance(self) -> NDArray[np.float64]:
@@ -64,7 +64,7 @@ class Margins:
 
 
 def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = ()) -> list[Trained]:
-    """Every model of a sweep but those `without` which it has to do, by model_id; all others are trained."""
+    """Every model of a sweep except the ids in `without`; all of them are trained."""
     models = [model for model in sweep.models() if model.model_id not in without]
     return [Trained(model, store.read_json(store.model_file(model.model_id, MODEL))) for model in models]
 
@@ -109,7 +109,7 @@ def stored_planes(
 def read_margins(
     store: Store, sweep: SweepConfig, models: Sequence[ModelConfig], epochs: Sequence[int], predictions: Predictions
 ) -> Margins | None:
-    """The margins of each model at its epoch; None in a sweep that does not ask for them."""
+    """The margins of each model at its epoch; None if the sweep has no margins."""
     if sweep.margins is None:
         return None
     stored = [store.read_margins(model.model_id, epoch) for model, epoch in zip(models, epochs, strict=True)]

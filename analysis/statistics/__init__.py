@@ -1,1 +1,1 @@
-"""Estimates, intervals, tests and advice, whatever the score."""
+"""Estimates, intervals, tests and advice for any score: arrays in, numbers out."""

@@ -1,10 +1,10 @@
-"""Scores as estimates: a value, and what it owes to each model and to each item.
+"""Scores as estimates: a value, and the contributions of each model and of each item to it.
 
-Models (trainings) and items (planes, or images) are both samples: another training and another plane would have
-given another number. An estimate keeps, for each of the two, pseudo-values: numbers whose mean is the value and whose
-variance, divided by their count, is the variance that sample puts into it (Tukey's jackknife; for a plain mean they are
-the means by model and by item). Differences of estimates on the same items are then paired item by item, and an
-interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, whatever the score.
+Models (trainings) and items (planes or images) are both samples: another training or another plane would give another
+number. An estimate keeps pseudo-values for each of the two: numbers whose mean is the value and whose variance, divided
+by their count, is the contribution of that sample to the variance of the value (Tukey's jackknife; for a plain mean
+they are the means by model and by item). Differences of estimates on the same items are then paired item by item, and
+an interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, whatever the score.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Estimate:
     """A score and its pseudo-values."""
 
     value: float
-    """NaN where no pair counts; there are then no pseudo-values."""
+    """NaN if no pair counts; there are then no pseudo-values."""
     by_item: Floats
-    """`[items]`, mean `value`; empty for a score that has no items."""
+    """`[items]`, with mean `value`; empty for a score without items."""
     by_model: tuple[Floats, ...]
-    """One array for each independent sample of models (or of seeds of one stream), `[its size]`, mean `value`; empty
-    where nothing is known about other trainings: one model, or one pair."""
+    """One array for each independent sample of models (or of seeds of one stream), `[its size]`, with mean `value`.
+    Empty if nothing is known about other trainings: one model, or one pair."""
     shared: float
-    """Variance of the value that models and items both count, with `shared_freedom` degrees of freedom."""
+    """Variance that both models and items count, with `shared_freedom` degrees of freedom."""
     shared_freedom: float
     models: int
     covers: Covers
     joint: float = 0.0
-    """Variance that crossed streams of seeds put in only together, with `joint_freedom` degrees of freedom."""
+    """Variance from the interaction of crossed streams of seeds, with `joint_freedom` degrees of freedom."""
     joint_freedom: float = 0.0
 
 
@@ -69,7 +69,7 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
 
 
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
-    """The mean of one number a model, `[models]`, without items; `levels` as in `mean_estimate`."""
+    """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
     models = len(values)
     of_models = _of_models(values[:, None], np.arange(models)[:, None], models, levels, each_item=False)
     return replace(_estimate(float(values.mean()), np.empty(0), of_models, models), covers="models")
@@ -84,19 +84,19 @@ def pair_estimate(
 ) -> Estimate:
     """The mean over pairs of models and over items.
 
-    Pairs that share a model are not independent, so models' pseudo-values come from leaving one model (one seed of a
-    stream) out. With two models there is one pair and nothing is known about other trainings; nor is it where one model
-    (or one seed) has a part in every used pair. What one pair does apart from its two models is counted up to four
-    times (three models; 8/3 times for five), so an interval is rather too wide than too narrow where that is much.
+    Pairs that share a model are not independent, so the models' pseudo-values come from leaving out one model (one seed
+    of a stream). Two models make one pair, which says nothing about other trainings; the same holds if one model (or
+    one seed) is in every used pair. The effect of a pair apart from its two models is counted up to four times (three
+    models; 8/3 times for five), so an interval tends to be too wide rather than too narrow.
 
     Args:
-        by_pair: `[models, models]`, symmetric: each pair's mean over items; the diagonal is not used, nor is NaN, of a
-            pair for which the score is not defined.
+        by_pair: `[models, models]`, symmetric: each pair's mean over items. The diagonal is not used, and NaN marks a
+            pair without a score.
         by_item: `[items]`, each item's mean over the used pairs that are defined.
         used: `[models, models]`, symmetric: which pairs count; all by default.
         levels: Seeds that models share; by default every model is a sample of its own.
-        on_items: `[items, models, models]`, each pair on each item, with means `by_pair` and `by_item`. With them, what
-            models and items do together is counted once; without, twice, and intervals are rather too wide.
+        on_items: `[items, models, models]`, each pair on each item, with means `by_pair` and `by_item`. With it, the
+            interaction of models and items is counted once; without it, twice, and intervals are slightly too wide.
     """
     models = len(by_pair)
     _check_items(len(by_item))
@@ -113,15 +113,15 @@ def pair_estimate(
 def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | None = None) -> Estimate:
     """The mean over every pair of a model of one group and a model of another, and over items.
 
-    Its variance is that of three crossed factors: mean squares of both sides and of items, less those of every two
-    together, plus that of the three together. A side with one model tells nothing about its other trainings.
+    Its variance is that of three crossed factors: mean squares of both sides and of items, minus those of every two
+    together, plus that of all three. A side with one model says nothing about its other trainings.
 
     Args:
         by_pair: `[models of one group, models of the other]`, each pair's mean over items. No model belongs to both.
-            NaN, of a pair for which the score is not defined, is not used.
+            NaN marks a pair without a score.
         by_item: `[items]`, each item's mean over pairs.
-        on_items: `[items, models of one group, models of the other]`, each pair on each item. Without it, what models
-            and items do together is counted on each side and among the items, and intervals are rather too wide.
+        on_items: `[items, models of one group, models of the other]`, each pair on each item. Without it, the
+            interaction of models and items is counted several times, and intervals are slightly too wide.
     """
     _check_items(len(by_item))
     defined = np.isfinite(by_pair)
@@ -164,7 +164,7 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
     value = first.value - second.value
-    if not np.isfinite(value):  # of at least one nothing is known
+    if not np.isfinite(value):  # nothing is known about one of them
         return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
     if len(first.by_item) != len(second.by_item):
         raise ValueError(f"differences pair items, but there are {len(first.by_item)} and {len(second.by_item)}")
@@ -208,7 +208,7 @@ def logarithm(estimate: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class _OfModels:
-    """What models put into an estimate: see its fields of the same names."""
+    """The part of an estimate that comes from models; see its fields of the same names."""
 
     by_model: tuple[Floats, ...] = ()
     shared: tuple[float, float] = (0.0, 0.0)
@@ -223,14 +223,14 @@ def _estimate(value: float, by_item: Floats, of_models: _OfModels, models: int) 
 def _of_models(
     cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None, *, each_item: bool
 ) -> _OfModels:
-    """Pseudo-values of every stream, and what they, and they and the items, do together.
+    """Pseudo-values of every stream, and the interactions among streams and with items.
 
     Args:
         cells: `[cells, items]`, or `[cells, 1]` of means over items.
         members: `[cells, models of a cell]`.
-        models: How many there are.
+        models: The number of models.
         levels: See `mean_estimate`.
-        each_item: Whether `cells` has every item, not their means.
+        each_item: Whether `cells` has every item, and not only means.
     """
     streams = varied(levels, models)
     samples = [leaving_out(cells, members, level) for level in streams]
@@ -238,7 +238,7 @@ def _of_models(
     if not known or len(known) < len(samples):
         return _OfModels()
     each = known[0] if len(streams) == 1 else leaving_out(cells, members, np.arange(models))
-    assert each is not None  # without one model more is left than without all that share its seed
+    assert each is not None  # leaving out one model leaves more than leaving out all with its seed
     by_model = tuple(sample.mean(axis=1) for sample in known)
     shared = interaction(each) if each_item else (0.0, 0.0)
     if len(streams) == 1:
@@ -255,7 +255,7 @@ def _sum_of(terms: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
 
 
 def _row_means(by_pair: Floats, value: float) -> Floats:
-    """Means of the rows of which any pair is defined, centred on the value."""
+    """Means of the rows with at least one defined pair, centred on the value."""
     defined = np.isfinite(by_pair)
     rows = np.where(defined, by_pair, 0.0).sum(axis=1)[defined.any(axis=1)] / defined.sum(axis=1)[defined.any(axis=1)]
     return np.asarray(rows - rows.mean() + value)

@@ -1,16 +1,16 @@
 """95 % intervals, ratios and tests of estimates, for few models and many items, in closed form.
 
-Models and items each put a variance into an estimate. Where both are of a size, the usual formula (Student's t at
-Satterthwaite's degrees of freedom of their sum) falls short with few models, and the root of the squares of the two
-samples' own t intervals (Graybill and Wang 1980) reaches too far: an interval ends halfway. Where one sample alone has
-variance, the three are the same, Student's.
+Models and items both contribute to the variance of an estimate. If the two contributions are similar and models are
+few, the usual formula (Student's t at Satterthwaite's degrees of freedom of the sum) gives intervals that are too
+short. The root of the squares of the two samples' own t intervals (Graybill and Wang 1980) gives intervals that are too
+long. The half-width used here is the mean of the two. If only one sample has variance, all three are Student's
+interval.
 
-Of means of normal effects, in any proportion, over 100 items, 95 % intervals hold the truth in 93.2 to 97.9 % with
-three models (the usual formula in 92.3 to 98.4 %), 94.4 to 97.7 % with five and 94.6 to 97.1 % with ten; in more than
-97 % only where neither models nor items have effects of their own. With two models it is 88.9 to 97.7 %. Of scores of
-label maps and images it is 92.1 to 98.5 %, and 93 to 97 % in 457 of 480 cases; but scores of pairs are held too often
-where pairs have effects and models hardly any (error consistency of three models: up to 99.5 %). See
-tests/benchmarks/RESULTS.md.
+Coverage of 95 % intervals, for means of normal effects in any proportion over 100 items: 93.2 to 97.9 % with three
+models (the usual formula: 92.3 to 98.4 %), 94.4 to 97.7 % with five, 94.6 to 97.1 % with ten, and 88.9 to 97.7 % with
+two; above 97 % only if neither models nor items have effects of their own. For scores of label maps and images it is
+92.1 to 98.5 %, and 93 to 97 % in 457 of 480 cases. It is too high for scores of pairs if pairs have effects and models
+hardly any (error consistency of three models: up to 99.5 %). See tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .pseudo_values import Floats
 
 LEVEL = 0.95
 ROUNDING = 1e-9
-"""A standard error that is a smaller share of the value is none."""
+"""A standard error below this share of the value counts as zero."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, and what both are computed from.
+    """An estimate with its interval and sample sizes.
 
-    `covers` tells which samples the interval accounts for: with one model, or one pair, nothing is known about
-    other trainings, and the interval is about other items only. "models of one side": see `cross_pair_estimate`.
+    `covers` tells which samples the interval accounts for: with one model, or one pair, nothing is known about other
+    trainings, and the interval is about other items only. "models of one side": see `cross_pair_estimate`.
     """
 
     value: float
@@ -54,12 +54,12 @@ class Variances:
 
     items: tuple[float, float]
     models: tuple[tuple[float, float], ...]
-    """Of each sample of models, and what crossed samples put in together."""
+    """Of each sample of models, and of the interaction of crossed samples."""
     shared: tuple[float, float]
-    """What both count."""
+    """The part that both count."""
 
     def reach(self, level: float = LEVEL) -> float:
-        """Half the width of the interval at a level; NaN where nothing is known."""
+        """The half-width of the interval at a level; NaN if nothing is known."""
         variance, freedom = self.total()
         if not variance > 0:
             return variance
@@ -71,7 +71,7 @@ class Variances:
         return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
     def total(self) -> tuple[float, float]:
-        """Variance of the value and its degrees of freedom (Satterthwaite 1946); (nan, nan) where nothing is known."""
+        """The variance of the value and its degrees of freedom (Satterthwaite 1946); (nan, nan) if nothing is known."""
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
@@ -81,7 +81,8 @@ class Variances:
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
-    """The estimate's 95 % interval, cut at the smallest and largest possible value; NaN ends where nothing is known."""
+    """The 95 % interval of an estimate, cut at the smallest and largest possible value; NaN ends if nothing is
+    known."""
     reach = variances_of(estimate).reach()
     low, high = math.nan, math.nan
     if not math.isnan(reach):
@@ -100,8 +101,8 @@ def ratio_interval(first: Estimate, second: Estimate) -> Interval:
 def p_value(estimate: Estimate) -> float:
     """Two-sided p-value of the hypothesis that the true value is zero: for a difference, a paired test.
 
-    One minus the level at which the interval ends at zero; NaN where nothing is known. Where all samples say the same,
-    which leaves no variance to judge by, that of the sign test: 2^(1 - n) for the n items (or else models).
+    It is one minus the level at which the interval ends at zero, and NaN if nothing is known. If all samples are equal,
+    there is no variance, and it is that of the sign test: 2^(1 - n) for the n items (or else models).
     """
     variances, value = variances_of(estimate), abs(estimate.value)
     variance, _ = variances.total()
@@ -121,9 +122,9 @@ def p_value(estimate: Estimate) -> float:
 
 
 def holm(p_values: Floats) -> Floats:
-    """p-values corrected for their number (Holm 1979): rejecting those below 5 % errs at all in 5 % of the cases.
+    """p-values corrected for their number (Holm 1979); NaN stays NaN and does not count.
 
-    NaN, of comparisons of which nothing is known, stays NaN and is not among their number.
+    Rejecting those below 5 % gives any false rejection in at most 5 % of all families of tests.
     """
     corrected = np.full(len(p_values), np.nan)
     order = np.argsort(p_values)[: np.isfinite(p_values).sum()]
@@ -133,7 +134,7 @@ def holm(p_values: Floats) -> Floats:
 
 
 def variances_of(estimate: Estimate) -> Variances:
-    """The variances that items and models put into an estimate."""
+    """The contributions of items and models to the variance of an estimate."""
     joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
     return Variances(
         _variance(estimate.by_item),

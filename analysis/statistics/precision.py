@@ -1,8 +1,8 @@
-"""How many more models or items would bring a score's 95 % interval to a wanted reach.
+"""How many more models or items a 95 % interval of a wanted half-width needs.
 
-The variance of a score is taken as M / n_models + I / n_items + B / (n_models n_items), with the three parts estimated
-from what is there; the reach follows as in `intervals`, with the degrees of freedom of the larger
-samples. With few models the parts themselves are rough, and so is the advice.
+The variance of a score is modelled as M / n_models + I / n_items + B / (n_models n_items), with the three parts
+estimated from the present samples. The half-width ("reach") follows as in `intervals`, with the degrees of freedom of
+the larger samples. With few models the parts are rough, and so is the advice.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from .estimates import Estimate
 from .intervals import Interval, Variances, interval_of, variances_of
 
 MOST = 10_000_000
-"""More models or items than these are never."""
+"""The search stops at this number of models or items."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What would bring an interval's half width to at most `wanted`; the same number of models or items where it is."""
+    """The sample sizes that bring an interval's half-width to at most `wanted`; the present ones if it is so
+    already."""
 
     interval: Interval
     reach: float
-    """Half the width of the interval as it is, before it is cut; NaN where nothing is known."""
+    """The present half-width, before the interval is cut at its bounds; NaN if unknown."""
     wanted: float
     items: int | None
-    """Items needed with as many models as now; None where they alone never suffice."""
+    """Items needed with the present models; None if more items alone never suffice."""
     models: int | None
-    """Models needed with as many items as now; None where they alone never suffice, or nothing is known of them."""
+    """Models needed with the present items; None if more models alone never suffice, or nothing is known about them."""
     both: tuple[int, int] | None
-    """(models, items) that suffice together, where neither does alone."""
+    """(models, items) that suffice together, if neither suffices alone."""
     names: tuple[str, str] = ("seeds", "planes")
-    """What models and items are called."""
+    """Names for models and items."""
 
     @property
     def is_useless(self) -> bool:
-        """Whether the interval is one of a share and cut at both ends, so that it holds every share."""
+        """Whether the interval is that of a share and contains every share."""
         return (self.interval.low, self.interval.high) == (0, 1)
 
     def __str__(self) -> str:
@@ -77,10 +78,10 @@ class Advice:
 
 
 def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds", "planes")) -> Advice:
-    """How many models or items would bring the half width of the 95 % interval to at most `wanted`.
+    """The models or items that bring the half-width of the 95 % interval to at most `wanted`.
 
-    Models of several groups are added in proportion, and their number is that of all; models whose seeds are crossed
-    are added in proportion to every stream's seeds, as if with seeds of their own.
+    Models of several groups are added in proportion, and the number counts all of them. Models with crossed seeds are
+    added in proportion to the seeds of every stream.
     """
     return advice_on(interval_of(estimate), variances_of(estimate), wanted, names)
 
@@ -88,9 +89,9 @@ def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds",
 def advice_on(
     interval: Interval, variances: Variances, wanted: float, names: tuple[str, str] = ("seeds", "planes")
 ) -> Advice:
-    """`advice`, from an interval and the variances that it comes from."""
+    """`advice`, from an interval and the variances behind it."""
     if not wanted > 0:
-        raise ValueError(f"the wanted half width must be positive, not {wanted}")
+        raise ValueError(f"wanted: the half-width must be positive, not {wanted}")
     with_items, with_models = interval.covers != "models", bool(variances.models)
     reach = variances.reach()
     models, items = interval.models, interval.items
@@ -113,10 +114,10 @@ def advice_on(
 
 
 def _larger(variances: Variances, models: float, items: float) -> Variances:
-    """The variances that are expected with so many times the models and the items."""
+    """The variances expected with `models` and `items` times the present samples."""
     of_items, of_items_freedom = variances.items
     of_models = sum(part for part, _ in variances.models)
-    # What is counted twice is a part of either; an estimate of it may exceed them by chance.
+    # The shared part belongs to both; its estimate may exceed them by chance.
     together = min(variances.shared[0], of_models, of_items)
     shared = together / (models * items)
     of_either = (of_models - together) / models + shared
@@ -131,7 +132,7 @@ def _larger(variances: Variances, models: float, items: float) -> Variances:
 
 
 def _smallest(present: int, suffices: Callable[[int], bool]) -> int | None:
-    """The smallest number above `present` that suffices; None above MOST."""
+    """The smallest sufficient number above `present`; None if it exceeds MOST."""
     low, high = present, present + 1
     while not suffices(high):
         if high >= MOST:

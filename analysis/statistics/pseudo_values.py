@@ -1,7 +1,7 @@
-"""Pseudo-values of scores that are means over cells, and what the samples behind them have in common.
+"""Pseudo-values of scores that are means over cells, and the interactions of the samples behind them.
 
-A cell is a model, or a pair of models; models are told by the seeds they were trained with. Leaving one seed out leaves
-out every cell that it had a part in, so that cells which share a model are not taken for independent ones.
+A cell is a model or a pair of models; models are identified by their seeds. Leaving out a seed leaves out every cell
+with a part of it, so cells that share a model do not count as independent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy import sparse
 
 Floats = NDArray[np.float64]
 Levels = Sequence[NDArray[np.int64]]
-"""Which models share a random stream's seed: for each varied stream the level of each model, `[models]`."""
+"""For each varied stream the level of each model, `[models]`: models with the same level share its seed."""
 
 
 def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int64]) -> Floats | None:
@@ -26,27 +26,27 @@ def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int6
         level: `[models]`.
 
     Returns:
-        `[levels, items]`; None where a level has a part in every cell, so that nothing is left without it.
+        `[levels, items]`; None if a level is in every cell, so that nothing is left without it.
     """
     names, own = np.unique(level, return_inverse=True)
     cell, place = np.indices(members.shape).reshape(2, -1)
     # Sparse: of 1,000 models there are 499,500 pairs.
     part_in = sparse.csr_array((np.ones(len(cell)), (own[members[cell, place]], cell)), (len(names), len(cells)))
-    part_in.data[:] = 1  # a pair of one level has a part in it once
+    part_in.data[:] = 1  # a pair within one level counts once
     counts: NDArray[np.float64] = len(cells) - part_in.sum(axis=1)
     if len(names) < 2 or not counts.all():
         return None
     whole = cells.mean(axis=0)
     gained = part_in @ (cells - whole) / counts[:, None]
-    # Levels of unequal size leave a bias of order 1/n in the mean of pseudo-values, which is not ours to correct.
+    # With levels of unequal size the mean of the pseudo-values has a bias of order 1/n; centring removes it.
     return np.asarray(whole + (len(names) - 1) * (gained - gained.mean(axis=0)))
 
 
 def varied(levels: Levels | None, models: int) -> Levels:
-    """The streams that vary and tell something of their own; without any given, every model is its own level.
+    """The streams that vary independently; by default every model is its own level.
 
-    A stream of one level does not vary. Where two streams vary together, or one within the levels of the other, the
-    coarser one holds what both do: its levels are the independent samples, and the finer one would count them twice.
+    A stream with one level does not vary. If two streams vary together, or one within the levels of the other, only the
+    coarser one is kept: its levels are the independent samples, and the finer one would count them twice.
     """
     streams = [np.unique(level, return_inverse=True)[1] for level in levels or (np.arange(models),)]
     kept: list[NDArray[np.int64]] = []
@@ -57,7 +57,7 @@ def varied(levels: Levels | None, models: int) -> Levels:
 
 
 def interaction(pseudo_values: Floats) -> tuple[float, int]:
-    """What samples and items do together: the variance it puts into the mean, and its degrees of freedom.
+    """The interaction of samples and items: its contribution to the variance of the mean, and degrees of freedom.
 
     The residual mean square of two crossed factors, `[samples, items]`, over their number.
     """
@@ -78,10 +78,10 @@ def three_together(on_items: Floats) -> tuple[float, int]:
 
 
 def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
-    """What crossed streams do together: the variance it puts into the mean, and its degrees of freedom.
+    """The interaction of crossed streams: its contribution to the variance of the mean, and degrees of freedom.
 
-    The mean square that the sum of the streams' effects leaves of the models' pseudo-values, `[models]`, over their
-    number; nothing where every model could be told by its levels' sums alone.
+    The residual mean square of the models' pseudo-values, `[models]`, after the sum of the streams' effects, divided by
+    their number; zero if the effects fit every model exactly.
     """
     if not np.isfinite(of_models).all():
         return 0.0, 0
@@ -94,7 +94,8 @@ def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
 
 
 def reduced(pseudo_values: Floats, variance: float) -> Floats:
-    """Pseudo-values, `[samples]`, that put so much less variance into the mean, or none."""
+    """Pseudo-values, `[samples]`, with a contribution to the variance that is smaller by `variance`, but not
+    negative."""
     centre = pseudo_values.mean()
     own = float(pseudo_values.var(ddof=1)) / len(pseudo_values)
     return np.asarray(centre + (pseudo_values - centre) * np.sqrt(max(own - variance, 0.0) / own if own else 1.0))

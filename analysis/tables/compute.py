@@ -22,8 +22,7 @@ from ..scores.group_scores import (
     within,
 )
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from ..scores.pair_means import PairSet
-from ..scores.plane_scores import score_planes
+from ..scores.plane_scores import PairSet, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table

@@ -14,7 +14,7 @@ from dbviz_ray.config import ModelConfig
 
 from ..scores.group_scores import SHARE
 from ..scores.groups import NETWORK, Group
-from ..scores.pair_means import PairMeans, PairSet, pairs_between, pairs_within
+from ..scores.plane_scores import PairMeans, PairSet, pairs_between, pairs_within
 from ..statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
 from .files import with_covers

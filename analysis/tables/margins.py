@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..scores.group_scores import AT_LEAST_ZERO
 from ..scores.groups import GROUP
-from ..scores.margin_scores import STATISTICS, kinds_of_images, margin_estimate
+from ..scores.image_scores import STATISTICS, kinds_of_images, margin_estimate
 from ..statistics.intervals import interval_of
 from .files import value_and_ends
 from .scored import Scored

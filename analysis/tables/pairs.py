@@ -11,7 +11,7 @@ import pandas as pd
 from ..scores.agreement import Floats, agreement, beyond_accuracy, cohens_kappa
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group
-from ..scores.pair_means import PairSet, pairs_between
+from ..scores.plane_scores import PairSet, pairs_between
 from ..scores.trained import Margins
 from ..statistics.estimates import Estimate, cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval

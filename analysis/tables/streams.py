@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..scores.group_scores import SHARE, within
 from ..scores.groups import GROUP, Group
-from ..scores.pair_means import PairMeans, PairSet, pairs_within
+from ..scores.plane_scores import PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Covers, Estimate
 from ..statistics.intervals import interval_of
 from .files import covers_text, value_and_ends

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbviz_ray.analysis.scores.pair_means import PairMeans, pairs_between, pairs_within
+from dbviz_ray.analysis.scores.plane_scores import PairMeans, pairs_between, pairs_within
 
 
 def symmetric(planes, models, seed=0):

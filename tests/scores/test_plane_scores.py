@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dbviz_ray.analysis.scores import plane_scores
-from dbviz_ray.analysis.scores.pair_means import pairs_within
-from dbviz_ray.analysis.scores.plane_scores import REGION_SCORES, Stored, score_planes
+from dbviz_ray.analysis.scores.plane_scores import REGION_SCORES, Stored, pairs_within, score_planes
 from dbviz_ray.analysis.scores.regions import class_shares, region_counts, regions_of
 
 MODELS, PLANES, RESOLUTION, CLASSES = 4, 7, 49, 3
