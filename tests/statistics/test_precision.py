@@ -116,5 +116,5 @@ def test_sentences():
 
 @pytest.mark.parametrize("wanted", [0.0, -1.0, float("nan")])
 def test_a_wanted_precision_is_positive(wanted):
-    with pytest.raises(ValueError, match="the wanted half width must be positive"):
+    with pytest.raises(ValueError, match="half-width must be positive"):
         advice(mean_estimate(np.zeros((2, 2))), wanted)
