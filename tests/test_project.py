@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,14 @@ def source_files() -> list[Path]:
 
 def test_there_are_few_rooms():
     assert len(ROOMS) <= 16
+
+
+def test_the_architecture_page_shows_these_rooms():
+    page, picture = ((ROOT / "docs" / name).read_text() for name in ("architecture.md", "rooms.svg"))
+    rows = [re.findall(r"`([^`]+)`", cell) for cell in re.findall(r"^\| \d+ \| (.*?) \|", page, re.MULTILINE)]
+    told = [[name.removeprefix("dbviz_ray/").removesuffix(".py").rstrip("/") for name in row] for row in rows]
+    assert told == [[room.removeprefix("dbviz_ray.").replace(".", "/") for room in row] for row in ROOMS]
+    assert all(name in picture for row in rows for name in row if name.endswith("/"))
 
 
 @pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
