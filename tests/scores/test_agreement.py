@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
+from dbviz_ray.analysis.scores import agreement as same_labels
 from dbviz_ray.analysis.scores.agreement import (
     agreement,
+    agreement_blocks,
     beyond_chance,
+    churn_between,
     cohens_kappa,
     error_consistency,
     error_consistency_by_item,
     kappa_by_item,
+    share_of_images,
 )
 
 CLASSES = 4
@@ -150,3 +156,93 @@ def test_beyond_chance_is_one_for_perfect_and_zero_for_expected_agreement():
     found = beyond_chance(np.array([1.0, 0.3, 0.2, 1.0]), np.array([0.3, 0.3, 0.6, 1.0]))
     assert found[:3] == pytest.approx([1, 0, -1])
     assert np.isnan(found[3])
+
+
+def byte_by_byte(labels):
+    models, planes, _ = labels.shape
+    shares = np.empty((planes, models, models))
+    for a, b in itertools.product(range(models), repeat=2):
+        shares[:, a, b] = (labels[a] == labels[b]).mean(axis=1)
+    return shares
+
+
+def test_agreement_by_hand():
+    labels = np.array([[[0, 1, 2, 3]], [[0, 1, 2, 0]], [[1, 1, 1, 1]]], dtype=np.uint8)
+    shares = agreement(labels)
+    assert shares.shape == (1, 3, 3)
+    assert shares[0].tolist() == [[1, 0.75, 0.25], [0.75, 1, 0.25], [0.25, 0.25, 1]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 200), st.integers(1, 256), st.integers(0, 2**32))
+@example(1, 1, 1, 1, 0)
+@example(2, 3, 64, 256, 0)
+@example(3, 1, 65, 129, 0)
+def test_agreement_is_that_of_bytes(models, planes, points, classes, seed):
+    """Models that differ in a tenth of their labels, with as many classes as a byte holds."""
+    generator = np.random.default_rng(seed)
+    own = generator.integers(0, classes, (models, planes, points), dtype=np.uint8)
+    labels = np.where(generator.random(own.shape) < 0.1, own, own[:1])
+    labels[..., 0] = classes - 1
+    assert np.array_equal(agreement(labels), byte_by_byte(labels))
+
+
+@given(st.integers(1, 3000), st.integers(1, 9))
+def test_blocks_do_not_matter(size, planes):
+    labels = np.random.default_rng(size).integers(0, 5, (3, planes, 70), dtype=np.uint8)
+    expected = byte_by_byte(labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(same_labels, "BLOCK_BYTES", size)
+        blocks = list(agreement_blocks(labels))
+    assert np.array_equal(np.concatenate([values for _, values in blocks]), expected)
+    assert [index for some, _ in blocks for index in range(planes)[some]] == list(range(planes))
+    assert len(blocks) == -(-planes // max(1, size // (3 * 2 * 8)))
+
+
+def test_labels_are_left_as_they_are():
+    labels = np.random.default_rng(0).integers(0, 9, (3, 2, 50), dtype=np.uint8)
+    before = labels.copy()
+    agreement(labels)
+    assert np.array_equal(labels, before)
+
+
+def test_by_hand():
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    old = np.array([0, 0, 1, 1, 0, 2, 2, 1])
+    new = np.array([0, 1, 0, 1, 1, 0, 2, 1])
+    found = churn_between(old, new, labels)
+    assert found.churn.value == 4 / 8, "images 1, 2, 4 and 5"
+    assert found.wins.value == 2 / 8, "images 2 and 4"
+    assert found.losses.value == 1 / 8, "image 1; image 5 goes from one error to another"
+    assert found.p_value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p_value"), [(8, 2, 0.109375), (2, 8, 0.109375), (10, 0, 2 / 1024), (0, 0, 1)]
+)
+def test_exact_mcnemar_test(wins, losses, p_value):
+    """Twice the smaller tail of Binomial(wins + losses, 1/2)."""
+    labels = np.zeros(100, np.int64)
+    old, new = np.zeros(100, np.int64), np.zeros(100, np.int64)
+    old[:wins] = 1
+    new[wins : wins + losses] = 1
+    assert churn_between(old, new, labels).p_value == pytest.approx(p_value)
+
+
+def test_the_interval_of_a_share_that_is_zero_is_not_empty():
+    interval = share_of_images(0, 200)
+    assert (interval.value, interval.low) == (0, 0)
+    assert interval.high == pytest.approx(1 - 0.025 ** (1 / 200))
+    assert share_of_images(200, 200).low == pytest.approx(0.025 ** (1 / 200))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=30))
+def test_the_churn_is_wins_losses_and_what_stays_wrong(images):
+    old, new, labels = np.array(images).T
+    found, back = churn_between(old, new, labels), churn_between(new, old, labels)
+    stays_wrong = np.mean([a != b and a != label and b != label for a, b, label in images])
+    assert found.churn.value == pytest.approx(found.wins.value + found.losses.value + stays_wrong)
+    assert (found.wins, found.losses, found.p_value) == (back.losses, back.wins, back.p_value)
+    assert found.wins.value - found.losses.value == pytest.approx(np.mean(new == labels) - np.mean(old == labels))
+    for share in (found.churn, found.wins, found.losses):
+        assert 0 <= share.low <= share.value <= share.high <= 1

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from conftest import small_sweep
+from scipy import stats
 from sklearn.metrics import cohen_kappa_score
-from support.made_up_runs import CLASSES, distilled_sweep, labels_of, made_up_run, predictions_of
+from support.made_up_runs import (
+    CLASSES,
+    RECIPES,
+    compared_sweep,
+    distilled_sweep,
+    labels_of,
+    made_up_run,
+    predictions_of,
+)
 
+from dbviz_ray.analysis.scores.regions import region_counts
 from dbviz_ray.analysis.tables import compute_tables, read_table
 
 
@@ -54,3 +67,109 @@ def test_pairs_tell_students_and_teachers(tmp_path):
     for row in pairs[pairs["student_and_teacher"]].to_dict(orient="records"):
         a, b = row["model_a"], row["model_b"]
         assert teachers[a] == b or teachers[b] == a
+
+
+def test_groups_are_compared_with_one_another(tmp_path):
+    sweep = compared_sweep()
+    store = made_up_run(tmp_path, sweep)
+    between = compute_tables(store, sweep)["between_groups"]
+    assert len(between) == 4 * 3 / 2
+    for _, row in between.iterrows():
+        sides = [
+            labels_of(store, "test", [m for m in sweep.models() if (m.architecture, m.recipe) == key])
+            for key in ((row[f"architecture_{side}"], row[f"recipe_{side}"]) for side in "ab")
+        ]
+        naive = np.mean([(a == b).mean() for a, b in itertools.product(*sides)])
+        assert row["reproducibility"] == pytest.approx(naive)
+        assert row["reproducibility_low"] < naive < row["reproducibility_high"]
+        assert row["reproducibility_interval_covers"] == "models and planes"
+        assert (row["n_models_a"], row["n_models_b"], row["n_planes"]) == (3, 3, 6)
+
+
+def test_groups_of_other_label_noise_or_too_many_are_not_compared(tmp_path):
+    noisy = small_sweep(grid={"width": [4, 8, 16], "label_noise": [0.0, 0.2], "seed": [0, 1]})
+    table = compute_tables(made_up_run(tmp_path / "noisy", noisy), noisy)["between_groups"]
+    assert table.groupby("label_noise").size().to_dict() == {0.0: 3, 0.2: 3}
+    many = small_sweep(grid={"width": list(range(2, 43)), "seed": [0, 1]})
+    assert compute_tables(made_up_run(tmp_path / "many", many), many)["between_groups"].empty
+
+
+def test_only_the_best_learning_rates_are_compared(tmp_path):
+    sweep = small_sweep(grid={"learning_rate": [0.001, 0.01, 0.1], "recipes": RECIPES, "seed": [0, 1]})
+    best = {"Adam": 0.01, "SGD": 0.1}
+    store = made_up_run(
+        tmp_path, sweep, error=lambda m, epoch: 0.1 if m.training.learning_rate == best[m.recipe] else 0.8
+    )
+    (row,) = compute_tables(store, sweep)["between_groups"].to_dict(orient="records")
+    assert {row[f"recipe_{side}"]: row[f"learning_rate_{side}"] for side in "ab"} == best
+
+
+def by_width(model, truth):
+    """The same for all trainings of a width."""
+    own = truth.copy()
+    changed = np.random.default_rng(model.width).random(own.shape) < 1 / model.width
+    own[changed] = 0
+    return own
+
+
+def test_only_planes_vary_so_it_is_students_paired_test(tmp_path):
+    sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
+    store = made_up_run(tmp_path, sweep, label_maps=by_width)
+    table = compute_tables(store, sweep)["differences"].set_index("score")
+    a, b = (region_counts(labels_of(store, "test", [m for m in sweep.models() if m.width == width])[0])
+            for width in (4, 8))  # fmt: skip
+    test = stats.ttest_rel(a, b)
+    row = table.loc["fragmentation"]
+    assert (row["width_a"], row["width_b"], row["n_models_a"], row["n_models_b"]) == (4, 8, 3, 3)
+    assert (row["value_a"], row["value_b"]) == pytest.approx((a.mean(), b.mean()))
+    assert row["difference"] == pytest.approx(a.mean() - b.mean())
+    known = test.confidence_interval()
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((known.low, known.high))
+    assert row["p_value"] == pytest.approx(test.pvalue)
+    assert row["ratio"] == pytest.approx(a.mean() / b.mean())
+    relative = stats.ttest_1samp(a / a.mean() - b / b.mean(), 0).confidence_interval()  # of the log-ratio
+    ends = row["ratio"] * np.exp([relative.low, relative.high])
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx(tuple(ends))
+    assert row["interval_covers"] == "models and planes"
+    same = table.loc["reproducibility"]
+    assert (same["difference"], same["p_value"], same["ratio"]) == (0, 1, 1)
+
+
+def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
+    tables = made_up[2]
+    table = tables["differences"]
+    groups = tables["groups"].set_index(["plane_set", "width", "label_noise"])
+    assert set(table["score"]) == {
+        "train_error", "test_error", "reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
+        "agreement_beyond_accuracy", "fragmentation", "large_regions", "largest_region", "margin", "margin_median",
+        "margin_correct",
+    }  # fmt: skip
+    assert (table.groupby(["score", "plane_set"]).size() <= 2).all()  # one pair of widths a label noise
+    for row in table.to_dict(orient="records"):
+        a, b = (groups.loc[(row["plane_set"], width, row["label_noise"])] for width in (4, 16))
+        score = row["score"]
+        assert row["difference"] == pytest.approx(a[score] - b[score])
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+        if row["ratio"] > 0:
+            assert row["ratio"] == pytest.approx(a[score] / b[score])
+        inside = row["difference_low"] <= 0 <= row["difference_high"]
+        assert inside == (row["p_value"] >= 0.05)
+
+
+def test_scores_that_are_not_known_are_not_compared(made_up):
+    tables = made_up[2]
+    assert "sharpness" not in set(tables["differences"]["score"]) | set(tables["uncertainty"]["score"])
+    assert tables["groups"]["sharpness"].isna().all()
+
+
+def test_holms_correction_is_over_the_rows_of_a_score(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8, 16], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]})
+    error = {2: 0.6, 4: 0.5, 8: 0.4, 16: 0.1}
+    tables = compute_tables(made_up_run(tmp_path, sweep, error=lambda m, _: error[m.width]), sweep)
+    table = tables["differences"]
+    assert (table.groupby("score").size() == 12).all()
+    for _, rows in table.groupby("score"):
+        largest = 0.0
+        for place, row in enumerate(rows.sort_values("p_value").to_dict(orient="records")):
+            largest = max(largest, min(1.0, row["p_value"] * (len(rows) - place)))
+            assert row["p_value_holm"] == pytest.approx(largest)
