@@ -24,9 +24,9 @@ def build_network(
     classes: int,
     options: Mapping[str, Any] = _NO_OPTIONS,
 ) -> nn.Module:
-    """A network that maps `[n, channels, height, width]` to logits `[n, classes]`, parameters untouched.
+    """A network that maps `[n, channels, height, width]` to logits `[n, classes]`, initialised by its builder.
 
-    ValueError if the architecture cannot have this width, image shape or one of the options.
+    ValueError if the architecture does not allow this width, image shape or one of the options.
     """
     if width < 1:
         raise ValueError(f"width: {width} is not allowed; allowed: 1 or more")
@@ -45,9 +45,9 @@ def initialised_network(
     seed: int,
     options: Mapping[str, Any] = _NO_OPTIONS,
 ) -> nn.Module:
-    """`build_network` with parameters drawn from the "init" stream, on the CPU whatever the device.
+    """`build_network` with parameters drawn from the "init" stream, always on the CPU.
 
-    torch's layers draw from its global generator; it is seeded inside a fork and given back as it was.
+    torch's layers draw from its global generator, which is seeded in a fork: its own state does not change.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("init", seed))
@@ -55,7 +55,7 @@ def initialised_network(
 
 
 def _check_options(architecture: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """ValueError unless the builder takes options of these names and, where it says, these types and ranges."""
+    """ValueError unless the builder takes options of these names and, if annotated, of these types and ranges."""
     parameters = inspect.signature(builder).parameters
     allowed = [
         name

@@ -14,7 +14,7 @@ def fully_connected(*, width: int, image_shape: tuple[int, int, int], classes: i
 
 
 def fully_connected_deep(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Four hidden layers of k, k/2, k/4 and k/16 ReLU units; k = `width` = 1024 is the paper's network."""
+    """Four hidden layers of k, k/2, k/4 and k/16 ReLU units, k = `width`; the paper's network has 1024."""
     if width % 16:
         raise ValueError(
             f"width: {width} is not allowed; fully_connected_deep has layers of width, width/2, width/4 and width/16; "

@@ -7,23 +7,23 @@ from collections.abc import Callable
 
 from torch import nn
 
-from dbviz_ray.architectures.layers import out_of_place
+from dbviz_ray.architectures.convolutional import out_of_place
 from dbviz_ray.config.registry import TIMM, nearest
 from dbviz_ray.errors import FieldError, UserError
 
 
 def timm_builder(name: str) -> Callable[..., nn.Module]:
-    """Builder of timm's network `name`, untrained. UserError without timm, ValueError if it has no such network."""
+    """Builder of timm's untrained network `name`. UserError if timm is not installed, FieldError if it lacks `name`."""
     try:
         timm = importlib.import_module("timm")
     except ModuleNotFoundError:
-        raise UserError(f"{TIMM}{name}: the package timm is not installed; pip install timm") from None
+        raise UserError(f"{TIMM}{name}", reason="the package timm is not installed", hint="pip install timm") from None
     if not timm.is_model(name):
         hint, reason = nearest(name, timm.list_models()), f"timm {timm.__version__} has no such network"
         raise FieldError(f"{TIMM}{name}", reason=reason, allowed="one of timm.list_models()", hint=hint)
 
     def build(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """timm's own initialisation; the image size is passed on to networks that depend on it."""
+        """Initialised by timm; networks that depend on the image size get it."""
         if width != 1:
             raise ValueError(f"width: {width} is not allowed; {TIMM}{name} has a width of its own; allowed: 1")
         arguments = {"pretrained": False, "num_classes": classes, "in_chans": image_shape[0]}

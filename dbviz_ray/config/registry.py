@@ -30,13 +30,13 @@ class Architecture(NamedTuple):
 ARCHITECTURES = {
     "fully_connected": Architecture("dbviz_ray.architectures.fully_connected:fully_connected", 512),
     "fully_connected_deep": Architecture("dbviz_ray.architectures.fully_connected:fully_connected_deep", 1024),
-    "resnet18": Architecture("dbviz_ray.architectures.resnet:resnet18", 64),
-    "resnet18_width": Architecture("dbviz_ray.architectures.resnet:resnet18_width", 64),
-    "densenet121": Architecture("dbviz_ray.architectures.densenet:densenet121", 32),
-    "vgg19": Architecture("dbviz_ray.architectures.vgg:vgg19", 64),
-    "wide_resnet28": Architecture("dbviz_ray.architectures.resnet:wide_resnet28", 10),
-    "vit": Architecture("dbviz_ray.architectures.vit:vit", 512),
-    "mlp_mixer": Architecture("dbviz_ray.architectures.mlp_mixer:mlp_mixer", 512),
+    "resnet18": Architecture("dbviz_ray.architectures.convolutional:resnet18", 64),
+    "resnet18_width": Architecture("dbviz_ray.architectures.convolutional:resnet18_width", 64),
+    "densenet121": Architecture("dbviz_ray.architectures.convolutional:densenet121", 32),
+    "vgg19": Architecture("dbviz_ray.architectures.convolutional:vgg19", 64),
+    "wide_resnet28": Architecture("dbviz_ray.architectures.convolutional:wide_resnet28", 10),
+    "vit": Architecture("dbviz_ray.architectures.patches:vit", 512),
+    "mlp_mixer": Architecture("dbviz_ray.architectures.patches:mlp_mixer", 512),
 }
 
 TIMM_BUILDER = "dbviz_ray.architectures.timm:timm_builder"

@@ -10,8 +10,7 @@ from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.registry import dataset_loader
 from dbviz_ray.datasets.dataset import Dataset, check_complete
 from dbviz_ray.datasets.label_noise import given_labels, noisy_labels
-from dbviz_ray.datasets.sizes import check_fields, sizes_of
-from dbviz_ray.datasets.subsets import with_held_out
+from dbviz_ray.datasets.subsets import SPLITS, check_fields, sizes_of, with_held_out
 from dbviz_ray.errors import UserError, one_line
 
 __all__ = ["Dataset", "DatasetFacts", "facts_of_dataset", "given_labels", "load_dataset", "noisy_labels", "sizes_of"]
@@ -30,13 +29,13 @@ class DatasetFacts:
 def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
     """The data set that `config` names, loaded once per process; downloads are kept in `directory`.
 
-    Raises UserError if its files are missing and cannot be had, or if they or its loader give no usable data set.
+    Raises UserError if its files are missing and cannot be downloaded, or if the loaded data set is not usable.
     """
     return _load(config, Path(directory).expanduser())
 
 
 def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
-    """Sizes of the data set that `config` names; it is loaded only where nothing else can tell."""
+    """Sizes of the data set that `config` names; it is loaded only if they are not known otherwise."""
     sizes = sizes_of(config)
     if sizes is not None:
         return DatasetFacts(*sizes)
@@ -53,21 +52,15 @@ def _load(config: DatasetConfig, directory: Path) -> Dataset:
     except UserError:
         raise
     except Exception as error:  # a user's own code may raise anything
-        reason = one_line(error, with_type=True)
-        raise UserError(f"dataset.name: {config.name} cannot be loaded: {reason}") from error
+        reason = f"cannot be loaded: {one_line(error, with_type=True)}"
+        raise UserError("dataset.name", config.name, reason=reason) from error
     try:
         check_complete(dataset)
     except (TypeError, ValueError) as error:
-        raise UserError(f"dataset.name: {config.name} is not usable: {one_line(error)}") from None
-    _check_kept(config, dataset)
+        raise UserError("dataset.name", config.name, reason=f"is not usable: {one_line(error)}") from None
+    for split in SPLITS:
+        size, loaded = getattr(config, f"{split}_size"), len(dataset.split(split)[1])
+        if size not in (None, loaded):
+            reason = f"is not allowed: the loader {config.name} ignores it and returns {loaded}"
+            raise UserError(f"dataset.{split}_size", size, reason=reason, allowed="unset")
     return with_held_out(dataset, config)
-
-
-def _check_kept(config: DatasetConfig, dataset: Dataset) -> None:
-    for split in ("train", "test"):
-        asked, loaded = getattr(config, f"{split}_size"), len(dataset.split(split)[1])
-        if asked not in (None, loaded):
-            raise UserError(
-                f"dataset.{split}_size: {asked} is not allowed: the loader {config.name} gives {loaded} whatever is "
-                "asked for; allowed: unset"
-            )

@@ -1,7 +1,7 @@
-"""Training images made on the device: gathered, augmented and normalised in blocks of many steps.
+"""Training images made on the device: gathered, augmented, normalised and mixed.
 
-Each member of a cohort draws its own order and its own crops and flips from its own streams, so its images are
-the same whichever members train beside it.
+Each member of a cohort draws its order, crops, flips and mixing from its own streams: its images do not depend on the
+other members.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dbviz_ray.datasets import Dataset
 
 PADDING = 4
 BLOCK_BYTES = 64 * 2**20
-"""Normalised images made at a time; large enough that small networks never wait for a gather."""
+"""Normalised images made at a time; large enough that small networks do not wait for them."""
 
 
 class AugmentedImages:
-    """The training images of a cohort, epoch by epoch; the data set stays on the device."""
+    """A cohort's training images, epoch by epoch; the data set stays on the device."""
 
     def __init__(self, models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype):
         self._models = models
@@ -33,14 +33,14 @@ class AugmentedImages:
         self._batch_size = models[0].training.batch_size
         self._augmented = models[0].training.augmentation == "crop_flip"
         images = dataset.train_images.to(device)
-        # A small set that is not augmented is normalised once; any other stays uint8.
+        # A small set without augmentation is normalised once; any other stays uint8.
         self._normalised = not self._augmented and images.numel() * dtype.itemsize <= BLOCK_BYTES
         if self._augmented:
             images = F.pad(images, (PADDING,) * 4)
         self._images = dataset.normalised(images, dtype) if self._normalised else images
 
     def order(self, epoch: int) -> Tensor:
-        """Which training image comes when: int64 `[members, images]`; drawn on the CPU, so the same on every device."""
+        """The order of the training images, int64 `[members, images]`; drawn on the CPU: the same on every device."""
         draws = [
             torch.randperm(len(self._images), generator=torch_generator("cpu", "order", model.seeds.order, epoch))
             for model in self._models
@@ -48,7 +48,7 @@ class AugmentedImages:
         return torch.stack(draws).to(self._device)
 
     def epoch(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """One epoch's batches: their place in the epoch, and images `[members, batch, channels, height, width]`."""
+        """One epoch's batches: place in the epoch, and images `[members, batch, channels, height, width]`."""
         crops = self._crops(epoch) if self._augmented else None
         members, total = order.shape
         image_bytes = members * self._dataset.train_images[0].numel() * self._dtype.itemsize
@@ -88,10 +88,10 @@ class AugmentedImages:
 
 
 class Mixing:
-    """The mixing of one epoch's batches.
+    """Mixup or CutMix for the batches of one epoch.
 
     Args:
-        models: Members of a cohort, which share their training settings.
+        models: Members of a cohort; they share their training settings.
         epoch: Number of the epoch, from 0.
         steps: Batches in the epoch.
         image_size: Height and width.
@@ -122,9 +122,9 @@ class Mixing:
         self._boxes = torch.from_numpy(np.stack(boxes)).to(device) if boxes else None
 
     def __call__(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixed images `[members, n, c, h, w]` and probabilities `[members, n, classes]` of the batch number `step`.
+        """Mix batch number `step`, images `[members, n, c, h, w]` and labels int64 `[members, n]`.
 
-        Labels come as int64 `[members, n]`.
+        Returns images of the same shape and class probabilities `[members, n, classes]`.
         """
         before = images.roll(1, dims=1)
         share = self._shares[:, step].to(images.dtype)
@@ -137,9 +137,10 @@ class Mixing:
 
 
 def cut_boxes(shares: np.ndarray, centres: np.ndarray, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (top, left, bottom, right) int64 `[steps, 4]` of about 1 - share of the image, cut off at its edges.
+    """Boxes (top, left, bottom, right), int64 `[steps, 4]`, that cover about 1 - share of the image.
 
-    Also the exact shares `[steps]` of the image outside of them. Centres are within 0 and 1, `[steps, 2]`.
+    Centres `[steps, 2]` are between 0 and 1; boxes end at the image's edges. Also returns the exact shares `[steps]` of
+    the image outside the boxes.
     """
     size = np.array(image_size)
     half = (0.5 * np.sqrt(1 - shares)[:, None] * size).astype(np.int64)
@@ -149,7 +150,7 @@ def cut_boxes(shares: np.ndarray, centres: np.ndarray, image_size: tuple[int, in
 
 
 def _inside(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
-    """Bool `[members, 1, 1, height, width]`."""
+    """Which pixels are inside the boxes: bool `[members, 1, 1, height, width]`."""
     height, width = image_size
     top, left, bottom, right = (edge.view(-1, 1, 1, 1, 1) for edge in boxes.T)
     rows = torch.arange(height, device=boxes.device).view(-1, 1)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: 32x32 colour photographs of 10 and of 100 classes, downloaded through torchvision.
+"""CIFAR-10 and CIFAR-100: 32x32 colour photographs of 10 and 100 classes, downloaded through torchvision.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -32,38 +32,27 @@ def load_cifar10(config: DatasetConfig, directory: Path) -> Dataset:
     """
     ensure(_download("cifar10", FOLDER, (*TRAIN_FILES, *TEST_FILES)), directory)
     read = partial(_read, directory / FOLDER, label_key=b"labels", classes=10, kind="a CIFAR-10 batch")
-    train_images, train_labels = kept(config, "train", *read(TRAIN_FILES))
-    test_images, test_labels = kept(config, "test", *read(TEST_FILES))
-    return Dataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
+    dataset = Dataset(
+        *read(TRAIN_FILES),
+        *read(TEST_FILES),
         class_names=CLASS_NAMES,
         mean=(0.4914, 0.4822, 0.4465),
         deviation=(0.2023, 0.1994, 0.2010),
         confusions=tuple(CLASS_NAMES.index(CONFUSED_WITH.get(name, name)) for name in CLASS_NAMES),
     )
+    return kept(config, dataset)
 
 
 def load_cifar100(config: DatasetConfig, directory: Path) -> Dataset:
     """CIFAR-100 with its 100 fine classes: 50,000 and 10,000 images `[3, 32, 32]` from `directory`/cifar-100-python.
 
-    Mean and deviation are those of the training pixels, as published in github.com/weiaicunzai/pytorch-cifar100.
+    Mean and deviation are the training pixels', as published in github.com/weiaicunzai/pytorch-cifar100.
     """
     ensure(_download("cifar100", FOLDER_100, ("train", "test", "meta")), directory)
     read = partial(_read, directory / FOLDER_100, label_key=b"fine_labels", classes=100, kind="a CIFAR-100 batch")
-    train_images, train_labels = kept(config, "train", *read(("train",)))
-    test_images, test_labels = kept(config, "test", *read(("test",)))
-    return Dataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=_class_names_100(directory / FOLDER_100 / "meta"),
-        mean=(0.5071, 0.4865, 0.4409),
-        deviation=(0.2673, 0.2564, 0.2762),
-    )
+    names = _class_names_100(directory / FOLDER_100 / "meta")
+    scale = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+    return kept(config, Dataset(*read(("train",)), *read(("test",)), names, *scale))
 
 
 def _download(name: str, folder: str, files: tuple[str, ...]) -> Download:
@@ -87,7 +76,7 @@ def _class_names_100(path: Path) -> tuple[str, ...]:
     with reading(path, "the class names of CIFAR-100"):
         names = tuple(name.decode() for name in unpickled(path)[b"fine_label_names"])
         if len(names) != 100:
-            raise ValueError(f"there are {len(names)} of them")
+            raise ValueError(f"it has {len(names)} names, not 100")
         return names
 
 

@@ -1,4 +1,4 @@
-"""What a data set is: labelled images as tensors, split into train and test."""
+"""Labelled images as tensors, split into train and test, and the checks that make them usable."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor
 class Dataset:
     """A labelled image set, split into train and test.
 
-    Images are uint8 `[n, channels, height, width]`, labels int64 `[n]`. The normalised pixel that networks,
-    planes and margins see is `(pixel / pixel_range - mean[channel]) / deviation[channel]`.
+    Images are uint8 `[n, channels, height, width]`, labels int64 `[n]`. Networks, planes and margins see normalised
+    pixels: `(pixel / pixel_range - mean[channel]) / deviation[channel]`.
     """
 
     train_images: Tensor
@@ -29,8 +29,7 @@ class Dataset:
     deviation: tuple[float, ...]
     pixel_range: float = 255.0
     confusions: tuple[int, ...] | None = None
-    """For each class, the one that asymmetric label noise takes it for (itself: never falsified); the next class
-    if None."""
+    """The class that asymmetric label noise turns each class into (itself: no noise); None: the next class."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -40,10 +39,8 @@ class Dataset:
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
         """Images and labels of the split called `name`, "train" or "test"."""
-        return {
-            "train": (self.train_images, self.train_labels),
-            "test": (self.test_images, self.test_labels),
-        }[name]
+        train, test = (self.train_images, self.train_labels), (self.test_images, self.test_labels)
+        return {"train": train, "test": test}[name]
 
     def normalised(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """uint8 pixels `[..., channels, height, width]` as normalised pixels of type `dtype`."""
@@ -55,7 +52,7 @@ class Dataset:
 def _affine(
     mean: tuple[float, ...], deviation: tuple[float, ...], pixel_range: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Factor and summand `[channels, 1, 1]` that normalise; kept, since making them waits for a GPU."""
+    """Factor and summand `[channels, 1, 1]` that normalise; cached, because making them waits for the GPU."""
     deviations = torch.tensor(deviation, dtype=dtype, device=device).view(-1, 1, 1)
     offset = -torch.tensor(mean, dtype=dtype, device=device).view(-1, 1, 1) / deviations
     return 1 / (pixel_range * deviations), offset
@@ -67,7 +64,7 @@ FEWEST_IMAGES = 2
 
 
 def check_split(images: Any, labels: Any, classes: int) -> None:
-    """Images are uint8 `[n, channels, height, width]`, labels int64 `[n]` and each is a class."""
+    """ValueError unless images are uint8 `[n, channels, height, width]` and labels int64 `[n]`, each a class."""
     for name, tensor, dtype, dimensions in (("images", images, torch.uint8, 4), ("labels", labels, torch.int64, 1)):
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name} are {type(tensor).__name__}, not torch.Tensor")
@@ -84,7 +81,7 @@ def check_split(images: Any, labels: Any, classes: int) -> None:
 
 
 def checked_split(images: Any, labels: Any, image_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
-    """What a file holds, as tensors: `images` is a uint8 array `[n, ...]`, `labels` any integers `[n]`."""
+    """A file's arrays as checked tensors: `images` are uint8 `[n, ...]`, `labels` any integers `[n]`."""
     pixels, classes_of_images = np.asarray(images), np.asarray(labels)
     size = math.prod(image_shape)
     if pixels.dtype != np.uint8:
@@ -102,7 +99,7 @@ def checked_split(images: Any, labels: Any, image_shape: tuple[int, ...], classe
 
 
 def check_complete(dataset: Any) -> None:
-    """A data set as a loader returns it is usable."""
+    """ValueError or TypeError unless what a loader returned is a usable data set."""
     if not isinstance(dataset, Dataset):
         raise ValueError(f"its loader returned {type(dataset).__name__}, not dbviz_ray.datasets.Dataset")
     classes = len(dataset.class_names)
@@ -134,5 +131,5 @@ def _check_scale(dataset: Dataset) -> None:
     if not all(map(math.isfinite, numbers)) or min(*dataset.deviation, dataset.pixel_range) <= 0:
         raise ValueError(
             f"its mean is {dataset.mean}, its deviation {dataset.deviation}, its pixel_range {dataset.pixel_range}; "
-            "allowed: finite numbers, and positive ones but for the mean"
+            "allowed: finite numbers; deviation and pixel_range above 0"
         )

@@ -20,18 +20,17 @@ DEFAULT_TRAIN_SIZE = 1000
 
 
 def split_sizes(config: DatasetConfig) -> tuple[int, int]:
-    """Training and test images. UserError if there are not as many."""
+    """Training and test images. UserError if digits has too few images."""
     train_size = config.train_size or DEFAULT_TRAIN_SIZE
     test_size = config.test_size or max(TOTAL - train_size, 2)
     if train_size + test_size > TOTAL:
-        raise UserError(
-            f"dataset.train_size: {train_size} with {test_size} test images is not allowed: digits has {TOTAL} in all"
-        )
+        reason = f"with {test_size} test images is not allowed: digits has {TOTAL} images"
+        raise UserError("dataset.train_size", train_size, reason=reason)
     return train_size, test_size
 
 
 def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
-    """`train_size` images (1,000 by default) and, disjoint from them, `test_size` (the rest by default)."""
+    """`train_size` images (default: 1,000) and `test_size` others (default: the rest)."""
     from sklearn.datasets import load_digits as bundled_digits
 
     bunch = bundled_digits()
@@ -41,13 +40,5 @@ def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     train = torch.from_numpy(shuffled[:train_size])
     test = torch.from_numpy(shuffled[train_size : train_size + test_size])
-    return Dataset(
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
-        class_names=tuple("0123456789"),
-        mean=(0.0,),
-        deviation=(1.0,),
-        pixel_range=16.0,
-    )
+    splits = images[train], labels[train], images[test], labels[test]
+    return Dataset(*splits, tuple("0123456789"), mean=(0.0,), deviation=(1.0,), pixel_range=16.0)

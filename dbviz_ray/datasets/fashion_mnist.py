@@ -1,7 +1,7 @@
 """Fashion-MNIST: 28x28 grey photographs of clothes, downloaded through torchvision.
 
-Source: H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017. Mean and deviation are those of the
-training pixels, as published in github.com/chatflip/CalculationMeanStd.
+Source: H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017. Mean and deviation are the training
+pixels', as published in github.com/chatflip/CalculationMeanStd.
 """
 
 from __future__ import annotations
@@ -31,17 +31,8 @@ CLASS_NAMES = (
 def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
     """Fashion-MNIST: 60,000 and 10,000 images `[1, 28, 28]` from `directory`/FashionMNIST/raw."""
     ensure(DOWNLOAD, directory)
-    train_images, train_labels = kept(config, "train", *_read(directory, *FILES[:2]))
-    test_images, test_labels = kept(config, "test", *_read(directory, *FILES[2:]))
-    return Dataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=CLASS_NAMES,
-        mean=(0.2860,),
-        deviation=(0.3530,),
-    )
+    train, test = _read(directory, *FILES[:2]), _read(directory, *FILES[2:])
+    return kept(config, Dataset(*train, *test, CLASS_NAMES, mean=(0.2860,), deviation=(0.3530,)))
 
 
 def _fetch(target: Path) -> None:
@@ -67,13 +58,13 @@ def _read(directory: Path, images_file: str, labels_file: str) -> tuple[Tensor, 
 
 
 def _array(directory: Path, file: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """An array in MNIST's format: 0, 0, 8 for bytes, the number of dimensions, each size in 4 bytes, the bytes."""
+    """An array in MNIST's format: 0, 0, 8 (bytes), the number of dimensions, each size in 4 bytes, the values."""
     path = found(directory, file) or directory / file
     with reading(path, "a Fashion-MNIST file"):
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         start = 4 + 4 * dimensions
         if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
-            raise ValueError(f"it does not start as bytes in {dimensions} dimensions do")
+            raise ValueError(f"its header is not that of a {dimensions}-dimensional array of bytes")
         shape = tuple(np.frombuffer(content, dtype=">u4", count=dimensions, offset=4).tolist())
         size = math.prod(shape)
         if len(content) != start + size:

@@ -1,4 +1,4 @@
-"""Files of public data sets: had once, by one process of a machine at a time, and whole or not at all."""
+"""Files of public data sets: one process of a machine downloads each, once, and completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Download:
-    """A data set's files and how they are had."""
+    """A data set's files and how to fetch them."""
 
     name: str
     """As in `dataset.name`."""
     files: tuple[str, ...]
-    """Paths relative to the data directory; each may be there with .gz after its name instead."""
+    """Paths relative to the data directory; each may also end in .gz."""
     fetch: Callable[[Path], None]
-    """Downloads `files` into a folder, checking their MD5."""
+    """Downloads `files` into a folder and checks their MD5 sums."""
     by_hand: str
-    """What a user without a network puts into the data directory, and whence."""
+    """What a user without a network puts into the data directory, and where it comes from."""
     archive: str | None = None
-    """What `fetch` unpacks; taken from the data directory if it is there."""
+    """What `fetch` unpacks; a copy in the data directory is used instead of a download."""
 
 
 def found(directory: Path, file: str) -> Path | None:
-    """Where `file` is in `directory`, as it is or with .gz after its name."""
+    """The path of `file` or `file`.gz in `directory`; None if neither exists."""
     return next((path for path in (directory / file, directory / f"{file}.gz") if path.is_file()), None)
 
 
 def ensure(download: Download, directory: Path) -> None:
-    """Download what is missing into `directory`. UserError, saying what to put where, if it cannot be had."""
+    """Download missing files into `directory`. If that fails, a UserError says which files to put where."""
     if not _missing(download, directory):
         return
     try:
@@ -54,8 +54,10 @@ def ensure(download: Download, directory: Path) -> None:
                 _fetch(download, directory)
     except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:
         raise UserError(
-            f"dataset.name: {download.name} is not in {directory} and could not be downloaded ({one_line(error)}); "
-            f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory"
+            "dataset.name",
+            download.name,
+            reason=f"is not in {directory} and could not be downloaded ({one_line(error)})",
+            hint=f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory",
         ) from None
 
 
@@ -64,7 +66,7 @@ def _missing(download: Download, directory: Path) -> list[str]:
 
 
 def _fetch(download: Download, directory: Path) -> None:
-    """Into a folder of its own first, so that no file is ever seen half written, even after a crash."""
+    """Download into a separate folder first: no process sees a half-written file, even after a crash."""
     staging = directory / f".{download.name}-download"
     staging.mkdir(exist_ok=True)
     if download.archive and (directory / download.archive).is_file():
@@ -87,17 +89,17 @@ def _fetch(download: Download, directory: Path) -> None:
 
 @contextmanager
 def reading(path: Path, kind: str, remedy: str = "delete it to download it again") -> Iterator[None]:
-    """Whatever goes wrong inside becomes a UserError: `path` is not `kind`, and what can be done."""
+    """Turn any error inside into a UserError: `path` is not `kind`, and the remedy."""
     try:
         yield
     except Exception as error:  # a broken file makes a reader raise anything
         if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        raise UserError(f"{path}: not {kind} ({one_line(error)}); {remedy}") from None
+            raise UserError(str(path), reason=f"cannot be read ({error.strerror})") from None
+        raise UserError(str(path), reason=f"not {kind} ({one_line(error)})", hint=remedy) from None
 
 
 def unpickled(path: Path) -> dict[bytes, Any]:
-    """The dictionary of arrays, lists and strings that a file of CIFAR holds; any other object is refused."""
+    """The dictionary of arrays, lists and strings in a CIFAR file; UnpicklingError for any other object."""
     with path.open("rb") as stream:
         content: dict[bytes, Any] = _ArrayUnpickler(stream, encoding="bytes").load()
     if not isinstance(content, dict):
@@ -115,4 +117,4 @@ class _ArrayUnpickler(pickle.Unpickler):
             import _codecs
 
             return _codecs.encode
-        raise pickle.UnpicklingError(f"{module}.{name} does not belong there")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")

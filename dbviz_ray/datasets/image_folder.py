@@ -21,15 +21,16 @@ LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
 def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
     """Images of `config.folder` (relative to `directory` unless absolute): train/CLASS/* and test/CLASS/*.
 
-    Read as 8-bit RGB; resized to squares of `config.image_size`, bilinearly and whatever their proportions, or as
-    they are if it is unset. The classes are the folders of train, in the order of their names. Mean and deviation
-    are those of the kept training images; the deviation of a channel that never varies is 1.
+    Images are read as 8-bit RGB and resized bilinearly to squares of `config.image_size` pixels, if that is set. The
+    classes are the folders of train, sorted by name. Mean and deviation are the kept training images'; a constant
+    channel has deviation 1.
     """
     folder = directory / Path(config.folder or "").expanduser()
     names = _class_names(folder / "train")
     unknown = sorted(set(_class_names(folder / "test")) - set(names))
     if unknown:
-        raise UserError(f"{folder / 'test' / unknown[0]}: not a class; allowed: the folders of {folder / 'train'}")
+        allowed = f"the folders of {folder / 'train'}"
+        raise UserError(str(folder / "test" / unknown[0]), reason="not a class", allowed=allowed)
     train_files, train_labels = _listed(folder / "train", names)
     test_files, test_labels = _listed(folder / "test", names)
     train = kept_indices(config, "train", len(train_files))
@@ -37,31 +38,25 @@ def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
     files = [train_files[index] for index in train.tolist()] + [test_files[index] for index in test.tolist()]
     images = _read(files, config.image_size)
     mean, deviation = _scale(images[: len(train)])
-    return Dataset(
-        train_images=images[: len(train)],
-        train_labels=train_labels[train],
-        test_images=images[len(train) :],
-        test_labels=test_labels[test],
-        class_names=names,
-        mean=mean,
-        deviation=deviation,
-    )
+    kept_train, kept_test = images[: len(train)], images[len(train) :]
+    return Dataset(kept_train, train_labels[train], kept_test, test_labels[test], names, mean, deviation)
 
 
 def _class_names(split: Path) -> tuple[str, ...]:
     if not split.is_dir():
-        raise UserError(f"dataset.folder: there is no folder {split}; allowed: {LAYOUT}")
+        raise UserError("dataset.folder", reason=f"there is no folder {split}", allowed=LAYOUT)
     return tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
 
 
 def _listed(split: Path, names: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """Image files, by class and then by path, and their labels int64 `[n]`."""
+    """Image files sorted by class and path, and their labels int64 `[n]`."""
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     classes = {name: label for label, name in enumerate(names)}
     listed = make_dataset(str(split), classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
     if not listed:
-        raise UserError(f"{split}: there are no images in it; allowed: CLASS/* that end in {', '.join(IMG_EXTENSIONS)}")
+        allowed = f"CLASS/* that end in {', '.join(IMG_EXTENSIONS)}"
+        raise UserError(str(split), reason="holds no images", allowed=allowed)
     return [Path(path) for path, _ in listed], torch.tensor([label for _, label in listed])
 
 
@@ -72,10 +67,9 @@ def _read(files: Sequence[Path], image_size: int | None) -> Tensor:
         pixels = _pixels(path, image_size)
         if pixels.shape != images.shape[1:]:
             (height, width), (other_height, other_width) = images.shape[2:], pixels.shape[1:]
-            raise UserError(
-                f"dataset.image_size: unset is not allowed: {files[0]} has {width}x{height} pixels and {path} has "
-                f"{other_width}x{other_height}; allowed: a side in pixels that every image is resized to"
-            )
+            sizes = f"{files[0]} has {width}x{height} pixels and {path} has {other_width}x{other_height}"
+            allowed = "a side in pixels that every image is resized to"
+            raise UserError("dataset.image_size", reason=f"unset is not allowed: {sizes}", allowed=allowed)
         images[index] = pixels
     return images
 
@@ -93,7 +87,7 @@ def _pixels(path: Path, image_size: int | None) -> Tensor:
 
 
 def _scale(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel, of pixels divided by 255."""
+    """Mean and deviation of each channel's pixels divided by 255."""
     mean, deviation = [], []
     levels = torch.arange(256, dtype=torch.float64) / 255
     for channel in range(images.shape[1]):

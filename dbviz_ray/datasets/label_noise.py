@@ -1,4 +1,4 @@
-"""Training labels falsified on purpose."""
+"""Label noise: training labels falsified on purpose."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dbviz_ray.datasets.dataset import Dataset
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:
-    """The labels int64 `[n]` that a model is trained on: the data set's, `share` of each class falsified.
+    """The labels int64 `[n]` that a model is trained on: `share` of each class is falsified.
 
-    Asymmetric noise follows the data set's `confusions`; without them a class is taken for the next one, the last
-    for the first.
+    Asymmetric noise follows the data set's `confusions`; without them, each class becomes the next one and the last
+    becomes the first.
     """
     classes = len(dataset.class_names)
     if noise_kind == "symmetric":
@@ -29,11 +29,11 @@ def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"
 def noisy_labels(
     labels: Tensor, classes: int, share: float, seed: int, confusions: Sequence[int] | None = None
 ) -> Tensor:
-    """`labels` with `share` of each class replaced by a different class drawn uniformly.
+    """A copy of `labels`, int64 `[n]`, with `share` of each class replaced by a different class, drawn uniformly.
 
-    With `confusions` the replaced labels of class c all become `confusions[c]` (asymmetric noise); a class that is
-    its own confusion keeps its labels. The count of each class's replaced labels is `round(share * size of the
-    class)`, as in the paper; the draw is the "label_noise" stream's. `labels` is int64 `[n]` and is not changed.
+    With `confusions` (asymmetric noise), the replaced labels of class c become `confusions[c]`; a class that is its own
+    confusion keeps its labels. As in the paper, `round(share * size of the class)` labels of each class are replaced.
+    The "label_noise" stream draws them.
     """
     generator = numpy_generator("label_noise", seed)
     noisy = labels.numpy().copy()

@@ -1,8 +1,8 @@
 """SVHN, cropped digits: 32x32 colour photographs of house numbers, downloaded through torchvision.
 
 Source: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011
-(http://ufldl.stanford.edu/housenumbers). Mean and deviation are those of the training pixels, as published in
-DeepOBS (F. Schneider et al., arXiv 1903.05499).
+(http://ufldl.stanford.edu/housenumbers). Mean and deviation are the training pixels', as published in DeepOBS
+(F. Schneider et al., arXiv 1903.05499).
 """
 
 from __future__ import annotations
@@ -24,17 +24,9 @@ TEST_FILE = "test_32x32.mat"
 def load_svhn(config: DatasetConfig, directory: Path) -> Dataset:
     """SVHN: 73,257 and 26,032 images `[3, 32, 32]` from `directory`/train_32x32.mat and test_32x32.mat."""
     ensure(DOWNLOAD, directory)
-    train_images, train_labels = kept(config, "train", *_read(directory / TRAIN_FILE))
-    test_images, test_labels = kept(config, "test", *_read(directory / TEST_FILE))
-    return Dataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=tuple("0123456789"),
-        mean=(0.4377, 0.4438, 0.4728),
-        deviation=(0.1980, 0.2010, 0.1970),
-    )
+    train, test = _read(directory / TRAIN_FILE), _read(directory / TEST_FILE)
+    scale = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
+    return kept(config, Dataset(*train, *test, tuple("0123456789"), *scale))
 
 
 def _fetch(target: Path) -> None:

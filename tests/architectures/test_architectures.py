@@ -9,8 +9,8 @@ from support.small_networks import SMALL
 from torch import nn
 
 from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.architectures.patches import SelfAttention
 from dbviz_ray.architectures.timm import timm_builder
-from dbviz_ray.architectures.vit import SelfAttention
 from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.errors import UserError
 
@@ -130,7 +130,7 @@ def test_images_need_not_be_square(architecture):
 
 
 @pytest.mark.parametrize("architecture", SMALL)
-def test_initialisation_is_its_seeds_alone(architecture):
+def test_the_seed_alone_decides_the_initialisation(architecture):
     width, options = SMALL[architecture]
     before = torch.random.get_rng_state()
     first, again, other = (initialised_network(architecture, width, DIGITS, 10, seed, options) for seed in (0, 0, 1))
@@ -148,7 +148,7 @@ def test_no_activation_in_place(architecture):
 
 
 @pytest.mark.parametrize("architecture", ["fully_connected", "fully_connected_deep"])
-def test_first_layer_can_be_folded(architecture):
+def test_fully_connected_networks_begin_with_a_linear_layer(architecture):
     network = build_network(architecture, 16, CIFAR, 10)
     assert isinstance(network, nn.Sequential)
     assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
@@ -212,5 +212,6 @@ def test_timm():
 
 def test_timm_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match="pip install timm"):
+    with pytest.raises(UserError) as error:
         timm_builder("resnet50")
+    assert error.value.mistakes[0].hint == "pip install timm"

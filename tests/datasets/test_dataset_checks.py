@@ -47,36 +47,42 @@ def zeros(*shape, dtype=torch.uint8):
 )
 def test_what_a_loader_returns_is_checked(monkeypatch, tmp_path, changes, message):
     monkeypatch.setattr(user_datasets, "changes", changes)
-    with pytest.raises(UserError, match=rf"^dataset.name: {SHADES} is not usable: .*{message}"):
+    with pytest.raises(UserError, match=message) as error:
         load_dataset(DatasetConfig(name=SHADES), str(tmp_path))
-
-
-def test_a_loader_must_return_a_dataset():
-    with pytest.raises(UserError, match=r"not_a_dataset is not usable: its loader returned Tensor, not dbviz_ray"):
-        load_dataset(DatasetConfig(name="support.user_datasets:not_a_dataset"), "unused")
-
-
-def test_a_size_that_a_loader_does_not_heed_is_refused():
-    with pytest.raises(UserError, match=r"dataset.train_size: 20 is not allowed: the loader .* gives 40 whatever"):
-        load_dataset(DatasetConfig(name=SHADES, train_size=20), "unused")
+    assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("dataset.name", SHADES)
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "field"),
     [
-        ({"held_out": 10, "test_size": 10}, r"dataset.test_size: 10 is not allowed with held_out=10.*; allowed: unset"),
-        ({"held_out": 999}, r"dataset.held_out: 999 .* digits has 1000 training images; allowed: at most 998"),
-        ({"train_size": 50, "held_out": 50}, r"dataset.held_out: 50 .* has 50 training images; allowed: at most 48"),
-        ({"folder": "here"}, r"dataset.folder: here is not allowed with digits; allowed: unset"),
-        ({"name": "svhn", "image_size": 8}, r"dataset.image_size: 8 is not allowed with svhn; allowed: unset"),
-        ({"name": "image_folder"}, r"dataset.folder: unset is not allowed with image_folder"),
+        ({"name": "support.user_datasets:not_a_dataset"}, "dataset.name"),
+        ({"name": SHADES, "train_size": 20}, "dataset.train_size"),
     ],
 )
-def test_fields_that_do_not_fit_are_refused_with_and_without_loading(tmp_path, fields, message):
+def test_a_loader_must_return_a_dataset_of_the_size_asked_for(fields, field):
+    with pytest.raises(UserError) as error:
+        load_dataset(DatasetConfig(**fields), "unused")
+    assert error.value.mistakes[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "allowed"),
+    [
+        ({"held_out": 10, "test_size": 10}, "test_size", "unset"),
+        ({"held_out": 999}, "held_out", "at most 998"),
+        ({"train_size": 50, "held_out": 50}, "held_out", "at most 48"),
+        ({"train_size": 1800}, "train_size", ""),
+        ({"folder": "here"}, "folder", "unset"),
+        ({"name": "svhn", "image_size": 8}, "image_size", "unset"),
+        ({"name": "image_folder"}, "folder", "a folder that holds train/CLASS/* and test/CLASS/*"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused_with_and_without_loading(tmp_path, fields, field, allowed):
     config = DatasetConfig(**fields)
     for attempt in (sizes_of, lambda config: load_dataset(config, str(tmp_path))):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError) as error:
             attempt(config)
+        assert (error.value.mistakes[0].field, error.value.mistakes[0].allowed) == (f"dataset.{field}", allowed)
 
 
 @pytest.mark.parametrize("name", ["digits", SHADES, "cifar10"])
@@ -96,7 +102,7 @@ def test_held_out_images_replace_the_test_images(tmp_path, name):
     assert together == sorted_rows(everything.train_images, everything.train_labels)
 
 
-def test_held_out_images_come_from_the_kept_training_images_and_are_their_seeds():
+def test_the_split_seed_draws_held_out_images_from_the_kept_training_images():
     def images(**fields):
         return load_dataset(DatasetConfig(name="digits", train_size=100, **fields), "unused")
 
@@ -117,20 +123,18 @@ def test_held_out_images_come_from_the_kept_training_images_and_are_their_seeds(
         ("fashion_mnist", (1, 28, 28), 10, 60_000, 10_000),
     ],
 )
-def test_sizes_are_told_without_files(name, shape, classes, train, test):
+def test_sizes_are_known_without_files(name, shape, classes, train, test):
     assert sizes_of(DatasetConfig(name=name)) == (shape, classes, train, test)
     assert sizes_of(DatasetConfig(name=name, train_size=90, test_size=70)) == (shape, classes, 90, 70)
     assert sizes_of(DatasetConfig(name=name, held_out=100)) == (shape, classes, train - 100, 100)
-    with pytest.raises(UserError, match=r"dataset.train_size: 80000 "):
+    with pytest.raises(UserError) as error:
         sizes_of(DatasetConfig(name=name, train_size=80_000))
-
-
-def test_sizes_of_a_users_images_are_not_guessed():
-    assert sizes_of(DatasetConfig(name=SHADES)) is None
-    assert sizes_of(DatasetConfig(name="image_folder", folder="anything")) is None
+    assert error.value.mistakes[0].field == "dataset.train_size"
 
 
 def test_sizes_agree_with_what_is_loaded(tmp_path):
+    assert sizes_of(DatasetConfig(name=SHADES)) is None
+    assert sizes_of(DatasetConfig(name="image_folder", folder="anything")) is None
     for write in (write_cifar10, write_cifar100, write_svhn, write_fashion_mnist):
         write(tmp_path)
     for name in ("digits", "cifar10", "cifar100", "svhn", "fashion_mnist"):

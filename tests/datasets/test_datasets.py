@@ -25,22 +25,17 @@ def test_digits_are_split_without_overlap():
     assert everything == sorted(map(tuple, load_digits().data.astype(int).tolist()))
 
 
-def test_split_is_its_seed(digits):
+def test_the_seed_draws_the_split(digits):
     other = load_dataset(DatasetConfig(name="digits", train_size=200, test_size=100, split_seed=1), "unused")
     assert not torch.equal(other.train_images, digits.train_images)
 
 
-def test_the_draws_are_what_they_have_always_been(tmp_path, digits):
+def test_the_draws_never_change(tmp_path, digits):
     assert digits.train_labels[:12].tolist() == [4, 8, 4, 2, 8, 2, 6, 6, 9, 2, 1, 7]
     write_cifar10(tmp_path)
     data = load_dataset(DatasetConfig(name="cifar10", train_size=12, test_size=12), str(tmp_path))
     assert data.train_labels.tolist() == [8, 5, 7, 9, 1, 1, 7, 1, 0, 7, 8, 2]
     assert data.test_labels.tolist() == [9, 0, 9, 9, 4, 8, 8, 4, 2, 1, 5, 7]
-
-
-def test_too_many_digits_are_refused():
-    with pytest.raises(UserError, match=r"dataset.train_size: 1800 .* digits has 1797"):
-        load_dataset(DatasetConfig(name="digits", train_size=1800), "unused")
 
 
 def test_normalised_pixels(digits):
@@ -69,8 +64,9 @@ def test_cifar10_subsets_are_drawn_by_the_split_seed(tmp_path):
 
     assert first(0).shape[0] == 50
     assert not torch.equal(first(0), first(1))
-    with pytest.raises(UserError, match=r"dataset\.test_size: 61 is not allowed"):
+    with pytest.raises(UserError) as error:
         load_dataset(DatasetConfig(name="cifar10", test_size=61), str(tmp_path))
+    assert error.value.mistakes[0].field == "dataset.test_size"
 
 
 def test_cifar100_reads_its_true_format(tmp_path):
@@ -118,7 +114,7 @@ def cifar_batch(**changes):
 
 
 BROKEN_CIFAR = [
-    (pickle.dumps(Hostile()), "does not belong there"),
+    (pickle.dumps(Hostile()), "is not allowed"),
     (pickle.dumps({b"labels": [0]}), "KeyError: b'data'"),
     (pickle.dumps(3), "it holds int"),
     (cifar_batch()[:500], ""),
@@ -138,10 +134,9 @@ def test_a_hostile_or_broken_cifar_file_is_refused(tmp_path, monkeypatch, conten
     write_cifar100(tmp_path)
     (tmp_path / FOLDER / "data_batch_3").write_bytes(content)
     (tmp_path / FOLDER_100 / "train").write_bytes(content)
-    with pytest.raises(UserError, match=rf"data_batch_3: not a CIFAR-10 batch \(.*{reason}.*\); delete it"):
-        load_dataset(DatasetConfig(name="cifar10"), str(tmp_path))
-    with pytest.raises(UserError, match=rf"train: not a CIFAR-100 batch \(.*{reason}.*\); delete it"):
-        load_dataset(DatasetConfig(name="cifar100"), str(tmp_path))
+    for name, file in (("cifar10", "data_batch_3"), ("cifar100", "train")):
+        with pytest.raises(UserError, match=rf"{file}: not a CIFAR-100? batch \(.*{reason}.*\); delete it"):
+            load_dataset(DatasetConfig(name=name), str(tmp_path))
     assert not (tmp_path / "hostile-code-ran").exists()
 
 
@@ -179,7 +174,7 @@ def test_a_broken_svhn_file_is_refused(tmp_path, changes, reason):
 
 
 def gzipped(content: bytes) -> bytes:
-    """Without the time, so that tests are called the same in every process that collects them."""
+    """Without the time, so that every process that collects the tests gives them the same names."""
     return gzip.compress(content, mtime=0)
 
 
@@ -188,7 +183,7 @@ def gzipped(content: bytes) -> bytes:
     [
         (0, gzipped(idx(np.zeros((30, 28, 28))))[:60], "EOFError"),
         (0, b"not compressed", "Not a gzipped file"),
-        (0, gzipped(b"\0\0\x08\x01" + bytes(40)), "does not start as bytes in 3 dimensions do"),
+        (0, gzipped(b"\0\0\x08\x01" + bytes(40)), "header is not that of a 3-dimensional array"),
         (0, gzipped(idx(np.zeros((30, 28, 28)))[:-1]), r"it holds 23,519 bytes, not the 23,520 of shape"),
         (1, gzipped(idx(np.full(30, 10))), "label 10 is not a class; allowed: 0 to 9"),
         (1, gzipped(idx(np.zeros(29))), "there are 29 labels for 30 images"),

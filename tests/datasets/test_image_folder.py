@@ -36,8 +36,9 @@ def test_images_of_several_sizes_and_modes_are_resized(tmp_path):
     data = loaded(tmp_path, image_size=6)
     assert data.train_images.shape == (12, 3, 6, 6)
     assert torch.equal(data.test_images[0, 0], data.test_images[0, 2])
-    with pytest.raises(UserError, match=r"dataset.image_size: unset .*000.png has 10x8 .*001.png has 5x20; allowed: a"):
+    with pytest.raises(UserError, match=r"000.png has 10x8 .*001.png has 5x20") as error:
         loaded(tmp_path)
+    assert error.value.mistakes[0].field == "dataset.image_size"
 
 
 def test_only_the_kept_images_are_read(tmp_path):
@@ -53,8 +54,9 @@ def test_only_the_kept_images_are_read(tmp_path):
     assert torch.equal(everything.train_images[kept], data.train_images)
     assert torch.equal(everything.train_labels[kept], data.train_labels)
     assert len(data.test_labels) == 3
-    with pytest.raises(UserError, match=r"dataset.train_size: 13 .* image_folder has 12 train images"):
+    with pytest.raises(UserError) as error:
         loaded(tmp_path, train_size=13)
+    assert (error.value.mistakes[0].field, error.value.mistakes[0].allowed) == ("dataset.train_size", "at most 12")
 
 
 def test_a_relative_folder_is_in_the_data_directory(tmp_path):
@@ -63,7 +65,7 @@ def test_a_relative_folder_is_in_the_data_directory(tmp_path):
     assert len(data.train_labels) == 12
 
 
-def test_a_channel_that_never_varies_is_not_divided_by_nothing(tmp_path):
+def test_a_constant_channel_has_deviation_1(tmp_path):
     write_image_folder(tmp_path)
     for path in (tmp_path / "train").rglob("*.png"):
         Image.new("RGB", (8, 8), (7, 7, 7)).save(path)
@@ -71,10 +73,9 @@ def test_a_channel_that_never_varies_is_not_divided_by_nothing(tmp_path):
 
 
 def test_broken_images_and_folders_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"dataset.folder: unset is not allowed with image_folder"):
-        load_dataset(DatasetConfig(name="image_folder"), "unused")
-    with pytest.raises(UserError, match=r"dataset.folder: there is no folder .*train; allowed: a folder that holds"):
+    with pytest.raises(UserError) as error:
         loaded(tmp_path)
+    assert error.value.mistakes[0].field == "dataset.folder"
     write_image_folder(tmp_path)
     path = tmp_path / "test" / "dog" / "001.png"
     whole = path.read_bytes()
@@ -86,15 +87,17 @@ def test_broken_images_and_folders_are_named(tmp_path):
         with pytest.raises(UserError, match=r"001.png: not an image that can be read"):
             loaded(tmp_path)
     (tmp_path / "test" / "dog").rename(tmp_path / "test" / "dogs")
-    with pytest.raises(UserError, match=r"dogs: not a class; allowed: the folders of .*train"):
+    with pytest.raises(UserError) as error:
         loaded(tmp_path)
+    assert error.value.mistakes[0].field == str(tmp_path / "test" / "dogs")
 
 
 def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "train" / "cat").mkdir(parents=True)
     (tmp_path / "test").mkdir()
-    with pytest.raises(UserError, match=r"train: there are no images in it"):
+    with pytest.raises(UserError) as error:
         loaded(tmp_path)
+    assert error.value.mistakes[0].field == str(tmp_path / "train")
     write_image_folder(tmp_path / "one", classes=("cat",))
-    with pytest.raises(UserError, match=r"image_folder is not usable: it has 1 classes; allowed: 2 to 256"):
+    with pytest.raises(UserError, match="1 classes; allowed: 2 to 256"):
         loaded(tmp_path / "one")

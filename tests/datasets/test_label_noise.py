@@ -30,13 +30,13 @@ def test_label_noise_draws_other_classes_uniformly():
     assert ((counts[1:] - 10_000).abs() < 5 * 82).all()  # five standard deviations of a binomial
 
 
-def test_symmetric_draws_are_what_they_have_always_been():
+def test_symmetric_draws_never_change():
     noisy = noisy_labels(torch.arange(5).repeat(4), 5, 0.5, seed=7)
     assert noisy.tolist() == [0, 1, 4, 0, 2, 4, 4, 2, 3, 4, 4, 0, 0, 4, 4, 0, 1, 2, 3, 0]
 
 
 @given(st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]), st.integers(0, 1000))
-def test_asymmetric_noise_goes_where_it_is_told(share, seed):
+def test_asymmetric_noise_follows_the_confusions(share, seed):
     labels = torch.arange(4).repeat(20)
     noisy = noisy_labels(labels, 4, share, seed, confusions=(1, 0, 2, 1))
     for label, confused_with in ((0, 1), (1, 0), (2, 2), (3, 1)):
@@ -47,17 +47,14 @@ def test_asymmetric_noise_goes_where_it_is_told(share, seed):
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
-def test_the_draw_is_the_seeds(digits, kind):
+def test_the_seed_alone_decides_the_draw(digits, kind):
     first, again, other = (given_labels(digits, kind, 0.5, seed) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_symmetric_given_labels_are_those_of_noisy_labels(digits):
+def test_given_labels_without_confusions(digits):
     assert torch.equal(given_labels(digits, "symmetric", 0.2, 5), noisy_labels(digits.train_labels, 10, 0.2, 5))
-
-
-def test_without_confusions_a_class_is_taken_for_the_next(digits):
     assert torch.equal(given_labels(digits, "asymmetric", 1.0, 0), (digits.train_labels + 1) % 10)
 
 

@@ -65,13 +65,13 @@ def test_dropout_of_a_vit_is_drawn_by_its_layers_alone():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "digits", "train_size": 1800}, "digits has 1797 in all"),
+        ({"name": "digits", "train_size": 1800}, "digits has 1797 images"),
         ({"name": "cifar10", "train_size": 90_000}, "cifar10 has 50000 train images"),
         ({"name": "json:nope"}, "has no function nope"),
-        ({"name": "json:dumps"}, r"json:dumps cannot be loaded: TypeError"),
+        ({"name": "json:dumps"}, r"json:dumps'? cannot be loaded: TypeError"),
     ],
 )
-def test_data_that_cannot_be_had_is_refused(fields, message):
+def test_data_that_cannot_be_loaded_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         facts_of_dataset(DatasetConfig(**fields), "unused")
 
