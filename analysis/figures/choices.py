@@ -1,4 +1,4 @@
-"""The models of a run as people name them."""
+"""Finds the models and planes of a run that a user names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAINED = "for models that are trained and labelled"
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A model as it was after one of its kept epochs."""
+    """A model after one of its kept epochs."""
 
     config: ModelConfig
     epoch: int
@@ -49,9 +49,9 @@ def choose_model(sweep: SweepConfig, name: str, epoch: int | None = None) -> Cho
 
 
 def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
-    """What tells models apart, a name for each, and what they have in common: `ModelConfig.name_parts` and epochs.
+    """A short name for each model, and what they have in common, from `ModelConfig.name_parts` and epochs.
 
-    Models that these do not tell apart are called by their model_ids.
+    Models with equal names are called by their model_ids.
     """
     parts = [model.config.name_parts for model in models]
     common = [values[0] for values in zip(*parts, strict=True) if len(set(values)) == 1]

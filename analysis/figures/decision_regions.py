@@ -32,16 +32,16 @@ from .sweep_tables import (
 
 MAX_COLUMNS = 12
 MANY_COLUMNS = 6
-"""Beside more columns there is room for three trainings and not four."""
+"""With more columns there is space for three trainings instead of four."""
 MAX_GROUPS, MAX_SETS = 3, 8
-"""Of `off_manifold`."""
+"""Groups in `off_manifold`."""
 TRAININGS = {1: 4, 2: 3, 3: 2}
-"""How many trainings of each group `off_manifold` shows, by the number of groups."""
+"""Trainings of each group in `off_manifold`, by the number of groups."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The groups that a figure shows, one a column."""
+    """The groups that a figure shows, one in each column."""
 
     shown: pd.DataFrame
     """Rows of `groups`, called by the column `text`."""
@@ -116,7 +116,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """Its error, and how far its trainings agree."""
+        """Its error, and how much its trainings agree."""
         error = f"error {self.group['test_error']:.0%}"
         if pd.isna(self.group["reproducibility"]):
             return error
@@ -164,7 +164,7 @@ def _picture(tables: SweepTables, columns: Columns, part: str = "") -> Figure:
 
 
 def _rows(plane: PlanePicture, cells: Sequence[Cell | None], count: int, *, shares: bool) -> list[Row]:
-    """A row for each of the first `count` trainings, and one of what all disagree about."""
+    """A row for each of the first `count` trainings, and one that shows where all of them disagree."""
     rows = []
     for number in range(count):
         panels = [

@@ -1,4 +1,4 @@
-"""Where two trainings disagree on a plane, and what each says there."""
+"""Where two trainings disagree on a plane, and what each predicts there."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .sweep_tables import SweepTables, key_of, on_one_grid, shown_picture
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""
 PANEL = 2.7
-"""Side of a map, in inches."""
+"""The side of a map, in inches."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two label maps of one plane, and what to write at them."""
+    """Two label maps of one plane, and their texts."""
 
     names: tuple[str, str]
     maps: tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -87,7 +87,7 @@ def disagreement_of(
 
 
 def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Figure:
-    """A row a pair, all on one plane: the first model, the second, and where they disagree."""
+    """Draw one row for each pair, all on one plane: the first model, the second, and where they disagree."""
     height = PANEL * min(picture.aspect, 1.6)
     figure = Figure(figsize=(3 * PANEL + 0.5, (height + 0.45) * len(pairs) + 0.9), layout="constrained")
     grid = figure.subplots(len(pairs), 3, squeeze=False)
@@ -102,7 +102,7 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
 
 
 def draw_pair(row: Sequence[Axes], pair: Pair, picture: PlanePicture, colours: Colours) -> None:
-    """Three axes: the first map, the second, and the second where it differs."""
+    """Draw on three axes: the first map, the second, and the second where it differs."""
     first, second = on_one_grid(pair.maps)
     draw_regions(row[0], first, picture, colours)
     draw_regions(row[1], second, picture, colours)
@@ -120,11 +120,11 @@ def draw_difference(
     picture: PlanePicture,
     colours: Colours | None = None,
 ) -> None:
-    """What the second map `[rows, columns]` says where it differs from the first; where they agree it is grey."""
+    """Draw the second map `[rows, columns]` where it differs from the first; grey where they agree."""
     axes.set_facecolor(SAME)
     draw_regions(axes, np.ma.masked_where(first == second, second), picture, colours)
 
 
 DIFFERENCE = "right: what the second predicts where the first predicts another class; grey: both predict the same"
-"""What is to be said of `draw_difference`."""
+"""The caption of `draw_difference`."""
 _CAPTION = f"{DIFFERENCE}\ncolours: predicted classes"

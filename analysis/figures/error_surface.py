@@ -1,4 +1,4 @@
-"""Scores over width and epoch at once, as in Nakkiran et al., arXiv 1912.02292, Figure 2."""
+"""Scores over width and epoch together, as in Nakkiran et al., arXiv 1912.02292, Figure 2."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Floats = NDArray[np.float64]
 
 
 def error_surface(tables: SweepTables) -> Figure:
-    """A row of heat maps for each surface, at most two of the largest label noises; widths across, epochs upwards.
+    """A row of heat maps for each surface, at most two, of the largest label noises; widths across, epochs upwards.
 
-    A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. From the first plane set's
-    rows of `groups`.
+    A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. Drawn from the first plane
+    set.
     """
     groups = tables.first("groups")
     found = surfaces(groups)
@@ -47,7 +47,7 @@ def error_surface(tables: SweepTables) -> Figure:
     grid = figure.subplots(len(shown), len(known), squeeze=False)
     for column, score in enumerate(known):
         values = [_values(rows, score) for rows in shown]
-        # Early epochs err so often, and some are so far from a boundary, that few colours would be left for the rest.
+        # Early epochs have such large errors and margins that few colours would be left for the rest.
         norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, scores[score].min(), scores[score].max())
         for axes, rows, of_rows in zip(grid[:, column], shown, values, strict=True):
             _draw(axes, rows, of_rows, norm, first=column == 0)
@@ -69,7 +69,7 @@ def _names(shown: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def _values(rows: pd.DataFrame, score: str) -> Floats:
-    """`[epochs, widths]`, ascending; NaN where there is no such group."""
+    """A score `[epochs, widths]`, ascending; NaN for a missing group."""
     return np.asarray(rows.pivot(index="epoch", columns="width", values=score).to_numpy(), dtype=float)
 
 
@@ -89,14 +89,14 @@ def _draw(axes: Axes, rows: pd.DataFrame, values: Floats, norm: PowerNorm, *, fi
 
 
 def _edges(kept: Floats) -> Floats:
-    """Between the epochs in the middle of the log axis, and as far beyond the ends; `[epochs + 1]`."""
+    """Borders of cells on a log axis: midway between epochs, and equally far beyond the ends; `[epochs + 1]`."""
     logs = np.log(kept)
     middles = (logs[1:] + logs[:-1]) / 2
     return np.asarray(np.exp([2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]))
 
 
 def _draw_threshold(axes: Axes, rows: pd.DataFrame, edges: Floats) -> None:
-    """Below the first cell of each width that interpolates; at the top where none does, so that the line is whole."""
+    """Draw a line below the first cell of each width that interpolates, at the top if none does."""
     by_width: dict[int, Curve] = {int(curve.rows["width"][0]): curve for curve in curves(rows, EPOCH)}
     kept, widths = sorted(rows["epoch"].unique()), sorted(rows["width"].unique())
     thresholds = [interpolation_threshold(by_width[width]) if width in by_width else None for width in widths]

@@ -1,4 +1,4 @@
-"""How far images are from the decision boundary: quantiles, correctly labelled and mislabelled images side by side."""
+"""Distances from images to the decision boundary: quantiles of correctly labelled and mislabelled images."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ BOX = 0.26
 
 
 def margins(tables: SweepTables) -> Figure:
-    """A box for each representative group, from quartile to quartile, with lines to the tenths.
+    """A box for each representative group between the quartiles, with lines to the outer tenths.
 
-    Its median has an interval."""
+    The median has an interval.
+    """
     groups, common = tables.representative_groups()
     table = tables.table("margins")
     apart = table[table["images"] != "all"]

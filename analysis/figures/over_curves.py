@@ -41,7 +41,7 @@ from .sweep_tables import SweepTables, told_apart
 
 MAX_CURVES = 4
 FEW = 2
-"""Up to as many curves have bands around their dashed lines too, and their kappa."""
+"""Up to this many curves, dashed lines have bands too, and kappa is drawn."""
 DASHED = "--"
 MISLABELLED = "margin_mislabelled"
 
@@ -57,11 +57,11 @@ def epochs(tables: SweepTables) -> Figure:
 
 
 def _panels(tables: SweepTables, axis: Axis) -> Figure:
-    """Panels on a log axis, with 95 % bands: error (dashed: in training), regions per plane, reproducibility (dashed:
-    kappa) and, where they are known, margins of correctly labelled (dashed: mislabelled) images.
+    """Panels on a log axis, with 95 % bands: error (dashed: training error), regions per plane, reproducibility
+    (dashed: kappa) and, if known, margins of correctly labelled (dashed: mislabelled) images.
 
-    One colour a curve, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds.
-    Drawn from the first plane set's rows.
+    Each curve has a colour, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds. Drawn from the
+    first plane set.
     """
     table = tables.first("groups")
     found = curves(table, axis, tables.table("differences"))
@@ -108,7 +108,7 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
 
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:
-    """Above a panel: what the colours and the lines mean."""
+    """Explain colours and lines above a panel."""
     colours = [
         Line2D([], [], color=colour, marker="o", markersize=3.5, label=name)
         for name, colour in zip(names, SERIES_COLOURS, strict=False)
@@ -145,12 +145,12 @@ def _label_panels(panels: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
 
 
 def _margin_column(curve: Curve) -> str:
-    """Of the correctly labelled images, or of all where that is not known."""
+    """The margin column: correctly labelled images, or all images if these are unknown."""
     return "margin_correct" if curve.rows["margin_correct"].notna().any() else "margin"
 
 
 def _error_limit(drawn: Sequence[Curve]) -> float:
-    """Twice the highest peak, so that the narrowest networks do not flatten it; the largest error if none peaks."""
+    """Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak."""
     peaks = [curve.rows["test_error"][representative_rows(curve)[PEAK]] for curve in drawn if has_peak(curve)]
     largest = max(max(curve.rows["test_error"].max(), curve.rows["train_error"].max()) for curve in drawn)
     return float(min(1.05 * largest, 2 * max(peaks))) if peaks else float(1.05 * largest)

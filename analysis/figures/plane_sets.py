@@ -35,17 +35,16 @@ from .sweep_tables import SweepTables, finest_plane_set
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
 FAR_APART = 5.0
-"""Ratio of the largest to the smallest count of regions from which on their axis is logarithmic."""
+"""From this ratio of the largest to the smallest count of regions on, their axis is logarithmic."""
 
 Looks = Mapping[str, tuple[str, str]]
 
 
 def plane_sets(tables: SweepTables) -> Figure:
-    """Regions at the left and reproducibility at the right, a colour a plane set, of the largest label noise that any
-    models are left of.
+    """Regions on the left and reproducibility on the right, one colour for each plane set, at the largest label noise.
 
-    Over width, a row of panels a curve; where there are no such curves, points with intervals for every group at its
-    last epoch and best learning rate.
+    Each curve over width has a row of panels. Without curves, every group at its last epoch and best learning rate has
+    points with intervals.
     """
     groups = tables.table("groups")
     noisiest = groups[groups["label_noise"] == groups[groups["n_models"] > 0]["label_noise"].max()]
@@ -139,7 +138,7 @@ COUNTS = {"fragmentation": "regions per plane", "large_regions": "large regions 
 
 
 def resolution(tables: SweepTables) -> Figure:
-    """Regions, and large regions with their limit, over grid points on a side: a colour for each representative group.
+    """Regions, and large regions with their limit, over the resolution: one colour for each representative group.
 
     From the rows of `resolution` of `finest_plane_set`.
     """

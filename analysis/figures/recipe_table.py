@@ -22,11 +22,11 @@ from .sweep_tables import SweepTables
 
 CELL, ROW, NAMES = 1.75, 0.46, 2.4
 HEAD, SECTION = 0.42, 0.32
-"""Width of a cell, height of a row, and the most that names of rows are wide; heights of headings; in inches."""
+"""Width of a cell, height of a row, largest width of row names, heights of headings; in inches."""
 SIZE = 9.5
 MAX_COLUMNS = 8
 LIGHTEST, DARKEST = 0.05, 0.5
-"""Ends of the blue scale behind cells, on which black letters can be read."""
+"""Ends of the blue scale behind cells, on which black letters are legible."""
 
 
 @dataclass(frozen=True)

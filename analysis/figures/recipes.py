@@ -1,4 +1,4 @@
-"""Recipes compared: reproducibility against accuracy (the paper's Table 1 as a picture), and learning rates."""
+"""Compares recipes: reproducibility against accuracy (the paper's Table 1 as a picture), and learning rates."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MAX_POINTS = 24
 
 
 def by_recipe(tables: SweepTables) -> Figure:
-    """A panel for each label noise: a point a group with its two intervals, at most `MAX_POINTS` in all.
+    """A panel for each label noise, and in it a point for each group with two intervals, at most `MAX_POINTS` in all.
 
-    A colour a recipe and a marker a network; both tell the network where each has one recipe, and the recipe where
-    there is one network. From the first plane set's rows of `groups`, at the best learning rate of several.
+    Colours stand for recipes and markers for networks. If each network has one recipe, both stand for the network; if
+    there is one network, both stand for the recipe. Drawn from the first plane set, at the best learning rates.
     """
     groups = tables.first("groups")
     every = at_best_rate(groups)
@@ -83,7 +83,7 @@ def _point(axes: Axes, group: dict[str, float], colour: str, marker: str) -> Non
 
 
 def _handles(colours: dict[str, str], markers: dict[str, str]) -> list[Line2D]:
-    """One for each name, or first the colours and then the markers if these tell different things."""
+    """A handle for each name, or first colours and then markers if these stand for different things."""
     if colours.keys() == markers.keys():
         return [_handle(name, colours[name], markers[name]) for name in colours]
     by_colour = [_handle(name, colour, "s") for name, colour in colours.items()]
@@ -91,7 +91,7 @@ def _handles(colours: dict[str, str], markers: dict[str, str]) -> list[Line2D]:
 
 
 def _cycled(names: list[str], values: tuple[str, ...] | str) -> dict[str, str]:
-    """A value for each name, starting one later in each round: colour and marker together are not the same twice."""
+    """A value for each name, shifted by one in each round, so that no combination of colour and marker repeats."""
     return {name: values[(index + index // len(values)) % len(values)] for index, name in enumerate(names)}
 
 
@@ -110,10 +110,10 @@ def _caption(best: pd.DataFrame, groups: pd.DataFrame) -> str:
 
 
 def learning_rates(tables: SweepTables) -> Figure:
-    """A column for each network and label noise: error above, reproducibility below, a colour a recipe.
+    """A column for each network and label noise: error above, reproducibility below, one colour for each recipe.
 
-    A ring marks the smallest error; `x2` at the top of the error panel says that two trainings diverged. From the
-    first plane set's rows of `groups`, at the last epoch.
+    A ring marks the smallest error; "x2" at the top of the error panel means that two trainings diverged. Drawn from
+    the first plane set, at the last epoch.
     """
     groups = at_last_epoch(tables.table("groups"))
     groups = groups[groups["plane_set"] == tables.plane_set]

@@ -17,30 +17,30 @@ from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regi
 from .style import CAPTION_SIZE, STYLE, lines
 
 WIDEST, LARGEST_PANEL = 12.5, 2.1
-"""Of all panels side by side, and of one, in inches."""
+"""Width of all panels together, and of one, in inches."""
 LOWEST, TALLEST = 0.25, 1.4
-"""Least and greatest height over width of the place of a panel; planes beyond them are drawn smaller."""
+"""Smallest and largest ratio of height to width of a panel; planes beyond it are drawn smaller."""
 NAMES, GAP, HEADING = 0.4, 0.1, 0.3
-"""Room for the names of rows, between panels, and for the heading of several rows, in inches."""
+"""Space for the names of rows, between panels, and for headings, in inches."""
 COLUMN_SIZE, VALUE_SIZE, LINE = 9.5, 8.0, 0.16
-"""Sizes of letters, in points, and the height of a line, in inches."""
+"""Font sizes in points, and the height of a line in inches."""
 FEW_CLASSES = 10
 PALER = "; paler: the class is less probable"
-"""Of a caption where regions are shaded."""
+"""Ends a caption if regions are shaded."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One plane as a training sees it, or the share of pairs of trainings that disagree on each of its points."""
+    """One plane: the label map of a training, or the share of pairs of trainings that disagree at each point."""
 
     seen: Picture | NDArray[np.float64]
     above: str = ""
-    """What is written over it."""
+    """The text above it."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels side by side that show one plane; None where there is nothing to show."""
+    """Panels side by side that show one plane; None for an empty place."""
 
     name: str
     plane: PlanePicture
@@ -49,14 +49,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows under a heading, if it is not empty."""
+    """Rows under a heading, which may be empty."""
 
     heading: str
     rows: Sequence[Row]
 
 
 def draw_grid(blocks: Sequence[Block], columns: Sequence[str], title: str, caption: str) -> Figure:
-    """Blocks of rows under the names of their columns; under them the caption and a legend of the classes."""
+    """Draw blocks of rows under the names of their columns; below them the caption and a legend of the classes."""
     side = min(LARGEST_PANEL, WIDEST / len(columns))
     width = max(5.4, len(columns) * (side + GAP) + NAMES)
     title, caption = lines(title, width, STYLE["figure.titlesize"]), lines(caption, width, CAPTION_SIZE)
@@ -127,7 +127,7 @@ def _draw(axes: Axes, panel: Panel | None, plane: PlanePicture, colours: Colours
 
 
 def _write_above(panels: Sequence[Axes], row: Row, side: float) -> None:
-    """As many lines over all panels, so that headings above them are level."""
+    """Texts with equally many lines, so that the headings above them are level."""
     texts = [lines(panel.above, side, VALUE_SIZE) if panel else "" for panel in row.panels]
     deep = max(text.count("\n") for text in texts)
     for axes, text in zip(panels, texts, strict=True):
@@ -139,13 +139,13 @@ def _write_above(panels: Sequence[Axes], row: Row, side: float) -> None:
 
 
 def _shown_classes(maps: Sequence[NDArray[np.uint8]], classes: int) -> Sequence[int]:
-    """All of few classes; of many those that are to be seen."""
+    """All classes if they are few, else those that occur in the maps."""
     if classes <= FEW_CLASSES or not maps:
         return range(classes)
     return sorted(set().union(*(np.unique(labels).tolist() for labels in maps)))
 
 
 def transposed(blocks: Sequence[Block]) -> tuple[list[str], list[Block]]:
-    """Columns and blocks of a picture of one column, lying."""
+    """The columns and blocks of a picture with one column, turned into one row."""
     rows = [Row(block.heading, block.rows[0].plane, [row.panels[0] for row in block.rows]) for block in blocks]
     return [row.name for row in blocks[0].rows], [Block("", rows)]

@@ -1,4 +1,4 @@
-"""One plane as a picture: a label map, or shares, with the three images where they lie."""
+"""Draws one plane: a label map, or shares, with the three images at their places."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours, l
 
 Colours = Sequence[tuple[float, float, float]]
 THUMBNAIL, FLAT = 0.15, 0.3
-"""Larger side of an image, in widths of the plane, or in heights of a flat one if that is less."""
+"""The larger side of an image, as a share of the plane's smaller side."""
 FADED = 0.8
-"""How far towards white a colour goes where the predicted class is no more probable than chance."""
+"""How much a colour fades to white if the predicted class is no more probable than chance."""
 OTHERS = (0.55, 0.55, 0.55)
 MAX_COLOURS = 2 * len(CLASS_COLOURS)
 MAX_LETTERS = 24
-"""Of a class's name in a legend."""
+"""Letters of a class's name in a legend."""
 
 
 @dataclass(frozen=True)
 class PlanePicture:
-    """One plane as a picture needs it."""
+    """What a picture of a plane needs apart from the label map."""
 
     images: NDArray[np.float64]
     """The three images, `[3, height, width, 3]`, pixels from 0 to 1."""
     a: NDArray[np.float64]
-    """Coordinates of the images, `[3]`, and likewise `b`."""
+    """Coordinates of the images along the first axis, `[3]`; `b` along the second."""
     b: NDArray[np.float64]
     extent: tuple[float, float, float, float]
-    """Left, right, bottom and top of the grid."""
+    """Left, right, bottom and top ends of the grid."""
     class_names: Sequence[str]
 
     @property
@@ -71,10 +71,10 @@ def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def colours_for(label_maps: Iterable[NDArray[np.uint8]], classes: int) -> Colours:
-    """A colour a class, for a figure that shows these maps.
+    """One colour for each class, for a figure that shows these maps.
 
-    Of more than ten classes the ten that cover most of the maps have the ten colours, ten further ones their lighter
-    shades, and all others a grey.
+    With more than ten classes, the ten that cover most of the maps get the ten colours, the next ten lighter shades,
+    and all others grey.
     """
     if classes <= len(CLASS_COLOURS):
         return class_colours(classes)
@@ -92,14 +92,14 @@ def draw_regions(
     colours: Colours | None = None,
     confidence: NDArray[np.floating[Any]] | None = None,
 ) -> None:
-    """One label map `[rows, columns]`, of any resolution, with the three images where they lie.
+    """Draw a label map `[rows, columns]` of any resolution, with the three images at their places.
 
     Args:
         axes: Where to draw.
-        label_map: Predicted classes; what is masked stays white.
+        label_map: Predicted classes; masked points stay white.
         picture: The plane.
-        colours: One a class; by default `class_colours`.
-        confidence: Probability of the predicted class, `[rows, columns]`: the lower it is, the paler the colour.
+        colours: One for each class; by default `class_colours`.
+        confidence: Probability of the predicted class, `[rows, columns]`; lower values are paler.
     """
     colours = class_colours(len(picture.class_names)) if colours is None else colours
     if confidence is None:
@@ -109,18 +109,18 @@ def draw_regions(
 
 
 def _paler(pixels: NDArray[np.float64], confidence: NDArray[np.floating[Any]], chance: float) -> NDArray[np.float64]:
-    """Pixels `[rows, columns, 3]` that are the closer to white, the closer the confidence is to chance."""
+    """Pixels `[rows, columns, 3]` that fade to white as the confidence falls to chance."""
     doubt = (1 - confidence.astype(float)) / (1 - chance)
     return np.asarray(pixels + (1 - pixels) * (FADED * np.clip(doubt, 0, 1))[..., None])
 
 
 def draw_share(axes: Axes, shares: NDArray[np.float64], picture: PlanePicture) -> None:
-    """Shares `[rows, columns]` from 0 (white) to 1 (black), with the three images where they lie."""
+    """Draw shares `[rows, columns]` from 0 (white) to 1 (black), with the three images at their places."""
     _draw(axes, shares, picture, cmap="Greys", vmin=0, vmax=1)
 
 
 def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any) -> None:
-    """The outermost points lie on the border of the plane, whatever the resolution."""
+    """Show a map so that its outermost points lie on the border of the plane, at every resolution."""
     left, right, bottom, top = picture.extent
     rows, columns = values.shape[:2]
     half_a, half_b = (right - left) / max(1, columns - 1) / 2, (top - bottom) / max(1, rows - 1) / 2
@@ -154,9 +154,9 @@ def class_legend(
     shown: Sequence[int] | None = None,
     colours: Colours | None = None,
 ) -> None:
-    """The caption and, under it, a patch for each of the `shown` classes (all), at the lower end of the figure.
+    """Draw the caption and, below it, a patch for each of the `shown` classes (by default all), at the lower end.
 
-    Two texts of a figure's own would lie upon one another.
+    One legend holds both, because two texts of a figure would overlap.
     """
     width = figure.get_figwidth()
     colours = class_colours(len(class_names)) if colours is None else colours

@@ -1,4 +1,4 @@
-"""How far trainings of every two kinds agree: the paper's Figure 4."""
+"""How much trainings of every two kinds agree: the paper's Figure 4."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .style import inscribe, left_out_note, lines, range_text, title_of
 from .sweep_tables import SweepTables, told_apart
 
 FEW = 12
-"""Up to as many groups there is room for the intervals in the cells."""
+"""Up to this many groups, cells have space for intervals."""
 LEAST_SPAN = 0.1
 NAME_SIZE, MARGIN = 8.5, 2.0
-"""Size of the names of groups, in points, and how wide a line of one may be, in inches."""
+"""Font size of the names of groups, in points, and the width of their lines, in inches."""
 CELL = 0.62
-"""Side of a cell with an interval, in inches; others are smaller."""
+"""The side of a cell with an interval, in inches; other cells are smaller."""
 
 
 def reproducibility_matrix(tables: SweepTables) -> Figure:
@@ -56,14 +56,14 @@ def reproducibility_matrix(tables: SweepTables) -> Figure:
         if axes is not row[0]:
             axes.set_yticklabels([])
     bar: dict[str, Any] = {"shrink": 0.8, "aspect": 25, "pad": 0.02, "ticks": MaxNLocator(6, steps=[1, 2, 5, 10])}
-    bar["panchor"] = (1.0, 1.0)  # room that is left over lies below
+    bar["panchor"] = (1.0, 1.0)  # the remaining space lies below
     figure.colorbar(row[-1].images[0], ax=row, label="reproducibility", **bar)
     inscribe(figure, title_of(tables.sweep, ", ".join(common)), _caption(last, groups, largest <= FEW))
     return figure
 
 
 def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Reproducibility, and half the length of its interval, `[groups, groups]` each.
+    """Reproducibility and the half-width of its interval, `[groups, groups]` each.
 
     Args:
         rows: Of `groups`, of one label noise and plane set.
@@ -83,7 +83,7 @@ def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np
 
 
 def span_of(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Ends of a scale of colours for these values, so far apart that chance looks like chance."""
+    """The ends of a colour scale for these values, far enough apart that chance differences look small."""
     known = values[~np.isnan(values)]
     highest = float(known.max()) if len(known) else 1.0
     return min(float(known.min()) if len(known) else 0.0, highest - LEAST_SPAN), highest
@@ -96,9 +96,9 @@ def draw_matrix(
     reach: NDArray[np.float64],
     span: tuple[float, float] | None = None,
 ) -> None:
-    """Cells `[names, names]` with half the length of their intervals, if there is room; the diagonal is framed.
+    """Draw cells `[names, names]`, with the half-widths of their intervals if there is space; the diagonal is framed.
 
-    `span` are the ends of the scale of colours; by default `span_of` the values.
+    `span` is the colour scale; by default `span_of` the values.
     """
     count = len(names)
     lowest, highest = span or span_of(value)

@@ -1,4 +1,4 @@
-"""Which random stream makes another model: its total and its own share of what trainings disagree about."""
+"""How much each random stream contributes to the disagreement: its total and its own share."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MAX_PANELS, ABREAST = 6, 3
 NAMES = {"init": "initialisation", "order": "data order", "label_noise": "label noise"}
 """Of streams."""
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
-"""Colour, marker and height in its row of each share."""
+"""Colour, marker and height in the row, for each share."""
 
 
 def streams(tables: SweepTables) -> Figure:
-    """A panel for each group, at most `MAX_PANELS`: a row a stream, with its two shares and their intervals.
+    """A panel for each group, at most `MAX_PANELS`, with one row for each stream: its two shares and their intervals.
 
-    From the first plane set's rows of `streams`, at the last epoch.
+    Drawn from the first plane set, at the last epoch.
     """
     table = tables.first("streams")
     table = at_last_epoch(table)
@@ -65,7 +65,7 @@ def streams(tables: SweepTables) -> Figure:
 
 
 def _names(groups: pd.DataFrame) -> list[str]:
-    """What tells groups apart, and their label noise, without what they all have in common."""
+    """Names and label noise of groups, without the parts that all have in common."""
     noises = groups["label_noise"]
     parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(name_parts(groups), noises, strict=True)]
     return [", ".join(own) for own in told_apart(parts)[0]]

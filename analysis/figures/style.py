@@ -1,4 +1,4 @@
-"""What all figures share: letters, colours, lines, and how titles and captions are set."""
+"""The style of all figures: fonts, colours, lines, titles and captions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..tables.outcomes import LEFT_OUT
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",
 )  # fmt: skip
-"""Ten colours of which any two may be neighbours, found by simulated annealing for the largest least difference.
+"""Ten colours that can all stand side by side, found by simulated annealing for the largest smallest difference.
 
-Least CIEDE2000 difference between any two, as usually seen and with protanopia, deuteranopia and tritanopia (Machado
-et al. 2009, severity 1): 28.4, 17.5, 17.4 and 14.4; of Paul Tol's "muted" scheme 15.0, 11.8, 14.3 and 11.5, of
-matplotlib's ten 16.2, 1.3, 3.3 and 9.5. None is grey, near black or near white: pictures need these for other things.
+Smallest CIEDE2000 difference between two of them, with normal vision, protanopia, deuteranopia and tritanopia (Machado
+et al. 2009, severity 1): 28.4, 17.5, 17.4 and 14.4. Paul Tol's "muted" scheme has 15.0, 11.8, 14.3 and 11.5,
+matplotlib's ten 16.2, 1.3, 3.3 and 9.5. None is grey, near black or near white: pictures use these for other things.
 """
 
 SERIES_COLOURS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#33BBEE", "#EE3377")
@@ -33,7 +33,7 @@ SERIES_COLOURS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#33BBEE", "#EE337
 MARKERS = "osD^v*Xph<>d"
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # the one that comes with matplotlib: pictures are alike on all machines
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures are alike on all machines
     "font.size": 9.5,
     "figure.titlesize": 12.5,
     "axes.titlesize": 10,
@@ -45,16 +45,16 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.title_fontsize": 8.5,
     "savefig.facecolor": "white",
-    "text.parse_math": False,  # names may hold dollars
-    "pdf.fonttype": 42,  # letters stay letters: text in a PDF can be searched and edited
+    "text.parse_math": False,  # names may contain dollar signs
+    "pdf.fonttype": 42,  # keeps text in a PDF searchable and editable
 }
-"""Settings of matplotlib under which everything is drawn and stored: `with rc_context(STYLE)`."""
+"""Settings of matplotlib for drawing and storing: `with rc_context(STYLE)`."""
 
 CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
 
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
-    """One colour a class, the same in every picture; beyond ten they repeat in lighter shades."""
+    """One colour for each class, the same in every picture; after ten they repeat in lighter shades."""
     colours = []
     for label in range(classes):
         shade = (label // len(CLASS_COLOURS)) / (1 + classes // len(CLASS_COLOURS))
@@ -63,7 +63,7 @@ def class_colours(classes: int) -> list[tuple[float, float, float]]:
 
 
 def plain(axes: Axes) -> None:
-    """Only the axes that carry a scale."""
+    """Hide the axes without a scale."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -81,7 +81,7 @@ def band(
     marker: str = "o",
     shaded: bool = True,
 ) -> None:
-    """A score over the column `x`, with its interval if it is to be `shaded`; nothing if the score is not known."""
+    """Draw a score over the column `x`, with its interval if `shaded`; nothing if the score is unknown."""
     if rows[score].isna().all():
         return
     axes.plot(rows[x], rows[score], line, marker=marker, markersize=3.5, color=colour, label=label)
@@ -92,11 +92,11 @@ def band(
 def interval_point(
     axes: Axes, row: Mapping[str, Any], score: str, place: float, colour: str, marker: str, *, upright: bool = False
 ) -> None:
-    """A score with its interval, along x at height `place`, or upright at x = `place`; nothing if it is not known."""
+    """Draw a score with its interval, along x at height `place`, or upright at x = `place`; nothing if unknown."""
     value = row[score]
     if pd.isna(value):
         return
-    # Ends are cut at what is possible, and may then lie beyond a value that is not, such as a share of -0.002.
+    # Interval ends are cut at the bounds of the score, but a value can lie beyond them, such as a share of -0.002.
     reach = [[max(0.0, value - row[f"{score}_low"])], [max(0.0, row[f"{score}_high"] - value)]]
     x, y, xerr, yerr = (place, value, None, reach) if upright else (value, place, reach, None)
     look: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6, "elinewidth": 1.3}
@@ -104,10 +104,10 @@ def interval_point(
 
 
 def limits(drawn: Sequence[tuple[pd.DataFrame, str]]) -> tuple[float, float]:
-    """Of an axis for scores (columns of tables) with intervals: every value lies on it, not every end of an interval.
+    """The ends of an axis for scores (columns of tables): it contains every value, but not every interval.
 
-    Where few trainings tell next to nothing, an interval can be a million times as long as the others. Those are cut
-    off beyond the values at half their span, or at the median interval's length.
+    With few trainings an interval can be a million times longer than the others. It is cut beyond the values at half
+    their span, or at the length of the median interval.
     """
     values, lows, highs = (
         pd.concat([table[f"{score}{end}"] for table, score in drawn], ignore_index=True)
@@ -122,7 +122,7 @@ def limits(drawn: Sequence[tuple[pd.DataFrame, str]]) -> tuple[float, float]:
 
 
 def spaced(ticks: list[int], room: float = 1.0) -> list[int]:
-    """The ticks, without those whose numbers would overlap on a log axis of `room` times 6 inches; always the last."""
+    """The ticks whose labels do not overlap on a log axis of `room` times 6 inches; always the last one."""
     kept = ticks[:1]
     for tick in ticks[1:]:
         digits = len(f"{kept[-1]}{tick}")
@@ -134,7 +134,7 @@ def spaced(ticks: list[int], room: float = 1.0) -> list[int]:
 
 
 def log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str] | None = None) -> None:
-    """A log x axis to base 2 with these ticks alone, called by their values."""
+    """Make the x axis logarithmic to base 2, with only these ticks, labelled by their values."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, labels=[str(tick) for tick in ticks] if labels is None else labels)
     axes.xaxis.set_minor_locator(NullLocator())
@@ -142,34 +142,34 @@ def log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str] | None =
 
 
 def title_of(sweep: SweepConfig, common: str = "") -> str:
-    """A figure's title: the sweep's name in words, and what all that is shown has in common."""
+    """A figure's title: the sweep's name, and what everything shown has in common."""
     return sweep.name.replace("_", " ") + f": {common}" * bool(common)
 
 
 def inscribe(figure: Figure, title: str, caption: str) -> None:
-    """The title above a figure and the caption under it, both broken into lines that it has room for."""
+    """Draw the title above a figure and the caption below it, both wrapped to its width."""
     figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
 
 
 def range_text(values: pd.Series[int]) -> str:
-    """`3`, or `2 to 4`."""
+    """Such as "3" or "2 to 4"."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def counted(values: pd.Series[int], thing: str) -> str:
-    """`1 training`, or `2 to 4 trainings`."""
+    """Such as "1 training" or "2 to 4 trainings"."""
     return f"{range_text(values)} {thing}" + "s" * bool(values.max() != 1)
 
 
 def part_of(drawn: int, found: int, things: str) -> str:
-    """The start of a caption where not all is drawn: `4 of 9 curves; `."""
+    """The start of a caption if not everything is drawn, such as "4 of 9 curves; "."""
     return f"{drawn} of {found} {things}; " if drawn < found else ""
 
 
 def left_out_note(groups: pd.DataFrame) -> str:
-    """The last line of a caption: how many trainings are left out, and why; nothing if none are."""
+    """The last line of a caption: how many trainings are left out, and why; empty if none are."""
     last = at_last_epoch(groups)
     counts = last[last["plane_set"] == last["plane_set"].iloc[0]][list(LEFT_OUT)].sum()
     parts = [f"{counts[column]} {what}" for column, what in LEFT_OUT.items() if counts[column]]
@@ -177,7 +177,7 @@ def left_out_note(groups: pd.DataFrame) -> str:
 
 
 def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
-    """A picture that says why there is none: `what` it would show is not left; from all rows of `groups`."""
+    """A figure that says why there is nothing to show: no `what` is left; from all rows of `groups`."""
     figure = Figure(figsize=(7.2, 2.4), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
@@ -193,7 +193,7 @@ def _lighter(colour: str, share: float) -> tuple[float, float, float]:
 
 
 LETTER = 0.56
-"""Width of an average letter of DejaVu Sans, in sizes of the font."""
+"""Width of an average letter of DejaVu Sans, in font sizes."""
 _BREAKS = re.compile(r"(?<=[ _])")
 
 

@@ -1,4 +1,4 @@
-"""What the figures of a sweep read: its tables, the groups that represent it, and label maps."""
+"""What the figures of a sweep read: its tables, representative groups, and label maps."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ..tables.recipes import at_best_rate, compares_recipes
 
 MAX_SHOWN = 6
 SURFACE_WIDTHS, SURFACE_EPOCHS = 2, 3
-"""Least numbers of widths and kept epochs of a surface."""
+"""The smallest numbers of widths and kept epochs of a surface."""
 SURFACE = [column for column in GROUP if column not in ("width", "epoch")]
 Shares = NDArray[np.float64]
 
 
 class SweepTables:
-    """A stored sweep as its figures read it. Every table is read once; nobody may change it."""
+    """A stored sweep. Every table is read once, and nobody may change it."""
 
     def __init__(self, store: Store, sweep: SweepConfig) -> None:
         self.store, self.sweep = store, sweep
         self.plane_set = next(iter(sweep.planes))
-        """The first one, which most figures are about."""
+        """The first plane set, which most figures show."""
         self._tables: dict[str, pd.DataFrame] = {}
 
     def table(self, name: str) -> pd.DataFrame:
@@ -120,7 +120,7 @@ def groups_by_reproducibility(groups: pd.DataFrame, most: int) -> tuple[pd.DataF
 
 
 def told_apart(names: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], list[str]]:
-    """The parts of each name that not all names have, and those that all have; a name alone keeps all its parts."""
+    """The parts of each name that not all names share, and the shared parts; a single name keeps all its parts."""
     shared = [part for part in names[0] if all(part in name for name in names)] if len(names) > 1 else []
     return [[part for part in name if part not in shared] or name for name in names], shared
 
@@ -160,7 +160,7 @@ def finest_plane_set(sweep: SweepConfig) -> str | None:
 
 
 def shown_picture(store: Store, key: PictureKey) -> Picture:
-    """One plane as a model sees it: its picture if there is one, otherwise its label map, with any confidence."""
+    """The picture of a plane by a model if there is one, else its label map, with confidence if stored."""
     picture = store.read_picture(key.plane_set, key.model_id, key.epoch, key.plane)
     if picture is not None:
         return picture
@@ -174,7 +174,7 @@ def shown_picture(store: Store, key: PictureKey) -> Picture:
 
 
 def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Maps `[rows, columns]` of any resolutions as `[maps, rows, columns]` of the finest, by their nearest points."""
+    """Maps `[rows, columns]` of different resolutions as `[maps, rows, columns]` of the finest, by nearest points."""
     finest = max(len(values) for values in maps)
     places = [np.rint(np.linspace(0, len(values) - 1, finest)).astype(int) for values in maps]
     return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
@@ -182,7 +182,7 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Trainings:
-    """One plane as all trainings of a group see it."""
+    """The label maps of all trainings of a group on one plane."""
 
     pictures: Sequence[Picture]
     shares: Shares | None

@@ -1,4 +1,4 @@
-"""How decision regions come about: one plane over the kept epochs of a training, as a picture and moving."""
+"""How decision regions develop: one plane over the kept epochs of a training, as a picture and as a GIF."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class _Training:
     epochs: list[int]
     """Ascending."""
     maps: NDArray[np.uint8]
-    """`[epochs, rows, columns]`, of one plane."""
+    """Label maps of one plane, `[epochs, rows, columns]`."""
     errors: list[str]
-    """At each epoch, in words."""
+    """A text for each epoch."""
 
     def at(self, epoch: int) -> int:
-        """Place of the last kept epoch up to `epoch`, or of the first."""
+        """The place of the last kept epoch up to `epoch`, or of the first one."""
         return max(0, int(np.searchsorted(self.epochs, epoch, side="right")) - 1)
 
 
 def training(tables: SweepTables) -> Figure:
-    """Rows: representative groups, at most four; columns: at most six kept epochs, evenly spaced.
+    """Rows: at most four representative groups; columns: at most six kept epochs, evenly spaced.
 
-    Of each group the first training, on the first plane of the first plane set: neither was chosen for its looks.
+    Each row shows the first training of its group on the first plane; neither was chosen for its looks.
     """
     trainings, common = _trainings(tables)
     picture = plane_picture(tables.store, tables.plane_set, 0)
@@ -72,7 +72,7 @@ def training(tables: SweepTables) -> Figure:
 
 
 def moving(tables: SweepTables) -> Animation:
-    """The same groups side by side, a frame an epoch."""
+    """The same groups side by side, one frame for each epoch."""
     trainings, common = _trainings(tables)
     picture = plane_picture(tables.store, tables.plane_set, 0)
     every = sorted({epoch for one in trainings for epoch in one.epochs})
@@ -133,7 +133,7 @@ def _training(tables: SweepTables, group: dict[str, Any]) -> _Training:
 
 
 def _colours(trainings: Sequence[_Training], picture: PlanePicture) -> tuple[Colours, list[int]]:
-    """A colour a class, and the classes that any map shows."""
+    """One colour for each class, and the classes that occur in the maps."""
     maps = [one.maps for one in trainings]
     classes = sorted({int(label) for of_one in maps for label in np.unique(of_one)})
     return colours_for(maps, len(picture.class_names)), classes
@@ -147,28 +147,28 @@ _CAPTION = "one plane, as the first training of each kind sees it after some of 
 
 
 GIF_DOTS = 100
-"""Dots an inch."""
+"""Dots per inch."""
 GIF_COLOURS = 256
-"""In the palette that all frames share, so that nothing flickers."""
+"""Colours of the palette that all frames share, so that nothing flickers."""
 
 
 @dataclass(frozen=True)
 class Animation:
-    """Frames that differ in a few artists of one figure."""
+    """An animation whose frames change a few artists of one figure."""
 
     figure: Figure
     frames: int
     show: Callable[[int], None]
-    """Makes the figure show frame number 0, 1, ..."""
+    """Changes the figure to frame number 0, 1, ..."""
     seconds: float = 0.4
-    """Of each frame."""
+    """Duration of each frame."""
     held: float = 2.5
-    """Of the last one, before the first comes again."""
+    """Duration of the last frame."""
 
     def images(self) -> NDArray[np.uint8]:
         """Every frame, `[frames, height, width, 3]`.
 
-        The figure is laid out once, as it is in its last frame, so that nothing jumps.
+        The figure is laid out once, in its last frame, so that nothing jumps.
         """
         canvas = FigureCanvasAgg(self.figure)
         self.figure.set_dpi(GIF_DOTS)
@@ -197,10 +197,10 @@ class Animation:
 def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Every pixel's place in a palette, `[frames, height, width]`, and the palette, `[colours, 3]`.
 
-    It holds the most frequent colours, so that flat ones come back exactly; all others become the nearest of them.
+    The palette has the most frequent colours, so that flat areas stay exact; all others become the nearest of these.
     """
     counts = np.zeros(1 << 24, np.int64)
-    for image in images:  # one at a time: together their numbers take ten times the memory of the images
+    for image in images:  # one at a time: all together would need ten times the memory of the images
         counts += np.bincount(_packed(image).ravel(), minlength=len(counts))
     colours = np.flatnonzero(counts)
     each = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.int32)
@@ -211,6 +211,6 @@ def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray
 
 
 def _packed(image: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Every pixel's colour as one number, `[height, width]`."""
+    """The colour of each pixel as one number, `[height, width]`."""
     red, green, blue = np.moveaxis(image.astype(np.int32), -1, 0)
     return np.asarray(red << 16 | green << 8 | blue)
