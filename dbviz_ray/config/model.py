@@ -94,7 +94,7 @@ class Cohort(Frozen):
 
 
 SCHEMA_VERSION = 2
-"""Raised whenever the same configuration would give other numbers than before."""
+"""Raise it whenever the same configuration gives other numbers than before."""
 
 
 def fingerprint(value: Any) -> str:
@@ -104,7 +104,7 @@ def fingerprint(value: Any) -> str:
 
 
 def slugified(text: str) -> str:
-    """`text` with everything that is awkward in a file name replaced by a dash."""
+    """`text` with dashes for characters that are awkward in a file name."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text)
 
 

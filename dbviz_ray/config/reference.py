@@ -2,7 +2,7 @@
 
     python -m dbviz_ray.config.reference > docs/configuration.md
 
-Written from the JSON schema of `SweepConfig`, so that the page says what is checked, and nothing else.
+It is written from the JSON schema of `SweepConfig`, so it says exactly what is checked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ HEAD = """\
 
 <!-- Written by `python -m dbviz_ray.config.reference > docs/configuration.md`; change the types, not this page. -->
 
-A sweep is one YAML file; [sweeps.md](sweeps.md) says how to write one and how a field is overridden on the command line
-by its dotted name. In the names below `NAME` is a name of your own and `N` a place in a list, from 0. A field whose
-default is *unset* may be left out or set to `null`. An unknown field, or a value that is not allowed, ends the command
-with one line that says what is allowed.
+A sweep is one YAML file. [sweeps.md](sweeps.md) shows how to write one, and how to override a field on the command line
+by its dotted name. In the names below `NAME` is a name of your own and `N` a place in a list, from 0. A field with
+default *unset* may be left out or set to `null`. An unknown field or a wrong value ends the command with one line that
+says what is allowed.
 """
 
 
@@ -47,7 +47,7 @@ def reference() -> str:
 
 
 def _places(name: str, place: str, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
-    """Each group of fields within `name`, itself too, with the dotted name of a place where it stands."""
+    """Each group of fields within `name`, including itself, with a dotted name of its place."""
     yield name, place
     for field, node in nodes[name]["properties"].items():
         for inner, ending in _groups_in(node):
@@ -55,7 +55,7 @@ def _places(name: str, place: str, nodes: Mapping[str, Node]) -> Iterator[tuple[
 
 
 def _groups_in(node: Node) -> Iterator[tuple[str, str]]:
-    """Names of the groups of fields that a value may hold, and how their places end."""
+    """The groups of fields that a value may hold, and the ends of their dotted names."""
     if "$ref" in node:
         yield str(node["$ref"]).rpartition("/")[2], ""
     named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values()]
@@ -107,7 +107,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _kind(node: Node, first: Mapping[str, str]) -> str:
-    """What a value may be, in words."""
+    """The allowed values, in words."""
     if "$ref" in node:
         title = first[str(node["$ref"]).rpartition("/")[2]]
         return f"[fields](#{title.lower().replace('.', '')})"

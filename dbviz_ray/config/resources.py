@@ -1,4 +1,4 @@
-"""Where everything runs."""
+"""Where a sweep runs, and with how many resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dbviz_ray.errors import FieldError
 
 
 def _not_relative(folder: str) -> str:
-    """Workers have working directories of their own, so a relative path would mean another folder there."""
+    """Make a path absolute: workers have other working directories, where a relative path means another folder."""
     return folder if folder.startswith("~") else os.path.abspath(folder)
 
 
@@ -23,22 +23,22 @@ def _without_credentials(address: str) -> str:
 
 
 class ResourcesConfig(Frozen):
-    """Where and how wide to run. No result depends on it beyond floating-point rounding, but for what is drawn on the
-    device: the dropout masks and the starts of attacks of a GPU are not those of a CPU."""
+    """Where and how widely to run. Results do not depend on it beyond floating-point rounding, except for random
+    numbers drawn on the device: a GPU draws other dropout masks and starts of attacks than a CPU."""
 
     cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
     gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
     small_cohorts_per_gpu: Count = Field(
-        1, description="Trials that share what `gpus_per_cohort` says when their networks are too small to fill it."
+        1, description="Trials that share `gpus_per_cohort` if their networks are too small to fill it."
     )
     gpu_memory: NonNegative | None = Field(
-        None, description="GiB of one GPU; cohorts whose counted needs exceed their part of it do not share it."
+        None, description="GiB of one GPU; cohorts that need more than their part of it do not share it."
     )
     max_cohort_size: Count = Field(32, description="Models trained side by side at most.")
     stack: Count | None = Field(
         None,
-        description="Models of a cohort that are computed as one network; if unset, what is measured to be fastest "
-        "when the cohort starts, within the memory there is. Set it to repeat a run to the last bit.",
+        description="Models of a cohort that are computed as one network. If unset, the fastest number that fits into "
+        "memory, measured when the cohort starts. Set it to repeat a run to the last bit.",
     )
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
         "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
@@ -54,7 +54,7 @@ class ResourcesConfig(Frozen):
         "~/.cache/dbviz_ray", description="Where downloaded data sets are kept, on every node."
     )
     reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
-        (), description="Run directories of other sweeps; their trained models are taken over where they are the same."
+        (), description="Run directories of other sweeps; models with equal settings are copied instead of trained."
     )
     gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU for an hour, for --plan.")
 

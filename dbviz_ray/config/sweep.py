@@ -1,4 +1,4 @@
-"""A whole sweep."""
+"""The configuration of a whole sweep."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dbviz_ray.errors import FieldError
 
 
 class SweepConfig(Frozen):
-    """A named grid of models with how to train, evaluate and score them; one YAML file in sweeps/.
+    """A named grid of models, and how to train, evaluate and score them; one YAML file in sweeps/.
 
-    `cases` are further grids whose models are joined; what `grid` says holds in all of them. Recipes (in `grid` or
-    in a case) replace fields of `training`.
+    `cases` are grids whose models are joined; the fields of `grid` hold in all of them. Recipes (in `grid` or in a
+    case) replace fields of `training`.
     """
 
-    name: Name = Field(description="Of the sweep, and of its run directory in runs/; that of the file if unset.")
-    description: str = Field("", description="What the sweep asks, for its reports; no result depends on it.")
+    name: Name = Field(description="Name of the sweep, and of its folder in runs/; the name of the file if unset.")
+    description: str = Field("", description="The question of the sweep, for its report; no result depends on it.")
     dataset: DatasetConfig = Field(DatasetConfig(), description="The images.")
     grid: GridConfig = Field(GridConfig(), description="The models: every combination of these lists.")
     cases: tuple[GridConfig, ...] = Field(
@@ -36,14 +36,14 @@ class SweepConfig(Frozen):
     planes: dict[Name, PlaneSetConfig] = Field(
         default_factory=lambda: {"test": PlaneSetConfig()},
         min_length=1,
-        description="Named sets of planes, on which every model is labelled; tables and figures lead with the first.",
+        description="Named sets of planes that every model labels; tables and figures begin with the first one.",
     )
     margins: MarginsConfig | None = Field(
-        None, description="Distances of images to the decision boundary; none are looked for if unset."
+        None, description="Distances from images to the decision boundary; none are measured if unset."
     )
     scores: Values[Literal["reproducibility", "fragmentation"]] = Field(
         ("reproducibility", "fragmentation"),
-        description="What label maps are scored by; reproducibility needs two seeds or more.",
+        description="Scores of label maps; reproducibility needs at least two seeds.",
     )
     minimum_region_share: PositiveShare = Field(
         0.002, description="Share of a plane's points from which on a region counts as large (5 of 50 x 50)."
@@ -53,7 +53,7 @@ class SweepConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _complete_recipes(cls, fields: Any) -> Any:
-        """Let every recipe say what `training` says, but for its own fields."""
+        """Complete every recipe with the fields of `training` that it does not set."""
         if not isinstance(fields, Mapping) or not isinstance(fields.get("training", {}), Mapping):
             return fields
         common = fields.get("training", {})
@@ -106,7 +106,7 @@ class SweepConfig(Frozen):
         return self
 
     def _check_recipes(self) -> None:
-        """FieldError if a recipe means two trainings of one network: results are grouped by its name."""
+        """FieldError if a recipe has two meanings for one network, since results are grouped by its name."""
         meanings: dict[str, TrainingConfig] = {}
         for model in self._models:
             group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
@@ -119,7 +119,7 @@ class SweepConfig(Frozen):
                 )
 
     def _grids(self) -> list[GridConfig]:
-        """The grids whose models are joined, each with what holds in all of them."""
+        """The grids whose models are joined, each with the fields that hold in all."""
         common = {name: value for name, value in self.grid if value is not None}
         return [case.model_copy(update=common) for case in self.cases] or [self.grid]
 
@@ -132,7 +132,7 @@ class SweepConfig(Frozen):
         return with_teachers(model for grid in self._grids() for model in grid.models(self.dataset, self.training))
 
     def cohorts(self) -> list[Cohort]:
-        """The models grouped by shape, at most `resources.max_cohort_size` together."""
+        """The models grouped by shape, at most `resources.max_cohort_size` in a cohort."""
         by_shape: dict[str, list[ModelConfig]] = {}
         for model in self._models:
             by_shape.setdefault(model.shape_key, []).append(model)
@@ -144,5 +144,5 @@ class SweepConfig(Frozen):
         ]
 
     def identity(self) -> dict[str, Any]:
-        """Every field that results depend on, as plain values: all but the description and the resources."""
+        """Every field that results depend on, as plain values: all except the description and the resources."""
         return self.model_dump(mode="json", exclude={"description", "resources"})

@@ -1,4 +1,4 @@
-"""How models are trained, and on what."""
+"""The data set of a sweep, and how its models are trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dbviz_ray.errors import FieldError
 
 
 class DatasetConfig(Frozen):
-    """Which images, and how labels are falsified. Fields that a data set does not use must stay unset."""
+    """The images, and the kind of label noise. Fields that a data set does not use must stay unset."""
 
     name: Annotated[str, AfterValidator(check_dataset)] = Field(
         "digits", description="A registered data set, or a function as `package.module:function`."
@@ -37,28 +37,28 @@ class DatasetConfig(Frozen):
     )
     held_out: Several | None = Field(
         None,
-        description="Training images set aside and used in place of the test images, to choose settings by; a model "
+        description="Training images held out and used instead of the test images, to choose settings; a model "
         "trained so never meets the test set.",
     )
     noise_kind: Literal["symmetric", "asymmetric"] = Field(
         "symmetric",
-        description="What label noise replaces a label by: any other class, uniformly; or one fixed class it is "
+        description="What label noise replaces a label with: any other class, uniformly; or one fixed class it is "
         "easily confused with (CIFAR-10), else the next class.",
     )
 
 
 class DistillationConfig(Frozen):
-    """Learning from a trained model of the same sweep: the one model that these fields select.
+    """Distillation from a teacher, the one model of the same sweep that these fields select.
 
     Loss (Hinton et al., arXiv 1503.02531): share * T^2 * CE(softmax(teacher / T), softmax(student / T))
     + (1 - share) * CE(labels, student), with T = `temperature`; for hard labels, share * CE(argmax teacher, student).
-    The teacher sees the very images of the batch, augmented, in evaluation mode.
+    The teacher is evaluated on the same augmented batch, in evaluation mode.
     """
 
     recipe: RecipeName = Field(description="Recipe of the teacher, which must not be distilled itself.")
     architecture: Architecture | None = Field(None, description="The student's own if unset.")
-    width: Count | None = Field(None, description="If unset, the one width there is of the teacher's architecture.")
-    seed: Seed | None = Field(None, description="The teacher's init seed; all of the student's own if unset.")
+    width: Count | None = Field(None, description="If unset, the only width of the teacher's architecture.")
+    seed: Seed | None = Field(None, description="The teacher's init seed; the student's own if unset.")
     temperature: Positive = Field(30.0, description="Soft labels only.")
     labels: Literal["soft", "hard"] = Field("soft", description="The teacher's probabilities, or its classes.")
     share: PositiveShare = Field(1.0, description="Weight of the teacher's labels beside the given ones.")
@@ -83,10 +83,10 @@ class AdversaryConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How one model is trained; the last epoch's weights are kept, never ones picked on test data."""
+    """How one model is trained. The weights of the last epoch are kept; none are chosen by test data."""
 
     epochs: Count = Field(400, description="Passes over the training images.")
-    batch_size: Count = Field(128, description="Images a step; the last batch of an epoch may be smaller.")
+    batch_size: Count = Field(128, description="Images in a step; the last batch of an epoch may be smaller.")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="torch.optim's SGD, Adam or AdamW.")
     learning_rate: Positive = Field(0.01, description="Before the schedule.")
     schedule: Literal["constant", "drops", "cosine", "inverse_sqrt"] = Field(
@@ -123,7 +123,7 @@ class TrainingConfig(Frozen):
         10, description="Epochs between two test evaluations in the history; at 10 they cost under 3 % of the time."
     )
     snapshots: Annotated[tuple[Count, ...], AfterValidator(not_repeated)] = Field(
-        (), description="Epochs before the last whose weights are kept and scored too."
+        (), description="Earlier epochs whose weights are also kept and scored."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What fields may hold."""
+"""The types of fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dbviz_ray.errors import FieldError
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Several = Annotated[int, Field(strict=True, ge=2)]
-"""What an interval is taken over: of one there is none."""
+"""A sample size for an interval, which needs at least two."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]

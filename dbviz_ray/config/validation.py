@@ -24,7 +24,7 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
 
 
 def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    """Whether one location lies inside another: a list with a bad element is not itself at fault."""
+    """Whether one location lies inside another: a list with a wrong element is not itself wrong."""
     return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
@@ -96,7 +96,7 @@ def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]
 
 
 def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """A node behind references, and behind what may also be null."""
+    """A node behind references and optional types."""
     if "anyOf" in node:
         node = next(kind for kind in node["anyOf"] if kind.get("type") != "null")
     return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end a command, whatever library it is in.
+"""Ctrl-C and SIGTERM end a command, whatever library is running.
 
-Both raise KeyboardInterrupt at once; and since a library may swallow what is raised inside one of its callbacks, both
-are remembered and raised again at the next `check`.
+Both raise KeyboardInterrupt at once. A library may swallow it inside a callback, so both are remembered and raised
+again at the next `check`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _others: list[Callable[[], None]] = []
 
 
 def install() -> None:
-    """Take over both signals, also from a library that put its own handlers there."""
+    """Install our handlers for both signals, also over those of a library."""
     for number in _SIGNALS:
         signal.signal(number, _on_signal)
 
 
 def check() -> None:
-    """Raise what has been received, if anything has, or what ends the command otherwise (see `watching`)."""
+    """Raise KeyboardInterrupt if a signal came, or the error of a watcher (see `watching`)."""
     if _received:
         raise KeyboardInterrupt
     for other in _others:
@@ -32,13 +32,13 @@ def check() -> None:
 
 
 def exit_code() -> int:
-    """What a command that was interrupted ends with: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit code of an interrupted command: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (_received[-1] if _received else signal.SIGINT)
 
 
 @contextmanager
 def watching(other: Callable[[], None]) -> Iterator[None]:
-    """Within the block every `check` calls `other` too, which raises if the command must end."""
+    """Within the block every `check` also calls `other`, which raises if the command must end."""
     _others.append(other)
     try:
         yield
@@ -48,7 +48,7 @@ def watching(other: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Both signals wait until the end of the block, whoever handles them: no handler raises inside it."""
+    """Within the block both signals wait until its end, so that no handler raises inside it."""
     if threading.current_thread() is not threading.main_thread():  # where no handler runs
         yield
         return
@@ -64,7 +64,7 @@ def held() -> Iterator[None]:
 @contextmanager
 def _remembered(number: int, came: list[int]) -> Iterator[None]:
     handler = signal.getsignal(number)
-    if handler is None:  # not Python's, and so not ours to put back
+    if handler is None:  # not Python's, so we cannot restore it
         yield
         return
     try:

@@ -180,7 +180,7 @@ class Step(Live):
         self._doing, self._done = doing, done
 
     def goes_on(self, doing: str) -> None:
-        """It does something else now."""
+        """Change the text."""
         self._doing = doing
         self._line.refresh()
 
@@ -197,7 +197,7 @@ class Amount:
 
     units: float
     cost: float
-    """Of one unit, in a measure that all models share."""
+    """Cost of one unit, in a measure that all models share."""
 
 
 class Progress(Live):
@@ -206,8 +206,8 @@ class Progress(Live):
     Args:
         stage: Its name.
         amounts: What each model needs.
-        unit: Of the amounts, such as "epochs".
-        there: Number of models that need nothing any more.
+        unit: Unit of the amounts, such as "epochs".
+        there: Number of models that are complete already.
     """
 
     def __init__(self, stage: str, amounts: Mapping[str, Amount], unit: str, there: int = 0) -> None:
