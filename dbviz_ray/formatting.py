@@ -13,6 +13,8 @@ NO_WIDTH = 1e-9
 """Widths up to this come from rounding."""
 COLUMNS = 110
 LEAST_NAME = 16
+LARGE = 1e6
+"""From here on, values have an exponent: an interval of two trainings can end at 1e100."""
 
 
 def bytes_text(count: float) -> str:
@@ -51,7 +53,10 @@ def estimate_text(seconds: float) -> str:
 
 def decimals(value: float, digits: int, signed: bool = False) -> str:
     """`value` with `digits` decimals; zero never has a minus sign."""
-    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
+    sign = "+" if signed else ""
+    if LARGE <= abs(value) < math.inf:
+        return f"{value:{sign}.1e}"
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 class Cell(NamedTuple):

@@ -1,7 +1,7 @@
-"""What a sweep found: typed rows, computed once from its tables, and what renders them.
+"""Findings of a sweep: rows of numbers, computed once from its tables, and their rendering.
 
-`find` computes them, `write_findings` stores them, `read_findings` reads them back. `sentences` renders a finding as a
-sentence, `summary` all of them for a terminal; the report and MLflow's descriptions use the same rows.
+`find` computes them, `write_findings` stores them, `read_findings` reads them. `sentences` renders one as a sentence,
+`summary` all for a terminal; the report and MLflow's descriptions use the same rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Finding", "Findings", "Kind", "Number", "Subject", "find", "read_fin
 
 @dataclass(frozen=True)
 class Findings:
-    """All findings of a sweep, in the order in which they are reported."""
+    """All findings of a sweep, in the order of the report."""
 
     rows: tuple[Finding, ...]
 

@@ -1,4 +1,4 @@
-"""What a sweep found, from its tables; what it varies decides which kinds of findings there are."""
+"""Computes the findings of a sweep from its tables. Their kinds depend on what the sweep varies."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .curves import (
 from .rows import NAN, Finding, Kind, Number, Subject
 
 MAX_EPOCH_CURVES = 4
-"""Curves over the epochs that have findings of their own."""
+"""Most curves over the epochs with a finding each."""
 MAX_GROUPS = 6
-"""Groups up to which each is compared on all plane sets."""
+"""With more groups, none is compared across plane sets."""
 CURVE_SCORES = ("train_error", "test_error", "reproducibility", "fragmentation")
 ON_PLANES = ("reproducibility", "fragmentation")
 SHARES = ("total_share", "own_share")
@@ -35,7 +35,7 @@ BY_LABELS = ("margin_correct", "margin_mislabelled")
 
 
 def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
-    """All findings, in the order in which they are reported."""
+    """All findings, in the order of the report."""
     groups, differences = tables["groups"], tables["differences"]
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
     over_width, over_epochs = curves(first, WIDTH, differences), curves(first, EPOCH)
@@ -62,7 +62,7 @@ def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
 
 
 def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
-    """The points of a curve that tables show; with `groups`, also their regions on the other plane sets."""
+    """The shown points of a curve; with `groups`, also their regions on the other plane sets."""
     kind = Kind.OVER_WIDTH if curve.axis is WIDTH else Kind.OVER_EPOCHS
     numbers = []
     for point, place in shown_rows(curve).items():
@@ -95,7 +95,7 @@ def _epoch_curves(found: Sequence[Curve]) -> Finding:
 
 
 def _agreement(best: pd.DataFrame) -> list[Finding]:
-    """The groups of the first plane set whose trainings agree most and least."""
+    """The groups whose trainings agree most and least, on the first plane set."""
     known = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["reproducibility"].notna()]
     return [
         Finding(
@@ -123,14 +123,14 @@ def _between_kinds(best: pd.DataFrame, between: pd.DataFrame) -> list[Finding]:
 
 
 def _extremes(rows: pd.DataFrame) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The row with the largest and that with the smallest reproducibility; of one row only itself."""
+    """The rows with the largest and the smallest reproducibility; a single row is only "most"."""
     score = rows["reproducibility"].to_numpy()
     places = {"most": int(score.argmax()), "least": int(score.argmin())} if len(rows) > 1 else {"most": 0}
     return ((role, records(rows.iloc[[place]])[0]) for role, place in places.items())
 
 
 def _plane_sets(best: pd.DataFrame) -> list[Finding]:
-    """Agreement and regions of each group on every plane set, if there are several sets and few groups."""
+    """Agreement and regions of each group on every plane set, for several sets and few groups."""
     best = best[best["n_models"] > 0]
     groups = best.groupby(KIND, sort=False)
     if best["plane_set"].nunique() < 2 or groups.ngroups > MAX_GROUPS:
@@ -143,14 +143,12 @@ def _plane_sets(best: pd.DataFrame) -> list[Finding]:
             for row in records(rows[rows[score].notna()])
         )
         (first, *_) = records(rows)
-        found.append(
-            Finding(Kind.PLANE_SETS, _subject(first, first["subject"].name, without="plane_set"), tuple(numbers))
-        )
+        found.append(Finding(Kind.PLANE_SETS, first["subject"].without("plane_set"), tuple(numbers)))
     return found
 
 
 def _rates(rates: Sequence[BestRate]) -> list[Finding]:
-    """The best learning rate of each network and recipe, and those that lie at an end of their grid."""
+    """The best learning rate of each network and recipe; which lie at an end of their grid."""
     found, at_end = [], []
     for rate, name in zip(rates, name_parts(pd.DataFrame([r.best for r in rates]), [*NETWORK, "recipe"]), strict=True):
         subject = _subject(rate.best, name)
@@ -168,7 +166,7 @@ def _rates(rates: Sequence[BestRate]) -> list[Finding]:
 
 
 def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> list[Finding]:
-    """How far students and undistilled models agree with the students' teachers."""
+    """How often students, and undistilled models, agree with the teachers."""
     found = []
     for row in records(distillation):
         student, teacher, control = (_side(row, groups, role + "_{}") for role in ("student", "teacher", "control"))
@@ -182,7 +180,7 @@ def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> list[Find
 
 
 def _sharpness(best: pd.DataFrame) -> list[Finding]:
-    """The sharpness of each network that is trained with several recipes."""
+    """The sharpness of each network with several recipes."""
     best = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["sharpness"].notna()]
     best = best.assign(network=pd.Series(name_parts(best, NETWORK), index=best.index, dtype=object))
     found = []
@@ -196,8 +194,8 @@ def _sharpness(best: pd.DataFrame) -> list[Finding]:
 
 
 def margins(found: Sequence[Curve]) -> list[Finding]:
-    """Margins at the shown points of each curve over width; by right and wrong labels where there are both."""
-    told = []
+    """Margins at the shown points of curves over width, split by right and wrong labels where both exist."""
+    margins_found = []
     for curve in found:
         rows = curve.rows.iloc[list(shown_rows(curve).values())]
         scores = ["margin"] if rows["margin_mislabelled"].isna().all() else list(BY_LABELS)
@@ -206,13 +204,13 @@ def margins(found: Sequence[Curve]) -> list[Finding]:
                 _number(row, score, _subject(row, curve.name_parts)) for score in scores for row in records(rows)
             )
             condition = {"not_found": 1 - float(rows["margin_found"].min())}
-            subject = Subject(curve.name_parts, {key: value for key, value in curve.key.items() if key != "plane_set"})
-            told.append(Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition))
-    return told
+            subject = Subject(curve.name_parts, curve.key).without("plane_set")
+            margins_found.append(Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition))
+    return margins_found
 
 
 def streams(table: pd.DataFrame) -> list[Finding]:
-    """The shares of the disagreement that each random stream makes, for each group at its last epoch."""
+    """Each random stream's share of the disagreement, for each group at its last epoch."""
     if table.empty:
         return []
     last = _with_subjects(at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]]))
@@ -234,7 +232,7 @@ def streams(table: pd.DataFrame) -> list[Finding]:
 
 
 def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> list[Finding]:
-    """Counts of regions on coarser and finer grids, for the group with most large regions in the limit."""
+    """Counts of regions on coarser and finer grids, for the group with the most large regions in the limit."""
     if table.empty:
         return []
     last = at_last_epoch(table)
@@ -258,7 +256,7 @@ def _left_out(last: pd.DataFrame) -> list[Finding]:
 
 
 def _counted(kind: Kind, last: pd.DataFrame, column: str, of: pd.Series[int]) -> list[Finding]:
-    """How many trainings `column` counts in each group, and how many there are; nothing if it counts none."""
+    """The trainings that `column` counts, in all and by group; no finding if there are none."""
     rows = zip(records(last), of.tolist(), strict=True)
     numbers = [Number("", row["subject"], column, row[column], n=count) for row, count in rows if row[column]]
     every = Number("all", Subject(), column, int(last[column].sum()), n=int(of.sum()))
@@ -273,15 +271,14 @@ def _number(
 
 
 def _with_subjects(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the subject of each row, named as among all rows, in the column `subject`."""
+    """The table with a column `subject`: each row's subject, named among all rows."""
     named = zip(records(table), name_parts(table), strict=True)
     subjects = [_subject(row, name) for row, name in named]
     return table.assign(subject=pd.Series(subjects, index=table.index, dtype=object))
 
 
-def _subject(row: Mapping[str, Any], name: tuple[str, ...] = (), without: str = "") -> Subject:
-    columns = [column for column in ("plane_set", *GROUP, "resolution") if column in row and column != without]
-    return Subject(name, {column: row[column] for column in columns})
+def _subject(row: Mapping[str, Any], name: tuple[str, ...] = ()) -> Subject:
+    return Subject(name, {column: row[column] for column in ("plane_set", *GROUP, "resolution") if column in row})
 
 
 def _side(row: Mapping[str, Any], among: pd.DataFrame, column: str) -> Subject:

@@ -34,15 +34,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """A group, or several that have something in common."""
+    """One group, or several with common properties."""
 
     name: tuple[str, ...] = ()
-    """What tells the group from the others of the sweep; see `scores.groups.name_parts`."""
+    """Tells the group from the sweep's others; see `scores.groups.name_parts`."""
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Columns and values that select its rows in the tables, such as width, label_noise and plane_set."""
 
     def __str__(self) -> str:
         return ", ".join(self.name)
+
+    def without(self, column: str) -> Subject:
+        """The same for all values of a column."""
+        return Subject(self.name, {key: value for key, value in self.keys.items() if key != column})
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,14 @@ class Number:
     low: float = NAN
     high: float = NAN
     n: int = 0
-    """How many trainings it is about."""
+    """Trainings counted."""
     comparison: Subject | None = None
     """The other side, for a score of two groups."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one sentence says."""
+    """The numbers behind one sentence."""
 
     kind: Kind
     subject: Subject
@@ -74,7 +78,7 @@ class Finding:
     p: float = NAN
     """NaN where nothing was tested."""
     condition: Mapping[str, Any] = field(default_factory=dict)
-    """What else holds, such as which images the test error is about."""
+    """Other facts, such as the images of the test error."""
 
     def number(self, role: str, score: str) -> Number:
         """The only number of that role and score."""

@@ -1,9 +1,9 @@
-"""Each finding as one sentence, with its numbers, under the question that it answers."""
+"""Findings as sentences, each under the question that it answers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from dbviz_ray.formatting import interval_text, listed, p_text, percent_text
 
@@ -14,12 +14,12 @@ from .rows import Finding, Kind, Number, Subject
 MAX_NAMED = 6
 """Groups that one sentence names."""
 
-RATES_QUESTION, LEFT_OUT_QUESTION = "Which learning rate is best?", "What is left out, and what means nothing?"
+RATES_QUESTION, LEFT_OUT_QUESTION = "Which learning rate is best?", "Which trainings are left out or tell nothing?"
 QUESTIONS = {
     Kind.OVER_WIDTH: "Is a wider network better, and more reproducible?",
     Kind.OVER_EPOCHS: "Is a longer training better, and more reproducible?",
     Kind.EPOCH_CURVES: "Is a longer training better, and more reproducible?",
-    Kind.AGREEMENT: "Is it the same model if it is trained again?",
+    Kind.AGREEMENT: "Does training again give the same model?",
     Kind.BETWEEN_KINDS: "Do networks of different kinds learn the same?",
     Kind.PLANE_SETS: "What changes on other planes?",
     Kind.RATES_AT_END: RATES_QUESTION,
@@ -27,12 +27,12 @@ QUESTIONS = {
     Kind.DISTILLATION: "Do students resemble their teachers?",
     Kind.SHARPNESS: "How flat are the minima?",
     Kind.MARGINS: "How far are images from the decision boundary?",
-    Kind.STREAMS: "Which random stream makes another model?",
+    Kind.STREAMS: "Which source of randomness changes the model most?",
     Kind.RESOLUTION: "Is the grid fine enough to count regions?",
     Kind.LEFT_OUT: LEFT_OUT_QUESTION,
     Kind.CONSTANT: LEFT_OUT_QUESTION,
 }
-"""A finding of a kind without a question has no sentence: only tables show it."""
+"""Kinds without a question have no sentence; only tables show them."""
 STREAM_NAMES = {
     "init": "initialisation",
     "order": "data order",
@@ -44,7 +44,7 @@ COVERS = {"models and planes": "seeds and planes", "planes": "planes"}
 
 
 def sentence(finding: Finding) -> str:
-    """The subject, a colon, and what was found."""
+    """The subject and what was found, such as "width 4: two trainings agree on 91.0%"."""
     return ": ".join(filter(None, (subject_text(finding.subject), told(finding))))
 
 
@@ -82,12 +82,13 @@ def _over_axis(finding: Finding) -> str:
         )
     peak = finding.number(PEAK, "test_error")
     best = errors[errors.index(peak) - 1]
+    p = "" if math.isnan(finding.p) else f" (p {'' if finding.p < 0.001 else '= '}{p_text(finding.p)})"
     text = (
-        f"{descent}{_p(finding)}: the {tested_on} error falls to {_percent(best)} {_at(best, axis)}, peaks at "
+        f"{descent}{p}: the {tested_on} error falls to {_percent(best)} {_at(best, axis)}, peaks at "
         f"{_percent(peak)} {_at(peak, axis)} and falls to {_percent(last)} {_at(last, axis)}."
     )
     at_peak = finding.number(PEAK, "reproducibility")
-    if not math.isnan(at_peak.value) and not math.isnan(at_last.value):
+    if not math.isnan(at_peak.value + at_last.value):
         less = "are less alike: they " if at_peak.high < at_last.low else ""
         text += (
             f" At the peak two trainings {less}agree on {_percent(at_peak, 0)} of the points; {_at(last, axis)} they "
@@ -106,12 +107,6 @@ def _memorised(finding: Finding) -> str:
         f"The training labels are memorised {where} (interpolation threshold: training error at most "
         f"{THRESHOLD_ERROR:.0%})."
     )
-
-
-def _p(finding: Finding) -> str:
-    if math.isnan(finding.p):
-        return ""
-    return f" (p {'' if finding.p < 0.001 else '= '}{p_text(finding.p)})"
 
 
 def _epoch_curves(finding: Finding) -> str:
@@ -138,23 +133,25 @@ def _between_kinds(finding: Finding) -> str:
 
 
 def _plane_sets(finding: Finding) -> str:
-    agree = ", ".join(f"{_percent(number)} ({number.role})" for number in finding.of("reproducibility"))
-    regions = ", ".join(f"{_value(number, 2)} ({number.role})" for number in finding.of("fragmentation"))
-    parts = [f"two trainings agree on this share of the points: {agree}"] * bool(agree)
-    return "; ".join([*parts, *[f"regions in a plane: {regions}"] * bool(regions)]) + "."
+    parts = {
+        "two trainings agree on this share of the points": [
+            f"{_percent(number)} ({number.role})" for number in finding.of("reproducibility")
+        ],
+        "regions in a plane": [f"{_value(number, 2)} ({number.role})" for number in finding.of("fragmentation")],
+    }
+    return _parts(parts) + "."
 
 
 def _rates_at_end(finding: Finding) -> str:
-    named = [f"{subject_text(_without_planes(n.subject))} ({n.value:g}, the {n.role})" for n in finding.numbers]
+    named = _named(finding.numbers, "{0.value:g}, the {0.role}")
     return (
-        "A best learning rate is the smallest or largest of its grid, so a better one may lie outside; extend the "
-        f"grid: {listed(named, MAX_NAMED, '; ')}."
+        f"Some best learning rates lie at an end of their grid. A better one may lie beyond; extend the grid: {named}."
     )
 
 
 def _rates_by_test_error(finding: Finding) -> str:
     return (
-        "The best learning rates are those with the smallest test error; dataset.held_out would choose them without "
+        "The best learning rates are those with the smallest test error. Set dataset.held_out to choose them without "
         "the test images."
     )
 
@@ -177,40 +174,40 @@ def _distillation(finding: Finding) -> str:
 
 def _sharpness(finding: Finding) -> str:
     each = ", ".join(f"{number.role} {_value(number, 4)}" for number in finding.numbers)
-    return f"sharpness (the smaller, the more slowly the loss rises around the trained weights): {each}."
+    return f"sharpness (where it is small, the loss rises slowly around the trained weights): {each}."
 
 
 def _margins(finding: Finding) -> str:
-    kinds = {
-        "margin": "",
-        "margin_correct": "correctly labelled training images",
-        "margin_mislabelled": "mislabelled ones",
+    scores = {
+        "measured images": "margin",
+        "correctly labelled training images": "margin_correct",
+        "mislabelled training images": "margin_mislabelled",
     }
-    parts = []
-    for score, kind in kinds.items():
-        values = [f"{_value(number, 2)} {_at(number, 'width')}" for number in finding.of(score)]
-        parts += [f"{kind} {', '.join(values)}".strip()] if values else []
+    parts = {
+        images: [f"{_value(number, 2)} {_at(number, 'width')}" for number in finding.of(score)]
+        for images, score in scores.items()
+    }
     share = finding.condition["not_found"]
-    beyond = f" (in up to {share:.0%} of directions no other class was found; there, the distance searched counts)"
+    beyond = f" (up to {share:.0%} of directions met no other class; they count with the distance searched)"
     return (
-        "distance of images from the point where the predicted class changes (L2 in normalised pixels): "
-        f"{'; '.join(parts)}{beyond if share > 0 else ''}."
+        "distance to the point where the predicted class changes (L2 in normalised pixels), "
+        f"{_parts(parts)}{beyond if share > 0 else ''}."
     )
 
 
 def _streams(finding: Finding) -> str:
-    parts = {
-        "changing one thing alone makes this share of that": finding.of("total_share"),
-        "keeping one thing alone the same takes this share away": finding.of("own_share"),
+    scores = {
+        "changing one stream alone makes this share of it": "total_share",
+        "fixing one stream alone removes this share": "own_share",
     }
-    shares = []
-    for what, numbers in parts.items():
-        each = [f"{stream_text(number.role)} {_percent(number, 0)}" for number in numbers]
-        shares += [f"{what}: {', '.join(each)}"] if each else []
+    shares = {
+        what: [f"{stream_text(number.role)} {_percent(number, 0)}" for number in finding.of(score)]
+        for what, score in scores.items()
+    }
     covers = " or ".join(COVERS.get(covered, covered) for covered in finding.condition["covers"])
     return (
         f"trainings that differ in everything disagree on {finding.number('all', 'disagreement').value:.1%} of the "
-        f"points; {'; '.join(shares)} (intervals over {covers})."
+        f"points; {_parts(shares)} (intervals over {covers})."
     )
 
 
@@ -235,26 +232,25 @@ def _resolution(finding: Finding) -> str:
 def _left_out(finding: Finding) -> str:
     every, *_ = finding.numbers
     what = {"n_diverged": "diverged and are left out", "n_failed": "failed and are left out (table outcomes says why)"}
-    return f"{every.value} of {every.n} trainings {what[every.score]}: {_counts(finding)}."
+    return f"{every.value} of {every.n} trainings {what[every.score]}: {_named(finding.numbers[1:])}."
 
 
 def _constant(finding: Finding) -> str:
     return (
         "Some trainings learned nothing: they predict one class for every test image. Two of them agree trivially; "
-        f"kappa leaves such pairs out: {_counts(finding)}."
+        f"kappa leaves such pairs out: {_named(finding.numbers[1:])}."
     )
 
 
-def _counts(finding: Finding) -> str:
-    named = [
-        f"{subject_text(_without_planes(number.subject))} ({number.value} of {number.n})"
-        for number in finding.numbers[1:]
-    ]
+def _parts(parts: Mapping[str, Sequence[str]]) -> str:
+    """Values after the words that say what they are; what has no values is left out."""
+    return "; ".join(f"{what}: {', '.join(values)}" for what, values in parts.items() if values)
+
+
+def _named(numbers: Sequence[Number], note: str = "{0.value} of {0.n}") -> str:
+    """The groups, whatever their planes, each with a note on its number."""
+    named = [f"{subject_text(number.subject.without('plane_set'))} ({note.format(number)})" for number in numbers]
     return listed(named, MAX_NAMED, "; ")
-
-
-def _without_planes(subject: Subject) -> Subject:
-    return Subject(subject.name, {key: value for key, value in subject.keys.items() if key != "plane_set"})
 
 
 def _at(number: Number, axis: str) -> str:

@@ -19,17 +19,17 @@ from ..tables.outcomes import lost_models, what_happened
 from . import Finding, Findings, Kind, Number
 
 MAX_ROWS = 40
-"""Rows of a table that are shown; the files in scores/ hold them all."""
+"""Most rows of a shown table; the files in scores/ hold all."""
 MAX_PLANE_SETS = 4
 MAX_NAMED, MAX_LINES = 5, 3
-"""Lost models that are named, and lines about each."""
+"""Most lost models named, and most lines about each."""
 
 Rows = list[Sequence[str | Cell]]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, and rows of which the first is the head."""
+    """A caption and rows; the first row is the head."""
 
     caption: str
     rows: Rows
@@ -46,13 +46,13 @@ class Table:
 
 
 def read_shown_tables(store: Store) -> dict[str, pd.DataFrame]:
-    """The stored tables that summaries show, as far as the sweep has them."""
+    """Those tables of summaries that the sweep has."""
     names = ("groups", "outcomes", "by_recipe")
     return {name: read_table(store, name) for name in names if store.exists(store.scores_file(name))}
 
 
 def short_tables(found: Findings, tables: Mapping[str, pd.DataFrame]) -> list[Table]:
-    """The few tables that say most; which ones, depends on the sweep."""
+    """The few tables that suit the sweep best."""
     groups = tables["groups"]
     over_width, over_epochs = found.of(Kind.OVER_WIDTH), found.of(Kind.OVER_EPOCHS)
     rates = found.of(Kind.BEST_RATE)
@@ -109,7 +109,7 @@ def _point_name(finding: Finding, among: Sequence[Finding], number: Number) -> s
 
 
 def _by_recipe(by_recipe: pd.DataFrame, tested_on: str) -> Table:
-    """The paper's Table 1 for the first plane set, one row a network and recipe."""
+    """The paper's Table 1: a row for each network and recipe, on the first plane set."""
     table = by_recipe[by_recipe["plane_set"] == by_recipe["plane_set"].iloc[0]]
     noisy = table["label_noise"].nunique() > 1
     accuracy = "accuracy" if tested_on == "test" else "held-out accuracy"
@@ -144,29 +144,18 @@ def _rates(findings: Sequence[Finding]) -> Table:
 
 
 def _groups(groups: pd.DataFrame) -> list[Table]:
-    """Every group at its last epoch, a table for each plane set."""
+    """Each group at its last epoch, one table for each plane set."""
+    scores = {"test_error": 3, "reproducibility": 3, "fragmentation": 2}
     last = at_last_epoch(groups)
     last = last.assign(name=names_of(last))
-    head = ["", "noise", "models", f"{last['tested_on'].iloc[0]} error", "reproducibility", "regions"]
-    return [
-        Table(
-            f"On {plane_set} planes",
-            [
-                head,
-                *(
-                    [
-                        row["name"],
-                        f"{row['label_noise']:g}",
-                        str(row["n_models"]),
-                        *(score_cell(row, score) for score in ("test_error", "reproducibility")),
-                        score_cell(row, "fragmentation", 2),
-                    ]
-                    for row in records(rows)
-                ),
-            ],
-        )
-        for plane_set, rows in last.groupby("plane_set", sort=False)
-    ]
+    tables = []
+    for plane_set, of_set in last.groupby("plane_set", sort=False):
+        rows: Rows = [["", "noise", "models", f"{last['tested_on'].iloc[0]} error", "reproducibility", "regions"]]
+        for row in records(of_set):
+            cells = [score_cell(row, score, digits) for score, digits in scores.items()]
+            rows.append([row["name"], f"{row['label_noise']:g}", str(row["n_models"]), *cells])
+        tables.append(Table(f"On {plane_set} planes", rows))
+    return tables
 
 
 def _cell(number: Number, digits: int | None = None) -> Cell:
@@ -180,12 +169,12 @@ def summary_text(found: Findings, tables: Mapping[str, pd.DataFrame]) -> str:
     for table in short_tables(found, tables):
         rest = [f"... {table.more} more lines: see scores/"] if table.more else []
         blocks.append("\n".join([table.caption, *with_names_above(table.shown), *rest]))
-    sentences = ["\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found.sentences)]
-    return "\n\n".join([*blocks, *sentences]).rstrip()
+    sentences = "\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found.sentences)
+    return "\n\n".join([*blocks, sentences]).rstrip()
 
 
 def outcomes_text(outcomes: pd.DataFrame) -> str:
-    """How many models ended how, from the table `outcomes`; then the first that failed, with stage and reason."""
+    """The number of models with each outcome; then the first failures, with stage and reason."""
     counts = outcomes["outcome"].value_counts()
     how_many = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
     failed = records(outcomes[lost_models(outcomes)["n_failed"]])

@@ -27,9 +27,9 @@ from .page import Illustration, render
 from .question import asked, varied
 
 MAX_SENTENCES = 12
-"""Sentences that answer one question."""
+"""Most sentences under one question."""
 MAX_PICTURES = 12_000_000
-"""Bytes of all pictures together; the page names those that do not fit."""
+"""Most bytes of all pictures together; the page names those that do not fit."""
 SCORES = {
     "train_error": ("train error", 3),
     "test_error": ("test error", 3),
@@ -47,7 +47,7 @@ HEADLINES = {
     "test_error": ("Share of {tested_on} images classified wrongly", 100, "%"),
     "fragmentation": ("Regions of one class in a plane", 1, ""),
 }
-"""The numbers at the top: what each is, its scale and its unit."""
+"""The numbers at the top: words, scale and unit."""
 
 
 def write_report(store: Store, sweep: SweepConfig) -> None:
@@ -91,8 +91,8 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
 def _compared(groups: pd.DataFrame) -> pd.DataFrame:
     """The groups of the first plane set, each at its last epoch and best learning rate.
 
-    Groups are left out if some of their trainings predict one class for every image, since these agree trivially;
-    unless there are no others. In the column `called` are their names, without a first part that all share.
+    A group is left out if one of its trainings predicts one class for every image, since such trainings agree
+    trivially; if that would leave no group, all stay. The column `called` holds the names, without a common first part.
     """
     best = at_best_rate(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
     parts = name_parts(best)
@@ -107,7 +107,7 @@ def _compared(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def _least_and_most(groups: pd.DataFrame, score: str) -> list[dict[str, Any]]:
-    """The rows with the smallest and the largest score; one if there is but one, none if the score is not known."""
+    """The rows with the smallest and the largest known score; one row if they are the same."""
     known = groups[groups[score].notna()]
     if known.empty:
         return []
@@ -130,13 +130,13 @@ def _headlines(groups: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
 
 
 def _extremes(groups: pd.DataFrame) -> list[tuple[str, str]]:
-    """On how many of 100 points another training predicts another class, at worst and at best, and for which group."""
+    """Of 100 points, those on which another training predicts another class: worst and best group."""
     rows = _least_and_most(groups, "reproducibility")
     return [(f"{100 * (1 - row['reproducibility']):.0f}", row["called"]) for row in rows]
 
 
 def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[str, str, Illustration | None]]:
-    """The stored figures: file, title and picture, without a picture where it does not fit into the page."""
+    """The stored figures: file, title and picture; None for a picture that does not fit into the page."""
     left = MAX_PICTURES
     for name, kind in kinds.items():
         for suffix in ("png", "gif"):
@@ -164,7 +164,7 @@ def _long_tables(groups: pd.DataFrame) -> list[Table]:
 
 
 def _losses(outcomes: pd.DataFrame, groups: pd.DataFrame) -> dict[str, Any]:
-    """What is missing: models by the way in which they were lost, and groups with one training or none."""
+    """Lost models by outcome and stage, and groups with one training or none."""
     lost = outcomes[outcomes["outcome"] != Outcome.DONE]
     last = first_planes_at_last_epoch(groups)
     some_lost = last[list(LEFT_OUT)].sum(axis=1) > 0
@@ -187,7 +187,7 @@ def _named(rows: pd.DataFrame) -> str:
 
 
 def _origin(store: Store, sweep: SweepConfig) -> dict[str, Any]:
-    """How to make it again, versions, machines, and the configuration."""
+    """The command that makes the sweep again, versions, machines, and the configuration."""
     noted, models = model_facts(store, sweep)
     took = training_time(noted, models)
     time = [("training took", took)] if took else []

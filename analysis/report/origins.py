@@ -1,4 +1,4 @@
-"""Where the models of a sweep come from: versions, machines, time; and what made the report."""
+"""Versions, machines and time behind the models of a sweep, and the version behind its report."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dbviz_ray.store.provenance import PACKAGES, provenance
 from ..findings.curves import evenly
 
 MAX_READ = 300
-"""Models whose `model.json` is read; of more, evenly spaced ones."""
+"""Most files `model.json` that are read, evenly spaced over the models."""
 MAX_VALUES = 4
-"""Different values of one fact that are named."""
+"""Most different values of one fact that are named."""
 SOFTWARE = (*PACKAGES, "python")
 VERSIONS = ("git_commit", "git_dirty", *SOFTWARE)
 NAMES = {"git_commit": "git commit", "git_dirty": "changed since that commit"}
 
 
 def model_facts(store: Store, sweep: SweepConfig) -> tuple[list[dict[str, Any]], int]:
-    """The `model.json` of the models that are read, and how many models the sweep has."""
+    """The contents of `model.json` that were read, and the number of models in the sweep."""
     models = sweep.models()
     found = []
     for place in evenly(len(models), MAX_READ):
@@ -37,7 +37,7 @@ def model_facts(store: Store, sweep: SweepConfig) -> tuple[list[dict[str, Any]],
 
 
 def versions(facts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The commit and the software; a version that differs between models has its own line, with counts of models."""
+    """The commit and the software. A version that differs between models has its own line."""
     counted = {name: _counted(facts, name) for name in VERSIONS}
     alone = [name for name, values in counted.items() if len(values) > 1 or (values and name not in SOFTWARE)]
     common = [f"{name} {_values(facts, name)}" for name in SOFTWARE if len(counted[name]) == 1]
@@ -59,16 +59,16 @@ def training_time(facts: Sequence[Mapping[str, Any]], models: int) -> str:
     if not cohorts or known < models:
         return ""
     took = duration_text(sum(cohorts.values()))
-    return f"{took} for {models:,} models in {len(cohorts):,} cohorts, added up; several may have run at a time"
+    return f"{took} for {models:,} models in {len(cohorts):,} cohorts, added up; some may have run at the same time"
 
 
 def mixed_versions(facts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In which versions the models differ."""
+    """The versions that differ between models."""
     return [NAMES.get(name, name) for name in VERSIONS if len(_counted(facts, name)) > 1]
 
 
 def report_versions() -> list[tuple[str, str]]:
-    """When this page and its figures were made, and by which version."""
+    """The time and the version that made this page."""
     made = provenance()
     commit = f", git commit {made['git_commit']}" if "git_commit" in made else ""
     changed = " with changes" if made.get("git_dirty") == "true" else ""
@@ -81,7 +81,7 @@ def _counted(facts: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:
 
 
 def _values(facts: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The only value, or the most frequent ones with the number of models that have each."""
+    """The only value, or the most frequent ones with their numbers of models."""
     counted = _counted(facts, name).most_common()
     if len(counted) < 2:
         return "".join(value for value, _ in counted)

@@ -1,4 +1,4 @@
-"""Reports as HTML pages: nothing is fetched from anywhere, no script runs, and every text is escaped."""
+"""HTML pages of reports. They load nothing, run no script, and escape every text."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CSS_DOTS = 96
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that a file in templates/ makes of `values`, such as `render("comparison.html", title="...")`.
+    """Fill a file of templates/ with `values`, such as `render("comparison.html", title="...")`.
 
-    Tables are rows of texts and `formatting.Cell`s, the first row the head; pictures are `Illustration`s. Every text is
-    escaped. A value that the template needs and does not get raises jinja2.UndefinedError.
+    Tables are rows of texts and `formatting.Cell`s, the first row the head; pictures are `Illustration`s.
+    jinja2.UndefinedError if a value is missing.
     """
     return _environment().get_template(template).render(contents=[], **values)
 
@@ -42,12 +42,12 @@ def _anchor(title: str) -> str:
 
 @dataclass(frozen=True)
 class Illustration:
-    """A picture and its words."""
+    """A picture with its texts."""
 
     content: bytes
     """PNG or GIF."""
     seen: str
-    """A few words for people who cannot see it."""
+    """Alternative text."""
     caption: str
     dots: int
     """Pixels of the picture to the inch."""
@@ -61,18 +61,18 @@ class Illustration:
 
     @property
     def is_broad(self) -> bool:
-        """Whether it is wider than the text."""
+        """Whether it is wider than the text column."""
         return self.size[0] > COLUMN
 
     @property
     def source(self) -> str:
-        """The picture as a data: address, in as few bytes as its pixels need."""
+        """The picture as a data: address."""
         content, media = _encoded(self.content)
         return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
 def _encoded(content: bytes) -> tuple[bytes, str]:
-    """The same pixels, as lossless WebP if that is smaller, and their media type."""
+    """The picture, as lossless WebP if that is smaller, and its media type."""
     with Image.open(io.BytesIO(content)) as opened:
         media = f"image/{(opened.format or 'png').lower()}"
         if media != "image/png":

@@ -1,4 +1,4 @@
-"""The question of a sweep, and what it varies, in words."""
+"""A sweep's question and settings, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..findings.sentences import STREAM_NAMES
 from ..scores.groups import group_of, options_text
 
 MAX_NAMED = 30
-"""Values of one setting that are named."""
+"""Most values of one setting that are named."""
 
 CLASSES = {"different": " of different classes", "any": "", "same": " of one class"}
 LABELS = {
@@ -24,7 +24,7 @@ LABELS = {
 
 
 def asked(sweep: SweepConfig) -> str:
-    """What the sweep trains and compares, in a few sentences."""
+    """A few sentences on what the sweep trains and compares."""
     models = sweep.models()
     trainings = Counter(tuple(group_of(model, 0).values()) for model in models)
     fewest, most = min(trainings.values()), max(trainings.values())
@@ -45,7 +45,7 @@ def asked(sweep: SweepConfig) -> str:
 
 
 def varied(sweep: SweepConfig) -> list[tuple[str, str]]:
-    """The values of each setting that models may differ in, then data, planes and margins."""
+    """The values of each setting of the models, then data, planes and margins."""
     models = sweep.models()
     columns: dict[str, list[object]] = {
         "networks": [_network(model) for model in models],
@@ -76,7 +76,7 @@ def varied(sweep: SweepConfig) -> list[tuple[str, str]]:
 
 
 def planes_in_words(planes: PlaneSetConfig) -> str:
-    """The number of planes in a set, the images that they go through, and their grid."""
+    """The planes of a set: their number, their images and their grid."""
     images = f"{LABELS[planes.labels]}{planes.images} images"
     made = {"shuffled": "their pixels shuffled", "uniform_noise": "uniform noise"}.get(planes.off_manifold)
     if planes.off_manifold == "adversarial":
@@ -97,7 +97,7 @@ def planes_in_words(planes: PlaneSetConfig) -> str:
 
 
 def _what_seeds_change(models: Sequence[ModelConfig]) -> str:
-    """Which random streams change between trainings, and which of those in use stay the same."""
+    """The random streams that change between trainings, and those in use that stay the same."""
     augmented = any(model.training.augmentation != "none" or model.training.mixing != "none" for model in models)
     used = {
         "init": True,

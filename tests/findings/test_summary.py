@@ -6,7 +6,7 @@ import pandas as pd
 from support.group_tables import DESCENT, found_in, groups, rates, recipes, tables_with
 
 from dbviz_ray.analysis.findings.summary import outcomes_text, summary_text
-from dbviz_ray.formatting import COLUMNS
+from dbviz_ray.formatting import COLUMNS, interval_text
 
 
 def summary_of(table, **tables):
@@ -69,3 +69,8 @@ def test_long_reasons_are_cut_and_fit_a_terminal():
     assert max(map(len, lines)) <= COLUMNS
     assert lines[-1].endswith(" ...")
     assert all(line.startswith("    ") for line in lines[2:])
+
+
+def test_the_end_of_a_huge_interval_has_an_exponent():
+    assert interval_text(25.6, 1.0, 8.1e95, 1) == "25.6 [1.0, 8.1e+95]"
+    assert interval_text(999_999.0, -2e6, float("inf"), 1) == "999999.0 [-2.0e+06, inf]"

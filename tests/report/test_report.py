@@ -51,7 +51,7 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
 
 
-def test_words_of_others_are_escaped_and_losses_are_told(tmp_path):
+def test_foreign_text_is_escaped_and_lost_models_are_listed(tmp_path):
     sweep = small_sweep(grid={"width": [4, 8, 16], "seed": [0, 1, 2]}, description=HOSTILE)
     store = made_up_run(tmp_path, sweep, diverged=lambda m: m.width == 4 and m.seeds.init == 0)
     let_fail(store, sweep, lambda m: "train" * (m.width == 8))
@@ -64,13 +64,12 @@ def test_words_of_others_are_escaped_and_losses_are_told(tmp_path):
     assert "5 of 9 models were trained and scored. 4 are left out of every score" in page.text
     assert "1 diverged while training; the loss is not finite" in page.text
     assert (
-        "3 out of memory while training; even one model alone did not fit into the memory. Reason given: " + (HOSTILE)
-        in page.text
+        "3 out of memory while training; one model alone did not fit into memory. Reason given: " + HOSTILE in page.text
     )
-    assert "No training is left of fully_connected, width 8, label noise 0." in page.text
+    assert "No training is left for fully_connected, width 8, label noise 0." in page.text
 
 
-def test_versions_that_differ_are_told_and_how_long_it_took(tmp_path):
+def test_the_page_names_differing_versions_and_the_training_time(tmp_path):
     sweep = small_sweep(**TWO_WIDTHS)
 
     def facts(model: ModelConfig):
@@ -105,7 +104,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
     assert "trains 24 kinds of networks" in page.text
 
 
-def test_one_training_of_each_kind_is_said_to_tell_nothing_of_others(tmp_path):
+def test_single_trainings_have_no_reproducibility(tmp_path):
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0]}, scores=["fragmentation"])
     page = report_of(made_up_run(tmp_path, sweep), sweep)
     assert (
@@ -136,7 +135,7 @@ def test_planes_in_words(planes, words):
     assert planes_in_words(PlaneSetConfig(**planes)) == words
 
 
-def test_seeds_that_vary_apart_and_that_do_not_are_told():
+def test_the_question_names_varying_and_fixed_seeds():
     grid = {"label_noise": [0.2], "seed": [0], "init_seed": [0, 1], "label_noise_seed": [0, 1]}
     told = asked(small_sweep(grid=grid))
     assert "one kind of network, 4 times with other seeds (initialisation, mislabelled images), all with the same data "
@@ -144,5 +143,5 @@ def test_seeds_that_vary_apart_and_that_do_not_are_told():
 
 
 @pytest.mark.parametrize("name", ["double_descent", "architectures", "learning_rates", "off_manifold", "distillation"])
-def test_shipped_sweeps_can_be_asked_about(name):
+def test_every_shipped_sweep_has_a_question(name):
     assert asked(load_sweep(name)).startswith("If a network is trained again, is it the same model? This sweep trains ")
