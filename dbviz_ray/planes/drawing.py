@@ -24,17 +24,17 @@ def draw_plane_set(
 ) -> PlaneSet:
     """The planes that `config` asks for: distinct images, never collinear, drawn from the "planes" stream.
 
-    The paper draws i.i.d. training images, its code test images with replacement until the labels differ; both
-    are offered, neither lets an image stand twice in a triplet.
+    The paper draws i.i.d. training images; its code draws test images with replacement until the labels differ. Here
+    both splits are possible, and no image is twice in a triplet.
 
     Args:
         config: Which planes.
-        dataset: Where the images come from.
-        given: The training labels int64 `[n]` that models see, wanted where `config.labels` is not "any".
-        network: The attacked model, wanted where `config.off_manifold` is "adversarial".
+        dataset: The images.
+        given: The training labels int64 `[n]` that models see; needed unless `config.labels` is "any".
+        network: The attacked model; needed if `config.off_manifold` is "adversarial".
 
     Raises:
-        UserError: if the images cannot give such planes.
+        UserError: if the images do not allow such planes.
     """
     images, labels = dataset.split(config.images)
     indices = draw_triplets(dataset, config, given)
@@ -51,14 +51,14 @@ def draw_plane_set(
         first = NATURAL if config.off_manifold_images == 2 else config.off_manifold
         kinds = (first, config.off_manifold, config.off_manifold)
     natural = torch.tensor([kind == NATURAL for kind in kinds])
-    made_of_none = torch.tensor([kind == "uniform_noise" for kind in kinds])
+    from_noise = torch.tensor([kind == "uniform_noise" for kind in kinds])
     return PlaneSet(
         anchors,
         indices.where(natural, -1),
-        labels[indices].where(~made_of_none, -1),
+        labels[indices].where(~from_noise, -1),
         config.resolution,
         config.margin,
-        Origin(kinds, indices.where(~made_of_none, -1), config.attacked),
+        Origin(kinds, indices.where(~from_noise, -1), config.attacked),
     )
 
 
@@ -73,17 +73,17 @@ def check_plane_sets_possible(sweep: SweepConfig, dataset: Dataset) -> None:
     """Draw the triplets of natural images once; UserError if a plane set asks for impossible ones."""
     for name, planes in sweep.planes.items():
         with about_plane_set(name):
-            draw_triplets(dataset, planes, telling_labels(sweep, name, dataset))
+            draw_triplets(dataset, planes, deciding_labels(sweep, name, dataset))
 
 
-def telling_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
-    """The training labels int64 `[n]` that tell which images are mislabelled; None if the plane set does not ask."""
+def deciding_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
+    """The training labels int64 `[n]` that decide which images are mislabelled; None if the plane set needs none."""
     noise = common_noise(sweep.models()) if sweep.planes[plane_set].labels != "any" else None
     return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None
 
 
 def attacked_model(sweep: SweepConfig, plane_set: str) -> ModelConfig | None:
-    """The model that the adversarial examples of a plane set are made for; None if it has none."""
+    """The model that a plane set's adversarial examples attack; None if it has none."""
     planes, models = sweep.planes[plane_set], sweep.models()
     if planes.off_manifold != "adversarial":
         return None
@@ -92,7 +92,7 @@ def attacked_model(sweep: SweepConfig, plane_set: str) -> ModelConfig | None:
 
 @contextmanager
 def about_plane_set(name: str = "") -> Iterator[None]:
-    """Put "planes" and the name of the plane set before the fields of a UserError."""
+    """Prefix the fields of a UserError with "planes" and the name of the plane set."""
     whole = f"planes.{name}" if name else "planes"
     try:
         yield

@@ -1,12 +1,12 @@
 """Planes through three images: bases and grids. Pure geometry.
 
-A plane goes through images x1, x2, x3 (normalised pixels) and is spanned by
+A plane goes through images x1, x2, x3 (normalised pixels). Its basis is
 
     e1 = (x2 - x1) / |x2 - x1|,    e2 = the part of x3 - x1 orthogonal to e1, normalised,
 
-so that a point is x1 + a e1 + b e2 and the images lie at (0, 0), (|x2 - x1|, 0) and ((x3 - x1).e1, |orthogonal
-part|). The grid covers the bounding box of the three, extended on each side by `margin` times its length. This is
-the reference code of arXiv 2203.08124; the formula printed in the paper lacks the base x1.
+so a point is x1 + a e1 + b e2, and the images lie at (0, 0), (|x2 - x1|, 0) and ((x3 - x1).e1, |orthogonal part|).
+The grid covers the bounding box of the three images, extended on each side by `margin` times its length. This follows
+the reference code of arXiv 2203.08124; the formula in the paper omits the base x1.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 MIN_SINE = 1e-4
-"""Smallest sine of the angle at x1 for which three images count as spanning a plane."""
+"""Three images span a plane if the sine of the angle at x1 is larger."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the three images of every plane are, where they are not all images of the split.
+    """How the three images of every plane were made, if they are not all images of the split.
 
     kinds: "natural", "shuffled", "uniform_noise", "adversarial" or "random_direction", for each of the three;
-    sources: int64 `[planes, 3]`, places in the split of the images they were made of, -1: of none;
-    attacked: model_id of the model that the adversarial examples were made for.
+    sources: int64 `[planes, 3]`, places in the split of the images they were made from, -1 for noise;
+    attacked: model_id of the model that the adversarial examples attack.
     """
 
     kinds: tuple[str, str, str]
@@ -39,11 +39,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class PlaneSet:
-    """Planes and the grid on them, the same for every model.
+    """Planes and their grid, the same for every model.
 
     anchors: float32 `[planes, 3, channels, height, width]`, the three images in normalised pixels;
     anchor_indices: int64 `[planes, 3]`, their places in the split, -1 for an image that is not in it;
-    anchor_labels: int64 `[planes, 3]`, true classes, of the images they were made of where `origin` tells, else -1.
+    anchor_labels: int64 `[planes, 3]`, true classes of the images or of their sources, -1 for noise.
     """
 
     anchors: Tensor
@@ -52,13 +52,13 @@ class PlaneSet:
     resolution: int
     margin: float
     origin: Origin | None = None
-    """None: all are images of the split."""
+    """None if all are images of the split."""
 
     def __len__(self) -> int:
         return len(self.anchors)
 
     def part(self, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
-        """Some of the planes, on a grid of `resolution` points a side if it is given."""
+        """Some of the planes, by default on the same grid; `resolution` is the number of points on a side."""
         some = list(which)
         return PlaneSet(
             self.anchors[some],
@@ -109,11 +109,11 @@ class PlaneSet:
 
 
 class GridPoints:
-    """The points of a plane set's grids, built by broadcasting on a device, a batch at a time.
+    """The points of a plane set's grids, built on a device by broadcasting, one batch at a time.
 
-    A point is corner + s * (one side of the grid) + t * (the other), with s and t from 0 to 1. What is linear in the
-    images is linear in s and t, so `through` can put a linear layer before the broadcasting, where it costs three
-    products a plane instead of one a point.
+    A point is corner + s * (one side of the grid) + t * (the other), with s and t from 0 to 1. A linear layer is linear
+    in s and t, so `through` applies it before the broadcasting: three products for each plane instead of one for each
+    point.
     """
 
     def __init__(self, planes: PlaneSet, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
@@ -126,7 +126,7 @@ class GridPoints:
         self._device, self._dtype = device, dtype
 
     def through(self, layer: nn.Linear) -> GridPoints:
-        """The points' images under a linear layer over the flattened pixels, computed in float64."""
+        """The points after a linear layer over the flattened pixels, computed in float64."""
         weight = layer.weight.detach().to("cpu", torch.float64)
         mapped = copy.copy(self)
         mapped._spans = self._spans @ weight.T
@@ -136,9 +136,9 @@ class GridPoints:
         return mapped
 
     def batches(self, size: int) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Planes, rows and points `[planes * rows * resolution, *shape]` of about `size` points each.
+        """Planes, rows and points `[planes * rows * resolution, *shape]`, about `size` points at a time.
 
-        Several planes where they fit into a batch, otherwise rows of one; b by row, a within a row.
+        A batch holds several planes if they fit, otherwise rows of one plane; b varies by row, a within a row.
         """
         steps = torch.linspace(0, 1, self._resolution, dtype=torch.float64)[:, None].to(self._device, self._dtype)
         corner, side_a, side_b = self._spans[:, :, None].to(self._device, self._dtype)
@@ -154,7 +154,7 @@ class GridPoints:
 
 
 def spans_plane(triplet: Tensor) -> bool:
-    """Whether three images `[3, ...]` are distinct and far enough from lying on one line."""
+    """Whether three images `[3, ...]` are distinct and not nearly on one line."""
     x1, x2, x3 = triplet.double().flatten(1)
     first, second = x2 - x1, x3 - x1
     lengths = first.norm() * second.norm()

@@ -1,4 +1,4 @@
-"""Images off the data manifold: shuffled pixels, uniform noise and adversarial examples, as anchors of planes.
+"""Planes through images off the data manifold: shuffled pixels, uniform noise and adversarial examples.
 
 The paper finds that planes through shuffled images and noise are almost one region.
 """
@@ -18,11 +18,14 @@ from dbviz_ray.planes.geometry import spans_plane
 from dbviz_ray.planes.triplets import MAX_DRAWS
 from dbviz_ray.training.gradients import attacked, pixel_limits
 
+BATCH = 100
+"""Images attacked at a time."""
+
 
 def off_manifold_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Dataset) -> Tensor:
     """`natural` images `[planes, 3, channels, height, width]`, the last `config.off_manifold_images` replaced.
 
-    Drawn from the "off_manifold" stream, each plane's for itself.
+    The "off_manifold" stream draws them, for each plane separately.
     """
     return torch.stack([_replaced(triplet, plane, config, dataset) for plane, triplet in enumerate(natural)])
 
@@ -44,27 +47,24 @@ def _replaced(natural: Tensor, plane: int, config: PlaneSetConfig, dataset: Data
 
 
 def shuffled(images: Tensor, generator: np.random.Generator) -> Tensor:
-    """Images `[n, channels, height, width]`, the pixels of each in a random order of its own, channels together."""
+    """Images `[n, channels, height, width]` with the pixels of each in a random order; channels stay together."""
     height, width = images.shape[2:]
     orders = torch.from_numpy(np.stack([generator.permutation(height * width) for _ in images]))
     return images.flatten(2).gather(2, orders[:, None].expand(-1, images.shape[1], -1)).view_as(images)
 
 
 def uniform_noise(count: int, dataset: Dataset, generator: np.random.Generator) -> Tensor:
-    """`[count, channels, height, width]`: raw pixels uniform from 0 to the pixel range, normalised as images are."""
+    """`[count, channels, height, width]`: raw pixels uniform from 0 to the pixel range, then normalised."""
     pixels = generator.uniform(0, dataset.pixel_range, (count, *dataset.image_shape))
     return dataset.normalised(torch.from_numpy(pixels))
 
 
-BATCH = 100
-"""Images attacked at a time."""
-
-
 def adversarial_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Dataset, network: nn.Module) -> Tensor:
-    """x1, x2 and x3 of planes through `natural` images `[planes, channels, height, width]`: float32 `[planes, 3, ...]`.
+    """Anchors float32 `[planes, 3, ...]`: `natural` images, adversarial examples and images in a random direction.
 
-    `network` is put into evaluation mode. The attack's start and the signs are drawn from the "off_manifold" stream,
-    each plane's for itself. UserError if an attack goes nowhere, or the training of the network diverged.
+    `natural` is `[planes, channels, height, width]`. Puts `network` into evaluation mode. The "off_manifold" stream
+    draws the attack's start and the signs, for each plane separately. UserError if an attack does not move an image, or
+    if the network's training diverged.
     """
     generators = [numpy_generator("off_manifold", config.seed, plane) for plane in range(len(natural))]
     draws = np.stack([generator.uniform(-1, 1, (2, *natural.shape[1:])) for generator in generators])
@@ -82,7 +82,7 @@ def adversarial_anchors(natural: Tensor, config: PlaneSetConfig, dataset: Datase
         raise UserError(
             "off_manifold",
             config.off_manifold,
-            reason=f"the attack moves the image of plane {lost} nowhere",
+            reason=f"the attack does not move the image of plane {lost}",
             allowed="another attacked model, adversary or seed",
         )
     return anchors
@@ -93,7 +93,7 @@ def adversarial_examples(
 ) -> Tensor:
     """`images` `[n, channels, height, width]` moved away from the classes that `network` predicts for them.
 
-    `start` is where the attack begins, as images, within -1 and 1. Computed where the network's parameters are.
+    The attack begins at `start`, shaped like images, between -1 and 1. It runs on the network's device.
     """
     parameter = next(network.parameters())
     network.eval()
@@ -103,7 +103,7 @@ def adversarial_examples(
         if not natural_scores.isfinite().all():
             raise UserError(
                 "attacked",
-                reason="the model's scores are no numbers",
+                reason="the model's scores are not finite",
                 allowed="a model whose training did not diverge",
             )
         predicted = natural_scores.argmax(dim=1)
@@ -117,7 +117,7 @@ def adversarial_examples(
 
 
 def _beside(moves: Tensor, directions: Tensor) -> Tensor:
-    """Moves `[n, ...]` as long as `moves`, along the parts of `directions` that are orthogonal to them."""
+    """Moves `[n, ...]` along the parts of `directions` orthogonal to `moves`, and as long as these."""
     along, beside = moves.double().flatten(1), directions.double().flatten(1)
     length = along.norm(dim=1, keepdim=True)
     unit = along / length

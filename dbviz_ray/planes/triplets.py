@@ -1,4 +1,4 @@
-"""Which three images of a split a plane goes through: distinct ones, never on one line."""
+"""Draws the three images of every plane: distinct, never on one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_DRAWS = 1000
 
 Places = NDArray[np.int64]
 Images = Callable[[Places], Tensor]
-"""Normalised images `[n, channels, height, width]` at some places of a split."""
+"""Returns the normalised images `[n, channels, height, width]` at places of a split."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class _Pool:
 
     allowed: Places
     mixed: tuple[Places, Places] | None = None
-    """Those with a correct and those with a false label, if a triplet must have both."""
+    """Places with a correct and with a false label, if every triplet must have both."""
 
     def triplet(self, generator: np.random.Generator) -> Places:
-        """Three different places; every triplet that `mixed` allows is equally likely, and so is every order."""
+        """Three different places; all triplets that `mixed` allows are equally likely, in every order."""
         if self.mixed is None:
             return self.allowed[generator.choice(len(self.allowed), size=3, replace=False)]
         one_of_each = [int(generator.choice(places)) for places in self.mixed]
@@ -43,7 +43,7 @@ class _Pool:
 
 
 def draw_triplets(dataset: Dataset, config: PlaneSetConfig, given: Tensor | None = None) -> Tensor:
-    """Places int64 `[planes, 3]` in the split of the triplets that `config` asks for; see `triplets_of`."""
+    """Places int64 `[planes, 3]`, in the split, of the triplets that `config` asks for; see `triplets_of`."""
     images, labels = dataset.split(config.images)
     return triplets_of(lambda places: dataset.normalised(images[places]), labels, config, given)
 
@@ -53,9 +53,8 @@ def triplets_of(
 ) -> Tensor:
     """Places int64 `[planes, 3]` of the triplets that `config` asks for, drawn from the "planes" stream.
 
-    `labels` `[n]` are the true classes and `given` `[n]` those that models are trained on, wanted where `config.labels`
-    is not "any"; messages call the images `called`, by default those of the split. UserError if the images cannot give
-    such triplets.
+    `labels` `[n]` are the true classes. `given` `[n]`, the labels that models are trained on, is needed unless
+    `config.labels` is "any". Messages call the images `called`. UserError if there are no such triplets.
     """
     if config.indices is not None:
         return _given_triplets(images, len(labels), config, called or _called(config))
@@ -73,7 +72,7 @@ def triplets_of(
 def check_possible(
     labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None, called: str | None = None
 ) -> None:
-    """UserError if images with these labels cannot give the planes that `config` asks for."""
+    """UserError if images with these labels do not allow the planes that `config` asks for."""
     called = called or _called(config)
     if len(labels) < 3:
         raise UserError("", reason=f"{len(labels)} {called} are not enough; a plane needs 3")
@@ -97,7 +96,7 @@ def check_possible(
 
 
 def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list[_Pool]:
-    """Where triplets are drawn from in turn: one pool, or one for each class that has any such images."""
+    """The pools that triplets are drawn from in turn: one, or one for each class that has such images."""
     classes = labels.numpy()
     everything = np.ones(len(classes), dtype=bool)
     parts = [classes == c for c in np.unique(classes)] if config.classes == "same" else [everything]

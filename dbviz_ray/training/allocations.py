@@ -1,4 +1,4 @@
-"""How much memory is allocated: counted operation by operation, or as the whole process measured it."""
+"""Memory: what operations allocate, what the process uses at most, and smaller batches when it runs out."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from torch.utils._pytree import tree_leaves
 Result = TypeVar("Result")
 PROCESS = Path("/proc/self")
 FORGET_PEAK = "5"
-"""What Linux takes at /proc/self/clear_refs for "let the peak be what is resident now"."""
+"""Written to /proc/self/clear_refs, it makes Linux set the peak to what is resident now."""
 
 
 class AllocationCounter(TorchDispatchMode):
-    """Counts the bytes of what operations allocate on devices of one type while it is active; nothing else is changed.
+    """Counts the bytes that operations allocate on devices of one type while it is active.
 
-    On torch's meta device nothing is computed, and the counts are those of any other device. What an operation takes
-    for itself while it runs is not seen.
+    torch's meta device computes nothing and gives the same counts. The counter does not see memory that an operation
+    uses only while it runs.
     """
 
     def __init__(self, device_type: str) -> None:
         super().__init__()
         self.live = 0
-        """Bytes that were allocated since the start and are still in use."""
+        """Bytes allocated since the start that are still in use."""
         self.peak = 0
-        """The most that was in use at a time."""
+        """The largest value of `live`."""
         self._device_type = device_type
         self._sizes: dict[int, int] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        # What the inputs are views of was there before, or was counted when it was made.
+        # The inputs' storage existed before or was counted when it was made.
         known = {_storage(tensor)._cdata for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
@@ -51,7 +51,7 @@ class AllocationCounter(TorchDispatchMode):
 
     def _count(self, storage: torch.UntypedStorage, known: set[int]) -> None:
         key = storage._cdata
-        # A tensor that is only traced claims the device that it would be on; its storage is of the meta device.
+        # A traced tensor names the device it would be on; its storage is on the meta device.
         if key in known or key in self._sizes or storage.device.type != self._device_type:
             return
         self._sizes[key] = storage.nbytes()
@@ -68,19 +68,19 @@ def _storage(tensor: Tensor) -> torch.UntypedStorage:
 
 
 def reset_peak_memory() -> None:
-    """Let `peak_memory` say what was used from now on; of host memory on Linux alone.
+    """Make `peak_memory` count from now on; for host memory on Linux only.
 
-    What an earlier cohort of the same process has left resident counts, as it is not always given back to the system.
+    Memory of an earlier cohort counts if the process has not given it back to the system.
     """
     gc.collect()
-    with contextlib.suppress(OSError):  # another system, or one that forbids it: the peak is of the whole process
+    with contextlib.suppress(OSError):  # not Linux, or not permitted: the peak stays that of the whole process
         (PROCESS / "clear_refs").write_text(FORGET_PEAK)
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory() -> dict[str, int]:
-    """The most memory that this process had resident, and where it used CUDA, that its tensors took; in bytes."""
+    """Peak resident bytes of this process and, if it uses CUDA, peak bytes of its tensors."""
     measured = {"peak_memory_bytes": _peak_resident()}
     if torch.cuda.is_initialized():
         measured["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
@@ -88,7 +88,7 @@ def peak_memory() -> dict[str, int]:
 
 
 def _peak_resident() -> int:
-    """The kernel's own high-water mark, which can be reset, or what getrusage says, which cannot."""
+    """The kernel's high-water mark, which can be reset, or else the one of getrusage, which cannot."""
     try:
         lines = (PROCESS / "status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
@@ -98,7 +98,7 @@ def _peak_resident() -> int:
 
 
 def within_memory(attempt: Callable[[int], Result], batch: int) -> Result:
-    """`attempt(batch)`, again with half the batch as long as that does not fit into the memory and less might."""
+    """`attempt(batch)`; when it runs out of memory, again with half the batch, down to 1."""
     while True:
         try:
             return attempt(batch)

@@ -1,7 +1,7 @@
-"""Everything that goes into a cohort's training steps: images, labels, and what is drawn for them.
+"""The inputs of a cohort's training steps: images, labels, attack starts and dropout masks.
 
-Each member's draws come from its own streams, addressed by its seeds and the epoch, so they are the same whichever
-members train beside it and wherever a training was interrupted.
+Each member draws from its own streams, addressed by its seeds and the epoch: neither the other members nor an
+interruption changes its draws.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing
 from dbviz_ray.training.gradients import IMAGES, LABELS, START, Batch
 
 MaskShapes = Callable[[Tensor], dict[str, tuple[float, tuple[int, ...]]]]
-"""From one member's images `[n, channels, height, width]` to its network's masks: share dropped, and shape."""
+"""From one member's images `[n, channels, height, width]` to the share dropped and the shape of each mask."""
 
 
 class Batches:
-    """The steps' inputs, epoch by epoch.
+    """The inputs of the steps, epoch by epoch.
 
     Args:
-        models: Members of a cohort, which share their training settings.
-        dataset: What they are trained on; it stays on the device.
+        models: Members of a cohort; they share their training settings.
+        dataset: The training data; it stays on the device.
         device: Where batches are made.
         dtype: Type of the normalised pixels.
-        mask_shapes: Tells what dropout masks the networks need.
+        mask_shapes: Shapes of the dropout masks that the networks need.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Batches:
         self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """Which training image comes when: int64 `[members, images]`."""
+        """The order of the training images: int64 `[members, images]`."""
         return self._images.order(epoch)
 
     def epoch(self, epoch: int, order: Tensor, labels: Tensor) -> Iterator[Batch]:
-        """The batches of one epoch, for training images in this order, with labels int64 `[members, images]`."""
+        """One epoch's batches of training images in this order, with labels int64 `[members, images]`."""
         mixing = None
         if self._settings.mixing != "none":
             shape = (self._image_size, self._classes, self._device)
@@ -77,7 +77,7 @@ class Batches:
         return [torch_generator(self._device, stream, seed, epoch) for seed in seeds]
 
     def _drawn_masks(self, images: Tensor, generators: Sequence[torch.Generator]) -> Batch:
-        """Masks `[members, n, ...]` of zeros and 1/(1 - p), by the names of their buffers."""
+        """Masks `[members, n, ...]` of zeros and 1/(1 - p), by buffer name."""
         size = images.shape[1]
         if size not in self._known_masks:
             self._known_masks[size] = self._mask_shapes(images[0])

@@ -1,4 +1,4 @@
-"""A cohort's training state in the store, with the names of its members beside it."""
+"""A cohort's training state: its parts, the state of some members, and its file in the store."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from dbviz_ray.store import Store
 from dbviz_ray.training.gradients import State
 from dbviz_ray.training.optimizers import STEP
 
+PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
+HISTORY_STATE, EPOCH, STACK = "history", "epoch", "stack"
+SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
+"""Tensors that all members share."""
+
 
 class CohortCheckpoints:
-    """See `dbviz_ray.training.cohort.Checkpoints`.
+    """A cohort's checkpoints in the store, as `dbviz_ray.training.cohort.Checkpoints`.
 
     Args:
-        store: Where.
-        cohort: Whose.
-        before_saving: Called before every `save`, which what it raises prevents.
+        store: The run's store.
+        cohort: The cohort.
+        before_saving: Called before every `save`; an exception that it raises prevents the save.
     """
 
     remark: str | None
-    """What somebody who watches should know of the last `load`."""
+    """What the user should know about the last `load`."""
 
     def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
         self._store, self._cohort = store, cohort
@@ -35,7 +40,7 @@ class CohortCheckpoints:
         self.remark = None
 
     def load(self) -> dict[str, Tensor] | None:
-        """The last state saved, or None; a damaged one is as good as none, and `remark` says so."""
+        """The last saved state; None without one or, with a `remark`, if it is damaged."""
         try:
             return self._store.read_tensors(self._file)
         except FileNotFoundError:
@@ -45,7 +50,7 @@ class CohortCheckpoints:
             return None
 
     def save(self, state: dict[str, Tensor]) -> None:
-        """Replace the last state; before the first one, the members are named for whoever resumes."""
+        """Replace the last state. The first call also writes the members' names, for resuming."""
         self._before_saving()
         if not self._is_named:
             self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
@@ -53,7 +58,7 @@ class CohortCheckpoints:
         self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
 
     def split(self, parts: Sequence[Cohort]) -> None:
-        """Replace the state by one for each of `parts`, which go on from there; nothing if none was saved."""
+        """Replace a saved state by one for each of `parts`, from which they continue."""
         state = self.load()
         if state is None:
             return
@@ -65,18 +70,13 @@ class CohortCheckpoints:
         self._store.drop_cohort(self._cohort.cohort_id)
 
 
-PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
-HISTORY, EPOCH, STACK = "history", "epoch", "stack"
-SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
-
-
 def state_of_members(state: State, members: Sequence[int]) -> State:
-    """The state of a cohort that is made of these members of another one, in this order.
+    """Copies of the state of these members, in this order, as the state of a cohort of their own.
 
-    Training goes on from it as it would have for them in the whole cohort, up to the rounding of another stack. Copies
-    throughout: the whole may be freed. ValueError unless the members are some of the whole's.
+    Training continues from it as in the whole cohort, up to the rounding of another stack. ValueError unless the
+    members are in the whole.
     """
-    total = state[HISTORY].shape[-1]
+    total = state[HISTORY_STATE].shape[-1]
     if not members or not all(0 <= member < total for member in members):
         raise ValueError(f"members: {list(members)} are not allowed; allowed: some of 0 to {total - 1}")
     chosen = torch.tensor(members)
@@ -86,6 +86,6 @@ def state_of_members(state: State, members: Sequence[int]) -> State:
             return tensor.clone()
         if name == STACK:
             return tensor.clamp(max=len(members))
-        return tensor.index_select(-1 if name == HISTORY else 0, chosen.to(tensor.device))
+        return tensor.index_select(-1 if name == HISTORY_STATE else 0, chosen.to(tensor.device))
 
     return {name: of_members(name, tensor) for name, tensor in state.items()}

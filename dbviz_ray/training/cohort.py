@@ -1,8 +1,8 @@
-"""Training of a cohort: a plain function of configurations and images, without Ray and without files.
+"""Training of a cohort: a function of configurations and images, without Ray and without files.
 
-Every epoch's draws are addressed by seed and epoch (`dbviz_ray.config.seeds`), so the state between two epochs is just
-weights, optimizer moments, history and the epoch's number, and a resumed training equals an uninterrupted one
-bit by bit. Nothing in an epoch waits for the device.
+Seed and epoch address all draws of an epoch (`dbviz_ray.config.seeds`). So the state between two epochs is weights,
+optimizer moments, history and the number of the epoch, and a resumed training equals an uninterrupted one bit by bit.
+An epoch never waits for the device.
 """
 
 from __future__ import annotations
@@ -19,81 +19,73 @@ from torch import Tensor, nn
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
-from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, OPTIMIZER, PARAMETERS, STACK
-from dbviz_ray.training.checkpoints import HISTORY as HISTORY_STATE
+from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORY_STATE, OPTIMIZER, PARAMETERS, STACK
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import Batch, State, pixel_limits
 from dbviz_ray.training.losses import losses_and_errors
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
-from dbviz_ray.training.sharpness import BATCH as SHARPNESS_BATCH
-from dbviz_ray.training.sharpness import IMAGES as SHARPNESS_IMAGES
-from dbviz_ray.training.sharpness import sharpness
 from dbviz_ray.training.stack_size import fastest_stack
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
-"""Columns of a model's history. The train columns are running values over the epoch's own batches (augmented, in
-training mode, while the weights move), against the given, possibly noisy, labels and against the clean ones. The
-test columns are exact, and NaN in epochs without an evaluation."""
+"""Columns of a model's history. The train columns are means over the epoch's own batches (augmented, in training mode,
+while the weights move), for the given, possibly noisy labels and for the clean ones. The test columns are exact; they
+are NaN in epochs without an evaluation."""
 
 EVALUATION_BATCH = 1000
 DEFAULT_RESOURCES = ResourcesConfig()
 
 
 class Checkpoints(Protocol):
-    """Where a cohort's state is kept, should the training be interrupted."""
+    """Keeps a cohort's state in case the training is interrupted."""
 
     def load(self) -> State | None:
-        """The last state saved, or None."""
+        """The last saved state, or None."""
 
     def save(self, state: State) -> None:
-        """Replace the last state by this one, wholly or not at all."""
+        """Replace the last state by this one, completely or not at all."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What training leaves of one model at the end of an epoch."""
+    """One model at the end of an epoch."""
 
     config: ModelConfig
     epoch: int
-    """Epochs done."""
+    """Number of finished epochs."""
     weights: State
     history: dict[str, Tensor]
-    """One tensor `[epochs]` a column of `HISTORY`."""
+    """A tensor `[epochs]` for each column of `HISTORY`."""
     given_labels: Tensor
-    """Training labels as the model saw them, int64 `[n]`."""
+    """The training labels that the model saw, int64 `[n]`."""
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
     sharpness: float
-    """Of the training loss at the last weights (see `dbviz_ray.training.losses`); NaN at earlier epochs."""
+    """Of the training loss at the last weights (see `dbviz_ray.training.sharpness`); NaN at earlier epochs."""
     stack: int
-    """Members that were computed as one network."""
+    """Number of members computed as one network."""
 
     @property
     def diverged_epoch(self) -> int | None:
-        """The first epoch whose training loss was not a finite number, or whose weights' test loss is not; or None."""
-        for epoch in range(self.epoch):
-            finite = math.isfinite(self.history["train_loss"][epoch])
-            if not finite or (epoch + 1 == self.config.training.epochs and not self._ends_finite):
-                return epoch + 1
-        return None
-
-    @property
-    def _ends_finite(self) -> bool:
-        return math.isfinite(self.history["test_loss"][-1])
+        """The first epoch whose training loss is not finite; the last one if its test loss is not; else None."""
+        finite = self.history["train_loss"][: self.epoch].isfinite().tolist()
+        if finite and self.epoch == self.config.training.epochs:
+            finite[-1] = finite[-1] and math.isfinite(self.history["test_loss"][-1])
+        return finite.index(False) + 1 if False in finite else None
 
 
 class CohortTraining:
     """A cohort between two epochs.
 
     Args:
-        models: Members; they may differ in seeds, label noise, learning rate and teacher only.
-        dataset: What they are trained on.
-        device: Where.
+        models: Members; they may differ only in seeds, label noise, learning rate and teacher.
+        dataset: The training and test data.
+        device: Where steps are computed.
         resources: How steps are computed (`stack`, `execution`).
-        teachers: One trained network for each member, if they are distilled.
+        teachers: One trained network for each member, for distillation.
     """
 
     def __init__(
@@ -140,7 +132,7 @@ class CohortTraining:
         self._set_stack(min(resources.stack, len(models)) if resources.stack else self._fastest_stack())
 
     def _set_stack(self, stack: int) -> None:
-        """Compute `stack` members at a time."""
+        """Compute `stack` members at a time, and free what was captured for other stacks."""
         self.network.restack(stack)
         self.network.forget_other_stacks()
 
@@ -150,7 +142,7 @@ class CohortTraining:
         return fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
 
     def run_epoch(self) -> None:
-        """One pass over the training images, and a test evaluation where one is due."""
+        """One pass over the training images, and a test evaluation if it is due."""
         order = self._batches.order(self.epoch)
         given = self.given_labels.gather(1, order)
         steps = self._batches.steps_per_epoch
@@ -166,14 +158,14 @@ class CohortTraining:
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 
     def _step(self, batch: Batch, factor: float) -> Tensor:
-        """One step at `factor` times each member's learning rate; logits `[members, n, classes]` from before it."""
+        """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
         self._prepare(batch)
         gradients, logits = self.network.backward(batch)
         self.optimizer.step(gradients, factor)
         return logits
 
     def _prepare(self, batch: Batch) -> None:
-        """Let the network be ready for batches like this one, with half the stack as long as it does not fit."""
+        """Prepare the network for batches like this one; halve the stack until it fits into memory."""
 
         def attempt(stack: int) -> None:
             if stack != self.network.stack:
@@ -183,7 +175,7 @@ class CohortTraining:
         within_memory(attempt, self.network.stack)
 
     def state(self) -> State:
-        """Everything that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
+        """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
         state = {f"{PARAMETERS}/{name}": tensor for name, tensor in self.network.parameters.items()}
         state |= {f"{BUFFERS}/{name}": tensor for name, tensor in self.network.buffers.items()}
         state |= {f"{OPTIMIZER}/{name}": tensor for name, tensor in self.optimizer.state().items()}
@@ -192,7 +184,7 @@ class CohortTraining:
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from what `state()` gave, on whichever device it lies."""
+        """Continue from a result of `state()`, on any device."""
         self._set_stack(int(state[STACK]))
         moments = {}
         for key, tensor in state.items():
@@ -206,11 +198,11 @@ class CohortTraining:
         self.epoch = int(state[EPOCH])
 
     def trained(self) -> list[TrainedModel]:
-        """The members as they are now."""
+        """The members in their present state."""
         predictions = {
             split: self._logits(self.dataset.split(split)[0]).argmax(-1).cpu() for split in ("train", "test")
         }
-        history = self.history.clone().cpu()  # the training goes on writing to its own
+        history = self.history.clone().cpu()  # the training continues to write to its own
         last = self.epoch == self.settings.epochs
         sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
         return [
@@ -229,16 +221,16 @@ class CohortTraining:
 
     def _sharpness(self) -> Tensor:
         total = len(self.dataset.train_images)
-        spread = torch.linspace(0, total - 1, min(total, SHARPNESS_IMAGES)).long()  # classes may lie one after another
+        spread = torch.linspace(0, total - 1, min(total, sharpness.IMAGES)).long()  # images may be sorted by class
         images = self.dataset.normalised(self.dataset.train_images[spread].to(self.device), self._dtype)
         labels = self.given_labels[:, spread.to(self.device)]
-        return within_memory(lambda batch: sharpness(self.network, images, labels, batch), SHARPNESS_BATCH)
+        return within_memory(lambda batch: sharpness.sharpness(self.network, images, labels, batch), sharpness.BATCH)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""
 
         def attempt(batch: int) -> Tensor:
-            self._evaluation_batch = batch  # what did not fit once is not tried again
+            self._evaluation_batch = batch  # do not try a size again that did not fit
             normalised = (self.dataset.normalised(some.to(self.device), self._dtype) for some in images.split(batch))
             return torch.cat([self.network.predict(some) for some in normalised], dim=1)
 
@@ -256,41 +248,29 @@ def train_cohort(
     on_epoch: Callable[[CohortTraining], None] = lambda training: None,
     on_snapshot: Callable[[list[TrainedModel]], None] = lambda snapshots: None,
 ) -> list[TrainedModel]:
-    """Train models of one shape side by side, from `checkpoints` if there is one, and return all of them.
+    """Train models of one shape side by side and return them; continue from the last checkpoint, if there is one.
 
-    `on_snapshot` gets the members at every epoch of `TrainingConfig.snapshots`, before a checkpoint says that the
-    epoch is done. Further arguments as for `CohortTraining`.
+    `on_snapshot` gets the members at every epoch of `TrainingConfig.snapshots`, before the checkpoint of that epoch.
+    `CohortTraining` describes the other arguments.
 
-    What does not fit into the device's memory is computed for fewer members or fewer images at a time; raises
-    torch.OutOfMemoryError where that does not help. The last checkpoint is then that of a whole epoch, as ever.
+    When memory runs out, fewer members or images are computed at a time; torch.OutOfMemoryError if that does not help.
+    The last checkpoint is then still the state after a whole epoch.
     """
-    training = _begun(models, dataset, device, resources, teachers, checkpoints.load() if checkpoints else None)
+    saved = checkpoints.load() if checkpoints else None
+    stack = int(saved[STACK]) if saved else resources.stack
+    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}), teachers)
+    if saved:
+        training.restore(saved)
+    del saved  # frees its memory
     last_save = time.monotonic()
     while training.epoch < training.settings.epochs:
         training.run_epoch()
         if training.epoch in training.settings.snapshots:
             on_snapshot(training.trained())
-        # The last state too: should writing the models be interrupted, they are written again as they are.
+        # The last state is saved too: if writing the models is interrupted, they can be written again.
         done = training.epoch == training.settings.epochs
         if checkpoints and (done or time.monotonic() - last_save >= resources.checkpoint_seconds):
             checkpoints.save(training.state())
             last_save = time.monotonic()
         on_epoch(training)
     return training.trained()
-
-
-def _begun(
-    models: Sequence[ModelConfig],
-    dataset: Dataset,
-    device: torch.device,
-    resources: ResourcesConfig,
-    teachers: Sequence[nn.Module],
-    saved: State | None,
-) -> CohortTraining:
-    """A training that continues from `saved`, if there is one; nothing refers to that afterwards."""
-    if saved is None:
-        return CohortTraining(models, dataset, device, resources, teachers)
-    same_stack = resources.model_copy(update={"stack": int(saved[STACK])})
-    training = CohortTraining(models, dataset, device, same_stack, teachers)
-    training.restore(saved)
-    return training

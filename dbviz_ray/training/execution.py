@@ -1,7 +1,7 @@
 """How captured training steps run: one operation after the other, compiled, or as one CUDA graph.
 
-Capturing (`make_fx`) records the operations of forward and backward pass, whatever vmap and autograd did to find
-them. The three ways give the same numbers up to rounding.
+Capturing (`make_fx`) records the operations of the forward and backward pass, so that vmap and autograd run only once.
+The three ways give the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from dbviz_ray.training.gradients import Batch, State, Step
 
+aten = torch.ops.aten
+RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 Part = Callable[[Batch], tuple[State, Tensor]]
 """Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""
 
@@ -26,38 +28,36 @@ class Execution(Protocol):
     """A way to run steps."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """`step` for inputs of these shapes."""
+        """`step`, captured for inputs of these shapes."""
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """All parts as one, for batches of this shape."""
+        """One function that runs all parts, for batches of this shape."""
 
 
 class Eager:
     """One operation after the other."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """See `Execution.captured`.
+        """Trace `step` with shapes only: this computes nothing and saves the memory that autograd holds, half of all.
 
-        Traced with shapes alone: nothing is computed, and none of the memory is taken that autograd would hold until
-        the end, half of all. A network that needs numbers or has operations without shapes is run, on copies of its
-        buffers.
+        A network that needs numbers, or has operations without shape rules, runs instead, on copies of its buffers.
         """
         try:
             trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
             return simplified(trace(parameters, buffers, teachers, batch))
-        except Exception:  # a user's own code may raise anything; if it is at fault, it does so again
+        except Exception:  # a user's own code may raise anything; a real fault is raised again below
             copies = {name: buffer.clone() for name, buffer in buffers.items()}
         return simplified(make_fx(step)(parameters, copies, teachers, batch))
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """See `Execution.prepared`. One step is tried, so that what does not fit into the memory fails here."""
+        """See `Execution.prepared`. Runs one step, so that running out of memory fails here."""
         run = parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
         run(batch)
         return run
 
 
 class Compiled(Eager):
-    """Through torch.compile (Inductor), which fuses elementwise operations; a minute or more for a deep network."""
+    """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """See `Execution.captured`."""
@@ -65,14 +65,14 @@ class Compiled(Eager):
 
 
 class CudaGraph(Eager):
-    """One launch a step; several parts run side by side on streams of their own.
+    """One launch for each step; the parts run side by side on several streams.
 
-    The graph reads and writes fixed memory: batches are copied in, gradients stay where they were captured.
+    The graph reads and writes fixed memory: batches are copied in, and gradients stay where they were captured.
     """
 
     WARM_UP_STEPS = 3
     STREAMS = 4
-    """Parts that run at a time at most; each needs memory of its own."""
+    """The most parts that run at a time; each needs its own memory."""
 
     def __init__(self) -> None:
         self._pool: Any = None
@@ -80,8 +80,8 @@ class CudaGraph(Eager):
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """See `Execution.prepared`.
 
-        The graphs of one cohort share their working memory: they run one after the other, and what one leaves is
-        used before the next is run.
+        The graphs of one cohort share their working memory: they run one after the other, and the results of each are
+        used before the next one runs.
         """
         static = {name: tensor.clone() for name, tensor in batch.items()}
         streams = [torch.cuda.Stream() for _ in parts[: self.STREAMS]]
@@ -95,7 +95,7 @@ class CudaGraph(Eager):
                 for part, stream in zip(parts, itertools.cycle(streams), strict=False):
                     with torch.cuda.stream(stream):
                         results.append(part(static))
-            finally:  # a capture that fails says why only if all its streams have come together
+            finally:  # a failed capture gives its reason only after all its streams have joined
                 for stream in streams:
                     here.wait_stream(stream)
             return _joined(results)
@@ -115,14 +115,14 @@ class CudaGraph(Eager):
 
 @dataclass(frozen=True)
 class _Replayed:
-    """A CUDA graph with all the memory that it reads and writes, which must live as long as it does."""
+    """A CUDA graph with the memory that it reads and writes, which must live as long as the graph."""
 
     graph: torch.cuda.CUDAGraph
     batch: Batch
     gradients: State
     logits: Tensor
     parts: Sequence[Part]
-    """For the constants that were captured with them."""
+    """They hold the captured constants."""
 
     def __call__(self, batch: Batch) -> tuple[State, Tensor]:
         for name, tensor in self.batch.items():
@@ -140,18 +140,14 @@ def _joined(results: Sequence[tuple[State, Tensor]]) -> tuple[State, Tensor]:
 
 
 def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Execution:
-    """The execution called `name`; auto: cuda_graph on a GPU, eager elsewhere."""
+    """The execution called `name`; auto is cuda_graph on a GPU and eager elsewhere."""
     if name == "auto":
         name = "cuda_graph" if device.type == "cuda" else "eager"
     return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
 
 
-aten = torch.ops.aten
-_RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
-
-
 def simplified(step: GraphModule) -> GraphModule:
-    """`step` without operations that change nothing, and with weight gradients as g^T x; changed in place."""
+    """Remove operations that change nothing and compute weight gradients as g^T x; changes `step` in place."""
     for node in list(step.graph.nodes):
         if _changes_nothing(node):
             node.replace_all_uses_with(node.args[0])
@@ -164,7 +160,7 @@ def simplified(step: GraphModule) -> GraphModule:
 
 
 def _changes_nothing(node: Node) -> bool:
-    if node.target in _RESHAPES:
+    if node.target in RESHAPES:
         source = node.args[0]
         return isinstance(source, Node) and _shape(source) == _shape(node)
     return node.target is aten.mul.Scalar and bool(node.args[1] == 1)

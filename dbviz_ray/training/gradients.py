@@ -1,10 +1,10 @@
-"""What one training step computes, as one pure function of parameters, buffers and batch, ready to be captured.
+"""One training step as a pure function of parameters, buffers and batch, which can be captured.
 
 plain:     g = grad L(w)
 SAM:       g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all parameters of one member (Foret et al.,
-           arXiv 2010.01412, eq. 2). The weights are never moved, so nothing has to be undone; batch norm's running
-           statistics come from the first pass alone.
-adversary: the images are first moved by projected gradient descent (`AdversaryConfig`).
+           arXiv 2010.01412, eq. 2). The weights never move, so nothing has to be undone. Batch norm's running
+           statistics come from the first pass only.
+adversary: projected gradient descent moves the images first (`AdversaryConfig`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dbviz_ray.training.losses import cross_entropy, distillation_loss
 
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]
-"""One step's input, every tensor with the member dimension first: "images" `[members, n, channels, height, width]`,
-"labels" (int64 `[members, n]`, or probabilities `[members, n, classes]`), "start" of an attack (as images, within
--1 and 1), and the masks of dropout by the names of their buffers."""
+"""The input of one step: "images" `[members, n, channels, height, width]`, "labels" (int64 `[members, n]` or
+probabilities `[members, n, classes]`), "start" of an attack (shaped like images, between -1 and 1), and dropout masks
+by buffer name."""
 IMAGES, LABELS, START = "images", "labels", "start"
 SMALLEST_NORM = 1e-12
-"""Of a gradient along which SAM still moves by its whole radius."""
+"""The smallest gradient norm for which SAM moves by its whole radius."""
 
 
 class Forward(Protocol):
@@ -40,7 +40,7 @@ class Forward(Protocol):
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """What an attack may do, in normalised pixels: float `[channels, 1, 1]` each."""
+    """Limits of an attack in normalised pixels, each float `[channels, 1, 1]`."""
 
     lowest: Tensor
     highest: Tensor
@@ -49,13 +49,13 @@ class PixelLimits:
 
 
 Step = Callable[[State, State, State, Batch], tuple[State, Tensor]]
-"""(parameters, buffers, the teachers' state, batch) to every member's gradients and logits `[members, n, classes]`."""
+"""From (parameters, buffers, teachers' state, batch) to all gradients and logits `[members, n, classes]`."""
 
 
 def gradient_step(
     forward: Forward, settings: TrainingConfig, teacher: Callable[[State, Tensor], Tensor] | None, limits: PixelLimits
 ) -> Step:
-    """The step that `settings` asks for; the logits are those of the first pass at the unmoved weights."""
+    """The step that `settings` asks for. Its logits come from the first pass, before the weights are perturbed."""
 
     def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
         images, labels = batch[IMAGES], batch[LABELS]
@@ -98,7 +98,7 @@ def perturbed(parameters: State, ascent: State, radius: float) -> State:
 def attacked(
     loss: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: PixelLimits
 ) -> Tensor:
-    """Images `[members, n, channels, height, width]` moved so as to raise `loss`, within the ball and the pixels."""
+    """Images `[members, n, channels, height, width]` moved to raise `loss`, within the ball and the pixel range."""
     radius, length = settings.radius * limits.unit, settings.step * limits.unit
     lowest = torch.maximum(images - radius, limits.lowest)
     highest = torch.minimum(images + radius, limits.highest)

@@ -1,9 +1,9 @@
-"""Layers in the form in which members of a cohort can share a computation and yet keep streams of their own.
+"""Layers for stacked networks, whose members share a computation but not their random streams.
 
-- Batch norm: `vmap` normalises without the affine part and adds that in passes of its own. Folded, the members stand
-  side by side as channels of one ordinary batch norm, forward and backward.
-- Dropout: torch draws from one global stream. Here the mask comes with the batch, drawn from each member's own.
-- Autocast does not reach linear layers, convolutions and attention under `vmap`, which would compute in float32.
+- Batch norm: `vmap` applies the affine part in extra passes. Folded batch norm treats the members as channels of one
+  ordinary batch norm, forward and backward.
+- Dropout: torch draws from one global stream. Here each member's own stream draws the mask, which comes with the batch.
+- Autocast does not reach linear layers, convolutions and attention under `vmap`; here it does.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PRODUCTS = {
     *(F.linear, F.scaled_dot_product_attention),
     *(F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
 }
-"""What autocast computes in the lower precision, and does not under `vmap`."""
+"""Functions that autocast computes in the lower precision, but not under `vmap`."""
 
 
 class MaskedDropout(nn.Module):
-    """Dropout whose mask, `[n, ...]` of zeros and 1/(1 - p), is put into its buffer before every step."""
+    """Dropout with its mask `[n, ...]`, of zeros and 1/(1 - p), in a buffer that is set before every step."""
 
     mask: Tensor
 
@@ -52,9 +52,9 @@ class MaskedDropout(nn.Module):
 
 
 def with_masked_dropout(network: nn.Module) -> nn.Module:
-    """`network` with every dropout layer that drops anything replaced by a `MaskedDropout`; changed in place.
+    """Replace every dropout layer with p > 0 by a `MaskedDropout`; changes `network` in place.
 
-    A layer under several names gets a mask for each of them.
+    A layer with several names gets a mask for each name.
     """
     for path, layer in list(network.named_modules(remove_duplicate=False)):
         if type(layer) in (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS) and layer.p > 0:
@@ -65,7 +65,7 @@ def with_masked_dropout(network: nn.Module) -> nn.Module:
 
 
 def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
-    """For every mask of `network` (by its buffer's name): p, and its shape for a batch like `images`."""
+    """For each mask of `network`, by buffer name: p, and the shape for a batch like `images`."""
     dropouts = {name: m for name, m in network.named_modules() if isinstance(m, MaskedDropout)}
     if not dropouts:
         return {}
@@ -88,9 +88,9 @@ def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tu
 
 
 def with_folded_batch_norm(network: nn.Module) -> nn.Module:
-    """`network`, which is only used under `vmap`, with its batch norms folded; changed in place, same names.
+    """Fold the batch norms of `network`, for use under `vmap` only; changes it in place, all names stay.
 
-    Only torch's own classes: one that is derived from them may do more, such as an activation.
+    Only torch's own classes are folded: a derived class may do more, such as an activation.
     """
     for module in network.modules():
         for name, child in module.named_children():
@@ -102,7 +102,7 @@ def with_folded_batch_norm(network: nn.Module) -> nn.Module:
 
 
 class _FoldedBatchNorm(nn.Module):
-    """A batch norm under vmap, as one batch norm over the channels of all members."""
+    """Under vmap, one batch norm over the channels of all members."""
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _FoldedBatchNorm(nn.Module):
         self.momentum, self.eps = norm.momentum, norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[n, channels, ...]`, normalised."""
+        """`[n, channels, ...]` to the same shape, normalised."""
         if self.training:
             self.get_buffer("num_batches_tracked").add_(1)
         tensors = (x, self.get_buffer("running_mean"), self.get_buffer("running_var"), self.weight, self.bias)
@@ -120,20 +120,20 @@ class _FoldedBatchNorm(nn.Module):
 
 
 class _Folded(torch.autograd.Function):
-    """Nothing but a rule for vmap."""
+    """Only a rule for vmap."""
 
     @staticmethod
     def forward(*_: Any) -> Tensor:
-        """Never called: the layer stands in stacked networks alone."""
+        """Never called: only stacked networks have this layer."""
         raise NotImplementedError("folded batch norm is for stacked networks")
 
     @staticmethod
     def setup_context(*_: Any) -> None:
-        """Nothing is kept: vmap's rule is made of differentiable functions."""
+        """Keeps nothing: the rule for vmap consists of differentiable functions."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, x: Tensor, *rest: Any) -> tuple[Tensor, int]:
-        """Members become channels, `[n, members * channels, ...]`: no copy where they lie so already."""
+        """Turns members into channels, `[n, members * channels, ...]`; copies nothing if memory is already so."""
         x_dim, *state_dims = in_dims[:5]
         *state, training, momentum, eps = rest
         members = info.batch_size
@@ -145,13 +145,13 @@ class _Folded(torch.autograd.Function):
 
 @contextmanager
 def autocast(device_type: str, dtype: torch.dtype) -> Iterator[None]:
-    """`torch.autocast` that holds under `vmap` too; of the meta device only what `vmap` would leave out."""
+    """`torch.autocast` that also works under `vmap`; on the meta device it only casts the inputs of `PRODUCTS`."""
     with nullcontext() if device_type == "meta" else torch.autocast(device_type, dtype), _CastProducts(dtype):
         yield
 
 
 class _CastProducts(TorchFunctionMode):
-    """Casts what goes into `PRODUCTS`."""
+    """Casts the inputs of `PRODUCTS`."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

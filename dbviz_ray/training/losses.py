@@ -1,4 +1,4 @@
-"""The loss of one training step, the sum over members of each one's mean over its images; and what is told of it."""
+"""The loss of a training step, the sum over members of their mean losses, and the losses and errors of the history."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dbviz_ray.config import DistillationConfig
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Sum over members of the mean cross-entropy, a scalar.
 
-    Logits `[members, n, classes]`; labels int64 `[members, n]`, or probabilities `[members, n, classes]`. The class
-    dimension stands second, which is 4 times faster on CPUs.
+    Logits `[members, n, classes]`; labels int64 `[members, n]`, or probabilities `[members, n, classes]`. Having the
+    classes in the second dimension is 4 times faster on CPUs.
     """
     soft = labels.is_floating_point()
     losses = F.cross_entropy(
@@ -23,11 +23,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings: DistillationConfig) -> Tensor:
-    """The loss of `DistillationConfig`, a scalar; `teacher` are logits `[members, n, classes]`, labels as above."""
+    """The loss of `DistillationConfig`, a scalar; `teacher` holds logits `[members, n, classes]`."""
     if settings.labels == "hard":
         scores = _at_least_single(teacher)
         chosen = torch.zeros_like(scores).scatter(-1, scores.argmax(dim=-1, keepdim=True), 1)
-        of_teacher = cross_entropy(logits, chosen + 0 * scores)  # what a teacher that diverged teaches is no number
+        of_teacher = cross_entropy(logits, chosen + 0 * scores)  # NaN if the teacher diverged
     else:
         warmth = settings.temperature
         probabilities = torch.softmax(_at_least_single(teacher) / warmth, dim=-1)
@@ -38,10 +38,10 @@ def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings:
 
 
 def losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
-    """Mean cross-entropy and share of wrong classes `[members]`, for each labelling in turn.
+    """Mean cross-entropy and share of wrong classes, each `[members]`, for each labelling in turn.
 
-    Logits `[members, n, classes]`, labels `[members, n]`. The classes stand second for the softmax, which CPUs then
-    compute several images at a time.
+    Logits `[members, n, classes]`, labels `[members, n]`. The softmax runs over the second dimension: CPUs then compute
+    several images at a time.
     """
     log_probabilities = F.log_softmax(logits.float().transpose(1, 2).contiguous(), dim=1)
     predicted = logits.max(dim=-1).indices

@@ -1,11 +1,11 @@
-"""Networks of one shape as one: their forward pass and their gradients, side by side.
+"""Networks of one shape computed as one: their forward pass and gradients, side by side.
 
-Parameters of all members are stacked (`torch.func.stack_module_state`). A step is computed for `stack` members at a
-time, mapped over them (`vmap`), or for each member alone, and is captured once per batch shape as a flat list of
-tensor operations, so that neither vmap nor autograd costs anything per step. The idea of training arrays of models
-is that of HFTA (Wang et al., MLSys 2021, arXiv 2102.02344).
+The members' parameters are stacked (`torch.func.stack_module_state`). A step is computed with `vmap` for `stack`
+members at a time, or for each member alone. It is captured once per batch shape as a flat list of tensor operations,
+so that vmap and autograd cost nothing per step. Training arrays of models is the idea of HFTA (Wang et al., MLSys 2021,
+arXiv 2102.02344).
 
-Loss: the sum over members of the mean loss of each, so that every member's gradient is its own.
+The loss is the sum of the members' mean losses, so every member's gradient is its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class StackedState:
     """The stacked state of networks of one shape, and their forward pass."""
 
     parameters: State
-    """What is trained, `[members, ...]` by name; frozen parameters stand among the buffers."""
+    """Trained parameters `[members, ...]` by name; frozen ones are among the buffers."""
     buffers: State
     state_names: dict[str, str]
-    """The names in a member's `state_dict`, and those of the tensors above that they stand for."""
+    """From the names in a member's `state_dict` to the names of the tensors above."""
 
     def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype | None = None) -> None:
         first = networks[0]
@@ -42,10 +42,10 @@ class StackedState:
         frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
         self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
         self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
-        # Copies of one network serve as functions; not on the meta device, since moving there would untie weights.
+        # Copies of one network serve as functions; not on the meta device: moving there would untie weights.
         self._alone = with_masked_dropout(copy.deepcopy(first))
         self._together = with_folded_batch_norm(with_masked_dropout(copy.deepcopy(first)))
-        # Grouped convolutions are up to 3 times faster so on CPUs (12 channels of 8x8 images).
+        # This makes grouped convolutions up to 3 times faster on CPUs (12 channels of 8x8 images).
         convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
         device = next(iter(stacked.values())).device
@@ -77,23 +77,23 @@ class StackedState:
         return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
 
     def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """The dropout masks of one member for a batch like `images` `[n, c, h, w]`: share dropped, and shape."""
+        """Share dropped and shape of each dropout mask of one member, for a batch like `images` `[n, c, h, w]`."""
         return mask_shapes(self._alone, images)
 
     def member_state(self, member: int) -> State:
-        """Copies of one member's tensors, as its own `state_dict` would hold them."""
+        """Copies of one member's tensors, named as in its own `state_dict`."""
         tensors = self.parameters | self.buffers
         return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
 
 
 class CohortNetwork(StackedState):
-    """Networks that are trained together; see the module's text.
+    """Networks that are trained together.
 
     Args:
         networks: Members, of one shape and on one device.
         settings: What a step computes.
-        limits: What an attack may do; only used by adversarial training.
-        teachers: One trained network for each member, if they are distilled.
+        limits: Limits of an attack; only adversarial training uses them.
+        teachers: One trained network for each member, for distillation.
         execution: How captured steps run.
     """
 
@@ -119,21 +119,21 @@ class CohortNetwork(StackedState):
         self._chunks = [(start, min(start + stack, self.members)) for start in range(0, self.members, stack)]
 
     def forget_other_stacks(self) -> None:
-        """Free what was captured for stacks that are no longer used."""
+        """Free the captured steps of other stacks."""
         self._running = {key: run for key, run in self._running.items() if key[0] == self.stack}
 
     def backward(self, batch: Batch) -> tuple[State, Tensor]:
         """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`.
 
-        Training mode. Batches of one shape must hold the same tensors. The gradients' memory may be used again by
-        the next call.
+        In training mode. Batches of one shape must hold the same tensors. The next call may reuse the memory of the
+        gradients.
         """
         return self.prepare(batch)(batch)
 
     def prepare(self, batch: Batch) -> Part:
-        """What computes `backward` for batches of this shape, captured at the first one; nothing is changed by it.
+        """The function that computes `backward` for batches of this shape, captured at the first one.
 
-        Here memory runs out, if it does: nothing has been changed then either, and a smaller stack may fit.
+        It changes no state, even if memory runs out here; a smaller stack may fit then.
         """
         key = (self.stack, batch[IMAGES].shape)
         run = self._running.get(key)
@@ -145,7 +145,7 @@ class CohortNetwork(StackedState):
     def predict(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`.
 
-        In evaluation mode and without autocast, as label maps are made.
+        In evaluation mode and without autocast, as for label maps.
         """
         parts = []
         for start, stop in self._chunks:
@@ -158,10 +158,10 @@ class CohortNetwork(StackedState):
         return self._teachers.forward({}, teachers, images, training=False)
 
     def _prepared(self, batch: Batch) -> Part:
-        """All members' step for batches of one shape: one part for each chunk."""
+        """The step of all members for batches of one shape, one part for each chunk."""
         parts: list[Part] = []
         captured: dict[int, Step] = {}
-        # Preparing may run steps, which would move batch norm's statistics once too often.
+        # Preparing may run steps, which would update batch norm's statistics once too often.
         before = {name: buffer.clone() for name, buffer in self.buffers.items()}
         for start, stop in self._chunks:
             parameters, buffers = self.sliced(start, stop)
@@ -184,7 +184,7 @@ def _run_chunk(
     step: Step, inputs: tuple[State, State, State], start: int, stop: int, batch: Batch
 ) -> tuple[State, Tensor]:
     gradients, logits = step(*inputs, _sliced(batch, start, stop))
-    # Fused optimizers take it for granted that a gradient lies in memory as its parameter does.
+    # Fused optimizers assume that a gradient has the memory layout of its parameter.
     return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
 
 
@@ -193,6 +193,6 @@ def _sliced(tensors: State, start: int, stop: int) -> State:
 
 
 def _state_names(network: nn.Module) -> dict[str, str]:
-    """Names in the state_dict, which leaves out what is not persistent and names tied tensors more than once."""
+    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name."""
     first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
     return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}

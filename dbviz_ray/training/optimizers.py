@@ -1,4 +1,4 @@
-"""torch.optim's fused optimizers over a cohort, whose members may differ in their learning rate; schedules."""
+"""torch.optim's fused optimizers for cohorts, whose members may have different learning rates; schedules."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.gradients import State
 
 DROPS = (3, 5, 7)
-"""Eighths of the epochs after which the paper divides the learning rate by ten."""
+"""The paper divides the learning rate by ten after these eighths of the epochs."""
 INVERSE_SQRT_STEPS = 512
 STEP = "step"
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
-"""torch's names of what an optimizer keeps of every parameter; SGD without momentum keeps nothing."""
+"""torch's names of the tensors that an optimizer keeps for every parameter; SGD without momentum keeps none."""
 
 
 def moments_of(settings: TrainingConfig) -> tuple[str, ...]:
-    """Names of the tensors like the parameters that `settings`' optimizer keeps."""
+    """Names of the moments that the optimizer of `settings` keeps."""
     return () if settings.optimizer == "sgd" and not settings.momentum else MOMENTS[settings.optimizer]
 
 
 def schedule_factor(settings: TrainingConfig, step: int, steps_per_epoch: int) -> float:
-    """What the learning rate is multiplied by in step number `step` (from 0) of the training."""
+    """The factor of the learning rate in step number `step` of the training, from 0."""
     match settings.schedule:
         case "drops":
             epoch = step // steps_per_epoch
@@ -40,9 +40,9 @@ def schedule_factor(settings: TrainingConfig, step: int, steps_per_epoch: int) -
 
 
 class CohortOptimizer:
-    """An optimizer over stacked parameters. Its steps are elementwise, so they act on each member as on it alone.
+    """An optimizer for stacked parameters. Its steps are elementwise, so no member affects another.
 
-    Consecutive members with one learning rate are a parameter group: views of their share of the stacked tensors.
+    Consecutive members with the same learning rate form a parameter group of views of the stacked tensors.
 
     Args:
         parameters: `[members, ...]` by name; changed in place.
@@ -56,7 +56,7 @@ class CohortOptimizer:
         self._views = [{name: tensor[span] for name, tensor in parameters.items()} for span in self._spans]
         self._rates = [learning_rates[span.start] for span in self._spans]
         self._optimizer = _torch_optimizer([{"params": list(views.values())} for views in self._views], settings)
-        # torch would make the moments in the first step, after it has been found out what else fits into the memory.
+        # Without this, torch would make the moments in the first step, after the stack was fitted into memory.
         zeros = {
             f"{moment}/{name}": torch.zeros_like(parameter)
             for moment in moments_of(settings)
@@ -73,7 +73,7 @@ class CohortOptimizer:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self._optimizer.step()
-        self._optimizer.zero_grad()  # the next step's gradients need the room
+        self._optimizer.zero_grad()  # the next step's gradients need the memory
 
     def state(self) -> State:
         """Moments `[members, ...]` as "moment/parameter", and the number of steps."""
@@ -86,7 +86,7 @@ class CohortOptimizer:
         return {name: values[0] if name == STEP else torch.cat(values) for name, values in parts.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from what `state()` gave, on whichever device it lies."""
+        """Continue from a result of `state()`, on any device."""
         for span, views in zip(self._spans, self._views, strict=True):
             for name, view in views.items():
                 own = {

@@ -1,4 +1,4 @@
-"""How sharp a minimum is: what sharpness-aware minimisation (Foret et al., arXiv 2010.01412) seeks to lower."""
+"""The sharpness of a minimum, which sharpness-aware minimisation (Foret et al., arXiv 2010.01412) lowers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dbviz_ray.training.losses import cross_entropy
 from dbviz_ray.training.network import StackedState
 
 RADIUS = 0.05
-"""rho in the definition, the same for every model whatever it was trained with (the default of Foret et al.)."""
+"""rho in the definition, the same for every model (the default of Foret et al.)."""
 IMAGES = 1000
-"""Training images that it is computed on at most."""
+"""The most training images used."""
 BATCH = 128
-"""Images at a time, unless fewer fit into the memory."""
+"""Images at a time, unless only fewer fit into memory."""
 
 
 def sharpness(network: StackedState, images: Tensor, labels: Tensor, batch: int = BATCH) -> Tensor:
     """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
 
-    L is the mean cross-entropy over the images in evaluation mode, without autocast. One member after another and
-    few images at a time, since a training that fits into a GPU's memory must not fail at its end.
+    L is the mean cross-entropy over the images in evaluation mode, without autocast. It is computed for one member and
+    few images at a time: a training that fits into a GPU's memory must not fail at its end.
 
     Args:
         network: The members.
@@ -46,7 +46,7 @@ def _of_one(network: StackedState, images: Tensor, labels: Tensor, batch: int, m
 
     ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for place in places:
-        # Not torch.func.grad, which keeps what the gradient's own gradient would need: twice the memory.
+        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
         leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         gradients = torch.autograd.grad(loss(leaves, place), list(leaves.values()), allow_unused=True)
         for total_gradient, gradient in zip(ascent.values(), gradients, strict=True):

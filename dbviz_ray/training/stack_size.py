@@ -1,4 +1,4 @@
-"""How many members of a cohort are best computed as one network: measured, since no rule holds on every machine."""
+"""The fastest number of members to compute as one network. It is measured: no rule holds on every machine."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from dbviz_ray.training.network import CohortNetwork
 
 ROUNDS = 5
 ENOUGH_SECONDS = 0.02
-"""Of steps in a round; below it, timers and the machine's noise would decide."""
+"""Shortest time of a round; below it, timers and noise would decide."""
 PREFERENCE = 0.97
-"""A smaller stack must be faster by this factor, so that noise alone does not change what is computed."""
+"""A smaller stack must be faster by this factor, so that noise does not decide."""
 
 
 def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
-    """The number of members that `network` should compute together for batches like `batch`; it is set to it.
+    """Find the fastest number of members to compute together for batches like `batch`, and set `network` to it.
 
-    Stacks are halved for as long as that is faster; the best of them and members alone are then measured in turn.
-    What does not fit into the memory is not chosen. Batch norm's statistics are as before afterwards.
-    Raises torch.OutOfMemoryError if not even one member's step fits.
+    Stacks are halved while that is faster. Then the best ones and single members are measured in turn. A stack that
+    does not fit into memory is not chosen. Batch norm's statistics do not change. Raises torch.OutOfMemoryError if not
+    even one member fits.
     """
     before = {name: buffer.clone() for name, buffer in network.buffers.items()}
     rough: dict[int, float] = {}
     for stack in _halved(network.members):
         try:
             network.restack(stack)
-            network.backward(batch)  # captures
+            network.backward(batch)  # captures the step
             rough[stack] = _seconds(network, batch, 1)
         except torch.OutOfMemoryError:
             network.restack(1)
@@ -44,7 +44,7 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
     try:
         best = _fastest(network, batch, stacks)
-    except torch.OutOfMemoryError:  # what is captured for one of them leaves too little for another
+    except torch.OutOfMemoryError:  # the captured steps of one leave too little memory for another
         if not rough:
             raise
         best = finalists[0]
@@ -55,7 +55,7 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
 
 
 def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int:
-    """The stack with the smallest median time of a step, in turn; the largest where little is gained."""
+    """The stack with the smallest median time of a step; a larger one if the gain is small."""
     steps = {}
     for stack in stacks:
         network.restack(stack)
@@ -75,7 +75,7 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
 
 
 def _halved(members: int) -> list[int]:
-    """members, half of them, ..., 2, without the repetition of a size."""
+    """members, half of them, ..., 2; each size once."""
     sizes = []
     while members > 1:
         sizes.append(members)
@@ -84,7 +84,7 @@ def _halved(members: int) -> list[int]:
 
 
 def _seconds(network: CohortNetwork, batch: Batch, steps: int) -> float:
-    """Seconds a step."""
+    """Mean seconds of a step."""
     _wait(batch)
     started = time.perf_counter()
     for _ in range(steps):

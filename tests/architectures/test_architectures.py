@@ -71,39 +71,36 @@ def test_parameter_counts(architecture, width, count):
     assert parameters(architecture, width) == count
 
 
-@pytest.mark.parametrize("k", [1, 4, 10, 64])
-def test_resnet18_width_by_hand(k):
+def resnet18_width_by_hand(k):
     total, channels = 3 * k * 9, k
-    for stage in range(4):
-        for _ in range(2):
-            out = k * 2**stage
-            total += 2 * channels + 9 * channels * out + 2 * out + 9 * out * out
-            total += channels * out if channels != out else 0
-            channels = out
-    assert parameters("resnet18_width", k) == total + 8 * k * 10 + 10
+    for out in (k, k, 2 * k, 2 * k, 4 * k, 4 * k, 8 * k, 8 * k):
+        total += 2 * channels + 9 * channels * out + 2 * out + 9 * out * out
+        total += channels * out if channels != out else 0
+        channels = out
+    return total + 8 * k * 10 + 10
 
 
-@pytest.mark.parametrize("k", [1, 4, 10, 64])
-def test_vgg19_by_hand(k):
+def vgg19_by_hand(k):
     channels = [3, k, k, 2 * k, 2 * k, *[4 * k] * 4, *[8 * k] * 8]
     convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(channels))
-    assert parameters("vgg19", k) == convolutions + 2 * sum(channels[1:]) + 8 * k * 10 + 10
+    return convolutions + 2 * sum(channels[1:]) + 8 * k * 10 + 10
+
+
+def vit_by_hand(k):
+    embedding = 3 * 16 * k + k + k + 65 * k  # patches, class token, positions
+    block = 2 * 2 * k + (3 * k * k + 3 * k) + (k * k + k) + 2 * (k * k + k)
+    return embedding + 6 * block + 2 * k + 10 * k + 10
+
+
+def mlp_mixer_by_hand(k):
+    perceptrons = [2 * (size * 4 * size) + 4 * size + size for size in (64, k)]
+    return 3 * 16 * k + k + 12 * (2 * 2 * k + sum(perceptrons)) + 2 * k + 10 * k + 10
 
 
 @pytest.mark.parametrize("k", [8, 64, 512])
-def test_vit_by_hand(k):
-    embedding = 3 * 16 * k + k + k + 65 * k  # patches, class token, positions
-    block = 2 * 2 * k + (3 * k * k + 3 * k) + (k * k + k) + 2 * (k * k + k)
-    assert parameters("vit", k) == embedding + 6 * block + 2 * k + 10 * k + 10
-
-
-@pytest.mark.parametrize("k", [1, 4, 10, 64, 512])
-def test_mlp_mixer_by_hand(k):
-    def perceptron(size):
-        return 2 * (size * 4 * size) + 4 * size + size
-
-    block = 2 * 2 * k + perceptron(64) + perceptron(k)
-    assert parameters("mlp_mixer", k) == 3 * 16 * k + k + 12 * block + 2 * k + 10 * k + 10
+@pytest.mark.parametrize("count", [resnet18_width_by_hand, vgg19_by_hand, vit_by_hand, mlp_mixer_by_hand])
+def test_parameters_counted_by_hand(count, k):
+    assert parameters(count.__name__.removesuffix("_by_hand"), k) == count(k)
 
 
 def test_options_change_the_network():

@@ -1,4 +1,4 @@
-"""Which images planes go through."""
+"""The images that planes go through."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_planes_of_one_class_are_spread_evenly(digits):
 
 
 @pytest.mark.parametrize(("labels", "allowed"), [("correct", {0}), ("mislabelled", {3}), ("mixed", {1, 2})])
-def test_labels_are_told_by_what_models_are_trained_on(labels, allowed, digits):
+def test_the_given_labels_decide_which_images_are_mislabelled(labels, allowed, digits):
     given = given_labels(digits, "symmetric", 0.2, seed=5)
     planes = draw_plane_set(PlaneSetConfig(count=40, images="train", labels=labels), digits, given)
     wrong = (given != digits.train_labels)[planes.anchor_indices].sum(dim=1)
@@ -113,12 +113,14 @@ def test_given_triplets_are_taken_as_they_are(digits):
 
 
 def test_given_triplets_that_span_no_plane_are_named(digits):
-    with pytest.raises(UserError, match=r"indices: \[0, 100, 2\] is not allowed with 100 test images; .* 0 to 99"):
+    with pytest.raises(UserError) as error:
         draw_plane_set(PlaneSetConfig(indices=((1, 2, 3), (0, 100, 2))), digits)
+    assert error.value.mistakes[0].value == [0, 100, 2]
     line = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
     config = PlaneSetConfig(indices=((0, 1, 2), (1, 2, 3)))
-    with pytest.raises(UserError, match=r"indices: \[0, 1, 2\] is not allowed: these images lie on one line"):
+    with pytest.raises(UserError) as error:
         draw_planes(line, torch.zeros(4, dtype=torch.int64), config)
+    assert error.value.mistakes[0].value == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_given_triplets_that_span_no_plane_are_named(digits):
         ({"labels": "mixed", "classes": "different"}, [1, 0, 0, 1, 1], "of 3 classes, these have 2"),
     ],
 )
-def test_what_images_cannot_give_is_named(fields, given, message):
+def test_impossible_triplets_are_refused(fields, given, message):
     images, labels = torch.eye(5).view(5, 1, 1, 5), torch.tensor([0, 0, 0, 1, 1])
     config = PlaneSetConfig(**{"count": 2, "images": "train", "classes": "any"} | fields)
     with pytest.raises(UserError, match=message):

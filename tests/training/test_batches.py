@@ -1,4 +1,4 @@
-"""What is drawn for a cohort's steps."""
+"""Draws for a cohort's steps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_labels_stay_with_their_images(digits):
         assert torch.equal(labels[member], digits.train_labels[own])
 
 
-def test_every_member_has_the_draws_that_it_has_alone(digits):
+def test_every_member_draws_as_if_alone(digits):
     models = models_of({"seed": (0, 1, 2)}, **EVERYTHING)
     together = epoch_of(models, digits)
     for member, model in enumerate(models):
@@ -56,7 +56,7 @@ def test_every_member_has_the_draws_that_it_has_alone(digits):
         assert same([{name: t[member : member + 1] for name, t in batch.items()} for batch in together], alone)
 
 
-def test_an_epoch_can_be_drawn_without_those_before_it(digits):
+def test_an_epoch_can_be_drawn_without_the_earlier_ones(digits):
     models = models_of({"seed": (0, 1)}, **EVERYTHING)
     batches = batches_of(models, digits)
     labels = digits.train_labels.expand(2, -1)
@@ -84,13 +84,13 @@ def test_every_epoch_draws_everything_anew(digits):
         ("label_noise_seed", set()),
     ],
 )
-def test_each_seed_moves_its_own_streams(stream, depending, digits):
+def test_each_seed_changes_only_its_own_streams(stream, depending, digits):
     models = models_of({stream: (3, 4)}, **EVERYTHING)
     for batch in epoch_of(models, digits):
         assert {name for name, tensor in batch.items() if not torch.equal(tensor[0], tensor[1])} == depending
 
 
-def test_masks_keep_what_they_should_and_scale_it(digits):
+def test_masks_keep_the_right_share_and_scale_it(digits):
     made = epoch_of(models_of({"seed": (0, 1)}, batch_size=50), digits, masks={"m": (0.2, (500,))})
     masks = torch.cat([batch["m"].flatten() for batch in made])
     assert masks.unique().tolist() == [0, pytest.approx(1 / 0.8)]
@@ -109,8 +109,3 @@ def test_attacks_start_uniformly_in_the_ball(digits):
     assert starts.max() <= 1
     assert starts.mean() == pytest.approx(0, abs=4 * (1 / 3 / len(starts)) ** 0.5)
     assert starts.square().mean() == pytest.approx(1 / 3, rel=0.02)
-
-
-def test_steps_of_an_epoch(digits):
-    assert batches_of(models_of({"seed": (0,)}, batch_size=200), digits).steps_per_epoch == 1
-    assert batches_of(models_of({"seed": (0,)}, batch_size=199), digits).steps_per_epoch == 2

@@ -1,4 +1,4 @@
-"""Some members of a cohort go on from the state of the whole as they would have in it."""
+"""Some members of a cohort continue from the state of the whole as they would have in it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SPLIT = {
     "residual, sam over sgd": SAM["sam over sgd"] | RESIDUAL,
 }
 PARTS = ([0, 1, 2], [5, 4])
-"""Any members in any order: those that are complete already may be left out."""
+"""Any members in any order; finished ones may be absent."""
 
 
 @pytest.mark.parametrize(("stack", "settings"), [*((6, s) for s in SPLIT.values()), (1, SPLIT["adam, drops"])],
                          ids=[*SPLIT, "adam, drops, alone"])  # fmt: skip
-def test_members_go_on_as_they_would_have_in_the_whole(stack, settings, digits, cpu):
+def test_members_continue_as_in_the_whole_cohort(stack, settings, digits, cpu):
     models, resources = cohort_of(**settings), ResourcesConfig(stack=stack)
     whole, epochs = train_cohort(models, digits, cpu, resources=resources), models[0].training.epochs
     training, states = CohortTraining(models, digits, cpu, resources), {}
     while training.epoch < epochs:
         training.run_epoch()
         states[training.epoch] = training.state()
-    for split_after in (1, epochs):  # a cohort that does not fit at its very end is not trained again
+    for split_after in (1, epochs):  # a cohort that runs out of memory at its very end is not trained again
         for members in PARTS:
             memory = Memory()
             memory.save(state_of_members(states[split_after], members))
@@ -54,7 +54,7 @@ def begun(digits, cpu):
 
 
 @given(data=st.data())
-def test_the_state_of_members_is_theirs_whatever_is_chosen_in_turn(data, begun):
+def test_the_state_of_members_after_several_choices_is_theirs(data, begun):
     state, left = begun.state(), list(range(6))
     for _ in range(data.draw(st.integers(0, 3))):
         chosen = data.draw(st.lists(st.integers(0, len(left) - 1), min_size=1, max_size=6, unique=True))
@@ -70,6 +70,6 @@ def test_the_state_of_members_is_theirs_whatever_is_chosen_in_turn(data, begun):
 
 
 @pytest.mark.parametrize("members", [[], [6], [-1], [0, 6]])
-def test_members_that_there_are_not(members, begun):
+def test_unknown_members_are_refused(members, begun):
     with pytest.raises(ValueError, match="allowed: some of 0 to 5"):
         state_of_members(begun.state(), members)

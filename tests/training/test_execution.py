@@ -1,4 +1,4 @@
-"""Ways to run captured steps agree with each other."""
+"""All ways to run captured steps agree."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_agree(ours, theirs, **tolerance):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
 @pytest.mark.parametrize("network", ["resnet18_width", "support.user_networks:convolutional"])
-def test_steps_of_a_cuda_graph_are_the_eager_ones(network, stack):
+def test_steps_of_a_cuda_graph_equal_eager_ones(network, stack):
     networks = [initialised_network(network, 2, (1, 8, 8), 10, seed).double() for seed in range(MEMBERS)]
     device = torch.device("cuda")
     sizes = (8, 8, 5, 8)  # the last batch of an epoch is smaller, and then the first graph is run again
@@ -78,7 +78,7 @@ def test_a_cuda_graph_keeps_its_constants():
     assert_agree(graphs, trained(networks, Eager(), 1, [8, 5] * 20, device), rtol=1e-4, atol=1e-5)
 
 
-def test_preparing_a_step_moves_no_statistics():
+def test_preparing_a_step_changes_no_statistics():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
     limits = PixelLimits(*(torch.tensor(value) for value in (0.0, 1.0, 0.1)))

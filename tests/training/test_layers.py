@@ -84,7 +84,7 @@ def test_folded_batch_norm_under_autocast_keeps_float32_statistics():
 
 
 @pytest.mark.parametrize(("layer", "shape"), PRODUCTS.values(), ids=PRODUCTS)
-def test_stacked_networks_compute_in_the_precision_that_each_computes_in_alone(layer, shape):
+def test_stacked_networks_compute_in_the_same_precision_as_each_alone(layer, shape):
     torch.manual_seed(0)
     members = [copy.deepcopy(layer) for _ in range(2)]
     state = StackedState(members, torch.bfloat16)
@@ -116,7 +116,7 @@ def test_masked_dropout_does_what_torchs_does(layer, shape, mask_shape):
     assert torch.equal(network.eval()(x), x)
 
 
-def test_dropout_that_drops_nothing_stays():
+def test_dropout_with_share_0_stays():
     network = with_masked_dropout(nn.Sequential(nn.Dropout(0.0)))
     assert mask_shapes(network, torch.ones(2, 3)) == {}
     assert not isinstance(network[0], MaskedDropout)
@@ -130,7 +130,7 @@ def test_a_layer_under_two_names_has_two_masks():
 
 def test_a_layer_that_is_called_twice_is_refused():
     network = with_masked_dropout(user_networks.CallsItsDropoutTwice())
-    with pytest.raises(ValueError, match="the dropout layer dropout is used twice in one pass; allowed: a layer each"):
+    with pytest.raises(ValueError, match="used twice"):
         mask_shapes(network, torch.zeros(3, 1, 8, 8))
 
 

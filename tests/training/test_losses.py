@@ -12,7 +12,7 @@ MEMBERS, IMAGES, CLASSES = 3, 7, 5
 
 @pytest.fixture
 def scores():
-    """Logits of students and of teachers, and labels."""
+    """Logits of students and teachers, and labels."""
     generator = torch.Generator().manual_seed(0)
     logits, teacher = 3 * torch.randn(2, MEMBERS, IMAGES, CLASSES, dtype=torch.float64, generator=generator)
     return logits, teacher, torch.randint(CLASSES, (MEMBERS, IMAGES), generator=generator)
@@ -29,15 +29,11 @@ def test_cross_entropy_of_probabilities(scores):
     probabilities = teacher.softmax(-1)
     expected = -(probabilities * logits.log_softmax(-1)).sum(-1).mean(1).sum()
     torch.testing.assert_close(cross_entropy(logits, probabilities), expected)
+    labels = F.one_hot(scores[2], CLASSES).double()
+    torch.testing.assert_close(cross_entropy(logits, labels), cross_entropy(logits, scores[2]))
 
 
-def test_certain_probabilities_are_labels(scores):
-    logits, _, labels = scores
-    certain = F.one_hot(labels, CLASSES).double()
-    torch.testing.assert_close(cross_entropy(logits, certain), cross_entropy(logits, labels))
-
-
-def test_cross_entropy_of_bfloat16_scores_is_taken_in_float32(scores):
+def test_cross_entropy_of_bfloat16_scores_is_computed_in_float32(scores):
     logits, _, labels = scores
     rounded = logits.bfloat16()
     loss = cross_entropy(rounded, labels)
@@ -46,7 +42,7 @@ def test_cross_entropy_of_bfloat16_scores_is_taken_in_float32(scores):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 30.0])
-def test_soft_distillation_is_the_divergence_from_the_teacher_but_for_a_constant(temperature, scores):
+def test_soft_distillation_is_the_divergence_from_the_teacher_plus_a_constant(temperature, scores):
     logits, teacher, labels = scores
     settings = DistillationConfig(recipe="teacher", temperature=temperature)
     expected = torch.zeros((), dtype=torch.float64)
@@ -74,7 +70,7 @@ def test_hard_distillation_learns_the_teachers_classes(scores):
 
 @pytest.mark.parametrize("kind", ["soft", "hard"])
 @pytest.mark.parametrize("share", [0.25, 0.9])
-def test_the_given_labels_have_the_rest_of_the_share(kind, share, scores):
+def test_the_given_labels_get_the_rest_of_the_share(kind, share, scores):
     logits, teacher, labels = scores
     settings = DistillationConfig(recipe="teacher", labels=kind)
     alone = distillation_loss(logits, labels, teacher, settings)
@@ -83,7 +79,7 @@ def test_the_given_labels_have_the_rest_of_the_share(kind, share, scores):
 
 
 @pytest.mark.parametrize("labels", ["soft", "hard"])
-def test_a_teacher_that_diverged_teaches_its_own_student_alone_nothing(labels):
+def test_a_diverged_teacher_spoils_only_its_own_student(labels):
     generator = torch.Generator().manual_seed(0)
     logits, teacher = (torch.randn(2, 5, 3, generator=generator) for _ in range(2))
     teacher[1, 2] = float("nan")

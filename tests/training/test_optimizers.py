@@ -74,7 +74,7 @@ RATES = [0.1, 0.1, 0.01, 0.5]
 
 
 @pytest.mark.parametrize("fields", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_every_member_moves_at_its_own_rate_as_torchs_optimizer_moves_it(fields):
+def test_every_member_moves_at_its_own_rate_as_in_torch(fields):
     parameters = stacked()
     quadratic_steps(CohortOptimizer(parameters, TrainingConfig(**fields), RATES), parameters, 5)
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -93,7 +93,7 @@ def test_every_member_moves_at_its_own_rate_as_torchs_optimizer_moves_it(fields)
 
 @pytest.mark.parametrize("rates", [[0.1] * 4, RATES], ids=["one rate", "rates of their own"])
 @pytest.mark.parametrize("fields", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_restored_optimizer_goes_on_as_if_nothing_had_been(fields, rates):
+def test_a_restored_optimizer_continues_unchanged(fields, rates):
     settings = TrainingConfig(**fields)
     undisturbed, interrupted = stacked(), stacked()
     quadratic_steps(CohortOptimizer(undisturbed, settings, rates), undisturbed, 6)

@@ -15,7 +15,7 @@ MEMBERS = 6
 
 
 class Machine(CohortNetwork):
-    """A cohort on a machine of which it is told what does not fit into its memory, and how long a step takes."""
+    """A cohort on a machine with room for `largest_that_fits` members."""
 
     largest_that_fits = MEMBERS
 
@@ -39,17 +39,17 @@ def batch(machine):
 
 
 def pretend(monkeypatch, seconds):
-    """Let a step of each stack take so long."""
+    """Set how many seconds a step of each stack takes."""
     monkeypatch.setattr(stack_size, "_seconds", lambda network, batch, steps: seconds[network.stack])
 
 
-def test_it_is_one_of_those_that_are_tried_and_it_is_set(machine, batch):
+def test_the_chosen_stack_is_set(machine, batch):
     best = fastest_stack(machine, batch)
     assert best in (6, 3, 2, 1)
     assert machine.stack == best
 
 
-def test_statistics_and_weights_are_as_before(machine, batch):
+def test_statistics_and_weights_do_not_change(machine, batch):
     machine.backward(batch)
     before = {name: t.clone() for name, t in (machine.parameters | machine.buffers).items()}
     assert before["1.num_batches_tracked"].tolist() == [1] * MEMBERS
@@ -63,8 +63,8 @@ def test_statistics_and_weights_are_as_before(machine, batch):
         ({6: 4.0, 3: 3.0, 2: 2.0, 1: 1.0}, 1),
         ({6: 4.0, 3: 2.0, 2: 3.0, 1: 4.0}, 3),
         ({6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0}, 6),
-        ({6: 2.0, 3: 1.99, 2: 1.98, 1: 1.97}, 6),  # too little gained
-        ({6: 2.0, 3: 9.0, 2: 9.0, 1: 1.0}, 1),  # members alone are always tried
+        ({6: 2.0, 3: 1.99, 2: 1.98, 1: 1.97}, 6),  # the gain is too small
+        ({6: 2.0, 3: 9.0, 2: 9.0, 1: 1.0}, 1),  # single members are always tried
     ],
 )
 def test_the_fastest_is_chosen(seconds, best, machine, batch, monkeypatch):
@@ -73,7 +73,7 @@ def test_the_fastest_is_chosen(seconds, best, machine, batch, monkeypatch):
 
 
 @pytest.mark.parametrize(("fits", "best"), [(5, 3), (2, 2), (1, 1)])
-def test_what_does_not_fit_is_not_chosen(fits, best, machine, batch, monkeypatch):
+def test_a_stack_that_does_not_fit_is_not_chosen(fits, best, machine, batch, monkeypatch):
     pretend(monkeypatch, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0})
     machine.largest_that_fits = fits
     assert fastest_stack(machine, batch) == best
@@ -85,7 +85,7 @@ def test_it_is_an_error_if_nothing_fits(machine, batch):
         fastest_stack(machine, batch)
 
 
-def test_what_fits_alone_is_chosen_where_two_do_not_fit_beside_each_other(machine, batch, monkeypatch):
+def test_one_stack_is_chosen_if_two_do_not_fit_side_by_side(machine, batch, monkeypatch):
     pretend(monkeypatch, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0})
     backward, held = machine.backward, set()
 

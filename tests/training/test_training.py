@@ -63,7 +63,7 @@ def test_batch_norm_and_dropout_train_as_one_by_one(settings, digits, cpu):
 
 
 @pytest.mark.parametrize("fields", DISTILLATION.values(), ids=DISTILLATION)
-def test_students_learn_from_teachers_of_their_own(fields, digits, cpu):
+def test_each_student_learns_from_its_own_teacher(fields, digits, cpu):
     models = cohort_of(distillation=DistillationConfig(recipe="teacher", **fields))
     teachers = teachers_of(models, digits)
     cohort = train_cohort(models, digits, cpu, teachers=teachers, resources=TOGETHER)
@@ -88,13 +88,13 @@ def test_history_and_predictions_are_those_of_the_training(digits, cpu):
 
 @pytest.fixture(scope="module")
 def everyone(digits, cpu):
-    """Six models trained side by side with everything that training can do."""
+    """Six models trained side by side with every option of training."""
     models = cohort_of("support.user_networks:convolutional", 2, **ALL_AT_ONCE)
     return train_cohort(models, digits, cpu, resources=TOGETHER)
 
 
 @pytest.mark.parametrize("stack", [1, 4])
-def test_how_many_are_computed_together_does_not_matter(stack, everyone, digits, cpu):
+def test_the_stack_size_changes_nothing(stack, everyone, digits, cpu):
     models = [trained.config for trained in everyone]
     in_stacks = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
     assert {trained.stack for trained in in_stacks} == {stack}
@@ -103,7 +103,7 @@ def test_how_many_are_computed_together_does_not_matter(stack, everyone, digits,
 
 
 @pytest.mark.parametrize("chosen", [[4], [5, 1]])
-def test_a_member_does_not_depend_on_who_trains_beside_it(chosen, everyone, digits, cpu):
+def test_a_member_does_not_depend_on_the_others(chosen, everyone, digits, cpu):
     models = [everyone[index].config for index in chosen]
     for index, trained in zip(chosen, train_cohort(models, digits, cpu), strict=True):
         assert_same_weights(trained, everyone[index].weights, tolerance=1e-10)
@@ -111,7 +111,7 @@ def test_a_member_does_not_depend_on_who_trains_beside_it(chosen, everyone, digi
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("stack", [6, 4, 1])
-def test_members_may_have_learning_rates_of_their_own(stack, optimizer, digits, cpu):
+def test_members_may_have_different_learning_rates(stack, optimizer, digits, cpu):
     grid = {"width": [4], "learning_rate": [0.03, 0.01, 0.002], "seed": [0, 1]}
     training = OPTIMIZERS[optimizer] | {"epochs": 2, "batch_size": 64, "precision": "float64", "schedule": "cosine"}
     models = small_sweep(grid=grid, training=training).models()
@@ -152,29 +152,23 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, mem
     undisturbed = train_cohort(models, digits, cpu, **arguments)
     memory = killed_after(3, models, digits, cpu, **arguments)
     resumed = train_cohort(models, digits, cpu, checkpoints=memory, **arguments)
-    assert len(memory.saved) == models[0].training.epochs  # nothing was trained from the start again
+    assert len(memory.saved) == models[0].training.epochs  # no epoch was trained again
     assert_same_bits(undisturbed, resumed)
 
 
-def test_a_training_killed_twice_keeps_the_stack_that_it_started_with(digits, cpu):
+def test_a_training_killed_twice_keeps_its_stack(digits, cpu):
     models = cohort_of(precision="float32", epochs=6)
     every_epoch = ResourcesConfig(stack=4, checkpoint_seconds=0)
     undisturbed = train_cohort(models, digits, cpu, resources=every_epoch)
     memory = killed_after(2, models, digits, cpu, resources=every_epoch)
-    measured = ResourcesConfig(checkpoint_seconds=0)  # what was measured once is not measured again
+    measured = ResourcesConfig(checkpoint_seconds=0)  # the stack is not measured again
     later = killed_after(4, models, digits, cpu, resources=measured, memory=memory)
     resumed = train_cohort(models, digits, cpu, checkpoints=later, resources=measured)
     assert resumed[0].stack == 4
     assert_same_bits(undisturbed, resumed)
 
 
-def test_training_twice_gives_the_same_bits(digits, cpu):
-    fixed = ResourcesConfig(stack=3)
-    first, second = (train_cohort(cohort_of(precision="float32"), digits, cpu, resources=fixed) for _ in range(2))
-    assert_same_bits(first, second)
-
-
-def test_snapshots_are_the_model_at_their_epochs_and_come_before_the_checkpoint(digits, cpu):
+def test_snapshots_hold_the_model_at_their_epochs_and_precede_the_checkpoint(digits, cpu):
     models = cohort_of(epochs=4, snapshots=(3, 1))[:2]
     memory, kept = Memory(), []
 
@@ -189,10 +183,10 @@ def test_snapshots_are_the_model_at_their_epochs_and_come_before_the_checkpoint(
         assert_same_weights(snapshot, network.state_dict())
         losses = snapshot.history["train_loss"]
         assert losses[: snapshot.epoch].tolist() == pytest.approx([loss for loss, _ in history], rel=1e-5)
-        assert losses[snapshot.epoch :].isnan().all()  # epochs to come are not known yet
+        assert losses[snapshot.epoch :].isnan().all()  # future epochs are unknown
 
 
-def test_test_error_is_evaluated_where_it_is_due(digits, cpu):
+def test_the_test_error_is_evaluated_when_it_is_due(digits, cpu):
     history = train_cohort(cohort_of(epochs=5, evaluate_every=2), digits, cpu)[0].history
     assert history["test_error"].isnan().tolist() == [True, False, True, False, False]
     assert not history["train_error"].isnan().any()
@@ -227,8 +221,8 @@ def test_a_member_that_diverges_leaves_the_others_alone(settings, stack, digits,
         ([1.0, 0.5, 0.2], 0.3, 3, None),
         ([1.0, math.nan, math.nan], math.nan, 3, 2),
         ([1.0, math.inf, 3.0], 0.3, 3, 2),
-        ([1.0, 0.5, 0.2], math.nan, 3, 3),  # by its last step
-        ([1.0, math.nan, math.nan], math.nan, 1, None),  # a snapshot: the epochs to come are not known
+        ([1.0, 0.5, 0.2], math.nan, 3, 3),  # in its last step
+        ([1.0, math.nan, math.nan], math.nan, 1, None),  # a snapshot: future epochs are unknown
     ],
 )
 def test_the_epoch_in_which_a_model_diverged(train_loss, test_loss, epoch, diverged, digits, cpu):
@@ -238,7 +232,7 @@ def test_the_epoch_in_which_a_model_diverged(train_loss, test_loss, epoch, diver
     assert dataclasses.replace(trained, epoch=epoch, history=history).diverged_epoch == diverged
 
 
-def test_a_model_that_blows_up_in_its_last_step_has_diverged(digits, cpu):
+def test_a_model_that_becomes_infinite_in_its_last_step_has_diverged(digits, cpu):
     models = cohort_of(optimizer="sgd", learning_rate=1e38, precision="float32", epochs=1, batch_size=200)
     for trained in train_cohort(models, digits, cpu):
         assert math.isfinite(trained.history["train_loss"][-1])
@@ -278,7 +272,7 @@ def test_a_compiled_cohort_trains_as_an_eager_one(digits, cpu):
 
 
 def test_models_of_different_shape_are_no_cohort(digits, cpu):
-    with pytest.raises(ValueError, match="differ in seeds, label noise, learning rate and teacher only"):
+    with pytest.raises(ValueError, match="learning rate and teacher"):
         CohortTraining([cohort_of(width=4)[0], cohort_of(width=8)[0]], digits, cpu)
 
 
@@ -288,7 +282,7 @@ def test_a_users_network_with_frozen_tied_and_unsaved_tensors(members, digits, c
     for trained in train_cohort(models, digits, cpu):
         network, _ = one_by_one(trained.config, digits)
         fresh = build_network("support.user_networks:quirky", 6, (1, 8, 8), 10).double()
-        fresh.load_state_dict(trained.weights)  # the names are those of its own state_dict
+        fresh.load_state_dict(trained.weights)  # named as in its own state_dict
         start = initialised_network("support.user_networks:quirky", 6, (1, 8, 8), 10, trained.config.seeds.init)
         assert torch.equal(trained.weights["features.weight"], start.double().features.weight)
         assert not torch.equal(trained.weights["first.weight"], start.first.weight)
