@@ -145,7 +145,7 @@ def _plane_sets(finding: Finding) -> str:
 def _rates_at_end(finding: Finding) -> str:
     named = _named(finding.numbers, "{0.value:g}, the {0.role}")
     return (
-        f"Some best learning rates lie at an end of their grid. A better one may lie beyond; extend the grid: {named}."
+        f"Some best learning rates lie at an end of their grid. Extend it, since better ones may lie beyond: {named}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Advice on precision as a text, and the option that asks for it."""
+"""Advice on precision, and the option that asks for it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_group_and_score_has_its_advice():
     assert set(table["score"]) <= set(ADVISED)
 
 
-def test_shares_are_known_to_the_wanted_and_other_scores_to_a_share_of_themselves():
+def test_precision_is_absolute_for_shares_and_relative_for_other_scores():
     text = advice_text(pd.DataFrame(ROWS), 0.01)
     first, *lines = text.splitlines()
     assert first == "For 95 % intervals of at most ±0.01 (shares) and ±0.01 of the value (other scores):"
@@ -60,7 +60,7 @@ def for_all(text, score):
     return line
 
 
-def test_what_would_do_for_all_groups():
+def test_the_last_lines_say_how_many_seeds_are_enough_for_all_groups():
     table = pd.DataFrame(ROWS)
     needed = advice_table(table, 0.01)["advice"][0].models
     assert for_all(advice_text(table, 0.01), "test_error") == (
@@ -78,12 +78,12 @@ def test_only_the_last_epoch_and_the_first_planes_count():
     assert advice_text(pd.DataFrame(ROWS + others), 0.01) == advice_text(pd.DataFrame(ROWS), 0.01)
 
 
-def test_what_is_not_known_or_zero_has_no_advice():
+def test_unknown_and_zero_scores_have_no_advice():
     rows = [row("kappa", float("nan"), 0.0, 0.0), row("margin", 0.0, 1e-3, 1e-3), *ROWS]
     assert advice_table(pd.DataFrame(rows), 0.01).equals(advice_table(pd.DataFrame(ROWS), 0.01))
 
 
-def test_a_score_of_which_nothing_is_known_says_so():
+def test_a_score_of_unknown_precision_says_so():
     nothing = {"models_variances": [], "models_freedoms": [], "items_freedom": 0.0, "interval_covers": "models",
                "low": float("nan"), "high": float("nan"), "n_models": 1, "n_items": 1}  # fmt: skip
     text = advice_text(pd.DataFrame([row("test_error", 0.3, 0.0, 0.0, **nothing)]), 0.01)

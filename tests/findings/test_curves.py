@@ -54,7 +54,7 @@ def one_curve(errors, p_values, widths=WIDTHS):
 LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
 
 
-def test_by_hand():
+def test_the_p_value_of_a_peak_by_hand():
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
     one = one_curve(DESCENT, LOW)
     assert representative_rows(one) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
@@ -69,7 +69,7 @@ def test_the_order_of_widths_in_the_table_does_not_matter():
 
 
 def test_a_difference_in_the_other_direction_is_no_evidence():
-    """Were the best point before the peak above it, its small two-sided p-value would speak against a peak."""
+    """If the best point before the peak lies above it, a small two-sided p-value is evidence against the peak."""
     one = one_curve(DESCENT, LOW)
     turned = one.differences.assign(difference=-one.differences["difference"])
     against = type(one)(one.axis, one.key, one.name_parts, one.rows, turned)
@@ -77,13 +77,13 @@ def test_a_difference_in_the_other_direction_is_no_evidence():
     assert not has_peak(against)
 
 
-def test_a_peak_within_the_noise_is_none():
+def test_a_peak_within_the_noise_does_not_count():
     one = one_curve(DESCENT, LOW | {frozenset({8, 16}): 0.04})
     assert peak_p_value(one) == pytest.approx(0.06)
     assert not has_peak(one)
 
 
-def test_where_the_two_were_not_compared_the_intervals_tell():
+def test_without_a_comparison_the_intervals_decide():
     one = one_curve(DESCENT, LOW)
     pairs = one.differences
     without = pairs[~((pairs["width_a"] == 4) & (pairs["width_b"] == 8))]
@@ -97,7 +97,7 @@ def test_where_the_two_were_not_compared_the_intervals_tell():
     assert math.isnan(peak_p_value(nothing_known))
 
 
-def test_other_curves_differences_are_not_this_ones():
+def test_differences_of_other_curves_are_ignored():
     pairs = pd.concat([differences(DESCENT, LOW), differences(DESCENT, {}).assign(recipe_a="other", recipe_b="other"),
                        differences(DESCENT, {}).assign(label_noise=0.0), differences(DESCENT, {}).assign(
                        plane_set="train")])  # fmt: skip
@@ -132,13 +132,12 @@ def test_tables_of_a_run_with_a_clear_peak_and_one_without(tmp_path):
     assert not has_peak(one)
 
 
-def test_too_many_groups_to_be_compared_and_rates_that_are_not_the_best_do_not_crash(tmp_path):
+def test_curves_without_comparisons_have_no_p_value(tmp_path):
     error = {width: 0.1 if width in (2, 42) else 0.2 + (width == 20) / 2 for width in range(2, 43)}
     table, pairs = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
     assert pairs.empty
     (one,) = curves(table, WIDTH, pairs)
     assert math.isnan(peak_p_value(one))
-    assert has_peak(one) in (True, False)
     grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1]}
     best = {4: 0.01, 8: 0.1, 16: 0.01}
     table, pairs = tabled(
@@ -165,11 +164,6 @@ def test_over_epochs_there_are_no_differences(tmp_path):
     assert np.isfinite(one.rows["test_error"]).all()
 
 
-def test_representative_rows_of_a_double_descent():
-    assert representative_rows(curve(DESCENT)) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
-    assert has_peak(curve(DESCENT))
-
-
 def test_representative_rows_over_epochs():
     over = curve(DESCENT, axis=EPOCH, **OVER_EPOCHS)
     assert shown_rows(over) == {"first": 0, "best early": 1, "peak": 2, "last": 3}
@@ -183,7 +177,7 @@ def test_a_falling_curve_has_no_peak():
     assert not has_peak(curve([0.7, 0.5, 0.2, 0.1]))
 
 
-def test_a_peak_within_the_intervals_is_neither_one_nor_shown():
+def test_a_peak_within_the_intervals_is_not_shown():
     within = curve([0.7, 0.20, 0.21, 0.1], reach=0.02)
     assert not has_peak(within)
     assert list(shown_rows(within)) == ["narrowest", "middle", "widest"]
@@ -205,19 +199,19 @@ def test_interpolation_threshold(train, threshold):
     assert interpolation_threshold(curve(DESCENT, train)) == threshold
 
 
-def test_two_widths_are_no_curve_and_two_epochs_are_one():
+def test_a_curve_needs_three_widths_or_two_epochs():
     assert curves(groups([0.2, 0.1]), WIDTH) == []
     assert len(curve([0.2, 0.1], axis=EPOCH, width=4, epoch=[1, 2]).rows) == 2
 
 
-def test_curves_take_the_last_epoch_and_leave_out_what_diverged():
+def test_curves_use_the_last_epoch_and_leave_out_diverged_groups():
     early = groups([0.9] * 4, epoch=10)
     table = pd.concat([early, groups([*DESCENT[:3], float("nan")], n_models=[3, 3, 2, 0])])
     (one,) = curves(table, WIDTH)
     assert one.rows["test_error"].tolist() == DESCENT[:3]
 
 
-def test_widths_of_few_groups_among_many_are_no_curve():
+def test_curves_over_width_need_half_of_the_groups():
     others = [groups([0.3], architecture=f"other{index}", width=64) for index in range(5)]
     assert curves(pd.concat([groups([0.3, 0.2, 0.1]), *others[:3]]), WIDTH)
     assert not curves(pd.concat([groups([0.3, 0.2, 0.1]), *others]), WIDTH)

@@ -6,17 +6,12 @@ import math
 
 import pandas as pd
 import pytest
-from support.group_tables import DESCENT, found_in, groups, rates, recipes, tables_with
+from support.group_tables import DESCENT, found_in, groups, rates, recipes, summary_of
 
 from dbviz_ray.analysis.findings import Kind
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
 from dbviz_ray.analysis.findings.find import margins, resolution, streams
 from dbviz_ray.analysis.findings.sentences import sentence
-from dbviz_ray.analysis.findings.summary import summary_text
-
-
-def summary_of(table, **tables):
-    return summary_text(found_in(table, **tables), tables_with(table, **tables))
 
 
 def roles(finding):
@@ -48,7 +43,7 @@ def test_findings_in_words_and_rows():
     assert "0.300 [0.290, 0.310]" in text
 
 
-def test_epoch_curves_are_shown_where_they_peak_and_counted():
+def test_curves_over_epochs_with_a_peak_are_shown_and_all_are_counted():
     parts = [groups(DESCENT, width=4, epoch=[1, 10, 100, 1000])]
     parts += [groups([0.4, 0.3, 0.2, 0.1], width=w, epoch=[1, 10, 100, 1000]) for w in (8, 16, 32, 64, 128)]
     found = found_in(pd.concat(parts))
@@ -68,7 +63,7 @@ def test_unknown_reproducibility_is_a_dash():
     assert "trainings agree" not in found.sentences[0]
 
 
-def test_architectures_are_told_apart_and_other_planes_have_a_table():
+def test_architectures_have_names_and_other_planes_a_table():
     kinds = [groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
              for planes, regions in (("test", 5.0), ("train", 3.0)) for net in ("net", "other")]  # fmt: skip
     table = pd.concat(kinds)
@@ -83,13 +78,13 @@ def test_architectures_are_told_apart_and_other_planes_have_a_table():
     assert lines[13].endswith("3.00 [2.99, 3.01]")
 
 
-def test_a_peak_that_is_less_reproducible_is_said_to_be():
+def test_the_sentence_says_that_the_peak_is_less_reproducible():
     table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
     (said,) = found_in(table).sentences
     assert "less alike: they agree on 50% [49, 51] of the points; at width 16 they agree on 80%" in said
 
 
-def test_what_failed_is_told_apart_from_what_diverged():
+def test_failed_and_diverged_trainings_have_a_sentence_each():
     found = found_in(groups([0.3, 0.2], n_diverged=[0, 1], n_failed=[2, 0]))
     assert found.sentences[-2:] == [
         "1 of 9 trainings diverged and are left out: net, width 4, label noise 0.2 (1 of 4).",
@@ -144,7 +139,7 @@ def test_students_and_teachers_in_words(student, verdict):
     assert verdict in sentence
 
 
-def test_the_sharpness_of_each_recipe_is_told():
+def test_the_sharpness_of_each_recipe():
     table = groups([0.1, 0.1], width=4, recipe=["SGD", "SGD+SAM"], sharpness=[0.5, 0.02])
     assert found_in(table).answers.keys() == {
         "Does training again give the same model?", "How flat are the minima?",
@@ -155,7 +150,7 @@ def test_the_sharpness_of_each_recipe_is_told():
     )
 
 
-def test_without_curves_the_agreement_of_trainings_is_told_and_what_changes_on_other_planes():
+def test_without_curves_sentences_compare_trainings_and_planes():
     table = groups([0.3, 0.2], reproducibility=[0.7, 0.9])
     other = table.assign(plane_set="noise", fragmentation=1.5, fragmentation_low=1.25, fragmentation_high=1.75)
     answers = found_in(pd.concat([table, other])).answers

@@ -1,16 +1,12 @@
-"""The findings, and how work on models ended, as text for a terminal."""
+"""Findings and outcomes as text for a terminal."""
 
 from __future__ import annotations
 
 import pandas as pd
-from support.group_tables import DESCENT, found_in, groups, rates, recipes, tables_with
+from support.group_tables import DESCENT, groups, rates, recipes, summary_of
 
-from dbviz_ray.analysis.findings.summary import outcomes_text, summary_text
+from dbviz_ray.analysis.findings.summary import outcomes_text
 from dbviz_ray.formatting import COLUMNS, interval_text
-
-
-def summary_of(table, **tables):
-    return summary_text(found_in(table, **tables), tables_with(table, **tables))
 
 
 def test_groups_on_no_curve_are_listed():
@@ -42,12 +38,12 @@ def outcomes(*ends, reason="RuntimeError: broken"):
     return pd.DataFrame(rows)
 
 
-def test_only_what_happened_is_counted():
+def test_outcomes_without_models_are_not_listed():
     assert outcomes_text(outcomes("done", "done")) == "2 models: 2 done"
     assert outcomes_text(outcomes("diverged", "done")) == "2 models: 1 done, 1 diverged"
 
 
-def test_what_failed_is_named_with_stage_and_reason():
+def test_failures_have_a_stage_and_a_reason():
     assert outcomes_text(outcomes("done", "failed", "diverged", "bad configuration", "done")).splitlines() == [
         "5 models: 2 done, 1 diverged, 1 failed, 1 bad configuration",
         "  b: train, failed: RuntimeError: broken",
@@ -55,7 +51,7 @@ def test_what_failed_is_named_with_stage_and_reason():
     ]
 
 
-def test_of_many_the_first_five_are_named():
+def test_only_the_first_five_failures_are_named():
     assert len(outcomes_text(outcomes(*["crashed"] * 5)).splitlines()) == 6
     lines = outcomes_text(outcomes("done", *["crashed"] * 6)).splitlines()
     assert [line[2] for line in lines[1:6]] == list("bcdef")
@@ -63,7 +59,7 @@ def test_of_many_the_first_five_are_named():
 
 
 def test_long_reasons_are_cut_and_fit_a_terminal():
-    reason = "RuntimeError: " + "the folder a-very-long-name/with-many-parts cannot be had; " * 20 + "x" * 300
+    reason = "RuntimeError: " + "the folder a-very-long-name/with-many-parts is missing; " * 20 + "x" * 300
     lines = outcomes_text(outcomes("out of memory", reason=reason)).splitlines()
     assert len(lines) == 4
     assert max(map(len, lines)) <= COLUMNS

@@ -59,7 +59,7 @@ def of_sweep(store: Store) -> None:
 
 
 def of_losses(store: Store) -> None:
-    """Of names of networks that are long, and a reason that would be a script."""
+    """Long names of networks, and a script as the reason of a failure."""
     long = "support.user_networks:network_with_options"
     sweep = small_sweep(
         grid={"seed": [0, 1, 2]},
@@ -102,7 +102,7 @@ def test_a_report_opens_without_errors_and_can_be_read(request: pytest.FixtureRe
     assert found["small"] == []
 
 
-def test_what_is_folded_or_enlarged_stays_within_its_box(phone: Page, report: Path):
+def test_unfolded_and_enlarged_parts_stay_within_the_page(phone: Page, report: Path):
     phone.goto(report.as_uri())
     phone.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     picture = phone.locator("figure img").first
@@ -114,7 +114,7 @@ def test_what_is_folded_or_enlarged_stays_within_its_box(phone: Page, report: Pa
     assert picture.bounding_box()["width"] == fitting
 
 
-def test_a_page_that_asks_for_more_is_told_on(page: Page, tmp_path: Path):
+def test_the_check_finds_errors_and_requests(page: Page, tmp_path: Path):
     (tmp_path / "page.html").write_text(
         '<link rel="icon" href="data:,"><img src="missing.png"><img src="http://127.0.0.1:9/outside.png">'
         "<script>console.error('told'); unknown()</script>"

@@ -1,4 +1,4 @@
-"""Tables `groups` from a few numbers, and what is found in them."""
+"""Tables `groups` from a few numbers, with their findings and summary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from dbviz_ray.analysis.findings import Findings, find
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
 from dbviz_ray.analysis.findings.rows import from_json, to_json
+from dbviz_ray.analysis.findings.summary import summary_text
 from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
 
 MARGINS = ("margin", "margin_correct", "margin_mislabelled")
@@ -41,6 +42,10 @@ def found_in(table, between=BETWEEN, **tables):
     found = find(tables_with(table, between, **tables))
     rows = json.loads(json.dumps([to_json(finding) for finding in found.rows], allow_nan=False))
     return Findings(tuple(map(from_json, rows)))
+
+
+def summary_of(table, **tables):
+    return summary_text(found_in(table, **tables), tables_with(table, **tables))
 
 
 def tables_with(table, between=BETWEEN, **tables):

@@ -19,7 +19,7 @@ def test_table_1():
     assert table[["n_models", "n_diverged", "n_failed"]].iloc[3].tolist() == [0, 3, 0]
 
 
-def test_the_best_learning_rate_and_what_cannot_be_told_from_it():
+def test_the_best_learning_rate_and_its_equals():
     (rate,) = best_rates(rates([0.5, 0.215, 0.2, 0.4]))
     assert (rate.best["learning_rate"], [row["learning_rate"] for row in rate.alike]) == (0.01, [0.001])
     assert (rate.best["test_error"], rate.at_end) == (0.2, "")
