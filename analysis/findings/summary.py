@@ -11,7 +11,7 @@ import pandas as pd
 
 from dbviz_ray.formatting import COLUMNS, Cell, interval_cell, score_cell, with_names_above
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import Outcome
+from dbviz_ray.store.models import Outcome
 
 from ..scores.groups import NETWORK, at_last_epoch, names_of, records
 from ..tables import read_table

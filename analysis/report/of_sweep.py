@@ -12,7 +12,7 @@ import yaml
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.formatting import interval_cell, listed, score_cell
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store
-from dbviz_ray.store.outcomes import Outcome
+from dbviz_ray.store.models import Outcome
 
 from ..figures import DOTS, FigureEntry, figures_of
 from ..findings import read_findings

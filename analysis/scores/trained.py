@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import PLANES_TOGETHER, Store
 from dbviz_ray.store.layout import MODEL
-from dbviz_ray.store.outcomes import Outcome
+from dbviz_ray.store.models import Outcome
 
 from .plane_scores import Stored
 

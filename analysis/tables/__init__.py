@@ -15,7 +15,7 @@
 - `by_recipe`, in sweeps of several recipes or architectures: the numbers of the paper's Table 1.
 - `distillation`, in sweeps with students: how much they agree with their teachers, compared with controls.
 
-Models that diverged or failed (`dbviz_ray.store.outcomes`) are left out of every score, at every epoch; `groups`
+Models that diverged or failed (`dbviz_ray.store.models`) are left out of every score, at every epoch; `groups`
 counts them.
 """
 

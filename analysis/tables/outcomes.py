@@ -9,7 +9,7 @@ import pandas as pd
 
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 from ..scores.groups import KIND, group_of
 from ..scores.trained import Trained, trained_models

@@ -14,17 +14,16 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from dbviz_ray.cluster.evaluator import Evaluator, TaskEnd
-from dbviz_ray.cluster.nodes import alive_nodes, loss_of
-from dbviz_ray.cluster.placement import evaluators_that_fit, room_of_evaluator
+from dbviz_ray.cluster.nodes import alive_nodes, loss_of, room_for, this_node
 from dbviz_ray.cluster.schedule import TaskQueue
-from dbviz_ray.cluster.session import Session
+from dbviz_ray.cluster.session import Session, start_worker
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.errors import one_line
+from dbviz_ray.errors import DamagedFileError, StorageError, one_line
+from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.evaluation.tasks import Task, What
 from dbviz_ray.evaluation.work import Work
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import Failure, Outcome, StageEnd
+from dbviz_ray.store.models import CUDA_ERROR, Failure, Outcome, StageEnd, outcome_of
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 
@@ -174,3 +173,63 @@ class _Pool:
         """No evaluator can be started: if none is at work either, nothing more will be done."""
         while not self._busy and (task := self._queue.take("")) is not None:
             yield task, TaskEnd(Outcome.CRASHED, f"no evaluator could be started ({reason})")
+
+
+def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:
+    """Ray's resources of one evaluator."""
+    gpus = resources.gpus_per_evaluator
+    return {"CPU": resources.cpus_per_evaluator} | ({"GPU": gpus} if gpus else {})
+
+
+def evaluators_that_fit(resources: ResourcesConfig) -> int:
+    """As many as the machines that are there now can hold; at least one, which may have to wait for one to come."""
+    room = room_of_evaluator(resources)
+    return max(1, sum(room_for(room, there) for there in alive_nodes().values()))
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a task ended."""
+
+    outcome: Outcome
+    reason: str = ""
+    damaged: DamagedFileError | None = None
+    """A file that must be made again before the task can be done."""
+    stops: bool = False
+    """Whether no other task would fare better."""
+
+
+class Evaluator:
+    """The actor's class."""
+
+    def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
+        self._work: dict[What, Work] = {}
+        self._store, self._classes = store, classes
+        self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
+
+    def node(self) -> str:
+        """Where it runs; answered when it has started."""
+        return this_node()
+
+    def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> TaskEnd:
+        """Do a task.
+
+        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the work, once.
+        """
+        try:
+            if task.what not in self._work:
+                self._work[task.what] = ray.get(reference[0])
+            work = self._work[task.what]
+            network = load_network(self._store, task.model, work.image_shape, self._classes, task.epoch)
+            work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
+        except StorageError as error:
+            return TaskEnd(Outcome.FAILED, str(error), stops=True)
+        except DamagedFileError as error:
+            return TaskEnd(Outcome.FAILED, str(error), damaged=error)
+        except RayError:  # the work could not be fetched: another evaluator may
+            raise
+        except Exception as error:
+            if CUDA_ERROR in str(error):
+                raise
+            return TaskEnd(outcome_of(error), one_line(error, with_type=True))
+        return TaskEnd(Outcome.DONE)

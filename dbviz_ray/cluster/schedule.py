@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
 from dbviz_ray.config import Cohort, SweepConfig
 from dbviz_ray.evaluation.tasks import Task
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 NodeIsLost = Callable[[], bool]
 """Whether the machine on which something ran has vanished, as far as is known when it is asked."""

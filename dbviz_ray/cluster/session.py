@@ -13,7 +13,7 @@ import torch
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.store.outcomes import StoppedError
+from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import showing
 

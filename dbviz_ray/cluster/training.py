@@ -7,6 +7,7 @@ its retries know neither machines that vanish nor cohorts that are halved.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,6 @@ from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of
-from dbviz_ray.cluster.placement import room_of_cohort
 from dbviz_ray.cluster.schedule import CohortSchedule
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.cluster.trial import train_in_trial
@@ -24,10 +24,19 @@ from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.planning.costs import training_amounts
+from dbviz_ray.planning.memory import memory_need
+from dbviz_ray.planning.sizes import step_flops
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, StageEnd
+from dbviz_ray.store.models import CUDA_ERROR, Outcome, StageEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress
+
+GIB = 1024**3
+LEAST_MEMORY = 3 * GIB // 2
+"""Memory is asked for as this or as whole GiB: a process that has trained a cohort is used again for one that asks for
+the same, and Tune does not start another one beside it while its cohorts end sooner than a process starts (5 s)."""
+SMALL_STEP_FLOPS = 1e11
+"""A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
 
 
 def train_cohorts(
@@ -84,6 +93,25 @@ def train_cohorts(
         )
         tuner.fit()
     return StageEnd(schedule.failures, watcher.trained_on, watcher.damaged, schedule.stopped)
+
+
+def room_of_cohort(
+    cohort: Cohort, data: DatasetFacts, resources: ResourcesConfig, session: Session
+) -> dict[str, float]:
+    """Ray's resources of the trial that trains a cohort: cores, memory as it is counted, and a GPU or a part of it.
+
+    Cohorts of small networks share a GPU, unless they are known not to fit into it together.
+    """
+    model = cohort.models[0]
+    need = memory_need(cohort.models, data, resources)
+    memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
+    room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
+    if resources.gpus_per_cohort:
+        sharing = resources.small_cohorts_per_gpu
+        is_small = step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS
+        fits = resources.gpu_memory is None or need.device * sharing <= resources.gpu_memory * GIB
+        room["GPU"] = resources.gpus_per_cohort / (sharing if is_small and fits else 1)
+    return room
 
 
 class _StopWith(tune.Stopper):  # type: ignore[misc]

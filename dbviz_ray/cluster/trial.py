@@ -21,7 +21,7 @@ from dbviz_ray.errors import DamagedFileError, StorageError, one_line
 from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.lease import check_driver
-from dbviz_ray.store.outcomes import CUDA_ERROR, Outcome, outcome_of
+from dbviz_ray.store.models import CUDA_ERROR, Outcome, outcome_of
 from dbviz_ray.training.allocations import peak_memory, reset_peak_memory
 from dbviz_ray.training.checkpoints import CohortCheckpoints
 from dbviz_ray.training.cohort import CohortTraining, TrainedModel, train_cohort

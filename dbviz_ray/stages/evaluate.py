@@ -8,7 +8,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.evaluation.tasks import FindMargins, LabelPlanes, What, missing_tasks
 from dbviz_ray.stages import State
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import settle
+from dbviz_ray.store.models import settle
 from dbviz_ray.terminal.progress import say
 
 if TYPE_CHECKING:

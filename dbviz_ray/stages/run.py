@@ -14,7 +14,7 @@ from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, 
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.damage import BeyondRepairError, Repairs
 from dbviz_ray.store.lease import Lease
-from dbviz_ray.store.outcomes import StoppedError
+from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line, showing
 

@@ -11,7 +11,7 @@ from dbviz_ray.stages import State
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.damage import check_model
 from dbviz_ray.store.layout import COHORTS
-from dbviz_ray.store.outcomes import settle
+from dbviz_ray.store.models import settle
 from dbviz_ray.store.provenance import provenance
 from dbviz_ray.terminal.progress import say
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from conftest import small_sweep
 
+from dbviz_ray.cluster.evaluation import room_of_evaluator
 from dbviz_ray.cluster.nodes import room_for
-from dbviz_ray.cluster.placement import GIB, room_of_cohort, room_of_evaluator
 from dbviz_ray.cluster.session import Session
+from dbviz_ray.cluster.training import GIB, room_of_cohort
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.planning.memory import memory_need

@@ -15,7 +15,7 @@ from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.store import Store
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}
 

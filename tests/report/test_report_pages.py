@@ -17,7 +17,7 @@ from dbviz_ray import compare
 from dbviz_ray.analysis.compare.files import Inputs, write_comparison
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.store import REPORT_FILE, Store
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 pytest_plugins = ["support.browser_fixtures"]
 

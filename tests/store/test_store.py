@@ -24,7 +24,7 @@ from dbviz_ray.evaluation.records import (
 )
 from dbviz_ray.planes import draw_plane_set
 from dbviz_ray.store import Store, StoredMargins
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 from dbviz_ray.training.checkpoints import CohortCheckpoints
 from dbviz_ray.training.cohort import train_cohort
 

@@ -13,7 +13,7 @@ from conftest import small_sweep
 
 from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 CLASSES = 4
 TRAIN_IMAGES, TEST_IMAGES = 24, 20

@@ -10,7 +10,7 @@ from support.made_up_runs import REASON, compared_sweep, let_fail, made_up_run
 from dbviz_ray.analysis.scores.groups import KIND
 from dbviz_ray.analysis.tables import NoModelsError, compute_tables, read_table, stored_outcomes, write_tables
 from dbviz_ray.analysis.tables.outcomes import OUTCOMES
-from dbviz_ray.store.outcomes import Failure, Outcome
+from dbviz_ray.store.models import Failure, Outcome
 
 SETS = {"test": {"count": 3, "resolution": 6}, "train": {"count": 2, "resolution": 6, "images": "train"}}
 
