@@ -1,7 +1,7 @@
-"""Ray actors label planes and find margins: a pool of evaluators, each taking one task after another.
+"""A pool of Ray actors, the evaluators, labels planes and finds margins, one task after another.
 
-ray.util.ActorPool would hand tasks to actors for which there is no room yet; Ray's own restarts of actors know no
-difference between a machine that vanished and a task that kills every process that tries it.
+We use neither ray.util.ActorPool, which hands tasks to actors that have no room yet, nor Ray's own restarts of actors,
+which treat a lost machine like a task that kills every process that tries it.
 """
 
 from __future__ import annotations
@@ -39,21 +39,20 @@ def evaluate_models(
     session: Session,
     trained_on: Mapping[str, str],
 ) -> StageEnd:
-    """Do `tasks`, started in this order but for those whose models were trained on an evaluator's own node.
+    """Do `tasks` in this order, except that an evaluator first takes models trained on its own node.
 
-    Work is shipped once to each node, through Ray's object store. Files are written whole, so that a task that is done
-    again doubles nothing.
+    Ray's object store ships the work once to each node. Every file is written whole, so a repeated task is harmless.
 
     Args:
-        store: Where.
-        tasks: What is missing.
-        work: How each kind of task is done.
-        amounts: The points of every model's tasks.
-        there: Models of which nothing is missing.
-        classes: That models tell apart.
-        resources: With what.
-        session: On which cluster.
-        trained_on: The node on which a model was trained, where it is known.
+        store: The run directory.
+        tasks: The missing tasks.
+        work: How to do each kind of task.
+        amounts: Points to compute, by model_id.
+        there: Number of models that need nothing.
+        classes: Number of classes.
+        resources: What evaluators may use.
+        session: The cluster.
+        trained_on: The node that trained a model, by model_id, where known.
     """
     if not tasks:
         return StageEnd()
@@ -81,18 +80,18 @@ def evaluate_models(
 
 @dataclass
 class _Evaluator:
-    """An actor, as the driver knows it."""
+    """The driver's record of an actor."""
 
     actor: Any
     node: str | None = None
-    """Where it runs; None until it has started."""
+    """Its node; None until it has started."""
     task: Task | None = None
     there_before: set[str] = field(default_factory=lambda: set(alive_nodes()))
-    """The nodes that were there when it was asked for."""
+    """The nodes that were alive when it was requested."""
 
 
 class _Pool:
-    """Evaluators at work. One is given its first task when it has started: a pool with little room delays nothing."""
+    """Evaluators at work. One without room gets no task until it has started, so it holds up none."""
 
     def __init__(
         self,
@@ -108,13 +107,13 @@ class _Pool:
         self._actors = ray.remote(Evaluator).options(**options)
         self._arguments = (store, classes, resources)
         self._resources, self._queue, self._shared, self._progress = resources, queue, shared, progress
-        # On a cluster whose nodes come and go one more is always asked for, which an autoscaler makes room for.
+        # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
         self._grows = session.joined and resources.evaluators is None
         self._busy: dict[ray.ObjectRef, _Evaluator] = {}
         self._failed_starts = 0
 
     def results(self) -> Iterator[tuple[Task, TaskEnd]]:
-        """Every task of the queue and how it ended, as they end."""
+        """Every task and how it ended, in the order of their ends."""
         for _ in range(min(len(self._queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
             self._start()
         try:
@@ -144,7 +143,7 @@ class _Pool:
         self._busy[actor.node.remote()] = _Evaluator(actor)
 
     def _give_task(self, evaluator: _Evaluator) -> None:
-        """The next task; the evaluator is ended if there is none."""
+        """Give the evaluator its next task, or end it if none waits."""
         assert evaluator.node is not None
         evaluator.task = self._queue.take(evaluator.node)
         if evaluator.task is None:
@@ -153,26 +152,26 @@ class _Pool:
         self._busy[evaluator.actor.evaluate.remote(evaluator.task, self._shared[evaluator.task.what])] = evaluator
 
     def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, TaskEnd]]:
-        """Start another one in its place, which does its task again, if that has tries left."""
-        ray.kill(evaluator.actor)  # if it is not dead, but out of reach
+        """Replace a dead evaluator, and queue its task again if the task has tries left."""
+        ray.kill(evaluator.actor)  # it may live on, out of reach
         node_is_lost = loss_of(evaluator.node, evaluator.there_before)
-        task, told = evaluator.task, "its process died"
+        task = evaluator.task
         if task is None:
             self._failed_starts += not node_is_lost()
             if self._failed_starts > self._resources.retries:
                 yield from self._given_up(one_line(error))
                 return
         elif self._queue.take_back(task, node_is_lost):
-            self._progress.say(f"{task.model.model_id} is done again: {told}")
+            self._progress.say(f"{task.model.model_id}: its process died; trying again")
         else:
-            yield task, TaskEnd(Outcome.CRASHED, f"{told}, and the retries are used up")
+            yield task, TaskEnd(Outcome.CRASHED, "its process died, and no retries are left")
         if self._queue:
             self._start()
 
     def _given_up(self, reason: str) -> Iterator[tuple[Task, TaskEnd]]:
-        """No evaluator can be started: if none is at work either, nothing more will be done."""
+        """Fail the waiting tasks if no evaluator can start and none is at work."""
         while not self._busy and (task := self._queue.take("")) is not None:
-            yield task, TaskEnd(Outcome.CRASHED, f"no evaluator could be started ({reason})")
+            yield task, TaskEnd(Outcome.CRASHED, f"no evaluator could start ({reason})")
 
 
 def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:
@@ -182,7 +181,7 @@ def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:
 
 
 def evaluators_that_fit(resources: ResourcesConfig) -> int:
-    """As many as the machines that are there now can hold; at least one, which may have to wait for one to come."""
+    """How many evaluators fit on the nodes now alive; at least one, which may wait for a node."""
     room = room_of_evaluator(resources)
     return max(1, sum(room_for(room, there) for there in alive_nodes().values()))
 
@@ -194,13 +193,13 @@ class TaskEnd:
     outcome: Outcome
     reason: str = ""
     damaged: DamagedFileError | None = None
-    """A file that must be made again before the task can be done."""
+    """A file that must be remade before the task can be done."""
     stops: bool = False
-    """Whether no other task would fare better."""
+    """Whether every other task would fail in the same way."""
 
 
 class Evaluator:
-    """The actor's class."""
+    """A Ray actor: does tasks of the stage evaluate in its own worker process."""
 
     def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
@@ -208,14 +207,11 @@ class Evaluator:
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
     def node(self) -> str:
-        """Where it runs; answered when it has started."""
+        """Its node; the answer shows that it has started."""
         return this_node()
 
     def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> TaskEnd:
-        """Do a task.
-
-        The reference comes in a list, so that Ray leaves it to this evaluator to fetch the work, once.
-        """
+        """Do a task. The list keeps Ray from resolving `reference`; the evaluator fetches the work itself, once."""
         try:
             if task.what not in self._work:
                 self._work[task.what] = ray.get(reference[0])
@@ -226,7 +222,7 @@ class Evaluator:
             return TaskEnd(Outcome.FAILED, str(error), stops=True)
         except DamagedFileError as error:
             return TaskEnd(Outcome.FAILED, str(error), damaged=error)
-        except RayError:  # the work could not be fetched: another evaluator may
+        except RayError:  # fetching the work failed; another evaluator may manage
             raise
         except Exception as error:
             if CUDA_ERROR in str(error):

@@ -1,4 +1,4 @@
-"""The machines of the Ray session: which are there, and which have gone."""
+"""The machines of the Ray session: which are alive, and which are lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 3.0
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether anything accepts a connection there."""
+    """Whether anything accepts a connection at this address."""
     try:
         with socket.create_connection((host, port), ANSWER_SECONDS):
             return True
@@ -25,7 +25,7 @@ def answers(host: str, port: int) -> bool:
 
 
 def alive_nodes() -> dict[str, dict[str, float]]:
-    """Resources of every machine that is there, as far as Ray knows, by node id."""
+    """Resources of every machine that Ray believes alive, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
@@ -35,7 +35,7 @@ def this_node() -> str:
 
 
 def loss_of(node: str | None, there_before: set[str]) -> NodeIsLost:
-    """Whether `node` has gone; where it is not known, whether any node has gone of those that were there before."""
+    """A check whether `node` is lost or, if it is None, any of the nodes in `there_before`."""
     concerned = there_before if node is None else {node}
 
     def is_lost() -> bool:
@@ -46,21 +46,21 @@ def loss_of(node: str | None, there_before: set[str]) -> NodeIsLost:
 
 
 def _answers(node: Mapping[str, Any]) -> bool:
-    """Whether a node is there now: Ray hears of the death of its processes at once, but of its own 15 s later."""
+    """Whether a node is alive. We ask it, since Ray notices dead processes at once but a dead node only after 15 s."""
     return bool(node["Alive"]) and answers(node["NodeManagerAddress"], node["NodeManagerPort"])
 
 
 def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:
-    """How many times a machine's resources hold what is needed."""
+    """How many times `needed` fits into a machine's resources."""
     return int(min(there.get(kind, 0) / amount + 1e-6 for kind, amount in needed.items() if amount))
 
 
 def last_if_refused(
     resources: dict[str, float], demands: list[dict[str, float]], node_type: str, *, node_availability_summary: Any
 ) -> tuple[Any, ...] | None:
-    """Ray's own score of a node type, behind those of all types whose last launch was not refused.
+    """Ray's own score of a node type; types whose last launch was refused rank last. None if nothing fits.
 
-    Ray forgets a refusal after half an hour (AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S). None if nothing fits.
+    Ray forgets a refusal after half an hour (AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S).
     """
     score = _default_utilization_scorer(
         resources, demands, node_type, node_availability_summary=node_availability_summary

@@ -1,4 +1,4 @@
-"""A sweep's planes are drawn once, where the command runs; attacks on a network by a worker of the Ray session."""
+"""Draws the planes of a sweep once, in the driver; a Ray worker draws those that need attacks on a network."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dbviz_ray.store.layout import LABELS, PICTURES, partition
 
 
 def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
-    """A plane set of the sweep, drawn and stored unless it already is. UserError if it cannot be had.
+    """A plane set of the sweep; drawn and stored if it is missing. UserError if it cannot be drawn.
 
-    Outside a Ray session networks are attacked here, on the CPU.
+    Without a Ray session this process attacks networks itself, on the CPU.
     """
     if not store.exists(store.planes_file(plane_set)):
         _draw(sweep, store, plane_set)
@@ -32,10 +32,14 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
     attacked = attacked_model(sweep, plane_set)
     if attacked is not None and not store.complete_among([attacked.model_id]):
         failure = store.failures().get(attacked.model_id)
-        why = f"could not be trained ({failure.reason})" if failure else "is not trained yet"
-        remedy = "allowed: another model" if failure else "run the stages train,evaluate"
-        raise UserError(f"planes.{plane_set}.attacked: {attacked.model_id} {why}; {remedy}")
-    for folder in (LABELS, PICTURES):  # of planes that are gone
+        raise UserError(
+            f"planes.{plane_set}.attacked",
+            attacked.model_id,
+            reason=f"could not be trained ({failure.reason})" if failure else "is not trained yet",
+            allowed="another model" if failure else "",
+            hint="" if failure else "run the stages train,evaluate",
+        )
+    for folder in (LABELS, PICTURES):  # leftovers of earlier planes
         store.remove_folder(f"{folder}/{partition('plane_set', plane_set)}")
     if attacked is None or not ray.is_initialized():
         _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
@@ -52,7 +56,7 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
 
 
 def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> Exception | None:
-    """Why the planes cannot be had, or None."""
+    """Draw the planes; returns the error if that fails."""
     device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
     try:
         _draw_on(device, sweep, store, plane_set, attacked)

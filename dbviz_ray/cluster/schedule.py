@@ -1,4 +1,4 @@
-"""Which cohort is trained next, and what becomes of one whose training ended: decisions alone, without Ray or files."""
+"""Decides which cohort or task comes next and which is tried again; knows neither Ray nor files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dbviz_ray.evaluation.tasks import Task
 from dbviz_ray.store.models import Failure, Outcome
 
 NodeIsLost = Callable[[], bool]
-"""Whether the machine on which something ran has vanished, as far as is known when it is asked."""
+"""Whether the machine of a process is lost, as far as is known at the time of the call."""
 
 
 def cohorts_to_train(sweep: SweepConfig, untrained: Set[str], begun: Mapping[str, Sequence[str]]) -> list[Cohort]:
-    """The cohorts with all that is untrained.
+    """Cohorts that cover all untrained models.
 
-    Cohorts whose training was begun (`begun`: their members' model_ids, by cohort_id) go on as they were, whatever the
-    sweep would group now. Where two of them share a member, the smaller one, a half of the larger, goes on.
+    Cohorts in `begun` (model_ids of the members, by cohort_id) keep their members, however the sweep would group them
+    now. Where two share a member, the smaller one continues; it is a half of the larger.
     """
     models = {model.model_id: model for model in sweep.models()}
     taken: set[str] = set()
@@ -35,17 +35,16 @@ def cohorts_to_train(sweep: SweepConfig, untrained: Set[str], begun: Mapping[str
 
 
 class CrashBudget:
-    """How often processes died over something, not counting those that went with their machines."""
+    """Counts crashes by name; a process that went down with its machine does not count."""
 
     def __init__(self, retries: int) -> None:
         self._retries = retries
         self._crashes: dict[str, list[NodeIsLost]] = {}
 
     def allows_another_try(self, name: str, node_is_lost: NodeIsLost) -> bool:
-        """Count a death over `name`.
+        """Count a crash of `name`; returns whether it may be tried again.
 
-        Whether its machine was lost is asked again at every later one, since a machine's loss may be known only a
-        while after the loss of its processes.
+        Each call checks earlier crashes anew, since a machine's loss may become known later than that of its processes.
         """
         crashes = self._crashes.setdefault(name, [])
         crashes.append(node_is_lost)
@@ -54,18 +53,18 @@ class CrashBudget:
 
 
 class CohortSchedule:
-    """Hands out cohorts in their order, students once their teachers are trained, and decides what is tried again.
+    """Hands out cohorts in order, students after their teachers, and decides which are tried again.
 
     Args:
-        cohorts: What is to be trained, in the order in which it should start.
-        trained: model_id of what is trained already.
-        retries: Tries after the first of a cohort whose process died alone.
+        cohorts: The cohorts to train, first to start first.
+        trained: model_ids already trained.
+        retries: How often a cohort is tried again after its process crashed.
     """
 
     failures: dict[str, Failure]
-    """Why the sweep has to do without a model, by model_id."""
+    """Failed models, by model_id."""
     stopped: str | None
-    """Why nothing more is started, if so."""
+    """Why nothing more starts; None while cohorts may start."""
 
     def __init__(self, cohorts: Iterable[Cohort], trained: Iterable[str], retries: int) -> None:
         self._waiting = list(cohorts)
@@ -77,11 +76,11 @@ class CohortSchedule:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to start, now or later."""
+        """Whether no cohort will start any more."""
         return not self._running and (not self._waiting or self.stopped is not None)
 
     def next(self) -> Cohort | None:
-        """The next cohort that can start, or None if there is none now. It is running until it `ended`."""
+        """The next cohort that can start, or None if there is none now. It counts as running until `ended`."""
         if self.stopped is not None:
             return None
         for cohort in list(self._waiting):
@@ -95,13 +94,13 @@ class CohortSchedule:
         return None
 
     def stop(self, reason: str) -> None:
-        """Start nothing more: it would fail as well."""
+        """Start nothing more, since it would fail as well."""
         self.stopped = self.stopped or reason
 
     def ended(
         self, cohort: Cohort, outcome: Outcome, reason: str = "", node_is_lost: NodeIsLost = lambda: False
     ) -> Outcome:
-        """What becomes of a cohort that ran; returns how that is called."""
+        """Record how a cohort ended; returns the outcome, which is PREEMPTED for a crash with a lost machine."""
         self._running.discard(cohort.cohort_id)
         if outcome is Outcome.CRASHED and node_is_lost():
             outcome = Outcome.PREEMPTED
@@ -121,7 +120,7 @@ class CohortSchedule:
         return outcome is Outcome.CRASHED and self._budget.allows_another_try(cohort.cohort_id, node_is_lost)
 
     def _without_orphans(self, cohort: Cohort) -> Cohort | None:
-        """The members whose teachers could be trained; the others fail with them."""
+        """The cohort without the members whose teachers failed; these fail as well. None if no member is left."""
         orphans = [model for model in cohort.models if model.teacher in self.failures]
         for model in orphans:
             self._fail(model.model_id, Outcome.FAILED, f"its teacher {model.teacher} could not be trained")
@@ -136,7 +135,7 @@ class CohortSchedule:
 
 
 def halves(cohort: Cohort) -> list[Cohort]:
-    """The two cohorts that a cohort of several becomes if it does not fit into memory."""
+    """The two halves of a cohort that does not fit into memory."""
     middle = (len(cohort.models) + 1) // 2
     return [Cohort(models=cohort.models[:middle]), Cohort(models=cohort.models[middle:])]
 
@@ -146,19 +145,18 @@ def _teachers(cohort: Cohort) -> set[str]:
 
 
 class TaskQueue:
-    """Tasks that wait, in the order in which they should start.
+    """Waiting tasks, first to start first.
 
     Args:
-        tasks: What is to be done.
-        trained_on: The node on which a model was trained, by model_id, where it is known: its weights are likely to be
-            in a cache there.
-        retries: Tries after the first of a task over which an evaluator's process died alone.
+        tasks: The tasks to do.
+        trained_on: The node that trained a model, by model_id, where known; its cache probably holds the weights.
+        retries: How often a task is tried again after it crashed an evaluator.
     """
 
     def __init__(self, tasks: Sequence[Task], trained_on: Mapping[str, str], retries: int) -> None:
         self._budget = CrashBudget(retries)
         self._waiting = {_key(task): task for task in tasks}
-        # A task stands in both; what has been taken from one is passed over in the other.
+        # A task stands in `_order` and perhaps in `_by_node`; `_waiting` tells which are already taken.
         self._order = deque(self._waiting)
         self._by_node: dict[str, deque[Hashable]] = {}
         for key, task in self._waiting.items():
@@ -170,7 +168,7 @@ class TaskQueue:
         return len(self._waiting)
 
     def take(self, node: str) -> Task | None:
-        """The next task for an evaluator on `node`; None if none waits."""
+        """The next task for an evaluator on `node`; None if no task waits."""
         for keys in (self._by_node.get(node, deque()), self._order):
             while keys:
                 task = self._waiting.pop(keys.popleft(), None)
@@ -179,7 +177,7 @@ class TaskQueue:
         return None
 
     def take_back(self, task: Task, node_is_lost: NodeIsLost) -> bool:
-        """Let a task over which an evaluator died wait again, if it has tries left; returns whether it has."""
+        """Queue a task again after its evaluator died; returns whether it had tries left."""
         if not node_is_lost() and not self._budget.allows_another_try(repr(_key(task)), node_is_lost):
             return False
         self._waiting[_key(task)] = task

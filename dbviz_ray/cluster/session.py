@@ -1,4 +1,4 @@
-"""A Ray session for one command: joined or started, quiet, and closed again."""
+"""The Ray session of one command: joins or starts a cluster, keeps it quiet, and closes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray 2.60 does so by itself; older ones warn
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command at once; the store knows what is done
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nor is Tune's own state wanted, which grows with every trial
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # never: Tune's own state is useless and grows
     "TUNE_MAX_PENDING_TRIALS_PG": "200",  # how far an autoscaler sees ahead
 }
 
@@ -39,11 +39,11 @@ class Session:
     """The Ray cluster that a command works on."""
 
     joined: bool
-    """Whether it was there before; nodes may then come and go."""
+    """Whether the command joined a running cluster; its nodes may come and go."""
 
     @property
     def memory_limit(self) -> float:
-        """Bytes that one worker may ask for; a single machine never gets more."""
+        """Most bytes that one worker may request; a cluster may grow, a single machine does not."""
         import ray
 
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
@@ -51,9 +51,10 @@ class Session:
 
 @contextmanager
 def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) -> Iterator[Session]:
-    """None joins the cluster of RAY_ADDRESS, or that of `ray start`, or else starts one here; "local" always does.
+    """A Ray session at `address`.
 
-    What is started here listens on the loopback interface alone.
+    None joins the cluster of RAY_ADDRESS or of `ray start`, and starts one here if there is neither; "local" always
+    starts one. A cluster started here listens on the loopback interface alone.
 
     Raises UserError if a single machine cannot give what `resources` asks for, StoppedError if Ray itself fails.
     """
@@ -66,7 +67,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     with showing("ray", "starting"):
         joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
-    # What becomes of trials that die is told by the stage; Tune adds tracebacks to it, and Ray the death itself.
+    # The stage itself reports trials that die; Tune would add tracebacks, and Ray a message.
     logging.getLogger("ray.tune").setLevel(level if verbose else logging.CRITICAL)
     if not verbose:
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
@@ -96,23 +97,23 @@ def _join_or_start(address: str | None, level: int) -> bool:
         try:
             ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
             return True
-        except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: of another version
+        except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
             reason = one_line(error)
             raise UserError(
                 "--address", reason=f"{joined} is not a Ray cluster that can be joined ({reason})"
             ) from None
-    # This machine's address is then 127.0.0.1 for Ray, which would listen on all interfaces otherwise. The variable is
-    # for the processes that Ray starts; this one has read it already.
+    # Ray then takes 127.0.0.1 as this machine's address; otherwise it would listen on all interfaces. The variable is
+    # for the processes that Ray starts; this process has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
-    # All that Ray starts here inherits it. With a runtime_env none of the workers would do that it starts beforehand.
+    # Ray's processes inherit it. A runtime_env would rule out the workers that Ray starts in advance.
     os.environ.update(WORKER_ENVIRONMENT)
     ray.init(address="local", include_dashboard=False, **options)
     return False
 
 
 def _check_answers(address: str) -> None:
-    """UserError if nothing is there, for which Ray would wait for minutes."""
+    """UserError if nothing answers; Ray would wait for minutes."""
     from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 
     place = _host_and_port(address)
@@ -125,9 +126,9 @@ def _check_answers(address: str) -> None:
 
 
 def running_cluster() -> str | None:
-    """Address of the cluster that `ray start` made this machine a part of, if it answers.
+    """Address of the cluster that this machine joined with `ray start`, if it answers.
 
-    Ray's own "auto" also finds what other commands have started for themselves alone, which ends with them.
+    Ray's own "auto" also finds private clusters of other commands, which end with them.
     """
     import ray
 
@@ -139,20 +140,20 @@ def running_cluster() -> str | None:
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
-    """Of HOST:PORT; None for addresses of another kind, such as ray://HOST:PORT."""
+    """The parts of HOST:PORT; None for other addresses, such as ray://HOST:PORT."""
     host, _, port = address.rpartition(":")
     return (host.strip("[]"), int(port)) if port.isdigit() and "/" not in host else None
 
 
 def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
-    """Settle a worker process: threads, denormals, device. Called at the start of every trial and actor."""
+    """Set threads and denormals of a worker process; returns its device. Every trial and actor starts with this."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # overfitted networks have denormal gradients, on which many CPUs are slow
     return torch.device("cuda" if device_has_gpu else "cpu")
 
 
 def _check_resources(resources: ResourcesConfig) -> None:
-    """UserError if this machine can never give what is asked for; Ray would wait without end."""
+    """UserError if the resources exceed this machine; Ray would wait forever."""
     import ray
 
     available = ray.cluster_resources()

@@ -1,8 +1,8 @@
 """Ray Tune trains cohorts: one trial, one cohort.
 
-Tune places trials, starts and reuses their processes, and tells how they end. Which cohort comes next and what is
-tried again is decided by a `CohortSchedule`, and what is complete by the store: Tune's own snapshots lag behind, and
-its retries know neither machines that vanish nor cohorts that are halved.
+Tune places trials, starts and reuses their processes, and reports their ends. A `CohortSchedule` decides which cohort
+comes next and which is tried again, and the store knows what is complete: Tune's snapshots lag behind, and its retries
+know neither lost machines nor halved cohorts.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from dbviz_ray.terminal.progress import Progress
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
-"""Memory is asked for as this or as whole GiB: a process that has trained a cohort is used again for one that asks for
-the same, and Tune does not start another one beside it while its cohorts end sooner than a process starts (5 s)."""
+"""Requests are this much or whole GiB. Few sizes let Tune reuse a process for the next cohort, which takes the same
+request; starting a process takes 5 s."""
 SMALL_STEP_FLOPS = 1e11
-"""A cohort whose step is cheaper leaves a data-centre GPU idle for most of it; assumed, not measured."""
+"""A cheaper step leaves a data-centre GPU mostly idle; assumed, not measured."""
 
 
 def train_cohorts(
@@ -49,17 +49,17 @@ def train_cohorts(
     session: Session,
     driver: str | None = None,
 ) -> StageEnd:
-    """Train `cohorts`, started in this order.
+    """Train `cohorts`, starting them in this order.
 
     Args:
-        store: Where.
-        cohorts: What is missing.
-        data: What they are trained on.
-        trained: model_id of what is trained already, teachers among them.
-        resources: With what.
-        facts: What is stored with every model.
-        session: On which cluster.
-        driver: Token of the lease without which workers write nothing.
+        store: The run directory.
+        cohorts: The missing cohorts.
+        data: The data set.
+        trained: model_ids already trained, teachers included.
+        resources: What trials may use.
+        facts: Stored with every model.
+        session: The cluster.
+        driver: Token of the lease; workers write only while it is valid.
     """
     if not cohorts:
         return StageEnd()
@@ -98,9 +98,9 @@ def train_cohorts(
 def room_of_cohort(
     cohort: Cohort, data: DatasetFacts, resources: ResourcesConfig, session: Session
 ) -> dict[str, float]:
-    """Ray's resources of the trial that trains a cohort: cores, memory as it is counted, and a GPU or a part of it.
+    """Ray's resources for the trial of a cohort: cores, estimated memory, and a GPU or a part of one.
 
-    Cohorts of small networks share a GPU, unless they are known not to fit into it together.
+    Cohorts of small networks share a GPU, unless `gpu_memory` says that they do not fit together.
     """
     model = cohort.models[0]
     need = memory_need(cohort.models, data, resources)
@@ -115,7 +115,7 @@ def room_of_cohort(
 
 
 class _StopWith(tune.Stopper):  # type: ignore[misc]
-    """Ends all trials, those that Tune holds ready among them, when the schedule starts nothing more."""
+    """Ends all trials, pending ones included, once the schedule has stopped."""
 
     def __init__(self, schedule: CohortSchedule) -> None:
         self._schedule = schedule
@@ -129,14 +129,14 @@ class _StopWith(tune.Stopper):  # type: ignore[misc]
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
-    """Hands Tune what the schedule says, as the next trial's configuration."""
+    """Gives Tune the next cohort of the schedule as a trial's configuration."""
 
     def __init__(self, schedule: CohortSchedule, watcher: _Watcher) -> None:
         super().__init__(metric="epoch", mode="max")
         self._schedule, self._watcher = schedule, watcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The members of the next cohort; None if it must wait for another."""
+        """The members of the next cohort; None if all must wait."""
         cohort = self._schedule.next()
         if cohort is None:
             return Searcher.FINISHED if self._schedule.finished else None
@@ -144,7 +144,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         return {"members": [model.model_id for model in cohort.models]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The watcher does it: it is told more of trials that die."""
+        """Nothing: the watcher learns more about trials that die."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store knows what is done."""
@@ -154,7 +154,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
 
 
 class _Watcher(tune.Callback):  # type: ignore[misc]
-    """Drives the progress display, and tells the schedule how trials end."""
+    """Updates the progress display and reports the ends of trials to the schedule."""
 
     def __init__(self, schedule: CohortSchedule, progress: Progress) -> None:
         self._schedule, self._progress = schedule, progress
@@ -163,11 +163,11 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self.damaged: DamagedFileError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune stores its callbacks, and nobody wants them back."""
+        """Nothing: Tune stores its callbacks, but nothing restores them."""
         return {}
 
     def begins(self, trial_id: str, cohort: Cohort) -> None:
-        """Remember what a trial trains, and which nodes there are."""
+        """Remember a trial's cohort and the nodes now alive."""
         self._running[trial_id] = cohort, set(alive_nodes())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -200,15 +200,15 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         self._ended(trial.trial_id, outcome, result.get("reason", ""), result["node"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if trial.trial_id not in self._running:  # it had told how it ended
+        if trial.trial_id not in self._running:  # it has reported its end
             return
         node = (trial.last_result or {}).get("node")
         error = trial.get_pickled_error()
         if isinstance(error, RayTaskError) and CUDA_ERROR not in str(error):
-            # Not raised by the training, of which all is caught, but before it: it would come again.
+            # The trial catches all errors of the training itself, so this one came before it and would recur.
             self._ended(trial.trial_id, Outcome.FAILED, one_line(error.cause, with_type=True), node)
         else:
-            self._ended(trial.trial_id, Outcome.CRASHED, "its process died, and the retries are used up", node)
+            self._ended(trial.trial_id, Outcome.CRASHED, "its process died, and no retries are left", node)
 
     def _ended(self, trial_id: str, outcome: Outcome, reason: str, node: str | None) -> None:
         cohort, there_before = self._running.pop(trial_id)

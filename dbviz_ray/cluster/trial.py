@@ -1,4 +1,4 @@
-"""What a Ray Tune trial does in its worker: train one cohort, and report how that ended."""
+"""A Ray Tune trial in its worker process: trains one cohort and reports how it ended."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ def train_in_trial(
     facts: Mapping[str, Any],
     driver: str | None,
 ) -> None:
-    """Train the cohort of `config["members"]`, the last report saying how it ended (`Outcome`).
+    """Train the cohort of `config["members"]`; the last report gives its `Outcome`.
 
-    `driver` is the token of the lease under which it works, if there is one.
-
-    Only what a new process may mend is raised: Tune then ends the trial, and the schedule decides on another try.
+    `driver` is the token of the driver's lease, if there is one. Raises only errors that a new process may avoid: Tune
+    then ends the trial, and the schedule decides whether to try again.
     """
     cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
     node = this_node()
@@ -66,7 +65,7 @@ def train_in_trial(
 def _train(
     cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], driver: str | None, node: str
 ) -> dict[str, Any]:
-    """Train what is missing of a cohort; the last report."""
+    """Train the missing models of a cohort; returns the last report."""
     epochs = cohort.models[0].training.epochs
     report = {"outcome": Outcome.DONE, "epoch": epochs, "from_epoch": epochs}
     if not store.exists(SWEEP_FILE):
@@ -75,7 +74,7 @@ def _train(
             "nodes share, or an object store such as s3://bucket/prefix"
         )
     complete = store.complete_among(model.model_id for model in cohort.models)
-    if len(complete) == len(cohort.models):  # by another driver, or by the worker of a killed one
+    if len(complete) == len(cohort.models):  # another driver, or a worker of a killed one, was faster
         return report
     reset_peak_memory()
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
@@ -119,7 +118,7 @@ def _train(
     }
     for model in trained:
         check()
-        if not store.complete_among([model.config.model_id]):  # as it is now
+        if not store.complete_among([model.config.model_id]):  # ask again: it may be complete by now
             save_model(store, model, dataset, facts)
     check()
     store.drop_cohort(cohort.cohort_id)
@@ -128,9 +127,9 @@ def _train(
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
-    """The trained network that each member is distilled from; none if they are not.
+    """The teacher of each member; empty without distillation.
 
-    A teacher that diverged gives no numbers, so that its students diverge at once, and are counted so.
+    The outputs of a diverged teacher are not finite, so its students diverge at once and count as diverged.
     """
     ids = [model.teacher for model in cohort.models if model.teacher is not None]
     classes = len(dataset.class_names)
@@ -139,13 +138,13 @@ def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Mod
 
 @dataclass
 class _Reports:
-    """Tell Tune how far the cohort is, at most once a second: a report waits for the driver."""
+    """Reports progress to Tune, at most once a second, since every report waits for the driver."""
 
     node: str
     last: float
-    """When."""
+    """Time of the last report."""
     from_epoch: int
-    """The epoch from which this training went on; the last one until it has trained any."""
+    """The epoch from which this training continued; the last epoch until it has trained one."""
 
     def __call__(self, training: CohortTraining) -> None:
         self.from_epoch = min(self.from_epoch, training.epoch - 1)

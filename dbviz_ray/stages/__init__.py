@@ -1,4 +1,4 @@
-"""The stages of a sweep, one module each: what a run directory lacks, and the code that makes it."""
+"""The stages of a sweep, one module each: find what a run directory lacks, and make it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ if TYPE_CHECKING:
     from dbviz_ray.evaluation.tasks import Task
 
 STAGES = ("train", "evaluate", "analyse", "report")
-"""In their order."""
+"""In order."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says besides the sweep."""
+    """Options of the command line besides the sweep."""
 
     stages: tuple[str, ...]
     chosen: bool
-    """Whether the stages were named: a named analyse or report is repeated even if it is complete."""
+    """Whether the user named the stages; analyse and report then run again even if complete."""
     address: str | None
     verbose: bool
     precision: float | None = None
-    """Half-width of the 95 % intervals that the advice aims at."""
+    """Half-width of the 95 % intervals that the advice aims for."""
 
 
 @dataclass
 class State:
-    """What a run directory lacks of its sweep. Stages fill it in (`find_missing`) and update it."""
+    """What a run directory lacks. Stages fill it in (`find_missing`) and update it."""
 
     untrained: set[str] = field(default_factory=set)
-    """model_id of every model that is not trained."""
+    """model_ids of untrained models."""
     cohorts: list[Cohort] = field(default_factory=list)
     """The cohorts that train them."""
     tasks: list[Task] = field(default_factory=list)
-    """What evaluators have not done."""
+    """Tasks that evaluators have not done."""
     analysed: bool = False
     """Whether every table and the findings are stored."""
     reported: bool = False
@@ -45,7 +45,7 @@ class State:
 
     @property
     def to_analyse(self) -> bool:
-        """Whether the analysis is missing, or will be of other models."""
+        """Whether the analysis is missing, or more models will be evaluated."""
         return bool(self.cohorts or self.tasks) or not self.analysed
 
     @property
@@ -54,5 +54,5 @@ class State:
         return self.reported and not self.to_analyse
 
     def computes(self, stages: tuple[str, ...]) -> bool:
-        """Whether some of `stages` need a Ray cluster."""
+        """Whether any of `stages` needs a Ray cluster."""
         return bool((self.cohorts and "train" in stages) or (self.tasks and "evaluate" in stages))

@@ -10,7 +10,7 @@ from dbviz_ray.terminal.progress import Step
 
 
 def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
-    """Find whether every table and the findings are stored."""
+    """Check whether all tables and the findings are stored."""
     from dbviz_ray.analysis.tables import tables_of
 
     files = [store.scores_file(table, suffix) for table in tables_of(sweep) for suffix in ("csv", "parquet")]
@@ -34,7 +34,7 @@ def run(sweep: SweepConfig, store: Store, state: State) -> None:
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
             tables = compute_tables(store, sweep)
-            store.remove(FINDINGS_FILE)  # until all tables are those of these models
+            store.remove(FINDINGS_FILE)  # until all tables belong to these models
             write_tables(store, tables)
             write_findings(store, find(tables))
             state.analysed = True

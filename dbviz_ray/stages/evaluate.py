@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
-    """Find the tasks that are not done."""
+    """List the tasks that are not done."""
     state.tasks = missing_tasks(sweep, store)
 
 
 def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, session: Session) -> None:
-    """Do the tasks of all models that are trained.
+    """Do the tasks of all trained models.
 
-    Raises DamagedFileError for a file that must be made again first, StoppedError, UserError.
+    Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
     from dbviz_ray.cluster.evaluation import evaluate_models
     from dbviz_ray.planning.costs import evaluation_amounts
@@ -33,10 +33,10 @@ def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, sess
 
     left_out = state.untrained - store.failures().keys()
     if left_out:
-        say("evaluate", f"{len(left_out)} models are not trained yet and left out")
+        say("evaluate", f"leaving out {len(left_out)} models that are not trained yet")
     work = work_of(sweep, store)
     tasks = [task for task in state.tasks if task.model.model_id not in state.untrained]
-    # The longest first: short ones then fill the gaps at the end.
+    # Longest first, so that short tasks fill the gaps at the end.
     tasks.sort(key=lambda task: -facts_of(task.model, data).forward_flops * work[task.what].points)
     store.forget_failures({task.model.model_id for task in tasks})
     amounts = evaluation_amounts(tasks, work, data)
@@ -50,7 +50,7 @@ def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, sess
 
 
 def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
-    """What evaluators need for each kind of task. Draws plane sets that are not stored yet."""
+    """The work behind each kind of task. Draws plane sets that are not stored yet."""
     from dbviz_ray.cluster.planes import stored_planes
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.evaluation.work import LabellingWork, MarginsWork

@@ -11,7 +11,7 @@ from dbviz_ray.terminal.progress import Step
 
 
 def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
-    """Find whether the figures and the report of these tables are stored and logged."""
+    """Check whether figures and report are stored and logged."""
     from dbviz_ray.analysis.figures import figures_of
     from dbviz_ray.analysis.tracking import is_tracked
 
@@ -44,7 +44,7 @@ def run(sweep: SweepConfig, store: Store, state: State) -> None:
 
 
 def result_text(store: Store, precision: float | None) -> str:
-    """What a sweep found, where it is, and how many more trainings or planes `precision` needs."""
+    """The results, where they are, and how many more trainings or planes `precision` needs."""
     from dbviz_ray.analysis.findings import read_findings
     from dbviz_ray.analysis.findings.advice import advice_text
     from dbviz_ray.analysis.findings.summary import outcomes_text, read_shown_tables, summary_text

@@ -1,6 +1,6 @@
-"""Runs the stages of a sweep under the lease of its run directory; damaged files are made again.
+"""Runs the stages of a sweep under the lease of its run directory, and remakes damaged files.
 
-Stages import heavy libraries only when they have something to do, so that a finished sweep says so at once.
+Stages import heavy libraries only when there is work, so that a finished sweep says so at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def state_of(sweep: SweepConfig, store: Store) -> State:
-    """What `store` lacks of `sweep`: a comparison of names, a few listings whatever the number of models."""
+    """What `store` lacks of `sweep`, from a few listings however many models there are."""
     state = State()
     for stage in (train, evaluate, analyse, report):
         stage.find_missing(sweep, store, state)
@@ -31,9 +31,9 @@ def state_of(sweep: SweepConfig, store: Store) -> State:
 
 
 def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
-    """Do what `store` lacks of `sweep`, stage by stage. Raises UserError, StageFailedError or StorageError.
+    """Make what `store` lacks of `sweep`, stage by stage. Raises UserError, StageFailedError or StorageError.
 
-    A damaged file that one of these stages makes is dropped, and made again.
+    A damaged file of one of these stages is deleted and made again.
     """
     started = time.monotonic()
     Line.redraws_allowed = not options.verbose
@@ -70,12 +70,12 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         first = failures[0]
         raise StageFailedError(
             f"{len(failures)} models failed and are left out, the first was {first.model_id} ({first.stage}, "
-            f"{first.outcome}: {first.reason}). What is done is kept; the same command tries the rest again"
+            f"{first.outcome}: {first.reason}). Finished work is kept; the same command tries the rest again"
         )
 
 
 def _checked(sweep: SweepConfig) -> DatasetFacts:
-    """UserError, before the command leaves a trace, for data, planes or networks that cannot be made."""
+    """Check data, planes and networks before the command writes anything; UserError if one is impossible."""
     with showing("sweep", "checking the configuration"):
         from dbviz_ray.datasets import facts_of_dataset, load_dataset
         from dbviz_ray.evaluation.margins import check_enough
@@ -93,13 +93,13 @@ def _checked(sweep: SweepConfig) -> DatasetFacts:
 
 
 def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: DatasetFacts | None) -> None:
-    """Do what is missing. `driver` is the token of the lease."""
+    """Make what is missing. `driver` is the token of the lease."""
     state = state_of(sweep, store)
     if state.computes(options.stages):
         from dbviz_ray.cluster.session import ray_session
 
         data = data or _checked(sweep)
-        store.remove(FINDINGS_FILE)  # the findings of fewer models: if the command ends early, the analysis is missing
+        store.remove(FINDINGS_FILE)  # they cover fewer models; if the command ends early, the analysis must be missing
         state.analysed = False
         try:
             with ray_session(options.address, sweep.resources, options.verbose) as session:

@@ -1,4 +1,4 @@
-"""The stage train: every model of the sweep, taken from other runs or trained on the Ray cluster."""
+"""The stage train: copies models from other runs and trains the rest on the Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
-    """Find the models that are not trained."""
+    """List the untrained models and their cohorts."""
     state.untrained = {model.model_id for model in sweep.models()} - store.complete_models()
     state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts()) if state.untrained else []
 
 
 def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, session: Session, driver: str) -> None:
-    """Take over what other runs have trained, then train the rest. `driver` is the token of the lease.
+    """Copy models from other runs, then train the rest. `driver` is the token of the lease.
 
-    Raises DamagedFileError for a file that must be made again first, StoppedError, UserError.
+    Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
     from dbviz_ray.cluster.training import train_cohorts
     from dbviz_ray.planning.sizes import longest_first
@@ -45,12 +45,12 @@ def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, sess
     settle("train", store, ended)
     state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
     state.cohorts = cohorts_to_train(sweep, state.untrained, {})
-    if not ended.failures:  # the next try of a failed cohort goes on from its checkpoint
+    if not ended.failures:  # a failed cohort continues from its checkpoint next time
         store.remove_folder(COHORTS)
 
 
 def _reuse(sweep: SweepConfig, store: Store, untrained: set[str]) -> set[str]:
-    """Copy the missing models that the runs of `resources.reuse` have; returns their model_ids."""
+    """Copy untrained models from the runs of `resources.reuse`; returns their model_ids."""
     from dbviz_ray.evaluation.records import copy_model
 
     wanted = {model.model_id: model for model in sweep.models() if model.model_id in untrained}

@@ -32,7 +32,7 @@ class Store(ModelFiles, EvaluationFiles):
     """The run directory of one sweep."""
 
     def claim(self, sweep: SweepConfig) -> None:
-        """Make this directory `sweep`'s. UserError if it is another sweep's or not writable."""
+        """Make this the directory of `sweep`. UserError if it belongs to another sweep or cannot be written."""
         text = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False)
         self.check_owner(sweep)
         try:
@@ -41,7 +41,7 @@ class Store(ModelFiles, EvaluationFiles):
             raise UserError("--out", self.root, reason=f"cannot be written ({one_line(error)})") from None
 
     def check_owner(self, sweep: SweepConfig) -> None:
-        """UserError if the directory holds a sweep whose results would differ from those of `sweep`."""
+        """UserError if the directory belongs to a sweep with other results."""
         try:
             owner = self._owner()
         except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +70,7 @@ class Store(ModelFiles, EvaluationFiles):
             raise UserError(self.root, reason=reason, allowed="a run directory of a sweep") from None
 
     def remove_leftovers(self) -> None:
-        """Delete the temporary files of killed writers; an object store has none."""
+        """Delete temporary files of killed writers; object stores have none."""
         if self.is_local:
             for path in Path(self.root).rglob(".*.tmp"):
                 path.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ class Store(ModelFiles, EvaluationFiles):
 
 
 def _with_defaults(owner: dict[str, Any]) -> dict[str, Any]:
-    """A stored sweep, with defaults for the fields that were added since."""
+    """A stored sweep, with defaults for fields that were added later."""
     try:
         return SweepConfig.model_validate(owner).identity()
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Damaged files of a run directory: each is dropped, and made again by the stage that made it."""
+"""Damaged files of a run directory: each is deleted, and the stage that made it makes it again."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from dbviz_ray.terminal.progress import say
 
 
 class BeyondRepairError(Exception):
-    """A damaged file that this command does not make again; the message says what would."""
+    """This command does not make a damaged file again; the message names one that does."""
 
 
 class Repairs:
-    """Drops what is damaged, of each file once.
+    """Deletes damaged files, each at most once.
 
     Args:
-        store: Where.
-        stages: The stages that the command runs, of `every` in their order; only what they make is dropped.
+        store: The run directory.
+        stages: The stages that the command runs; only their files are deleted.
+        every: All stages, in order.
     """
 
     def __init__(self, store: Store, stages: Sequence[str], every: Sequence[str]) -> None:
@@ -37,7 +38,7 @@ class Repairs:
         self._dropped: set[str] = set()
 
     def drop(self, error: DamagedFileError) -> None:
-        """Delete the damaged file, and all others that are; they are then missing. BeyondRepairError if it cannot."""
+        """Delete the damaged file and all other damaged ones. BeyondRepairError if these stages do not remake it."""
         kind = folder_of(error.name)
         stage = MADE_BY.get(kind)
         if stage is None:
@@ -49,7 +50,7 @@ class Repairs:
             ) from None
         if error.name in self._dropped:
             raise BeyondRepairError(f"{error}, corrupt again after rewriting; check the disk") from None
-        # A disk that lost one file may have lost others: all are found before workers start again.
+        # A disk that lost one file may have lost others: find all before workers start again.
         folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in self._stages]
         others = damaged_files(self._store, folders) if kind in folders else []
         names = {error.name, *(other.name for other in others)}
@@ -61,7 +62,7 @@ class Repairs:
 
 
 def damaged_files(store: Store, folders: Iterable[str]) -> list[DamagedFileError]:
-    """What is wrong with files in some of "models" and the folders of `EVALUATIONS`; every one is read."""
+    """The damage in `folders`, each "models" or one of `EVALUATIONS`; reads every file."""
     found = []
     for folder in folders:
         for name in store.files(folder, EVALUATIONS.get(folder, "")):
@@ -73,10 +74,10 @@ def damaged_files(store: Store, folders: Iterable[str]) -> list[DamagedFileError
 
 
 def drop(store: Store, name: str) -> None:
-    """Delete a damaged file so that it counts as missing, with all that was made from it.
+    """Delete a damaged file and everything that depends on it.
 
-    With class probabilities and pictures go the label maps that vouch for them; with any file of a model the whole
-    model, since it is trained again, and what evaluators said of it.
+    For class probabilities and pictures these are the label maps that mark them as complete; for any file of a model,
+    the whole model, which is trained again, and its evaluations.
     """
     kind = folder_of(name)
     if kind in (PROBABILITIES, PICTURES):
@@ -95,13 +96,13 @@ def drop(store: Store, name: str) -> None:
 
 
 def check_model(store: Store, model_id: str) -> None:
-    """DamagedFileError if one of a model's files is damaged; every one is read."""
+    """DamagedFileError if a file of the model is damaged; reads every file."""
     for name in store.files(store.model_folder(model_id)):
         _check(store, name)
 
 
 def _check(store: Store, name: str) -> None:
-    """DamagedFileError if a file is not what its name says."""
+    """DamagedFileError if a file does not hold what its ending says."""
     match name.rpartition(".")[2]:
         case "parquet":
             store.read_parquet(name)

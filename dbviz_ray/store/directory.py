@@ -1,7 +1,6 @@
 """A directory on a local or shared disk or in an object store: bytes, JSON objects and Parquet tables.
 
-A file is absent or whole (see `whole_files`); what a disk or somebody's hand did to it after it was written is a
-DamagedFileError when it is read.
+A file is absent or whole (see `files`). If a disk or a person changed it since, reading it raises DamagedFileError.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from dbviz_ray.store.files import create_local, create_object, decoded, encoded,
 from dbviz_ray.terminal.progress import say
 
 PATIENCE_SECONDS = 600.0
-"""How long a run that is under way waits for its storage: longer than a server's restart or a network's failover."""
+"""How long a running sweep waits for its storage: longer than a server restart or a network failover."""
 
 Content = TypeVar("Content")
 Result = TypeVar("Result")
 
 
 class Directory:
-    """Files by their names relative to `root`; holds no state but where it is, so it can be sent to any process.
+    """Files by their names relative to `root`. Its only state is its place, so it can be sent to any process.
 
     Args:
         root: A path, or an address that `checked_address` allows.
-        patience: Seconds for which operations wait for an object store that does not answer.
+        patience: Seconds to wait for an object store that does not answer.
 
-    All operations raise UserError for a name that could lead outside, FileNotFoundError or NotADirectoryError for what
-    is absent, and StorageError when the disk or the store fails otherwise.
+    All operations raise UserError for a name that could lead outside, FileNotFoundError or NotADirectoryError for an
+    absent file, and StorageError if the disk or the store fails.
     """
 
     def __init__(self, root: str | Path, patience: float = 0.0) -> None:
@@ -53,14 +52,15 @@ class Directory:
         try:
             filesystem, base = fs.FileSystem.from_uri(self.root if self.is_local else for_pyarrow(self.root))
         except (pa.ArrowInvalid, NotImplementedError) as error:
-            raise UserError(f"--out: {self.root} is neither a directory nor a usable URI ({one_line(error)})") from None
+            reason = f"is neither a directory nor a usable URI ({one_line(error)})"
+            raise UserError("--out", self.root, reason=reason) from None
         return filesystem, base.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "patience": self.patience}
 
     def patient(self, seconds: float = PATIENCE_SECONDS) -> Self:
-        """The same directory, whose operations wait so long for a store that does not answer."""
+        """The same directory with a patience of `seconds`."""
         other = copy.copy(self)
         other.patience = seconds
         return other
@@ -71,19 +71,18 @@ class Directory:
         return "://" not in self.root
 
     def path(self, name: str) -> str:
-        """Where the file called `name` (relative to the run directory) is, for people and other programs."""
+        """The full path or address of the file `name`, for people and other programs."""
         place, mark, settings = (self.root, "", "") if self.is_local else self.root.partition("?")
         return f"{place.rstrip('/')}/{checked_name(name)}{mark}{settings}"
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file wholly or not at all, in place of what was there."""
+        """Write or replace a file, wholly or not at all."""
         self._tried(name, lambda: (write_local if self.is_local else put)(*self._within(name), content))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file if there is none; whether this call did. `content` must differ from what others may write.
+        """Write a file if there is none; returns whether this call did. Each process must write a different `content`.
 
-        Of several processes one succeeds; in an object store with the restriction of `whole_files.create_object`, and
-        after its two seconds.
+        Of several processes one succeeds; `files.create_object` names the limits of this in an object store.
         """
         return self._tried(
             name, lambda: (create_local if self.is_local else create_object)(*self._within(name), content)
@@ -99,11 +98,11 @@ class Directory:
         return self._tried(name, whole)
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there, and so whole."""
+        """Whether the file exists, and so is whole."""
         return self._tried(name, lambda: self._kind(name)) == fs.FileType.File  # type: ignore[no-any-return]
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file if it exists."""
 
         def remove() -> None:
             filesystem, path = self._within(name)
@@ -113,7 +112,7 @@ class Directory:
             self._tried(name, remove)
 
     def remove_folder(self, name: str) -> None:
-        """Delete a folder and all in it, if it is there."""
+        """Delete a folder and its contents if it exists."""
 
         def remove() -> None:
             filesystem, path = self._within(name)
@@ -124,9 +123,9 @@ class Directory:
             self._tried(name, remove)
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
-        """Names of the files anywhere within `folder` that end in `suffix`; one listing, and none if it is absent.
+        """Names of all files below `folder` that end in `suffix`, in one listing; empty if the folder is absent.
 
-        Hidden ones, which are being written, are left out.
+        Leaves out hidden files, which are still being written.
         """
 
         def listing() -> list[Any]:
@@ -142,7 +141,7 @@ class Directory:
         ]
 
     def holds_anything(self) -> bool:
-        """Whether there is a directory with anything in it but hidden files. NotADirectoryError if it is a file."""
+        """Whether the directory exists and holds a file that is not hidden. NotADirectoryError if it is a file."""
 
         def entries() -> list[Any]:
             filesystem, path = self._place
@@ -153,7 +152,7 @@ class Directory:
         return any(not info.base_name.startswith(".") for info in self._tried("", entries))
 
     def _within(self, name: str) -> tuple[Any, str]:
-        """The file system, and the path there of a file of this directory."""
+        """The file system, and the path of a file in it."""
         filesystem, base = self._place
         return filesystem, f"{base}/{checked_name(name)}"
 
@@ -166,7 +165,7 @@ class Directory:
         return filesystem.get_file_info(path).type
 
     def _tried(self, name: str, operation: Callable[[], Result]) -> Result:
-        """What `operation` on a file returns, when the store answers."""
+        """The result of `operation`, tried again while the store does not answer."""
         try:
             return operation() if self.is_local else waited_for(operation, self.patience, self.root)
         except (FileNotFoundError, NotADirectoryError):
@@ -179,19 +178,19 @@ class Directory:
         self.write(name, encoded(table, facts or {}))
 
     def read_parquet(self, name: str) -> tuple[pa.Table, dict[str, Any]]:
-        """A stored table and its facts. DamagedFileError if it cannot be made out."""
+        """A stored table and its facts. DamagedFileError if it cannot be read."""
         return self._read_table(name, lambda table, facts: (table, facts))
 
     def _read_table(
         self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
     ) -> Content:
-        """`content` of a stored table, or of some of its rows, and its facts. DamagedFileError if there is none."""
+        """`content` of a stored table, or some of its rows, and its facts. DamagedFileError if that fails."""
         try:
             with self._opened(name) as stream:
                 return content(*decoded(stream, rows))
         except (FileNotFoundError, MemoryError):
             raise
-        except Exception:  # a damaged file, or a network that failed meanwhile: the whole file tells
+        except Exception:  # damaged, or the network failed meanwhile: reading the whole file tells which
             whole = pa.BufferReader(self.read(name))
         try:
             return content(*decoded(whole, rows))
@@ -215,31 +214,30 @@ class Directory:
         return content
 
 
-Outcome_ = TypeVar("Outcome_")
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 30.0
-"""Between two tries; each wait is twice the one before. A try takes 6 seconds when nobody answers, and up to 100 when
-somebody takes the connection and then is silent, since pyarrow tries again on its own."""
+"""Waits between tries, each twice the one before. A try takes 6 s if nothing answers, and up to 100 s if a server
+accepts the connection and stays silent, since pyarrow tries again on its own."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LASTING = re.compile(
     r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|NO_SUCH_BUCKET|HTTP status (3|4(?!08|29))\d\d"  # S3
     r"|PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|INVALID_ARGUMENT"  # Google
     r"|Authenticat|Authoriz|ContainerNotFound"  # Azure
 )
-_random = SystemRandom()  # not that of `random`, which others seed: workers must not come back all at once
+_random = SystemRandom()  # `random` may be seeded alike everywhere, but workers must not all come back at once
 
 
 def may_pass(error: OSError) -> bool:
-    """Whether the same operation may succeed later: not if a right, a key, a bucket or a file is wanting."""
+    """Whether the operation may succeed later: not if a permission, key, bucket or file is missing."""
     return not isinstance(error, _ABSENT) and not _LASTING.search(str(error))
 
 
-def waited_for(operation: Callable[[], Outcome_], seconds: float, place: str) -> Outcome_:
-    """What `operation` returns, tried again for `seconds` while it fails with an OSError that may pass.
+def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> Result:
+    """The result of `operation`, tried again for `seconds` while it fails with an OSError that may pass.
 
-    Standard error tells once that `place` is waited for, and once that it is there again.
+    Says once on standard error that it waits for `place`, and once that `place` is back.
 
     Raises:
-        OSError: The last one, when it does not pass or the time is over.
+        OSError: The last one, if it will not pass or the time is over.
     """
     began, wait, waited = time.monotonic(), FIRST_WAIT_SECONDS, False
     while True:

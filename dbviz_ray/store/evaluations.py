@@ -1,4 +1,4 @@
-"""What evaluators say of models: label maps, class probabilities and margins; a file each, a row a plane or image."""
+"""Results of evaluators: label maps, class probabilities, margins and pictures, one file each."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from dbviz_ray.store.files import encoded
 from dbviz_ray.store.layout import EVALUATIONS, LABELS, MARGINS, Layout, partition, partitions_of
 
 PLANES_TOGETHER = 50
-"""Planes in a row group: the least that is read at once. 1.25 million labels of a trained network take 80 to 85 kB, as
-in one row group, and a tenth of them is read in an eighth of the time (2026-11-22, EPYC 9005)."""
+"""Planes in a row group, the least that can be read. 1.25 million labels of a trained network take 80 to 85 kB, no more
+than in a single row group, and reading a tenth takes an eighth of the time (2026-11-22, EPYC 9005)."""
 _LABELS = {"write_statistics": False, "compression_level": 9}
-"""A level that makes up for what row groups cost; it takes 3 ms more of 1.25 million labels than the default."""
+"""This level makes up for the size of row groups; 1.25 million labels take 3 ms longer than at the default."""
 _PROBABILITIES = {"write_statistics": False, "use_dictionary": False}
-"""1.6 to 1.9 bytes each; a dictionary makes files no smaller and slower to read, since hardly two are the same."""
+"""1.6 to 1.9 bytes a value; a dictionary saves nothing and slows reading, since hardly any two values are equal."""
 
 
 @dataclass(frozen=True)
 class StoredMargins:
-    """Distances of images to where a model's decision changes (see `dbviz_ray.evaluation.margins`)."""
+    """Distances from images to the decision boundary of a model (see `dbviz_ray.evaluation.margins`)."""
 
     indices: NDArray[np.int32]
-    """Places of the images in their split, `[images]`."""
+    """Indices of the images in their split, `[images]`."""
     predicted: NDArray[np.uint8]
-    """Classes predicted at the images themselves, `[images]`."""
+    """Predicted classes of the images, `[images]`."""
     distances: NDArray[np.float32]
     """L2 in normalised pixels, `[images, directions]`; inf where the class does not change within reach."""
     reaches: NDArray[np.float32]
-    """How far was looked, `[images, directions]`."""
+    """Length of the search, `[images, directions]`."""
     facts: dict[str, Any]
     """`split`, `steps`, `reach`, `tolerance`, `seed`."""
 
 
 class PictureKey(NamedTuple):
-    """Which picture: one plane as a model sees it after an epoch."""
+    """Identifies a picture: one plane, labelled by a model after an epoch."""
 
     model_id: str
     epoch: int
@@ -50,12 +50,12 @@ class PictureKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """What a model says on one plane."""
+    """Predictions of a model on one plane."""
 
     labels: NDArray[np.uint8]
     """Predicted classes, `[resolution (b), resolution (a)]`."""
     confidence: NDArray[np.float16] | None = None
-    """Probability of the predicted class on every point, likewise; None where it was not asked for."""
+    """Probability of the predicted class, same shape; None unless requested."""
 
     @property
     def resolution(self) -> int:
@@ -67,23 +67,23 @@ class EvaluationFiles(Directory, Layout):
     """Evaluations in a run directory."""
 
     def labelled(self, plane_set: str) -> set[tuple[str, int]]:
-        """model_id and epoch of everything whose label maps on a plane set are complete."""
+        """(model_id, epoch) of all complete label maps of a plane set."""
         return self._complete(f"{LABELS}/{partition('plane_set', plane_set)}", LABELS)
 
     def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: NDArray[np.uint8]) -> None:
-        """Store label maps uint8 `[planes, resolution, resolution]`, one row a plane, rows of b one after another."""
+        """Store label maps uint8 `[planes, resolution (b), resolution (a)]`, one plane a row."""
         facts = {"resolution": labels.shape[1]}
         self._write_planes(self.labels_file(plane_set, model_id, epoch), "labels", labels, facts, _LABELS)
 
     def read_label_maps(
         self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None
     ) -> NDArray[np.uint8]:
-        """What `write_label_maps` stored, or some of the planes; of the others no more is read than a row group."""
+        """The stored label maps, or some of the planes; reads only the row groups that hold them."""
         name = self.labels_file(plane_set, model_id, epoch)
         return self._read_planes(name, "labels", ("resolution", "resolution"), planes)
 
     def write_probabilities(self, plane_set: str, model_id: str, epoch: int, values: NDArray[np.float16]) -> None:
-        """Store class probabilities float16 `[planes, resolution, resolution, classes]`, one row a plane."""
+        """Store class probabilities float16 `[planes, resolution, resolution, classes]`, one plane a row."""
         facts = {"resolution": values.shape[1], "classes": values.shape[3]}
         name = self.probabilities_file(plane_set, model_id, epoch)
         self._write_planes(name, "probabilities", values, facts, _PROBABILITIES)
@@ -91,7 +91,7 @@ class EvaluationFiles(Directory, Layout):
     def read_probabilities(
         self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None
     ) -> NDArray[np.float16]:
-        """What `write_probabilities` stored, or some of the planes."""
+        """The stored class probabilities, or some of the planes."""
         name = self.probabilities_file(plane_set, model_id, epoch)
         return self._read_planes(name, "probabilities", ("resolution", "resolution", "classes"), planes)
 
@@ -114,11 +114,11 @@ class EvaluationFiles(Directory, Layout):
         return self._read_table(name, values, planes)
 
     def with_margins(self) -> set[tuple[str, int]]:
-        """model_id and epoch of everything whose margins are complete."""
+        """(model_id, epoch) of all complete margins."""
         return self._complete(MARGINS, MARGINS)
 
     def write_margins(self, model_id: str, epoch: int, margins: StoredMargins) -> None:
-        """Store margins, one row an image."""
+        """Store margins, one image a row."""
         columns = {"index": margins.indices, "predicted": margins.predicted}
         for name in ("distances", "reaches"):
             values = getattr(margins, name)
@@ -127,7 +127,7 @@ class EvaluationFiles(Directory, Layout):
         self.write_parquet(self.margins_file(model_id, epoch), table, margins.facts)
 
     def read_margins(self, model_id: str, epoch: int) -> StoredMargins:
-        """What `write_margins` stored."""
+        """The stored margins."""
 
         def margins(table: pa.Table, facts: dict[str, Any]) -> StoredMargins:
             distances, reaches = (
@@ -139,7 +139,7 @@ class EvaluationFiles(Directory, Layout):
         return self._read_table(self.margins_file(model_id, epoch), margins)
 
     def write_picture(self, plane_set: str, model_id: str, epoch: int, plane: int, picture: Picture) -> None:
-        """Store a picture, in place of what was there: a row of two lists, rows of b one after another."""
+        """Store or replace a picture: one row with two lists, row after row of the grid."""
         columns = {"labels": _one_list(picture.labels)}
         if picture.confidence is not None:
             columns["confidence"] = _one_list(picture.confidence)
@@ -147,7 +147,7 @@ class EvaluationFiles(Directory, Layout):
         self.write(self.picture_file(plane_set, model_id, epoch, plane), encoded(pa.table(columns), facts, **_LABELS))
 
     def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
-        """What `write_picture` stored; None if there is none."""
+        """The stored picture; None if there is none."""
 
         def picture(table: pa.Table, facts: dict[str, Any]) -> Picture:
             sides = facts["resolution"], facts["resolution"]
@@ -165,11 +165,11 @@ class EvaluationFiles(Directory, Layout):
             return None
 
     def _complete(self, folder: str, kind: str) -> set[tuple[str, int]]:
-        """model_id and epoch of every file of a kind of evaluation within `folder`; one listing."""
+        """(model_id, epoch) of every evaluation of one kind below `folder`, in one listing."""
         found = (partitions_of(name) for name in self.files(folder, EVALUATIONS[kind]))
         return {(keys["model_id"], int(keys["epoch"])) for keys in found}
 
 
 def _one_list(values: NDArray[Any]) -> pa.ListArray:
-    """Of any length, so that pictures of different grids open as one table."""
+    """A list of variable length, so that pictures of different grids open as one table."""
     return pa.ListArray.from_arrays(pa.array([0, values.size], pa.int32()), pa.array(values.reshape(-1)))

@@ -1,8 +1,8 @@
 """Files that are absent or whole, whatever dies while they are written.
 
-Local ones are written beside their final names, brought to the disk and renamed, so that after a loss of power too no
-empty file has a final name; that takes 4 ms a file (2026-11-25, ext4 on a virtual disk). Objects are one PUT, or from
-10 MB on an upload in parts, of which nothing is seen before it is complete.
+A local file is written under a temporary name, flushed to the disk and renamed, so that even after a power failure no
+empty file has a final name; this takes 4 ms a file (2026-11-25, ext4 on a virtual disk). An object is one PUT or, from
+10 MB on, a multipart upload, which becomes visible when it is complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def write_local(filesystem: Any, target: str, content: bytes) -> None:
 
 
 def create_local(filesystem: Any, target: str, content: bytes) -> bool:
-    """Write a file if there is none; whether this call did. Of several processes one succeeds."""
+    """Write a file if there is none; returns whether this call did. Of several processes one succeeds."""
 
     def link(temporary: str) -> bool:
         try:
@@ -51,25 +51,25 @@ def create_local(filesystem: Any, target: str, content: bytes) -> bool:
 
 
 def put(filesystem: Any, target: str, content: bytes) -> None:
-    """Write or replace an object. OSError if that fails; then nothing has changed, or just the answer was lost."""
+    """Write or replace an object. OSError if that fails; then nothing has changed, unless only the answer was lost."""
     whole = pa.py_buffer(content)
     with interruption.held():
         stream = filesystem.open_output_stream(target)
         try:
             stream.write(whole)
         except BaseException:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))  # pyarrow completes even objects whose stream it drops
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))  # freed, it would complete the object
             raise
         stream.close()
 
 
 def create_object(filesystem: Any, target: str, content: bytes) -> bool:
-    """Write an object if there is none; whether this call did.
+    """Write an object if there is none; returns whether this call did. Takes `SETTLE_SECONDS`.
 
-    Of several processes one succeeds, if their contents differ and no more than `SETTLE_SECONDS` lie between the look
-    of one and the end of its PUT; if more do, the last replaces what another believes to have created.
+    Of several processes one succeeds, if their contents differ and each takes at most `SETTLE_SECONDS` from the check
+    to the end of its PUT; a slower one may replace an object that another believes to own.
     """
-    if _content(filesystem, target) not in (None, content):  # an earlier try of ours may have got through unanswered
+    if _content(filesystem, target) not in (None, content):  # our own content: a try whose answer was lost
         return False
     put(filesystem, target, content)
     time.sleep(SETTLE_SECONDS)
@@ -85,7 +85,7 @@ def _content(filesystem: Any, target: str) -> bytes | None:
 
 
 def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callable[[str], Result]) -> Result:
-    """What `finish` makes of a file of this content, on the disk in the folder of `target`; then that file goes."""
+    """The result of `finish` on a temporary file with this content beside `target`; then deletes that file."""
     folder, _, file = target.rpartition("/")
     temporary = f"{folder}/.{file}.{uuid.uuid4().hex}.tmp"
     for last_try in (False, True):
@@ -96,7 +96,7 @@ def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callab
                 stream.flush()
                 os.fsync(stream.fileno())
             return finish(temporary)
-        except FileNotFoundError:  # the worker of a killed command was just dropping the folder
+        except FileNotFoundError:  # a worker of a killed command just deleted the folder
             if last_try:
                 raise
         finally:
@@ -106,7 +106,7 @@ def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callab
 
 
 def _create_without_links(target: str, content: bytes) -> bool:
-    """As `create_local` where a file has just one name; it may be seen for a moment before it is whole."""
+    """`create_local` for disks without hard links; others may see the file before it is whole."""
     try:
         with open(target, "xb") as stream:
             stream.write(content)
@@ -120,7 +120,7 @@ _WRITING = {"compression": "zstd", "write_page_checksum": True}
 
 
 def encoded(table: pa.Table, facts: Mapping[str, Any], rows_together: int | None = None, **options: Any) -> bytes:
-    """The bytes of a file whose row groups, which are read as one, hold `rows_together` rows each."""
+    """The bytes of a Parquet file with `rows_together` rows in a row group, the least that can be read."""
     sink = pa.BufferOutputStream()
     described = table.replace_schema_metadata({_FACTS: json.dumps(facts)})
     pq.write_table(described, sink, row_group_size=rows_together, **(_WRITING | options))
@@ -128,15 +128,14 @@ def encoded(table: pa.Table, facts: Mapping[str, Any], rows_together: int | None
 
 
 def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """The table in an open file, or its rows `rows` (of step 1), and its facts; other row groups are not read.
+    """The table in an open file, or its `rows` (step 1), and its facts; reads only the row groups it needs.
 
-    What other programs put into the metadata is left out, since pandas would obey it. A damaged file raises one of many
-    kinds of errors.
+    Drops metadata of other programs, since pandas would obey it. A damaged file raises errors of many kinds.
     """
     file = pq.ParquetFile(source, page_checksum_verification=True)
     facts: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(_FACTS, b"{}"))
     if not isinstance(facts, dict):
-        raise ValueError("its facts are no JSON object")
+        raise ValueError("its facts are not a JSON object")
     if rows is None:
         return file.read().replace_schema_metadata(), facts
     start, stop, _ = rows.indices(file.metadata.num_rows)

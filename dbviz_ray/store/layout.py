@@ -2,27 +2,27 @@
 
     sweep.yaml                                         the resolved configuration
     models/<model_id>/weights.safetensors              the weights after the last epoch
-    models/<model_id>/history.parquet                  one row an epoch
-    models/<model_id>/predictions.parquet              one row an image: split, index, labels, predicted class
+    models/<model_id>/history.parquet                  one epoch a row
+    models/<model_id>/predictions.parquet              one image a row: split, index, labels, predicted class
     models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
     models/<model_id>/model.json                       configuration and outcome; written last
     cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
     cohorts/<cohort_id>/cohort.json                    the model_ids of its members
-    planes/<plane_set>.parquet                         images and coordinates, one row a plane
-    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 one row a plane: plane, labels
-    probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   if asked for: plane, probabilities
-    margins/model_id=<..>/epoch=<00400>/margins.parquet      one row an image: index, predicted, distances, reaches
+    planes/<plane_set>.parquet                         images and coordinates, one plane a row
+    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 one plane a row: plane, labels
+    probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   if requested: plane, probabilities
+    margins/model_id=<..>/epoch=<00400>/margins.parquet      one image a row: index, predicted, distances, reaches
     pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
-    failures/<model_id>.json                           why a model is left out, until it is tried again
+    failures/<model_id>.json                           why a model failed, until it is tried again
     scores/<table>.parquet, scores/<table>.csv         the tables of the analysis
-    scores/findings.json                               what it found, in rows and sentences
+    scores/findings.json                               its findings, as rows and sentences
     figures/<figure>.png, .pdf, .gif, .tex
-    report.html                                        everything that was found, for people
+    report.html                                        all results, for people
     tracking.json                                      what was logged to MLflow, and where
-    .driver.json                                       the driver that works here (see `lease`)
+    .driver.json                                       the driver at work (see `lease`)
 
-Evaluators write the probabilities and the first picture of a plane set before its label maps; the label maps then mark
-all three as complete. Pictures are for people to look at: no score uses them.
+Evaluators write probabilities and the first picture before the label maps, which mark all three as complete. No score
+uses the pictures.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ EVALUATIONS = {
     PICTURES: "picture.parquet",
     MARGINS: "margins.parquet",
 }
-"""What evaluators write: the name of the file, by its folder."""
+"""Results of evaluators: file name by folder."""
 MADE_BY = {MODELS: "train", PLANES: "evaluate", **dict.fromkeys(EVALUATIONS, "evaluate"), SCORES: "analyse"}
-"""The stage that makes the files of a folder, and can make them again from the other folders."""
+"""The stage that makes the files of a folder, and can remake them from the other folders."""
 
 
 def partition(key: str, value: str | int) -> str:
-    """The name of a Hive partition's folder; numbers have leading zeros, so that names sort as numbers do."""
+    """The folder name of a Hive partition; leading zeros make numbers sort correctly."""
     return f"{key}={value:05}" if isinstance(value, int) else f"{key}={value}"
 
 
@@ -88,7 +88,7 @@ class Layout:
 
     @classmethod
     def kept_file(cls, model_id: str, file: str, epoch: int | None) -> str:
-        """One of a model's files after `epoch`, one before the last, or after the last (None)."""
+        """One of a model's files after the earlier `epoch`, or after the last (None)."""
         return cls.model_file(model_id, file) if epoch is None else cls.snapshot_file(model_id, epoch, file)
 
     @staticmethod
@@ -103,7 +103,7 @@ class Layout:
 
     @staticmethod
     def failure_file(model_id: str) -> str:
-        """Why a model is left out."""
+        """The record of a model's failure."""
         return f"{FAILURES}/{model_id}.json"
 
     @staticmethod

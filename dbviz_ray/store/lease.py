@@ -1,4 +1,4 @@
-"""One driver for a run directory: a file in it names the driver, and changes as long as that one lives."""
+"""One driver for a run directory: a lease file names the driver and changes while the driver lives."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ BEATS_OBSERVED = 6
 """Missed heartbeats before a driver is presumed dead; a driver on this machine is looked up instead."""
 _LONGEST_BEAT_SECONDS = 60.0
 _SETTLE_LOCAL_SECONDS = 0.3
-"""As `SETTLE_SECONDS`, where a look and a write take milliseconds."""
+"""Like `SETTLE_SECONDS`, for a local disk, where a check and a write take milliseconds."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What a lease says about its holder."""
+    """The holder of a lease."""
 
     process: Process
     token: str
-    """Of this lease and no other."""
+    """Unique to this lease."""
     since: str
     beat: int
     beat_seconds: float
 
     def content(self) -> bytes:
-        """As it is stored."""
+        """The content of the lease file."""
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     @classmethod
     def of(cls, content: bytes) -> Driver | None:
-        """What `content` gave; None for anything else."""
+        """The driver that `content()` described; None for anything else."""
         try:
             facts: dict[str, Any] = json.loads(content)
             found = facts["process"]
@@ -61,14 +61,14 @@ class Driver:
 
 
 class SupersededError(Exception):
-    """The driver that started this work is gone, and another one has taken over."""
+    """Another driver has taken over the run directory."""
 
 
 def check_driver(directory: Directory, token: str) -> None:
     """SupersededError unless the driver with this token holds the lease of `directory`, or nobody does.
 
-    For workers, which live some seconds longer than a driver that was killed: before they write what the next driver's
-    workers write too.
+    Workers outlive a killed driver by some seconds; they check before they write files that the workers of the next
+    driver write too.
     """
     try:
         driver = Driver.of(directory.read(LEASE_FILE))
@@ -94,7 +94,7 @@ class Lease:
     """
 
     def __init__(self, directory: Directory, beat_seconds: float = BEAT_SECONDS) -> None:
-        self._directory = directory.patient(0)  # a late beat is as good as none
+        self._directory = directory.patient(0)  # a late beat is worth nothing
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         self._own = Driver(Process.this(), uuid.uuid4().hex, since, 0, beat_seconds)
         self._successor: Driver | None = None
@@ -114,13 +114,13 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._heart.join(timeout=2 * self._own.beat_seconds)
-        with suppress(OSError):  # what is left behind is recognised as a dead driver's
+        with suppress(OSError):  # the next driver recognises a leftover lease
             if self._is_own(self._found()):
                 self._directory.remove(LEASE_FILE)
 
     @property
     def token(self) -> str:
-        """By which `check_driver` knows this driver."""
+        """Identifies this driver to `check_driver`."""
         return self._own.token
 
     def check(self) -> None:
@@ -135,21 +135,21 @@ class Lease:
     def _acquire(self) -> None:
         while not self._directory.create(LEASE_FILE, self._own.content()):
             found = self._found()
-            if found is None:  # its driver has just ended
+            if found is None:  # the other driver has just ended
                 continue
             self._refuse_if_alive(found)
             self._directory.write(LEASE_FILE, self._own.content())
             time.sleep(_SETTLE_LOCAL_SECONDS if self._directory.is_local else SETTLE_SECONDS)
-            if self._is_own(self._found()):  # and not a third driver's, who saw the same
+            if self._is_own(self._found()):  # otherwise a third driver was later
                 return
 
     def _refuse_if_alive(self, found: bytes) -> None:
-        """UserError if the driver of the lease `found` lives; it takes a while where only the lease itself can tell."""
+        """UserError if the driver of the lease `found` lives. Watches the lease where the process cannot be seen."""
         driver = Driver.of(found)
         lives = driver.process.lives() if driver else None
         if lives is None:
             seconds = BEATS_OBSERVED * max(self._own.beat_seconds, driver.beat_seconds if driver else 0)
-            say("lease", f"watching for {seconds:.0f} s whether the last driver is alive ({driver})")
+            say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
             lives = self._changes(found, seconds)
         if lives:
             raise UserError(
@@ -191,15 +191,15 @@ class Lease:
 
 
 _ENDED = "ZX"
-"""States of processes that were killed and that nobody has asked for yet."""
+"""States of dead processes that their parents have not yet waited for."""
 
 
 @dataclass(frozen=True)
 class Process:
     """One process of one machine.
 
-    `numbering` says among which processes `pid` is unique (the start of a system, and the container), `started` when
-    the process came in there; both are empty where there is no /proc.
+    `pid` is unique within `numbering` (one boot of a system, and one container) together with `started`, the start
+    time of the process; both are empty without /proc.
     """
 
     host: str
@@ -209,11 +209,11 @@ class Process:
 
     @classmethod
     def this(cls) -> Process:
-        """The process that asks."""
+        """This process."""
         return cls(platform.node(), os.getpid(), _numbering(), _state_and_start(os.getpid())[1])
 
     def lives(self) -> bool | None:
-        """Whether it is alive; None if this process cannot see it."""
+        """Whether it lives; None if this process cannot tell."""
         if not self.numbering or self.numbering != _numbering():
             return None
         state, started = _state_and_start(self.pid)
@@ -228,9 +228,9 @@ def _numbering() -> str:
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:
-    """State and time of start, in ticks; both empty if there is no such process, or no /proc."""
+    """State and start time in ticks; both empty without such a process or without /proc."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before may hold anything
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # a name may hold anything
     except OSError:
         return "", ""
     return fields[0], fields[19]

@@ -29,77 +29,77 @@ class Outcome(StrEnum):
 
     DONE = "done"
     DIVERGED = "diverged"
-    """Trained, but to no use: its loss is not finite. Never tried again, since it would come again."""
+    """Trained, but its loss is not finite. Never tried again, since it would diverge again."""
     PREEMPTED = "preempted"
-    """Its machine vanished. Tried again without end."""
+    """Its machine was lost. Tried again without limit."""
     CRASHED = "crashed"
-    """Its process died, and its machine did not. Tried again `resources.retries` times."""
+    """Its process died, but its machine lives. Tried again `resources.retries` times."""
     OUT_OF_MEMORY = "out of memory"
-    """Its cohort did not fit into the memory of its GPU. Tried again in halves, until it is alone."""
+    """Its cohort did not fit into the memory of its GPU. Tried again in halves, down to single models."""
     FAILED = "failed"
-    """An error that would come again. Not tried again by this command; the next one does."""
+    """An error that would recur. The next command tries again, this one does not."""
     BAD_CONFIGURATION = "bad configuration"
-    """As `FAILED`, and the user's to mend."""
+    """Like `FAILED`, but the user can correct it."""
 
 
 CUDA_ERROR = "CUDA error"
-"""In messages after which a process is of no more use, and a new one may be."""
+"""Marks error messages after which only a new process can use the GPU."""
 
 
 class StoppedError(Exception):
-    """The rest of a stage would fail as well, so that it was not started."""
+    """A stage stopped early because everything else in it would fail as well."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a sweep has to do without a model."""
+    """Why a sweep continues without a model."""
 
     model_id: str
     stage: str
-    """train or evaluate."""
+    """The stage that failed: train or evaluate."""
     outcome: Outcome
     reason: str
     """One line."""
 
     def facts(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """For JSON."""
         return asdict(self)
 
     @classmethod
     def of_facts(cls, facts: dict[str, Any]) -> Failure:
-        """What `facts` gave. KeyError or ValueError if it is something else."""
+        """The failure that `facts()` described. KeyError or ValueError for anything else."""
         texts = {name: str(facts[name]) for name in ("model_id", "stage", "reason")}
         return cls(outcome=Outcome(facts["outcome"]), **texts)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an exception raised by work on a model makes of it."""
+    """The outcome of a model whose work raised `error`."""
     return Outcome.BAD_CONFIGURATION if isinstance(error, UserError) else Outcome.FAILED
 
 
 @dataclass(frozen=True)
 class StageEnd:
-    """How a stage's work on models ended."""
+    """Result of a stage's work on models."""
 
     failures: Mapping[str, Failure] = field(default_factory=dict)
     """By model_id."""
     trained_on: Mapping[str, str] = field(default_factory=dict)
-    """The node on which a model was trained just now, by model_id."""
+    """The node that trained a model just now, by model_id."""
     damaged: DamagedFileError | None = None
-    """A file that must be made again before the rest can be done."""
+    """A file that must be remade before the rest can be done."""
     stopped: str | None = None
-    """Why the rest was not even started, if so."""
+    """Why the rest did not start; None if it did."""
 
 
 class ModelFiles(Directory, Layout):
     """Models, cohorts and failures in a run directory."""
 
     def complete_models(self) -> set[str]:
-        """model_id of every trained model; one listing."""
+        """model_id of every trained model, in one listing."""
         return {owner_of(name) for name in self.files(MODELS, MODEL)}
 
     def complete_among(self, model_ids: Iterable[str]) -> set[str]:
-        """Those of `model_ids` that are trained; one request each, however many models there are."""
+        """The trained models among `model_ids`; one request each, and no listing of the whole run."""
         return {model_id for model_id in model_ids if self.exists(self.model_file(model_id, MODEL))}
 
     def read_predictions(self, model_id: str, epoch: int | None = None) -> pa.Table:
@@ -124,7 +124,7 @@ class ModelFiles(Directory, Layout):
             try:
                 begun[owner_of(name)] = [str(model_id) for model_id in self.read_json(name)["models"]]
             except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
-                continue  # its training starts again
+                continue  # its training starts over
         return begun
 
     def drop_cohort(self, cohort_id: str) -> None:
@@ -132,16 +132,16 @@ class ModelFiles(Directory, Layout):
         self.remove_folder(self.cohort_folder(cohort_id))
 
     def read_tensors(self, name: str) -> dict[str, Any]:
-        """The torch tensors of a safetensors file. DamagedFileError if it is none."""
+        """The torch tensors of a safetensors file. DamagedFileError if it is not one."""
         import safetensors.torch  # imports torch
 
         try:
             return safetensors.torch.load(self.read(name))
-        except (safetensors.SafetensorError, KeyError, RuntimeError) as error:  # a type or shape that torch lacks
+        except (safetensors.SafetensorError, KeyError, RuntimeError) as error:  # the latter: types unknown to torch
             raise DamagedFileError(name, self.path(name), one_line(error)) from None
 
     def failures(self) -> dict[str, Failure]:
-        """The models that are left out, by model_id. A damaged file counts as none: the model is tried again."""
+        """Failed models, by model_id. Damaged files are ignored, so their models are tried again."""
         found = {}
         for name in self.files(FAILURES, ".json"):
             try:
@@ -153,7 +153,7 @@ class ModelFiles(Directory, Layout):
         return found
 
     def write_failure(self, failure: Failure) -> None:
-        """Record why a model is left out."""
+        """Record why a model failed."""
         self.write_json(self.failure_file(failure.model_id), failure.facts())
 
     def forget_failures(self, model_ids: Iterable[str]) -> None:
@@ -168,6 +168,6 @@ def settle(stage: str, store: ModelFiles, ended: StageEnd) -> None:
     if ended.damaged is not None:
         raise ended.damaged
     if ended.stopped is not None:
-        raise StoppedError(f"{stage}: {ended.stopped}. What is done is kept; the same command does the rest")
+        raise StoppedError(f"{stage}: {ended.stopped}. Finished work is kept; the same command does the rest")
     for failure in ended.failures.values():
         store.write_failure(failure)

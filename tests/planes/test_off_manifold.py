@@ -228,7 +228,7 @@ def test_a_sweep_attacks_its_first_model_or_a_named_one(finished_run, digits, tm
     store, models = Store(tmp_path), sweep.models()
     attack = {"off_manifold": "adversarial", "count": 4, "adversary": {"radius": RADIUS}}
     asked = small_sweep(planes={"first": attack, "named": attack | {"attacked": models[7].model_id}})
-    with pytest.raises(UserError, match=f"planes.first.attacked: {models[0].model_id} is not trained yet"):
+    with pytest.raises(UserError, match=f"planes.first.attacked: '{models[0].model_id}' is not trained yet"):
         stored_planes(asked, store, "first")
     for name, model in (("first", models[0]), ("named", models[7])):
         copy_model(done, store, model)

@@ -286,7 +286,7 @@ def test_a_damaged_sweep_file_is_named(store, sweep, content):
 
 
 def test_an_unknown_kind_of_address_is_named(sweep):
-    with pytest.raises(UserError, match="foo://bar is neither a directory nor a usable URI"):
+    with pytest.raises(UserError, match="foo://bar' is neither a directory nor a usable URI"):
         Store("foo://bar").check_owner(sweep)
 
 
