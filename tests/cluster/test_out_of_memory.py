@@ -1,4 +1,4 @@
-"""Training on a device that is too small, for which a limit on what operations allocate stands in."""
+"""Training on a device with too little memory, imitated by a limit on allocations."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
 MEMBERS = 4
 WIDE_STEPS = {"batch_size": 100, "evaluate_every": 3}
-"""Steps take more than evaluations of 200 images do."""
+"""Steps take more memory than evaluations of 200 images."""
 NARROW_STEPS = {"batch_size": 4, "evaluate_every": 2, "epochs": 2}
-"""Evaluations and sharpness take more than steps do."""
+"""Evaluations and sharpness take more memory than steps."""
 
 
 class SmallDevice(AllocationCounter):
-    """A device of so many bytes beyond what is there already."""
+    """A device with `limit` free bytes."""
 
     def __init__(self, limit):
         super().__init__("cpu")
@@ -42,7 +42,7 @@ def models_of(**settings):
 
 
 def peak_of_an_epoch(models, data, device, stack):
-    """Bytes."""
+    """Peak memory in bytes."""
     with AllocationCounter("cpu") as counter:
         CohortTraining(models, data, device, ResourcesConfig(stack=stack)).run_epoch()
     return counter.peak
@@ -64,13 +64,13 @@ def models():
 
 @pytest.fixture(scope="module")
 def free(models, digits, cpu):
-    """The models as they are on a device that is large enough."""
+    """The models trained on a large enough device."""
     return train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=MEMBERS))
 
 
 @pytest.fixture(scope="module")
 def room_for(models, digits, cpu):
-    """Bytes by the members that are computed together."""
+    """Peak memory in bytes, by the number of members computed together."""
     return {stack: peak_of_an_epoch(models, digits, cpu, stack) for stack in (MEMBERS, 2, 1)}
 
 
@@ -104,7 +104,7 @@ def test_evaluations_and_sharpness_take_fewer_images_where_all_do_not_fit(digits
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
-def test_what_never_fits_is_the_callers_and_leaves_checkpoints_alone(share, models, room_for, digits, cpu):
+def test_what_never_fits_raises_and_leaves_checkpoints_alone(share, models, room_for, digits, cpu):
     memory = killed_after(2, models, digits, cpu, resources=EVERY_EPOCH)
     saved = list(memory.saved)
     with pytest.raises(torch.OutOfMemoryError), SmallDevice(share * room_for[1]):

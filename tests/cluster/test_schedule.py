@@ -7,8 +7,9 @@ from conftest import small_sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbviz_ray.cluster.schedule import CohortSchedule, CrashBudget, cohorts_to_train, halves
+from dbviz_ray.cluster.schedule import CohortSchedule, CrashBudget, TaskQueue, cohorts_to_train, halves
 from dbviz_ray.config import Cohort
+from dbviz_ray.evaluation.tasks import LabelPlanes, Task
 from dbviz_ray.store.models import Outcome
 
 RECIPES = {"alone": {}, "distilled": {"distillation": {"recipe": "alone"}}}
@@ -66,7 +67,7 @@ def test_what_was_preempted_is_tried_again_without_end(sweep):
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_what_crashed_has_a_budget(sweep, retries):
+def test_a_crashed_cohort_has_a_budget_of_tries(sweep, retries):
     schedule = schedule_of(sweep, retries)
     first = schedule.next()
     for _ in range(retries):
@@ -80,14 +81,14 @@ def test_what_crashed_has_a_budget(sweep, retries):
     assert schedule.next() == sweep.cohorts()[1], "the rest goes on"
 
 
-def test_a_process_that_went_with_its_machine_did_not_crash(sweep):
+def test_a_process_lost_with_its_machine_did_not_crash(sweep):
     schedule = schedule_of(sweep, retries=0)
     first = schedule.next()
     assert schedule.ended(first, Outcome.CRASHED, "it died", gone) is Outcome.PREEMPTED
     assert schedule.next() == first
 
 
-def test_a_machine_whose_loss_is_known_late_costs_nothing():
+def test_a_machine_loss_that_is_noticed_late_costs_no_try():
     budget = CrashBudget(retries=1)
     lost = {"a": False, "b": False}
     assert budget.allows_another_try("x", lambda: lost["a"])
@@ -97,7 +98,7 @@ def test_a_machine_whose_loss_is_known_late_costs_nothing():
     assert budget.allows_another_try("y", there), "each has a budget of its own"
 
 
-def test_an_error_that_would_come_again_ends_its_cohort_alone(sweep):
+def test_an_error_that_would_recur_fails_only_its_cohort(sweep):
     schedule = schedule_of(sweep, retries=9)
     first, second = schedule.next(), schedule.next()
     schedule.ended(first, Outcome.BAD_CONFIGURATION, "no such thing")
@@ -106,7 +107,7 @@ def test_an_error_that_would_come_again_ends_its_cohort_alone(sweep):
     assert schedule.finished
 
 
-def test_what_does_not_fit_is_halved_until_it_is_alone(sweep):
+def test_a_cohort_that_does_not_fit_is_halved_down_to_single_models(sweep):
     schedule = schedule_of(sweep)
     whole = schedule.next()
     schedule.ended(whole, Outcome.OUT_OF_MEMORY, "too large")
@@ -121,7 +122,7 @@ def test_what_does_not_fit_is_halved_until_it_is_alone(sweep):
 
 
 def drained_halves(schedule, cohort):
-    """End `cohort`, and all that it becomes, for lack of memory."""
+    """Let `cohort` and all its parts run out of memory."""
     schedule.ended(cohort, Outcome.OUT_OF_MEMORY, "too large")
     handed = []
     while (part := schedule.next()) is not None and set(ids(part)) <= set(ids(cohort)):
@@ -143,7 +144,7 @@ def test_students_wait_for_their_teachers():
     assert already.next() == students
 
 
-def test_a_student_fails_with_its_teacher_and_the_others_go_on():
+def test_a_student_fails_with_its_teacher_and_the_others_continue():
     sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2], "recipes": RECIPES})
     teachers, students = sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
     lost, *rest = teachers.models
@@ -192,7 +193,7 @@ def test_whatever_happens_every_model_is_trained_or_has_failed(seed, retries):
     assert not set(trained) & schedule.failures.keys()
 
 
-def test_begun_cohorts_go_on_as_they_were_and_the_rest_is_grouped_as_the_sweep_says(sweep):
+def test_begun_cohorts_keep_their_members_and_the_sweep_groups_the_rest(sweep):
     narrow, wide = sweep.cohorts()
     untrained = {*ids(narrow), *ids(wide)}
     assert cohorts_to_train(sweep, untrained, {}) == [narrow, wide]
@@ -201,7 +202,56 @@ def test_begun_cohorts_go_on_as_they_were_and_the_rest_is_grouped_as_the_sweep_s
     assert [ids(cohort) for cohort in found] == [ids(narrow)[:3], ids(narrow)[3:], ids(wide)[1:]]
 
 
-def test_a_begun_cohort_of_which_some_members_are_complete_goes_on_as_a_whole(sweep):
+def test_a_begun_cohort_with_some_complete_members_continues_as_a_whole(sweep):
     narrow, _ = sweep.cohorts()
     assert cohorts_to_train(sweep, set(ids(narrow)[1:]), {"begun": ids(narrow)}) == [narrow]
     assert cohorts_to_train(sweep, set(), {"begun": ids(narrow)}) == []
+
+
+MODELS = small_sweep().models()
+TASKS = [Task(LabelPlanes(name), model, 3) for name in ("test", "train") for model in MODELS]
+
+
+def drained_tasks(queue, node="anywhere"):
+    return list(iter(lambda: queue.take(node), None))
+
+
+def test_tasks_are_taken_once_and_in_order():
+    queue = TaskQueue(TASKS, {}, retries=0)
+    assert len(queue) == len(TASKS)
+    assert drained_tasks(queue) == TASKS
+    assert len(queue) == 0
+
+
+def test_a_node_prefers_models_it_trained():
+    near = {model.model_id: "a" for model in MODELS[3:5]} | {MODELS[0].model_id: "b"}
+    queue = TaskQueue(TASKS, near, retries=0)
+    of_a = [task for task in TASKS if task.model in MODELS[3:5]]
+    assert [queue.take("a") for _ in of_a] == of_a
+    assert queue.take("a") == TASKS[0], "rather another node's than none"
+    assert queue.take("b") == TASKS[len(MODELS)], "its own second one"
+    assert drained_tasks(queue, "c") == [t for t in TASKS if t not in [*of_a, TASKS[0], TASKS[len(MODELS)]]]
+
+
+@given(places=st.lists(st.sampled_from(["a", "b", None]), min_size=len(MODELS), max_size=len(MODELS)),
+       takers=st.lists(st.sampled_from(["a", "b", "c"]), min_size=len(TASKS), max_size=len(TASKS)))  # fmt: skip
+def test_every_task_is_taken_once_whichever_node_asks(places, takers):
+    near = {model.model_id: place for model, place in zip(MODELS, places, strict=True) if place is not None}
+    queue = TaskQueue(TASKS, near, retries=0)
+    taken = [queue.take(node) for node in takers]
+    assert sorted(map(repr, taken)) == sorted(map(repr, TASKS))
+    assert queue.take("a") is None
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_task_that_kills_evaluators_is_given_up_but_not_one_whose_machine_was_lost(retries):
+    queue = TaskQueue(TASKS, {}, retries)
+    first = queue.take("a")
+    for _ in range(20):
+        assert queue.take_back(first, gone)
+        assert queue.take("a") == first
+    for _ in range(retries):
+        assert queue.take_back(first, there)
+        assert queue.take("a") == first
+    assert not queue.take_back(first, there)
+    assert drained_tasks(queue) == TASKS[1:]

@@ -31,7 +31,7 @@ def test_a_sweep_runs_through_all_stages(undisturbed):
     directory, output, messages = undisturbed
     assert messages.isascii()
     last = {line.split()[0]: line for line in messages.splitlines()}
-    assert list(last) == ["train", "evaluate", "analyse", "report"], "nothing is said by anybody else"
+    assert list(last) == ["train", "evaluate", "analyse", "report"], "nobody else prints"
     assert re.fullmatch(r"train    9 models in [\d.]+ s, [\d.,]+ epochs/s", last["train"])
     assert re.fullmatch(r"evaluate 9 models in [\d.]+ s, [\d.,]+ points/s", last["evaluate"])
     assert len(messages.splitlines()) < 20
@@ -58,13 +58,6 @@ def test_a_finished_sweep_does_nothing_and_says_so(undisturbed):
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
 
 
-def test_named_stages_are_done_again_without_changing_the_tables(undisturbed, tmp_path):
-    directory = copied(undisturbed[0], tmp_path / "again")  # which other tests read meanwhile
-    before = tables(directory)
-    run(directory, *SMALL, "--stages", "analyse,report")
-    assert tables(directory) == before
-
-
 def test_the_directory_of_another_sweep_is_refused(undisturbed):
     directory, *_ = undisturbed
     result = run(directory, *SMALL, "training.epochs=61", code=2)
@@ -72,7 +65,7 @@ def test_the_directory_of_another_sweep_is_refused(undisturbed):
 
 
 SEED = 1
-"""Of the moments at which processes are killed."""
+"""For the moments at which processes are killed."""
 KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
 """A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
 
@@ -173,7 +166,7 @@ resources: {evaluators: 5}  # more than there is room for
 """
 
 
-def test_a_users_own_networks_one_that_fails_and_one_of_which_the_memory_holds_two(tmp_path):
+def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memory(tmp_path):
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
     (tmp_path / "own.yaml").write_text(OWN_SWEEP)
     directory = tmp_path / "run"
@@ -283,7 +276,7 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
         wait_for(pattern, directory, process)
         if end == signal.SIGTERM:
             second = run(directory, file, code=2)
-            assert f"process {process.pid}" in second.stderr, "one driver at a time, and it is told which"
+            assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
         else:
             time.sleep(generator.uniform(0, 0.3))
         process.send_signal(end)
