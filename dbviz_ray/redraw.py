@@ -11,13 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
-
 from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, chosen_figures
 from dbviz_ray.analysis.figures.choices import check_plane, choose_model, choose_plane_set
-from dbviz_ray.analysis.figures.disagreement import disagreement_of
-from dbviz_ray.analysis.figures.drawing import draw_figures, encoded
-from dbviz_ray.analysis.figures.style import STYLE
 from dbviz_ray.analysis.figures.sweep_tables import SweepTables
 from dbviz_ray.analysis.report.of_sweep import write_report
 from dbviz_ray.analysis.tables import tables_of
@@ -29,7 +24,7 @@ from dbviz_ray.terminal.commands import run_command
 
 
 def main(arguments: Sequence[str] | None = None, command: str | None = None) -> int:
-    """One of the commands `figures` and `disagreement`; returns its exit code."""
+    """Run the command `figures` or `disagreement`; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name, rest = (command, words) if command else (words[0], words[1:])
     return run_command(f"dbviz-ray {name}", lambda: _run(name, rest), "the same command draws the rest")
@@ -43,33 +38,36 @@ def _run(name: str, words: Sequence[str]) -> None:
             print(place)
     except FileNotFoundError as error:
         raise StageFailedError(
-            f"{parsed.run} is not complete ({one_line(error)}); the command that made this run makes what is missing"
+            f"{parsed.run} is not complete ({one_line(error)}); run the command that made it again to complete it"
         ) from None
 
 
-def _check_analysed(store: Store, sweep: SweepConfig) -> None:
-    """UserError for a run without its tables."""
+def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
+    """Draw figures; returns their paths. UserError for a run without its tables."""
+    from dbviz_ray.analysis.figures.drawing import draw_figures  # imports matplotlib
+
     missing = [table for table in tables_of(sweep) if not store.exists(store.scores_file(table))]
     if missing:
-        reason = f"holds no table {missing[0]} of scores; first run the stage analyse with the command that made it"
+        reason = f"has no table {missing[0]}; first run the stage analyse with the command that made the run"
         raise UserError(store.root, reason=reason)
-
-
-def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
-    """Draw figures; returns where they are."""
-    _check_analysed(store, sweep)
     entries = chosen_figures(sweep, parsed.names)
     if parsed.resolution is not None:
         tables = SweepTables(store, sweep)
         _take_pictures(store, sweep, [key for entry in entries.values() for key in entry.pictures(tables)], parsed)
     draw_figures(store, sweep, entries)
-    if store.exists(REPORT_FILE):  # it holds these pictures
+    if store.exists(REPORT_FILE):  # the report contains these pictures
         write_report(store, sweep)
     return [store.path(store.figure_file(name, suffix)) for name in entries for suffix in entries[name].suffixes]
 
 
 def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
-    """Draw where two models disagree; returns where that is."""
+    """Draw where two models disagree; returns the path of the picture."""
+    from matplotlib import rc_context
+
+    from dbviz_ray.analysis.figures.disagreement import disagreement_of
+    from dbviz_ray.analysis.figures.drawing import encoded
+    from dbviz_ray.analysis.figures.style import STYLE
+
     models = choose_model(sweep, parsed.models[0]), choose_model(sweep, parsed.models[1])
     plane_set, out = choose_plane_set(sweep, parsed.plane_set), Path(parsed.out)
     check_plane(sweep.planes[plane_set].count, parsed.plane)
@@ -89,27 +87,27 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
 
 
 def _take_pictures(store: Store, sweep: SweepConfig, keys: list[PictureKey], parsed: argparse.Namespace) -> None:
-    """Take these pictures on as fine a grid as the command line asks for."""
+    """Label these planes on a grid of `--resolution` points a side."""
     from dbviz_ray.evaluation.pictures import take_pictures  # imports torch
 
     take_pictures(store, sweep, keys, parsed.resolution, parsed.trust)
 
 
 def parser(name: str) -> Parser:
-    """The parser of one of the two commands."""
+    """The parser of the command `figures` or `disagreement`."""
     own = Parser(prog=f"dbviz-ray {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
     if name == "figures":
         own.description = (
-            "Draw the figures of a finished sweep again, all or some, from its tables and label\n"
-            "maps: as PNG and PDF, moving ones also as GIF and tables for LaTeX, into figures/\n"
-            "of the run directory."
+            "Draw all or some figures of a finished sweep again, from its tables and label maps.\n"
+            "Writes PNG and PDF, also GIF for animations and LaTeX for tables, into figures/ of\n"
+            "the run directory."
         )
         own.epilog = "figures, and which sweeps have them:\n" + "\n".join(
             f"  {name:24}{entry.sweeps}" for name, entry in FIGURES.items()
         )
     else:
         own.description = (
-            "Draw one plane as two models of a run see it, and what the second one predicts\n"
+            "Draw the decision regions of two models on one plane, and what the second predicts\n"
             "where it disagrees with the first."
         )
     add_arguments(own, name)
@@ -117,43 +115,41 @@ def parser(name: str) -> Parser:
 
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
-    """Declare the arguments of one of the two commands."""
-    _add_run(parser)
-    if command == "figures":
-        parser.set_defaults(draw=_figures)
-        parser.add_argument("names", metavar="NAME", nargs="*", help="which of those below (default: all it has)")
-        return
-    parser.set_defaults(draw=_disagreement)
-    parser.add_argument(
-        "models",
-        metavar="MODEL",
-        nargs=2,
-        help="a model_id, or a part of it that no other model has, such as w64-adam-noise0.2-seed3; with @EPOCH, the "
-        "model after an earlier epoch, if the run keeps a snapshot of it",
-    )
-    parser.add_argument("--plane", type=integer, default=0, help="number of the plane (default: 0)")
-    parser.add_argument("--plane-set", metavar="NAME", help="the plane set (default: the sweep's first)")
-    parser.add_argument(
-        "--out", metavar="FILE", default="disagreement.png", help="a .png or .pdf file (default: disagreement.png)"
-    )
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command `figures` or `disagreement`."""
     parser.add_argument("run", metavar="RUN", help="run directory, such as runs/double_descent_digits")
     parser.add_argument(
         "--resolution",
         type=integer,
         metavar="N",
-        help="first label the planes that are shown on grids of N x N points, with the models' weights and in this "
-        "process, and store that in the run directory; 500 is crisp at the size of a page (default: what is stored)",
+        help="first label the planes shown on grids of N x N points, in this process, with the models' weights, and "
+        "store the result in the run directory; 500 is sharp on a full page (default: the stored grids)",
     )
     parser.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="CODE",
-        help="with --resolution: package.module:function that the models may name as their network or data set; "
-        "without it a run that names code is refused, since that code would be imported and run",
+        help="with --resolution: a package.module:function that the models may use as network or data set; a run that "
+        "names other code is refused, because labelling would import and run it",
+    )
+    if command == "figures":
+        parser.set_defaults(draw=_figures)
+        parser.add_argument(
+            "names", metavar="NAME", nargs="*", help="a figure listed below (default: all of the sweep)"
+        )
+        return
+    parser.set_defaults(draw=_disagreement)
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs=2,
+        help="a model_id, or a part that only it has, such as w64-adam-noise0.2-seed3; append @EPOCH for the snapshot "
+        "after an earlier epoch",
+    )
+    parser.add_argument("--plane", type=integer, default=0, help="number of the plane (default: 0)")
+    parser.add_argument("--plane-set", metavar="NAME", help="the plane set (default: the sweep's first)")
+    parser.add_argument(
+        "--out", metavar="FILE", default="disagreement.png", help="a .png or .pdf file (default: disagreement.png)"
     )
 
 

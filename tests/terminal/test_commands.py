@@ -16,7 +16,7 @@ from dbviz_ray.errors import StageFailedError, StorageError, UserError
 from dbviz_ray.terminal.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "ray", "mlflow")
+HEAVY = ("torch", "ray", "mlflow", "matplotlib")
 
 
 def python(*words: str, folder: Path, timeout: int = 280) -> subprocess.CompletedProcess[str]:
