@@ -115,7 +115,7 @@ _ENTRIES = [
     FigureEntry(
         "decision_regions",
         "Decision regions",
-        "One plane through three images, as seen by trainings that differ only in their seeds, one colour a class. "
+        "One plane through three images in trainings that differ only in their seeds, with one colour for each class. "
         "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
         "curves, or one network alone",
         lambda sweep, groups: _has_curves(groups) or not _several_kinds(groups),

@@ -159,7 +159,7 @@ def _picture(tables: SweepTables, columns: Columns, part: str = "") -> Figure:
         + PALER * any(picture.confidence is not None for trainings in drawn for picture in trainings.pictures)
         + left_out_note(groups)
     )
-    seen = "\none plane, as seen by trainings that differ only in their seeds" * (most > 1)
+    seen = "\none plane in trainings that differ only in their seeds" * (most > 1)
     return draw_grid(blocks, names, title_of(tables.sweep, ", ".join(about)) + seen, caption)
 
 

@@ -19,7 +19,7 @@ KINDS = {
     "mislabelled": (SERIES_COLOURS[1], "mislabelled images"),
 }
 BOX = 0.26
-"""Width of a box, in distances between groups."""
+"""Width of a box; groups are 1 apart."""
 
 
 def margins(tables: SweepTables) -> Figure:

@@ -140,7 +140,7 @@ COUNTS = {"fragmentation": "regions per plane", "large_regions": "large regions 
 def resolution(tables: SweepTables) -> Figure:
     """Regions, and large regions with their limit, over the resolution: one colour for each representative group.
 
-    From the rows of `resolution` of `finest_plane_set`.
+    Shows the representative groups, on `finest_plane_set`.
     """
     groups, common = tables.representative_groups()
     table = tables.table("resolution")

@@ -1,4 +1,4 @@
-"""Pictures of planes in rows and columns: regions, and where trainings disagree."""
+"""A grid of planes: decision regions, and where trainings disagree."""
 
 from __future__ import annotations
 

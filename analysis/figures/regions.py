@@ -37,6 +37,7 @@ class PlanePicture:
     a: NDArray[np.float64]
     """Coordinates of the images along the first axis, `[3]`; `b` along the second."""
     b: NDArray[np.float64]
+    """Coordinates along the second axis, `[3]`."""
     extent: tuple[float, float, float, float]
     """Left, right, bottom and top ends of the grid."""
     class_names: Sequence[str]
@@ -49,7 +50,7 @@ class PlanePicture:
 
 
 def plane_picture(store: Store, plane_set: str, plane: int) -> PlanePicture:
-    """One plane of a stored plane set."""
+    """Read one plane of a stored plane set."""
     table, facts = store.read_parquet(store.planes_file(plane_set))
     row = table.slice(plane, 1).to_pylist()[0]
     channels, height, width = facts["image_shape"]
@@ -65,7 +66,7 @@ def plane_picture(store: Store, plane_set: str, plane: int) -> PlanePicture:
 
 
 def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Images `[n, channels, height, width]` in pixels from 0 to 1 as `[n, height, width, 3]`."""
+    """Clip images `[n, channels, height, width]` to 0 to 1 and return them as `[n, height, width, 3]`."""
     images = np.moveaxis(np.clip(pixels, 0, 1), 1, -1)
     return images[..., :3] if images.shape[-1] >= 3 else np.repeat(images[..., :1], 3, axis=-1)
 

@@ -198,15 +198,15 @@ _BREAKS = re.compile(r"(?<=[ _])")
 
 
 def lines(text: str, width: float, size: float) -> str:
-    """A text in lines of about equal length that are at most `width` inches wide, letters of `size` points; breaks that
-    it has stay."""
+    """Wrap a text of `size` points into balanced lines of at most `width` inches; keeps its own line breaks."""
     letters = max(8, int(width * 72 / (LETTER * size)))
     return "\n".join(part for line in text.split("\n") for part in _balanced(line, letters))
 
 
 def _balanced(line: str, letters: int) -> list[str]:
-    """A line in as few lines as possible of at most so many letters, which are about equally long; broken after spaces
-    and underscores, but not before the sign for percent."""
+    """Wrap a line into the fewest lines of at most `letters` letters, of about equal length.
+
+    Breaks come after spaces and underscores, never before a percent sign."""
     line = line.replace(" %", "\u00a0%")
     parts = [part[start : start + letters] for part in _BREAKS.split(line) for start in range(0, len(part), letters)]
     filled = _filled(parts, letters)

@@ -96,26 +96,26 @@ def moving(tables: SweepTables) -> Animation:
 
 
 def pictures_shown(tables: SweepTables) -> list[PictureKey]:
-    """The pictures that `training` and `moving` show."""
+    """Keys of the pictures in `training` and `moving`."""
     rows, _ = _groups(tables)
     return [key_of(row) for group in records(rows) for row in _kept(tables, group)]
 
 
 def _groups(tables: SweepTables) -> tuple[pd.DataFrame, str]:
-    """Rows of `groups`, at most `MAX_GROUPS`, and what they have in common."""
+    """At most `MAX_GROUPS` rows of `groups`, and what they have in common."""
     rows, common = representative_groups(at_last_epoch(tables.trained()), tables.table("differences"))
     return rows.iloc[evenly(len(rows), MAX_GROUPS)], common
 
 
 def _kept(tables: SweepTables, group: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `models` about the first training of a group, one for each kept epoch."""
+    """The rows of a group's first training in `models`, one for each kept epoch."""
     models = tables.first("models")
     members = models[(models[KIND] == [group[column] for column in KIND]).all(axis=1)]
     return records(members[members["model_id"] == members["model_id"].iloc[0]].sort_values("epoch"))
 
 
 def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
-    """The first training of every group that is shown, and what the groups have in common."""
+    """The first training of each group, and what the groups have in common."""
     rows, common = _groups(tables)
     return [_training(tables, group) for group in records(rows)], common
 
@@ -143,7 +143,7 @@ def _title(sweep: SweepConfig, common: str, figure: Figure) -> str:
     return lines(title_of(sweep, common), figure.get_figwidth(), STYLE["figure.titlesize"])
 
 
-_CAPTION = "one plane, as the first training of each kind sees it after some of its epochs"
+_CAPTION = "one plane after several epochs of the first training of each kind"
 
 
 GIF_DOTS = 100
@@ -195,7 +195,7 @@ class Animation:
 
 
 def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Every pixel's place in a palette, `[frames, height, width]`, and the palette, `[colours, 3]`.
+    """Each pixel's index in the palette, `[frames, height, width]`, and the palette, `[colours, 3]`.
 
     The palette has the most frequent colours, so that flat areas stay exact; all others become the nearest of these.
     """

@@ -1,7 +1,7 @@
-"""What figures show, on axes of one's own: for notebooks, and for the figures of a paper.
+"""Draw regions, curves and matrices on your own axes, in a notebook or for a paper.
 
-Each function takes a `Run` (of `load_run`), the first and the last a `Comparison` (of `dbviz_ray.compare`) too.
-Without `ax` a new figure is made with pyplot.
+Every function takes a `Run` from `load_run`; `plot_regions` and `plot_matrix` also take a `Comparison` from
+`dbviz_ray.compare`. Without `ax` they make a new figure with pyplot.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ SCORES = (
 
 
 class Labelled(Protocol):
-    """A `dbviz_ray.Comparison`, as far as it is drawn here."""
+    """The part of a `dbviz_ray.Comparison` that is drawn here."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its models."""
+        """Names of the models."""
 
     @property
     def label_maps(self) -> NDArray[np.uint8]:
         """`[models, planes, rows, columns]`."""
 
     def picture_of(self, plane: int) -> PlanePicture:
-        """One of its planes."""
+        """One plane."""
 
 
 def plot_regions(
@@ -59,21 +59,21 @@ def plot_regions(
     plane_set: str | None = None,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Decision regions of one plane, a panel a model, one colour a class, the three images in their places.
+    """Decision regions on one plane, one panel for each model, with the plane's three images.
 
     Args:
         of: A run, or a comparison.
-        models: Of a run model_ids or parts of them, with `@32` behind it as after epoch 32; of a comparison its names,
-            all of them by default.
-        plane: Its number.
-        plane_set: Of a run; its first one by default.
-        ax: Where to draw, one for each model.
+        models: For a run, model_ids or parts of them; append `@32` for epoch 32. For a comparison, names of its models
+            (default: all).
+        plane: Number of the plane.
+        plane_set: A plane set of the run (default: its first).
+        ax: One axes for each model.
 
     Returns:
         The axes, `[models]`.
 
     Raises:
-        UserError: for a model, plane set or plane that is not there, and for too few or too many axes.
+        UserError: for an unknown model, plane set or plane, or the wrong number of axes.
     """
     if isinstance(of, Run):
         wanted = [models] if isinstance(models, str) else list(models or ())
@@ -110,18 +110,18 @@ def plot_curve(
     plane_set: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A score over the width of the network at the end of the training, or over the kept epochs, with 95 % intervals.
+    """A score with 95 % intervals over width (after the last epoch), or over the kept epochs.
 
     Args:
-        run: Of a sweep whose stage analyse is done.
-        score: A column of its table `groups` that has an interval, such as "reproducibility": shares from 0 to 1,
-            regions a plane, margins in L2 of normalised pixels.
-        over: The axis.
-        plane_set: The first one by default.
+        run: A run whose stage analyse is done.
+        score: A column of the table `groups` with an interval, such as "reproducibility". Shares are from 0 to 1,
+            margins are L2 distances in normalised pixels.
+        over: The x axis.
+        plane_set: A plane set of the run (default: its first).
         ax: Where to draw.
 
     Raises:
-        UserError: for a score that is unknown, and where no curve runs over this axis.
+        UserError: for an unknown score, or if the run has no curve over this axis.
     """
     axes_of = {axis.column: axis for axis in (WIDTH, EPOCH)}
     if score not in SCORES:
@@ -149,16 +149,16 @@ def plot_curve(
 def plot_matrix(
     of: Run | Scores, *, label_noise: float | None = None, plane_set: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """How far two trainings of every two kinds agree, or every two models of a comparison; ±: half a 95 % interval.
+    """How far two trainings agree, for each pair of kinds or of compared models; ± is half a 95 % interval.
 
     Args:
         of: A run whose stage analyse is done, or a comparison.
-        label_noise: Of the run's groups that are shown; its largest by default.
-        plane_set: Of the run; its first one by default.
+        label_noise: Shows the run's groups with this label noise (default: the largest).
+        plane_set: A plane set of the run (default: its first).
         ax: Where to draw.
 
     Raises:
-        UserError: for a label noise or plane set that the run does not have.
+        UserError: for an unknown label noise or plane set.
     """
     if isinstance(of, Run):
         planes = choose_plane_set(of.sweep, plane_set)
@@ -180,9 +180,9 @@ def plot_matrix(
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: tuple[float, float]) -> NDArray[Any]:
-    """Axes `[count]`, each of `size` inches where they are new."""
+    """The given axes, or new ones of `size` inches each; `[count]`."""
     if ax is None:
-        from matplotlib import pyplot  # chooses a backend, which figures in files have no need of
+        from matplotlib import pyplot  # selects a backend, which only interactive use needs
 
         figsize = (size[0] * count, size[1])
         return np.asarray(pyplot.subplots(1, count, squeeze=False, figsize=figsize, layout="constrained")[1][0])

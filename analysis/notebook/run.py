@@ -1,4 +1,4 @@
-"""A sweep's run in a notebook: its scores, findings, models, planes and label maps, as pandas, Arrow and numpy."""
+"""Read a run in a notebook: scores, findings, models, planes and label maps as pandas, Arrow and numpy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANALYSED, EVALUATED = "after the stage analyse", "once the stage evaluate has be
 def load_run(path: str | Path) -> Run:
     """Open the run directory of a sweep: a path, or an address such as `s3://bucket/runs/double_descent`.
 
-    Reads the configuration only; everything else when it is asked for. Loads no network and writes nothing.
+    Reads only the configuration; the rest is read on demand. Loads no network and writes nothing.
 
     Raises:
         UserError: if it is not a run directory.
@@ -38,16 +38,15 @@ def load_run(path: str | Path) -> Run:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a sweep has left in its run directory; made by `load_run`.
+    """A run directory, opened by `load_run`.
 
-    Name a model by its model_id or a part of it that no other model has; `@32` after it means the snapshot after epoch
-    32. The epoch is by default the last one, the plane set the sweep's first one. Everything that is missing or damaged
-    raises UserError, which says what is allowed.
+    Name a model by its model_id or a part that only it has; append `@32` for the snapshot after epoch 32. By default
+    the epoch is the last and the plane set the sweep's first. Missing or damaged files raise UserError.
     """
 
     store: Store
     sweep: SweepConfig
-    """The whole configuration, as the sweep resolved it."""
+    """The resolved configuration of the sweep."""
 
     def __repr__(self) -> str:
         sets = (
@@ -62,22 +61,22 @@ class Run:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the stored tables of scores; docs/tables.md describes them."""
+        """Names of the stored tables; docs/tables.md describes them."""
         files = self.store.files("scores", ".parquet")
         return tuple(sorted(file.removeprefix("scores/").removesuffix(".parquet") for file in files))
 
     @property
     def scores(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by name, each read on demand: `run.scores["groups"]` is `run.table("groups")`."""
+        """The tables by name, read on demand: `run.scores["groups"]` equals `run.table("groups")`."""
         return _Scores(self)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table of scores, such as "groups". Shares are from 0 to 1, `_low` and `_high` ends of 95 % intervals."""
+        """A table of scores, such as "groups". Shares are from 0 to 1; `_low` and `_high` end a 95 % interval."""
         frame: pd.DataFrame = self.arrow(name).to_pandas()
         return frame
 
     def arrow(self, name: str) -> pa.Table:
-        """The same as an Arrow table."""
+        """The same table in Arrow."""
         if name not in self.tables:
             allowed = ", ".join(self.tables) or ANALYSED
             raise UserError("table", name, reason="is not one of this run", allowed=allowed)
@@ -86,16 +85,16 @@ class Run:
 
     @property
     def findings(self) -> list[str]:
-        """What the sweep found, in sentences, with 95 % intervals."""
+        """The findings of the sweep as sentences with 95 % intervals."""
         with files_of_run(self.store.path(FINDINGS_FILE), ANALYSED):
             return read_findings(self.store).sentences
 
     @property
     def models(self) -> pd.DataFrame:
-        """One row for each model: `model_id` and every field of its configuration by its dotted name.
+        """One row for each model: `model_id` and its configuration, with dotted column names.
 
-        After the stage analyse also `outcome`, `reason`, and `train_error` and `test_error` (shares) after the last
-        epoch; a lost model has no errors.
+        The stage analyse adds `outcome`, `reason`, and `train_error` and `test_error` (shares) after the last epoch; a
+        lost model has no errors.
         """
         models = self.sweep.models()
         frame = pd.json_normalize([{"model_id": model.model_id, **model.model_dump(mode="json")} for model in models])
@@ -109,19 +108,19 @@ class Run:
         return frame
 
     def label_maps(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> NDArray[np.uint8]:
-        """The classes that a model predicts, `[planes, rows, columns]`; b rises with the rows, a with the columns."""
+        """Predicted classes, `[planes, rows, columns]`; coordinate b grows with the rows, a with the columns."""
         with self._labelled(model, plane_set, epoch) as key:
             return self.store.read_label_maps(key.plane_set, key.model_id, key.epoch)
 
     def label_table(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> pa.Table:
-        """The same as an Arrow table, one row for each plane; `labels` holds the rows of its map one after another."""
+        """The same as an Arrow table, one row for each plane; `labels` is its map, row by row."""
         with self._labelled(model, plane_set, epoch) as key:
             return self.store.read_parquet(self.store.labels_file(key.plane_set, key.model_id, key.epoch))[0]
 
     def picture(self, model: str, plane: int = 0, plane_set: str | None = None, epoch: int | None = None) -> Picture:
-        """One plane as figures show it: on a finer grid if the run has such a picture, otherwise its label map.
+        """One plane as in the figures: the finest stored picture, or else the label map.
 
-        `labels` `[rows, columns]`, and `confidence`, the probability of the predicted class, if the run stores it.
+        Has `labels` `[rows, columns]` and, if stored, `confidence`, the probability of the predicted class.
         """
         with self._labelled(model, plane_set, epoch) as key:
             check_plane(self.sweep.planes[key.plane_set].count, plane)
@@ -129,20 +128,20 @@ class Run:
 
     @contextmanager
     def _labelled(self, model: str, plane_set: str | None, epoch: int | None) -> Iterator[PictureKey]:
-        """The first plane as the model sees it; UserError if, within the block, its label maps are missing."""
+        """Yield the key of the first plane; missing label maps raise UserError within the block."""
         planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
         with files_of_run(f"label maps of {chosen.model_id} on {planes}", TRAINED):
             yield PictureKey(chosen.model_id, chosen.epoch, planes, 0)
 
     def planes(self, plane_set: str | None = None) -> pd.DataFrame:
-        """One row for each plane: three images with classes and coordinates (L2 in normalised pixels), and the grid."""
+        """One row for each plane: its grid and three images with classes and coordinates (L2, normalised pixels)."""
         planes = choose_plane_set(self.sweep, plane_set)
         with files_of_run(f"plane set {planes}", EVALUATED):
             frame: pd.DataFrame = self.store.read_parquet(self.store.planes_file(planes))[0].to_pandas()
         return frame
 
     def plane(self, plane: int = 0, plane_set: str | None = None) -> PlanePicture:
-        """One plane: `images` `[3, height, width, 3]` (0 to 1), their places `a` and `b`, and its grid's `extent`."""
+        """One plane: `images` `[3, height, width, 3]` from 0 to 1, coordinates `a` and `b`, and `extent`."""
         planes = choose_plane_set(self.sweep, plane_set)
         check_plane(self.sweep.planes[planes].count, plane)
         with files_of_run(f"plane set {planes}", EVALUATED):

@@ -1,4 +1,4 @@
-"""`python -m analysis figures` says in one line what is wrong, and in its help what there is."""
+"""The command `dbviz-ray figures`: its help, its output and its errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_no_run_and_no_such_figure(run, tmp_path, capsys):
 def test_a_run_that_is_not_analysed(run, capsys):
     run.remove(run.scores_file("groups"))
     assert main(["figures", run.root]) == 2
-    assert "holds no table groups of scores" in said(capsys)
+    assert "has no table groups" in said(capsys)
 
 
 def test_a_damaged_table_and_a_label_map_that_is_missing(run, capsys):
