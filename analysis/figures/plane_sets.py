@@ -140,7 +140,7 @@ COUNTS = {"fragmentation": "regions per plane", "large_regions": "large regions 
 def resolution(tables: SweepTables) -> Figure:
     """Regions, and large regions with their limit, over the resolution: one colour for each representative group.
 
-    Shows the representative groups, on `finest_plane_set`.
+    Uses the planes of `finest_plane_set`.
     """
     groups, common = tables.representative_groups()
     table = tables.table("resolution")

@@ -86,7 +86,7 @@ def draw_grid(blocks: Sequence[Block], columns: Sequence[str], title: str, capti
             for axes, panel in zip(panels, row.panels, strict=True):
                 _draw(axes, panel, row.plane, colours)
             _write_above(panels, row, side)
-            _name(panels[0], row.name)
+            panels[0].set_ylabel(row.name, fontsize=COLUMN_SIZE)
             if row is blocks[0].rows[0]:
                 for axes, name in zip(panels, columns, strict=True):
                     axes.set_title(name, fontsize=COLUMN_SIZE)
@@ -108,11 +108,6 @@ def _head(axes: Axes, heading: str) -> None:
     axes.text(0, 0.25, heading, transform=axes.transAxes, fontsize=10.5, fontweight="bold", va="bottom")
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_ylim(0, 1)
-
-
-def _name(axes: Axes, name: str) -> None:
-    axes.set_axis_on()
-    axes.set_ylabel(name, fontsize=COLUMN_SIZE)
 
 
 def _draw(axes: Axes, panel: Panel | None, plane: PlanePicture, colours: Colours) -> None:

@@ -37,7 +37,6 @@ class PlanePicture:
     a: NDArray[np.float64]
     """Coordinates of the images along the first axis, `[3]`; `b` along the second."""
     b: NDArray[np.float64]
-    """Coordinates along the second axis, `[3]`."""
     extent: tuple[float, float, float, float]
     """Left, right, bottom and top ends of the grid."""
     class_names: Sequence[str]
@@ -164,7 +163,8 @@ def class_legend(
     shown = range(len(class_names)) if shown is None else shown
     look: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
     coloured = [label for label in shown if tuple(colours[label]) != OTHERS]
-    patches = [Patch(facecolor=colours[label], label=_shortened(class_names[label]), **look) for label in coloured]
+    names = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in class_names]
+    patches = [Patch(facecolor=colours[label], label=names[label], **look) for label in coloured]
     patches += [Patch(facecolor=OTHERS, label="others", **look)] * (len(coloured) < len(shown))
     longest = max((len(str(patch.get_label())) for patch in patches), default=1)
     legend = figure.legend(
@@ -179,7 +179,3 @@ def class_legend(
         title_fontsize=CAPTION_SIZE,
     )
     legend.get_title().set(multialignment="center", color=CAPTION_COLOUR)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"

@@ -117,19 +117,15 @@ def _kept(tables: SweepTables, group: dict[str, Any]) -> list[dict[str, Any]]:
 def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
     """The first training of each group, and what the groups have in common."""
     rows, common = _groups(tables)
-    return [_training(tables, group) for group in records(rows)], common
-
-
-def _training(tables: SweepTables, group: dict[str, Any]) -> _Training:
-    kept = _kept(tables, group)
-    return _Training(
-        name=group["text"],
-        epochs=[int(row["epoch"]) for row in kept],
-        maps=on_one_grid([tables.picture(key_of(row)).labels for row in kept]),
-        errors=[
+    trainings = []
+    for group in records(rows):
+        kept = _kept(tables, group)
+        maps = on_one_grid([tables.picture(key_of(row)).labels for row in kept])
+        errors = [
             f"error: training {row['train_error']:.0%}, {row['tested_on']} {row['test_error']:.0%}" for row in kept
-        ],
-    )
+        ]
+        trainings.append(_Training(group["text"], [int(row["epoch"]) for row in kept], maps, errors))
+    return trainings, common
 
 
 def _colours(trainings: Sequence[_Training], picture: PlanePicture) -> tuple[Colours, list[int]]:

@@ -1,4 +1,4 @@
-"""The colours of classes are as far apart as their docstring says, for colour-blind people too."""
+"""Class colours differ as much as their docstring says, for colour-blind people too."""
 
 from __future__ import annotations
 

@@ -86,14 +86,14 @@ def test_curves_over_width_and_epochs(tmp_path):
     assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
 
 
-def test_many_curves_are_thinned_out_and_said_so(tmp_path):
+def test_the_caption_counts_curves_that_are_not_drawn(tmp_path):
     recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
     grid = {"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}
     _, figures = drawn(tmp_path, small_sweep(grid=grid), only=["double_descent"])
     assert caption_of(figures["double_descent"]).startswith("4 of 9 curves; 2 trainings")
 
 
-def test_the_matrix_holds_what_the_tables_say(tmp_path):
+def test_the_matrix_shows_the_values_of_the_tables(tmp_path):
     sweep = small_sweep(cases=NETWORKS, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
     store, figures = drawn(tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
     panel = figures["reproducibility_matrix"].axes[0]
@@ -177,13 +177,13 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     }
 
 
-def test_everything_is_drawn_where_a_whole_curve_diverged(tmp_path):
+def test_figures_are_drawn_when_a_whole_curve_diverged(tmp_path):
     grid = {"width": [2, 4, 8], "seed": [0, 1]}
     _, figures = drawn(tmp_path, small_sweep(grid=grid), diverged=lambda m: m.width > 2)
     assert list(figures) == ["double_descent", "decision_regions", "disagreement"]
 
 
-def test_knowing_the_figures_of_a_sweep_needs_no_matplotlib():
+def test_figures_of_imports_no_matplotlib():
     code = (
         "import sys; from dbviz_ray.analysis.figures import figures_of; "
         "from dbviz_ray.config.sweep_files import load_sweep; "

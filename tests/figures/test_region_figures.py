@@ -1,4 +1,4 @@
-"""Pictures of decision regions show what is stored, and are said to."""
+"""Figures of decision regions show the stored label maps and scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def first_maps(store, plane_set, models):
     return [store.read_label_maps(plane_set, model_id, 3)[0] for model_id in models["model_id"]]
 
 
-def test_a_column_a_kind_of_network_from_the_most_reproducible_on(tmp_path):
+def test_kinds_of_networks_are_columns_sorted_by_reproducibility(tmp_path):
     sweep = small_sweep(cases=NETWORKS, grid={"label_noise": [0.0, 0.1, 0.2], "seed": [0, 1, 2]})
     store, figures = drawn(
         tmp_path, sweep, error=lambda model, _: 0.4 if model.width == 4 else 0.1, only=["architectures"]
@@ -47,7 +47,7 @@ def test_a_column_a_kind_of_network_from_the_most_reproducible_on(tmp_path):
     assert "3 trainings of each, of which 2 are shown" in caption_of(figure)
 
 
-def test_a_row_a_plane_set_with_its_count_of_regions(tmp_path):
+def test_each_plane_set_has_a_row_and_its_count_of_regions(tmp_path):
     noise = {"count": 4, "off_manifold": "uniform_noise", "resolution": 6}
     sets = {"test": {"count": 3, "resolution": 8}, "noise": noise}
     sweep = small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}, planes=sets)
@@ -76,7 +76,7 @@ def test_colours_are_paler_where_the_class_is_less_probable(tmp_path):
     assert "paler: the class is less probable" in caption_of(figure)
 
 
-def test_of_many_classes_those_that_are_seen_have_the_colours():
+def test_with_many_classes_the_largest_on_the_maps_get_colours():
     label_map = np.repeat(np.arange(30, 60, dtype=np.uint8), np.arange(30, 0, -1))[:, None]
     colours = colours_for([label_map], 100)
     assert colours[30:40] == class_colours(10)
