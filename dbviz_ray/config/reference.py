@@ -2,7 +2,7 @@
 
     python -m dbviz_ray.config.reference > docs/configuration.md
 
-It is written from the JSON schema of `SweepConfig`, so it says exactly what is checked.
+The page comes from the JSON schema of `SweepConfig`, so it states exactly what is checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names of architectures and data sets, as import strings: `package.module:function`.
 
-Nothing is imported until it is asked for, so that reading a configuration costs no torch. A user's own
-architecture or data set is named in a sweep by its import string and needs no registration.
+Modules are imported on first use, so reading a configuration does not import torch. A sweep names a user's own
+architecture or data set by its import string; it needs no registration.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _check(name: str, known: Collection[str], further: str = "") -> str:
 
 
 def _is_there(module: str) -> bool:
-    """Whether a module can be found; unlike importlib.util.find_spec this imports none of the packages it is in."""
+    """Whether a module can be found; unlike importlib.util.find_spec, this imports no parent package."""
     package, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(package)

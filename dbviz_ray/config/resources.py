@@ -1,4 +1,4 @@
-"""Where a sweep runs, and with how many resources."""
+"""Where a sweep runs and which resources it uses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _without_credentials(address: str) -> str:
 
 
 class ResourcesConfig(Frozen):
-    """Where and how widely to run. Results do not depend on it beyond floating-point rounding, except for random
-    numbers drawn on the device: a GPU draws other dropout masks and starts of attacks than a CPU."""
+    """Where a sweep runs and which resources it uses. These fields change results only by floating-point rounding,
+    with one exception: a GPU draws different dropout masks and attack starts than a CPU."""
 
     cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
     gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
@@ -32,31 +32,31 @@ class ResourcesConfig(Frozen):
         1, description="Trials that share `gpus_per_cohort` if their networks are too small to fill it."
     )
     gpu_memory: NonNegative | None = Field(
-        None, description="GiB of one GPU; cohorts that need more than their part of it do not share it."
+        None, description="Memory of one GPU in GiB; a cohort that needs more than its share gets the GPU alone."
     )
-    max_cohort_size: Count = Field(32, description="Models trained side by side at most.")
+    max_cohort_size: Count = Field(32, description="Largest number of models in one cohort.")
     stack: Count | None = Field(
         None,
-        description="Models of a cohort that are computed as one network. If unset, the fastest number that fits into "
-        "memory, measured when the cohort starts. Set it to repeat a run to the last bit.",
+        description="Models of a cohort computed as one network. If unset, each cohort measures the fastest number "
+        "that fits into memory when it starts. Set it to repeat a run to the last bit.",
     )
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
         "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
     )
     cpus_per_evaluator: Count = Field(1, description="CPU cores, and torch threads, of one evaluator.")
     gpus_per_evaluator: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one evaluator.")
-    evaluators: Count | None = Field(None, description="Evaluator actors; as many as fit if unset.")
+    evaluators: Count | None = Field(None, description="Number of evaluator actors; if unset, as many as fit.")
     checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
     retries: Annotated[int, Field(strict=True, ge=0)] = Field(
         3, description="Restarts of a cohort, or of an evaluator, whose process died."
     )
     data_directory: Annotated[str, AfterValidator(_not_relative)] = Field(
-        "~/.cache/dbviz_ray", description="Where downloaded data sets are kept, on every node."
+        "~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node."
     )
     reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
-        (), description="Run directories of other sweeps; models with equal settings are copied instead of trained."
+        (), description="Run directories of other sweeps; models with equal settings are copied, not trained."
     )
-    gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU for an hour, for --plan.")
+    gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU hour, shown by --plan.")
 
     @model_validator(mode="after")
     def _graphs_need_a_gpu(self) -> ResourcesConfig:

@@ -2,8 +2,8 @@
 
 Every random draw belongs to a stream with a name ("init", "order", "augmentation", "mixing", "attack", "dropout",
 "label_noise", "planes", "off_manifold", "margins", "split") and is addressed by the stream's seed and, where it
-repeats, a counter such as the epoch. No draw depends on an earlier one: the data order of epoch 7 can be drawn without
-those of epochs 0 to 6, and so a resumed training equals an uninterrupted one.
+repeats, a counter such as the epoch. No draw depends on an earlier one: epoch 7 draws its data order without those of
+epochs 0 to 6. So a resumed training equals an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -23,13 +23,13 @@ from dbviz_ray.errors import FieldError
 
 
 class DatasetConfig(Frozen):
-    """The images, and the kind of label noise. Fields that a data set does not use must stay unset."""
+    """The images and the kind of label noise. Leave fields unset that the data set does not use."""
 
     name: Annotated[str, AfterValidator(check_dataset)] = Field(
         "digits", description="A registered data set, or a function as `package.module:function`."
     )
-    folder: str | None = Field(None, description="image_folder only: holds train/CLASS/* and test/CLASS/*.")
-    image_size: Count | None = Field(None, description="image_folder only: side in pixels that images are resized to.")
+    folder: str | None = Field(None, description="image_folder only: a folder with train/CLASS/* and test/CLASS/*.")
+    image_size: Count | None = Field(None, description="image_folder only: images are resized to this side, in pixels.")
     train_size: Several | None = Field(None, description="Training images kept; all of them if unset.")
     test_size: Several | None = Field(None, description="Test images kept; all of them if unset.")
     split_seed: Seed = Field(
@@ -37,13 +37,13 @@ class DatasetConfig(Frozen):
     )
     held_out: Several | None = Field(
         None,
-        description="Training images held out and used instead of the test images, to choose settings; a model "
-        "trained so never meets the test set.",
+        description="Number of training images to hold out and use in place of the test images, for choosing settings; "
+        "the test set then stays unused.",
     )
     noise_kind: Literal["symmetric", "asymmetric"] = Field(
         "symmetric",
-        description="What label noise replaces a label with: any other class, uniformly; or one fixed class it is "
-        "easily confused with (CIFAR-10), else the next class.",
+        description="How label noise picks the new label. symmetric: any other class, uniformly; asymmetric: a fixed "
+        "similar class (CIFAR-10) or the next class (other data sets).",
     )
 
 
@@ -61,7 +61,9 @@ class DistillationConfig(Frozen):
     seed: Seed | None = Field(None, description="The teacher's init seed; the student's own if unset.")
     temperature: Positive = Field(30.0, description="Soft labels only.")
     labels: Literal["soft", "hard"] = Field("soft", description="The teacher's probabilities, or its classes.")
-    share: PositiveShare = Field(1.0, description="Weight of the teacher's labels beside the given ones.")
+    share: PositiveShare = Field(
+        1.0, description="Weight of the teacher's labels in the loss; the given labels get the rest."
+    )
 
     @model_validator(mode="after")
     def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
@@ -83,12 +85,12 @@ class AdversaryConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How one model is trained. The weights of the last epoch are kept; none are chosen by test data."""
+    """How one model is trained. It keeps the last epoch's weights; test data select nothing."""
 
     epochs: Count = Field(400, description="Passes over the training images.")
     batch_size: Count = Field(128, description="Images in a step; the last batch of an epoch may be smaller.")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="torch.optim's SGD, Adam or AdamW.")
-    learning_rate: Positive = Field(0.01, description="Before the schedule.")
+    learning_rate: Positive = Field(0.01, description="Learning rate before the schedule changes it.")
     schedule: Literal["constant", "drops", "cosine", "inverse_sqrt"] = Field(
         "constant",
         description="drops: x0.1 at 3/8, 5/8 and 7/8 of the epochs (the paper's); cosine: to zero over the training; "
@@ -107,14 +109,12 @@ class TrainingConfig(Frozen):
     mixing: Literal["none", "mixup", "cutmix"] = Field(
         "none", description="Mixing of a batch's images and labels (arXiv 1710.09412, 1905.04899)."
     )
-    mixing_alpha: Positive = Field(
-        1.0, description="mixup and cutmix only: the share is drawn from Beta(alpha, alpha)."
-    )
+    mixing_alpha: Positive = Field(1.0, description="mixup and cutmix only: the share comes from Beta(alpha, alpha).")
     distillation: DistillationConfig | None = Field(
-        None, description="Learn from another model of the sweep; from the labels alone if unset."
+        None, description="Learn from another model of the sweep; if unset, from the labels alone."
     )
     adversary: AdversaryConfig | None = Field(
-        None, description="Train on adversarial images; on the images as they are if unset."
+        None, description="Train on adversarial images; if unset, on the original images."
     )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32", description="bfloat16 is autocast over float32 weights."

@@ -81,7 +81,7 @@ _KINDS = {
     "string_type": "text; in YAML, text that looks like something else needs quotes",
     "tuple_type": "a list, such as [4,16]",
 }
-"""What pydantic's types of errors ask for."""
+"""What a field may hold, by pydantic's type of error."""
 
 
 def _fields_beside(model: type[BaseModel], location: Sequence[str]) -> list[str]:

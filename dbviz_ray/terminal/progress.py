@@ -1,4 +1,4 @@
-"""Progress on standard error: one line that is redrawn on a terminal, a line now and then in a log. Drawn by tqdm."""
+"""Progress on standard error, by tqdm: one redrawn line on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dbviz_ray.formatting import count_text, duration_text, estimate_text
 STAGE_COLUMNS = 9
 REDRAW_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 300.0
-"""Bounds of the pause between two lines in a log, which is as long as the stage has run so far."""
+"""Bounds of the pause between two lines in a log; it grows with the time the stage has run."""
 LEAST_SECONDS = 3.0
-"""Time that work is watched before its pace is shown."""
+"""Time to measure before the pace is shown."""
 
 
 def say(stage: str, text: str) -> None:
     """Write a line that stays on standard error."""
-    with suppress(OSError):  # nobody reads it any more; the work goes on
+    with suppress(OSError):  # the reader has closed the stream; keep working
         Line.write(f"{stage:{STAGE_COLUMNS - 1}} {text}", file=sys.stderr)
 
 
@@ -43,12 +43,12 @@ def showing(stage: str, text: str) -> Iterator[None]:
 
 
 class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """tqdm's line below what is said; a dumb terminal, CI or a log file gets lines without control characters.
+    """A tqdm line below the messages; a dumb terminal, CI or a log file gets lines without control characters.
 
     Args:
-        stage: What the line begins with.
-        text: Called for what the line says.
-        total: Work in all; the line has a bar if it is given.
+        stage: Start of the line.
+        text: Returns the text of the line.
+        total: Total work; if given, the line has a bar.
     """
 
     monitor_interval = 0
@@ -83,13 +83,13 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         return str(self.format_meter(**shown | {"bar_format": layout}))
 
     def skip(self, work: float) -> None:
-        """Count work that says nothing about the pace."""
+        """Count work without using it to estimate the pace."""
         self.n += work
         self.initial += work
         self.last_print_n += work
 
     def work(self, work: float) -> None:
-        """Count work. The pace is measured from the first work on: starting workers is not part of it."""
+        """Count work. The pace starts at the first call, so it excludes the start of workers."""
         if self._works:
             self.update(work)
             return
@@ -138,7 +138,7 @@ Line.set_lock(threading.RLock())
 
 
 class Live(ABC):
-    """A stage that is shown as long as the block lasts; its last line stays, unless the block raises."""
+    """A stage shown during the block; its last line stays unless the block raises."""
 
     def __init__(self, stage: str, total: float | None = None) -> None:
         self._stage, self._total = stage, total
@@ -173,7 +173,7 @@ class Live(ABC):
 
 
 class Step(Live):
-    """A stage without a count: what it is doing, such as "scoring label maps", and in the end what it has done."""
+    """A stage without a count: shows what it is doing, such as "scoring label maps", then what it did."""
 
     def __init__(self, stage: str, doing: str, done: str) -> None:
         super().__init__(stage)
@@ -201,7 +201,7 @@ class Amount:
 
 
 class Progress(Live):
-    """A stage with many models: how many are done and have failed, the pace, and the time left by cost.
+    """A stage with many models: shows models done and failed, the pace, and the time left by cost.
 
     Args:
         stage: Its name.
@@ -224,9 +224,9 @@ class Progress(Live):
         return super().__enter__()
 
     def reach(self, model: str, units: float, *, found: bool = False) -> None:
-        """A model has done `units` in all; fewer than before, after a restart, change nothing.
+        """Record that a model has done `units` in total; a smaller number, after a restart, changes nothing.
 
-        `found` means that an earlier command did them: they say nothing about the pace of this one.
+        `found`: an earlier command did the work, so it does not count towards the pace.
         """
         with Line.get_lock():
             amount = self._amounts[model]
@@ -243,7 +243,7 @@ class Progress(Live):
                 self._line.work(more * amount.cost)
 
     def fail(self, model: str) -> None:
-        """Nothing more will be done with a model."""
+        """Record that a model failed and gets no more work."""
         with Line.get_lock():
             if model not in self._failed:
                 self._failed.add(model)
