@@ -122,7 +122,7 @@ def test_a_driver_elsewhere_is_known_by_its_beat(directory, capsys):
         with pytest.raises(UserError, match=r"in use by another driver \(process 7 on far"), Lease(directory, BEAT):
             pass
         beating.result()
-    assert "whether the last driver is alive (process 7 on far" in capsys.readouterr().err
+    assert "whether the last driver lives (process 7 on far" in capsys.readouterr().err
     began = time.monotonic()
     with Lease(directory, BEAT) as lease:
         lease.check()

@@ -285,9 +285,10 @@ def test_a_damaged_sweep_file_is_named(store, sweep, content):
         store.check_owner(sweep)
 
 
-def test_an_unknown_kind_of_address_is_named(sweep):
-    with pytest.raises(UserError, match="foo://bar' is neither a directory nor a usable URI"):
-        Store("foo://bar").check_owner(sweep)
+def test_an_unknown_kind_of_address_is_named():
+    with pytest.raises(UserError) as error:
+        Store("foo://bar")
+    assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", "foo://bar")
 
 
 def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):
