@@ -22,18 +22,13 @@ from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regi
 from ..figures.reproducibility_matrix import draw_matrix, matrix_values
 from ..figures.style import SERIES_COLOURS, band, log_ticks, plain, spaced
 from ..findings.curves import EPOCH, WIDTH, curves
+from ..scores.group_scores import SCORES
 from ..scores.groups import names_of
 from ..tables.recipes import at_best_rate
 from .run import Run
 
 PANEL = 2.6
 """Side of a label map, in inches."""
-SCORES = (
-    "test_error", "train_error", "reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
-    "agreement_beyond_accuracy", "fragmentation", "large_regions", "largest_region", "margin", "margin_median",
-    "margin_correct", "margin_mislabelled", "sharpness",
-)  # fmt: skip
-"""Columns of `groups` that have intervals."""
 
 
 class Labelled(Protocol):

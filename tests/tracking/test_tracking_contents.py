@@ -10,9 +10,10 @@ from support.made_up_runs import let_fail, made_up_run
 from support.tracked_runs import runs_of as runs_of_server
 from support.whole_sweeps import empty_database
 
+from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tracking import contents, track, tracking_uri
-from dbviz_ray.analysis.tracking.contents import SWEEP, runs_of
+from dbviz_ray.analysis.tracking.contents import SECTIONS, SWEEP, runs_of
 
 GRID = {"width": [2, 4, 8], "seed": [0, 1, 2], "label_noise_seed": [0]}
 
@@ -66,3 +67,7 @@ def test_what_is_not_finite_is_no_metric(run):
     assert ("sharpness over width/sharpness", 3.0, 8) in logged
     assert {step for name, _, step in logged if name == "errors over width/test_error"} == {2, 4, 8}
     assert not [name for name, _, _ in logged if "margin" in name]
+
+
+def test_every_score_stands_in_one_section():
+    assert sorted(score for scores in SECTIONS.values() for score in scores) == sorted(SCORES)
