@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from ..findings.curves import evenly
-from ..scores.groups import GROUP, at_last_epoch, name_parts, records, streams_in
+from ..scores.groups import GROUP, at_last_epoch, name_parts, records
 from .style import (
     SERIES_COLOURS,
     inscribe,
@@ -75,7 +75,7 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(records(rows)):
         for kind, (colour, marker, height) in KINDS.items():
             interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
-    labels = ["\n+ ".join(NAMES.get(stream, stream) for stream in streams_in(name)) for name in rows["stream"]]
+    labels = ["\n+ ".join(NAMES.get(stream, stream) for stream in together) for together in rows["stream"]]
     axes.set_yticks(range(len(rows)), labels=labels)
     plain(axes)
     axes.set_xlim(-0.03, 1.03)

@@ -217,7 +217,7 @@ def streams(table: pd.DataFrame) -> list[Finding]:
     found = []
     for _, rows in last.groupby(KIND, sort=False):
         shares = [
-            _number(row, score, row["subject"], row["stream"])
+            _number(row, score, row["subject"].narrowed(stream=row["stream"]), "stream")
             for score in SHARES
             for row in records(rows[rows[score].notna()])
         ]

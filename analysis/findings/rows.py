@@ -44,6 +44,10 @@ class Subject:
     def __str__(self) -> str:
         return ", ".join(self.name)
 
+    def narrowed(self, **keys: Any) -> Subject:
+        """A part of it."""
+        return Subject(self.name, {**self.keys, **keys})
+
     def without(self, column: str) -> Subject:
         """The same for all values of a column."""
         return Subject(self.name, {key: value for key, value in self.keys.items() if key != column})

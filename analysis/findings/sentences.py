@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dbviz_ray.formatting import interval_text, listed, p_text, percent_text
 
-from ..scores.groups import streams_in
 from .curves import PEAK, THRESHOLD_ERROR
 from .rows import Finding, Kind, Number, Subject
 
@@ -201,7 +200,7 @@ def _streams(finding: Finding) -> str:
         "fixing one stream alone removes this share": "own_share",
     }
     shares = {
-        what: [f"{stream_text(number.role)} {_percent(number, 0)}" for number in finding.of(score)]
+        what: [f"{_streams_text(number.subject.keys['stream'])} {_percent(number, 0)}" for number in finding.of(score)]
         for what, score in scores.items()
     }
     covers = " or ".join(COVERS.get(covered, covered) for covered in finding.condition["covers"])
@@ -211,9 +210,9 @@ def _streams(finding: Finding) -> str:
     )
 
 
-def stream_text(stream: str) -> str:
+def _streams_text(together: Sequence[str]) -> str:
     """Random streams that vary together, in words: "data order with augmentation"."""
-    return " with ".join(STREAM_NAMES[name] for name in streams_in(stream))
+    return " with ".join(STREAM_NAMES[name] for name in together)
 
 
 def _resolution(finding: Finding) -> str:

@@ -18,7 +18,6 @@ KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
 """The fields that the models of a group share."""
 GROUP = [*KIND, "epoch"]
 NAMING = [*NETWORK, "recipe", "learning_rate"]
-JOINED = "+"
 
 
 def group_of(model: ModelConfig, epoch: int) -> dict[str, Any]:
@@ -45,17 +44,17 @@ class Group:
     """The seeds of each member."""
 
     @cached_property
-    def streams(self) -> dict[str, NDArray[np.int64]]:
-        """The level of each member, `[members]`, for each random stream that varies, by name.
+    def streams(self) -> dict[tuple[str, ...], NDArray[np.int64]]:
+        """The level of each member, `[members]`, for each random stream that varies.
 
-        Streams whose seeds always change together count as one; its name joins theirs with "+" (see `streams_in`).
+        Streams whose seeds always change together count as one; the key holds the names of them all.
         """
         found: dict[tuple[int, ...], list[str]] = {}
         for stream in Seeds.model_fields:
             _, levels = np.unique([getattr(seeds, stream) for seeds in self.seeds], return_inverse=True)
             if levels.any():
                 found.setdefault(_in_order_of_appearance(levels), []).append(stream)
-        return {JOINED.join(names): np.array(levels) for levels, names in found.items()}
+        return {tuple(names): np.array(levels) for levels, names in found.items()}
 
     @property
     def levels(self) -> tuple[NDArray[np.int64], ...]:
@@ -68,11 +67,6 @@ class Group:
         apart = [levels[:, None] != levels for levels in self.levels]
         differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
         return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
-
-
-def streams_in(name: str) -> list[str]:
-    """The random streams behind one name of `Group.streams`."""
-    return name.split(JOINED)
 
 
 def groups_among(models: Sequence[ModelConfig], epochs: Sequence[int]) -> list[Group]:

@@ -14,16 +14,23 @@ from ..statistics.intervals import Interval
 
 
 def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Store every table as Parquet and CSV."""
+    """Store every table as Parquet and CSV; CSV has no lists: names of one cell are joined by "+"."""
     for name, table in tables.items():
-        store.write(store.scores_file(name, "csv"), table.to_csv(index=False).encode())
-        store.write_parquet(store.scores_file(name), pa.Table.from_pandas(table, preserve_index=False))
+        parquet = pa.Table.from_pandas(table, preserve_index=False)
+        joined = {column: table[column].map("+".join) for column in _lists_of_text(parquet)}
+        store.write(store.scores_file(name, "csv"), table.assign(**joined).to_csv(index=False).encode())
+        store.write_parquet(store.scores_file(name), parquet)
 
 
 def read_table(store: Store, name: str) -> pd.DataFrame:
     """A stored table."""
     table, _ = store.read_parquet(store.scores_file(name))
-    return table.to_pandas()  # type: ignore[no-any-return]
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.assign(**{column: frame[column].map(tuple) for column in _lists_of_text(table)})
+
+
+def _lists_of_text(table: pa.Table) -> list[str]:
+    return [field.name for field in table.schema if field.type == pa.list_(pa.string())]
 
 
 NAN = float("nan")

@@ -42,7 +42,8 @@ class _Contrast:
     """One stream of a group: the pairs that differ only in it, and the pairs that differ in all others only."""
 
     group: Group
-    stream: str
+    stream: tuple[str, ...]
+    """Names of streams that vary together, mostly one."""
     alone: NDArray[np.bool_]
     """`[members, members]`."""
     others: NDArray[np.bool_]

@@ -221,15 +221,18 @@ def of_stream(stream, share, disagreement=0.31, own=NOTHING, **others):
 def test_streams_of_the_first_planes_at_the_last_epoch():
     table = pd.DataFrame(
         [
-            of_stream("init", 0.9), of_stream("order+augmentation", 0.7), of_stream("label_noise", NOTHING),
-            of_stream("init", 0.1, plane_set="train"), of_stream("init", 0.2, epoch=1),
-            of_stream("init", 0.5, disagreement=0.2, own=0.3, width=8),
-            of_stream("dropout", 0.25, disagreement=0.2, width=8),
+            of_stream(("init",), 0.9), of_stream(("order", "augmentation"), 0.7), of_stream(("label_noise",), NOTHING),
+            of_stream(("init",), 0.1, plane_set="train"), of_stream(("init",), 0.2, epoch=1),
+            of_stream(("init",), 0.5, disagreement=0.2, own=0.3, width=8),
+            of_stream(("dropout",), 0.25, disagreement=0.2, width=8),
         ]
     )  # fmt: skip
     first, second = streams(table)
-    assert [(n.role, n.value) for n in first.of("total_share")] == [("init", 0.9), ("order+augmentation", 0.7)]
-    assert [(n.role, n.value) for n in second.of("own_share")] == [("init", 0.3)]
+    assert [(n.subject.keys["stream"], n.value) for n in first.of("total_share")] == [
+        (("init",), 0.9),
+        (("order", "augmentation"), 0.7),
+    ]
+    assert [(n.subject.keys["stream"], n.value) for n in second.of("own_share")] == [(("init",), 0.3)]
     assert [one.number("all", "disagreement").value for one in (first, second)] == [0.31, 0.2]
     assert (
         "initialisation 90% [80, 100], data order with augmentation 70% [60, 80] (intervals over seeds and planes)"
@@ -237,9 +240,9 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
     )
 
 
-@pytest.mark.parametrize("rows", [[], [of_stream("init", NOTHING, disagreement=0.0)]])
+@pytest.mark.parametrize("rows", [[], [of_stream(("init",), NOTHING, disagreement=0.0)]])
 def test_without_shares_there_is_no_finding_about_streams(rows):
-    assert streams(pd.DataFrame(rows, columns=list(of_stream("init", 0.0)))) == []
+    assert streams(pd.DataFrame(rows, columns=list(of_stream(("init",), 0.0)))) == []
 
 
 def of_grid(kind, points, fragmentation, large):

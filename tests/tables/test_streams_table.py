@@ -18,8 +18,8 @@ CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 
 def streams(directory, label_maps, grid=CROSSED):
     sweep = small_sweep(grid=grid)
     store = made_up_run(directory, sweep, label_maps=label_maps)
-    table = compute_tables(store, sweep)["streams"].set_index("stream")
-    return table, labels_of(store, "test", sweep.models()), sweep.models()
+    table = compute_tables(store, sweep)["streams"]
+    return table.set_index(table["stream"].map("+".join)), labels_of(store, "test", sweep.models()), sweep.models()
 
 
 def noise(truth, share, *seed):
