@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from ..findings.curves import evenly
+from ..findings.sentences import STREAM_NAMES
 from ..scores.groups import GROUP, at_last_epoch, name_parts, records
 from .style import (
     SERIES_COLOURS,
@@ -24,8 +25,6 @@ from .style import (
 from .sweep_tables import SweepTables, told_apart
 
 MAX_PANELS, ABREAST = 6, 3
-NAMES = {"init": "initialisation", "order": "data order", "label_noise": "label noise"}
-"""Of streams."""
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
 """Colour, marker and height in the row, for each share."""
 
@@ -75,7 +74,7 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(records(rows)):
         for kind, (colour, marker, height) in KINDS.items():
             interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
-    labels = ["\n+ ".join(NAMES.get(stream, stream) for stream in together) for together in rows["stream"]]
+    labels = ["\n+ ".join(STREAM_NAMES[stream] for stream in together) for together in rows["stream"]]
     axes.set_yticks(range(len(rows)), labels=labels)
     plain(axes)
     axes.set_xlim(-0.03, 1.03)

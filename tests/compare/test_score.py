@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from support.help_pages import check_help
 from support.html_pages import Page
 from torch import nn
 
@@ -389,11 +390,5 @@ def test_names_are_as_short_as_they_can_be():
 
 
 def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    for word in ("--model-option", "--data-option", "--precision", "--weights-key", "examples:", "exit codes", ".npz"):
-        assert word in text
-    assert max(len(line) for line in text.splitlines()) <= 80
+    words = ("--model-option", "--data-option", "--precision", "--weights-key", "examples:", "exit codes", ".npz")
+    check_help(main, words, capsys, monkeypatch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from support.help_pages import check_help
 
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
@@ -104,11 +105,5 @@ def test_analyse_and_report_need_what_comes_before(capsys):
 
 
 def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    for word in ("--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes"):
-        assert word in text
-    assert max(len(line) for line in text.splitlines()) <= 80
+    words = ("--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes")
+    check_help(main, words, capsys, monkeypatch)

@@ -12,31 +12,18 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.object_store import ObjectStore
 
 from dbviz_ray.errors import UserError
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import put
 from dbviz_ray.terminal import interruption
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(params=["local", "s3"])
-def directory(request, tmp_path):
-    if request.param == "local":
-        return Directory(tmp_path / "run")
-    return Directory(request.getfixturevalue("server").address(uuid.uuid4().hex))
+pytest_plugins = ["support.directory_fixtures"]
 
 
 def test_files_are_written_replaced_listed_and_removed(directory):

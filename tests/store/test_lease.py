@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from support.object_store import ObjectStore
 
 from dbviz_ray.errors import UserError
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.layout import LEASE_FILE
 from dbviz_ray.store.lease import BEATS_OBSERVED, Driver, Lease, Process, SupersededError, check_driver
+
+pytest_plugins = ["support.directory_fixtures"]
 
 BEAT = 0.2
 HOLDER = f"""
@@ -30,19 +31,6 @@ with Lease(Directory(sys.argv[1]), beat_seconds={BEAT}):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(params=["local", "s3"])
-def directory(request, tmp_path):
-    if request.param == "local":
-        return Directory(tmp_path / "run")
-    return Directory(request.getfixturevalue("server").address(uuid.uuid4().hex))
 
 
 def holder(directory: Directory, seconds: float = 60) -> subprocess.Popen[str]:

@@ -22,11 +22,7 @@ from dbviz_ray.store import Store
 from dbviz_ray.store.directory import Directory, may_pass
 from dbviz_ray.store.layout import LEASE_FILE
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
-        yield server
+pytest_plugins = ["support.directory_fixtures"]
 
 
 def requests_of(server: ObjectStore, operation) -> list[str]:
