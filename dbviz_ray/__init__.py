@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbviz_ray.analysis.compare.comparison import Comparison, compare
-    from dbviz_ray.analysis.notebook.plots import plot_curve, plot_matrix, plot_regions
-    from dbviz_ray.analysis.notebook.run import Run, load_run
+    from dbviz_ray.analysis.notebook import Run, load_run, plot_curve, plot_matrix, plot_regions
     from dbviz_ray.errors import UserError
 
 __all__ = [
@@ -24,13 +23,13 @@ __all__ = [
 
 _MODULES = {
     "Comparison": "dbviz_ray.analysis.compare.comparison",
-    "Run": "dbviz_ray.analysis.notebook.run",
+    "Run": "dbviz_ray.analysis.notebook",
     "UserError": "dbviz_ray.errors",
     "compare": "dbviz_ray.analysis.compare.comparison",
-    "load_run": "dbviz_ray.analysis.notebook.run",
-    "plot_curve": "dbviz_ray.analysis.notebook.plots",
-    "plot_matrix": "dbviz_ray.analysis.notebook.plots",
-    "plot_regions": "dbviz_ray.analysis.notebook.plots",
+    "load_run": "dbviz_ray.analysis.notebook",
+    "plot_curve": "dbviz_ray.analysis.notebook",
+    "plot_matrix": "dbviz_ray.analysis.notebook",
+    "plot_regions": "dbviz_ray.analysis.notebook",
 }
 
 

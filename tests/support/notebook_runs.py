@@ -8,7 +8,7 @@ from conftest import small_sweep
 from support.made_up_runs import let_fail, made_up_run
 
 from dbviz_ray.analysis.findings import find, write_findings
-from dbviz_ray.analysis.notebook.run import Run, load_run
+from dbviz_ray.analysis.notebook import Run, load_run
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 
 LOST = "w8-adam-noise0-seed1"
