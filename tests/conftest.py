@@ -17,7 +17,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.evaluation.records import load_network, save_model, save_snapshot
-from dbviz_ray.evaluation.tasks import missing_tasks
+from dbviz_ray.evaluation.work import missing_tasks
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Store
 from dbviz_ray.training.cohort import TrainedModel, train_cohort

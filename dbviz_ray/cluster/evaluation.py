@@ -18,10 +18,10 @@ from dbviz_ray.cluster.nodes import alive_nodes, loss_of, room_for, this_node
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.cluster.session import Session, start_worker
 from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import DamagedFileError, StorageError, one_line
 from dbviz_ray.evaluation.records import load_network
-from dbviz_ray.evaluation.tasks import Task, What
-from dbviz_ray.evaluation.work import Work
+from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import CUDA_ERROR, Failure, Outcome, StageEnd, outcome_of
 from dbviz_ray.terminal import interruption
@@ -34,7 +34,7 @@ def evaluate_models(
     work: Mapping[What, Work],
     amounts: Mapping[str, Amount],
     there: int,
-    classes: int,
+    data: DatasetFacts,
     resources: ResourcesConfig,
     session: Session,
     trained_on: Mapping[str, str],
@@ -49,7 +49,7 @@ def evaluate_models(
         work: How to do each kind of task.
         amounts: Points to compute, by model_id.
         there: Number of models that need nothing.
-        classes: Number of classes.
+        data: Sizes of the data set.
         resources: What evaluators may use.
         session: The cluster.
         trained_on: The node that trained a model, by model_id, where known.
@@ -63,7 +63,7 @@ def evaluate_models(
     damaged = stopped = None
     reached: Counter[str] = Counter()
     with Progress("evaluate", amounts, "points", there) as progress:
-        for task, end in _Pool(store, classes, resources, session, queue, shared, progress).results():
+        for task, end in _Pool(store, data, resources, session, queue, shared, progress).results():
             model_id = task.model.model_id
             reached[model_id] += points[task.what]
             progress.reach(model_id, reached[model_id])
@@ -96,7 +96,7 @@ class _Pool:
     def __init__(
         self,
         store: Store,
-        classes: int,
+        data: DatasetFacts,
         resources: ResourcesConfig,
         session: Session,
         queue: TaskQueue,
@@ -105,7 +105,7 @@ class _Pool:
     ) -> None:
         options = {f"num_{kind.lower()}s": amount for kind, amount in room_of_evaluator(resources).items()}
         self._actors = ray.remote(Evaluator).options(**options)
-        self._arguments = (store, classes, resources)
+        self._arguments = (store, data, resources)
         self._resources, self._queue, self._shared, self._progress = resources, queue, shared, progress
         # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
         self._grows = session.joined and resources.evaluators is None
@@ -201,9 +201,9 @@ class TaskEnd:
 class Evaluator:
     """A Ray actor: does tasks of the stage evaluate in its own worker process."""
 
-    def __init__(self, store: Store, classes: int, resources: ResourcesConfig) -> None:
+    def __init__(self, store: Store, data: DatasetFacts, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
-        self._store, self._classes = store, classes
+        self._store, self._data = store, data
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
     def node(self) -> str:
@@ -216,7 +216,8 @@ class Evaluator:
             if task.what not in self._work:
                 self._work[task.what] = ray.get(reference[0])
             work = self._work[task.what]
-            network = load_network(self._store, task.model, work.image_shape, self._classes, task.epoch)
+            facts = self._data
+            network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
             work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
         except StorageError as error:
             return TaskEnd(Outcome.FAILED, str(error), stops=True)

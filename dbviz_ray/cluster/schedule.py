@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
 from dbviz_ray.config import Cohort, SweepConfig
-from dbviz_ray.evaluation.tasks import Task
+from dbviz_ray.evaluation.work import Task
 from dbviz_ray.store.models import Failure, Outcome
 
 NodeIsLost = Callable[[], bool]

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.config.seeds import numpy_generator
-from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import (
     Classifier,
@@ -54,12 +53,6 @@ class MarginLines:
     tolerance: float
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
-
-    @property
     def start_indices(self) -> Tensor:
         """Places in the split of the images at which lines start: int64 `[images]`."""
         return self.indices[self.starts]
@@ -90,22 +83,14 @@ class FoundMargins:
     """float32 `[images, directions]`; inf where the class does not change within reach."""
 
 
-def draw_margin_lines(config: MarginsConfig, dataset: Dataset) -> MarginLines:
-    """Draw the lines that `config` asks for, from the stream "margins"."""
-    images = dataset.split(config.split)[0]
-    return _lines(images, dataset.normalised, config)
-
-
-def draw_lines(images: Tensor, config: MarginsConfig) -> MarginLines:
-    """Draw lines between `images` (normalised, `[n, channels, height, width]`).
+def draw_lines(
+    images: Tensor, config: MarginsConfig, normalised: Callable[[Tensor], Tensor] = Tensor.float
+) -> MarginLines:
+    """Draw lines between `images` `[n, channels, height, width]` from the stream "margins"; `normalised` scales pixels.
 
     The partners of an image differ from each other and from it. They do not depend on `config.images`; a larger number
     only adds images.
     """
-    return _lines(images, Tensor.float, config)
-
-
-def _lines(images: Tensor, normalised: Callable[[Tensor], Tensor], config: MarginsConfig) -> MarginLines:
     check_enough(len(images), config)
     chosen = numpy_generator("margins", config.seed).permutation(len(images))[: config.images].tolist()
     drawn = [[start, *_draw_partners(images, start, config)] for start in chosen]

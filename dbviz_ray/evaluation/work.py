@@ -1,28 +1,73 @@
-"""The work of evaluators on trained models: label planes, find margins."""
+"""The tasks of evaluators: which ones a run directory lacks, and how each is done.
+
+Only doing a task imports torch: a complete run is recognised without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
-from dbviz_ray.config import MarginsConfig
-from dbviz_ray.datasets import Dataset
-from dbviz_ray.evaluation.label_maps import Classifier, label_planes
-from dbviz_ray.evaluation.margins import MarginLines, draw_margin_lines, margins
-from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
-from dbviz_ray.planes import PlaneSet
+from dbviz_ray.config import MarginsConfig, ModelConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
+
+if TYPE_CHECKING:
+    import torch
+
+    from dbviz_ray.evaluation.label_maps import Classifier
+    from dbviz_ray.evaluation.margins import MarginLines
+    from dbviz_ray.planes import PlaneSet
+
+
+@dataclass(frozen=True)
+class LabelPlanes:
+    """Label maps of a plane set, with class probabilities where it asks for them."""
+
+    plane_set: str
+
+
+@dataclass(frozen=True)
+class FindMargins:
+    """Margins of images."""
+
+
+What = LabelPlanes | FindMargins
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluator's unit of work. One file marks it as complete."""
+
+    what: What
+    model: ModelConfig
+    epoch: int
+    """The epoch of the weights."""
+
+
+def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
+    """The tasks of `sweep` that are not done in `store`; one listing for each kind.
+
+    If the planes are missing, their label maps count as missing too: the planes may be drawn differently.
+    """
+    complete: dict[What, set[tuple[str, int]]] = {
+        LabelPlanes(name): store.labelled(name) if store.exists(store.planes_file(name)) else set()
+        for name in sweep.planes
+    }
+    if sweep.margins is not None:
+        complete[FindMargins()] = store.with_margins()
+    wanted = [(model, epoch) for model in sweep.models() for epoch in model.training.kept_epochs]
+    return [
+        Task(what, model, epoch)
+        for what, done in complete.items()
+        for model, epoch in wanted
+        if (model.model_id, epoch) not in done
+    ]
 
 
 class Work(Protocol):
     """A kind of task with its data; each evaluator gets it once."""
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the networks' input."""
 
     @property
     def points(self) -> int:
@@ -41,17 +86,17 @@ class LabellingWork:
     probabilities: bool
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        return self.planes.image_shape
-
-    @property
     def points(self) -> int:
         """Grid points, including the picture's."""
+        from dbviz_ray.evaluation.pictures import picture_resolution
+
         return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Write the probabilities if asked for, the picture if it is finer, and the label maps last."""
+        from dbviz_ray.evaluation.label_maps import label_planes
+        from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
+
         labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
@@ -69,16 +114,6 @@ class MarginsWork:
     config: MarginsConfig
     lines: MarginLines
 
-    @classmethod
-    def drawn(cls, config: MarginsConfig, dataset: Dataset) -> MarginsWork:
-        """The work that `config` asks for."""
-        return cls(config, draw_margin_lines(config, dataset))
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        return self.lines.image_shape
-
     @property
     def points(self) -> int:
         """The images, and all points of scan and bisection on every line."""
@@ -86,6 +121,8 @@ class MarginsWork:
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Write the margins."""
+        from dbviz_ray.evaluation.margins import margins
+
         found = margins(network, self.lines, device)
         stored = StoredMargins(
             indices=self.lines.start_indices.numpy().astype(np.int32),

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from dbviz_ray.config import Cohort, ModelConfig
 from dbviz_ray.datasets import DatasetFacts
-from dbviz_ray.evaluation.tasks import Task, What
-from dbviz_ray.evaluation.work import Work
+from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.planning.sizes import facts_of, passes_of_a_step
 from dbviz_ray.terminal.progress import Amount
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dbviz_ray.config import Cohort
-    from dbviz_ray.evaluation.tasks import Task
+    from dbviz_ray.evaluation.work import Task
 
 STAGES = ("train", "evaluate", "analyse", "report")
 """In order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.evaluation.tasks import FindMargins, LabelPlanes, What, missing_tasks
+from dbviz_ray.evaluation.work import FindMargins, LabellingWork, LabelPlanes, MarginsWork, What, Work, missing_tasks
 from dbviz_ray.stages import State
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import settle
@@ -14,7 +14,6 @@ from dbviz_ray.terminal.progress import say
 if TYPE_CHECKING:
     from dbviz_ray.cluster.session import Session
     from dbviz_ray.datasets import DatasetFacts
-    from dbviz_ray.evaluation.work import Work
 
 
 def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
@@ -41,9 +40,7 @@ def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, sess
     store.forget_failures({task.model.model_id for task in tasks})
     amounts = evaluation_amounts(tasks, work, data)
     there = len(sweep.models()) - len(state.untrained) - len(amounts)
-    ended = evaluate_models(
-        store, tasks, work, amounts, there, data.classes, sweep.resources, session, state.trained_on
-    )
+    ended = evaluate_models(store, tasks, work, amounts, there, data, sweep.resources, session, state.trained_on)
     settle("evaluate", store, ended)
     lost = state.untrained | ended.failures.keys()
     state.tasks = [task for task in state.tasks if task.model.model_id in lost]
@@ -53,7 +50,7 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
     """The work behind each kind of task. Draws plane sets that are not stored yet."""
     from dbviz_ray.cluster.planes import stored_planes
     from dbviz_ray.datasets import load_dataset
-    from dbviz_ray.evaluation.work import LabellingWork, MarginsWork
+    from dbviz_ray.evaluation.margins import draw_lines
 
     work: dict[What, Work] = {
         LabelPlanes(name): LabellingWork(name, stored_planes(sweep, store, name), planes.probabilities)
@@ -61,5 +58,6 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
     }
     if sweep.margins is not None:
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-        work[FindMargins()] = MarginsWork.drawn(sweep.margins, dataset)
+        lines = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
+        work[FindMargins()] = MarginsWork(sweep.margins, lines)
     return work

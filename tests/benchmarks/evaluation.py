@@ -30,8 +30,7 @@ from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, Tra
 from dbviz_ray.datasets import DatasetFacts, load_dataset
 from dbviz_ray.evaluation.label_maps import default_batch, label_maps
 from dbviz_ray.evaluation.records import load_network
-from dbviz_ray.evaluation.tasks import LabelPlanes, Task, What
-from dbviz_ray.evaluation.work import LabellingWork, Work
+from dbviz_ray.evaluation.work import LabellingWork, LabelPlanes, Task, What, Work
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
 from dbviz_ray.planning.costs import evaluation_amounts
 from dbviz_ray.store import Store
@@ -121,9 +120,10 @@ def two_actors() -> str:
 
         def evaluated(plane_set: str, evaluators: int) -> None:
             tasks = [Task(LabelPlanes(plane_set), model, model.training.epochs) for model in models]
-            amounts = evaluation_amounts(tasks, labelling, DatasetFacts(shape, 10, 0, 0))
+            data = DatasetFacts(shape, 10, 0, 0)
+            amounts = evaluation_amounts(tasks, labelling, data)
             resources = ResourcesConfig(evaluators=evaluators)
-            ended = evaluate_models(store, tasks, labelling, amounts, 0, 10, resources, session, {})
+            ended = evaluate_models(store, tasks, labelling, amounts, 0, data, resources, session, {})
             assert not ended.failures, ended.failures
 
         work = {

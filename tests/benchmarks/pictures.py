@@ -101,7 +101,7 @@ def beside() -> str:
 
 
 def _without_picture(do: Callable[[], None]) -> None:
-    with patch("dbviz_ray.evaluation.work.picture_resolution", return_value=None):
+    with patch("dbviz_ray.evaluation.pictures.picture_resolution", return_value=None):
         do()
 
 

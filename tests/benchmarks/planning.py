@@ -249,7 +249,7 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
     steps: Steps = []
     with _step(steps, "import of the command"):
         from dbviz_ray.config.sweep_files import load_sweep
-        from dbviz_ray.evaluation.tasks import missing_tasks
+        from dbviz_ray.evaluation.work import missing_tasks
         from dbviz_ray.stages.run import state_of
         from dbviz_ray.store import Store
     with _step(steps, "load_sweep"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbviz_ray.cluster.schedule import CohortSchedule, CrashBudget, TaskQueue, cohorts_to_train, halves
 from dbviz_ray.config import Cohort
-from dbviz_ray.evaluation.tasks import LabelPlanes, Task
+from dbviz_ray.evaluation.work import LabelPlanes, Task
 from dbviz_ray.store.models import Outcome
 
 RECIPES = {"alone": {}, "distilled": {"distillation": {"recipe": "alone"}}}

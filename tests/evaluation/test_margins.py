@@ -12,7 +12,7 @@ from torch import nn
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation.margins import draw_lines, draw_margin_lines, margins
+from dbviz_ray.evaluation.margins import draw_lines, margins
 
 CPU = torch.device("cpu")
 
@@ -166,7 +166,7 @@ def test_a_batch_that_does_not_fit_is_halved():
 
 
 def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):
-    lines = draw_margin_lines(MarginsConfig(images=50, directions=7), digits)
+    lines = draw_lines(digits.train_images, MarginsConfig(images=50, directions=7), digits.normalised)
     assert len(set(lines.start_indices.tolist())) == 50
     for start, partners in zip(lines.start_indices, lines.indices[lines.partners], strict=True):
         assert len({int(start), *partners.tolist()}) == 8
@@ -187,7 +187,8 @@ def test_images_that_are_the_same_are_no_partners():
 
 def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(digits):
     def ends(**fields):
-        lines = draw_margin_lines(MarginsConfig(**fields), digits)
+        config = MarginsConfig(**fields)
+        lines = draw_lines(digits.split(config.split)[0], config)
         return np.column_stack([lines.start_indices, lines.indices[lines.partners]])
 
     few, many = ends(images=5), ends(images=9)

@@ -13,7 +13,7 @@ from dbviz_ray.analysis.figures.sweep_tables import shown_picture
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
-from dbviz_ray.evaluation.tasks import LabelPlanes
+from dbviz_ray.evaluation.work import LabelPlanes
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store

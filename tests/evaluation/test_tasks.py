@@ -11,8 +11,8 @@ from dbviz_ray.config import MarginsConfig, SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.evaluation.margins import draw_margin_lines, margins
-from dbviz_ray.evaluation.tasks import FindMargins, LabelPlanes, Task, missing_tasks
+from dbviz_ray.evaluation.margins import margins
+from dbviz_ray.evaluation.work import FindMargins, LabelPlanes, Task, missing_tasks
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.stages.run import state_of
 from dbviz_ray.store import Store
@@ -52,7 +52,6 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, digits, cpu):
     store = Store(tmp_path)
     work = work_of(asks_for_all, store)
     assert set(work) == {task.what for task in missing_tasks(asks_for_all, store)}
-    assert {what: found.image_shape for what, found in work.items()} == dict.fromkeys(work, (1, 8, 8))
     network = initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
     for found in work.values():
         found.do(network, cpu, store, "model", 3)
@@ -61,7 +60,7 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, digits, cpu):
     assert np.array_equal(store.read_label_maps("test", "model", 3), labelled.labels)
     assert np.array_equal(store.read_probabilities("test", "model", 3), labelled.probabilities)
     assert not store.exists(store.probabilities_file("margins", "model", 3))
-    stored, lines = store.read_margins("model", 3), draw_margin_lines(asks_for_all.margins, digits)
+    stored, lines = store.read_margins("model", 3), work[FindMargins()].lines
     assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
     assert stored.distances.shape == (8, 3)
     with torch.no_grad():
