@@ -60,16 +60,11 @@ a ResNet-18 of width 8 on 8x8 images took two threads more than 40 s and one thr
 
 
 def take_pictures(
-    store: Store,
-    sweep: SweepConfig,
-    wanted: Iterable[PictureKey],
-    resolution: int,
-    trusted: Collection[str] = (),
-) -> int:
-    """Store the wanted pictures on grids of `resolution` points a side; returns how many it took.
+    store: Store, sweep: SweepConfig, wanted: Iterable[PictureKey], resolution: int, trusted: Collection[str] = ()
+) -> None:
+    """Store the wanted pictures on grids of `resolution` points a side, except those that are as fine already.
 
-    Pictures and planes that are already as fine stay. The networks run in this process, on a GPU if there is one, and
-    show their progress.
+    The networks run in this process, on a GPU if there is one, and show their progress.
 
     Raises:
         UserError: before anything is labelled, if the resolution is out of range, weights are missing, or the code of
@@ -78,32 +73,27 @@ def take_pictures(
     if not 2 <= resolution <= FINEST:
         raise UserError("--resolution", resolution, allowed=f"from 2 to {FINEST}")
     keys = sorted(set(wanted))
-    scored = {name: load_planes(store, name) for name in dict.fromkeys(key.plane_set for key in keys)}
-    coarse = [
-        key for key in keys if scored[key.plane_set][0].resolution < resolution and _is_coarse(store, key, resolution)
-    ]
-    models = {key[:2]: _model(store, key, trusted) for key in coarse}
+    scored = {name: load_planes(store, name) for name in {key.plane_set for key in keys}}
+    coarse = [key for key in keys if _finest(store, key, scored[key.plane_set][0]) < resolution]
     if not coarse:
-        return 0
+        return
+    models = {key[:2]: _model(store, key, trusted) for key in coarse}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    first, class_names = scored[coarse[0].plane_set]  # all plane sets of a sweep have its images and classes
     of_models = Counter(key.model_id for key in coarse)
     amounts = {model_id: Amount(count, 1.0) for model_id, count in of_models.items()}
     taken: Counter[str] = Counter()
     with Progress("label", amounts, "pictures") as progress:
-        for key, pictures in groupby(coarse, key=lambda key: key[:2]):
-            network = None
-            for asked in pictures:
-                interruption.check()
-                planes, class_names = scored[asked.plane_set]
-                if network is None:
-                    network = models[key].network_for(planes.image_shape, len(class_names)).to(device)
-                confidence = sweep.planes[asked.plane_set].probabilities
-                with _threads_for(network, planes.image_shape):
-                    picture = take_picture(network, planes, asked.plane, resolution, device, confidence=confidence)
-                store.write_picture(asked.plane_set, asked.model_id, asked.epoch, asked.plane, picture)
-                taken[asked.model_id] += 1
-                progress.reach(asked.model_id, taken[asked.model_id])
-    return len(coarse)
+        for model, pictures in groupby(coarse, key=lambda key: key[:2]):
+            network = models[model].network_for(first.image_shape, len(class_names)).to(device)
+            with _threads_for(network, first.image_shape):
+                for model_id, epoch, plane_set, plane in pictures:
+                    interruption.check()
+                    planes, confidence = scored[plane_set][0], sweep.planes[plane_set].probabilities
+                    picture = take_picture(network, planes, plane, resolution, device, confidence=confidence)
+                    store.write_picture(plane_set, model_id, epoch, plane, picture)
+                    taken[model_id] += 1
+                    progress.reach(model_id, taken[model_id])
 
 
 @contextmanager
@@ -119,14 +109,15 @@ def _threads_for(network: nn.Module, image_shape: tuple[int, int, int]) -> Itera
         torch.set_num_threads(threads)
 
 
-def _is_coarse(store: Store, key: PictureKey, resolution: int) -> bool:
+def _finest(store: Store, key: PictureKey, planes: PlaneSet) -> int:
+    """Points on a side of the finest labels of a plane that are stored."""
     picture = store.read_picture(key.plane_set, key.model_id, key.epoch, key.plane)
-    return picture is None or picture.resolution < resolution
+    return max(planes.resolution, picture.resolution if picture else 0)
 
 
-def _model(store: Store, asked: PictureKey, trusted: Iterable[str]) -> RunModel:
+def _model(store: Store, asked: PictureKey, trusted: Collection[str]) -> RunModel:
     try:
-        return run_model(store, asked.model_id, asked.epoch, tuple(trusted))
+        return run_model(store, asked.model_id, asked.epoch, trusted)
     except FileNotFoundError:
         folder = store.path(store.model_folder(asked.model_id))
         raise UserError(

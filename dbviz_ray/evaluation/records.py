@@ -24,18 +24,15 @@ from dbviz_ray.training.cohort import TrainedModel
 
 DONE, DIVERGED = "done", "diverged"
 """Outcomes of a training."""
-KEPT = (WEIGHTS, PREDICTIONS)
-"""The files of every kept epoch."""
 
 
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
     """Write a model's files, `model.json` last."""
+    save_snapshot(store, trained, dataset)
     model_id = trained.config.model_id
-    store.write(store.model_file(model_id, WEIGHTS), _weights(trained))
     epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
     history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
     store.write_parquet(store.model_file(model_id, HISTORY), pa.table(history))
-    store.write_parquet(store.model_file(model_id, PREDICTIONS), _predictions(trained, dataset))
     store.write_json(
         store.model_file(model_id, MODEL),
         {
@@ -51,10 +48,11 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
 
 
 def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None:
-    """Write a model as it is after an earlier epoch than its last."""
-    model_id, epoch = trained.config.model_id, trained.epoch
-    store.write(store.snapshot_file(model_id, epoch, WEIGHTS), _weights(trained))
-    store.write_parquet(store.snapshot_file(model_id, epoch, PREDICTIONS), _predictions(trained, dataset))
+    """Write the weights and predictions of a model after `trained.epoch`."""
+    weights, predictions = (_kept_file(store, trained.config, name, trained.epoch) for name in (WEIGHTS, PREDICTIONS))
+    tensors = {name: tensor.contiguous() for name, tensor in trained.weights.items()}
+    store.write(weights, safetensors.torch.save(tensors))
+    store.write_parquet(predictions, _predictions(trained, dataset))
 
 
 def load_config(store: Store, model_id: str) -> ModelConfig:
@@ -78,7 +76,7 @@ def load_network(
     """A trained model after `epoch` (by default its last), as a module on the CPU in evaluation mode."""
     network = build_network(config.architecture, config.width, image_shape, classes, config.options)
     network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
-    file = store.kept_file(config.model_id, WEIGHTS, _earlier(config, epoch))
+    file = _kept_file(store, config, WEIGHTS, epoch)
     try:
         network.load_state_dict(store.read_tensors(file))
     except FileNotFoundError:
@@ -91,19 +89,14 @@ def load_network(
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
     """Copy a trained model from another run directory, `model.json` last."""
     model_id = config.model_id
-    epochs = [_earlier(config, epoch) for epoch in config.training.kept_epochs]
-    kept = [source.kept_file(model_id, name, epoch) for epoch in epochs for name in KEPT]
+    epochs = config.training.kept_epochs
+    kept = [_kept_file(source, config, name, epoch) for epoch in epochs for name in (WEIGHTS, PREDICTIONS)]
     for name in [*kept, source.model_file(model_id, HISTORY), source.model_file(model_id, MODEL)]:
         target.write(name, source.read(name))
 
 
-def _earlier(config: ModelConfig, epoch: int | None) -> int | None:
-    """`epoch`, or None if it is the last one."""
-    return None if epoch == config.training.epochs else epoch
-
-
-def _weights(trained: TrainedModel) -> bytes:
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in trained.weights.items()})
+def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:
+    return store.kept_file(config.model_id, file, None if epoch == config.training.epochs else epoch)
 
 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:

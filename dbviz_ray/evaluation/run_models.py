@@ -39,9 +39,7 @@ class RunModel:
     @property
     def weights_file(self) -> str:
         """Name of its weights within the run directory."""
-        if self.epoch is None:
-            return self.store.model_file(self.config.model_id, WEIGHTS)
-        return self.store.snapshot_file(self.config.model_id, self.epoch, WEIGHTS)
+        return self.store.kept_file(self.config.model_id, WEIGHTS, self.epoch)
 
     def network(self) -> nn.Module:
         """The module, on the CPU in evaluation mode."""
