@@ -6,16 +6,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
+from pydantic import ValidationError
 
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import FINDINGS_FILE, Store
 
 from .find import findings_in
-from .rows import Finding, Kind, Number, Subject, from_json, to_json
+from .rows import ROWS, Finding, Kind, Number, Subject
 from .sentences import QUESTIONS, sentence
 
 __all__ = ["Finding", "Findings", "Kind", "Number", "Subject", "find", "read_findings", "write_findings"]
@@ -57,14 +59,14 @@ def write_findings(store: Store, found: Findings) -> None:
         {"question": question, "sentences": [sentence(finding) for finding in findings]}
         for question, findings in found.answers.items()
     ]
-    store.write_json(FINDINGS_FILE, {"answers": answers, "findings": [to_json(finding) for finding in found.rows]})
+    store.write_json(FINDINGS_FILE, {"answers": answers, "findings": json.loads(ROWS.dump_json(found.rows))})
 
 
 def read_findings(store: Store) -> Findings:
     """The stored findings. FileNotFoundError if there are none, DamagedFileError if they cannot be read."""
     content = store.read_json(FINDINGS_FILE)
     try:
-        return Findings(tuple(map(from_json, content["findings"])))
-    except (KeyError, TypeError, ValueError) as error:
+        return Findings(ROWS.validate_python(content["findings"]))
+    except (KeyError, ValidationError) as error:
         path = store.path(FINDINGS_FILE)
         raise DamagedFileError(FINDINGS_FILE, path, f"it holds no findings: {type(error).__name__}") from None

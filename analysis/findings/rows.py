@@ -1,14 +1,16 @@
-"""Findings as rows of numbers, and their file."""
+"""Findings as rows of numbers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, TypeAdapter
 
 NAN = float("nan")
+Value = Annotated[int | float, BeforeValidator(lambda value: NAN if value is None else value)]
 
 
 class Kind(StrEnum):
@@ -62,9 +64,9 @@ class Number:
     subject: Subject
     score: str
     """The column of a table."""
-    value: float
-    low: float = NAN
-    high: float = NAN
+    value: Value
+    low: Value = NAN
+    high: Value = NAN
     n: int = 0
     """Trainings counted."""
     comparison: Subject | None = None
@@ -79,7 +81,7 @@ class Finding:
     subject: Subject
     """What all numbers have in common."""
     numbers: tuple[Number, ...] = ()
-    p: float = NAN
+    p: Value = NAN
     """NaN where nothing was tested."""
     condition: Mapping[str, Any] = field(default_factory=dict)
     """Other facts, such as the images of the test error."""
@@ -93,37 +95,11 @@ class Finding:
         """The numbers of a score, in their order, or only those of one role."""
         return [number for number in self.numbers if number.score == score and role in (None, number.role)]
 
-
-def to_json(finding: Finding) -> dict[str, Any]:
-    """The finding as JSON values; None stands for NaN."""
-    content = asdict(finding)
-    for row in (content, *content["numbers"]):
-        row |= {key: None for key, value in row.items() if isinstance(value, float) and math.isnan(value)}
-    return content
+    def by_score(self, role: str | None = None) -> dict[str, list[Number]]:
+        """The numbers, or only those of one role, by their scores."""
+        scores = dict.fromkeys(number.score for number in self.numbers if role in (None, number.role))
+        return {score: self.of(score, role) for score in scores}
 
 
-def from_json(content: Mapping[str, Any]) -> Finding:
-    """What `to_json` wrote. KeyError, TypeError or ValueError if it did not."""
-    numbers = tuple(
-        Number(
-            row["role"],
-            _subject(row["subject"]),
-            row["score"],
-            _float(row["value"]),
-            _float(row["low"]),
-            _float(row["high"]),
-            row["n"],
-            _subject(row["comparison"]) if row["comparison"] else None,
-        )
-        for row in content["numbers"]
-    )
-    subject, p = _subject(content["subject"]), _float(content["p"])
-    return Finding(Kind(content["kind"]), subject, numbers, p, content["condition"])
-
-
-def _float(value: float | None) -> float:
-    return NAN if value is None else value
-
-
-def _subject(content: Mapping[str, Any]) -> Subject:
-    return Subject(tuple(content["name"]), content["keys"])
+ROWS = TypeAdapter(tuple[Finding, ...])
+"""Findings to and from JSON, where null stands for NaN."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
 from dbviz_ray.analysis.findings import Findings, find
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
-from dbviz_ray.analysis.findings.rows import from_json, to_json
+from dbviz_ray.analysis.findings.rows import ROWS
 from dbviz_ray.analysis.findings.summary import summary_text
 from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
 
@@ -40,8 +38,7 @@ def curve(test, train=None, reach=0.01, axis=WIDTH, **columns):
 def found_in(table, between=BETWEEN, **tables):
     """The findings of a table `groups`, once through JSON."""
     found = find(tables_with(table, between, **tables))
-    rows = json.loads(json.dumps([to_json(finding) for finding in found.rows], allow_nan=False))
-    return Findings(tuple(map(from_json, rows)))
+    return Findings(ROWS.validate_json(ROWS.dump_json(found.rows)))
 
 
 def summary_of(table, **tables):
