@@ -44,11 +44,11 @@ TIMM = "timm/"
 """Prefix of a network of timm: `timm/resnet50`."""
 
 DATASETS = {
-    "digits": "dbviz_ray.datasets.digits:load_digits",
-    "cifar10": "dbviz_ray.datasets.cifar:load_cifar10",
-    "cifar100": "dbviz_ray.datasets.cifar:load_cifar100",
-    "svhn": "dbviz_ray.datasets.svhn:load_svhn",
-    "fashion_mnist": "dbviz_ray.datasets.fashion_mnist:load_fashion_mnist",
+    "digits": "dbviz_ray.datasets.public:load_digits",
+    "cifar10": "dbviz_ray.datasets.public:load_cifar10",
+    "cifar100": "dbviz_ray.datasets.public:load_cifar100",
+    "svhn": "dbviz_ray.datasets.public:load_svhn",
+    "fashion_mnist": "dbviz_ray.datasets.public:load_fashion_mnist",
     "image_folder": "dbviz_ray.datasets.image_folder:load_image_folder",
 }
 """Loaders called as `loader(config, directory)`, returning a `dbviz_ray.datasets.Dataset`."""

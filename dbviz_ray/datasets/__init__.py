@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.registry import dataset_loader
 from dbviz_ray.datasets.dataset import Dataset, check_complete
-from dbviz_ray.datasets.label_noise import given_labels, noisy_labels
-from dbviz_ray.datasets.subsets import SPLITS, check_fields, sizes_of, with_held_out
+from dbviz_ray.datasets.draws import (
+    SPLITS,
+    DatasetFacts,
+    check_fields,
+    given_labels,
+    noisy_labels,
+    sizes_of,
+    with_held_out,
+)
 from dbviz_ray.errors import UserError, one_line
 
 __all__ = ["Dataset", "DatasetFacts", "facts_of_dataset", "given_labels", "load_dataset", "noisy_labels", "sizes_of"]
 
 
-@dataclass(frozen=True)
-class DatasetFacts:
-    """Sizes of a data set."""
-
-    image_shape: tuple[int, int, int]
-    classes: int
-    train_images: int
-    test_images: int
-
-
+@lru_cache(maxsize=4)
 def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
     """The data set that `config` names, loaded once per process; downloads are kept in `directory`.
 
     Raises UserError if its files are missing and cannot be downloaded, or if the loaded data set is not usable.
     """
-    return _load(config, Path(directory).expanduser())
-
-
-def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
-    """Sizes of the data set that `config` names; it is loaded only if they are not known otherwise."""
-    sizes = sizes_of(config)
-    if sizes is not None:
-        return DatasetFacts(*sizes)
-    loaded = load_dataset(config, data_directory)
-    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))
-
-
-@lru_cache(maxsize=4)
-def _load(config: DatasetConfig, directory: Path) -> Dataset:
     check_fields(config)
     loader = dataset_loader(config.name)
     try:
-        dataset: Dataset = loader(config, directory)
+        dataset: Dataset = loader(config, Path(directory).expanduser())
     except UserError:
         raise
     except Exception as error:  # a user's own code may raise anything
@@ -63,4 +46,13 @@ def _load(config: DatasetConfig, directory: Path) -> Dataset:
         if size not in (None, loaded):
             reason = f"is not allowed: the loader {config.name} ignores it and returns {loaded}"
             raise UserError(f"dataset.{split}_size", size, reason=reason, allowed="unset")
-    return with_held_out(dataset, config)
+    return with_held_out(config, dataset)
+
+
+def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
+    """Sizes of the data set that `config` names; it is loaded only if they are not known otherwise."""
+    facts = sizes_of(config)
+    if facts is not None:
+        return facts
+    loaded = load_dataset(config, data_directory)
+    return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))

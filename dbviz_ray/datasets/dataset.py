@@ -81,21 +81,16 @@ def check_split(images: Any, labels: Any, classes: int) -> None:
 
 
 def checked_split(images: Any, labels: Any, image_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
-    """A file's arrays as checked tensors: `images` are uint8 `[n, ...]`, `labels` any integers `[n]`."""
+    """A file's arrays as checked tensors: `images` uint8 `[n, *image_shape]` or flat, `labels` any integers `[n]`."""
     pixels, classes_of_images = np.asarray(images), np.asarray(labels)
-    size = math.prod(image_shape)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"images are {pixels.dtype}, not uint8")
-    if pixels.ndim < 2 or math.prod(pixels.shape[1:]) != size:
-        raise ValueError(f"images have shape {list(pixels.shape)}, not [n, {size}]")
-    if classes_of_images.dtype.kind not in "iu":
-        raise ValueError(f"labels are {classes_of_images.dtype}, not integers")
-    split = (
+    if pixels.shape[1:] not in (image_shape, (math.prod(image_shape),)):
+        raise ValueError(f"images have shape {list(pixels.shape)}, not [n, {', '.join(map(str, image_shape))}]")
+    tensors = (
         torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, *image_shape),
-        torch.from_numpy(classes_of_images.astype(np.int64)),
+        torch.from_numpy(classes_of_images.astype(np.int64, casting="same_kind")),
     )
-    check_split(*split, classes)
-    return split
+    check_split(*tensors, classes)
+    return tensors
 
 
 def check_complete(dataset: Any) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets.dataset import Dataset
+from dbviz_ray.datasets.draws import kept_indices
 from dbviz_ray.datasets.files import reading
-from dbviz_ray.datasets.subsets import kept_indices
 from dbviz_ray.errors import UserError
 
 LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"

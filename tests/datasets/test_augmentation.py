@@ -6,11 +6,11 @@ import torch
 from conftest import small_sweep
 from hypothesis import given
 from hypothesis import strategies as st
-from support.dataset_files import write_cifar10
+from support.dataset_files import loaded, write_cifar10
 from torchvision.transforms import v2
 
 from dbviz_ray.config.seeds import numpy_generator, torch_generator
-from dbviz_ray.datasets import augmentation, load_dataset
+from dbviz_ray.datasets import augmentation
 from dbviz_ray.datasets.augmentation import PADDING, AugmentedImages, Mixing, cut_boxes
 
 CLASSES, SIZE = 10, (9, 6)
@@ -41,7 +41,7 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
 
 def test_crops_and_flips_equal_a_naive_loop(tmp_path):
     write_cifar10(tmp_path)
-    data = load_dataset(small_sweep(dataset={"name": "cifar10"}).dataset, str(tmp_path))
+    data = loaded(tmp_path, name="cifar10")
     models, images = images_of(data, augmentation="crop_flip", batch_size=70)
     order, made = images.order(4), epoch_of(images, 4)
     padded = torch.nn.functional.pad(data.train_images, (PADDING,) * 4)

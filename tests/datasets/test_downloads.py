@@ -7,20 +7,15 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.dataset_files import write_cifar10, write_fashion_mnist
+from support.dataset_files import loaded, refused, write_cifar10, write_fashion_mnist
 
-from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import load_dataset
-from dbviz_ray.datasets.cifar import FOLDER
-from dbviz_ray.errors import UserError
+from dbviz_ray.datasets.public import CIFAR10_FOLDER
 
 TWO_LOADERS = """
 import sys, time
 from pathlib import Path
 import torchvision.datasets.utils
-from support.dataset_files import write_cifar10
-from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import load_dataset
+from support.dataset_files import loaded, write_cifar10
 
 directory, own, other = Path(sys.argv[1]), *sys.argv[2:]
 
@@ -35,7 +30,7 @@ torchvision.datasets.utils.download_and_extract_archive = fake
 (directory / own).touch()
 while not (directory / other).exists():
     time.sleep(0.01)
-assert len(load_dataset(DatasetConfig(name="cifar10"), str(directory / "data")).train_labels) == 300
+assert len(loaded(directory / "data", name="cifar10").train_labels) == 300
 """
 
 
@@ -69,33 +64,30 @@ def test_missing_files_say_what_to_put_where(tmp_path, monkeypatch, name, put_th
         raise OSError("network is unreachable")
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    with pytest.raises(UserError) as caught:
-        load_dataset(DatasetConfig(name=name), str(tmp_path / "nothing"))
-    assert str(tmp_path / "nothing") in str(caught.value)
-    assert "network is unreachable" in str(caught.value)
-    assert put_there in str(caught.value)
-    assert "\n" not in str(caught.value)
+    mistake = refused(tmp_path / "nothing", name=name)
+    assert str(tmp_path / "nothing") in mistake.reason
+    assert "network is unreachable" in mistake.reason
+    assert put_there in mistake.hint
     assert socket.getdefaulttimeout() is None
 
 
 def test_an_interrupted_download_leaves_no_half_file(tmp_path, monkeypatch):
     def cut_off(url, root, filename, md5):
         write_cifar10(Path(root))
-        (Path(root) / FOLDER / "data_batch_4").write_bytes(b"half")
+        (Path(root) / CIFAR10_FOLDER / "data_batch_4").write_bytes(b"half")
         raise ConnectionResetError("connection reset")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", cut_off)
-    with pytest.raises(UserError, match="connection reset"):
-        load_dataset(DatasetConfig(name="cifar10"), str(tmp_path))
-    assert not (tmp_path / FOLDER).exists()
+    assert "connection reset" in refused(tmp_path, name="cifar10").reason
+    assert not (tmp_path / CIFAR10_FOLDER).exists()
 
 
 def test_an_archive_put_there_by_hand_is_unpacked(tmp_path, monkeypatch):
     write_cifar10(tmp_path / "made")
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
-        archive.add(tmp_path / "made" / FOLDER, FOLDER)
+        archive.add(tmp_path / "made" / CIFAR10_FOLDER, CIFAR10_FOLDER)
     monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda path, md5=None: Path(path).is_file())
-    assert len(load_dataset(DatasetConfig(name="cifar10"), str(tmp_path)).test_labels) == 60
+    assert len(loaded(tmp_path, name="cifar10").test_labels) == 60
 
 
 def test_files_go_where_they_are_looked_for(tmp_path, monkeypatch):
@@ -107,4 +99,4 @@ def test_files_go_where_they_are_looked_for(tmp_path, monkeypatch):
             write_fashion_mnist(folder)
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetched)
-    assert len(load_dataset(DatasetConfig(name="fashion_mnist"), str(tmp_path)).test_labels) == 20
+    assert len(loaded(tmp_path, name="fashion_mnist").test_labels) == 20

@@ -1,4 +1,4 @@
-"""Small data sets as files in the formats of the true ones."""
+"""Small data sets as files in the formats of the true ones, and the mistake with which one is refused."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ import gzip
 import pickle
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from dbviz_ray.datasets.cifar import FOLDER, FOLDER_100
-from dbviz_ray.datasets.fashion_mnist import FILES
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.datasets.public import CIFAR10_FOLDER, CIFAR100_FOLDER, FASHION_MNIST_FILES
+from dbviz_ray.errors import Mistake, UserError
+
+
+def loaded(directory, **fields):
+    return load_dataset(DatasetConfig(**fields), str(directory))
+
+
+def refused(directory, **fields) -> Mistake:
+    """The mistake of a data set that cannot be loaded; it is one line."""
+    with pytest.raises(UserError) as error:
+        loaded(directory, **fields)
+    (mistake,) = error.value.mistakes
+    assert "\n" not in str(mistake)
+    return mistake
 
 
 def write_cifar10(directory, images_per_file=60, seed=0):
     """CIFAR-10's own format: pickled dicts of bytes keys, data uint8 [n, 3072], labels a list."""
-    folder = directory / FOLDER
+    folder = directory / CIFAR10_FOLDER
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
@@ -27,7 +43,7 @@ def write_cifar10(directory, images_per_file=60, seed=0):
 
 def write_cifar100(directory, train=50, test=20):
     """CIFAR-100's own format: as CIFAR-10's, with labels of two kinds and the names in `meta`."""
-    folder = directory / FOLDER_100
+    folder = directory / CIFAR100_FOLDER
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     for name, size in (("train", train), ("test", test)):
@@ -62,12 +78,20 @@ def idx(array):
 def write_fashion_mnist(directory, train=30, test=20, compressed=True):
     """Fashion-MNIST's own format: images and labels in idx files, gzipped as they are published."""
     generator = np.random.default_rng(3)
-    for images, labels, size in ((*FILES[:2], train), (*FILES[2:], test)):
+    for images, labels, size in ((*FASHION_MNIST_FILES[:2], train), (*FASHION_MNIST_FILES[2:], test)):
         contents = idx(generator.integers(0, 256, (size, 28, 28))), idx(generator.permutation(size) % 10)
         for file, content in zip((images, labels), contents, strict=True):
             path = directory / (f"{file}.gz" if compressed else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(gzip.compress(content) if compressed else content)
+
+
+WRITERS = {
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "svhn": write_svhn,
+    "fashion_mnist": write_fashion_mnist,
+}
 
 
 def write_image_folder(directory, sizes=((8, 8),), train=6, test=4, classes=("cat", "dog")):

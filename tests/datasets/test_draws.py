@@ -1,0 +1,148 @@
+"""What a configuration draws from a data set: kept and held-out images, label noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.dataset_files import WRITERS, loaded, refused, write_cifar10
+
+from dbviz_ray.config import DatasetConfig
+from dbviz_ray.datasets import given_labels, noisy_labels, sizes_of
+from dbviz_ray.datasets.public import CIFAR10_CLASSES
+from dbviz_ray.errors import UserError
+
+SHADES = "support.user_datasets:shades"
+
+
+def rows(images, labels):
+    """Each image with its label, sorted."""
+    return sorted(map(tuple, torch.cat([images.flatten(1).long(), labels[:, None]], dim=1).tolist()))
+
+
+def test_the_draws_never_change(tmp_path, digits):
+    assert digits.train_labels[:12].tolist() == [4, 8, 4, 2, 8, 2, 6, 6, 9, 2, 1, 7]
+    write_cifar10(tmp_path)
+    data = loaded(tmp_path, name="cifar10", train_size=12, test_size=12)
+    assert data.train_labels.tolist() == [8, 5, 7, 9, 1, 1, 7, 1, 0, 7, 8, 2]
+    assert data.test_labels.tolist() == [9, 0, 9, 9, 4, 8, 8, 4, 2, 1, 5, 7]
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_the_split_seed_draws_the_images(tmp_path, name):
+    write_cifar10(tmp_path)
+    first, other = (loaded(tmp_path, name=name, train_size=50, split_seed=seed).train_images for seed in (0, 1))
+    assert len(first) == 50
+    assert not torch.equal(first, other)
+    assert refused(tmp_path, name="cifar10", test_size=61).field == "dataset.test_size"
+
+
+@pytest.mark.parametrize("name", ["digits", SHADES, "cifar10"])
+def test_held_out_images_replace_the_test_images(tmp_path, name):
+    write_cifar10(tmp_path)
+    everything = loaded(tmp_path, name=name)
+    data = loaded(tmp_path, name=name, held_out=15)
+    total = len(everything.train_labels)
+    assert (len(data.train_labels), len(data.test_labels)) == (total - 15, 15)
+    together = rows(torch.cat([data.train_images, data.test_images]), torch.cat([data.train_labels, data.test_labels]))
+    assert together == rows(everything.train_images, everything.train_labels)
+
+
+def test_the_split_seed_draws_held_out_images_from_the_kept_training_images():
+    def images(**fields):
+        return loaded("unused", name="digits", train_size=100, **fields)
+
+    kept = {tuple(image) for image in images().train_images.flatten(1).tolist()}
+    first = images(held_out=30)
+    assert (len(first.train_labels), len(first.test_labels)) == (70, 30)
+    assert {tuple(image) for image in first.test_images.flatten(1).tolist()} <= kept
+    assert not torch.equal(first.test_images, images(held_out=30, split_seed=1).test_images)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "train", "test"),
+    [
+        ("digits", (1, 8, 8), 10, 1000, 797),
+        ("cifar10", (3, 32, 32), 10, 50_000, 10_000),
+        ("cifar100", (3, 32, 32), 100, 50_000, 10_000),
+        ("svhn", (3, 32, 32), 10, 73_257, 26_032),
+        ("fashion_mnist", (1, 28, 28), 10, 60_000, 10_000),
+    ],
+)
+def test_sizes_are_known_without_files(name, shape, classes, train, test):
+    assert sizes_of(DatasetConfig(name=name)) == (shape, classes, train, test)
+    assert sizes_of(DatasetConfig(name=name, train_size=90, test_size=70)) == (shape, classes, 90, 70)
+    assert sizes_of(DatasetConfig(name=name, held_out=100)) == (shape, classes, train - 100, 100)
+    with pytest.raises(UserError) as error:
+        sizes_of(DatasetConfig(name=name, train_size=80_000))
+    assert error.value.mistakes[0].field == "dataset.train_size"
+
+
+def test_sizes_agree_with_what_is_loaded(tmp_path):
+    assert sizes_of(DatasetConfig(name=SHADES)) is None
+    assert sizes_of(DatasetConfig(name="image_folder", folder="anything")) is None
+    for name in ("digits", *WRITERS):
+        WRITERS.get(name, write_cifar10)(tmp_path / name)
+        fields = {"name": name, "train_size": 20, "held_out": 5}
+        data = loaded(tmp_path / name, **fields)
+        told = data.image_shape, len(data.class_names), len(data.train_labels), len(data.test_labels)
+        assert told == sizes_of(DatasetConfig(**fields))
+
+
+@given(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]), st.integers(0, 1000), st.integers(2, 10))
+def test_label_noise_is_balanced_and_never_the_same_class(share, seed, classes):
+    labels = torch.arange(classes).repeat(20)
+    noisy = noisy_labels(labels, classes, share, seed)
+    changed = noisy != labels
+    for label in range(classes):
+        assert changed[labels == label].sum() == round(share * 20)
+    assert noisy.min() >= 0
+    assert noisy.max() < classes
+    assert torch.equal(labels, torch.arange(classes).repeat(20))
+
+
+def test_label_noise_draws_other_classes_uniformly():
+    noisy = noisy_labels(torch.zeros(30_000, dtype=torch.int64), 4, 1.0, seed=3)
+    counts = torch.bincount(noisy, minlength=4)
+    assert counts[0] == 0
+    assert ((counts[1:] - 10_000).abs() < 5 * 82).all()  # five standard deviations of a binomial
+
+
+def test_symmetric_draws_never_change():
+    noisy = noisy_labels(torch.arange(5).repeat(4), 5, 0.5, seed=7)
+    assert noisy.tolist() == [0, 1, 4, 0, 2, 4, 4, 2, 3, 4, 4, 0, 0, 4, 4, 0, 1, 2, 3, 0]
+
+
+@given(st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]), st.integers(0, 1000))
+def test_asymmetric_noise_follows_the_confusions(share, seed):
+    labels = torch.arange(4).repeat(20)
+    noisy = noisy_labels(labels, 4, share, seed, confusions=(1, 0, 2, 1))
+    for label, confused_with in ((0, 1), (1, 0), (2, 2), (3, 1)):
+        given_to_class = noisy[labels == label]
+        falsified = given_to_class != label
+        assert falsified.sum() == (0 if confused_with == label else round(share * 20))
+        assert (given_to_class[falsified] == confused_with).all()
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+def test_the_seed_alone_decides_the_draw(digits, kind):
+    first, again, other = (given_labels(digits, kind, 0.5, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_given_labels_without_confusions(digits):
+    assert torch.equal(given_labels(digits, "symmetric", 0.2, 5), noisy_labels(digits.train_labels, 10, 0.2, 5))
+    assert torch.equal(given_labels(digits, "asymmetric", 1.0, 0), (digits.train_labels + 1) % 10)
+
+
+def test_cifar10_confuses_as_in_patrini_et_al(tmp_path):
+    write_cifar10(tmp_path)
+    data = loaded(tmp_path, name="cifar10")
+    noisy = given_labels(data, "asymmetric", 1.0, 0)
+    changed = noisy != data.train_labels
+    pairs = zip(data.train_labels[changed].tolist(), noisy[changed].tolist(), strict=True)
+    assert {(CIFAR10_CLASSES[label], CIFAR10_CLASSES[false]) for label, false in pairs} == {
+        ("truck", "automobile"), ("bird", "airplane"), ("deer", "horse"), ("cat", "dog"), ("dog", "cat"),
+    }  # fmt: skip
