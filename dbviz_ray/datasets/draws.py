@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -117,13 +117,13 @@ def kept_indices(config: DatasetConfig, split: Split, available: int) -> Tensor:
 
 def kept(config: DatasetConfig, dataset: Dataset) -> Dataset:
     """`dataset` with the images that `train_size` and `test_size` keep, drawn by `split_seed`."""
-    tensors: dict[str, Any] = {}
-    for split in SPLITS:
+
+    def kept_split(split: Split) -> tuple[Tensor, Tensor]:
         images, labels = dataset.split(split)
         indices = kept_indices(config, split, len(labels))
-        if len(indices) < len(labels):
-            tensors |= {f"{split}_images": images[indices], f"{split}_labels": labels[indices]}
-    return replace(dataset, **tensors)
+        return (images, labels) if len(indices) == len(labels) else (images[indices], labels[indices])
+
+    return _with_splits(dataset, kept_split("train"), kept_split("test"))
 
 
 def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
@@ -139,8 +139,18 @@ def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
     shuffled = torch.from_numpy(numpy_generator("split", config.split_seed, HELD_OUT_DRAW).permutation(len(labels)))
     held_out = shuffled[: config.held_out].sort().values
     rest = shuffled[config.held_out :].sort().values
-    train = {"train_images": images[rest], "train_labels": labels[rest]}
-    return replace(dataset, **train, test_images=images[held_out], test_labels=labels[held_out])
+    return _with_splits(dataset, (images[rest], labels[rest]), (images[held_out], labels[held_out]))
+
+
+def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Dataset:
+    (train_images, train_labels), (test_images, test_labels) = train, test
+    return replace(
+        dataset,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
@@ -156,15 +156,18 @@ def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
     files = ", ".join(f"{file}.gz" for file in FASHION_MNIST_FILES)
     by_hand = f"{files} (https://github.com/zalandoresearch/fashion-mnist)"
     ensure(Download("fashion_mnist", FASHION_MNIST_FILES, fetch, by_hand), directory)
-    splits = []
-    for images_file, labels_file in (FASHION_MNIST_FILES[:2], FASHION_MNIST_FILES[2:]):
-        images, labels = _idx_array(directory, images_file, 3), _idx_array(directory, labels_file, 1)
-        with reading(directory / labels_file, f"the labels of {images_file}"):
-            splits += checked_split(images[:, None], labels, (1, 28, 28), 10)
-    return kept(config, Dataset(*splits, FASHION_MNIST_CLASSES, mean=(0.2860,), deviation=(0.3530,)))
+    train = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[:2])
+    test = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[2:])
+    return kept(config, Dataset(*train, *test, FASHION_MNIST_CLASSES, mean=(0.2860,), deviation=(0.3530,)))
 
 
-def _idx_array(directory: Path, file: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _fashion_mnist_split(directory: Path, images_file: str, labels_file: str) -> tuple[Tensor, Tensor]:
+    images, labels = _idx_array(directory, images_file, 3), _idx_array(directory, labels_file, 1)
+    with reading(directory / labels_file, f"the labels of {images_file}"):
+        return checked_split(images[:, None], labels, (1, 28, 28), 10)
+
+
+def _idx_array(directory: Path, file: str, dimensions: int) -> NDArray[np.uint8]:
     """An array in MNIST's format: 0, 0, 8 (bytes), the number of dimensions, each size in 4 bytes, the values."""
     path = found(directory, file) or directory / file
     with reading(path, "a Fashion-MNIST file"):
