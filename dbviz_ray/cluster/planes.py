@@ -13,7 +13,7 @@ from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError
 from dbviz_ray.evaluation.records import load_network, load_planes, save_planes
 from dbviz_ray.planes import PlaneSet, draw_plane_set
-from dbviz_ray.planes.drawing import about_plane_set, attacked_model, deciding_labels
+from dbviz_ray.planes.drawing import about_plane_set, attacked_model, representative_labels
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import LABELS, PICTURES, partition
 
@@ -74,5 +74,5 @@ def _draw_on(
         network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names)).to(device)
         planes = planes.model_copy(update={"attacked": attacked.model_id})
     with about_plane_set(plane_set):
-        drawn = draw_plane_set(planes, dataset, deciding_labels(sweep, plane_set, dataset), network)
+        drawn = draw_plane_set(planes, dataset, representative_labels(sweep, plane_set, dataset), network)
     save_planes(store, plane_set, drawn, dataset)

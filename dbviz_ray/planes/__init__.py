@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dbviz_ray.planes.drawing import draw_plane_set, draw_planes
 from dbviz_ray.planes.geometry import GridPoints, Origin, PlaneSet, spans_plane
-from dbviz_ray.planes.triplets import check_possible, draw_triplets
+from dbviz_ray.planes.triplets import draw_triplets
 
 __all__ = [
     "GridPoints",
     "Origin",
     "PlaneSet",
-    "check_possible",
     "draw_plane_set",
     "draw_planes",
     "draw_triplets",

@@ -1,22 +1,31 @@
-"""Draws the planes that a sweep asks for."""
+"""Draws the planes that a sweep asks for, through natural images or through images off the data manifold.
+
+The latter are shuffled pixels, uniform noise and adversarial examples; the paper finds that planes through shuffled
+images and noise are almost one region. The "off_manifold" stream draws them, for each plane separately.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig, common_noise
+from dbviz_ray.config import AdversaryConfig, ModelConfig, PlaneSetConfig, SweepConfig, common_noise
+from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
-from dbviz_ray.planes.geometry import Origin, PlaneSet
-from dbviz_ray.planes.off_manifold import adversarial_anchors, off_manifold_anchors
-from dbviz_ray.planes.triplets import draw_triplets, triplets_of
+from dbviz_ray.planes.geometry import Origin, PlaneSet, spans_plane
+from dbviz_ray.planes.triplets import MAX_DRAWS, Candidates, draw_triplets
+from dbviz_ray.training.gradients import attacked, pixel_limits
 
 NATURAL = "natural"
 ADVERSARIAL = (NATURAL, "adversarial", "random_direction")
+BATCH = 100
+"""Images attacked at a time."""
 
 
 def draw_plane_set(
@@ -44,10 +53,10 @@ def draw_plane_set(
     if config.off_manifold == "adversarial":
         if network is None:
             raise UserError("off_manifold", config.off_manifold, reason="needs a network to attack; none is given")
-        anchors = adversarial_anchors(anchors[:, 0], config, dataset, network)
+        anchors = _adversarial(anchors[:, 0], config, dataset, network)
         indices, kinds = indices[:, :1].expand(-1, 3), ADVERSARIAL
     else:
-        anchors = off_manifold_anchors(anchors, config, dataset)
+        anchors = torch.stack([_replaced(natural, plane, config, dataset) for plane, natural in enumerate(anchors)])
         first = NATURAL if config.off_manifold_images == 2 else config.off_manifold
         kinds = (first, config.off_manifold, config.off_manifold)
     natural = torch.tensor([kind == NATURAL for kind in kinds])
@@ -62,10 +71,95 @@ def draw_plane_set(
     )
 
 
+def _replaced(natural: Tensor, plane: int, config: PlaneSetConfig, dataset: Dataset) -> Tensor:
+    """A plane's `natural` images `[3, ...]`, the last `config.off_manifold_images` shuffled or replaced by noise."""
+    kept, replaced = natural.split([3 - config.off_manifold_images, config.off_manifold_images])
+    for attempt in range(MAX_DRAWS):
+        generator = numpy_generator("off_manifold", config.seed, plane, attempt)
+        if config.off_manifold == "shuffled":
+            made = shuffled(replaced, generator)
+        else:
+            pixels = generator.uniform(0, dataset.pixel_range, replaced.shape)
+            made = dataset.normalised(torch.from_numpy(pixels))
+        triplet = torch.cat([kept, made])
+        if spans_plane(triplet):
+            return triplet
+    reason = f"spans no plane number {plane} in {MAX_DRAWS} draws of its images"
+    raise UserError("off_manifold", config.off_manifold, reason=reason)
+
+
+def shuffled(images: Tensor, generator: np.random.Generator) -> Tensor:
+    """Images `[n, channels, height, width]` with the pixels of each in a random order; channels stay together."""
+    height, width = images.shape[2:]
+    orders = torch.from_numpy(np.stack([generator.permutation(height * width) for _ in images]))
+    return images.flatten(2).gather(2, orders[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+
+
+def _adversarial(natural: Tensor, config: PlaneSetConfig, dataset: Dataset, network: nn.Module) -> Tensor:
+    """Anchors float32 `[planes, 3, ...]`: `natural` images, adversarial examples and images in a random direction.
+
+    `natural` is `[planes, channels, height, width]`. UserError if an attack does not move an image, or if the network's
+    training diverged.
+    """
+    generators = [numpy_generator("off_manifold", config.seed, plane) for plane in range(len(natural))]
+    draws = np.stack([generator.uniform(-1, 1, (2, *natural.shape[1:])) for generator in generators])
+    starts, directions = torch.from_numpy(draws).float().unbind(1)
+    examples = torch.cat(
+        [
+            adversarial_examples(network, images, start, config.adversary or AdversaryConfig(), dataset)
+            for images, start in zip(natural.split(BATCH), starts.split(BATCH), strict=True)
+        ]
+    )
+    signs = directions.sign() * pixel_limits(dataset, natural.device, natural.dtype).unit
+    anchors = torch.stack([natural, examples, natural + _beside(examples - natural, signs)], dim=1)
+    lost = next((plane for plane, triplet in enumerate(anchors) if not spans_plane(triplet)), None)
+    if lost is not None:
+        reason = f"the attack does not move the image of plane {lost}"
+        allowed = "another attacked model, adversary or seed"
+        raise UserError("off_manifold", config.off_manifold, reason=reason, allowed=allowed)
+    return anchors
+
+
+def adversarial_examples(
+    network: nn.Module, images: Tensor, start: Tensor, adversary: AdversaryConfig, dataset: Dataset
+) -> Tensor:
+    """`images` `[n, channels, height, width]` moved away from the classes that `network` predicts for them.
+
+    The attack begins at `start`, shaped like images, between -1 and 1. It runs on the network's device and puts the
+    network into evaluation mode.
+    """
+    parameter = next(network.parameters())
+    network.eval()
+    with torch.no_grad():
+        placed = images.to(parameter)
+        natural_scores: Tensor = network(placed)
+        if not natural_scores.isfinite().all():
+            reason, allowed = "the model's scores are not finite", "a model whose training did not diverge"
+            raise UserError("attacked", reason=reason, allowed=allowed)
+        predicted = natural_scores.argmax(dim=1)
+
+        def loss(moved: Tensor) -> Tensor:
+            scores: Tensor = network(moved)
+            return F.cross_entropy(scores, predicted, reduction="sum")
+
+        limits = pixel_limits(dataset, parameter.device, parameter.dtype)
+        return attacked(loss, placed, start.to(parameter), adversary, limits).to(images)
+
+
+def _beside(moves: Tensor, directions: Tensor) -> Tensor:
+    """Moves `[n, ...]` along the parts of `directions` orthogonal to `moves`, and as long as these."""
+    along, beside = moves.double().flatten(1), directions.double().flatten(1)
+    length = along.norm(dim=1, keepdim=True)
+    unit = along / length
+    beside = beside - (beside * unit).sum(1, keepdim=True) * unit
+    moved: Tensor = beside / beside.norm(dim=1, keepdim=True) * length
+    return moved.view_as(moves).to(moves.dtype)
+
+
 def draw_planes(images: Tensor, labels: Tensor, config: PlaneSetConfig) -> PlaneSet:
     """Planes through triplets of `images` (normalised, `[n, channels, height, width]`) with `labels` `[n]`."""
     with about_plane_set():
-        indices = triplets_of(lambda places: images[places], labels, config, called="images")
+        indices = Candidates(lambda places: images[places], labels, called="images").triplets(config)
     return PlaneSet(images[indices].float(), indices, labels[indices], config.resolution, config.margin)
 
 
@@ -73,10 +167,10 @@ def check_plane_sets_possible(sweep: SweepConfig, dataset: Dataset) -> None:
     """Draw the triplets of natural images once; UserError if a plane set asks for impossible ones."""
     for name, planes in sweep.planes.items():
         with about_plane_set(name):
-            draw_triplets(dataset, planes, deciding_labels(sweep, name, dataset))
+            draw_triplets(dataset, planes, representative_labels(sweep, name, dataset))
 
 
-def deciding_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
+def representative_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
     """The training labels int64 `[n]` that decide which images are mislabelled; None if the plane set needs none."""
     noise = common_noise(sweep.models()) if sweep.planes[plane_set].labels != "any" else None
     return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None

@@ -60,13 +60,8 @@ class PlaneSet:
     def part(self, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
         """Some of the planes, by default on the same grid; `resolution` is the number of points on a side."""
         some = list(which)
-        return PlaneSet(
-            self.anchors[some],
-            self.anchor_indices[some],
-            self.anchor_labels[some],
-            resolution or self.resolution,
-            self.margin,
-        )
+        indices, labels = self.anchor_indices[some], self.anchor_labels[some]
+        return PlaneSet(self.anchors[some], indices, labels, resolution or self.resolution, self.margin)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

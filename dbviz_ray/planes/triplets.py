@@ -19,8 +19,6 @@ from dbviz_ray.planes.geometry import spans_plane
 MAX_DRAWS = 1000
 
 Places = NDArray[np.int64]
-Images = Callable[[Places], Tensor]
-"""Returns the normalised images `[n, channels, height, width]` at places of a split."""
 
 
 @dataclass(frozen=True)
@@ -42,105 +40,98 @@ class _Pool:
         return generator.permutation(np.array([*one_of_each, third]))
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The images that planes may go through."""
+
+    images: Callable[[Places], Tensor]
+    """Returns the normalised images `[n, channels, height, width]` at n places."""
+    labels: Tensor
+    """True classes int64 `[n]`."""
+    called: str
+    """What messages call the images."""
+    given: Tensor | None = None
+    """The labels `[n]` that models are trained on; needed unless a plane set's `labels` are "any"."""
+
+    def triplets(self, config: PlaneSetConfig) -> Tensor:
+        """Places int64 `[planes, 3]` of the triplets that `config` asks for, drawn from the "planes" stream.
+
+        UserError if there are no such triplets.
+        """
+        if config.indices is not None:
+            return torch.from_numpy(np.stack([self._checked(triplet) for triplet in config.indices]))
+        pools = self._pools(config)
+        generator = numpy_generator("planes", config.seed)
+        triplets = [self._drawn(config, pools[plane % len(pools)], generator) for plane in range(config.count)]
+        return torch.from_numpy(np.stack(triplets))
+
+    def _checked(self, triplet: tuple[int, int, int]) -> Places:
+        """A triplet that the configuration names."""
+        last = len(self.labels) - 1
+        if max(triplet) > last:
+            reason = f"is not allowed with {last + 1} {self.called}"
+            raise UserError("indices", list(triplet), reason=reason, allowed=f"0 to {last}")
+        places = np.array(triplet, dtype=np.int64)
+        if not spans_plane(self.images(places)):
+            reason = f"is not allowed: these {self.called} lie on one line"
+            raise UserError("indices", list(triplet), reason=reason, allowed="three that span a plane")
+        return places
+
+    def _pools(self, config: PlaneSetConfig) -> list[_Pool]:
+        """The pools that triplets are drawn from in turn: one, or one for each class that has such images."""
+        if len(self.labels) < 3:
+            raise UserError("", reason=f"{len(self.labels)} {self.called} are not enough; a plane needs 3")
+        classes = self.labels.numpy()
+        everything = np.ones(len(classes), dtype=bool)
+        parts = [classes == c for c in np.unique(classes)] if config.classes == "same" else [everything]
+        pools = [pool for pool in (self._pool(part, config) for part in parts) if pool is not None]
+        asked = f"classes={config.classes}" + f", labels={config.labels}" * (config.labels != "any")
+        if not pools:
+            raise UserError("", reason=f"{asked} finds no such {self.called}", allowed="other classes or labels")
+        for pool in pools:
+            there = len(pool.allowed)
+            if there < 3:
+                within = f" of class {classes[pool.allowed[0]]}" if config.classes == "same" else ""
+                reason = f"{asked} needs 3 such {self.called}{within}, there are {there}"
+                raise UserError("", reason=reason, allowed="other classes or labels")
+        different = len(np.unique(classes[pools[0].allowed]))
+        if config.classes == "different" and different < 3:
+            reason = f"needs images of 3 classes, these have {different}"
+            raise UserError("classes", config.classes, reason=reason, allowed="any, same")
+        return pools
+
+    def _pool(self, part: NDArray[np.bool_], config: PlaneSetConfig) -> _Pool | None:
+        """Those of some images whose labels are as asked for; None if there are none."""
+        if config.labels == "any":
+            return _Pool(np.flatnonzero(part))
+        if self.given is None:
+            reason = "needs the labels that models are trained on; none are given"
+            raise UserError("labels", config.labels, reason=reason)
+        correct = (self.given == self.labels).numpy()
+        right, wrong = np.flatnonzero(part & correct), np.flatnonzero(part & ~correct)
+        if config.labels == "mixed":
+            return _Pool(np.flatnonzero(part), (right, wrong)) if len(right) and len(wrong) else None
+        wanted = right if config.labels == "correct" else wrong
+        return _Pool(wanted) if len(wanted) else None
+
+    def _drawn(self, config: PlaneSetConfig, pool: _Pool, generator: np.random.Generator) -> Places:
+        """A triplet of the pool that spans a plane."""
+        for _ in range(MAX_DRAWS):
+            triplet = pool.triplet(generator)
+            if config.classes == "different" and len(self.labels[triplet].unique()) < 3:
+                continue
+            if spans_plane(self.images(triplet)):
+                return triplet
+        reason = f"in {MAX_DRAWS} draws no three {self.called} span a plane as asked for; most are equal or on one line"
+        raise UserError("", reason=reason, allowed="images that differ")
+
+
 def draw_triplets(dataset: Dataset, config: PlaneSetConfig, given: Tensor | None = None) -> Tensor:
-    """Places int64 `[planes, 3]`, in the split, of the triplets that `config` asks for; see `triplets_of`."""
-    images, labels = dataset.split(config.images)
-    return triplets_of(lambda places: dataset.normalised(images[places]), labels, config, given)
+    """Places int64 `[planes, 3]`, in the split, of the triplets that `config` asks for.
 
-
-def triplets_of(
-    images: Images, labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None, called: str | None = None
-) -> Tensor:
-    """Places int64 `[planes, 3]` of the triplets that `config` asks for, drawn from the "planes" stream.
-
-    `labels` `[n]` are the true classes. `given` `[n]`, the labels that models are trained on, is needed unless
-    `config.labels` is "any". Messages call the images `called`. UserError if there are no such triplets.
+    `given` are the training labels int64 `[n]` that models see; needed unless `config.labels` is "any". UserError if
+    there are no such triplets.
     """
-    if config.indices is not None:
-        return _given_triplets(images, len(labels), config, called or _called(config))
-    check_possible(labels, config, given, called)
-    pools = _pools(labels, config, given)
-    generator = numpy_generator("planes", config.seed)
-    classes = labels.numpy()
-    triplets = [
-        _triplet(images, classes, config, pools[i % len(pools)], generator, called or _called(config))
-        for i in range(config.count)
-    ]
-    return torch.from_numpy(np.stack(triplets))
-
-
-def check_possible(
-    labels: Tensor, config: PlaneSetConfig, given: Tensor | None = None, called: str | None = None
-) -> None:
-    """UserError if images with these labels do not allow the planes that `config` asks for."""
-    called = called or _called(config)
-    if len(labels) < 3:
-        raise UserError("", reason=f"{len(labels)} {called} are not enough; a plane needs 3")
-    pools = _pools(labels, config, given)
-    asked = f"classes={config.classes}" + f", labels={config.labels}" * (config.labels != "any")
-    if not pools:
-        raise UserError("", reason=f"{asked} finds no such {called}", allowed="other classes or labels")
-    for pool in pools:
-        within = f" of class {int(labels[pool.allowed[0]])}" if config.classes == "same" else ""
-        if len(pool.allowed) < 3:
-            raise UserError(
-                "",
-                reason=f"{asked} needs 3 such {called}{within}, there are {len(pool.allowed)}",
-                allowed="other classes or labels",
-            )
-    classes = len(labels[torch.from_numpy(pools[0].allowed)].unique())
-    if config.classes == "different" and classes < 3:
-        raise UserError(
-            "classes", config.classes, reason=f"needs images of 3 classes, these have {classes}", allowed="any, same"
-        )
-
-
-def _pools(labels: Tensor, config: PlaneSetConfig, given: Tensor | None) -> list[_Pool]:
-    """The pools that triplets are drawn from in turn: one, or one for each class that has such images."""
-    classes = labels.numpy()
-    everything = np.ones(len(classes), dtype=bool)
-    parts = [classes == c for c in np.unique(classes)] if config.classes == "same" else [everything]
-    if config.labels == "any":
-        return [_Pool(np.flatnonzero(part)) for part in parts]
-    if given is None:
-        reason = "needs the labels that models are trained on; none are given"
-        raise UserError("labels", config.labels, reason=reason)
-    correct = (given == labels).numpy()
-    if config.labels == "mixed":
-        kinds = [(np.flatnonzero(part & correct), np.flatnonzero(part & ~correct)) for part in parts]
-        pools = [_Pool(np.sort(np.concatenate(kind)), kind) for kind in kinds]
-        return [pool for pool in pools if all(map(len, pool.mixed or ()))]
-    wanted = correct if config.labels == "correct" else ~correct
-    return [_Pool(np.flatnonzero(part & wanted)) for part in parts if (part & wanted).any()]
-
-
-def _triplet(
-    images: Images, classes: Places, config: PlaneSetConfig, pool: _Pool, generator: np.random.Generator, called: str
-) -> Places:
-    for _ in range(MAX_DRAWS):
-        triplet = pool.triplet(generator)
-        if config.classes == "different" and len(set(classes[triplet].tolist())) < 3:
-            continue
-        if spans_plane(images(triplet)):
-            return triplet
-    raise UserError(
-        "",
-        reason=f"in {MAX_DRAWS} draws no three {called} span a plane as asked for; most are equal or lie on one line",
-        allowed="images that differ",
-    )
-
-
-def _called(config: PlaneSetConfig) -> str:
-    return f"{config.images} images"
-
-
-def _given_triplets(images: Images, count: int, config: PlaneSetConfig, called: str) -> Tensor:
-    triplets = np.array(config.indices, dtype=np.int64)
-    for triplet in triplets:
-        if triplet.max() >= count:
-            reason = f"is not allowed with {count} {called}"
-            raise UserError("indices", triplet.tolist(), reason=reason, allowed=f"0 to {count - 1}")
-        if not spans_plane(images(triplet)):
-            reason = f"is not allowed: these {called} lie on one line"
-            raise UserError("indices", triplet.tolist(), reason=reason, allowed="three that span a plane")
-    return torch.from_numpy(triplets)
+    images, labels = dataset.split(config.images)
+    of_split = Candidates(lambda places: dataset.normalised(images[places]), labels, f"{config.images} images", given)
+    return of_split.triplets(config)
