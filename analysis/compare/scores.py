@@ -120,8 +120,8 @@ def scores_of(
     models, planes, side, _ = label_maps.shape
     same = agreement(label_maps.reshape(models, planes, -1))
     first, second = np.triu_indices(models, 1)
-    of_models = [regions_of(maps, classes, 0.0) for maps in label_maps]
-    regions = [mean_estimate(found.count[None].astype(float)) for found in of_models]
+    of_models = [regions_of(maps, 0.0) for maps in label_maps]
+    regions = [mean_estimate(found.fragmentation[None].astype(float)) for found in of_models]
     kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
     on_images = np.stack(predicted).astype(np.uint8)
     capa = error_consistency_by_item(on_images, on_images != labels, classes)
@@ -149,7 +149,7 @@ def scores_of(
                 name=name,
                 error=share_of_images(int((own != labels).sum()), len(labels)),
                 regions=interval_of(count, REGIONS),
-                largest_share=interval_of(mean_estimate(found.largest_share[None]), SHARE),
+                largest_share=interval_of(mean_estimate(found.largest_region[None]), SHARE),
                 classes_predicted=len(np.union1d(own, np.unique(maps))),
             )
             for name, own, maps, found, count in zip(names, predicted, label_maps, of_models, regions, strict=True)

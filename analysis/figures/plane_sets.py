@@ -13,8 +13,8 @@ from dbviz_ray.config import SweepConfig
 
 from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..scores.groups import GROUP, at_last_epoch, names_of, records
+from ..tables.groups import GRID
 from ..tables.recipes import at_best_rate
-from ..tables.resolution import GRID
 from .style import (
     MARKERS,
     SERIES_COLOURS,

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from ..scores.groups import GROUP, KIND, NAMING, NETWORK, at_last_epoch, name_parts, records
+from ..tables.groups import GRID, LIMIT
 from ..tables.outcomes import LEFT_OUT
 from ..tables.recipes import BestRate, at_best_rate, best_rates, compares_recipes
-from ..tables.resolution import GRID, LIMIT
 from .curves import (
     EPOCH,
     WIDTH,

@@ -18,8 +18,14 @@ from scipy import stats
 from ..statistics.intervals import LEVEL, Interval
 
 Floats = NDArray[np.float64]
+Labels = NDArray[np.uint8]
+Classes = NDArray[np.int64]
+
 ROUNDING = 1e-9
 """An expected agreement this close to 1 counts as 1."""
+WORD = 64
+BLOCK_BYTES = 2**18
+"""Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
 
 
 def beyond_chance(observed: Floats, expected: Floats) -> Floats:
@@ -28,84 +34,70 @@ def beyond_chance(observed: Floats, expected: Floats) -> Floats:
     return np.asarray((observed - expected) / room)
 
 
-def cohens_kappa(observed: Floats, shares: Floats, others: Floats | None = None) -> Floats:
+def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
     """Cohen's kappa (1960) of every two models, over the points of all planes together.
 
-    Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes. For soft agreement, mean of
-    sum_c p_a(c) p_b(c), `observed` and `shares` are means of probabilities.
+    Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes.
 
     Args:
-        observed: `[models, others]`, share of points on which they agree, over all planes.
+        observed: `[models, models]`, share of points on which they agree, over all planes.
         shares: `[models, planes, classes]`, share of each class on each plane.
-        others: `[others, planes, classes]`; the same models by default.
 
     Returns:
-        `[models, others]`, at most 1; NaN where both predict one and the same class everywhere.
+        `[models, models]`, at most 1; NaN where both predict one and the same class everywhere.
     """
     pooled = shares.mean(axis=1)
-    return beyond_chance(observed, pooled @ (pooled if others is None else others.mean(axis=1)).T)
+    return beyond_chance(observed, pooled @ pooled.T)
 
 
-def kappa_by_item(observed: Floats, shares: Floats, others: Floats | None = None) -> Floats:
+def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
     """Cohen's kappa of every two models plus the influence of each plane; the mean over planes is the kappa.
 
     kappa's derivatives are 1 / (1 - e) by observed agreement o and -(1 - o) / (1 - e)^2 by expected agreement e.
 
     Args:
-        observed: `[planes, models, others]`, share of points on which they agree.
+        observed: `[planes, models, models]`, share of points on which they agree.
         shares: `[models, planes, classes]`, share of each class on each plane.
-        others: `[others, planes, classes]`; the same models by default.
 
     Returns:
-        `[planes, models, others]`; NaN as in `cohens_kappa`.
+        `[planes, models, models]`; NaN as in `cohens_kappa`.
     """
-    others = shares if others is None else others
-    pooled, pooled_others = shares.mean(axis=1), others.mean(axis=1)
-    expected = np.einsum("apc,bc->pab", shares, pooled_others) + np.einsum("ac,bpc->pab", pooled, others)
-    return _by_item(observed, expected - pooled @ pooled_others.T, pooled @ pooled_others.T)
+    pooled = shares.mean(axis=1)
+    expected = np.einsum("apc,bc->pab", shares, pooled) + np.einsum("ac,bpc->pab", pooled, shares)
+    by_chance = pooled @ pooled.copy().T  # of a copy: numpy rounds a matrix times its own transpose in another way
+    return _by_item(observed, expected - by_chance, by_chance)
 
 
-def error_consistency(predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], classes: int) -> Floats:
+def error_consistency(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
     """Agreement of every two models on labelled images beyond that of independent models of their accuracies.
 
     Chance adjusted probabilistic agreement for hard predictions (Goel et al. 2025, arXiv 2502.04313): independent
     models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1) of the images.
 
     Args:
-        predictions: `[models, images]`, predicted classes.
-        wrong: `[models, images]`, whether they differ from the labels.
+        observed: `[models, models]`, share of images for which they predict the same class.
+        wrong: `[models, images]`, whether predictions differ from the labels.
         classes: The number of classes, at least two.
 
     Returns:
         `[models, models]`; NaN where two models are both never wrong.
     """
-    return beyond_accuracy(np.stack([(predictions == own).mean(axis=1) for own in predictions]), wrong, classes)
+    return beyond_chance(observed, _of_accuracies(1 - wrong.mean(axis=1), classes))
 
 
-def beyond_accuracy(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
-    """`error_consistency`, from the models' agreement `[models, models]` on the images."""
-    _check_classes(classes)
-    right = 1 - wrong.mean(axis=1)
-    return beyond_chance(observed, _of_accuracies(right, right, classes))
-
-
-def error_consistency_by_item(
-    predictions: NDArray[np.uint8], wrong: NDArray[np.bool_], classes: int, others: NDArray[np.intp] | None = None
-) -> Floats:
+def error_consistency_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
     """`error_consistency` plus the influence of each image; the mean over images is the score.
 
     Returns:
-        `[images, models, models]`, or `[images, models, others]` for some of the models; NaN as there.
+        `[images, models, models]`; NaN as there.
     """
-    _check_classes(classes)
-    of_others = np.arange(len(predictions)) if others is None else others
-    observed = (predictions[:, None] == predictions[of_others]).transpose(2, 0, 1).astype(float)
+    observed = (predictions[:, None] == predictions).transpose(2, 0, 1).astype(float)
     right = 1 - wrong.T.astype(float)  # [images, models]
-    a, b = right.mean(axis=0)[:, None], right.mean(axis=0)[of_others]
-    expected = _of_accuracies(a[:, 0], b, classes)
-    moved_a, moved_b = right[:, :, None] - a, right[:, None, of_others] - b
-    slope_a, slope_b = b - (1 - b) / (classes - 1), a - (1 - a) / (classes - 1)
-    return _by_item(observed, expected + moved_a * slope_a + moved_b * slope_b, expected)
+    accuracies = right.mean(axis=0)
+    expected = _of_accuracies(accuracies, classes)
+    moved, slope = right - accuracies, accuracies - (1 - accuracies) / (classes - 1)
+    linear = expected + moved[:, :, None] * slope + moved[:, None, :] * slope[:, None]
+    return _by_item(observed, linear, expected)
 
 
 def _by_item(observed: Floats, expected: Floats, mean_expected: Floats) -> Floats:
@@ -117,20 +109,11 @@ def _by_item(observed: Floats, expected: Floats, mean_expected: Floats) -> Float
     return np.asarray(score + (observed - mean_observed) / room - of_expected)
 
 
-def _of_accuracies(first: Floats, second: Floats, classes: int) -> Floats:
-    return np.outer(first, second) + np.outer(1 - first, 1 - second) / (classes - 1)
-
-
-def _check_classes(classes: int) -> None:
+def _of_accuracies(right: Floats, classes: int) -> Floats:
+    """Agreement of independent models with the accuracies `right`, `[models]`."""
     if classes < 2:
         raise ValueError(f"classes must be at least 2, not {classes}")
-
-
-Labels = NDArray[np.uint8]
-
-WORD = 64
-BLOCK_BYTES = 2**18
-"""Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
+    return np.outer(right, right) + np.outer(1 - right, 1 - right) / (classes - 1)
 
 
 def agreement(labels: Labels) -> Floats:
@@ -184,9 +167,6 @@ def _differing_points(words: NDArray[np.uint64]) -> Floats:
             differs |= of_bit[:, model, None] ^ of_bit[:, model + 1 :]
         counts[:, model, model + 1 :] = np.bitwise_count(differs).sum(axis=-1, dtype=np.int64)
     return counts
-
-
-Classes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

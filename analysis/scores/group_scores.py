@@ -1,20 +1,23 @@
-"""Every score of a group as an estimate, from the predictions of its trainings."""
+"""Every score of a group as an estimate: from predictions, label maps and margins of its trainings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, sample_estimate
-from ..statistics.intervals import Interval, interval_of
-from .agreement import cohens_kappa, kappa_by_item
+from ..statistics.estimates import (
+    Estimate,
+    mean_estimate,
+    pair_estimate,
+    quantile_estimate,
+    sample_estimate,
+)
+from .agreement import agreement, cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
 from .groups import Group
-from .image_scores import agreement_on_images, margin_estimates
 from .plane_scores import PairMeans, PairSet, PlaneScores, pairs_within
 from .trained import Margins, Predictions
 
@@ -56,9 +59,9 @@ in `image_estimates` or `plane_estimates`; tables, intervals, differences and ad
 - sharpness: of the minimum, see `dbviz_ray.training.losses`.
 """
 
-MAX_SINGLY = 64
-"""Groups with more members do not follow every pair on every plane. The interaction of models and planes is then
-counted twice, which hardly widens an interval."""
+MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16
+"""Groups with more members do not follow every pair on every plane, or on every image. The interaction of models and
+items is then counted twice, which hardly widens an interval."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,9 @@ class Observed:
     margins: Margins | None
 
 
-def within(group: Group) -> tuple[str, Any]:
-    """Key of the set of pairs of independent trainings of a group (see `dbviz_ray.analysis.scores.plane_scores`)."""
-    return ("within", tuple(group.key.values()))
-
-
 def independent_pairs(group: Group) -> PairSet:
     """The pairs of independent trainings of a group, over which its reproducibility is the mean."""
-    return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY)
+    return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY_ON_PLANES)
 
 
 def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, Estimate]:
@@ -91,46 +89,36 @@ def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, E
     if np.isfinite(models.sharpness[members]).any():
         found["sharpness"] = sample_estimate(models.sharpness[members], levels)
     if len(members) > 1:
-        found |= agreement_on_images(group, predictions, classes)
+        found |= _agreement_on_images(group, predictions, classes)
     if models.margins is not None:
-        found |= margin_estimates(group, models.margins)
+        found |= _margin_estimates(group, models.margins)
     return found
 
 
 def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
     """The scores of a group on the planes of one set."""
     found = {name: mean_estimate(values[group.members], group.levels) for name, values in planes.regions.items()}
-    return found | _pair_scores(group, planes) if len(group.members) > 1 else found
-
-
-def group_estimates(of_images: Mapping[str, Estimate], of_planes: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """All estimates of a group, in the order of `SCORES`."""
-    found = {**of_images, **of_planes}
-    return {name: found[name] for name in SCORES if name in found}
-
-
-def _pair_scores(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
-    found: dict[str, Estimate] = {}
-    if planes.same_points is not None:
-        found["reproducibility"] = _of_pairs(group, planes.same_points)
+    if len(group.members) > 1 and planes.same_points is not None:
+        found["reproducibility"] = _mean_over_pairs(group, planes.same_points)
         found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members].astype(float))
-    if planes.soft_agreement is not None:
-        found["soft_agreement"] = _of_pairs(group, planes.soft_agreement)
+        if planes.soft_agreement is not None:
+            found["soft_agreement"] = _mean_over_pairs(group, planes.soft_agreement)
     return found
 
 
-def _of_pairs(group: Group, means: PairMeans) -> Estimate:
-    by_pair, on_planes = _square(group, means), means.on_planes(within(group))
-    return pair_estimate(by_pair, on_planes, group.independent, group.levels, _each_on_planes(group, means))
+def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
+    by_plane = means.on_planes(independent_pairs(group))
+    each = _each_on_planes(group, means)
+    return pair_estimate(_by_pair(group, means), by_plane, group.independent, group.levels, each)
 
 
 def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     """Cohen's kappa, the mean over the group's pairs for which it is defined."""
-    by_pair = cohens_kappa(_square(group, means), shares)
+    by_pair = cohens_kappa(_by_pair(group, means), shares)
     each = _each_on_planes(group, means)
     if each is None:  # with many trainings, a plane's influence comes from their mean
         mean_shares = shares.mean(axis=0, keepdims=True)
-        by_plane = kappa_by_item(means.on_planes(within(group))[:, None, None], mean_shares)[:, 0, 0]
+        by_plane = kappa_by_item(means.on_planes(independent_pairs(group))[:, None, None], mean_shares)[:, 0, 0]
         return pair_estimate(by_pair, by_plane, group.independent, group.levels)
     on_planes = kappa_by_item(each, shares)
     counted = np.triu(group.independent & np.isfinite(by_pair), 1)
@@ -138,22 +126,99 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
 
-def _square(group: Group, means: PairMeans) -> Floats:
+def _by_pair(group: Group, means: PairMeans) -> Floats:
     """The means over planes of the group's pairs: `[members, members]`."""
     return means.by_pair[np.ix_(group.members, group.members)]
 
 
 def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     """The group's independent pairs on every plane, `[planes, members, members]`, else ones; None if too many."""
-    if len(group.members) > MAX_SINGLY:
+    pairs = independent_pairs(group)
+    if not pairs.singly:
         return None
-    values = means.each_on_planes(within(group))
+    values = means.each_on_planes(pairs)
     square = np.ones((len(values), *group.independent.shape))
     first, second = np.nonzero(np.triu(group.independent, 1))
     square[:, first, second] = square[:, second, first] = values
     return square
 
 
-def group_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
-    """The interval of each score, within its bounds."""
-    return {name: interval_of(estimate, SCORES[name]) for name, estimate in estimates.items()}
+def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
+    """Agreement of independent trainings of the group on the test images, raw and beyond their accuracy."""
+    predicted, wrong = predictions.on_test[group.members], predictions.test_wrong[group.members]
+    beyond = error_consistency(agreement(predicted[:, None])[0], wrong, classes)
+
+    def same(pair: NDArray[np.intp]) -> Floats:
+        return np.asarray(predicted[pair[0]] == predicted[pair[1]], dtype=float)
+
+    def consistent(pair: NDArray[np.intp]) -> Floats:
+        return error_consistency_by_item(predicted[pair], wrong[pair], classes)[:, 0, 1]
+
+    images, known = predicted.shape[1], group.independent & np.isfinite(beyond)
+    return {
+        "agreement_on_test_images": _over_pairs(group, group.independent, images, same),
+        "agreement_beyond_accuracy": _over_pairs(group, known, images, consistent),
+    }
+
+
+def _over_pairs(
+    group: Group, used: NDArray[np.bool_], images: int, score: Callable[[NDArray[np.intp]], Floats]
+) -> Estimate:
+    """The mean over the `used` pairs, `[members, members]`, of a score that is `[images]` for each pair.
+
+    Pairs come one by one: all pairs of a large group on all images may not fit into memory.
+    """
+    by_pair, total = np.eye(len(used)), np.zeros(images)
+    each = np.ones((images, *used.shape)) if len(used) <= MAX_SINGLY_ON_IMAGES else None
+    pairs = np.argwhere(np.triu(used, 1))
+    for pair in pairs:
+        a, b = pair
+        on_images = score(pair)
+        by_pair[a, b] = by_pair[b, a] = on_images.mean()
+        total += on_images
+        if each is not None:
+            each[:, a, b] = each[:, b, a] = on_images
+    return pair_estimate(by_pair, total / max(len(pairs), 1), used, group.levels, each)
+
+
+MEAN, MEDIAN = "mean", "median"
+QUANTILES = {"q10": 0.1, "q25": 0.25, MEDIAN: 0.5, "q75": 0.75, "q90": 0.9}
+STATISTICS = (MEAN, *QUANTILES)
+ALL, CORRECT, MISLABELLED = "all", "correct", "mislabelled"
+
+
+def kinds_of_images(group: Group, margins: Margins) -> dict[str, NDArray[np.bool_]]:
+    """Masks `[members, images]`: all images; if there are at least two of each, also correct and mislabelled ones."""
+    mislabelled = margins.mislabelled[group.members]
+    kinds = {ALL: np.ones_like(mislabelled)}
+    if mislabelled.any():
+        kinds |= {CORRECT: ~mislabelled, MISLABELLED: mislabelled}
+    return {name: wanted for name, wanted in kinds.items() if wanted.sum(axis=1).min() > 1}
+
+
+def _margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
+    """The margins among a group's scores; without mislabelled images, all count as correctly labelled."""
+    distances, kinds = margins.mean_distance[group.members], kinds_of_images(group, margins)
+    found = {
+        "margin": margin_estimate(MEAN, distances, kinds[ALL], group),
+        "margin_median": margin_estimate(MEDIAN, distances, kinds[ALL], group),
+        "margin_correct": margin_estimate(MEAN, distances, kinds.get(CORRECT, kinds[ALL]), group),
+    }
+    if MISLABELLED in kinds:
+        found["margin_mislabelled"] = margin_estimate(MEAN, distances, kinds[MISLABELLED], group)
+    return found
+
+
+def margin_estimate(statistic: str, distances: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate:
+    """One of `STATISTICS` of the wanted images' margins; both arrays are `[members, images]`.
+
+    If trainings differ in the wanted images, the images are no common sample: each training counts as one number.
+    """
+    if (wanted == wanted[0]).all():
+        same = distances[:, wanted[0]]
+        if statistic == MEAN:
+            return mean_estimate(same, group.levels)
+        return quantile_estimate(same, QUANTILES[statistic], group.levels)
+    each = (row[kept] for row, kept in zip(distances, wanted, strict=True))
+    of_models = [of.mean() if statistic == MEAN else np.quantile(of, QUANTILES[statistic]) for of in each]
+    return sample_estimate(np.array(of_models), group.levels)

@@ -6,7 +6,7 @@ does not grow with the number of grid points.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,6 @@ from .regions import Regions, class_shares, nested_resolutions, regions_of
 Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**27
 """Bytes of label maps, or of class probabilities, in memory at a time."""
-COUNTS = ("fragmentation", "large_regions")
-REGION_SCORES = (*COUNTS, "largest_region")
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,17 @@ class PlaneScores:
     """Chance that two models agree on a point if each draws its class from its probabilities."""
     class_shares: NDArray[np.float32]
     """`[models, planes, classes]`: share of a plane's points that are of each class."""
-    regions: Mapping[str, Floats]
-    """`REGION_SCORES`, each `[models, planes]`; see `dbviz_ray.analysis.scores.regions`. Empty if not wanted."""
     by_resolution: Mapping[int, Mapping[str, Floats]]
-    """At each resolution that the grid contains, the `COUNTS`: `[models, planes]` each."""
+    """At each resolution that the grid contains, the scores of `Regions`: `[models, planes]` each. Empty if not
+    wanted."""
+
+    @property
+    def regions(self) -> Mapping[str, Floats]:
+        """The scores of `Regions` on the whole grid."""
+        return self.by_resolution[max(self.by_resolution)] if self.by_resolution else {}
 
 
-def score_planes(
-    stored: Stored, wanted: frozenset[str], sets: Mapping[Hashable, PairSet], minimum_share: float
-) -> PlaneScores:
+def score_planes(stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet], minimum_share: float) -> PlaneScores:
     """Compute the wanted ones of "reproducibility" and "fragmentation".
 
     Args:
@@ -70,10 +70,8 @@ def score_planes(
     same = PairMeans(models, planes, sets) if "reproducibility" in wanted and models > 1 else None
     soft = PairMeans(models, planes, sets) if same is not None and stored.probabilities is not None else None
     shares = np.empty((models, planes, classes), np.float32)
-    with_regions = "fragmentation" in wanted
-    regions = {name: np.empty((models, planes)) for name in REGION_SCORES if with_regions}
-    grids = nested_resolutions(stored.resolution) if with_regions else []
-    coarser = {points: {name: np.empty((models, planes)) for name in COUNTS} for _, points in grids[:-1]}
+    grids = nested_resolutions(stored.resolution) if "fragmentation" in wanted else []
+    by_resolution = {points: {name: np.empty((models, planes)) for name in Regions._fields} for _, points in grids}
     for some in _chunks(stored, models * stored.resolution**2):
         labels = stored.labels(some)
         if same is not None:
@@ -81,25 +79,14 @@ def score_planes(
                 same.add(slice(some.start + block.start, some.start + block.stop), values)
         for model, maps in enumerate(labels):
             shares[model, some] = class_shares(maps, classes)
-            if with_regions:
-                found = regions_of(maps, classes, minimum_share)
-                _keep(regions, found, model, some)
-                for stride, points in grids[:-1]:
-                    on_grid = regions_of(maps[:, ::stride, ::stride], classes, minimum_share)
-                    _keep(coarser[points], on_grid, model, some)
+            for stride, points in grids:
+                found = regions_of(maps[:, ::stride, ::stride], minimum_share)
+                for name, on_planes in found._asdict().items():
+                    by_resolution[points][name][model, some] = on_planes
     if soft is not None and stored.probabilities is not None:
         for some in _chunks(stored, models * stored.resolution**2 * classes * 4):
             _add_soft_agreement(soft, some, stored.probabilities(some))
-    own = {stored.resolution: {name: regions[name] for name in COUNTS}} if with_regions else {}
-    by_resolution = {**coarser, **own}
-    return PlaneScores(planes, same, soft, shares, regions, by_resolution)
-
-
-def _keep(scores: Mapping[str, Floats], found: Regions, model: int, some: slice) -> None:
-    """Write a model's regions into those of the `REGION_SCORES` that are kept."""
-    values = dict(zip(REGION_SCORES, (found.count, found.large, found.largest_share), strict=True))
-    for name, on_planes in scores.items():
-        on_planes[model, some] = values[name]
+    return PlaneScores(planes, same, soft, shares, by_resolution)
 
 
 def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.float16]) -> None:
@@ -126,11 +113,13 @@ class PairSet:
 
     first: NDArray[np.intp]
     second: NDArray[np.intp]
-    singly: bool
+    singly: bool = False
     """Whether each pair is wanted on each plane, not only their mean."""
 
-    def __len__(self) -> int:
-        return len(self.first)
+    @property
+    def key(self) -> Hashable:
+        """Equal for sets of the same pairs."""
+        return self.first.tobytes(), self.second.tobytes(), self.singly
 
 
 class PairMeans:
@@ -140,11 +129,12 @@ class PairMeans:
     planes.
     """
 
-    def __init__(self, models: int, planes: int, sets: Mapping[Hashable, PairSet]) -> None:
+    def __init__(self, models: int, planes: int, sets: Sequence[PairSet]) -> None:
         self._sum = np.zeros((models, models))
         self._planes = planes
-        self._singly = _Followed({key: pairs for key, pairs in sets.items() if len(pairs) and pairs.singly})
-        self._means = _Followed({key: pairs for key, pairs in sets.items() if len(pairs) and not pairs.singly})
+        known = [pairs for pairs in sets if len(pairs.first)]
+        self._singly = _Followed([pairs for pairs in known if pairs.singly])
+        self._means = _Followed([pairs for pairs in known if not pairs.singly])
         self._of_pairs = np.empty((planes, len(self._singly.first)))
         self._of_sets = np.empty((planes, len(self._means.sizes)))
 
@@ -161,37 +151,33 @@ class PairMeans:
         """Mean over planes: `[models, models]`."""
         return np.asarray(self._sum / self._planes)
 
-    def on_planes(self, key: Hashable) -> Floats:
+    def on_planes(self, pairs: PairSet) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
-        if key in self._singly.places:
-            return np.asarray(self.each_on_planes(key).mean(axis=1))
-        return np.asarray(self._of_sets[:, self._means.places[key]])
+        if pairs.singly:
+            return np.asarray(self.each_on_planes(pairs).mean(axis=1))
+        return np.asarray(self._of_sets[:, self._means.places[pairs.key]])
 
-    def each_on_planes(self, key: Hashable) -> Floats:
+    def each_on_planes(self, pairs: PairSet) -> Floats:
         """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
-        place = self._singly.places[key]
-        start = self._singly.starts[place]
-        return np.asarray(self._of_pairs[:, start : start + self._singly.sizes[place]])
+        start = self._singly.starts[self._singly.places[pairs.key]]
+        return np.asarray(self._of_pairs[:, start : start + len(pairs.first)])
 
 
 class _Followed:
     """Pairs of several sets, one set after another."""
 
-    def __init__(self, sets: Mapping[Hashable, PairSet]) -> None:
-        self.places = {key: place for place, key in enumerate(sets)}
-        self.sizes = np.array([len(pairs) for pairs in sets.values()], dtype=np.intp)
+    def __init__(self, sets: Sequence[PairSet]) -> None:
+        self.places = {pairs.key: place for place, pairs in enumerate(sets)}
+        self.sizes = np.array([len(pairs.first) for pairs in sets], dtype=np.intp)
         self.starts = np.cumsum(self.sizes) - self.sizes
         nothing = np.empty(0, np.intp)
-        self.first = np.concatenate([nothing, *(pairs.first for pairs in sets.values())])
-        self.second = np.concatenate([nothing, *(pairs.second for pairs in sets.values())])
+        self.first = np.concatenate([nothing, *(pairs.first for pairs in sets)])
+        self.second = np.concatenate([nothing, *(pairs.second for pairs in sets)])
 
 
 def pairs_within(members: NDArray[np.intp], used: NDArray[np.bool_] | None = None, *, singly: bool = False) -> PairSet:
     """Every two of `members`; of these only the `used` `[members, members]`, if given."""
-    first, second = np.triu_indices(len(members), 1)
-    if used is not None:
-        kept = used[first, second]
-        first, second = first[kept], second[kept]
+    first, second = np.triu_indices(len(members), 1) if used is None else np.nonzero(np.triu(used, 1))
     return PairSet(members[first], members[second], singly)
 
 

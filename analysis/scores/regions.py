@@ -20,7 +20,7 @@ side. One hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each);
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cc3d
 import numpy as np
@@ -34,100 +34,43 @@ LEAST_RESOLUTION = 25
 """On coarser grids than this, counts say nothing about the regions."""
 
 
-@dataclass(frozen=True)
-class Regions:
-    """The regions of one model on the planes of one set."""
+class Regions(NamedTuple):
+    """The scores of one model's regions on planes, `[planes]` each."""
 
-    count: Integers
-    """`[planes]`, at least 1 each; see `region_counts`."""
-    count_by_class: Integers
-    """`[planes, classes]`; the sum over classes is `count`."""
-    large: Integers
-    """`[planes]`, regions with at least `minimum_share` of the plane's points."""
-    largest_share: Floats
-    """`[planes]`, share of the plane's points in its largest region."""
+    fragmentation: Integers
+    """Connected one-class regions, 8-neighbourhood. The fragmentation score of arXiv 2203.08124 is the mean."""
+    large_regions: Integers
+    """Those with at least a minimum share of the plane's points."""
+    largest_region: Floats
+    """Share of the plane's points in its largest region."""
 
 
-def regions_of(label_maps: Labels, classes: int, minimum_share: float) -> Regions:
-    """The regions of every label map, all from one labelling.
-
-    Args:
-        label_maps: `[planes, rows, columns]`, predicted classes below `classes`.
-        classes: The number of classes.
-        minimum_share: Share of a plane's points from which a region counts as large.
-    """
-    planes, rows, columns = label_maps.shape
-    numbers, stacked = _numbered(label_maps)
-    so_far = _so_far(numbers, planes)
-    count = np.diff(so_far, prepend=0)
-    run_starts, of_run, points = _runs(numbers)
-    class_of = np.empty(len(points) + 1, dtype=np.int64)
-    class_of[of_run] = stacked.reshape(-1)[run_starts]  # every run of a region writes the same class
-    plane_of = np.repeat(np.arange(planes), count)
-    by_class = np.bincount(plane_of * classes + class_of[1:] - 1, minlength=planes * classes)
-    return Regions(
-        count=count,
-        count_by_class=by_class.reshape(planes, classes),
-        large=_large(points, plane_of, label_maps, minimum_share),
-        largest_share=np.maximum.reduceat(points, so_far - count) / (rows * columns),
-    )
-
-
-def region_counts(label_maps: Labels, minimum_share: float = 0.0) -> Integers:
-    """Connected one-class regions of every label map, 8-neighbourhood.
-
-    The fragmentation score of arXiv 2203.08124 is its mean over planes. All maps are labelled in one pass, stacked
-    with an empty row between them.
+def regions_of(label_maps: Labels, minimum_share: float) -> Regions:
+    """The regions of every label map, all labelled in one pass: stacked with an empty row between them.
 
     Args:
         label_maps: `[planes, rows, columns]`, predicted classes.
-        minimum_share: Leave out regions with less than this share of the plane's points.
-
-    Returns:
-        `[planes]`, at least 1 each where none is left out.
+        minimum_share: Share of a plane's points from which a region counts as large.
     """
-    planes, rows, columns = label_maps.shape
-    numbers, _ = _numbered(label_maps)
-    count = np.diff(_so_far(numbers, planes), prepend=0)
-    if minimum_share * rows * columns <= 1:
-        return count
-    _, _, points = _runs(numbers)
-    return _large(points, np.repeat(np.arange(planes), count), label_maps, minimum_share)
-
-
-def _large(points: Integers, plane_of: Integers, label_maps: Labels, minimum_share: float) -> Integers:
-    """`[planes]`, regions with at least `minimum_share`, from the points `[regions]` and planes `[regions]` of all."""
-    planes, rows, columns = label_maps.shape
-    return np.bincount(plane_of[points >= minimum_share * rows * columns], minlength=planes)
-
-
-def _numbered(label_maps: Labels) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-    """Regions numbered from 1 through all maps, and classes plus 1; `[planes * (rows + 1), columns]`, 0 between."""
     planes, rows, columns = label_maps.shape
     stacked = np.zeros((planes, rows + 1, columns), dtype=np.uint16)
     stacked[:, :rows] = label_maps
     stacked[:, :rows] += 1  # zero is background
-    stacked = stacked.reshape(-1, columns)
-    return cc3d.connected_components(stacked, connectivity=8, out_dtype=np.uint32), stacked
+    numbers = cc3d.connected_components(stacked.reshape(-1, columns), connectivity=8, out_dtype=np.uint32)
+    # Regions are numbered in the order of their first points, so the highest number of a map is the count so far.
+    so_far = np.maximum.accumulate(numbers.reshape(planes, -1).max(axis=1).astype(np.int64))
+    count = np.diff(so_far, prepend=0)
+    points = _points_of_regions(numbers.reshape(-1))
+    large = np.repeat(np.arange(planes), count)[points >= minimum_share * rows * columns]
+    largest = np.maximum.reduceat(points, so_far - count)
+    return Regions(count, np.bincount(large, minlength=planes), largest / (rows * columns))
 
 
-def _runs(numbers: NDArray[np.uint32]) -> tuple[Integers, NDArray[np.uint32], Integers]:
-    """Where points of one number in a row begin `[runs]`, their number `[runs]`, points of each region `[regions]`.
-
-    There are about ten times fewer runs than points.
-    """
-    flat = numbers.reshape(-1)
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = np.diff(starts, append=len(flat))
-    return starts, flat[starts], np.bincount(flat[starts], lengths)[1:].astype(np.int64)
-
-
-def _so_far(numbers: NDArray[np.uint32], planes: int) -> Integers:
-    """`[planes]`, regions of each map and all before it.
-
-    Regions are numbered in the order of their first points, so the highest number of a map is the count so far.
-    """
-    return np.maximum.accumulate(numbers.reshape(planes, -1).max(axis=1).astype(np.int64))
+def _points_of_regions(numbers: NDArray[np.uint32]) -> Integers:
+    """`[regions]`, from runs of equal numbers, about ten times fewer than points."""
+    starts = np.concatenate([[0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
+    lengths = np.diff(starts, append=len(numbers))
+    return np.bincount(numbers[starts], lengths)[1:].astype(np.int64)
 
 
 def class_shares(label_maps: Labels, classes: int) -> Floats:
@@ -146,26 +89,16 @@ def class_shares(label_maps: Labels, classes: int) -> Floats:
     return np.bincount(cells.reshape(-1), minlength=planes * classes).reshape(planes, classes) / flat.shape[1]
 
 
-def nested_resolutions(resolution: int, least: int = LEAST_RESOLUTION) -> list[tuple[int, int]]:
+def nested_resolutions(resolution: int) -> list[tuple[int, int]]:
     """Strides and resolutions of the grids within a grid of `resolution` points a side, the coarsest first.
 
     For every divisor s of R - 1, a grid of R points a side contains one of (R - 1) / s + 1. Strides are powers of two,
     so each grid is twice as fine as the one before: 201 contains 26, 51 and 101.
     """
     strides = [1]
-    while (resolution - 1) % (2 * strides[-1]) == 0 and (resolution - 1) // (2 * strides[-1]) + 1 >= least:
+    while (resolution - 1) % (2 * strides[-1]) == 0 and (resolution - 1) // (2 * strides[-1]) >= LEAST_RESOLUTION - 1:
         strides.append(2 * strides[-1])
     return [(stride, (resolution - 1) // stride + 1) for stride in reversed(strides)]
-
-
-def counts_by_resolution(
-    label_maps: Labels, minimum_share: float = 0.0, least: int = LEAST_RESOLUTION
-) -> dict[int, Integers]:
-    """`region_counts` `[planes]` on each grid within the maps' own, by resolution, ascending."""
-    return {
-        points: region_counts(label_maps[:, ::stride, ::stride], minimum_share)
-        for stride, points in nested_resolutions(label_maps.shape[1], least)
-    }
 
 
 def extrapolated(counts: Mapping[int, Integers] | Mapping[int, Floats]) -> Floats:
@@ -180,13 +113,8 @@ def extrapolated(counts: Mapping[int, Integers] | Mapping[int, Floats]) -> Float
     shrinks with the length of a step: from 101 and 201 it leaves -0.20 instead of -0.01 for four layers.
 
     Args:
-        counts: `[planes]` by resolution, as from `counts_by_resolution`; two resolutions or more.
-
-    Returns:
-        `[planes]`.
+        counts: Counts of one shape by resolution; two resolutions or more.
     """
-    if len(counts) < 2:
-        raise ValueError(f"counts: resolutions {sorted(counts)} are not enough; allowed: two or more")
     coarse, fine = sorted(counts)[-2:]
     weight_fine, weight_coarse = (fine - 1) ** 2, (coarse - 1) ** 2
     limit: Floats = (weight_fine * counts[fine] - weight_coarse * counts[coarse]) / (weight_fine - weight_coarse)

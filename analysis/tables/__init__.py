@@ -21,8 +21,7 @@ counts them.
 
 from __future__ import annotations
 
-from .compute import NoModelsError, compute_tables, tables_of
-from .files import read_table, write_tables
-from .outcomes import stored_outcomes
+from .compute import compute_tables, read_table, tables_of, write_tables
+from .outcomes import NoModelsError
 
-__all__ = ["NoModelsError", "compute_tables", "read_table", "stored_outcomes", "tables_of", "write_tables"]
+__all__ = ["NoModelsError", "compute_tables", "read_table", "tables_of", "write_tables"]

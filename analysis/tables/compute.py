@@ -1,59 +1,37 @@
-"""Computes every table of a sweep, section by section and plane set by plane set."""
+"""Computes every table of a sweep, section by section and plane set by plane set; writes and reads tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
-from ..scores.group_scores import (
-    Observed,
-    group_estimates,
-    image_estimates,
-    independent_pairs,
-    plane_estimates,
-    within,
-)
+from ..scores.group_scores import SCORES, Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from ..scores.plane_scores import PairSet, score_planes
+from ..scores.plane_scores import score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
-from .files import NAN
-from .groups import groups_table, models_table, uncertainty_table
-from .margins import margins_table
-from .outcomes import lost_models, outcomes_table, what_happened
+from .groups import groups_table, margins_table, models_table, resolution_table, uncertainty_table
+from .outcomes import NoModelsError, lost_models, outcomes_table
 from .pairs import between_groups_table, between_sets, differences_table, pairs_table
 from .recipes import at_best_rate, by_recipe, compares_recipes
-from .resolution import resolution_table
-from .scored import Scored
-from .streams import stream_sets, streams_table, varies_streams
+from .scored import NAN, Scored
+from .streams import stream_sets, streams_table
 
 
-class NoModelsError(Exception):
-    """No model of the sweep can be scored: all diverged or failed."""
-
-    def __init__(self, outcomes: pd.DataFrame) -> None:
-        how = what_happened({column: lost.any() for column, lost in lost_models(outcomes).items()})
-        super().__init__(f"all {len(outcomes)} models {how}; there is nothing to score")
-        self.outcomes = outcomes
-        """The table `outcomes`."""
-
-
-def _always(sweep: SweepConfig) -> bool:
-    return True
-
-
-def _has_streams(sweep: SweepConfig) -> bool:
+def _varies_streams(sweep: SweepConfig) -> bool:
     models = sweep.models()
-    return any(varies_streams(group) for group in groups_among(models, [m.training.epochs for m in models]))
+    groups = groups_among(models, [model.training.epochs for model in models])
+    return any(len(group.streams) > 1 for group in groups)
 
 
 @dataclass(frozen=True)
@@ -61,7 +39,7 @@ class TableEntry:
     """A table: how it is computed, and which sweeps have it."""
 
     compute: Callable[[Scored], pd.DataFrame]
-    applies: Callable[[SweepConfig], bool] = _always
+    applies: Callable[[SweepConfig], bool] = lambda sweep: True
     of_planes: bool = True
     """Whether it has rows for every plane set; if not, it is computed from images alone."""
 
@@ -75,7 +53,7 @@ TABLES = {
     "resolution": TableEntry(resolution_table),
     "uncertainty": TableEntry(uncertainty_table),
     "margins": TableEntry(margins_table, lambda sweep: sweep.margins is not None, of_planes=False),
-    "streams": TableEntry(streams_table, _has_streams),
+    "streams": TableEntry(streams_table, _varies_streams),
     "distillation": TableEntry(distillation_table, lambda sweep: any(model.teacher for model in sweep.models())),
 }
 """The tables computed from scores. The others, `outcomes` and `by_recipe`, come from models and from `groups`."""
@@ -114,6 +92,26 @@ def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
     return {name: tables[name] for name in names}
 
 
+def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Store every table as Parquet and CSV; CSV has no lists: names of one cell are joined by "+"."""
+    for name, table in tables.items():
+        parquet = pa.Table.from_pandas(table, preserve_index=False)
+        joined = {column: table[column].map("+".join) for column in _lists_of_text(parquet)}
+        store.write(store.scores_file(name, "csv"), table.assign(**joined).to_csv(index=False).encode())
+        store.write_parquet(store.scores_file(name), parquet)
+
+
+def read_table(store: Store, name: str) -> pd.DataFrame:
+    """A stored table."""
+    table, _ = store.read_parquet(store.scores_file(name))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.assign(**{column: frame[column].map(tuple) for column in _lists_of_text(table)})
+
+
+def _lists_of_text(table: pa.Table) -> list[str]:
+    return [field.name for field in table.schema if field.type == pa.list_(pa.string())]
+
+
 def _sections(models: Sequence[Trained]) -> Iterator[tuple[list[Trained], list[int], bool]]:
     """Models to be compared with one another, and their epochs: all at the last, then each group at an earlier one."""
     yield list(models), [model.config.training.epochs for model in models], True
@@ -133,10 +131,8 @@ def _tables_of_section(
     predictions = read_predictions(store, configs, epochs)
     margins = read_margins(store, sweep, configs, epochs, predictions)
     compared = _at_best_rates(groups, predictions) if last else []
-    sets: dict[Hashable, PairSet] = {
-        within(group): independent_pairs(group) for group in groups if len(group.members) > 1
-    }
-    sets |= between_sets(compared) | stream_sets(groups) | distillation_sets(configs, groups)
+    sets = [independent_pairs(group) for group in groups]
+    sets += between_sets(compared) + stream_sets(groups) + distillation_sets(configs, groups)
     known = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
     sharpness = np.array([NAN if value is None else float(value) for value in known])
     observed = Observed(predictions, sharpness, margins)
@@ -145,13 +141,17 @@ def _tables_of_section(
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
-        estimates = {group: group_estimates(of_images[group], plane_estimates(group, planes)) for group in groups}
+        estimates = {group: _in_order(of_images[group] | plane_estimates(group, planes)) for group in groups}
         scored = Scored(models, epochs, groups, compared, observed, planes, estimates)
         for name, entry in TABLES.items():
             if name in names and entry.of_planes:
                 yield name, entry.compute(scored).assign(plane_set=plane_set)
             elif name in names and place == 0:
                 yield name, entry.compute(scored)
+
+
+def _in_order(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    return {score: estimates[score] for score in SCORES if score in estimates}
 
 
 def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:

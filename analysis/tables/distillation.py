@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,12 @@ from ..scores.groups import NETWORK, Group
 from ..scores.plane_scores import PairMeans, PairSet, pairs_between, pairs_within
 from ..statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
-from .files import with_covers
-from .scored import Scored
+from .scored import Scored, columns_of, with_covers
 
 ROLE = ["architecture", "options", "width", "recipe", "learning_rate"]
 DISTILLATION = [
     "label_noise", *(f"{role}_{column}" for role in ("student", "teacher", "control") for column in ROLE),
-    *(f"{kind}_agreement{end}" for kind in ("student", "control") for end in ("", "_low", "_high", "_interval_covers")),
+    *columns_of("student_agreement", "control_agreement", covers=True),
     "same_start", "n_students", "n_teachers", "n_controls", "n_planes",
 ]  # fmt: skip
 
@@ -35,13 +34,13 @@ class _Lesson:
     students: Group
     teachers: Group
     controls: Group
-    taught: tuple[tuple[int, int], ...]
-    """Places of each student and its teacher."""
+    taught: PairSet
+    """Each student with its teacher."""
 
     @property
     def taught_by(self) -> NDArray[np.intp]:
         """Places of the teachers."""
-        return np.unique([teacher for _, teacher in self.taught]).astype(np.intp)
+        return np.unique(self.taught.second)
 
     @property
     def others(self) -> NDArray[np.intp]:
@@ -49,31 +48,14 @@ class _Lesson:
         return np.setdiff1d(self.controls.members, self.taught_by)
 
     @property
-    def taught_key(self) -> Hashable:
-        return ("taught", *(tuple(group.key.values()) for group in (self.students, self.teachers)))
-
-    @property
-    def taught_pairs(self) -> PairSet:
-        students, teachers = np.array(self.taught, dtype=np.intp).T
-        return PairSet(students, teachers, singly=True)
-
-    @property
-    def control_key(self) -> Hashable:
-        return ("controls", *(tuple(group.key.values()) for group in (self.students, self.teachers, self.controls)))
-
-    @property
     def control_pairs(self) -> PairSet:
         """Controls with teachers; where all controls are teachers, teachers with one another."""
         return pairs_between(self.taught_by, self.others) if len(self.others) else pairs_within(self.taught_by)
 
 
-def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) -> dict[Hashable, PairSet]:
+def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) -> list[PairSet]:
     """The sets of pairs that the table needs: each student with its teacher, and controls with teachers."""
-    sets: dict[Hashable, PairSet] = {}
-    for lesson in _lessons(models, groups):
-        sets[lesson.control_key] = lesson.control_pairs
-        sets[lesson.taught_key] = lesson.taught_pairs
-    return sets
+    return [pairs for lesson in _lessons(models, groups) for pairs in (lesson.taught, lesson.control_pairs)]
 
 
 def distillation_table(scored: Scored) -> pd.DataFrame:
@@ -84,20 +66,24 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
     another. `same_start` tells that students start from their teachers' initial weights, which controls do not; this
     may make them alike without distillation.
     """
-    models, scores = scored.configs, scored.planes
-    if scores.same_points is None:
+    same, rows = scored.planes.same_points, []
+    if same is None:
         return pd.DataFrame(columns=DISTILLATION)
-    same, rows = scores.same_points, []
-    for lesson in _lessons(models, scored.groups):
-        students = mean_estimate(same.each_on_planes(lesson.taught_key).T)
+    for lesson in _lessons(scored.configs, scored.groups):
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):
             row |= {f"{role}_{column}": group.key[column] for column in ROLE}
+        students = mean_estimate(same.each_on_planes(lesson.taught).T)
         row |= with_covers("student_agreement", interval_of(students, SHARE))
         row |= with_covers("control_agreement", interval_of(_control_estimate(lesson, same), SHARE))
-        row["same_start"] = any(_same_start(models[student], models[teacher]) for student, teacher in lesson.taught)
-        counts = (len(lesson.taught), len(lesson.taught_by), len(lesson.controls.members), scores.planes)
-        rows.append(row | dict(zip(("n_students", "n_teachers", "n_controls", "n_planes"), counts, strict=True)))
+        row |= {
+            "same_start": _same_start(scored.configs, lesson.taught),
+            "n_students": len(lesson.taught.first),
+            "n_teachers": len(lesson.taught_by),
+            "n_controls": len(lesson.controls.members),
+            "n_planes": scored.planes.planes,
+        }
+        rows.append(row)
     return pd.DataFrame(rows, columns=DISTILLATION)
 
 
@@ -106,32 +92,29 @@ def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator
     places = {model.model_id: place for place, model in enumerate(models)}
     group_at = {place: group for group in groups for place in group.members.tolist()}
     for students in groups:
-        by_teachers: dict[int, list[tuple[int, int]]] = {}
+        by_teachers: dict[Group, list[tuple[int, int]]] = {}
         for student in students.members.tolist():
             teacher = places.get(models[student].teacher or "")
             if teacher is not None:
-                by_teachers.setdefault(id(group_at[teacher]), []).append((student, teacher))
-        for taught in by_teachers.values():
+                by_teachers.setdefault(group_at[teacher], []).append((student, teacher))
+        for teachers, taught in by_teachers.items():
+            first, second = np.array(taught, dtype=np.intp).T
             for controls in groups:
                 alike = all(controls.key[column] == students.key[column] for column in (*NETWORK, "label_noise"))
-                lesson = _Lesson(students, group_at[taught[0][1]], controls, tuple(taught))
-                undistilled = models[controls.members[0]].teacher is None
-                if alike and undistilled and len(lesson.control_pairs):
+                lesson = _Lesson(students, teachers, controls, PairSet(first, second, singly=True))
+                alone = models[controls.members[0]].teacher is None
+                if alike and alone and len(lesson.control_pairs.first):
                     yield lesson
 
 
-def _same_start(student: ModelConfig, teacher: ModelConfig) -> bool:
-    """Whether two models start from the same weights."""
-    return (student.architecture, student.options, student.width, student.seeds.init) == (
-        teacher.architecture,
-        teacher.options,
-        teacher.width,
-        teacher.seeds.init,
-    )
+def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:
+    """Whether a student starts from its teacher's initial weights."""
+    starts = [(model.architecture, model.options, model.width, model.seeds.init) for model in models]
+    return any(starts[student] == starts[teacher] for student, teacher in zip(taught.first, taught.second, strict=True))
 
 
 def _control_estimate(lesson: _Lesson, same: PairMeans) -> Estimate:
-    teachers, others, on_planes = lesson.taught_by, lesson.others, same.on_planes(lesson.control_key)
+    teachers, others, on_planes = lesson.taught_by, lesson.others, same.on_planes(lesson.control_pairs)
     if len(others):
         return cross_pair_estimate(same.by_pair[np.ix_(teachers, others)], on_planes)
     return pair_estimate(same.by_pair[np.ix_(teachers, teachers)], on_planes)

@@ -1,19 +1,19 @@
-"""The tables `groups`, `models` and `uncertainty`: scores by group and by model, and what their intervals come from."""
+"""The tables of groups and of models: their scores, what the intervals come from, margins and coarser grids."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..scores.group_scores import SCORES, group_intervals
+from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, margin_estimate
 from ..scores.groups import GROUP, group_of, records
-from ..scores.plane_scores import REGION_SCORES
+from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
-from .files import NAN, covers_text, ends, value_and_ends
-from .scored import Scored
+from .scored import NAN, Scored, columns_of, covers_text, ends, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def groups_table(scored: Scored) -> pd.DataFrame:
     predictions, margins = scored.observed.predictions, scored.observed.margins
     rows = []
     for group in scored.groups:
-        intervals = group_intervals(scored.estimates[group])
+        intervals = {score: interval_of(found, SCORES[score]) for score, found in scored.estimates[group].items()}
         row: dict[str, Any] = {**group.key, "n_models": len(group.members)}
         row |= {score: value_and_ends(score, intervals.get(score))[score] for score in SCORES}
         for score in SCORES:
@@ -65,7 +65,7 @@ def models_table(scored: Scored) -> pd.DataFrame:
             "test_error": predictions.test_wrong[index].mean(),
             "predicted_classes": len(np.unique(predictions.on_test[index])),
         }
-        for name in REGION_SCORES:
+        for name in Regions._fields:
             values = scored.planes.regions.get(name)
             known = None if values is None else interval_of(mean_estimate(values[[index]]), SCORES[name])
             row |= value_and_ends(name, known)
@@ -73,12 +73,6 @@ def models_table(scored: Scored) -> pd.DataFrame:
         row |= {"sharpness": observed.sharpness[index], "n_planes": scored.planes.planes}
         rows.append(row | {key: model.facts.get(key) for key in FACTS})
     return pd.DataFrame(rows)
-
-
-UNCERTAINTY = [
-    *GROUP, "score", "value", "low", "high", "n_models", "n_items", "interval_covers",
-    "items_variance", "items_freedom", "models_variances", "models_freedoms", "shared_variance", "shared_freedom",
-]  # fmt: skip
 
 
 def uncertainty_table(scored: Scored) -> pd.DataFrame:
@@ -109,7 +103,7 @@ def uncertainty_table(scored: Scored) -> pd.DataFrame:
                     "shared_freedom": variances.shared[1],
                 }
             )
-    return pd.DataFrame(rows, columns=UNCERTAINTY)
+    return pd.DataFrame(rows)
 
 
 def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval, Variances]]:
@@ -126,3 +120,52 @@ def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval
         )
         for row in records(table)
     ]
+
+
+def margins_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group and kind of images: all, those with correct labels, those with wrong ones.
+
+    An image's margin is the mean over directions of the distance (L2, normalised pixels) to the first change of class,
+    or of the searched distance if there is none. `found` is the share of directions with a change: if it is far from 1,
+    the mean and the upper quantiles are too small.
+    """
+    margins, rows = scored.observed.margins, []
+    assert margins is not None  # only sweeps with margins have this table
+    for group in scored.groups:
+        distances, found = margins.mean_distance[group.members], margins.found[group.members].mean(axis=2)
+        for images, wanted in kinds_of_images(group, margins).items():
+            row: dict[str, Any] = {**group.key, "images": images}
+            for name in STATISTICS:
+                estimate = margin_estimate(name, distances, wanted, group)
+                row |= value_and_ends(name, interval_of(estimate, AT_LEAST_ZERO))
+            row["found"] = found[wanted].mean()
+            rows.append(row | {"n_models": len(group.members), "n_images": int(wanted.sum(axis=1).min())})
+    return pd.DataFrame(rows)
+
+
+GRID, LIMIT = "grid", "extrapolated"
+COUNTS = ("fragmentation", "large_regions")
+RESOLUTION = [*GROUP, "kind", "resolution", *columns_of(*COUNTS), "n_models", "n_planes"]
+
+
+def resolution_table(scored: Scored) -> pd.DataFrame:
+    """One row for each group and each grid within its grid, and one for the limit of ever finer grids.
+
+    Only the number of large regions has a limit; that of all regions has none on a grid (see
+    `dbviz_ray.analysis.scores.regions`). `resolution` is empty in the limit. If the grid contains no coarser one, there
+    are no rows.
+    """
+    grids, rows = scored.planes.by_resolution, []
+    kinds: list[tuple[str, int | None, Mapping[str, Floats]]] = []
+    if len(grids) > 1:
+        limit = extrapolated({points: counts["large_regions"] for points, counts in grids.items()})
+        kinds = [(GRID, points, {score: counts[score] for score in COUNTS}) for points, counts in sorted(grids.items())]
+        kinds.append((LIMIT, None, {"large_regions": limit}))
+    for group in scored.groups:
+        for kind, resolution, counts in kinds:
+            row: dict[str, Any] = {**group.key, "kind": kind, "resolution": resolution}
+            for score, values in counts.items():
+                estimate = mean_estimate(values[group.members], group.levels)
+                row |= value_and_ends(score, interval_of(estimate, SCORES[score]))
+            rows.append(row | {"n_models": len(group.members), "n_planes": scored.planes.planes})
+    return pd.DataFrame(rows, columns=RESOLUTION).astype({"resolution": "Int64"})

@@ -7,20 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.config import ModelConfig, Seeds
 from dbviz_ray.store.models import Failure, Outcome
 
 from ..scores.groups import KIND, group_of
-from ..scores.trained import Trained, trained_models
+from ..scores.trained import Trained
 
 OUTCOMES = ["model_id", *KIND, *(f"{stream}_seed" for stream in Seeds.model_fields), "outcome", "stage", "reason"]
-
-
-def stored_outcomes(store: Store, sweep: SweepConfig) -> pd.DataFrame:
-    """The table of a sweep whose models are all trained or failed."""
-    failures = store.failures()
-    return outcomes_table(sweep.models(), trained_models(store, sweep, failures), failures)
 
 
 def outcomes_table(
@@ -29,7 +22,15 @@ def outcomes_table(
     """One row for each model. `stage` and `reason` tell where and why a model was lost; else they are empty."""
     ends = {model.config.model_id: _end(model) for model in trained}
     ends |= {name: (failure.outcome, failure.stage, failure.reason) for name, failure in failures.items()}
-    rows = [_about(model) | dict(zip(OUTCOMES[-3:], ends[model.model_id], strict=True)) for model in models]
+    rows = [
+        {
+            "model_id": model.model_id,
+            **group_of(model, model.training.epochs),
+            **{f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()},
+            **dict(zip(("outcome", "stage", "reason"), ends[model.model_id], strict=True)),
+        }
+        for model in models
+    ]
     return pd.DataFrame(rows, columns=OUTCOMES).astype({"outcome": str})
 
 
@@ -37,12 +38,6 @@ def _end(model: Trained) -> tuple[Outcome, str, str]:
     if model.diverged:
         return Outcome.DIVERGED, "train", f"its loss is not finite from epoch {model.facts['diverged_epoch']} on"
     return Outcome.DONE, "", ""
-
-
-def _about(model: ModelConfig) -> dict[str, Any]:
-    group = group_of(model, model.training.epochs)
-    seeds = {f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()}
-    return {"model_id": model.model_id, **{column: group[column] for column in KIND}, **seeds}
 
 
 LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}
@@ -58,3 +53,13 @@ def lost_models(outcomes: pd.DataFrame) -> dict[str, pd.Series[bool]]:
 def what_happened(counts: Mapping[str, Any]) -> str:
     """`diverged`, `failed`, or `diverged or failed`, from the numbers in the columns `LEFT_OUT`."""
     return " or ".join(what for column, what in LEFT_OUT.items() if counts[column])
+
+
+class NoModelsError(Exception):
+    """No model of the sweep can be scored: all diverged or failed."""
+
+    def __init__(self, outcomes: pd.DataFrame) -> None:
+        how = what_happened({column: lost.any() for column, lost in lost_models(outcomes).items()})
+        super().__init__(f"all {len(outcomes)} models {how}; there is nothing to score")
+        self.outcomes = outcomes
+        """The table `outcomes`."""

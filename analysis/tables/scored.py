@@ -1,9 +1,10 @@
-"""What every table of scores is made from."""
+"""What every table of scores is made from; the columns of a score and its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dbviz_ray.config import ModelConfig
 
@@ -12,6 +13,9 @@ from ..scores.groups import Group
 from ..scores.plane_scores import PlaneScores
 from ..scores.trained import Trained
 from ..statistics.estimates import Estimate
+from ..statistics.intervals import Interval
+
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,30 @@ class Scored:
     def configs(self) -> list[ModelConfig]:
         """The configurations of the models."""
         return [model.config for model in self.models]
+
+
+def columns_of(*scores: str, covers: bool = False) -> list[str]:
+    """The names of the columns that `value_and_ends`, or `with_covers`, gives each score."""
+    ends_of_names = ("", "_low", "_high", *["_interval_covers"] * covers)
+    return [f"{score}{end}" for score in scores for end in ends_of_names]
+
+
+def ends(score: str, interval: Interval | None) -> dict[str, float]:
+    """The columns of a score's interval; NaN for a score that is not known."""
+    low, high = (interval.low, interval.high) if interval else (NAN, NAN)
+    return {f"{score}_low": low, f"{score}_high": high}
+
+
+def value_and_ends(score: str, interval: Interval | None) -> dict[str, float]:
+    """The columns of a score and its interval; NaN for a score that is not known."""
+    return {score: interval.value if interval else NAN, **ends(score, interval)}
+
+
+def with_covers(score: str, interval: Interval | None) -> dict[str, Any]:
+    """The columns of a score, its interval, and what the interval is about."""
+    return {**value_and_ends(score, interval), f"{score}_interval_covers": covers_text(interval)}
+
+
+def covers_text(interval: Interval | None) -> str:
+    """What an interval over models and planes is about."""
+    return interval.covers.replace("items", "planes") if interval else "nothing"

@@ -14,26 +14,25 @@ the streams interact: each of them alone is enough to change the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..scores.group_scores import SHARE, within
+from ..scores.group_scores import SHARE, independent_pairs
 from ..scores.groups import GROUP, Group
 from ..scores.plane_scores import PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Covers, Estimate
 from ..statistics.intervals import interval_of
-from .files import covers_text, value_and_ends
-from .scored import Scored
+from .scored import Scored, columns_of, with_covers
 
 Floats = NDArray[np.float64]
 STREAMS = [
     *GROUP, "stream", "n_seeds", "disagreement", "disagreement_alone",
-    *(f"{share}_share{end}" for share in ("total", "own") for end in ("", "_low", "_high", "_interval_covers")),
-    "n_models", "n_pairs", "n_pairs_alone", "n_planes",
+    *columns_of("total_share", "own_share", covers=True), "n_models", "n_pairs", "n_pairs_alone", "n_planes",
 ]  # fmt: skip
 
 
@@ -48,63 +47,54 @@ class _Contrast:
     """`[members, members]`."""
     others: NDArray[np.bool_]
 
-    def key(self, kind: str) -> Hashable:
-        return ("stream", tuple(self.group.key.values()), self.stream, kind)
 
-
-def varies_streams(group: Group) -> bool:
-    """Whether several random streams vary separately within a group."""
-    return len(group.streams) > 1
-
-
-def stream_sets(groups: Sequence[Group]) -> dict[Hashable, PairSet]:
+def stream_sets(groups: Sequence[Group]) -> list[PairSet]:
     """The sets of pairs that the table needs."""
-    return {
-        contrast.key(kind): pairs_within(contrast.group.members, used)
+    return [
+        pairs_within(contrast.group.members, used)
         for contrast in _contrasts(groups)
-        for kind, used in (("alone", contrast.alone), ("others", contrast.others))
-        if used.any()
-    }
+        for used in (contrast.alone, contrast.others)
+    ]
 
 
 def streams_table(scored: Scored) -> pd.DataFrame:
     """One row for each stream of a group in which several streams vary; intervals over their seeds and planes."""
-    scores = scored.planes
-    if scores.same_points is None:
-        return pd.DataFrame(columns=STREAMS)
-    same, rows = scores.same_points, []
-    for contrast in _contrasts(scored.groups):
-        group = contrast.group
-        apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
-        shares = {"total": _share(contrast, same, apart, "alone"), "own": _share(contrast, same, apart, "others")}
-        row = {**group.key, "stream": contrast.stream, "n_seeds": len(np.unique(group.streams[contrast.stream]))}
-        row["disagreement"] = apart[group.independent].mean()
-        row["disagreement_alone"] = apart[contrast.alone].mean() if contrast.alone.any() else np.nan
-        for name, estimate in shares.items():
-            interval = interval_of(estimate, SHARE) if estimate else None
-            row |= value_and_ends(f"{name}_share", interval)
-            row[f"{name}_share"] = float(np.clip(row[f"{name}_share"], *SHARE))  # as its interval is
-            row[f"{name}_share_interval_covers"] = covers_text(interval)
-        row |= {"n_models": len(group.members), "n_pairs": int(np.triu(group.independent).sum())}
-        row |= {"n_pairs_alone": int(np.triu(contrast.alone).sum()), "n_planes": scores.planes}
-        rows.append(row)
+    same, planes = scored.planes.same_points, scored.planes.planes
+    rows = [] if same is None else [_row(contrast, same, planes) for contrast in _contrasts(scored.groups)]
     return pd.DataFrame(rows, columns=STREAMS)
 
 
 def _contrasts(groups: Sequence[Group]) -> Iterator[_Contrast]:
     for group in groups:
-        if not varies_streams(group):
-            continue
         apart = {stream: levels[:, None] != levels for stream, levels in group.streams.items()}
-        for stream in apart:
+        for stream, own in apart.items() if len(apart) > 1 else ():
             others = [differs for name, differs in apart.items() if name != stream]
-            alone = apart[stream] & ~np.logical_or.reduce(others)
-            yield _Contrast(group, stream, alone, np.logical_and.reduce(others) & ~apart[stream])
+            alone = own & ~np.logical_or.reduce(others)
+            yield _Contrast(group, stream, alone, np.logical_and.reduce(others) & ~own)
 
 
-def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Estimate | None:
-    """The share estimated from one kind of pairs, with pseudo-values by the seeds of each stream and by plane."""
-    used, group = getattr(contrast, kind), contrast.group
+def _row(contrast: _Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
+    group, alone = contrast.group, contrast.alone
+    apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
+    row = {
+        **group.key,
+        "stream": contrast.stream,
+        "n_seeds": len(np.unique(group.streams[contrast.stream])),
+        "disagreement": apart[group.independent].mean(),
+        "disagreement_alone": apart[alone].mean() if alone.any() else np.nan,
+    }
+    total, of_others = (_share(group, used, same, apart) for used in (alone, contrast.others))
+    for name, estimate in (("total_share", total), ("own_share", of_others and _without(of_others))):
+        interval = interval_of(estimate, SHARE) if estimate else None
+        if interval:
+            interval = replace(interval, value=float(np.clip(interval.value, *SHARE)))  # as its ends are
+        row |= with_covers(name, interval)
+    n_pairs, n_alone = (int(np.triu(pairs).sum()) for pairs in (group.independent, alone))
+    return row | {"n_models": len(group.members), "n_pairs": n_pairs, "n_pairs_alone": n_alone, "n_planes": planes}
+
+
+def _share(group: Group, used: NDArray[np.bool_], same: PairMeans, apart: Floats) -> Estimate | None:
+    """Disagreement of the `used` pairs over that of independent ones, with pseudo-values by seed and by plane."""
     if not used.any() or apart[group.independent].mean() == 0:
         return None
 
@@ -114,25 +104,22 @@ def _share(contrast: _Contrast, same: PairMeans, apart: Floats, kind: str) -> Es
         return float(above.mean() / below.mean()) if len(above) and len(below) and below.any() else np.nan
 
     value = ratio(np.ones(len(group.members), dtype=bool))
-    above, below = 1 - same.on_planes(contrast.key(kind)), 1 - same.on_planes(within(group))
+    above, below = (
+        1 - same.on_planes(pairs) for pairs in (pairs_within(group.members, used), independent_pairs(group))
+    )
     by_plane = value + (above - value * below) / below.mean()
-    by_seed = tuple(_jackknifed(ratio, value, levels) for levels in group.levels)
-    known = tuple(values for values in by_seed if values is not None)
-    if len(known) < len(by_seed):  # two seeds of a stream say nothing about further ones
-        known = ()
-    if kind == "others":
-        value, by_plane, known = 1 - value, 1 - by_plane, tuple(1 - values for values in known)
+    by_seed = []
+    for levels in group.levels:
+        names = np.unique(levels)
+        without = np.array([ratio(levels != name) for name in names])
+        by_seed.append(value - (len(names) - 1) * (without - without.mean()))
+    # Without one of two seeds of a stream no ratio is left: the two say nothing about further ones.
+    known = tuple(by_seed) if all(np.isfinite(values).all() for values in by_seed) else ()
     covers: Covers = "models and items" if known else "items"
     return Estimate(value, by_plane, known, 0.0, 0, len(group.members), covers)
 
 
-def _jackknifed(
-    statistic: Callable[[NDArray[np.bool_]], float], value: float, levels: NDArray[np.int64]
-) -> Floats | None:
-    """Jackknife pseudo-values of the seeds of a stream, centred on the value.
-
-    None if the statistic is undefined without one of the seeds.
-    """
-    names = np.unique(levels)
-    without = np.array([statistic(levels != name) for name in names])
-    return np.asarray(value - (len(names) - 1) * (without - without.mean())) if np.isfinite(without).all() else None
+def _without(share: Estimate) -> Estimate:
+    """1 - share."""
+    by_seed = tuple(1 - values for values in share.by_model)
+    return replace(share, value=1 - share.value, by_item=1 - share.by_item, by_model=by_seed)

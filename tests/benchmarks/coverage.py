@@ -143,8 +143,8 @@ def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     found = {}
     same = agreement(maps.reshape(models, planes, -1))
     shares = np.array([class_shares(of_model, CLASSES) for of_model in maps])
-    regions = regions_of(maps.reshape(-1, SIDE, SIDE), CLASSES, 0.01)
-    counts, largest = (each.reshape(models, planes) for each in (regions.count, regions.largest_share))
+    regions = regions_of(maps.reshape(-1, SIDE, SIDE), 0.01)
+    counts, largest = (each.reshape(models, planes) for each in (regions.fragmentation, regions.largest_region))
     for name, side in (("a", slice(0, first)), ("b", slice(first, models))):
         own, by_pair = same[:, side, side], same[:, side, side].mean(axis=0)
         by_item = own[:, *np.triu_indices(len(by_pair), 1)].mean(axis=1)
@@ -163,9 +163,10 @@ def image_scores(predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], first: 
     """The same of predictions."""
     found = {}
     for name, side in (("a", slice(0, first)), ("b", slice(first, len(wrong)))):
-        own = predicted[side], wrong[side], CLASSES
+        by_pair = error_consistency(agreement(predicted[side, None])[0], wrong[side], CLASSES)
+        by_image = error_consistency_by_item(predicted[side], wrong[side], CLASSES)
         found[f"{name} error"] = mean_estimate(wrong[side].astype(float))
-        found[f"{name} error consistency"] = _of_pairs(error_consistency(*own), error_consistency_by_item(*own))
+        found[f"{name} error consistency"] = _of_pairs(by_pair, by_image)
     return found
 
 
@@ -226,9 +227,9 @@ def _mean_regions(strength: Strength, base: float, maps: int) -> tuple[float, fl
         own = base + of_models(generator, strength, (each,))
         # One row of as many planes as models: every map has a model and a plane of its own.
         chance = own + chances(generator, replace(strength, models=0.0), np.zeros(1), each)
-        regions = regions_of(label_maps(generator, chance)[0], CLASSES, 0.01)
-        counts.append(regions.count.mean())
-        largest.append(regions.largest_share.mean())
+        regions = regions_of(label_maps(generator, chance)[0], 0.01)
+        counts.append(regions.fragmentation.mean())
+        largest.append(regions.largest_region.mean())
     return float(np.mean(counts)), float(np.mean(largest))
 
 

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from timing import alternating, as_a_worker, markdown, measured_on, models_of, ratio_text
 
-from dbviz_ray.analysis.scores.regions import region_counts
+from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig, PlaneSetConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import DatasetFacts, load_dataset
@@ -163,7 +163,7 @@ def file_sizes() -> str:
             maps = label_maps(network, planes, CPU).numpy()
             store.write_label_maps("test", model_id, FILE_EPOCHS, maps)
             size = Path(store.path(store.labels_file("test", model_id, FILE_EPOCHS))).stat().st_size
-            regions = region_counts(maps).mean()
+            regions = regions_of(maps, 0).fragmentation.mean()
             rows.append([str(width), f"{maps.size:,}", f"{regions:.2f}", f"{size:,}", f"{8 * size / maps.size:.2f}"])
     return markdown(["fully connected, width", "labels", "regions a plane", "bytes", "bits a label"], rows)
 

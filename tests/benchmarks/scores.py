@@ -27,7 +27,7 @@ import torch
 from timing import alternating, as_a_worker, markdown, measured_on, ratio_text
 
 from dbviz_ray.analysis.scores.agreement import agreement
-from dbviz_ray.analysis.scores.regions import region_counts, regions_of
+from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.store import Store
 
 CLASSES = 10
@@ -97,30 +97,15 @@ def fragmentation(maps: np.ndarray) -> str:
     """The regions of one model's maps."""
     from skimage.measure import label
 
-    def class_by_class() -> list[int]:
-        return [sum(int(label(m == c, connectivity=2).max()) for c in np.unique(m)) for m in maps]
-
     def sizes_class_by_class() -> list[list[np.ndarray]]:
         return [[np.bincount(label(m == c, connectivity=2).ravel())[1:] for c in np.unique(m)] for m in maps]
 
-    work = {
-        "class by class": class_by_class,
-        "class by class, with sizes": sizes_class_by_class,
-        "region_counts": lambda: region_counts(maps),
-        "regions_of": lambda: regions_of(maps, CLASSES, 0.001),
-    }
-    slow = {"region_counts": "class by class", "regions_of": "class by class, with sizes"}
-    counts = region_counts(maps)
-    assert counts.tolist() == class_by_class() == regions_of(maps, CLASSES, 0.001).count.tolist()
-    seconds = alternating(work, ROUNDS)
-    rows = [
-        [
-            name,
-            f"{1000 * statistics.median(taken):.1f}",
-            ratio_text(seconds[slow[name]], taken) if name in slow else "-",
-        ]
-        for name, taken in seconds.items()
-    ]
+    slow, fast = "class by class, with sizes", "regions_of"
+    seconds = alternating({slow: sizes_class_by_class, fast: lambda: regions_of(maps, 0.001)}, ROUNDS)
+    counts = regions_of(maps, 0.001).fragmentation
+    assert counts.tolist() == [sum(map(len, sizes)) for sizes in sizes_class_by_class()]
+    ms = {name: f"{1000 * statistics.median(taken):.1f}" for name, taken in seconds.items()}
+    rows = [[slow, ms[slow], "-"], [fast, ms[fast], ratio_text(seconds[slow], seconds[fast])]]
     title = f"{len(maps)} planes of {maps[0].size:,} points, {counts.mean():.1f} regions each"
     return markdown([title, "ms", "times faster than the same class by class"], rows)
 

@@ -101,13 +101,8 @@ def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
     assert 60 * whole - 59 * without == pytest.approx(each, abs=0.02)
 
 
-def test_pairs_across_groups_are_a_part_of_all_pairs():
-    labels = random_labels(3, models=5)
-    same, shares = agreement(labels), shares_of(labels)
-    across = same[:, :2, 2:]
-    assert cohens_kappa(across.mean(axis=0), shares[:2], shares[2:]) == pytest.approx(kappa(labels)[:2, 2:])
-    each = kappa_by_item(across, shares[:2], shares[2:])
-    assert each == pytest.approx(kappa_by_item(same, shares)[:, :2, 2:])
+def consistency(predictions: np.ndarray, wrong: np.ndarray, classes: int) -> np.ndarray:
+    return error_consistency(agreement(predictions[:, None])[0], wrong, classes)
 
 
 def test_error_consistency_by_hand():
@@ -115,7 +110,7 @@ def test_error_consistency_by_hand():
     predictions = np.array([[0, 1, 1, 1], [0, 2, 1, 0]], dtype=np.uint8)
     wrong = np.array([[False, False, True, True], [False, True, True, False]])
     expected = 0.25 + 0.25 / 2
-    found = error_consistency(predictions, wrong, classes=3)
+    found = consistency(predictions, wrong, classes=3)
     assert found[0, 1] == found[1, 0] == pytest.approx((0.5 - expected) / (1 - expected))
     assert found[0, 0] == pytest.approx(1)
 
@@ -124,32 +119,31 @@ def test_independent_models_of_any_accuracy_are_as_consistent_as_expected():
     generator = np.random.default_rng(1)
     wrong = generator.random((3, 100_000)) < np.array([0.1, 0.3, 0.6])[:, None]
     predictions = np.where(wrong, generator.integers(1, 5, wrong.shape), 0).astype(np.uint8)
-    found = error_consistency(predictions, wrong, classes=5)
+    found = consistency(predictions, wrong, classes=5)
     assert np.abs(found[np.triu_indices(3, 1)]).max() < 0.02
 
 
 def test_models_that_are_never_wrong_tell_nothing():
     predictions = np.array([[0, 1], [0, 1], [0, 0]], dtype=np.uint8)
     wrong = np.array([[False, False], [False, False], [False, True]])
-    found = error_consistency(predictions, wrong, classes=2)
+    found = consistency(predictions, wrong, classes=2)
     assert np.isnan(found[0, 1])
     assert found[0, 2] == pytest.approx(0)
-    with pytest.raises(ValueError, match="classes must be at least 2, not 1"):
-        error_consistency(predictions, wrong, classes=1)
+    for score in (consistency, error_consistency_by_item):
+        with pytest.raises(ValueError, match="classes"):
+            score(predictions, wrong, 1)
 
 
 def test_influences_of_images_are_what_leaving_an_image_out_changes():
     generator = np.random.default_rng(2)
     labels = generator.integers(0, 3, 200)
-    predictions = np.where(generator.random((3, 200)) < 0.6, labels, generator.integers(0, 3, (3, 200))).astype(
-        np.uint8
-    )
+    predictions = np.where(generator.random((3, 200)) < 0.6, labels, generator.integers(0, 3, (3, 200)))
+    predictions = predictions.astype(np.uint8)
     wrong = predictions != labels
-    whole, each = error_consistency(predictions, wrong, 3), error_consistency_by_item(predictions, wrong, 3)
+    whole, each = consistency(predictions, wrong, 3), error_consistency_by_item(predictions, wrong, 3)
     assert each.mean(axis=0) == pytest.approx(whole)
-    without = [error_consistency(np.delete(predictions, i, 1), np.delete(wrong, i, 1), 3) for i in range(200)]
+    without = [consistency(np.delete(predictions, i, 1), np.delete(wrong, i, 1), 3) for i in range(200)]
     assert 200 * whole - 199 * np.array(without) == pytest.approx(each, abs=0.06)
-    assert error_consistency_by_item(predictions, wrong, 3, np.array([2])) == pytest.approx(each[:, :, 2:])
 
 
 def test_beyond_chance_is_one_for_perfect_and_zero_for_expected_agreement():

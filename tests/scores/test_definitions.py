@@ -12,7 +12,7 @@ from skimage.measure import label as skimage_label
 from torch import nn
 
 from dbviz_ray.analysis.scores.agreement import agreement
-from dbviz_ray.analysis.scores.regions import region_counts
+from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.label_maps import label_maps
 from dbviz_ray.planes import PlaneSet
@@ -84,7 +84,7 @@ def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape,
     assert maps.tolist() == naive
     reproducibility = agreement(maps.reshape(2, 4, -1))[:, 0, 1]
     assert reproducibility.tolist() == [naive_agreement(*on_plane) for on_plane in zip(*naive, strict=True)]
-    fragmentation = [region_counts(of_model).tolist() for of_model in maps]
+    fragmentation = [regions_of(of_model, 0).fragmentation.tolist() for of_model in maps]
     assert fragmentation == [[naive_regions(labels) for labels in of_model] for of_model in naive]
     assert max(map(max, fragmentation)) > 1  # there is something to get wrong
     assert 0 < reproducibility.mean() < 1
@@ -106,13 +106,13 @@ def test_the_names_of_the_classes_do_not_matter(labels, renamed):
     flat = labels.reshape(*labels.shape[:2], -1)
     assert (agreement(renamed[flat]) == agreement(flat)).all()
     for maps in labels:
-        assert (region_counts(renamed[maps]) == region_counts(maps)).all()
+        assert (regions_of(renamed[maps], 0).fragmentation == regions_of(maps, 0).fragmentation).all()
 
 
 @settings(max_examples=200)
 @given(stacks)
 def test_the_way_a_map_is_held_does_not_matter(labels):
     maps = labels[0]
-    counts = region_counts(maps).tolist()
+    counts = regions_of(maps, 0).fragmentation.tolist()
     for turned in (maps.transpose(0, 2, 1), maps[:, ::-1], maps[:, :, ::-1], np.rot90(maps, axes=(1, 2))):
-        assert region_counts(turned).tolist() == counts
+        assert regions_of(turned, 0).fragmentation.tolist() == counts

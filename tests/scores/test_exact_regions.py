@@ -11,7 +11,7 @@ from skimage.measure import label as skimage_label
 from support.exact_regions import ExactRegions, class_cells, exact_regions
 from torch import nn
 
-from dbviz_ray.analysis.scores.regions import class_shares, counts_by_resolution, extrapolated, region_counts
+from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested_resolutions, regions_of
 from dbviz_ray.architectures import build_network, initialised_network
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import UserError
@@ -52,6 +52,12 @@ def random_network(architecture: str, width: int, seed: int) -> nn.Sequential:
     network = initialised_network(architecture, width, (1, 8, 8), 10, seed)
     nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
     return network
+
+
+def counts_on_grids(maps: np.ndarray, least: float = 0.0) -> dict[int, np.ndarray]:
+    """Regions with at least this share of the plane, `[planes]` on each grid within the maps' own."""
+    grids = nested_resolutions(maps.shape[1])
+    return {points: regions_of(maps[:, ::stride, ::stride], least).large_regions for stride, points in grids}
 
 
 DIAGONAL = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])  # x - y where positive, y - x where positive
@@ -111,7 +117,7 @@ def test_regions_by_hand(layers, expected):
 def test_a_point_joins_regions_on_a_grid_only():
     layers, expected = HAND_MADE["four triangles that meet in a point"]
     maps = label_maps(network_of(*layers).double(), unit_square(), torch.device("cpu")).numpy()
-    assert counts_by_resolution(maps)[50].tolist() == [3]
+    assert counts_on_grids(maps)[50].tolist() == [3]
     assert len(expected) == 4
 
 
@@ -179,8 +185,8 @@ def test_a_tip_falls_into_pieces_on_every_grid():
     assert exact.classes.tolist() == [0, 1]
     assert exact.areas[1] == pytest.approx(0.9 * 0.09 / 2)
     maps = label_maps(wedge.double(), unit_square(801), torch.device("cpu")).numpy()
-    assert min(counts_by_resolution(maps).values()) > 2
-    large = counts_by_resolution(maps, POINT)
+    assert min(counts_on_grids(maps).values()) > 2
+    large = counts_on_grids(maps, POINT)
     assert [large[points].item() for points in (51, 101, 201, 401, 801)] == [2] * 5
 
 
@@ -210,7 +216,7 @@ def on_grids() -> tuple[list[ExactRegions], np.ndarray]:
 def test_refining_the_grid_converges_to_the_exact_count(on_grids):
     exact, maps = on_grids
     truth = np.array([(regions.areas >= POINT).sum() for regions in exact])
-    counts = counts_by_resolution(maps, POINT)
+    counts = counts_on_grids(maps, POINT)
     assert list(counts) == [26, 51, 101, 201, 401]
     errors = [np.abs(count - truth).mean() for count in counts.values()]
     noise = 0.02  # two of the 120 planes
@@ -235,7 +241,7 @@ def test_areas_on_the_grid_converge_to_the_exact_ones(on_grids):
 def test_the_count_is_exact_where_all_regions_are_wider_than_the_step(on_grids, stride):
     exact, maps = on_grids
     clear = [index for index, labels in enumerate(maps) if all_wider_than(stride, labels)]
-    counts = region_counts(maps[clear, ::stride, ::stride])
+    counts = regions_of(maps[clear, ::stride, ::stride], 0).fragmentation
     assert counts.tolist() == [len(exact[index]) for index in clear]
     assert len(clear) >= 10
     assert len(set(counts.tolist())) > 2

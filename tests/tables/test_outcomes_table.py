@@ -8,7 +8,7 @@ from conftest import small_sweep
 from support.made_up_runs import REASON, compared_sweep, let_fail, made_up_run
 
 from dbviz_ray.analysis.scores.groups import KIND
-from dbviz_ray.analysis.tables import NoModelsError, compute_tables, read_table, stored_outcomes, write_tables
+from dbviz_ray.analysis.tables import NoModelsError, compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tables.outcomes import OUTCOMES
 from dbviz_ray.store.models import Failure, Outcome
 
@@ -55,7 +55,6 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
     cells = tables["by_recipe"].set_index(["plane_set", "architecture", "recipe"])
     for plane_set in ("test", "train"):
         assert cells.loc[(plane_set, "vit", "SGD"), ["n_models", "n_diverged", "n_failed"]].tolist() == [0, 0, 3]
-    pd.testing.assert_frame_equal(stored_outcomes(store, sweep), table)
     write_tables(store, tables)
     pd.testing.assert_frame_equal(read_table(store, "outcomes"), table)
     assert set(groups[KIND].drop_duplicates().itertuples(index=False, name=None)) == set(

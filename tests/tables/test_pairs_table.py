@@ -19,7 +19,7 @@ from support.made_up_runs import (
     predictions_of,
 )
 
-from dbviz_ray.analysis.scores.regions import region_counts
+from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.analysis.tables import compute_tables, read_table
 
 
@@ -116,8 +116,8 @@ def test_only_planes_vary_so_it_is_students_paired_test(tmp_path):
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
     store = made_up_run(tmp_path, sweep, label_maps=by_width)
     table = compute_tables(store, sweep)["differences"].set_index("score")
-    a, b = (region_counts(labels_of(store, "test", [m for m in sweep.models() if m.width == width])[0])
-            for width in (4, 8))  # fmt: skip
+    first_maps = (labels_of(store, "test", [m for m in sweep.models() if m.width == width])[0] for width in (4, 8))
+    a, b = (regions_of(maps, 0).fragmentation for maps in first_maps)
     test = stats.ttest_rel(a, b)
     row = table.loc["fragmentation"]
     assert (row["width_a"], row["width_b"], row["n_models_a"], row["n_models_b"]) == (4, 8, 3, 3)
