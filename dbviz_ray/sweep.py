@@ -43,7 +43,13 @@ def _run(words: Sequence[str]) -> None:
     from dbviz_ray.stages.run import run_sweep
 
     stages = _stages(parsed.stages)
-    options = Options(stages, parsed.stages is not None, parsed.address, parsed.verbose, parsed.precision)
+    options = Options(
+        stages=stages,
+        chosen=parsed.stages is not None,
+        address=parsed.address,
+        verbose=parsed.verbose,
+        precision=parsed.precision,
+    )
     run_sweep(config, Store(parsed.out or f"runs/{config.name}"), options)
 
 

@@ -1,4 +1,7 @@
-"""The stages of a sweep, one module each: find what a run directory lacks, and make it."""
+"""The stages of a sweep, one module each: `find_missing` finds what a run directory lacks, and `run` makes it.
+
+Both get all `Options`. What an option leaves out must not count as missing, or the same command would never be done.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ STAGES = ("train", "evaluate", "analyse", "report")
 class Options:
     """Options of the command line besides the sweep."""
 
-    stages: tuple[str, ...]
-    chosen: bool
+    stages: tuple[str, ...] = STAGES
+    chosen: bool = False
     """Whether the user named the stages; analyse and report then run again even if complete."""
-    address: str | None
-    verbose: bool
+    address: str | None = None
+    verbose: bool = False
     precision: float | None = None
     """Half-width of the 95 % intervals that the advice aims for."""
 
 
 @dataclass
 class State:
-    """What a run directory lacks. Stages fill it in (`find_missing`) and update it."""
+    """What a run directory lacks. Stages fill it in (`find_missing`) and update it (`run`)."""
 
     untrained: set[str] = field(default_factory=set)
     """model_ids of untrained models."""
@@ -38,8 +41,10 @@ class State:
     """Tasks that evaluators have not done."""
     analysed: bool = False
     """Whether every table and the findings are stored."""
+    drawn: bool = False
+    """Whether the figures and the report show these tables."""
     reported: bool = False
-    """Whether the figures and the report are stored and logged to MLflow."""
+    """Whether they are drawn, and logged to MLflow."""
     trained_on: dict[str, str] = field(default_factory=dict)
     """The node on which this command trained a model, by model_id."""
 
@@ -48,11 +53,6 @@ class State:
         """Whether the analysis is missing, or more models will be evaluated."""
         return bool(self.cohorts or self.tasks) or not self.analysed
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return self.reported and not self.to_analyse
-
-    def computes(self, stages: tuple[str, ...]) -> bool:
-        """Whether any of `stages` needs a Ray cluster."""
-        return bool((self.cohorts and "train" in stages) or (self.tasks and "evaluate" in stages))
+    def computes(self, options: Options) -> bool:
+        """Whether any of the stages needs a Ray cluster."""
+        return bool((self.cohorts and "train" in options.stages) or (self.tasks and "evaluate" in options.stages))

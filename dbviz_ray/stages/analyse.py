@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
-from dbviz_ray.stages import State
+from dbviz_ray.stages import Options, State
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.terminal.progress import Step
 
 
-def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Check whether all tables and the findings are stored."""
     from dbviz_ray.analysis.tables import tables_of
 
@@ -17,12 +17,14 @@ def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
     state.analysed = all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 
-def run(sweep: SweepConfig, store: Store, state: State) -> None:
+def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Compute and store the tables and the findings. StageFailedError if evaluations are missing."""
     from dbviz_ray.analysis.findings import find, write_findings
     from dbviz_ray.analysis.findings.summary import outcomes_text
     from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
 
+    if not (options.chosen or state.to_analyse):
+        return
     failed = store.failures().keys()
     untrained = state.untrained - failed
     tasks = [task for task in state.tasks if task.model.model_id not in failed]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.evaluation.work import FindMargins, LabellingWork, LabelPlanes, MarginsWork, What, Work, missing_tasks
-from dbviz_ray.stages import State
+from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import settle
 from dbviz_ray.terminal.progress import say
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
 
 
-def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """List the tasks that are not done."""
     state.tasks = missing_tasks(sweep, store)
 
 
-def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, session: Session) -> None:
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, session: Session) -> None:
     """Do the tasks of all trained models.
 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
@@ -48,7 +48,7 @@ def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, sess
 
 def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
     """The work behind each kind of task. Draws plane sets that are not stored yet."""
-    from dbviz_ray.cluster.planes import stored_planes
+    from dbviz_ray.cluster.evaluation import stored_planes
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.evaluation.margins import draw_lines
 

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
-from dbviz_ray.stages import State
+from dbviz_ray.stages import Options, State
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.layout import FIGURES, SCORES
 from dbviz_ray.terminal.progress import Step
 
 
-def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Check whether figures and report are stored and logged."""
     from dbviz_ray.analysis.figures import figures_of
     from dbviz_ray.analysis.tracking import is_tracked
 
-    if state.to_analyse or not store.exists(REPORT_FILE) or not is_tracked(store):
+    if state.to_analyse or not store.exists(REPORT_FILE):
         return
     kinds = figures_of(sweep)  # takes seconds in sweeps of 100,000 models
     files = (store.figure_file(name, suffix) for name in kinds for suffix in kinds[name].suffixes)
-    state.reported = all(store.exists(file) for file in files)
+    state.drawn = all(store.exists(file) for file in files)
+    state.reported = state.drawn and is_tracked(store)
 
 
-def run(sweep: SweepConfig, store: Store, state: State) -> None:
-    """Draw the figures, write the report and log to MLflow. StageFailedError if there are no tables."""
+def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
+    """Draw the figures, write the report, log to MLflow and print the result.
+
+    Raises StageFailedError if there are no tables.
+    """
     from dbviz_ray.analysis.figures.drawing import draw_figures
     from dbviz_ray.analysis.report.of_sweep import write_report
     from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
 
+    if state.reported and not options.chosen:
+        return
     if not state.analysed:
         raise StageFailedError("report needs the scores: run the stage analyse first")
     with Step("report", "drawing figures", "figures and report written") as step:
-        draw_figures(store, sweep)
-        write_report(store, sweep)
+        if options.chosen or not state.drawn:
+            draw_figures(store, sweep)
+            write_report(store, sweep)
         step.goes_on("logging to MLflow")
         try:
             track(store, sweep)
@@ -41,10 +48,11 @@ def run(sweep: SweepConfig, store: Store, state: State) -> None:
                 f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
                 "the same command logs them later."
             )
+    print(result_text(store, options))
 
 
-def result_text(store: Store, precision: float | None) -> str:
-    """The results, where they are, and how many more trainings or planes `precision` needs."""
+def result_text(store: Store, options: Options) -> str:
+    """The results, where they are and, with `precision`, how many more trainings or planes it needs."""
     from dbviz_ray.analysis.findings import read_findings
     from dbviz_ray.analysis.findings.advice import advice_text
     from dbviz_ray.analysis.findings.summary import outcomes_text, read_shown_tables, summary_text
@@ -52,10 +60,12 @@ def result_text(store: Store, precision: float | None) -> str:
     from dbviz_ray.analysis.tracking import where_to_look
 
     tables = read_shown_tables(store)
-    return (
-        f"{summary_text(read_findings(store), tables)}\n"
-        f"\n{outcomes_text(tables['outcomes'])}\n"
-        f"\nReport   {store.path(REPORT_FILE)}\nFigures  {store.path(FIGURES)}\nTables   {store.path(SCORES)}"
-        f"\nMLflow   {where_to_look(store)}\n"
-        + (f"\n{advice_text(read_table(store, 'uncertainty'), precision)}\n" if precision is not None else "")
-    )
+    parts = [
+        summary_text(read_findings(store), tables),
+        outcomes_text(tables["outcomes"]),
+        f"Report   {store.path(REPORT_FILE)}\nFigures  {store.path(FIGURES)}\nTables   {store.path(SCORES)}\n"
+        f"MLflow   {where_to_look(store)}",
+    ]
+    if options.precision is not None:
+        parts.append(advice_text(read_table(store, "uncertainty"), options.precision))
+    return "\n\n".join(parts) + "\n"

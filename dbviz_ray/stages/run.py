@@ -12,21 +12,21 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
 from dbviz_ray.store import FINDINGS_FILE, Store
-from dbviz_ray.store.damage import BeyondRepairError, Repairs
+from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Line, showing
+from dbviz_ray.terminal.progress import Line, say, showing
 
 if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
 
 
-def state_of(sweep: SweepConfig, store: Store) -> State:
+def state_of(sweep: SweepConfig, store: Store, options: Options) -> State:
     """What `store` lacks of `sweep`, from a few listings however many models there are."""
     state = State()
     for stage in (train, evaluate, analyse, report):
-        stage.find_missing(sweep, store, state)
+        stage.find_missing(sweep, store, options, state)
     return state
 
 
@@ -38,32 +38,29 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     started = time.monotonic()
     Line.redraws_allowed = not options.verbose
     store.check_owner(sweep)
-    state = state_of(sweep, store)  # read-only: a complete run needs no lease
+    state = state_of(sweep, store, options)  # read-only: a complete run needs no lease
     damage: DamagedFileError | None = None
-    if state.complete and not (options.chosen and {"analyse", "report"} & set(options.stages)):
+    if state.reported and not (options.chosen and {"analyse", "report"} & set(options.stages)):
         try:
-            found = report.result_text(store, options.precision)
+            found = report.result_text(store, options)
             print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{found}")
             return
         except DamagedFileError as error:
             damage = error
-    data = _checked(sweep) if state.computes(options.stages) else None
-    repairs = Repairs(store, options.stages, STAGES)
-    try:
-        with Lease(store) as lease, interruption.watching(lease.check):
-            store.claim(sweep)
-            store = store.patient()
-            while True:
-                try:
-                    if damage is not None:
-                        repairs.drop(damage)
-                    _run(sweep, store, options, lease.token, data)
-                    break
-                except DamagedFileError as error:
-                    damage = error
-            store.remove_leftovers()
-    except BeyondRepairError as error:
-        raise StageFailedError(str(error)) from None
+    data = _checked(sweep) if state.computes(options) else None
+    repairs = _Repairs(store, options)
+    with Lease(store) as lease, interruption.watching(lease.check):
+        store.claim(sweep)
+        store = store.patient()
+        while True:
+            try:
+                if damage is not None:
+                    repairs.drop(damage)
+                _run(sweep, store, options, lease.token, data)
+                break
+            except DamagedFileError as error:
+                damage = error
+        store.remove_leftovers()
     print(f"{', '.join(options.stages)}: done in {time.monotonic() - started:.0f} s")
     failures = list(store.failures().values())
     if failures:
@@ -94,8 +91,8 @@ def _checked(sweep: SweepConfig) -> DatasetFacts:
 
 def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: DatasetFacts | None) -> None:
     """Make what is missing. `driver` is the token of the lease."""
-    state = state_of(sweep, store)
-    if state.computes(options.stages):
+    state = state_of(sweep, store, options)
+    if state.computes(options):
         from dbviz_ray.cluster.session import ray_session
 
         data = data or _checked(sweep)
@@ -103,16 +100,43 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
         state.analysed = False
         try:
             with ray_session(options.address, sweep.resources, options.verbose) as session:
-                if state.cohorts and "train" in options.stages:
-                    train.run(sweep, store, state, data, session, driver)
+                if "train" in options.stages:
+                    train.run(sweep, store, options, state, data, session, driver)
                 if "evaluate" in options.stages:
-                    evaluate.run(sweep, store, state, data, session)
+                    evaluate.run(sweep, store, options, state, data, session)
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
     interruption.check()
-    reports = options.chosen or state.to_analyse or not state.reported
-    if "analyse" in options.stages and (options.chosen or state.to_analyse):
-        analyse.run(sweep, store, state)
-    if "report" in options.stages and reports:
-        report.run(sweep, store, state)
-        print(report.result_text(store, options.precision))
+    if "analyse" in options.stages:
+        analyse.run(sweep, store, options, state)
+    if "report" in options.stages:
+        report.run(sweep, store, options, state)
+
+
+class _Repairs:
+    """Deletes damaged files that the stages of a command make again, each at most once."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self._store, self._stages = store, options.stages
+        self._dropped: set[str] = set()
+
+    def drop(self, error: DamagedFileError) -> None:
+        """Delete the damaged file and all other damaged ones. StageFailedError if these stages do not remake it."""
+        kind = folder_of(error.name)
+        stage = MADE_BY.get(kind)
+        if stage is None:
+            raise StageFailedError(f"{error}; delete {error.path}")
+        if stage not in self._stages:
+            again = [s for s in STAGES[STAGES.index(stage) :] if s == stage or s in self._stages]
+            raise StageFailedError(f"{error}; the same command with --stages {','.join(again)} makes it again")
+        if error.name in self._dropped:
+            raise StageFailedError(f"{error}, corrupt again after rewriting; check the disk")
+        # A disk that lost one file may have lost others: find all before workers start again.
+        folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in self._stages]
+        others = self._store.damaged_files(folders) if kind in folders else []
+        names = {error.name, *(other.name for other in others)}
+        what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
+        say(stage, f"{error}; {what} made again")
+        self._dropped |= names
+        for name in names:
+            self._store.drop(name)

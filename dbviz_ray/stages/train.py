@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 from dbviz_ray.cluster.schedule import cohorts_to_train
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
-from dbviz_ray.stages import State
+from dbviz_ray.stages import Options, State
 from dbviz_ray.store import SWEEP_FILE, Store
-from dbviz_ray.store.damage import check_model
 from dbviz_ray.store.layout import COHORTS
-from dbviz_ray.store.models import settle
-from dbviz_ray.store.provenance import provenance
+from dbviz_ray.store.models import provenance, settle
 from dbviz_ray.terminal.progress import say
 
 if TYPE_CHECKING:
@@ -20,17 +18,21 @@ if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
 
 
-def find_missing(sweep: SweepConfig, store: Store, state: State) -> None:
+def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """List the untrained models and their cohorts."""
     state.untrained = {model.model_id for model in sweep.models()} - store.complete_models()
     state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts()) if state.untrained else []
 
 
-def run(sweep: SweepConfig, store: Store, state: State, data: DatasetFacts, session: Session, driver: str) -> None:
+def run(
+    sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, session: Session, driver: str
+) -> None:
     """Copy models from other runs, then train the rest. `driver` is the token of the lease.
 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
+    if not state.cohorts:
+        return
     from dbviz_ray.cluster.training import train_cohorts
     from dbviz_ray.planning.sizes import longest_first
 
@@ -62,7 +64,7 @@ def _reuse(sweep: SweepConfig, store: Store, untrained: set[str]) -> set[str]:
         for model_id in wanted.keys() & other.complete_models():
             model = wanted.pop(model_id)
             try:
-                check_model(other, model_id)
+                other.check_model(model_id)
                 copy_model(other, store, model)
             except (DamagedFileError, FileNotFoundError) as error:
                 say("train", f"{model_id} is not taken over but trained: {one_line(error)}")

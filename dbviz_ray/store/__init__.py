@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,22 @@ from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.config.validation import validated
-from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.formatting import listed
 from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, PictureKey, StoredMargins
-from dbviz_ray.store.layout import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE
+from dbviz_ray.store.layout import (
+    EVALUATIONS,
+    FINDINGS_FILE,
+    MODEL,
+    MODELS,
+    PICTURES,
+    PROBABILITIES,
+    REPORT_FILE,
+    SWEEP_FILE,
+    folder_of,
+    owner_of,
+    partitions_of,
+)
 from dbviz_ray.store.models import ModelFiles
 
 __all__ = [
@@ -74,6 +87,50 @@ class Store(ModelFiles, EvaluationFiles):
         if self.is_local:
             for path in Path(self.root).rglob(".*.tmp"):
                 path.unlink(missing_ok=True)
+
+    def damaged_files(self, folders: Iterable[str]) -> list[DamagedFileError]:
+        """The damage in `folders`, each "models" or one of `EVALUATIONS`; reads every file."""
+        found = []
+        for folder in folders:
+            for name in self.files(folder, EVALUATIONS.get(folder, "")):
+                try:
+                    self._check(name)
+                except DamagedFileError as error:
+                    found.append(error)
+        return found
+
+    def check_model(self, model_id: str) -> None:
+        """DamagedFileError if a file of the model is damaged; reads every file."""
+        for name in self.files(self.model_folder(model_id)):
+            self._check(name)
+
+    def drop(self, name: str) -> None:
+        """Delete a damaged file and everything that depends on it; the stage that made it makes it again.
+
+        With class probabilities and pictures go the label maps that mark them as complete; with any file of a model
+        the whole model, which is trained again, and its evaluations.
+        """
+        kind = folder_of(name)
+        if kind in (PROBABILITIES, PICTURES):
+            of = partitions_of(name)
+            self.remove(self.labels_file(of["plane_set"], of["model_id"], int(of["epoch"])))
+        if kind != MODELS:
+            self.remove(name)
+            return
+        model_id = owner_of(name)
+        for folder, file in EVALUATIONS.items():
+            for evaluation in self.files(folder, file):
+                if partitions_of(evaluation)["model_id"] == model_id:
+                    self.remove(evaluation)
+        self.remove(self.model_file(model_id, MODEL))  # from now on it is not complete
+        self.remove_folder(self.model_folder(model_id))
+
+    def _check(self, name: str) -> None:
+        """DamagedFileError if a file does not hold what its ending says."""
+        readers = {"parquet": self.read_parquet, "json": self.read_json, "safetensors": self.read_tensors}
+        read = readers.get(name.rpartition(".")[2])
+        if read is not None:
+            read(name)
 
     def _owner(self) -> dict[str, Any]:
         try:

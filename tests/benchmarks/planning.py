@@ -250,6 +250,7 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
     with _step(steps, "import of the command"):
         from dbviz_ray.config.sweep_files import load_sweep
         from dbviz_ray.evaluation.work import missing_tasks
+        from dbviz_ray.stages import Options
         from dbviz_ray.stages.run import state_of
         from dbviz_ray.store import Store
     with _step(steps, "load_sweep"):
@@ -260,8 +261,8 @@ def steps_of_resuming(file: str, directory: str) -> Steps:
         "labelled": lambda: store.labelled("test"),
         "with_margins": store.with_margins,
         "missing_tasks": lambda: missing_tasks(sweep, store),
-        "state_of": lambda: state_of(sweep, store),
-        "state_of without imports": lambda: state_of(sweep, store),
+        "state_of": lambda: state_of(sweep, store, Options()),
+        "state_of without imports": lambda: state_of(sweep, store, Options()),
     }
     for name, look in looks.items():
         with _step(steps, name):

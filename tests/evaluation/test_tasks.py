@@ -13,10 +13,10 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.margins import margins
 from dbviz_ray.evaluation.work import FindMargins, LabelPlanes, Task, missing_tasks
+from dbviz_ray.stages import Options
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.stages.run import state_of
 from dbviz_ray.store import Store
-from dbviz_ray.store.damage import drop
 
 PLANES = {"test": {"count": 3, "resolution": 6, "probabilities": True}, "margins": {"count": 2, "resolution": 6}}
 
@@ -35,15 +35,15 @@ def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
     store = made_up_run(tmp_path / "run", asks_for_all)
     assert missing_tasks(asks_for_all, store) == []
     model = asks_for_all.models()[4]
-    drop(store, store.margins_file(model.model_id, 3))
-    drop(store, store.labels_file("margins", model.model_id, 1))
-    drop(store, store.probabilities_file("test", model.model_id, 3))
+    store.drop(store.margins_file(model.model_id, 3))
+    store.drop(store.labels_file("margins", model.model_id, 1))
+    store.drop(store.probabilities_file("test", model.model_id, 3))
     expected = [
         Task(LabelPlanes("test"), model, 3),
         Task(LabelPlanes("margins"), model, 1),
         Task(FindMargins(), model, 3),
     ]
-    assert state_of(asks_for_all, store).tasks == expected
+    assert state_of(asks_for_all, store, Options()).tasks == expected
     without = small_sweep(planes=PLANES, training=asks_for_all.training.model_dump())
     assert [task.what for task in missing_tasks(without, store)] == whats[:2]
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 
 import pytest
+from conftest import small_sweep
 from support.help_pages import check_help
+from support.made_up_runs import made_up_run
+from support.whole_sweeps import empty_database
 
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError
+from dbviz_ray.stages import Options
+from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.sweep import main
 
 
@@ -102,6 +107,25 @@ def test_analyse_and_report_need_what_comes_before(capsys):
     assert "104 are not trained and 520 tasks of evaluate not done" in capsys.readouterr().err
     assert main(["--stages", "report"]) == 1
     assert "run the stage analyse first" in capsys.readouterr().err
+
+
+def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, monkeypatch, capsys):
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
+    store = made_up_run(tmp_path / "run", sweep)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    run_sweep(sweep, store, Options())
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "figures").iterdir()}
+    assert drawn
+    assert not state_of(sweep, store, Options()).reported
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    capsys.readouterr()
+    empty_database(tmp_path)
+    run_sweep(sweep, store, Options(precision=0.1))
+    assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+    assert state_of(sweep, store, Options()).reported
+    printed = capsys.readouterr().out
+    run_sweep(sweep, store, Options(precision=0.1))
+    assert printed.rpartition("\n\n")[0] in capsys.readouterr().out, "a finished sweep says the same"
 
 
 def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):

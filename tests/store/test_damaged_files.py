@@ -22,7 +22,6 @@ from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep
 from dbviz_ray.store import Picture, Store, StoredMargins
-from dbviz_ray.store.damage import damaged_files, drop
 from dbviz_ray.training.checkpoints import CohortCheckpoints
 
 
@@ -131,25 +130,25 @@ def test_a_table_of_another_kind_is_damaged(written):
 def test_all_that_evaluators_made_is_looked_through(written):
     store, readers = written
     folders = ["models", "labels", "probabilities", "pictures", "margins"]
-    assert damaged_files(store, folders) == []
+    assert store.damaged_files(folders) == []
     names = [name for name in readers if not name.startswith("margins")]
     for name in names:
         cut(store, name)
     store.write("models/m/model.json", b"{")
     store.write("models/m/weights.safetensors", b"\0" * 100)
     store.write("models/m/notes.txt", b"somebody's own")
-    found = {error.name for error in damaged_files(store, folders)}
+    found = {error.name for error in store.damaged_files(folders)}
     assert found == {*names, "models/m/model.json", "models/m/weights.safetensors"}
-    assert {error.name for error in damaged_files(store, ["margins"])} == set()
+    assert {error.name for error in store.damaged_files(["margins"])} == set()
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "pictures"])
 def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(written, kind):
     store, readers = written
-    drop(store, next(name for name in readers if name.startswith(kind)))
+    store.drop(next(name for name in readers if name.startswith(kind)))
     assert store.labelled("test") == set()
     assert store.with_margins() == {("m", 3)}
-    drop(store, store.margins_file("m", 3))
+    store.drop(store.margins_file("m", 3))
     assert store.with_margins() == set()
 
 
@@ -159,7 +158,7 @@ def test_with_a_file_of_a_model_goes_all_that_was_made_with_it_and_nothing_else(
     for model_id in ("m", "other"):
         for file in ("model.json", "weights.safetensors", "snapshots/epoch=00002/weights.safetensors"):
             store.write(store.model_file(model_id, file), b"{}")
-    drop(store, store.snapshot_file("m", 2, "weights.safetensors"))
+    store.drop(store.model_file("m", "weights.safetensors", 2))
     assert store.complete_models() == {"other"}
     assert not any(store.exists(name) for name in readers)
     assert not os.path.exists(store.path("models/m"))
@@ -187,10 +186,6 @@ def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
     assert re.search(r"state\.safetensors is damaged .*starts again", checkpoints.remark)
 
 
-def stages(*names: str) -> Options:
-    return Options(names, chosen=True, address="local", verbose=False)
-
-
 def cut(store: Store, name: str) -> None:
     store.write(name, store.read(name)[:-20])
 
@@ -203,9 +198,9 @@ def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
     whole = store.read(labels)
     cut(store, labels)
     with pytest.raises(StageFailedError, match=rf"{labels} is damaged .* --stages evaluate,analyse makes it again"):
-        run_sweep(sweep, store, stages("analyse"))
+        run_sweep(sweep, store, Options(("analyse",), chosen=True))
     with pytest.raises(StageFailedError, match=r"--stages evaluate,analyse,report makes it again"):
-        run_sweep(sweep, store, stages("analyse", "report"))
+        run_sweep(sweep, store, Options(("analyse", "report"), chosen=True))
     assert store.exists(labels), "nothing goes that the command does not make again"
     store.write(labels, whole)
     predictions = store.model_file(model.model_id, "predictions.parquet")
@@ -215,7 +210,7 @@ def test_the_analysis_names_what_is_damaged_and_what_mends_it(tmp_path):
     with pytest.raises(
         StageFailedError, match=rf"{predictions} is damaged .* --stages train,evaluate,analyse makes it"
     ):
-        run_sweep(sweep, store, stages("evaluate", "analyse"))
+        run_sweep(sweep, store, Options(("evaluate", "analyse"), chosen=True))
 
 
 def test_damaged_findings_are_made_again_by_the_analysis(finished_run, tmp_path, capsys):
@@ -224,13 +219,13 @@ def test_damaged_findings_are_made_again_by_the_analysis(finished_run, tmp_path,
     for path in Path(finished.root).rglob("*"):
         if path.is_file():
             store.write(str(path.relative_to(finished.root)), path.read_bytes())
-    run_sweep(sweep, store, stages("analyse"))
+    run_sweep(sweep, store, Options(("analyse",), chosen=True))
     table = store.scores_file("groups")
     cut(store, table)
     with pytest.raises(StageFailedError, match=rf"{table} is damaged .* --stages analyse,report makes it again"):
-        run_sweep(sweep, store, stages("report"))
+        run_sweep(sweep, store, Options(("report",), chosen=True))
     capsys.readouterr()
-    run_sweep(sweep, store, stages("analyse"))
+    run_sweep(sweep, store, Options(("analyse",), chosen=True))
     store.read_parquet(table)
 
 
