@@ -1,4 +1,4 @@
-"""A pool of Ray actors, the evaluators, labels planes and finds margins, one task after another.
+"""Draws planes; then a pool of Ray actors, the evaluators, labels them and finds margins, one task after another.
 
 We use neither ray.util.ActorPool, which hands tasks to actors that have no room yet, nor Ray's own restarts of actors,
 which treat a lost machine like a task that kills every process that tries it.
@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import RayError
 
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of, room_for, this_node
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.cluster.session import Session, start_worker
-from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.datasets import DatasetFacts
-from dbviz_ray.errors import DamagedFileError, StorageError, one_line
-from dbviz_ray.evaluation.records import load_network
+from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
+from dbviz_ray.datasets import DatasetFacts, load_dataset
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
+from dbviz_ray.evaluation.records import load_network, load_planes, save_planes
 from dbviz_ray.evaluation.work import Task, What, Work
+from dbviz_ray.planes import PlaneSet, draw_plane_set
+from dbviz_ray.planes.drawing import about_plane_set, attacked_model, representative_labels
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import CUDA_ERROR, Failure, Outcome, StageEnd, outcome_of
+from dbviz_ray.store.layout import LABELS, PICTURES, partition
+from dbviz_ray.store.models import Failure, Outcome, StageEnd, WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 
@@ -103,8 +107,7 @@ class _Pool:
         shared: Mapping[What, list[ray.ObjectRef]],
         progress: Progress,
     ) -> None:
-        options = {f"num_{kind.lower()}s": amount for kind, amount in room_of_evaluator(resources).items()}
-        self._actors = ray.remote(Evaluator).options(**options)
+        self._actors = ray.remote(Evaluator).options(**_options(resources))
         self._arguments = (store, data, resources)
         self._resources, self._queue, self._shared, self._progress = resources, queue, shared, progress
         # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
@@ -112,7 +115,7 @@ class _Pool:
         self._busy: dict[ray.ObjectRef, _Evaluator] = {}
         self._failed_starts = 0
 
-    def results(self) -> Iterator[tuple[Task, TaskEnd]]:
+    def results(self) -> Iterator[tuple[Task, WorkEnd]]:
         """Every task and how it ended, in the order of their ends."""
         for _ in range(min(len(self._queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
             self._start()
@@ -151,7 +154,7 @@ class _Pool:
             return
         self._busy[evaluator.actor.evaluate.remote(evaluator.task, self._shared[evaluator.task.what])] = evaluator
 
-    def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, TaskEnd]]:
+    def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, WorkEnd]]:
         """Replace a dead evaluator, and queue its task again if the task has tries left."""
         ray.kill(evaluator.actor)  # it may live on, out of reach
         node_is_lost = loss_of(evaluator.node, evaluator.there_before)
@@ -164,38 +167,25 @@ class _Pool:
         elif self._queue.take_back(task, node_is_lost):
             self._progress.say(f"{task.model.model_id}: its process died; trying again")
         else:
-            yield task, TaskEnd(Outcome.CRASHED, "its process died, and no retries are left")
+            yield task, WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
         if self._queue:
             self._start()
 
-    def _given_up(self, reason: str) -> Iterator[tuple[Task, TaskEnd]]:
+    def _given_up(self, reason: str) -> Iterator[tuple[Task, WorkEnd]]:
         """Fail the waiting tasks if no evaluator can start and none is at work."""
         while not self._busy and (task := self._queue.take("")) is not None:
-            yield task, TaskEnd(Outcome.CRASHED, f"no evaluator could start ({reason})")
+            yield task, WorkEnd(Outcome.CRASHED, f"no evaluator could start ({reason})")
 
 
-def room_of_evaluator(resources: ResourcesConfig) -> dict[str, float]:
-    """Ray's resources of one evaluator."""
-    gpus = resources.gpus_per_evaluator
-    return {"CPU": resources.cpus_per_evaluator} | ({"GPU": gpus} if gpus else {})
+def _options(resources: ResourcesConfig) -> dict[str, Any]:
+    """Ray's options of one evaluator."""
+    return {"num_cpus": resources.cpus_per_evaluator, "num_gpus": resources.gpus_per_evaluator}
 
 
 def evaluators_that_fit(resources: ResourcesConfig) -> int:
     """How many evaluators fit on the nodes now alive; at least one, which may wait for a node."""
-    room = room_of_evaluator(resources)
+    room = {"CPU": resources.cpus_per_evaluator, "GPU": resources.gpus_per_evaluator}
     return max(1, sum(room_for(room, there) for there in alive_nodes().values()))
-
-
-@dataclass(frozen=True)
-class TaskEnd:
-    """How a task ended."""
-
-    outcome: Outcome
-    reason: str = ""
-    damaged: DamagedFileError | None = None
-    """A file that must be remade before the task can be done."""
-    stops: bool = False
-    """Whether every other task would fail in the same way."""
 
 
 class Evaluator:
@@ -210,7 +200,7 @@ class Evaluator:
         """Its node; the answer shows that it has started."""
         return this_node()
 
-    def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> TaskEnd:
+    def evaluate(self, task: Task, reference: list[ray.ObjectRef]) -> WorkEnd:
         """Do a task. The list keeps Ray from resolving `reference`; the evaluator fetches the work itself, once."""
         try:
             if task.what not in self._work:
@@ -219,14 +209,63 @@ class Evaluator:
             facts = self._data
             network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
             work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
-        except StorageError as error:
-            return TaskEnd(Outcome.FAILED, str(error), stops=True)
-        except DamagedFileError as error:
-            return TaskEnd(Outcome.FAILED, str(error), damaged=error)
         except RayError:  # fetching the work failed; another evaluator may manage
             raise
         except Exception as error:
-            if CUDA_ERROR in str(error):
-                raise
-            return TaskEnd(outcome_of(error), one_line(error, with_type=True))
-        return TaskEnd(Outcome.DONE)
+            return WorkEnd.of(error)
+        return WorkEnd(Outcome.DONE)
+
+
+def stored_planes(sweep: SweepConfig, store: Store, plane_set: str) -> PlaneSet:
+    """A plane set of the sweep; drawn and stored if it is missing. UserError if it cannot be drawn.
+
+    Without a Ray session this process attacks networks itself, on the CPU.
+    """
+    if not store.exists(store.planes_file(plane_set)):
+        _draw(sweep, store, plane_set)
+    return load_planes(store, plane_set)[0]
+
+
+def _draw(sweep: SweepConfig, store: Store, plane_set: str) -> None:
+    attacked = attacked_model(sweep, plane_set)
+    if attacked is not None and not store.complete_among([attacked.model_id]):
+        failure = store.failures().get(attacked.model_id)
+        raise UserError(
+            f"planes.{plane_set}.attacked",
+            attacked.model_id,
+            reason=f"could not be trained ({failure.reason})" if failure else "is not trained yet",
+            allowed="another model" if failure else "",
+            hint="" if failure else "run the stages train,evaluate",
+        )
+    for folder in (LABELS, PICTURES):  # leftovers of earlier planes
+        store.remove_folder(f"{folder}/{partition('plane_set', plane_set)}")
+    if attacked is None or not ray.is_initialized():
+        _draw_on(torch.device("cpu"), sweep, store, plane_set, attacked)
+        return
+    drawing = ray.remote(_draw_on_worker).options(**_options(sweep.resources), max_retries=sweep.resources.retries)
+    error = ray.get(drawing.remote(sweep, store, plane_set, attacked))
+    if error is not None:
+        raise error
+
+
+def _draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> Exception | None:
+    """Draw the planes; returns the error if that fails."""
+    device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
+    try:
+        _draw_on(device, sweep, store, plane_set, attacked)
+    except (UserError, DamagedFileError, StorageError) as error:
+        return error
+    return None
+
+
+def _draw_on(
+    device: torch.device, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig | None
+) -> None:
+    dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+    planes, network = sweep.planes[plane_set], None
+    if attacked is not None:
+        network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names)).to(device)
+        planes = planes.model_copy(update={"attacked": attacked.model_id})
+    with about_plane_set(plane_set):
+        drawn = draw_plane_set(planes, dataset, representative_labels(sweep, plane_set, dataset), network)
+    save_planes(store, plane_set, drawn, dataset)

@@ -178,7 +178,7 @@ class TaskQueue:
 
     def take_back(self, task: Task, node_is_lost: NodeIsLost) -> bool:
         """Queue a task again after its evaluator died; returns whether it had tries left."""
-        if not node_is_lost() and not self._budget.allows_another_try(repr(_key(task)), node_is_lost):
+        if not self._budget.allows_another_try(repr(_key(task)), node_is_lost):
             return False
         self._waiting[_key(task)] = task
         self._order.appendleft(_key(task))

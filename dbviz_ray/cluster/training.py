@@ -27,7 +27,7 @@ from dbviz_ray.planning.costs import training_amounts
 from dbviz_ray.planning.memory import memory_need
 from dbviz_ray.planning.sizes import step_flops
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import CUDA_ERROR, Outcome, StageEnd
+from dbviz_ray.store.models import CUDA_ERROR, Outcome, StageEnd, WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress
 
@@ -37,6 +37,12 @@ LEAST_MEMORY = 3 * GIB // 2
 request; starting a process takes 5 s."""
 SMALL_STEP_FLOPS = 1e11
 """A cheaper step leaves a data-centre GPU mostly idle; assumed, not measured."""
+
+TRIED_AGAIN = {
+    Outcome.PREEMPTED: "is started again: its machine has gone",
+    Outcome.CRASHED: "is started again: its process died",
+    Outcome.OUT_OF_MEMORY: "does not fit into the memory of its GPU and is halved",
+}
 
 
 def train_cohorts(
@@ -182,22 +188,21 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         for model in cohort.models:
             self._progress.reach(model.model_id, result["from_epoch"], found=True)
             self._progress.reach(model.model_id, result["epoch"])
-        if "outcome" not in result:
+        if "end" not in result:
             return
+        end: WorkEnd = result["end"]
         for model_id, epoch in result.get("diverged", {}).items():
             self._progress.say(
                 f"{model_id} diverged: its loss is not finite from epoch {epoch} on; it is left out of the scores"
             )
         if result.get("remark"):
             self._progress.say(result["remark"])
-        if "damaged" in result:
-            self.damaged = DamagedFileError(*result["damaged"])
-        if result.get("stops"):
-            self._schedule.stop(result["reason"])
-        outcome = Outcome(result["outcome"])
-        if outcome is Outcome.DONE:
+        self.damaged = end.damaged or self.damaged
+        if end.stops:
+            self._schedule.stop(end.reason)
+        if end.outcome is Outcome.DONE:
             self.trained_on.update({model.model_id: result["node"] for model in cohort.models})
-        self._ended(trial.trial_id, outcome, result.get("reason", ""), result["node"])
+        self._ended(trial.trial_id, end, result["node"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if trial.trial_id not in self._running:  # it has reported its end
@@ -206,21 +211,18 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
         error = trial.get_pickled_error()
         if isinstance(error, RayTaskError) and CUDA_ERROR not in str(error):
             # The trial catches all errors of the training itself, so this one came before it and would recur.
-            self._ended(trial.trial_id, Outcome.FAILED, one_line(error.cause, with_type=True), node)
+            end = WorkEnd(Outcome.FAILED, one_line(error.cause, with_type=True))
         else:
-            self._ended(trial.trial_id, Outcome.CRASHED, "its process died, and no retries are left", node)
+            end = WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
+        self._ended(trial.trial_id, end, node)
 
-    def _ended(self, trial_id: str, outcome: Outcome, reason: str, node: str | None) -> None:
+    def _ended(self, trial_id: str, end: WorkEnd, node: str | None) -> None:
         cohort, there_before = self._running.pop(trial_id)
-        outcome = self._schedule.ended(cohort, outcome, reason, loss_of(node, there_before))
-        name, failures = cohort.cohort_id, self._schedule.failures
+        outcome = self._schedule.ended(cohort, end.outcome, end.reason, loss_of(node, there_before))
+        failures = self._schedule.failures
         for model_id in failures:
             self._progress.fail(model_id)
         if cohort.models[0].model_id in failures:
-            self._progress.say(f"{name} failed ({outcome}): {reason}")
-        elif outcome is Outcome.PREEMPTED:
-            self._progress.say(f"{name} is started again: its machine has gone")
-        elif outcome is Outcome.CRASHED:
-            self._progress.say(f"{name} is started again: its process died")
-        elif outcome is Outcome.OUT_OF_MEMORY:
-            self._progress.say(f"{name} does not fit into the memory of its GPU and is halved")
+            self._progress.say(f"{cohort.cohort_id} failed ({outcome}): {end.reason}")
+        elif outcome in TRIED_AGAIN:
+            self._progress.say(f"{cohort.cohort_id} {TRIED_AGAIN[outcome]}")

@@ -17,11 +17,11 @@ from dbviz_ray.cluster.schedule import halves
 from dbviz_ray.cluster.session import start_worker
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.errors import DamagedFileError, StorageError, one_line
+from dbviz_ray.errors import StorageError, one_line
 from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.lease import check_driver
-from dbviz_ray.store.models import CUDA_ERROR, Outcome, outcome_of
+from dbviz_ray.store.models import Outcome, WorkEnd
 from dbviz_ray.training.allocations import peak_memory, reset_peak_memory
 from dbviz_ray.training.checkpoints import CohortCheckpoints
 from dbviz_ray.training.cohort import CohortTraining, TrainedModel, train_cohort
@@ -37,7 +37,7 @@ def train_in_trial(
     facts: Mapping[str, Any],
     driver: str | None,
 ) -> None:
-    """Train the cohort of `config["members"]`; the last report gives its `Outcome`.
+    """Train the cohort of `config["members"]`; the last report gives its `WorkEnd`.
 
     `driver` is the token of the driver's lease, if there is one. Raises only errors that a new process may avoid: Tune
     then ends the trial, and the schedule decides whether to try again.
@@ -47,15 +47,9 @@ def train_in_trial(
     try:
         report = _train(cohort, store, resources, facts, driver, node)
     except torch.OutOfMemoryError as error:
-        report = {"outcome": Outcome.OUT_OF_MEMORY, "reason": one_line(error)}
-    except StorageError as error:
-        report = {"outcome": Outcome.FAILED, "reason": str(error), "stops": True}
-    except DamagedFileError as error:
-        report = {"outcome": Outcome.FAILED, "reason": str(error), "damaged": error.args}
+        report = {"end": WorkEnd(Outcome.OUT_OF_MEMORY, one_line(error))}
     except Exception as error:
-        if CUDA_ERROR in str(error):
-            raise
-        report = {"outcome": outcome_of(error), "reason": one_line(error, with_type=True)}
+        report = {"end": WorkEnd.of(error)}
     finally:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # for the trial beside this one
@@ -67,7 +61,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train the missing models of a cohort; returns the last report."""
     epochs = cohort.models[0].training.epochs
-    report = {"outcome": Outcome.DONE, "epoch": epochs, "from_epoch": epochs}
+    report = {"end": WorkEnd(Outcome.DONE), "epoch": epochs, "from_epoch": epochs}
     if not store.exists(SWEEP_FILE):
         raise StorageError(
             f"{store.root} of the driver is not visible on node {platform.node()}; --out must be a folder that all "

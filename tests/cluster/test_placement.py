@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from conftest import small_sweep
 
-from dbviz_ray.cluster.evaluation import room_of_evaluator
 from dbviz_ray.cluster.nodes import room_for
 from dbviz_ray.cluster.session import Session
 from dbviz_ray.cluster.training import GIB, room_of_cohort
@@ -52,10 +51,9 @@ def test_small_cohorts_that_fit_share_a_gpu(architecture, width, gpu_memory, sha
     assert room_of_cohort(cohort_of(architecture, width), DATA, resources, CLUSTER)["GPU"] == share
 
 
-def test_evaluators_and_how_many_fit():
-    room = room_of_evaluator(ResourcesConfig(cpus_per_evaluator=2, gpus_per_evaluator=0.5))
-    assert room == {"CPU": 2, "GPU": 0.5}
+def test_how_many_evaluators_fit_on_a_machine():
+    room = {"CPU": 2, "GPU": 0.5}
     assert room_for(room, {"CPU": 16, "GPU": 2}) == 4
     assert room_for(room, {"CPU": 5, "GPU": 2}) == 2
     assert room_for(room, {"CPU": 16}) == 0
-    assert room_of_evaluator(ResourcesConfig()) == {"CPU": 1}
+    assert room_for({"CPU": 1, "GPU": 0}, {"CPU": 3}) == 3

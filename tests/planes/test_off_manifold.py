@@ -12,7 +12,7 @@ from conftest import small_sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbviz_ray.cluster.planes import stored_planes
+from dbviz_ray.cluster.evaluation import stored_planes
 from dbviz_ray.config import AdversaryConfig, PlaneSetConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
