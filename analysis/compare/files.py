@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dbviz_ray.errors import UserError
 from dbviz_ray.store import Store
-from dbviz_ray.store.provenance import provenance
+from dbviz_ray.store.models import provenance
 
 from ..figures import DOTS
 from ..figures.drawing import encoded

@@ -11,7 +11,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.formatting import bytes_text, duration_text, listed
 from dbviz_ray.store import Store
-from dbviz_ray.store.provenance import PACKAGES, provenance
+from dbviz_ray.store.models import PACKAGES, provenance
 
 from ..findings.curves import evenly
 

@@ -13,8 +13,7 @@ import pandas as pd
 from dbviz_ray.config import Seeds, SweepConfig
 from dbviz_ray.formatting import listed
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store, layout
-from dbviz_ray.store.models import Outcome
-from dbviz_ray.store.provenance import provenance
+from dbviz_ray.store.models import Outcome, provenance
 
 from ..figures import figures_of
 from ..findings import read_findings

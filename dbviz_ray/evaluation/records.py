@@ -96,7 +96,7 @@ def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
 
 
 def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:
-    return store.kept_file(config.model_id, file, None if epoch == config.training.epochs else epoch)
+    return store.model_file(config.model_id, file, None if epoch == config.training.epochs else epoch)
 
 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:

@@ -39,7 +39,7 @@ class RunModel:
     @property
     def weights_file(self) -> str:
         """Name of its weights within the run directory."""
-        return self.store.kept_file(self.config.model_id, WEIGHTS, self.epoch)
+        return self.store.model_file(self.config.model_id, WEIGHTS, self.epoch)
 
     def network(self) -> nn.Module:
         """The module, on the CPU in evaluation mode."""

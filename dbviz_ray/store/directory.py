@@ -21,7 +21,7 @@ from pyarrow import fs
 
 from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
-from dbviz_ray.store.files import create_local, create_object, decoded, encoded, put, write_local
+from dbviz_ray.store.files import content_of, create_local, create_object, decoded, encoded, put, write_local
 from dbviz_ray.terminal.progress import say
 
 PATIENCE_SECONDS = 600.0
@@ -77,46 +77,35 @@ class Directory:
 
     def write(self, name: str, content: bytes) -> None:
         """Write or replace a file, wholly or not at all."""
-        self._tried(name, lambda: (write_local if self.is_local else put)(*self._within(name), content))
+        write = write_local if self.is_local else put
+        self._tried(name, lambda filesystem, path: write(filesystem, path, content))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file if there is none; returns whether this call did. Each process must write a different `content`.
 
         Of several processes one succeeds; `files.create_object` names the limits of this in an object store.
         """
-        return self._tried(
-            name, lambda: (create_local if self.is_local else create_object)(*self._within(name), content)
-        )
+        create = create_local if self.is_local else create_object
+        return self._tried(name, lambda filesystem, path: create(filesystem, path, content))
 
     def read(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is absent."""
-
-        def whole() -> bytes:
-            with self._opened(name) as stream:
-                return stream.read()  # type: ignore[no-any-return]
-
-        return self._tried(name, whole)
+        return self._tried(name, content_of)
 
     def exists(self, name: str) -> bool:
         """Whether the file exists, and so is whole."""
-        return self._tried(name, lambda: self._kind(name)) == fs.FileType.File  # type: ignore[no-any-return]
+        return self._tried(name, lambda filesystem, path: bool(filesystem.get_file_info(path).is_file))
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""
-
-        def remove() -> None:
-            filesystem, path = self._within(name)
-            filesystem.delete_file(path)
-
         with suppress(FileNotFoundError):
-            self._tried(name, remove)
+            self._tried(name, lambda filesystem, path: filesystem.delete_file(path))
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder and its contents if it exists."""
 
-        def remove() -> None:
-            filesystem, path = self._within(name)
-            if self._kind(name) == fs.FileType.Directory:
+        def remove(filesystem: Any, path: str) -> None:
+            if filesystem.get_file_info(path).type == fs.FileType.Directory:
                 filesystem.delete_dir(path)
 
         with suppress(FileNotFoundError):
@@ -128,8 +117,7 @@ class Directory:
         Leaves out hidden files, which are still being written.
         """
 
-        def listing() -> list[Any]:
-            filesystem, path = self._within(folder)
+        def listing(filesystem: Any, path: str) -> list[Any]:
             selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
             return filesystem.get_file_info(selector)  # type: ignore[no-any-return]
 
@@ -143,35 +131,27 @@ class Directory:
     def holds_anything(self) -> bool:
         """Whether the directory exists and holds a file that is not hidden. NotADirectoryError if it is a file."""
 
-        def entries() -> list[Any]:
-            filesystem, path = self._place
+        def entries(filesystem: Any, path: str) -> list[Any]:
             if filesystem.get_file_info(path).is_file:
                 raise NotADirectoryError(self.root)
             return filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))  # type: ignore[no-any-return]
 
-        return any(not info.base_name.startswith(".") for info in self._tried("", entries))
+        return any(not info.base_name.startswith(".") for info in self._tried(None, entries))
 
-    def _within(self, name: str) -> tuple[Any, str]:
-        """The file system, and the path of a file in it."""
+    def _within(self, name: str | None) -> tuple[Any, str]:
+        """The file system, and the path of a file in it, or of the directory itself."""
         filesystem, base = self._place
-        return filesystem, f"{base}/{checked_name(name)}"
+        return filesystem, base if name is None else f"{base}/{checked_name(name)}"
 
-    def _opened(self, name: str) -> Any:
-        filesystem, path = self._within(name)
-        return filesystem.open_input_file(path)
-
-    def _kind(self, name: str) -> Any:
-        filesystem, path = self._within(name)
-        return filesystem.get_file_info(path).type
-
-    def _tried(self, name: str, operation: Callable[[], Result]) -> Result:
-        """The result of `operation`, tried again while the store does not answer."""
+    def _tried(self, name: str | None, operation: Callable[[Any, str], Result]) -> Result:
+        """The result of `operation` with `_within(name)`, tried again while the store does not answer."""
+        place = self._within(name)
         try:
-            return operation() if self.is_local else waited_for(operation, self.patience, self.root)
+            return waited_for(lambda: operation(*place), 0 if self.is_local else self.patience, self.root)
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
-            raise StorageError(f"{self.path(name) if name else self.root}: {one_line(error)}") from None
+            raise StorageError(f"{self.root if name is None else self.path(name)}: {one_line(error)}") from None
 
     def write_parquet(self, name: str, table: pa.Table, facts: Mapping[str, Any] | None = None) -> None:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""
@@ -185,8 +165,9 @@ class Directory:
         self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
     ) -> Content:
         """`content` of a stored table, or some of its rows, and its facts. DamagedFileError if that fails."""
+        filesystem, path = self._within(name)
         try:
-            with self._opened(name) as stream:
+            with filesystem.open_input_file(path) as stream:
                 return content(*decoded(stream, rows))
         except (FileNotFoundError, MemoryError):
             raise

@@ -69,19 +69,20 @@ def create_object(filesystem: Any, target: str, content: bytes) -> bool:
     Of several processes one succeeds, if their contents differ and each takes at most `SETTLE_SECONDS` from the check
     to the end of its PUT; a slower one may replace an object that another believes to own.
     """
-    if _content(filesystem, target) not in (None, content):  # our own content: a try whose answer was lost
-        return False
+    with suppress(FileNotFoundError):
+        if content_of(filesystem, target) != content:  # our own content: a try whose answer was lost
+            return False
     put(filesystem, target, content)
     time.sleep(SETTLE_SECONDS)
-    return _content(filesystem, target) == content
+    with suppress(FileNotFoundError):
+        return content_of(filesystem, target) == content
+    return False
 
 
-def _content(filesystem: Any, target: str) -> bytes | None:
-    try:
-        with filesystem.open_input_file(target) as stream:
-            return stream.read()  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        return None
+def content_of(filesystem: Any, target: str) -> bytes:
+    """A whole file or object; FileNotFoundError if it is absent."""
+    with filesystem.open_input_file(target) as stream:
+        return stream.read()  # type: ignore[no-any-return]
 
 
 def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callable[[str], Result]) -> Result:

@@ -77,19 +77,10 @@ class Layout:
         return f"{MODELS}/{model_id}"
 
     @classmethod
-    def model_file(cls, model_id: str, file: str) -> str:
-        """One of a model's files."""
-        return f"{cls.model_folder(model_id)}/{file}"
-
-    @classmethod
-    def snapshot_file(cls, model_id: str, epoch: int, file: str) -> str:
-        """One of a model's files after an epoch before the last."""
-        return cls.model_file(model_id, f"snapshots/{partition('epoch', epoch)}/{file}")
-
-    @classmethod
-    def kept_file(cls, model_id: str, file: str, epoch: int | None) -> str:
+    def model_file(cls, model_id: str, file: str, epoch: int | None = None) -> str:
         """One of a model's files after the earlier `epoch`, or after the last (None)."""
-        return cls.model_file(model_id, file) if epoch is None else cls.snapshot_file(model_id, epoch, file)
+        snapshot = "" if epoch is None else f"snapshots/{partition('epoch', epoch)}/"
+        return f"{cls.model_folder(model_id)}/{snapshot}{file}"
 
     @staticmethod
     def cohort_folder(cohort_id: str) -> str:

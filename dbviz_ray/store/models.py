@@ -1,15 +1,20 @@
-"""What training leaves: models, cohorts in training, failures, and how work on a model can end."""
+"""What training leaves: models and where they come from, cohorts in training, failures, and how work can end."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.layout import (
     COHORT_MEMBERS,
@@ -42,12 +47,36 @@ class Outcome(StrEnum):
     """Like `FAILED`, but the user can correct it."""
 
 
-CUDA_ERROR = "CUDA error"
-"""Marks error messages after which only a new process can use the GPU."""
-
-
 class StoppedError(Exception):
     """A stage stopped early because everything else in it would fail as well."""
+
+
+@dataclass(frozen=True)
+class WorkEnd:
+    """How work on one model, or on a cohort, ended in its worker."""
+
+    outcome: Outcome
+    reason: str = ""
+    damaged: DamagedFileError | None = None
+    """A file that must be remade before the work can be done."""
+    stops: bool = False
+    """Whether all other work would fail in the same way."""
+
+    @classmethod
+    def of(cls, error: Exception) -> WorkEnd:
+        """The end of work that raised `error`. Raises it again if it would not recur in a new process."""
+        if isinstance(error, StorageError):
+            return cls(Outcome.FAILED, str(error), stops=True)
+        if isinstance(error, DamagedFileError):
+            return cls(Outcome.FAILED, str(error), damaged=error)
+        if CUDA_ERROR in str(error):
+            raise error
+        outcome = Outcome.BAD_CONFIGURATION if isinstance(error, UserError) else Outcome.FAILED
+        return cls(outcome, one_line(error, with_type=True))
+
+
+CUDA_ERROR = "CUDA error"
+"""Marks error messages after which only a new process can use the GPU."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +89,6 @@ class Failure:
     outcome: Outcome
     reason: str
     """One line."""
-
-    def facts(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def of_facts(cls, facts: dict[str, Any]) -> Failure:
-        """The failure that `facts()` described. KeyError or ValueError for anything else."""
-        texts = {name: str(facts[name]) for name in ("model_id", "stage", "reason")}
-        return cls(outcome=Outcome(facts["outcome"]), **texts)
-
-
-def outcome_of(error: BaseException) -> Outcome:
-    """The outcome of a model whose work raised `error`."""
-    return Outcome.BAD_CONFIGURATION if isinstance(error, UserError) else Outcome.FAILED
 
 
 @dataclass(frozen=True)
@@ -103,11 +117,11 @@ class ModelFiles(Directory, Layout):
         return {model_id for model_id in model_ids if self.exists(self.model_file(model_id, MODEL))}
 
     def read_predictions(self, model_id: str, epoch: int | None = None) -> pa.Table:
-        """Given label, true label and predicted class of every image, after `epoch` (see `kept_file`).
+        """Given label, true label and predicted class of every image, after `epoch` (see `model_file`).
 
         DamagedFileError if the file is missing, since the model is complete.
         """
-        file = self.kept_file(model_id, PREDICTIONS, epoch)
+        file = self.model_file(model_id, PREDICTIONS, epoch)
         try:
             return self.read_parquet(file)[0]
         except FileNotFoundError:
@@ -145,7 +159,9 @@ class ModelFiles(Directory, Layout):
         found = {}
         for name in self.files(FAILURES, ".json"):
             try:
-                failure = Failure.of_facts(self.read_json(name))
+                facts = self.read_json(name)
+                texts = {field: str(facts[field]) for field in ("model_id", "stage", "reason")}
+                failure = Failure(outcome=Outcome(facts["outcome"]), **texts)
             except (FileNotFoundError, DamagedFileError, KeyError, ValueError):
                 continue
             if name == self.failure_file(failure.model_id):
@@ -154,7 +170,7 @@ class ModelFiles(Directory, Layout):
 
     def write_failure(self, failure: Failure) -> None:
         """Record why a model failed."""
-        self.write_json(self.failure_file(failure.model_id), failure.facts())
+        self.write_json(self.failure_file(failure.model_id), asdict(failure))
 
     def forget_failures(self, model_ids: Iterable[str]) -> None:
         """Delete the records of models that are tried again."""
@@ -171,3 +187,34 @@ def settle(stage: str, store: ModelFiles, ended: StageEnd) -> None:
         raise StoppedError(f"{stage}: {ended.stopped}. Finished work is kept; the same command does the rest")
     for failure in ended.failures.values():
         store.write_failure(failure)
+
+
+PACKAGES = ("dbviz-ray", "torch", "torchvision", "numpy", "ray", "pyarrow")
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, str]:
+    """Library versions, Python, platform and, in a git checkout, the commit and whether the tree differs from it."""
+    facts = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    return facts | _git()
+
+
+def _git() -> dict[str, str]:
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _run(folder, "rev-parse", "HEAD")
+        tracked = _run(folder, "ls-files", "--", Path(__file__).name)
+        changed = _run(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git_commit": commit, "git_dirty": str(bool(changed)).lower()} if tracked else {}
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

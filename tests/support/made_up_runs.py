@@ -39,7 +39,7 @@ def made_up_run(
             share = error(model, epoch)
             last = epoch == model.training.epochs
             name = "predictions.parquet"
-            file = store.model_file(model.model_id, name) if last else store.snapshot_file(model.model_id, epoch, name)
+            file = store.model_file(model.model_id, name, None if last else epoch)
             predictions = _predictions(model, share, generator)
             store.write_parquet(file, predictions)
             for plane_set, truth in plane_sets.items():
