@@ -56,7 +56,7 @@ in `image_estimates` or `plane_estimates`; tables, intervals, differences and ad
   largest_region: the largest one's share of the points.
 - margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
   margin_correct, margin_mislabelled: mean over images with correct, and with wrong, labels.
-- sharpness: of the minimum, see `dbviz_ray.training.losses`.
+- sharpness: of the minimum, see `dbviz_ray.training.network.sharpness`.
 """
 
 MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16

@@ -20,12 +20,11 @@ from dbviz_ray.architectures import build_network
 from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.datasets.augmentation import BLOCK_BYTES, PADDING
-from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import AllocationCounter
 from dbviz_ray.training.cohort import EVALUATION_BATCH
 from dbviz_ray.training.execution import CudaGraph
-from dbviz_ray.training.losses import cross_entropy
-from dbviz_ray.training.network import StackedState
+from dbviz_ray.training.gradients import cross_entropy
+from dbviz_ray.training.network import SHARPNESS_BATCH, StackedState
 from dbviz_ray.training.optimizers import moments_of
 
 WORKER_BYTES = 950 * 2**20
@@ -148,7 +147,7 @@ def passes_of(model: ModelConfig, data: DatasetFacts, stack: int, batch: int, ev
         two, four = (astuple(_counted("cpu", *network, 1, images, images)) for images in (2, 4))
     except Exception:
         return Passes(0, 0, 0, 0, 0)
-    images = (0, 0, batch, evaluated, min(evaluated, sharpness.BATCH))
+    images = (0, 0, batch, evaluated, min(evaluated, SHARPNESS_BATCH))
     members = (1, 1, stack, stack, 1)
     line = zip(two, four, images, members, strict=True)
     return Passes(*(count * (low + (high - low) * max(n - 2, 0) // 2) for low, high, n, count in line))
@@ -180,7 +179,7 @@ def _counted(
         buffers=sum(tensor.nbytes for tensor in network.buffers.values()) // stack,
         step=_gradient_bytes(network, images(batch), stack, training=True),
         evaluation=_evaluation_bytes(network, images(evaluated), stack),
-        sharpness=_gradient_bytes(network, images(min(evaluated, sharpness.BATCH)), 1, training=False),
+        sharpness=_gradient_bytes(network, images(min(evaluated, SHARPNESS_BATCH)), 1, training=False),
     )
 
 

@@ -19,14 +19,12 @@ from torch import Tensor, nn
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
-from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
 from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORY_STATE, OPTIMIZER, PARAMETERS, STACK
 from dbviz_ray.training.execution import execution_for
-from dbviz_ray.training.gradients import Batch, State, pixel_limits
-from dbviz_ray.training.losses import losses_and_errors
-from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
+from dbviz_ray.training.network import SHARPNESS_BATCH, SHARPNESS_IMAGES, CohortNetwork, sharpness
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.stack_size import fastest_stack
 
@@ -64,7 +62,7 @@ class TrainedModel:
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
     sharpness: float
-    """Of the training loss at the last weights (see `dbviz_ray.training.sharpness`); NaN at earlier epochs."""
+    """Of the training loss at the last weights (see `dbviz_ray.training.network.sharpness`); NaN at earlier epochs."""
     stack: int
     """Number of members computed as one network."""
 
@@ -159,20 +157,16 @@ class CohortTraining:
 
     def _step(self, batch: Batch, factor: float) -> Tensor:
         """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
-        self._prepare(batch)
-        gradients, logits = self.network.backward(batch)
-        self.optimizer.step(gradients, factor)
-        return logits
 
-    def _prepare(self, batch: Batch) -> None:
-        """Prepare the network for batches like this one; halve the stack until it fits into memory."""
-
-        def attempt(stack: int) -> None:
+        def prepare(stack: int) -> None:
             if stack != self.network.stack:
                 self._set_stack(stack)
             self.network.prepare(batch)
 
-        within_memory(attempt, self.network.stack)
+        within_memory(prepare, self.network.stack)
+        gradients, logits = self.network.backward(batch)
+        self.optimizer.step(gradients, factor)
+        return logits
 
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
@@ -186,14 +180,10 @@ class CohortTraining:
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device."""
         self._set_stack(int(state[STACK]))
-        moments = {}
-        for key, tensor in state.items():
-            kind, _, name = key.partition("/")
-            if kind in (PARAMETERS, BUFFERS):
-                getattr(self.network, kind)[name].copy_(tensor)
-            elif kind == OPTIMIZER:
-                moments[name] = tensor
-        self.optimizer.restore(moments)
+        for kind, tensors in ((PARAMETERS, self.network.parameters), (BUFFERS, self.network.buffers)):
+            for name, tensor in tensors.items():
+                tensor.copy_(state[f"{kind}/{name}"])
+        self.optimizer.restore({name: state[f"{OPTIMIZER}/{name}"] for name in self.optimizer.state()})
         self.history.copy_(state[HISTORY_STATE])
         self.epoch = int(state[EPOCH])
 
@@ -221,10 +211,10 @@ class CohortTraining:
 
     def _sharpness(self) -> Tensor:
         total = len(self.dataset.train_images)
-        spread = torch.linspace(0, total - 1, min(total, sharpness.IMAGES)).long()  # images may be sorted by class
+        spread = torch.linspace(0, total - 1, min(total, SHARPNESS_IMAGES)).long()  # images may be sorted by class
         images = self.dataset.normalised(self.dataset.train_images[spread].to(self.device), self._dtype)
         labels = self.given_labels[:, spread.to(self.device)]
-        return within_memory(lambda batch: sharpness.sharpness(self.network, images, labels, batch), sharpness.BATCH)
+        return within_memory(lambda batch: sharpness(self.network, images, labels, batch), SHARPNESS_BATCH)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,23 +24,14 @@ Part = Callable[[Batch], tuple[State, Tensor]]
 """Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""
 
 
-class Execution(Protocol):
-    """A way to run steps."""
-
-    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """`step`, captured for inputs of these shapes."""
-
-    def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """One function that runs all parts, for batches of this shape."""
-
-
 class Eager:
-    """One operation after the other."""
+    """One operation after the other. Other ways to run steps derive from it."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """Trace `step` with shapes only: this computes nothing and saves the memory that autograd holds, half of all.
+        """`step`, captured for inputs of these shapes.
 
-        A network that needs numbers, or has operations without shape rules, runs instead, on copies of its buffers.
+        It is traced with shapes only, which computes nothing and saves the memory that autograd holds, half of all. A
+        network that needs numbers, or has operations without shape rules, runs instead, on copies of its buffers.
         """
         try:
             trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
@@ -50,8 +41,11 @@ class Eager:
         return simplified(make_fx(step)(parameters, copies, teachers, batch))
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """See `Execution.prepared`. Runs one step, so that running out of memory fails here."""
-        run = parts[0] if len(parts) == 1 else lambda batch: _joined([part(batch) for part in parts])
+        """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""
+
+        def run(batch: Batch) -> tuple[State, Tensor]:
+            return _joined([part(batch) for part in parts])
+
         run(batch)
         return run
 
@@ -60,7 +54,7 @@ class Compiled(Eager):
     """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more."""
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """See `Execution.captured`."""
+        """`step`, captured and compiled."""
         return torch.compile(super().captured(step, parameters, buffers, teachers, batch), dynamic=False)
 
 
@@ -78,7 +72,7 @@ class CudaGraph(Eager):
         self._pool: Any = None
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
-        """See `Execution.prepared`.
+        """One function that runs all parts, for batches of this shape.
 
         The graphs of one cohort share their working memory: they run one after the other, and the results of each are
         used before the next one runs.
@@ -139,7 +133,7 @@ def _joined(results: Sequence[tuple[State, Tensor]]) -> tuple[State, Tensor]:
     return gradients, torch.cat([logits for _, logits in results])
 
 
-def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Execution:
+def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Eager:
     """The execution called `name`; auto is cuda_graph on a GPU and eager elsewhere."""
     if name == "auto":
         name = "cuda_graph" if device.type == "cuda" else "eager"

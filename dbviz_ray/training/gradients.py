@@ -1,4 +1,6 @@
-"""One training step as a pure function of parameters, buffers and batch, which can be captured.
+"""Losses, and one training step as a pure function of parameters, buffers and batch, which can be captured.
+
+The loss is the sum of the members' mean losses, so every member's gradient is its own.
 
 plain:     g = grad L(w)
 SAM:       g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all parameters of one member (Foret et al.,
@@ -16,10 +18,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.func import grad
+from torch.nn import functional as F
 
-from dbviz_ray.config import AdversaryConfig, TrainingConfig
+from dbviz_ray.config import AdversaryConfig, DistillationConfig, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.training.losses import cross_entropy, distillation_loss
 
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]
@@ -52,9 +54,54 @@ Step = Callable[[State, State, State, Batch], tuple[State, Tensor]]
 """From (parameters, buffers, teachers' state, batch) to all gradients and logits `[members, n, classes]`."""
 
 
-def gradient_step(
-    forward: Forward, settings: TrainingConfig, teacher: Callable[[State, Tensor], Tensor] | None, limits: PixelLimits
-) -> Step:
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum over members of the mean cross-entropy, a scalar.
+
+    Logits `[members, n, classes]`; labels int64 `[members, n]`, or probabilities `[members, n, classes]`. Having the
+    classes in the second dimension is 4 times faster on CPUs.
+    """
+    soft = labels.is_floating_point()
+    losses = F.cross_entropy(
+        _at_least_single(logits).transpose(1, 2), labels.transpose(1, 2) if soft else labels, reduction="sum"
+    )
+    return losses / labels.shape[1]
+
+
+def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings: DistillationConfig) -> Tensor:
+    """The loss of `DistillationConfig`, a scalar; `teacher` holds logits `[members, n, classes]`."""
+    if settings.labels == "hard":
+        scores = _at_least_single(teacher)
+        chosen = torch.zeros_like(scores).scatter(-1, scores.argmax(dim=-1, keepdim=True), 1)
+        of_teacher = cross_entropy(logits, chosen + 0 * scores)  # NaN if the teacher diverged
+    else:
+        warmth = settings.temperature
+        probabilities = torch.softmax(_at_least_single(teacher) / warmth, dim=-1)
+        of_teacher = warmth**2 * cross_entropy(_at_least_single(logits) / warmth, probabilities)
+    if settings.share == 1:
+        return of_teacher
+    return settings.share * of_teacher + (1 - settings.share) * cross_entropy(logits, labels)
+
+
+def losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
+    """Mean cross-entropy and share of wrong classes, each `[members]`, for each labelling in turn.
+
+    Logits `[members, n, classes]`, labels `[members, n]`. The softmax runs over the second dimension: CPUs then compute
+    several images at a time.
+    """
+    log_probabilities = F.log_softmax(logits.float().transpose(1, 2).contiguous(), dim=1)
+    predicted = logits.max(dim=-1).indices
+    metrics = []
+    for labels in labellings:
+        metrics.append(-log_probabilities.gather(1, labels[:, None]).mean(dim=(1, 2)))
+        metrics.append((predicted != labels).float().mean(dim=1))
+    return metrics
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward | None, limits: PixelLimits) -> Step:
     """The step that `settings` asks for. Its logits come from the first pass, before the weights are perturbed."""
 
     def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
@@ -66,7 +113,7 @@ def gradient_step(
                 return cross_entropy(forward(parameters, buffers, moved, training=False), labels)
 
             images = attacked(loss_of_images, images, batch[START], settings.adversary, limits)
-        taught = teacher(teachers, images) if teacher is not None else None
+        taught = teacher({}, teachers, images, training=False) if teacher is not None else None
 
         def loss_and_logits(parameters: State, buffers: State) -> tuple[Tensor, Tensor]:
             logits = forward(parameters, buffers | masks, images, training=True)

@@ -4,8 +4,6 @@ The members' parameters are stacked (`torch.func.stack_module_state`). A step is
 members at a time, or for each member alone. It is captured once per batch shape as a flat list of tensor operations,
 so that vmap and autograd cost nothing per step. Training arrays of models is the idea of HFTA (Wang et al., MLSys 2021,
 arXiv 2102.02344).
-
-The loss is the sum of the members' mean losses, so every member's gradient is its own.
 """
 
 from __future__ import annotations
@@ -20,9 +18,25 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from dbviz_ray.config import TrainingConfig
-from dbviz_ray.training.execution import Eager, Execution, Part
-from dbviz_ray.training.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
+from dbviz_ray.training.execution import Eager, Part
+from dbviz_ray.training.gradients import (
+    IMAGES,
+    Batch,
+    PixelLimits,
+    State,
+    Step,
+    cross_entropy,
+    gradient_step,
+    perturbed,
+)
 from dbviz_ray.training.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
+
+SHARPNESS_RADIUS = 0.05
+"""rho in the definition of sharpness, the same for every model (the default of Foret et al.)."""
+SHARPNESS_IMAGES = 1000
+"""The most training images that sharpness is computed on."""
+SHARPNESS_BATCH = 128
+"""Images at a time, unless only fewer fit into memory."""
 
 
 class StackedState:
@@ -103,12 +117,13 @@ class CohortNetwork(StackedState):
         settings: TrainingConfig,
         limits: PixelLimits,
         teachers: Sequence[nn.Module] = (),
-        execution: Execution | None = None,
+        execution: Eager | None = None,
     ) -> None:
         precision = torch.bfloat16 if settings.precision == "bfloat16" else None
         super().__init__(networks, precision)
         self._teachers = StackedState(teachers, precision) if teachers else None
-        self._step = gradient_step(self.forward, settings, self._taught if teachers else None, limits)
+        self._teacher_state = self._teachers.parameters | self._teachers.buffers if self._teachers else {}
+        self._step = gradient_step(self.forward, settings, self._teachers.forward if self._teachers else None, limits)
         self._execution = execution or Eager()
         self._running: dict[tuple[int, torch.Size], Part] = {}
         self.restack(self.members)
@@ -153,10 +168,6 @@ class CohortNetwork(StackedState):
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
 
-    def _taught(self, teachers: State, images: Tensor) -> Tensor:
-        assert self._teachers is not None
-        return self._teachers.forward({}, teachers, images, training=False)
-
     def _prepared(self, batch: Batch) -> Part:
         """The step of all members for batches of one shape, one part for each chunk."""
         parts: list[Part] = []
@@ -164,12 +175,7 @@ class CohortNetwork(StackedState):
         # Preparing may run steps, which would update batch norm's statistics once too often.
         before = {name: buffer.clone() for name, buffer in self.buffers.items()}
         for start, stop in self._chunks:
-            parameters, buffers = self.sliced(start, stop)
-            teachers: State = {}
-            if self._teachers is not None:
-                of_teachers, their_buffers = self._teachers.sliced(start, stop)
-                teachers = of_teachers | their_buffers
-            inputs = (parameters, buffers, teachers)
+            inputs = (*self.sliced(start, stop), _sliced(self._teacher_state, start, stop))
             if stop - start not in captured:
                 captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
             parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
@@ -178,6 +184,44 @@ class CohortNetwork(StackedState):
         finally:
             for name, buffer in self.buffers.items():
                 buffer.copy_(before[name])
+
+
+def sharpness(network: StackedState, images: Tensor, labels: Tensor, batch: int = SHARPNESS_BATCH) -> Tensor:
+    """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
+
+    This is the sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412). L is
+    the mean cross-entropy over the images in evaluation mode, without autocast. It is computed for one member and few
+    images at a time: a training that fits into a GPU's memory must not fail at its end.
+
+    Args:
+        network: The members.
+        images: Plain images `[n, channels, height, width]`, the same for all.
+        labels: Given labels int64 `[members, n]`.
+        batch: Images at a time.
+    """
+    return torch.stack([_sharpness_of(network, images, labels, batch, member) for member in range(network.members)])
+
+
+def _sharpness_of(network: StackedState, images: Tensor, labels: Tensor, batch: int, member: int) -> Tensor:
+    parameters, buffers = network.sliced(member, member + 1)
+    parts = list(zip(images.split(batch), labels[member : member + 1].split(batch, dim=1), strict=True))
+
+    def loss(weights: State, some: Tensor, given: Tensor) -> Tensor:
+        logits = network.forward(weights, buffers, some[None], training=False, exact=True)
+        return cross_entropy(logits, given) * (len(some) / len(images))
+
+    ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for part in parts:
+        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
+        gradients = torch.autograd.grad(loss(leaves, *part), list(leaves.values()), allow_unused=True)
+        for total, gradient in zip(ascent.values(), gradients, strict=True):
+            if gradient is not None:
+                total += gradient
+    with torch.no_grad():
+        moved = perturbed(parameters, ascent, SHARPNESS_RADIUS)
+        changes = (loss(moved, *part) - loss(parameters, *part) for part in parts)
+        return sum(changes, start=images.new_zeros(()))
 
 
 def _run_chunk(

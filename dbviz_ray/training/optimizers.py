@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,59 +53,53 @@ class CohortOptimizer:
 
     def __init__(self, parameters: State, settings: TrainingConfig, learning_rates: Sequence[float]) -> None:
         changes = [i for i in range(1, len(learning_rates)) if learning_rates[i] != learning_rates[i - 1]]
-        self._spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
-        self._views = [{name: tensor[span] for name, tensor in parameters.items()} for span in self._spans]
-        self._rates = [learning_rates[span.start] for span in self._spans]
-        self._optimizer = _torch_optimizer([{"params": list(views.values())} for views in self._views], settings)
-        # Without this, torch would make the moments in the first step, after the stack was fitted into memory.
-        zeros = {
-            f"{moment}/{name}": torch.zeros_like(parameter)
-            for moment in moments_of(settings)
-            for name, parameter in parameters.items()
-        }
-        counted = settings.optimizer != "sgd"
-        self.restore(zeros | ({STEP: torch.zeros(())} if counted else {}))
+        spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
+        self._views = [(span, {name: tensor[span] for name, tensor in parameters.items()}) for span in spans]
+        rates = [learning_rates[span.start] for span in spans]
+        groups = [
+            {"params": list(views.values()), "lr": rate, "initial_lr": rate}
+            for (_, views), rate in zip(self._views, rates, strict=True)
+        ]
+        self._optimizer = _torch_optimizer(groups, settings)
+        # torch would make the moments in the first step, after the stack was fitted into memory.
+        moments = moments_of(settings)
+        self._moments = {f"{m}/{name}": torch.zeros_like(p) for m in moments for name, p in parameters.items()}
+        self._steps: list[Tensor] = []
+        for span, views in self._views:
+            for name, view in views.items():
+                own = {moment: self._moments[f"{moment}/{name}"][span] for moment in moments}
+                if settings.optimizer != "sgd":
+                    own[STEP] = torch.zeros((), device=view.device)
+                    self._steps.append(own[STEP])
+                self._optimizer.state[view] = own
 
     def step(self, gradients: State, factor: float) -> None:
         """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate."""
-        for span, views in zip(self._spans, self._views, strict=True):
+        for span, views in self._views:
             for name, view in views.items():
                 view.grad = gradients[name][span]
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
         self._optimizer.step()
         self._optimizer.zero_grad()  # the next step's gradients need the memory
 
     def state(self) -> State:
-        """Moments `[members, ...]` as "moment/parameter", and the number of steps."""
-        parts: dict[str, list[Tensor]] = {}
-        for views in self._views:
-            for name, view in views.items():
-                for moment, value in self._optimizer.state[view].items():
-                    if value is not None:
-                        parts.setdefault(STEP if moment == STEP else f"{moment}/{name}", []).append(value)
-        return {name: values[0] if name == STEP else torch.cat(values) for name, values in parts.items()}
+        """Moments `[members, ...]` as "moment/parameter", and the number of steps; not copies."""
+        return self._moments | {STEP: self._steps[0]} if self._steps else self._moments
 
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device."""
-        for span, views in zip(self._spans, self._views, strict=True):
-            for name, view in views.items():
-                own = {
-                    key.partition("/")[0]: value[span].to(view.device, copy=True)
-                    for key, value in state.items()
-                    if key.partition("/")[2] == name
-                }
-                if STEP in state:
-                    own[STEP] = state[STEP].to(view.device, copy=True)
-                self._optimizer.state[view] = own
+        for name, moment in self._moments.items():
+            moment.copy_(state[name])
+        for step in self._steps:
+            step.copy_(state[STEP])
 
 
-def _torch_optimizer(groups: list[dict[str, list[Tensor]]], settings: TrainingConfig) -> torch.optim.Optimizer:
-    common = {"weight_decay": settings.weight_decay, "fused": True}
+def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig) -> torch.optim.Optimizer:
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, **common)  # type: ignore[arg-type]
+            return torch.optim.Adam(groups, weight_decay=settings.weight_decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, **common)  # type: ignore[arg-type]
+            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         case "sgd":
-            return torch.optim.SGD(groups, lr=1.0, momentum=settings.momentum, **common)  # type: ignore[arg-type]
+            return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)

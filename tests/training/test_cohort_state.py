@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cohorts import OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
 
@@ -53,6 +53,7 @@ def begun(digits, cpu):
     return training
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_the_state_of_members_after_several_choices_is_theirs(data, begun):
     state, left = begun.state(), list(range(6))

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.one_by_one import attack, replace_dropout, sharpness_aware_gradients
 from support.small_networks import SMALL
@@ -159,6 +159,7 @@ def a_loss(weights):
     return lambda images: (images * weights).sum()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.01, 3), st.floats(0.01, 3), st.integers(1, 4))
 def test_an_attack_stays_in_its_ball_and_in_the_range_of_pixels(seed, radius, step, steps):
     generator = torch.Generator().manual_seed(seed)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from dbviz_ray.config import DistillationConfig
-from dbviz_ray.training.losses import cross_entropy, distillation_loss
+from dbviz_ray.training.gradients import cross_entropy, distillation_loss
 
 MEMBERS, IMAGES, CLASSES = 3, 7, 5
 
