@@ -9,12 +9,11 @@ all fields and `SCHEMA_VERSION`, so that nobody mistakes an old result for one w
 from __future__ import annotations
 
 from dbviz_ray.config.grid import GridConfig
-from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint, slugified
+from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, common_noise
-from dbviz_ray.config.resources import ResourcesConfig
-from dbviz_ray.config.sweep import SweepConfig
+from dbviz_ray.config.sweep import ResourcesConfig, SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig
-from dbviz_ray.config.types import Count, Frozen, NonNegative, Positive, Share
+from dbviz_ray.config.validation import Count, Frozen, NonNegative, Positive, Share
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -38,5 +37,4 @@ __all__ = [
     "common_noise",
     "differing_fields",
     "fingerprint",
-    "slugified",
 ]

@@ -11,7 +11,7 @@ from pydantic import Field
 from dbviz_ray.config.model import ModelConfig, Seeds
 from dbviz_ray.config.registry import standard_width
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.types import (
+from dbviz_ray.config.validation import (
     DEFAULT_ARCHITECTURE,
     DEFAULT_RECIPE,
     DEFAULT_SEEDS,
@@ -110,16 +110,12 @@ def with_teachers(models: Iterable[ModelConfig]) -> tuple[ModelConfig, ...]:
     # A dictionary, since comparing every student with every model would be quadratic.
     teachers: dict[Key, list[ModelConfig]] = {}
     for model in models:
-        for key in _fits(model) if model.training.distillation is None else ():
-            teachers.setdefault(key, []).append(model)
+        if model.training.distillation is None:
+            for width in (None, model.width):
+                for seed in (model.seeds, model.seeds.init):
+                    key = model.recipe, model.architecture, model.label_noise, width, seed
+                    teachers.setdefault(key, []).append(model)
     return tuple(_with_teacher(model, teachers) for model in models)
-
-
-def _fits(teacher: ModelConfig) -> Iterator[Key]:
-    """Every key that selects this model."""
-    for width in (None, teacher.width):
-        for seed in (teacher.seeds, teacher.seeds.init):
-            yield teacher.recipe, teacher.architecture, teacher.label_noise, width, seed
 
 
 def _with_teacher(student: ModelConfig, teachers: dict[Key, list[ModelConfig]]) -> ModelConfig:
@@ -132,8 +128,8 @@ def _with_teacher(student: ModelConfig, teachers: dict[Key, list[ModelConfig]]) 
     if len(found) != 1:
         raise FieldError(
             f"grid.recipes.{student.recipe}.distillation",
-            reason=f"{len(found)} models of the sweep fit as teacher (recipe {wanted.recipe}, architecture "
-            f"{architecture}, width {wanted.width or 'any'}, label noise {student.label_noise:g}, seed "
+            reason=f"{len(found)} models fit as its teacher (recipe {wanted.recipe}, architecture {architecture}, "
+            f"width {wanted.width or 'any'}, label noise {student.label_noise:g}, seed "
             f"{'of the student' if wanted.seed is None else wanted.seed})",
             allowed="exactly one, which is not distilled itself",
         )

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.types import DEFAULT_RECIPE, Architecture, Count, Frozen, Options, RecipeName, Seed, Share
+from dbviz_ray.config.validation import DEFAULT_RECIPE, Architecture, Count, Frozen, Options, RecipeName, Seed, Share
 
 
 class Seeds(Frozen):
@@ -60,8 +60,8 @@ class ModelConfig(Frozen):
     def model_id(self) -> str:
         """The `name_parts` plus a hash over every field but `recipe`, and the schema version.
 
-        The hash does not cover options of the architecture that the sweep does not set, the files of an image folder,
-        and the code of a user's own functions. It covers a student's teacher through the teacher's model_id.
+        Not covered: defaults of the architecture's options, the files of an image folder, and the code of a user's own
+        functions. The model_id of a student's teacher stands for the teacher.
         """
         named = {"recipe", "architecture", "width", "seed"}
         fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}})
@@ -70,14 +70,8 @@ class ModelConfig(Frozen):
     @cached_property
     def shape_key(self) -> str:
         """Equal for models that differ only in seeds, label noise, learning rate and teacher, and so can be stacked."""
-        differing: dict[str, Any] = {
-            "seeds": True,
-            "label_noise": True,
-            "recipe": True,
-            "teacher": True,
-            "training": {"learning_rate"},
-        }
-        return self.model_dump_json(exclude=differing)
+        whole = dict.fromkeys(["seeds", "label_noise", "recipe", "teacher"], True)
+        return self.model_dump_json(exclude={**whole, "training": {"learning_rate"}})
 
 
 class Cohort(Frozen):

@@ -9,11 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.model import ModelConfig
 from dbviz_ray.config.training import AdversaryConfig
-from dbviz_ray.config.types import Count, Frozen, NonNegative, Positive, Seed, Several
+from dbviz_ray.config.validation import Count, Frozen, Index, NonNegative, Positive, Seed, Several, excluded
 from dbviz_ray.errors import FieldError
-
-Place = Annotated[int, Field(strict=True, ge=0)]
-DEFAULT_COUNT = 500
 
 
 def _triplets_of_distinct_images(triplets: Sequence[tuple[int, int, int]]) -> Sequence[tuple[int, int, int]]:
@@ -60,12 +57,12 @@ class PlaneSetConfig(Frozen):
     )
     indices: (
         Annotated[
-            tuple[tuple[Place, Place, Place], ...], Field(min_length=2), AfterValidator(_triplets_of_distinct_images)
+            tuple[tuple[Index, Index, Index], ...], Field(min_length=2), AfterValidator(_triplets_of_distinct_images)
         ]
         | None
     ) = Field(None, description="Triplets of indices into the split, instead of random ones.")
-    count: Several = Field(DEFAULT_COUNT, description="Planes in the set.")
-    resolution: Annotated[int, Field(strict=True, ge=2)] = Field(50, description="Grid points on each side.")
+    count: Several = Field(500, description="Planes in the set.")
+    resolution: Several = Field(50, description="Grid points on each side.")
     margin: NonNegative = Field(
         0.1, description="How far the grid extends beyond the images, as a share of their bounding box."
     )
@@ -94,17 +91,17 @@ class PlaneSetConfig(Frozen):
     def _fields_belong_together(self) -> PlaneSetConfig:
         kind = f"off_manifold={self.off_manifold}"
         if self.labels != "any" and self.images == "test":
-            raise _refused("labels", self.labels, "images=test, whose labels are all correct", "any, or images=train")
+            raise excluded("labels", self.labels, "images=test, whose labels are all correct", "any, or images=train")
         if self.off_manifold_images != 3 and self.off_manifold not in ("shuffled", "uniform_noise"):
-            raise _refused("off_manifold_images", self.off_manifold_images, kind, "unset, or shuffled or uniform_noise")
+            raise excluded("off_manifold_images", self.off_manifold_images, kind, "unset, or shuffled or uniform_noise")
         for field in ("adversary", "attacked"):
             if getattr(self, field) is not None and self.off_manifold != "adversarial":
-                raise _refused(field, getattr(self, field), kind, "unset, or off_manifold=adversarial")
+                raise excluded(field, getattr(self, field), kind, "unset, or off_manifold=adversarial")
         self._check_conditions(kind)
         if self.indices is not None:
             for field, allowed in (("count", len(self.indices)), ("classes", "any"), ("labels", "any")):
                 if getattr(self, field) != allowed:
-                    raise _refused(field, getattr(self, field), f"{len(self.indices)} indices", f"unset, or {allowed}")
+                    raise excluded(field, getattr(self, field), f"{len(self.indices)} indices", f"unset, or {allowed}")
         return self
 
     def _check_conditions(self, kind: str) -> None:
@@ -113,17 +110,13 @@ class PlaneSetConfig(Frozen):
             return
         there = f"{kind}, where a plane depends on {self.images_used} of the images"
         if self.indices is not None:
-            raise _refused("indices", [list(triplet) for triplet in self.indices], there, "unset")
+            raise excluded("indices", [list(triplet) for triplet in self.indices], there, "unset")
         if self.labels == "mixed":
-            raise _refused("labels", "mixed", there, "any, correct or mislabelled" if self.images_used else "any")
+            raise excluded("labels", "mixed", there, "any, correct or mislabelled" if self.images_used else "any")
         if not self.images_used and self.labels != "any":
-            raise _refused("labels", self.labels, there, "any")
+            raise excluded("labels", self.labels, there, "any")
         if not self.images_used and self.classes == "same":
-            raise _refused("classes", "same", there, "unset")
-
-
-def _refused(field: str, value: object, beside: str, allowed: str) -> FieldError:
-    return FieldError(field, value, reason=f"is not allowed with {beside}", allowed=allowed)
+            raise excluded("classes", "same", there, "unset")
 
 
 def common_noise(models: Iterable[ModelConfig]) -> tuple[float, int] | None:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from dbviz_ray import config
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS, architecture_builder
+from dbviz_ray.config.validation import groups_in
 
 Node = Mapping[str, Any]
 """A piece of a JSON schema."""
@@ -38,51 +39,32 @@ def reference() -> str:
     """The page, as Markdown."""
     schema = config.SweepConfig.model_json_schema()
     nodes = {"SweepConfig": schema, **schema["$defs"]}
-    places: dict[str, list[str]] = {}
-    for name, place in _places("SweepConfig", "", nodes):
-        places.setdefault(name, []).append(place)
-    first = {name: min(at, key=lambda place: place.count(".")) for name, at in places.items()}
-    sections = [_section(name, first, places[name], nodes[name]) for name in first]
+    places: dict[type[BaseModel], list[str]] = {}
+    for group, place in _places(config.SweepConfig, ()):
+        places.setdefault(group, []).append(".".join(place))
+    first = {group.__name__: min(at, key=lambda place: place.count(".")) for group, at in places.items()}
+    sections = [_section(group, first, at, nodes[group.__name__]) for group, at in places.items()]
     return "\n".join([HEAD, *sections, *_registered()])
 
 
-def _places(name: str, place: str, nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
-    """Each group of fields within `name`, including itself, with a dotted name of its place."""
-    yield name, place
-    for field, node in nodes[name]["properties"].items():
-        for inner, ending in _groups_in(node):
-            yield from _places(inner, f"{place}.{field}{ending}".lstrip("."), nodes)
+def _places(group: type[BaseModel], place: tuple[str, ...]) -> Iterator[tuple[type[BaseModel], tuple[str, ...]]]:
+    """Each group of fields within `group`, including itself, and where it stands."""
+    yield group, place
+    for name, field in group.model_fields.items():
+        for inner, names in groups_in(field.annotation):
+            yield from _places(inner, (*place, name, *names))
 
 
-def _groups_in(node: Node) -> Iterator[tuple[str, str]]:
-    """The groups of fields that a value may hold, and the ends of their dotted names."""
-    if "$ref" in node:
-        yield str(node["$ref"]).rpartition("/")[2], ""
-    named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values()]
-    inside = [(kind, "") for kind in node.get("anyOf", ())]
-    inside += [(node["items"], ".N")] if isinstance(node.get("items"), Mapping) else []
-    inside += [(kind, ".NAME") for kind in named if isinstance(kind, Mapping)]
-    for kind, ending in inside:
-        yield from ((name, f"{ending}{rest}") for name, rest in _groups_in(kind))
-
-
-def _section(name: str, first: Mapping[str, str], places: list[str], node: Node) -> str:
-    group: type[BaseModel] = getattr(config, name)
-    also = [f"`{place}`" for place in places if place != first[name]]
+def _section(group: type[BaseModel], first: Mapping[str, str], places: list[str], node: Node) -> str:
+    title = first[group.__name__]
+    also = ", ".join(f"`{place}`" for place in places if place != title)
     rows = [
         _row(f"`{field}`", _kind(inner, first), _default(group.model_fields[field]), inner.get("description", ""))
         for field, inner in node["properties"].items()
     ]
-    return "\n".join(
-        [
-            f"## {first[name] or 'The sweep'}\n",
-            f"{inspect.getdoc(group) or ''}\n",
-            *([f"Also at {', '.join(also)}.\n"] if also else []),
-            *_head("field", "what it may hold", "default", "what it is"),
-            *rows,
-            "",
-        ]
-    )
+    head = _head("field", "what it may hold", "default", "what it is")
+    also_at = [f"Also at {also}.\n"] if also else []
+    return "\n".join([f"## {title or 'The sweep'}\n", f"{inspect.getdoc(group)}\n", *also_at, *head, *rows, ""])
 
 
 def _head(*columns: str) -> list[str]:
@@ -138,26 +120,17 @@ def _joined(words: list[str]) -> str:
 
 
 def _limits(node: Node) -> str:
-    told = [
-        f"at least {node['minimum']}" if "minimum" in node else "",
-        f"above {node['exclusiveMinimum']}" if "exclusiveMinimum" in node else "",
-        f"at most {node['maximum']}" if "maximum" in node else "",
-        f"below {node['exclusiveMaximum']}" if node.get("exclusiveMaximum", 2**63) < 2**63 else "",
-    ]
-    limits = ", ".join(limit for limit in told if limit)
-    return f", {limits}" if limits else ""
+    limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    told = [f", {words} {node[limit]}" for limit, words in limits.items() if node.get(limit, 2**63) < 2**63]
+    return "".join(told)
 
 
 def _registered() -> list[str]:
-    rows = [
-        _row(
-            f"`{name}`",
-            str(ARCHITECTURES[name].standard_width),
-            _options(builder),
-            (inspect.getdoc(builder) or "").split("\n")[0],
-        )
-        for name, family, builder in ((name, own, architecture_builder(name)) for name, own in ARCHITECTURES.items())
-    ]
+    rows = []
+    for name, family in ARCHITECTURES.items():
+        builder = architecture_builder(name)
+        what = (inspect.getdoc(builder) or "").split("\n")[0]
+        rows.append(_row(f"`{name}`", str(family.standard_width), _options(builder), what))
     return [
         "## Registered names\n",
         f"Data sets (`dataset.name`): {', '.join(f'`{name}`' for name in DATASETS)}.\n",

@@ -1,21 +1,83 @@
-"""The configuration of a whole sweep."""
+"""The configuration of a whole sweep, and where it runs."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from dbviz_ray.config.addresses import checked_address
 from dbviz_ray.config.grid import GridConfig, with_teachers
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets
-from dbviz_ray.config.resources import ResourcesConfig
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.types import DEFAULT_SEEDS, Frozen, Name, PositiveShare, Values
+from dbviz_ray.config.validation import (
+    DEFAULT_SEEDS,
+    Count,
+    Frozen,
+    Index,
+    Name,
+    NonNegative,
+    PositiveShare,
+    Values,
+    excluded,
+)
 from dbviz_ray.errors import FieldError
+
+
+def _not_relative(folder: str) -> str:
+    """Make a path absolute: workers have other working directories, where a relative path means another folder."""
+    return folder if folder.startswith("~") else os.path.abspath(folder)
+
+
+def _without_credentials(address: str) -> str:
+    # A UserError passes through pydantic, which would repeat the address in the message of a ValueError.
+    return checked_address(address, "resources.reuse") if "://" in address else address
+
+
+class ResourcesConfig(Frozen):
+    """Where a sweep runs and which resources it uses. These fields change results only by floating-point rounding,
+    with one exception: a GPU draws different dropout masks and attack starts than a CPU."""
+
+    cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
+    gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
+    small_cohorts_per_gpu: Count = Field(
+        1, description="Trials that share `gpus_per_cohort` if their networks are too small to fill it."
+    )
+    gpu_memory: NonNegative | None = Field(
+        None, description="Memory of one GPU in GiB; a cohort that needs more than its share gets the GPU alone."
+    )
+    max_cohort_size: Count = Field(32, description="Largest number of models in one cohort.")
+    stack: Count | None = Field(
+        None,
+        description="Models of a cohort computed as one network. If unset, each cohort measures the fastest number "
+        "that fits into memory when it starts. Set it to repeat a run to the last bit.",
+    )
+    execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
+        "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
+    )
+    cpus_per_evaluator: Count = Field(1, description="CPU cores, and torch threads, of one evaluator.")
+    gpus_per_evaluator: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one evaluator.")
+    evaluators: Count | None = Field(None, description="Number of evaluator actors; if unset, as many as fit.")
+    checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
+    retries: Index = Field(3, description="Restarts of a cohort, or of an evaluator, whose process died.")
+    data_directory: Annotated[str, AfterValidator(_not_relative)] = Field(
+        "~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node."
+    )
+    reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
+        (), description="Run directories of other sweeps; models with equal settings are copied, not trained."
+    )
+    gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU hour, shown by --plan.")
+
+    @model_validator(mode="after")
+    def _graphs_need_a_gpu(self) -> ResourcesConfig:
+        if self.execution == "cuda_graph" and not self.gpus_per_cohort:
+            raise excluded("execution", "cuda_graph", "gpus_per_cohort=0", "auto, eager or compiled")
+        return self
 
 
 class SweepConfig(Frozen):
@@ -56,67 +118,46 @@ class SweepConfig(Frozen):
         """Complete every recipe with the fields of `training` that it does not set."""
         if not isinstance(fields, Mapping) or not isinstance(fields.get("training", {}), Mapping):
             return fields
-        common = fields.get("training", {})
-
-        def completed(grid: Any) -> Any:
-            recipes = grid.get("recipes") if isinstance(grid, Mapping) else None
-            if not isinstance(recipes, Mapping):
-                return grid
-            full = {name: {**common, **own} if isinstance(own, Mapping) else own for name, own in recipes.items()}
-            return {**grid, "recipes": full}
-
-        changed = {key: completed(fields[key]) for key in ("grid",) if key in fields}
+        common, completed = fields.get("training", {}), dict(fields)
+        if "grid" in fields:
+            completed["grid"] = _with_full_recipes(fields["grid"], common)
         if isinstance(fields.get("cases"), list | tuple):
-            changed["cases"] = [completed(case) for case in fields["cases"]]
-        return {**fields, **changed}
+            completed["cases"] = [_with_full_recipes(case, common) for case in fields["cases"]]
+        return completed
 
     @model_validator(mode="after")
     def _models_can_be_had(self) -> SweepConfig:
         for index, case in enumerate(self.cases):
             twice = sorted(case.model_dump(exclude_none=True).keys() & self.grid.model_dump(exclude_none=True).keys())
             if twice:
-                raise FieldError(
-                    f"cases.{index}.{twice[0]}",
-                    reason=f"not allowed, since grid.{twice[0]} holds in all cases",
-                    allowed="one of the two",
-                )
+                reason = f"grid.{twice[0]} already holds in all cases"
+                raise FieldError(f"cases.{index}.{twice[0]}", reason=reason, allowed="one of the two")
         for grid in self._grids():
             seeds, named = list(grid.seeds()), list(grid.seed or DEFAULT_SEEDS)
             if len(set(seeds)) < len(seeds):
-                raise FieldError(
-                    "grid.seed",
-                    named,
-                    reason="names the same training more than once, since the seed lists of the streams override it",
-                    allowed="one seed where every stream has its own",
-                )
+                reason = "repeats trainings, since the streams have seed lists of their own"
+                raise FieldError("grid.seed", named, reason=reason, allowed="one seed where every stream has its own")
             if "reproducibility" in self.scores and len(seeds) < 2:
-                raise FieldError(
-                    "grid.seed",
-                    named,
-                    reason="trains one model of each kind, and reproducibility compares two or more",
-                    allowed="at least 2 seeds, or scores=[fragmentation]",
-                )
+                reason = "trains one model of each kind, and reproducibility compares at least two"
+                allowed = "at least 2 seeds, or scores=[fragmentation]"
+                raise FieldError("grid.seed", named, reason=reason, allowed=allowed)
         self._check_recipes()
         asked_for = Counter(model.model_id for model in self._models)
         model_id, times = asked_for.most_common(1)[0]
         if times > 1:
             reason = f"the model {model_id} occurs {times} times"
-            raise FieldError("cases", reason=reason, allowed="grids and recipes that differ")
+            raise FieldError("cases", reason=reason, allowed="grids and recipes with other models")
         check_plane_sets(self.planes, self._models)
         return self
 
     def _check_recipes(self) -> None:
-        """FieldError if a recipe has two meanings for one network, since results are grouped by its name."""
+        """FieldError if a recipe has two meanings for one network, since tables group results by its name."""
         meanings: dict[str, TrainingConfig] = {}
         for model in self._models:
             group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
             if meanings.setdefault(group, model.training) != model.training:
-                raise FieldError(
-                    "cases",
-                    reason=f"the recipe {model.recipe} of {model.architecture} has different settings in different "
-                    "cases",
-                    allowed="a name for each",
-                )
+                reason = f"the recipe {model.recipe} of {model.architecture} has other settings in another case"
+                raise FieldError("cases", reason=reason, allowed="one name for each setting")
 
     def _grids(self) -> list[GridConfig]:
         """The grids whose models are joined, each with the fields that hold in all."""
@@ -146,3 +187,12 @@ class SweepConfig(Frozen):
     def identity(self) -> dict[str, Any]:
         """Every field that results depend on, as plain values: all except the description and the resources."""
         return self.model_dump(mode="json", exclude={"description", "resources"})
+
+
+def _with_full_recipes(grid: Any, common: Mapping[str, Any]) -> Any:
+    """A grid as it was written, each of its recipes with the `common` fields that it does not set."""
+    recipes = grid.get("recipes") if isinstance(grid, Mapping) else None
+    if not isinstance(recipes, Mapping):
+        return grid
+    full = {name: {**common, **own} if isinstance(own, Mapping) else own for name, own in recipes.items()}
+    return {**grid, "recipes": full}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.registry import check_dataset
-from dbviz_ray.config.types import (
+from dbviz_ray.config.validation import (
     Architecture,
     Count,
     Frozen,
@@ -17,6 +17,7 @@ from dbviz_ray.config.types import (
     RecipeName,
     Seed,
     Several,
+    excluded,
     not_repeated,
 )
 from dbviz_ray.errors import FieldError
@@ -68,7 +69,7 @@ class DistillationConfig(Frozen):
     @model_validator(mode="after")
     def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
         if self.labels == "hard" and self.temperature != 30:
-            raise FieldError("temperature", self.temperature, reason="is not allowed with labels=hard", allowed="unset")
+            raise excluded("temperature", self.temperature, "labels=hard", "unset")
         return self
 
 
@@ -129,15 +130,9 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _fields_belong_together(self) -> TrainingConfig:
         if self.optimizer != "sgd" and self.momentum:
-            reason = f"is not allowed with optimizer={self.optimizer}"
-            raise FieldError("momentum", self.momentum, reason=reason, allowed="0, or optimizer=sgd")
+            raise excluded("momentum", self.momentum, f"optimizer={self.optimizer}", "0, or optimizer=sgd")
         if self.mixing == "none" and self.mixing_alpha != 1:
-            raise FieldError(
-                "mixing_alpha",
-                self.mixing_alpha,
-                reason="is not allowed with mixing=none",
-                allowed="unset, or mixing=mixup or cutmix",
-            )
+            raise excluded("mixing_alpha", self.mixing_alpha, "mixing=none", "unset, or mixing=mixup or cutmix")
         late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
         if late:
             allowed = f"epochs before the last, {self.epochs}, whose weights are always kept"

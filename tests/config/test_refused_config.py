@@ -1,0 +1,181 @@
+"""Mistakes in a configuration: each names its field."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import small_sweep
+
+from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.errors import Mistake, UserError
+from dbviz_ray.sweep import main
+
+NOISY = {"width": [4], "label_noise": [0.0, 0.1, 0.2], "seed": [0, 1], "label_noise_seed": [3]}
+STREAMS = ("init", "order", "augmentation", "dropout", "label_noise")
+
+
+def refused(load, *arguments, **fields) -> Mistake:
+    """The mistake of a sweep that cannot be used; it is one line."""
+    with pytest.raises(UserError) as error:
+        load(*arguments, **fields)
+    (mistake,) = error.value.mistakes
+    assert "\n" not in str(mistake)
+    return mistake
+
+
+# The last column: names and numbers that the advice holds.
+@pytest.mark.parametrize(
+    ("override", "field", "told"),
+    [
+        ("training.epohs=3", "training.epohs", "epochs?"),
+        ("training.epochs=many", "training.epochs", "integer"),
+        ("training.epochs=true", "training.epochs", "integer"),
+        ("training.epochs=1.5", "training.epochs", "integer"),
+        ("training=3", "training", "mapping"),
+        ("training.epochs.x=1", "training.epochs.x", "epochs"),
+        ("training.learning_rate=.nan", "training.learning_rate", "finite"),
+        ("training.optimizer=lion", "training.optimizer", "'sgd', 'adam' or 'adamw'"),
+        ("training.momentum=0.9", "training.momentum", "optimizer=sgd"),
+        ("grid.width=[0]", "grid.width.0", "1"),
+        ("grid.width=4", "grid.width", "list"),
+        ("grid.width=[]", "grid.width", "1"),
+        ("grid.width=[4,4]", "grid.width", "[4]"),
+        ("grid.label_noise=[1.5]", "grid.label_noise.0", "1"),
+        ("grid.seed=[0]", "grid.seed", "scores=[fragmentation]"),
+        ("grid.architecture=[resnet19]", "grid.architecture.0", "resnet18"),
+        ("grid.architecture=[no_such.module:f]", "grid.architecture.0", "no_such.module"),
+        ("grid.recipes={a: {lerning_rate: 1.0}}", "grid.recipes.a.lerning_rate", "learning_rate?"),
+        ("grid.recipes={planes: {widht: 1.0}}", "grid.recipes.planes.widht", "batch_size"),
+        ("grid.recipes={a: {momentum: 0.5}}", "grid.recipes.a.momentum", "optimizer=sgd"),
+        ("grid.recipes={a: {}, b: {}}", "cases", "2 times"),
+        ("grid.recipes={a: {}, b: {distillation: {recipe: c}}}", "grid.recipes.b.distillation", "0 models"),
+        ("cases=[{widht: [2]}]", "cases.0.widht", "width?"),
+        ("cases=[{width: [2]}]", "cases.0.width", "grid.width"),
+        ("training.snapshots=[400]", "training.snapshots", "400"),
+        ("training.mixing_alpha=0.5", "training.mixing_alpha", "mixup or cutmix"),
+        ("resources.execution=cuda_graph", "resources.execution", "gpus_per_cohort=0"),
+        ("dataset.name=digit", "dataset.name", "digits?"),
+        ("planes={}", "planes", "1"),
+        ("planes.a/b.count=3", "planes.a/b", "A-Za-z0-9"),
+        ("planes.test.cuont=3", "planes.test.cuont", "count?"),
+        ("planes.adversary.cuont=3", "planes.adversary.cuont", "count?"),
+        ("description=2026-02-30", "description", "YAML"),
+        ("oops", "override", "key=value"),
+        ("training.epochs=[", "training.epochs", "YAML"),
+        ("name=../up", "name", "A-Za-z0-9"),
+    ],
+)
+def test_a_mistake_names_the_field_and_what_is_allowed(override, field, told):
+    mistake = refused(load_sweep, "double_descent_digits", [override])
+    assert mistake.field == field
+    assert told in " ".join([mistake.reason, mistake.allowed, mistake.hint])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "told"),
+    [
+        ({"labels": "mixed"}, "labels", "images=train"),
+        ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),
+        ({"off_manifold": "adversarial", "off_manifold_images": 2}, "off_manifold_images", "off_manifold=adversarial"),
+        ({"off_manifold": "shuffled", "off_manifold_images": 1}, "off_manifold_images", "2 or 3"),
+        ({"adversary": {}}, "adversary", "off_manifold=adversarial"),
+        ({"off_manifold": "shuffled", "attacked": "x"}, "attacked", "off_manifold=adversarial"),
+        ({"off_manifold": "adversarial", "attacked": "vit-1"}, "attacked", "fully_connected-w4"),
+        ({"off_manifold": "adversarial", "adversary": {"radios": 1.0}}, "adversary.radios", "radius?"),
+        ({"off_manifold": "adversarial", "images": "train", "labels": "mixed"}, "labels", "correct or mislabelled"),
+        ({"off_manifold": "uniform_noise", "images": "train", "labels": "correct"}, "labels", "0 of the images"),
+        ({"off_manifold": "uniform_noise", "classes": "same"}, "classes", "0 of the images"),
+        ({"off_manifold": "adversarial", "indices": [[0, 1, 2], [3, 4, 5]]}, "indices", "1 of the images"),
+        ({"indices": [[0, 1, 2]]}, "indices", "2"),
+        ({"indices": [[0, 1, 1], [3, 4, 5]]}, "indices", "three"),
+        ({"indices": [[0, 1, 2], [2, 0, 1]]}, "indices", "three"),
+        ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2", "missing"),
+        ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2", "0"),
+        ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "2 indices"),
+        ({"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"}, "classes", "2 indices"),
+        ({"classes": "equal"}, "classes", "'different', 'any' or 'same'"),
+        ({"probabilities": "yes"}, "probabilities", "true or false"),
+    ],
+)
+def test_fields_of_planes_that_exclude_each_other_are_named(fields, field, told):
+    mistake = refused(small_sweep, planes={"test": fields})
+    assert mistake.field == f"planes.test.{field}"
+    assert told in " ".join([mistake.reason, mistake.allowed, mistake.hint])
+
+
+@pytest.mark.parametrize("labels", ["correct", "mislabelled", "mixed"])
+def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
+    planes = {"noisy": {"images": "train", "labels": labels}}
+    assert small_sweep(grid=NOISY, planes=planes)
+    without_noise = refused(small_sweep, grid=NOISY | {"label_noise": [0.0]}, planes=planes)
+    assert (without_noise.field, without_noise.value) == ("planes.noisy.labels", labels)
+    several_seeds = refused(small_sweep, grid=NOISY | {"label_noise_seed": None}, planes=planes)
+    assert (several_seeds.field, several_seeds.value) == ("planes.noisy.labels", labels)
+    assert "0, 1" in several_seeds.reason
+    clean_ones_may_differ = [NOISY | {"label_noise": [0.0], "label_noise_seed": [9]}, NOISY | {"label_noise": [0.2]}]
+    assert small_sweep(grid={}, cases=clean_ones_may_differ, planes=planes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "told"),
+    [
+        (["planes.test={indices: [[0, 1, 2], [3, 4, 797]]}"], "planes.test.indices", "796"),
+        (
+            ["planes.noisy={images: train, labels: mislabelled, classes: same}", "grid.label_noise=[0.01]"],
+            "planes.noisy",
+            "class 0",
+        ),
+    ],
+)
+def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["double_descent_digits", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert f" {field}: " in message
+    assert told in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_sweep_names_the_nearest():
+    mistake = refused(load_sweep, "double_decsent")
+    assert mistake.value == "double_decsent"
+    assert "double_descent" in mistake.hint
+
+
+def test_yaml_never_constructs_objects(tmp_path):
+    path = tmp_path / "hostile.yaml"
+    path.write_text("grid: !!python/object/apply:os.system ['touch hostile-code-ran']\n")
+    assert refused(load_sweep, str(path)).field == str(path)
+
+
+def test_the_same_training_twice_is_refused():
+    streams = {f"{stream}_seed": [0] for stream in STREAMS}
+    mistake = refused(small_sweep, grid={"width": [4], "seed": [0, 1], **streams})
+    assert (mistake.field, mistake.value) == ("grid.seed", [0, 1])
+
+
+def test_a_recipe_means_one_training_of_a_network():
+    cases = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
+    mistake = refused(small_sweep, grid={"width": [4]}, cases=cases)
+    assert mistake.field == "cases"
+    assert "recipe a of fully_connected" in mistake.reason
+
+
+@pytest.mark.parametrize(
+    ("recipes", "found"),
+    [
+        ({"alone": {}, "a": {"distillation": {"recipe": "alone", "seed": 1}}}, "2 models"),
+        ({"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}, "0 models"),
+    ],
+)
+def test_one_teacher_must_fit_which_is_no_student(recipes, found):
+    mistake = refused(small_sweep, grid={"width": [4, 16], "recipes": recipes})
+    assert mistake.field == "grid.recipes.a.distillation"
+    assert found in mistake.reason
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated():
+    mistake = refused(small_sweep, resources={"reuse": ["s3://KEY:hunter2@bucket/run"]})
+    assert mistake.field == "resources.reuse"
+    assert "AWS_PROFILE" in mistake.allowed
+    assert "hunter2" not in str(mistake)
+    assert "s3://bucket/run" in small_sweep(resources={"reuse": ["s3://bucket/run"]}).resources.reuse
