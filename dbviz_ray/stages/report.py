@@ -29,7 +29,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     Raises StageFailedError if there are no tables.
     """
     from dbviz_ray.analysis.figures.drawing import draw_figures
-    from dbviz_ray.analysis.report.of_sweep import write_report
+    from dbviz_ray.analysis.report import write_report
     from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
 
     if state.reported and not options.chosen:

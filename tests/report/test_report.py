@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
 from conftest import small_sweep
 from support.made_up_reports import HOSTILE, report_of
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.findings import read_findings
-from dbviz_ray.analysis.report.question import asked, planes_in_words
+from dbviz_ray.analysis.report.facts import Trainings, trainings
 from dbviz_ray.analysis.scores.groups import records
 from dbviz_ray.analysis.tables import read_table
-from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
+from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import Failure, Outcome
@@ -92,7 +91,7 @@ def test_the_command_of_the_page_makes_the_same_sweep_again(tmp_path):
 
 def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr("dbviz_ray.analysis.findings.summary.MAX_ROWS", 5)
-    monkeypatch.setattr("dbviz_ray.analysis.report.question.MAX_NAMED", 3)
+    monkeypatch.setattr("dbviz_ray.analysis.report.facts.MAX_NAMED", 3)
     sweep = small_sweep(
         grid={"width": [2, 3, 4], "recipes": RECIPES, "learning_rate": [0.1, 0.2], "label_noise": [0.0, 0.2]},
         planes={"test": {"count": 2, "resolution": 6}},
@@ -114,34 +113,35 @@ def test_single_trainings_have_no_reproducibility(tmp_path):
     assert "Regions of one class in a plane" in page.text
 
 
-@pytest.mark.parametrize(
-    ("planes", "words"),
-    [
-        ({"count": 7}, "7 through three test images of different classes; 50 x 50 points"),
-        ({"count": 7, "images": "train", "classes": "same", "labels": "mislabelled", "resolution": 12},
-         "7 through three mislabelled train images of one class; 12 x 12 points"),
-        ({"off_manifold": "shuffled", "off_manifold_images": 2, "classes": "any"},
-         "500 through three test images, two of them with their pixels shuffled; 50 x 50 points"),
-        ({"off_manifold": "uniform_noise"}, "500 through three images of uniform noise; 50 x 50 points"),
-        ({"off_manifold": "uniform_noise", "off_manifold_images": 2},
-         "500 through a test image and two images of uniform noise; 50 x 50 points"),
-        ({"off_manifold": "adversarial", "adversary": {}},
-         "500 through a test image, an adversarial example made of it, and the image moved as far in a random "
-         "direction; 50 x 50 points"),
-        ({"indices": [(0, 1, 2), (1, 2, 3)]}, "2 through three given test images; 50 x 50 points"),
-    ],
-)  # fmt: skip
-def test_planes_in_words(planes, words):
-    assert planes_in_words(PlaneSetConfig(**planes)) == words
+PLANES = {
+    "7 through three test images of different classes": {},
+    "7 through three mislabelled train images of one class":
+        {"images": "train", "classes": "same", "labels": "mislabelled"},
+    "7 through three test images, two of them with their pixels shuffled":
+        {"off_manifold": "shuffled", "off_manifold_images": 2, "classes": "any"},
+    "7 through three images of uniform noise": {"off_manifold": "uniform_noise"},
+    "7 through a test image and two images of uniform noise":
+        {"off_manifold": "uniform_noise", "off_manifold_images": 2},
+    "7 through a correctly labelled train image, an adversarial example made of it, and the image moved as far in a "
+    "random direction": {"off_manifold": "adversarial", "adversary": {}, "images": "train", "labels": "correct"},
+    "2 through three given test images": {"indices": [(0, 1, 2), (1, 2, 3)], "count": 2},
+}  # fmt: skip
 
 
-def test_the_question_names_varying_and_fixed_seeds():
-    grid = {"label_noise": [0.2], "seed": [0], "init_seed": [0, 1], "label_noise_seed": [0, 1]}
-    told = asked(small_sweep(grid=grid))
-    assert "one kind of network, 4 times with other seeds (initialisation, mislabelled images), all with the same data "
-    assert "(initialisation, mislabelled images), all with the same data order, and compares" in told
+def test_planes_in_words(tmp_path):
+    planes = {f"set_{place}": {"count": 7, "resolution": 5} | fields for place, fields in enumerate(PLANES.values())}
+    sweep = small_sweep(grid={"label_noise": [0.2], "seed": [0, 1], "label_noise_seed": [0]}, planes=planes)
+    page = report_of(made_up_run(tmp_path, sweep), sweep)
+    for place, words in enumerate(PLANES):
+        assert f"planes: set_{place} {words}; 5 x 5 points" in page.text
 
 
-@pytest.mark.parametrize("name", ["double_descent", "architectures", "learning_rates", "off_manifold", "distillation"])
-def test_every_shipped_sweep_has_a_question(name):
-    assert asked(load_sweep(name)).startswith("If a network is trained again, is it the same model? This sweep trains ")
+def test_the_question_names_varying_and_fixed_seeds(tmp_path):
+    sweep = small_sweep(grid={"label_noise": [0.2], "seed": [0], "init_seed": [0, 1], "label_noise_seed": [0, 1]})
+    assert trainings(sweep) == Trainings(1, 4, 4, ["initialisation", "mislabelled images"], ["data order"])
+    varied = ["initialisation", "data order", "augmentation"]
+    assert trainings(load_sweep("double_descent")) == Trainings(50, 2, 2, varied, ["mislabelled images"])
+    assert (
+        "If a network is trained again, is it the same model? This sweep trains one kind of network, 4 times with "
+        "other seeds (initialisation, mislabelled images), all with the same data order, and compares"
+    ) in report_of(made_up_run(tmp_path, sweep), sweep).text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.html_pages import Page
 
 from dbviz_ray.analysis.findings import find, write_findings
-from dbviz_ray.analysis.report.of_sweep import write_report
+from dbviz_ray.analysis.report import write_report
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import REPORT_FILE, Store

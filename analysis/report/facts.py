@@ -1,0 +1,141 @@
+"""Facts for the report of a sweep: what it trains, and the versions, machines and time behind its models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dbviz_ray.config import Seeds, SweepConfig
+from dbviz_ray.errors import DamagedFileError
+from dbviz_ray.formatting import bytes_text, duration_text, listed
+from dbviz_ray.store import Store
+from dbviz_ray.store.models import PACKAGES, provenance
+
+from ..findings.curves import evenly
+from ..findings.sentences import STREAM_NAMES
+from ..scores.groups import group_of, options_text
+
+MAX_NAMED = 30
+"""Most values of one setting that are named."""
+MAX_READ = 300
+"""Most files `model.json` that are read, evenly spaced over the models."""
+MAX_VALUES = 4
+"""Most different values of one fact that are named."""
+SOFTWARE = (*PACKAGES, "python")
+VERSIONS = {"git_commit": "git commit", "git_dirty": "changed since that commit"} | {name: name for name in SOFTWARE}
+Pairs = list[tuple[str, str]]
+"""Names and values."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """How often a sweep trains what."""
+
+    kinds: int
+    """Trainings of one kind differ only in their seeds."""
+    fewest: int
+    """The fewest of one kind, and the most."""
+    most: int
+    changed: list[str]
+    """The random streams that change between trainings, in words."""
+    same: list[str]
+    """Those in use that stay the same."""
+
+
+def trainings(sweep: SweepConfig) -> Trainings:
+    """What the sweep trains and compares."""
+    models = sweep.models()
+    counts = Counter(tuple(group_of(model, 0).values()) for model in models).values()
+    used = {"init", "order"}
+    if any(model.training.augmentation != "none" or model.training.mixing != "none" for model in models):
+        used.add("augmentation")
+    if any(model.label_noise for model in models):
+        used.add("label_noise")
+    names = STREAM_NAMES | {"label_noise": "mislabelled images"}
+    changed: list[str] = []
+    same: list[str] = []
+    for stream in Seeds.model_fields:
+        if stream in used:
+            several = len({getattr(model.seeds, stream) for model in models}) > 1
+            (changed if several else same).append(names[stream])
+    return Trainings(len(counts), min(counts), max(counts), changed, same)
+
+
+def varied(sweep: SweepConfig) -> Pairs:
+    """The values of each setting of the models, in order of appearance."""
+    models = sweep.models()
+    columns: dict[str, Iterable[object]] = {
+        "networks": (
+            f"{model.architecture} ({options_text(model.options)})" if model.options else model.architecture
+            for model in models
+        ),
+        "width": (model.width for model in models),
+        "label noise": (f"{model.label_noise:g}" for model in models),
+        "recipe": (model.recipe for model in models),
+        "learning rate": (f"{model.training.learning_rate:g}" for model in models),
+        "epochs looked at": (epoch for model in models for epoch in model.training.kept_epochs),
+    }
+    told = [(name, listed(list(dict.fromkeys(map(str, values))), MAX_NAMED)) for name, values in columns.items()]
+    return [line for line in told if line != ("recipe", "default")]
+
+
+def origin(store: Store, sweep: SweepConfig) -> tuple[Pairs, list[str]]:
+    """Time, machines and versions; and the versions that differ between models."""
+    models, facts = sweep.models(), []
+    for place in evenly(len(models), MAX_READ):
+        try:
+            facts.append(store.read_json(store.model_file(models[place].model_id, "model.json")))
+        except (FileNotFoundError, DamagedFileError):
+            continue  # the model failed, or the next command makes it again
+    read = [("noted with", f"{len(facts):,} of {len(models):,} models")] if 0 < len(facts) < len(models) else []
+    mixed = [called for name, called in VERSIONS.items() if len(_counted(facts, name)) > 1]
+    return [*_time(facts, len(models)), *_machines(facts), *_versions(facts), _this_version(), *read], mixed
+
+
+def _time(facts: Sequence[Mapping[str, Any]], models: int) -> Pairs:
+    """How long the trainings took, if it is known for all `models`."""
+    cohorts = {fact["cohort_id"]: fact["seconds"] for fact in facts if fact.get("seconds") and fact.get("cohort_id")}
+    known = sum(fact.get("cohort_id") in cohorts for fact in facts)
+    if not cohorts or known < models:
+        return []
+    took = f"{duration_text(sum(cohorts.values()))} for {models:,} models in {len(cohorts):,} cohorts"
+    return [("training took", f"{took}, added up; some may have run at the same time")]
+
+
+def _machines(facts: Sequence[Mapping[str, Any]]) -> Pairs:
+    told = [(name, text) for name in ("device", "platform") if (text := _values(facts, name))]
+    memory = [fact["peak_memory_bytes"] for fact in facts if fact.get("peak_memory_bytes")]
+    return [*told, *([("peak memory", f"{bytes_text(max(memory))} of one process")] if memory else [])]
+
+
+def _versions(facts: Sequence[Mapping[str, Any]]) -> Pairs:
+    """The commit and the software. A version that differs between models has its own line."""
+    told = {name: text for name in VERSIONS if (text := _values(facts, name))}
+    common = [name for name in SOFTWARE if len(_counted(facts, name)) == 1]
+    lines = [(VERSIONS[name], text) for name, text in told.items() if name not in common]
+    software = ", ".join(f"{name} {told[name]}" for name in common)
+    return [*lines, *([("software", software)] if software else [])]
+
+
+def _this_version() -> tuple[str, str]:
+    """The time and the version that made this page."""
+    made = provenance()
+    commit = f", git commit {made['git_commit']}" if "git_commit" in made else ""
+    changed = " with changes" if made.get("git_dirty") == "true" else ""
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return "figures and report", f"{when}, dbviz-ray {made['dbviz-ray']}{commit}{changed}"
+
+
+def _counted(facts: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:
+    return Counter(str(fact[name]) for fact in facts if fact.get(name) is not None)
+
+
+def _values(facts: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The only value, or the most frequent ones with their numbers of models; "" if there is none."""
+    counted = _counted(facts, name).most_common()
+    if len(counted) < 2:
+        return "".join(value for value, _ in counted)
+    return listed([f"{value} ({count:,} models)" for value, count in counted], MAX_VALUES)
