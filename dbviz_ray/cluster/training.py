@@ -23,9 +23,8 @@ from dbviz_ray.cluster.trial import train_in_trial
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import DamagedFileError, one_line
-from dbviz_ray.planning.costs import training_amounts
 from dbviz_ray.planning.memory import memory_need
-from dbviz_ray.planning.sizes import step_flops
+from dbviz_ray.planning.sizes import step_flops, training_amounts
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import CUDA_ERROR, Outcome, StageEnd, WorkEnd
 from dbviz_ray.terminal import interruption

@@ -11,15 +11,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dbviz_ray.architectures import build_network
 from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.datasets.augmentation import BLOCK_BYTES, PADDING
+from dbviz_ray.planning.sizes import NetworkShape
 from dbviz_ray.training.allocations import AllocationCounter
 from dbviz_ray.training.cohort import EVALUATION_BATCH
 from dbviz_ray.training.execution import CudaGraph
@@ -62,15 +61,15 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     settings, members = models[0].training, len(models)
     stack = min(resources.stack or members, members)
     batch, evaluated = (min(most, data.train_images) for most in (settings.batch_size, EVALUATION_BATCH))
-    passes = passes_of(models[0], data, stack, batch, evaluated)
-    weights = members * (passes.parameters + passes.buffers)
-    state = weights + members * passes.parameters * len(moments_of(settings))
+    network = network_memory(models[0], data, stack, batch, evaluated)
+    weights = members * (network.parameters + network.buffers)
+    state = weights + members * network.parameters * len(moments_of(settings))
     held = state + 2 * weights // members  # two networks serve as functions
     held += 2 * weights if settings.distillation is not None else 0  # teachers, taken to be as large, and stacked
     labels = members * data.train_images * (LABEL_BYTES + CROP_BYTES * (settings.augmentation == "crop_flip"))
     stored = (data.train_images + data.test_images) * math.prod(data.image_shape)
     checkpoint = CHECKPOINT_COPIES * state
-    images, working = _images(models, data), _working(models, data, resources, passes)
+    images, working = _images(models, data), _working(models, data, resources, network)
     if resources.gpus_per_cohort:
         host = stored + labels + max(checkpoint, 2 * weights)
         return MemoryNeed(WORKER_BYTES + CUDA_BYTES + host, held + labels + working + (images or stored))
@@ -78,7 +77,9 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     return MemoryNeed(WORKER_BYTES + stored + held + labels + images + int(HEAP * working) + checkpoint, 0)
 
 
-def _working(models: Sequence[ModelConfig], data: DatasetFacts, resources: ResourcesConfig, passes: Passes) -> int:
+def _working(
+    models: Sequence[ModelConfig], data: DatasetFacts, resources: ResourcesConfig, network: NetworkMemory
+) -> int:
     """The most bytes that a phase of the training takes beside what is held all the time."""
     settings, members = models[0].training, len(models)
     stack = min(resources.stack or members, members)
@@ -90,16 +91,16 @@ def _working(models: Sequence[ModelConfig], data: DatasetFacts, resources: Resou
     at_a_time = 1
     if resources.gpus_per_cohort and resources.execution in ("auto", "cuda_graph"):
         at_a_time = min(parts, CudaGraph.STREAMS)
-    step = at_a_time * passes.step + block + logits
-    step += 2 * members * passes.parameters if parts > 1 else 0  # the gradients of all parts, and joined
-    step += 2 * stack * passes.parameters if settings.sam_radius else 0  # where they lead to, and the moved weights
+    step = at_a_time * network.step + block + logits
+    step += 2 * members * network.parameters if parts > 1 else 0  # the gradients of all parts, and joined
+    step += 2 * stack * network.parameters if settings.sam_radius else 0  # where they lead to, and the moved weights
     step += 5 * stack * batch * image if settings.adversary is not None else 0  # moved images and their limits
     return max(
         step,
         3 * block + logits,  # the next block is made beside the last one
-        passes.evaluation + 2 * logits,
+        network.evaluation + 2 * logits,
         4 * logits,  # losses and errors of an epoch
-        passes.sharpness + 2 * passes.parameters + members * (passes.parameters + passes.buffers),
+        network.sharpness + 2 * network.parameters + members * (network.parameters + network.buffers),
     )
 
 
@@ -118,8 +119,8 @@ def _size(settings: TrainingConfig) -> int:
 
 
 @dataclass(frozen=True)
-class Passes:
-    """Bytes of one network, and those at the peaks of its passes, without what goes in."""
+class NetworkMemory:
+    """Bytes of one network, and those that its passes take at their peaks, without what goes in."""
 
     parameters: int
     buffers: int
@@ -131,50 +132,37 @@ class Passes:
     """Of a gradient of one member."""
 
 
-def passes_of(model: ModelConfig, data: DatasetFacts, stack: int, batch: int, evaluated: int) -> Passes:
+def network_memory(model: ModelConfig, data: DatasetFacts, stack: int, batch: int, evaluated: int) -> NetworkMemory:
     """Of `stack` members' steps on `batch` images each, and evaluations of `evaluated` images.
 
     A network that needs numbers is run on the CPU, with few images, from which the rest follows; of one that fails
-    there too, as its training will tell, nothing is counted. UserError or ValueError if there is no such network.
+    there too, as its training will tell, nothing is counted.
     """
-    options = tuple(sorted(model.options.items()))
-    network = (model.architecture, model.width, options, data.image_shape, data.classes, model.training.precision)
+    shape, precision = NetworkShape.of(model, data), model.training.precision
     try:
-        return _counted("meta", *network, stack, batch, evaluated)
+        return _counted("meta", shape, precision, stack, batch, evaluated)
     except Exception:  # a user's own code may raise anything
         pass
     try:
-        two, four = (astuple(_counted("cpu", *network, 1, images, images)) for images in (2, 4))
+        two, four = (astuple(_counted("cpu", shape, precision, 1, images, images)) for images in (2, 4))
     except Exception:
-        return Passes(0, 0, 0, 0, 0)
+        return NetworkMemory(0, 0, 0, 0, 0)
     images = (0, 0, batch, evaluated, min(evaluated, SHARPNESS_BATCH))
     members = (1, 1, stack, stack, 1)
     line = zip(two, four, images, members, strict=True)
-    return Passes(*(count * (low + (high - low) * max(n - 2, 0) // 2) for low, high, n, count in line))
+    return NetworkMemory(*(count * (low + (high - low) * max(n - 2, 0) // 2) for low, high, n, count in line))
 
 
 @lru_cache(maxsize=1024)
-def _counted(
-    device: str,
-    architecture: str,
-    width: int,
-    options: tuple[tuple[str, Any], ...],
-    image_shape: tuple[int, int, int],
-    classes: int,
-    precision: str,
-    stack: int,
-    batch: int,
-    evaluated: int,
-) -> Passes:
+def _counted(device: str, shape: NetworkShape, precision: str, stack: int, batch: int, evaluated: int) -> NetworkMemory:
     dtype = torch.float64 if precision == "float64" else torch.float32
-    with torch.device(device):
-        module = build_network(architecture, width, image_shape, classes, dict(options)).to(dtype)
+    module = shape.network(device).to(dtype)
     network = StackedState([module] * stack, torch.bfloat16 if precision == "bfloat16" else None)
 
     def images(count: int) -> Tensor:
-        return torch.zeros(count, *image_shape, dtype=dtype, device=device)
+        return torch.zeros(count, *shape.image_shape, dtype=dtype, device=device)
 
-    return Passes(
+    return NetworkMemory(
         parameters=sum(tensor.nbytes for tensor in network.parameters.values()) // stack,
         buffers=sum(tensor.nbytes for tensor in network.buffers.values()) // stack,
         step=_gradient_bytes(network, images(batch), stack, training=True),

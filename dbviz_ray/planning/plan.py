@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.config import Cohort, MarginsConfig, SweepConfig
 from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
 from dbviz_ray.evaluation.margins import check_enough
 from dbviz_ray.formatting import bytes_text, duration_text
@@ -84,19 +84,12 @@ class Plan:
             ("training", f"{sum(c.flops for c in self.cohorts):.3g} floating-point operations"),
         ]
         if on_gpu:
-            hours = (self.training_seconds + self.evaluation_seconds) / 3600
-            rows.append(
-                (
-                    "estimated time",
-                    f"{duration_text(self.training_seconds)} training and "
-                    f"{duration_text(self.evaluation_seconds)} evaluation: {hours:,.1f} GPU-hours",
-                )
-            )
-            if resources.gpu_hour_price is not None:
-                price = hours * resources.gpu_hour_price
-                rows.append(("estimated cost", f"{price:,.0f}, at {resources.gpu_hour_price:g} a GPU-hour"))
-            else:
-                rows.append(("estimated cost", "name resources.gpu_hour_price to see it"))
+            hours, price = (self.training_seconds + self.evaluation_seconds) / 3600, resources.gpu_hour_price
+            training, evaluation = map(duration_text, (self.training_seconds, self.evaluation_seconds))
+            times = f"{training} training and {evaluation} evaluation: {hours:,.1f} GPU-hours"
+            unknown = "name resources.gpu_hour_price to see it"
+            cost = unknown if price is None else f"{hours * price:,.0f}, at {price:g} a GPU-hour"
+            rows += [("estimated time", times), ("estimated cost", cost)]
         else:
             workers = max(1, (os.cpu_count() or 1) // resources.cpus_per_cohort)
             longest = max(cohort.seconds for cohort in self.cohorts)
@@ -128,8 +121,7 @@ class Plan:
 def plan(sweep: SweepConfig) -> Plan:
     """Count the work of `sweep`, and measure for some seconds how fast this machine does it."""
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
-    if sweep.margins is not None:
-        check_enough(data.train_images if sweep.margins.split == "train" else data.test_images, sweep.margins)
+    line_points = _line_points(sweep.margins, data)
     cohorts = sweep.cohorts()
     # All members of a cohort share one network and keep equally many epochs.
     facts = [facts_of(cohort.models[0], data) for cohort in cohorts]
@@ -137,7 +129,7 @@ def plan(sweep: SweepConfig) -> Plan:
     kept = [len(cohort.models[0].training.kept_epochs) * len(cohort.models) for cohort in cohorts]
     points_of = {name: planes.count * planes.resolution**2 for name, planes in sweep.planes.items()}
     with_probabilities = sum(points_of[name] for name, planes in sweep.planes.items() if planes.probabilities)
-    points, line_points = sum(points_of.values()), _line_points(sweep, data)
+    points = sum(points_of.values())
     on_gpu = sweep.resources.gpus_per_cohort > 0
     if on_gpu and not torch.cuda.is_available():
         times = StepTimes.assumed(ASSUMED_GPU_FLOPS, ASSUMED_GPU_STEP_SECONDS)
@@ -183,12 +175,16 @@ def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> Cohort
     )
 
 
-def _line_points(sweep: SweepConfig, data: DatasetFacts) -> int:
-    """Upper limit of forward passes for one model's margins, without the few of the bisection."""
-    if sweep.margins is None:
+def _line_points(margins: MarginsConfig | None, data: DatasetFacts) -> int:
+    """Upper limit of forward passes for one model's margins, without the few of the bisection.
+
+    UserError if there are too few images.
+    """
+    if margins is None:
         return 0
-    there = data.train_images if sweep.margins.split == "train" else data.test_images
-    return min(sweep.margins.images, there) * (1 + sweep.margins.directions * sweep.margins.steps)
+    there = data.train_images if margins.split == "train" else data.test_images
+    check_enough(there, margins)
+    return min(margins.images, there) * (1 + margins.directions * margins.steps)
 
 
 def _grid_text(sweep: SweepConfig) -> str:

@@ -1,12 +1,18 @@
-"""Sizes of networks and operations of their training, without loading data or training anything."""
+"""Sizes of networks, and the operations and relative costs of training and evaluating them; nothing is trained for it.
+
+For the estimate of the remaining time, a batch costs its floating-point operations plus `CALL_FLOPS` for each call of a
+tensor operation; calls dominate in small networks with many layers. This value gave the closest estimates on CPUs, in
+the digits sweeps of double descent, architectures and optimizers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,7 +23,34 @@ from dbviz_ray.architectures import build_network
 from dbviz_ray.config import Cohort, ModelConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.evaluation.work import Task, What, Work
+from dbviz_ray.terminal.progress import Amount
 from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
+
+CALL_FLOPS = 1e6
+LABELLED_TOGETHER = 1000
+"""Points in a batch."""
+
+
+class NetworkShape(NamedTuple):
+    """What a network's sizes depend on."""
+
+    architecture: str
+    width: int
+    options: tuple[tuple[str, Any], ...]
+    image_shape: tuple[int, int, int]
+    classes: int
+
+    @classmethod
+    def of(cls, model: ModelConfig, data: DatasetFacts) -> NetworkShape:
+        """The shape of a model's network on its data set."""
+        options = tuple(sorted(model.options.items()))
+        return cls(model.architecture, model.width, options, data.image_shape, data.classes)
+
+    def network(self, device: str) -> nn.Module:
+        """A network of this shape; on the "meta" device it has no numbers."""
+        with torch.device(device):
+            return build_network(self.architecture, self.width, self.image_shape, self.classes, dict(self.options))
 
 
 @dataclass(frozen=True)
@@ -33,8 +66,7 @@ class NetworkFacts:
 
 def facts_of(model: ModelConfig, data: DatasetFacts) -> NetworkFacts:
     """Sizes of a model's network on its data set. Raises UserError if the network fails."""
-    options = tuple(sorted(model.options.items()))
-    return _network_facts(model.architecture, model.width, options, data.image_shape, data.classes)
+    return _network_facts(NetworkShape.of(model, data))
 
 
 def training_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
@@ -66,31 +98,55 @@ def longest_first(cohorts: Sequence[Cohort], data: DatasetFacts) -> list[Cohort]
     return sorted(cohorts, key=lambda cohort: -training_flops(cohort.models, data))
 
 
+def training_amounts(cohorts: Iterable[Cohort], data: DatasetFacts) -> dict[str, Amount]:
+    """The epochs of every model, and the relative cost of one."""
+    amounts = {}
+    for cohort in cohorts:
+        model = cohort.models[0]
+        settings = model.training
+        images = data.train_images * passes_of_a_step(model) + data.test_images / settings.evaluate_every
+        cost = images * _image_cost(model, data, min(settings.batch_size, data.train_images))
+        amounts.update({member.model_id: Amount(settings.epochs, cost) for member in cohort.models})
+    return amounts
+
+
+def evaluation_amounts(tasks: Iterable[Task], work: Mapping[What, Work], data: DatasetFacts) -> dict[str, Amount]:
+    """The points of every model's tasks, and the relative cost of one."""
+    points: Counter[str] = Counter()
+    models = {}
+    for task in tasks:
+        models[task.model.model_id] = task.model
+        points[task.model.model_id] += work[task.what].points
+    return {
+        model_id: Amount(points[model_id], _image_cost(model, data, LABELLED_TOGETHER))
+        for model_id, model in models.items()
+    }
+
+
+def _image_cost(model: ModelConfig, data: DatasetFacts, batch: int) -> float:
+    """Cost of one image's forward pass in a batch of `batch` images."""
+    facts = facts_of(model, data)
+    return facts.forward_flops + facts.forward_calls * CALL_FLOPS / batch
+
+
 @cache
-def _network_facts(
-    architecture: str,
-    width: int,
-    options: tuple[tuple[str, Any], ...],
-    image_shape: tuple[int, int, int],
-    classes: int,
-) -> NetworkFacts:
+def _network_facts(shape: NetworkShape) -> NetworkFacts:
     """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
 
-    def count_on(device: str) -> tuple[nn.Module, int, int]:
-        with torch.device(device):
-            network = with_masked_dropout(build_network(architecture, width, image_shape, classes, dict(options)))
-            return network, *_count_operations(network, torch.zeros(2, *image_shape), classes)
+    def count_on(device: str) -> NetworkFacts:
+        network = with_masked_dropout(shape.network(device))
+        flops, calls = _count_operations(network, torch.zeros(2, *shape.image_shape, device=device), shape.classes)
+        return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
 
     try:
         try:
-            network, flops, calls = count_on("meta")
+            return count_on("meta")
         except Exception:
-            network, flops, calls = count_on("cpu")
+            return count_on("cpu")
     except Exception as error:  # a user's own code may raise anything
         cause = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
-        reason = f"does not work at width {width} on images {image_shape}: {cause}"
-        raise UserError("grid.architecture", architecture, reason=reason) from None
-    return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
+        reason = f"does not work at width {shape.width} on images {shape.image_shape}: {cause}"
+        raise UserError("grid.architecture", shape.architecture, reason=reason) from None
 
 
 def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int, int]:

@@ -27,8 +27,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
     from dbviz_ray.cluster.evaluation import evaluate_models
-    from dbviz_ray.planning.costs import evaluation_amounts
-    from dbviz_ray.planning.sizes import facts_of
+    from dbviz_ray.planning.sizes import evaluation_amounts, facts_of
 
     left_out = state.untrained - store.failures().keys()
     if left_out:

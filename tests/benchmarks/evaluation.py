@@ -32,7 +32,7 @@ from dbviz_ray.evaluation.label_maps import default_batch, label_maps
 from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.evaluation.work import LabellingWork, LabelPlanes, Task, What, Work
 from dbviz_ray.planes import GridPoints, PlaneSet, draw_plane_set
-from dbviz_ray.planning.costs import evaluation_amounts
+from dbviz_ray.planning.sizes import evaluation_amounts
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import WEIGHTS
 from dbviz_ray.training.cohort import train_cohort
