@@ -1,8 +1,8 @@
 """Read weights from files and load them into networks; no code in a file is ever executed.
 
-There are two formats: safetensors, and files of torch.save, read by torch's restricted reader (`weights_only=True`),
-which makes tensors, numbers, strings and plain containers and refuses everything else. The usual wrappings are undone:
-a state dict under a key of a larger checkpoint, and the prefixes of DataParallel, torch.compile and averaged models.
+A file is safetensors, or was written by torch.save. torch's restricted reader (`weights_only=True`) makes tensors,
+numbers, strings and plain containers of the latter and refuses everything else. The usual wrappings are undone: a state
+dict under a key of a larger checkpoint, and the prefixes of DataParallel, torch.compile and averaged models.
 """
 
 from __future__ import annotations
@@ -38,13 +38,9 @@ NAMED = 3
 def read_weights(path: str | Path, key: str | None = None) -> Weights:
     """The tensors of a file on the CPU, by their names in the file.
 
-    Args:
-        path: `.safetensors`, or a file of torch.save.
-        key: The entry of the checkpoint that is the state dict, with dots between nested entries; found without it
-            where exactly one of `KEYS` holds tensors.
-
-    Raises:
-        UserError: if the file cannot be read, holds more than tensors and plain containers, or no state dict.
+    `key` is the entry of the checkpoint that is the state dict, with dots between nested entries. Without it, the state
+    dict is found if exactly one of `KEYS` holds tensors. UserError if the file cannot be read, holds more than tensors
+    and plain containers, or no state dict.
     """
     path = Path(path)
     if path.is_dir():
@@ -61,18 +57,11 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
 def load_weights(network: nn.Module, weights: Weights, source: str | Path, built: str = "") -> None:
     """Load `weights` into `network`; every tensor of both must match. float64 weights make the network float64.
 
-    Names that share one tensor may be stored once (as safetensors' save_model does).
-
-    Args:
-        network: Is changed.
-        weights: As from `read_weights`.
-        source: The file, for messages.
-        built: How the network was built, for messages.
-
-    Raises:
-        UserError: naming `source` and the first layer, in the network's own order, that differs.
+    Names that share one tensor may be stored once (as safetensors' save_model does). UserError about the file `source`
+    if they do not match; it names the first layer, in the network's own order, that differs, and says how the network
+    was `built`.
     """
-    expected = network.state_dict()
+    expected = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
     given = _completed(_renamed(weights, expected), expected)
     of_model = f"in the model{f' ({built})' if built else ''}"
 
@@ -80,8 +69,6 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path, built
         return UserError(str(source), reason=f"does not fit the model: {difference}")
 
     for name, tensor in expected.items():
-        if not isinstance(tensor, Tensor):
-            continue
         if name not in given:
             others = [other for other in given if other not in expected]
             instead = f"; only in the checkpoint: {listed(others, NAMED)}" if others else ""
@@ -167,7 +154,7 @@ def _entry(content: Any, key: str, path: Path) -> Mapping[Any, Any]:
     return content
 
 
-def _renamed(weights: Weights, expected: Mapping[str, Any]) -> Weights:
+def _renamed(weights: Weights, expected: Weights) -> Weights:
     """The weights without prefixes that all names have and the network does not."""
     weights = {name if name in expected else _uncompiled(name): tensor for name, tensor in weights.items()}
     while not any(name in expected for name in weights):
@@ -183,16 +170,11 @@ def _uncompiled(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
-def _completed(weights: Weights, expected: Mapping[str, Any]) -> Weights:
-    """The weights, and tensors that the network has under a second name."""
-    tensors = {name: tensor for name, tensor in expected.items() if isinstance(tensor, Tensor)}
-    names = {_place(tensor): name for name, tensor in tensors.items() if name in weights}
-    shared = {
-        name: weights[names[_place(tensor)]]
-        for name, tensor in tensors.items()
-        if name not in weights and tensor.numel() and _place(tensor) in names
-    }
-    return weights | shared
+def _completed(weights: Weights, expected: Weights) -> Weights:
+    """The weights, and those that the network has under a second name."""
+    stored = {_place(expected[name]): tensor for name, tensor in weights.items() if name in expected}
+    shared = {name: stored[_place(tensor)] for name, tensor in expected.items() if _place(tensor) in stored}
+    return shared | weights
 
 
 def _place(tensor: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
