@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,30 +118,19 @@ def scores_of(
         classes: Number of classes.
     """
     models, planes, side, _ = label_maps.shape
+    on_images = np.stack(predicted).astype(np.uint8)
+    right = on_images == labels
     same = agreement(label_maps.reshape(models, planes, -1))
-    first, second = np.triu_indices(models, 1)
+    kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
+    capa = error_consistency_by_item(on_images, ~right, classes)
     of_models = [regions_of(maps, 0.0) for maps in label_maps]
     regions = [mean_estimate(found.fragmentation[None].astype(float)) for found in of_models]
-    kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
-    on_images = np.stack(predicted).astype(np.uint8)
-    capa = error_consistency_by_item(on_images, on_images != labels, classes)
-    pairs = []
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        more_regions = difference(regions[b], regions[a])
-        pair = PairScores(
-            old=names[a],
-            new=names[b],
-            reproducibility=interval_of(mean_estimate(same[None, :, a, b]), SHARE),
-            kappa=interval_of(mean_estimate(kappa[None, :, a, b]), CORRECTED),
-            on_images=churn_between(predicted[a], predicted[b], labels),
-            capa=interval_of(mean_estimate(capa[None, :, a, b]), CORRECTED),
-            accuracy_change=interval_of(_accuracy_change(predicted[a], predicted[b], labels), CHANGE),
-            regions_change=interval_of(more_regions),
-            regions_p=p_value(more_regions),
-            accuracy_p_holm=math.nan,
-            regions_p_holm=math.nan,
-        )
-        pairs.append(pair)
+    first, second = np.triu_indices(models, 1)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    churn = [churn_between(predicted[a], predicted[b], labels) for a, b in pairs]
+    more_regions = [difference(regions[b], regions[a]) for a, b in pairs]
+    regions_p = np.array([p_value(change) for change in more_regions])
+    accuracy_holm, regions_holm = holm(np.array([found.p_value for found in churn])), holm(regions_p)
     overall = _mean_of_pairs(same)
     return Scores(
         models=tuple(
@@ -149,12 +138,27 @@ def scores_of(
                 name=name,
                 error=share_of_images(int((own != labels).sum()), len(labels)),
                 regions=interval_of(count, REGIONS),
-                largest_share=interval_of(mean_estimate(found.largest_region[None]), SHARE),
+                largest_share=_mean(found.largest_region, SHARE),
                 classes_predicted=len(np.union1d(own, np.unique(maps))),
             )
             for name, own, maps, found, count in zip(names, predicted, label_maps, of_models, regions, strict=True)
         ),
-        pairs=_with_corrected_p_values(pairs),
+        pairs=tuple(
+            PairScores(
+                old=names[a],
+                new=names[b],
+                reproducibility=_mean(same[:, a, b], SHARE),
+                kappa=_mean(kappa[:, a, b], CORRECTED),
+                on_images=churn[pair],
+                capa=_mean(capa[:, a, b], CORRECTED),
+                accuracy_change=_mean(right[b].astype(float) - right[a], CHANGE),
+                regions_change=interval_of(more_regions[pair]),
+                regions_p=float(regions_p[pair]),
+                accuracy_p_holm=float(accuracy_holm[pair]),
+                regions_p_holm=float(regions_holm[pair]),
+            )
+            for pair, (a, b) in enumerate(pairs)
+        ),
         reproducibility=interval_of(overall, SHARE),
         agreement_on_images=interval_of(_mean_of_pairs(agreement(on_images[:, :, None])), SHARE),
         overall=overall,
@@ -162,6 +166,10 @@ def scores_of(
         shape=(planes, side),
         images=len(labels),
     )
+
+
+def _mean(by_item: Floats, bounds: tuple[float, float]) -> Interval:
+    return interval_of(mean_estimate(by_item[None]), bounds)
 
 
 def _advice(share: Estimate, precision: float) -> Advice:
@@ -172,16 +180,3 @@ def _mean_of_pairs(same: Floats) -> Estimate:
     """Mean over pairs of `same`, `[items, models, models]`."""
     first, second = np.triu_indices(same.shape[1], 1)
     return pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1), on_items=same)
-
-
-def _accuracy_change(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArray[np.int64]) -> Estimate:
-    return mean_estimate(((new == labels).astype(float) - (old == labels))[None])
-
-
-def _with_corrected_p_values(pairs: Sequence[PairScores]) -> tuple[PairScores, ...]:
-    accuracy = holm(np.array([pair.on_images.p_value for pair in pairs]))
-    regions = holm(np.array([pair.regions_p for pair in pairs]))
-    return tuple(
-        replace(pair, accuracy_p_holm=float(of_accuracy), regions_p_holm=float(of_regions))
-        for pair, of_accuracy, of_regions in zip(pairs, accuracy, regions, strict=True)
-    )
