@@ -1,40 +1,76 @@
-"""From a command line to a comparison and its files."""
+"""The command that compares models: from its options to one HTML report, tables, pictures, and everything as JSON."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
+from pydantic_core import to_json
 from torch import nn
 
-from dbviz_ray.config import DatasetConfig, ResourcesConfig
-from dbviz_ray.datasets import load_dataset
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.evaluation.label_maps import label_maps
 from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION
 from dbviz_ray.evaluation.run_models import RunModel
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store
+from dbviz_ray.store.models import provenance
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 
-from .comparison import compared, device_called, images_and_labels, plane_options, planes_through
+from ..figures import DOTS
+from ..figures.drawing import encoded
+from ..figures.reproducibility_matrix import FEW
+from ..report.page import Illustration, render
+from ..statistics.precision import Advice
+from .comparison import Comparison, compared, device_called, plane_options, planes_through
 from .figures import representative_planes
-from .files import Inputs, check_free, write_comparison
-from .images import GivenImages, Scale, find_images, images_of_dataset
+from .images import find_images
 from .models import ModelSource, find_models
-from .sentences import text_report
+from .rendering import (
+    KINDS,
+    answer,
+    image_rows,
+    model_rows,
+    models_frame,
+    pairs_frame,
+    plane_rows,
+    precision_text,
+    text_report,
+)
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
 
 PLANES_SHOWN = 3
 """Pictures have finer grids: 3 take 120,000 points, beside the 1,250,000 of 500 planes."""
+RESULT, REPORT, MODELS, PAIRS = "comparison.json", "report.html", "models.csv", "pairs.csv"
+REGIONS, BY_PLANE, MATRIX = "regions.png", "agreement_by_plane.png", "reproducibility.png"
+FILES = (REPORT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, RESULT)
+KIND = "dbviz_ray comparison"
+"""Marks a RESULT as ours."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was compared, and the command that did it."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    """Of a `Request`."""
+    images: str
+    """A few words about them."""
+    data: Mapping[str, Any]
+    checkpoints: Sequence[Mapping[str, Any]]
+    """For each model its name, file and hash, and what built its network."""
 
 
 def score(request: Request, command: str) -> str:
@@ -48,35 +84,33 @@ def score(request: Request, command: str) -> str:
     device = device_called(request.device)
     fields = ("planes", "resolution", "margin", "classes", "seed")
     config = plane_options(**{field: getattr(request, field) for field in fields})
-    sources = find_models(
-        request.checkpoints, request.models, request.widths, request.model_options, request.names,
-        request.weights_key, request.trusted,
-    )  # fmt: skip
-    data = _images(request, sources)
-    images, labels = images_and_labels(data.images, data.labels)
-    planes = planes_through(images, labels, config, len(sources))
-    for _ in _networks(sources, data, device):
+    sources = find_models(request)
+    data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
+    planes = planes_through(data.images, data.labels, config, len(sources))
+
+    def networks() -> Iterator[tuple[str, nn.Module]]:
+        """The names and the networks, loaded one at a time."""
+        for source in sources:
+            interruption.check()
+            yield source.name, source.network(planes.image_shape, data.classes).to(device)
+
+    for _ in networks():
         pass  # weights that do not fit are an error before anything is labelled
     with _progress("label", sources, planes) as advance:
         comparison = compared(
-            _networks(sources, data, device), images, labels, planes, config, device,
+            networks(), data.images, data.labels, planes, config, device,
             batch_points=request.batch_points, class_names=data.class_names, advance=advance,
         )  # fmt: skip
     shown = representative_planes(comparison.same_points, PLANES_SHOWN)
     finer = planes.part(shown, max(planes.resolution, PICTURE_RESOLUTION))
-    picture = comparison.figure(shown, _finer_maps(request, sources, data, finer, device))
+    maps = []
+    with _progress("draw", sources, finer) as advance:
+        for name, network in networks():
+            maps.append(label_maps(network, finer, device, batch_points=request.batch_points).numpy())
+            advance(name, len(finer) * finer.resolution**2)
     inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
-    written = write_comparison(store, comparison, picture, request.precision, request.seed, inputs)
+    written = write_comparison(store, comparison, comparison.figure(shown, np.stack(maps)), inputs)
     return f"{text_report(comparison, config.classes, request.precision)}\n\nin {request.out}: {', '.join(written)}"
-
-
-def _networks(
-    sources: Sequence[ModelSource], data: GivenImages, device: torch.device
-) -> Iterator[tuple[str, nn.Module]]:
-    """The names and the networks, loaded one at a time."""
-    for source in sources:
-        interruption.check()
-        yield source.name, source.network(data.image_shape, data.classes).to(device)
 
 
 @contextmanager
@@ -92,38 +126,114 @@ def _progress(stage: str, sources: Sequence[ModelSource], planes: PlaneSet) -> I
         yield advance
 
 
-def _finer_maps(
-    request: Request, sources: Sequence[ModelSource], data: GivenImages, planes: PlaneSet, device: torch.device
-) -> NDArray[np.uint8]:
-    """Label maps for pictures, `[models, planes, rows, columns]`."""
-    maps = []
-    with _progress("draw", sources, planes) as advance:
-        for name, network in _networks(sources, data, device):
-            maps.append(label_maps(network, planes, device, batch_points=request.batch_points).numpy())
-            advance(name, len(planes) * planes.resolution**2)
-    return np.stack(maps)
+def check_free(store: Store) -> None:
+    """UserError for a folder that cannot be written, or that holds files of these names from anything else."""
+    if store.is_local:
+        folder = Path(store.root)
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError("out", store.root, reason="cannot be written", allowed="a folder, or a path to create one")
+    with suppress(FileNotFoundError, DamagedFileError):
+        if store.read_json(RESULT).get("kind") == KIND:
+            return
+    taken = next((name for name in FILES if store.exists(name)), None)
+    if taken is not None:
+        raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
 
 
-def _images(request: Request, sources: Sequence[ModelSource]) -> GivenImages:
-    """The images asked for; by default those of the sweep that trained the models."""
-    scale = Scale(request.mean, request.deviation)
-    runs = [source.built_by for source in sources if isinstance(source.built_by, RunModel)]
-    if request.data is not None:
-        directory = request.data_directory or ResourcesConfig().data_directory
-        return find_images(request.data, request.data_options, request.split, scale, directory)
-    if not runs:
-        allowed = "a data set, a .npz file, or package.module:function"
-        raise UserError("data", reason="required for weight files", allowed=allowed)
-    if request.data_options:
-        raise UserError("data_options", reason="not allowed without --data")
-    first = runs[0].config
-    for run in runs:
-        if run.config.dataset != first.dataset:
-            trained = [f"{model.model_id} was trained on {_described(model.dataset)}" for model in (first, run.config)]
-            raise UserError("data", reason=f"required, since {' and '.join(trained)}")
-    dataset = load_dataset(first.dataset, request.data_directory or runs[0].data_directory)
-    return images_of_dataset(dataset, request.split or "test", scale, first.dataset.name)
+def write_comparison(store: Store, comparison: Comparison, regions: Figure, inputs: Inputs) -> list[str]:
+    """Write every file, the JSON last, and return their names; `regions` is the picture of decision regions."""
+    precision: float = inputs.arguments["precision"]
+    pictures = _pictures(comparison, regions)
+    made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), **provenance()}
+    checkpoints = [(facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in inputs.checkpoints]
+    images = ("images", f"{inputs.images}, {json.dumps(dict(inputs.data), default=str)}")
+    report = render(
+        "comparison.html",
+        title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
+        comparison=comparison,
+        kind=KINDS[comparison.plane_classes],
+        answer=answer(comparison, comparison.plane_classes),
+        precision=precision_text(comparison, precision),
+        model_rows=model_rows(comparison),
+        plane_rows=plane_rows(comparison),
+        image_rows=image_rows(comparison),
+        pictures=list(pictures.values()),
+        inputs=inputs,
+        origin=[*checkpoints, images, *made.items()],
+    )
+    result = {
+        "kind": KIND,
+        "command": inputs.command,
+        "arguments": inputs.arguments,
+        "checkpoints": inputs.checkpoints,
+        "data": {"images": inputs.images, **inputs.data},
+        "provenance": made,
+        "reproducibility": comparison.reproducibility,
+        "agreement_on_images": comparison.agreement_on_images,
+        "advice": _advice(comparison.advice(precision)),
+        "advice_on_the_worst_known_pair": _advice(comparison.advice_on_worst_pair(precision)[1]),
+        "models": comparison.models,
+        "pairs": comparison.pairs,
+    }
+    files = {
+        REPORT: report.encode(),
+        MODELS: models_frame(comparison).to_csv(index=False).encode(),
+        PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
+        **{name: picture.content for name, picture in pictures.items()},
+        RESULT: to_json(result, indent=2, inf_nan_mode="null", fallback=str) + b"\n",
+    }
+    _write(store, files)
+    return list(files)
 
 
-def _described(dataset: DatasetConfig) -> Mapping[str, object] | str:
-    return dataset.model_dump(exclude_defaults=True) or dataset.name
+def _write(store: Store, files: Mapping[str, bytes]) -> None:
+    """Write the files, and delete those of an earlier comparison that this one does not have.
+
+    An interruption deletes what was written; over an earlier comparison, which is incomplete then, it adds a note.
+    """
+    is_first = not store.exists(RESULT)
+    try:
+        for name, content in files.items():
+            store.write(name, content)
+        for name in set(FILES) - set(files):
+            store.remove(name)
+    except (KeyboardInterrupt, OSError) as stop:
+        if is_first:
+            for name in files:
+                store.remove(name)
+        else:
+            stop.add_note(f"{store.root} now mixes files of the earlier comparison and of this one")
+        if isinstance(stop, OSError):
+            raise UserError("out", store.root, reason=f"cannot be written ({stop.strerror or stop})") from None
+        raise
+
+
+def _advice(found: Advice) -> dict[str, Any]:
+    return {"precision": found.wanted, "reach": found.reach, "planes": found.items, "models": found.models}
+
+
+def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration]:
+    """PNGs by file name."""
+    found = {}
+
+    def show(name: str, figure: Figure, seen: str, caption: str) -> None:
+        found[name] = Illustration(encoded(figure, "png"), seen, caption, DOTS)
+
+    several = len(comparison.models) > 2
+    if several:
+        half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
+        every_two = "reproducibility of every two models"
+        show(MATRIX, comparison.matrix(), every_two, f"{every_two.capitalize()}{half_width}.")
+    differing = " (the darker, the more pairs)" if several else ", in the colour of the second model's prediction"
+    show(
+        REGIONS,
+        regions,
+        "decision regions",
+        "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
+        f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}.",
+    )
+    mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
+    sorted_planes = f"Planes, sorted by the agreement of the models{mean}."
+    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", sorted_planes)
+    return found

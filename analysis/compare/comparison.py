@@ -27,9 +27,9 @@ from dbviz_ray.training.allocations import within_memory
 
 from ..figures.regions import PlanePicture, displayable
 from .figures import SeenPlane, agreement_figure, matrix_figure, regions_figure, representative_planes
-from .images import array_text, tensor_of
+from .images import images_and_labels
+from .rendering import text_report
 from .scores import Scores, scores_of
-from .sentences import text_report
 
 CHUNK = 10
 """Planes labelled between two reports of progress."""
@@ -166,20 +166,6 @@ def device_called(name: torch.device | str) -> torch.device:
         reason = f"is not available ({one_line(error)})"
         raise UserError("device", name, reason=reason, allowed="auto, cpu, or an accelerator of this machine") from None
     return device
-
-
-def images_and_labels(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise."""
-    image_tensor, label_tensor = tensor_of("images", images), tensor_of("labels", labels)
-    if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
-        allowed = "floating-point [n, channels, height, width], normalised as the models expect them"
-        raise UserError("images", reason=array_text(image_tensor), allowed=allowed)
-    if label_tensor.shape != image_tensor.shape[:1] or label_tensor.is_floating_point():
-        allowed = f"integers ({len(image_tensor)},), one for each image"
-        raise UserError("labels", reason=array_text(label_tensor), allowed=allowed)
-    if not image_tensor.isfinite().all():
-        raise UserError("images", reason="some of their pixels are not finite", allowed="finite numbers")
-    return image_tensor.cpu(), label_tensor.long().cpu()
 
 
 def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, models: int) -> PlaneSet:

@@ -1,4 +1,4 @@
-"""The images that models are compared on: a data set, a .npz file, or what a function returns."""
+"""The images that models are compared on: a data set, a .npz file, what a function returns, or tensors."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dbviz_ray.config import DatasetConfig
+from dbviz_ray.config import DatasetConfig, ResourcesConfig
 from dbviz_ray.config.registry import DATASETS, check_dataset, dataset_loader
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.datasets.dataset import check_complete
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import FieldError, UserError, one_line
+from dbviz_ray.evaluation.run_models import RunModel
+
+if TYPE_CHECKING:
+    from dbviz_ray.score import Request
 
 CHANNELS = (1, 3, 4)
 """An axis of one of these lengths holds the channels of a file's images."""
 FILE = ".npz"
+ARRAYS = ("images", "labels", "class_names")
+"""What a .npz file may hold; the last one is optional."""
 
 
 @dataclass(frozen=True)
@@ -42,68 +48,30 @@ class GivenImages:
     """Their source, as JSON holds it."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
-
-    @property
     def classes(self) -> int:
         """Number of classes; without names, one more than the largest label."""
         return len(self.class_names) if self.class_names else int(self.labels.max()) + 1
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Replaces a data set's own normalisation: `(pixel / range - mean) / deviation`, one number or one a channel."""
-
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[float, ...] | None = None
-
-    def means(self, channels: int) -> tuple[float, ...] | None:
-        """One for each channel; None if unset. UserError for another number of them."""
-        return _by_channel("mean", self.mean, channels)
-
-    def deviations(self, channels: int) -> tuple[float, ...] | None:
-        """Likewise, all positive."""
-        if self.deviation is not None and min(self.deviation) <= 0:
-            raise UserError("deviation", self.deviation, allowed="positive numbers")
-        return _by_channel("deviation", self.deviation, channels)
-
-
-def _by_channel(field: str, values: tuple[float, ...] | None, channels: int) -> tuple[float, ...] | None:
-    if values is not None and len(values) not in (1, channels):
-        raise UserError(field, values, allowed=f"{channels} numbers, or one for all")
-    return values * channels if values is not None and len(values) == 1 else values
-
-
-def images_of_dataset(dataset: Dataset, split: str, scale: Scale, called: str) -> GivenImages:
-    """One split of a data set, normalised."""
-    images, labels = dataset.split(split)
-    mean = scale.means(images.shape[1]) or dataset.mean
-    deviation = scale.deviations(images.shape[1]) or dataset.deviation
-    facts = {"split": split, "mean": list(mean), "deviation": list(deviation)}
-    normalised = replace(dataset, mean=mean, deviation=deviation).normalised(images)
-    return GivenImages(normalised, labels, dataset.class_names, f"{len(images):,} {split} images of {called}", facts)
-
-
-def find_images(
-    name: str, options: Mapping[str, Any], split: str | None, scale: Scale, data_directory: str
-) -> GivenImages:
-    """The images that the option `--data name` means, with its `--data-option`s.
+def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
+    """The images that the option `--data` means; without it those of the sweep that trained the models `runs`.
 
     - A registered data set, or a function that a sweep would take: one split of it, by default test.
     - A path that ends in .npz: arrays `images` and `labels`, perhaps `class_names`.
-    - `package.module:function`, called with the options: returns a Dataset, or images and labels.
+    - `package.module:function`, called with the `--data-option`s: returns a Dataset, or images and labels.
 
     Raises:
         UserError: about `data`, `data_options`, `split`, `mean` or `deviation`, or about a file.
     """
+    name, options = request.data, request.data_options
+    if name is None:
+        return _images_of_runs(request, runs)
     if name.endswith(FILE):
         if options:
             raise UserError("data_options", list(options), reason=f"is not allowed with {name}", allowed="none")
-        facts = {"sha256": hashlib.sha256(Path(name).read_bytes()).hexdigest()} if Path(name).is_file() else {}
-        return _images_of_arrays(_read_file(Path(name)), scale, split, Path(name).name, facts)
+        path = Path(name)
+        content = _read_file(path)
+        return _images_of_arrays(request, path.name, content, {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
     try:
         check_dataset(name)
         loader = dataset_loader(name)
@@ -114,7 +82,8 @@ def find_images(
         raise error.renamed(lambda _: "data") from None
     if name in DATASETS or not _takes(loader, options):
         config = validated(DatasetConfig, {"name": name, **options})
-        return images_of_dataset(load_dataset(config, data_directory), split or "test", scale, name)
+        directory = request.data_directory or ResourcesConfig().data_directory
+        return _images_of_dataset(request, load_dataset(config, directory), name)
     try:
         returned = loader(**options)
         if isinstance(returned, Dataset):
@@ -122,11 +91,11 @@ def find_images(
     except Exception as error:  # a user's own code may raise anything
         raise UserError("data", name, reason=f"cannot be loaded: {one_line(error, with_type=True)}") from error
     if isinstance(returned, Dataset):
-        return images_of_dataset(returned, split or "test", scale, name)
+        return _images_of_dataset(request, returned, name)
     if not isinstance(returned, Sequence) or len(returned) != 2:
         allowed = "a dbviz_ray.datasets.Dataset, or images and labels"
         raise UserError("data", name, reason=f"returned {type(returned).__name__}", allowed=allowed)
-    return _images_of_arrays(dict(zip(("images", "labels"), returned, strict=True)), scale, split, name, {})
+    return _images_of_arrays(request, name, dict(zip(ARRAYS, returned, strict=False)), {})
 
 
 def _takes(function: Any, options: Mapping[str, Any]) -> bool:
@@ -138,44 +107,92 @@ def _takes(function: Any, options: Mapping[str, Any]) -> bool:
     return True
 
 
+def _images_of_runs(request: Request, runs: Sequence[RunModel]) -> GivenImages:
+    if not runs:
+        allowed = "a data set, a .npz file, or package.module:function"
+        raise UserError("data", reason="required for weight files", allowed=allowed)
+    if request.data_options:
+        raise UserError("data_options", reason="not allowed without --data")
+    first, *others = [run.config for run in runs]
+    for other in others:
+        if other.dataset != first.dataset:
+            sets = {model.model_id: model.dataset.model_dump(exclude_none=True) for model in (first, other)}
+            trained = [f"{model_id} was trained on {fields}" for model_id, fields in sets.items()]
+            raise UserError("data", reason=f"required, since {' and '.join(trained)}")
+    dataset = load_dataset(first.dataset, request.data_directory or runs[0].data_directory)
+    return _images_of_dataset(request, dataset, first.dataset.name)
+
+
+def _images_of_dataset(request: Request, dataset: Dataset, called: str) -> GivenImages:
+    split = request.split or "test"
+    images, labels = dataset.split(split)
+    scaled = _scaled(request, dataset)
+    facts = {"split": split, "mean": list(scaled.mean), "deviation": list(scaled.deviation)}
+    what = f"{len(images):,} {split} images of {called}"
+    return GivenImages(scaled.normalised(images), labels, dataset.class_names, what, facts)
+
+
+def _scaled(request: Request, dataset: Dataset) -> Dataset:
+    """The data set, normalised by `--mean` and `--deviation` where these are given."""
+    channels = dataset.image_shape[0]
+    given = {name: getattr(request, name) for name in ("mean", "deviation") if getattr(request, name) is not None}
+    for field, values in given.items():
+        if len(values) not in (1, channels):
+            raise UserError(field, values, allowed=f"{channels} numbers, or one for all")
+    if min(given.get("deviation", dataset.deviation)) <= 0:
+        raise UserError("deviation", given["deviation"], allowed="positive numbers")
+    return replace(dataset, **{field: values * (channels // len(values)) for field, values in given.items()})
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     allowed = "allowed: images, labels and perhaps class_names, without Python objects"
     with reading(path, "a file of arrays that numpy.savez wrote", allowed), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in ("images", "labels", "class_names") if name in file}
+        return {name: file[name] for name in ARRAYS if name in file}
 
 
-def _images_of_arrays(
-    content: Mapping[str, Any], scale: Scale, split: str | None, name: str, facts: dict[str, Any]
-) -> GivenImages:
+def _images_of_arrays(request: Request, name: str, content: Mapping[str, Any], facts: dict[str, Any]) -> GivenImages:
     """uint8 images are divided by 255 and normalised; floats are normalised already."""
-    if split is not None:
-        raise UserError("split", split, reason=f"is not allowed with {name}, whose images are one set", allowed="unset")
-    missing = [part for part in ("images", "labels") if part not in content]
+    if request.split is not None:
+        reason = f"is not allowed with {name}, whose images are one set"
+        raise UserError("split", request.split, reason=reason, allowed="unset")
+    missing = [part for part in ARRAYS[:2] if part not in content]
     if missing:
         raise UserError(name, reason=f"has no array {missing[0]}", allowed="images and labels")
     images = _channels_first(name, tensor_of(f"{name}: images", content["images"]))
     labels = tensor_of(f"{name}: labels", content["labels"])
-    if labels.is_floating_point() or labels.shape != images.shape[:1]:
-        allowed = f"integers ({len(images)},), one for each image"
-        raise UserError(f"{name}: labels", reason=array_text(labels), allowed=allowed)
-    if len(images) < 3:
-        raise UserError(f"{name}: images", reason=f"only {len(images)}", allowed="at least 3, which span a plane")
-    if int(labels.min()) < 0:
-        raise UserError(f"{name}: labels", int(labels.min()), reason="is not a class", allowed="0 and above")
-    if images.dtype == torch.uint8:
-        channels = images.shape[1]
-        mean = scale.means(channels) or (0.0,) * channels
-        deviation = scale.deviations(channels) or (1.0,) * channels
-        facts |= {"mean": list(mean), "deviation": list(deviation)}
-        images = (images / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(deviation).view(-1, 1, 1)
-    elif not images.is_floating_point():
-        allowed = "uint8, or floats that are normalised already"
-        raise UserError(f"{name}: images", reason=array_text(images), allowed=allowed)
-    elif scale != Scale():
-        field = "mean" if scale.mean is not None else "deviation"
-        raise UserError(field, reason=f"not allowed with {name}, whose images are floats", allowed="uint8 images")
     class_names = tuple(map(str, content["class_names"])) if "class_names" in content else None
-    return GivenImages(images.float(), labels.long(), class_names, f"{len(images):,} images of {name}", facts)
+    if images.dtype == torch.uint8:
+        zeros, ones = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
+        scaled = _scaled(request, Dataset(images, labels, images, labels, (), zeros, ones))
+        facts = {**facts, "mean": list(scaled.mean), "deviation": list(scaled.deviation)}
+        images = scaled.normalised(images)
+    elif not images.is_floating_point():
+        raise _unusable(f"{name}: images", images, "uint8, or floats that are normalised already")
+    elif request.mean is not None or request.deviation is not None:
+        field = "deviation" if request.mean is None else "mean"
+        raise UserError(field, reason=f"not allowed with {name}, whose images are floats", allowed="uint8 images")
+    images, labels = images_and_labels(images.float(), labels, f"{name}: ")
+    return GivenImages(images, labels, class_names, f"{len(images):,} images of {name}", facts)
+
+
+def images_and_labels(images: Any, labels: Any, source: str = "") -> tuple[Tensor, Tensor]:
+    """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise.
+
+    `source` stands before the fields of the error, such as "photos.npz: ".
+    """
+    image_tensor, label_tensor = tensor_of(f"{source}images", images), tensor_of(f"{source}labels", labels)
+    if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
+        allowed = "floating-point [n, channels, height, width], normalised as the models expect them"
+        raise _unusable(f"{source}images", image_tensor, allowed)
+    if label_tensor.shape != image_tensor.shape[:1] or label_tensor.is_floating_point():
+        raise _unusable(f"{source}labels", label_tensor, f"integers ({len(image_tensor)},), one for each image")
+    if len(image_tensor) < 3:
+        raise UserError(f"{source}images", reason=f"only {len(image_tensor)}", allowed="at least 3, which span a plane")
+    if not image_tensor.isfinite().all():
+        raise UserError(f"{source}images", reason="some of their pixels are not finite", allowed="finite numbers")
+    if label_tensor.min() < 0:
+        raise UserError(f"{source}labels", int(label_tensor.min()), reason="is not a class", allowed="0 and above")
+    return image_tensor.cpu(), label_tensor.long().cpu()
 
 
 def tensor_of(called: str, values: Any) -> Tensor:
@@ -186,9 +203,8 @@ def tensor_of(called: str, values: Any) -> Tensor:
         raise UserError(called, reason=f"not an array of numbers ({one_line(error, with_type=False)})") from None
 
 
-def array_text(values: Tensor) -> str:
-    """Such as "torch.uint8 of shape (5, 8, 8) is not allowed"."""
-    return f"{values.dtype} of shape {tuple(values.shape)} is not allowed"
+def _unusable(called: str, values: Tensor, allowed: str) -> UserError:
+    return UserError(called, reason=f"{values.dtype} of shape {tuple(values.shape)} is not allowed", allowed=allowed)
 
 
 def _channels_first(name: str, images: Tensor) -> Tensor:
@@ -200,4 +216,4 @@ def _channels_first(name: str, images: Tensor) -> Tensor:
     if images.ndim == 4 and images.shape[3] in CHANNELS:
         return images.movedim(3, 1)
     allowed = "[n, channels, height, width], [n, height, width] or [n, height, width, channels]; 1, 3 or 4 channels"
-    raise UserError(f"{name}: images", reason=array_text(images), allowed=allowed)
+    raise _unusable(f"{name}: images", images, allowed)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
 
 from .checkpoints import load_weights, read_weights
+
+if TYPE_CHECKING:
+    from dbviz_ray.score import Request
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
@@ -60,12 +63,14 @@ class Builder:
             function = architecture_builder(self.model)
         except UserError as error:
             raise error.renamed(lambda _: "models") from None
-        known = {"image_shape": image_shape, "classes": classes} | ({"width": self.width} if self.width else {})
         parameters = inspect.signature(function).parameters
         required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
-        if self.width and "width" not in parameters:
-            raise UserError("widths", self.width, reason=f"is not allowed: {self.model} has no parameter width")
-        filled = {name: value for name, value in known.items() if name in required or name == "width"}
+        known = {"image_shape": image_shape, "classes": classes}
+        filled = {name: value for name, value in known.items() if name in required}
+        if self.width:
+            if "width" not in parameters:
+                raise UserError("widths", self.width, reason=f"is not allowed: {self.model} has no parameter width")
+            filled["width"] = self.width
         network = function(**(filled | dict(self.options)))
         if not isinstance(network, nn.Module):
             reason = f"returned {type(network).__name__}"
@@ -98,53 +103,36 @@ class ModelSource:
             content = self.built_by.store.read(self.built_by.weights_file)
             built: dict[str, Any] = {"model_id": self.built_by.config.model_id, "epoch": self.built_by.epoch}
         else:
-            content = Path(self.checkpoint).read_bytes()
-            built = {"model": self.built_by.model, "width": self.built_by.width, "options": dict(self.built_by.options)}
+            content, built = Path(self.checkpoint).read_bytes(), vars(self.built_by)
         hashed = hashlib.sha256(content).hexdigest()
         return {"name": self.name, "checkpoint": self.checkpoint, "sha256": hashed, "bytes": len(content), **built}
 
 
-def find_models(
-    checkpoints: Sequence[str],
-    models: Sequence[str],
-    widths: Sequence[int],
-    options: Mapping[str, Any],
-    names: Sequence[str],
-    weights_key: str | None,
-    trusted: Sequence[str] = (),
-) -> list[ModelSource]:
-    """The models that a command line names; UserError about the argument that cannot be used.
-
-    Args:
-        checkpoints: Files, or folders of a run's models.
-        models: What builds the networks of the files: one for all or one for each; likewise the `widths`.
-        options: For every builder.
-        names: Names of the models; by default the shortest ends of their paths that differ.
-        weights_key: See `read_weights`.
-        trusted: Code that models of runs may name (see `find_run_model`).
-    """
+def find_models(request: Request) -> list[ModelSource]:
+    """The models that a command line names; UserError about the field of `request` that cannot be used."""
+    checkpoints = request.checkpoints
     if len(checkpoints) < 2:
         raise UserError("checkpoints", len(checkpoints), reason="given", allowed="two or more")
-    called = _checked_names(names, len(checkpoints)) if names else short_names(checkpoints)
-    found = [find_run_model(checkpoint, trusted) for checkpoint in checkpoints]
+    names = _checked_names(request.names, len(checkpoints)) if request.names else short_names(checkpoints)
+    found = [find_run_model(checkpoint, request.trusted) for checkpoint in checkpoints]
     files = [checkpoint for checkpoint, run in zip(checkpoints, found, strict=True) if run is None]
     for file in files:
         if not Path(file).exists():
             allowed = "a weight file, or models/<model_id> of a run"
             raise UserError("checkpoints", file, reason="does not exist", allowed=allowed)
-    for model in models:
+    for model in request.models:
         try:
             check_architecture(model)
         except FieldError as error:
             raise UserError.of([error.about("models", model)]) from None
-    if files and not models:
+    if files and not request.models:
         allowed = "a registered architecture or package.module:function"
         raise UserError("models", reason=f"required for {files[0]}", allowed=allowed)
-    each = zip(_for_each("models", models, len(files)), _for_each("widths", widths, len(files)), strict=True)
-    of_files = iter(Builder(model, width, options) for model, width in each)
+    models, widths = (_for_each(field, getattr(request, field), len(files)) for field in ("models", "widths"))
+    of_files = iter([Builder(*each, request.model_options) for each in zip(models, widths, strict=True)])
     return [
-        ModelSource(name, checkpoint, run or next(of_files), weights_key)
-        for name, checkpoint, run in zip(called, checkpoints, found, strict=True)
+        ModelSource(name, checkpoint, run or next(of_files), request.weights_key)
+        for name, checkpoint, run in zip(names, checkpoints, found, strict=True)
     ]
 
 
@@ -153,7 +141,8 @@ def short_names(checkpoints: Sequence[str]) -> list[str]:
 
     Words (separated by "-") with which all of them begin are left out.
     """
-    paths = [PurePosixPath(_without_suffix(checkpoint)).parts for checkpoint in checkpoints]
+    whole = map(PurePosixPath, checkpoints)
+    paths = [(path.with_suffix("") if path.suffix in SUFFIXES else path).parts for path in whole]
     for length in range(1, max(map(len, paths)) + 1):
         names = ["/".join(parts[-length:]) for parts in paths]
         if len(set(names)) == len(names):
@@ -163,10 +152,6 @@ def short_names(checkpoints: Sequence[str]) -> list[str]:
             return ["-".join(of_name[common:]) for of_name in words]
     shortest = [parts[-1] for parts in paths]
     return [f"{name} ({shortest[: index + 1].count(name)})" for index, name in enumerate(shortest)]
-
-
-def _without_suffix(path: str) -> str:
-    return next((path.removesuffix(suffix) for suffix in SUFFIXES if path.endswith(suffix)), path)
 
 
 def _checked_names(names: Sequence[str], models: int) -> list[str]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,15 +23,17 @@ CSS_DOTS = 96
 def render(template: str, **values: Any) -> str:
     """Fill a file of templates/ with `values`, such as `render("comparison.html", title="...")`.
 
-    Tables are rows of texts and `formatting.Cell`s, the first row the head; pictures are `Illustration`s.
-    jinja2.UndefinedError if a value is missing.
+    Pages escape their values, texts (.txt) do not. Tables are rows of texts and `formatting.Cell`s, the first row the
+    head; pictures are `Illustration`s. jinja2.UndefinedError if a value is missing.
     """
     return _environment().get_template(template).render(contents=[], **values)
 
 
 def _environment() -> Environment:
-    loader = FileSystemLoader(TEMPLATES)
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader, escapes = FileSystemLoader(TEMPLATES), select_autoescape()
+    made = Environment(
+        loader=loader, autoescape=escapes, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     made.filters["anchor"] = _anchor
     return made
 

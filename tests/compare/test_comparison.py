@@ -13,8 +13,8 @@ from torch import nn
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
+from dbviz_ray.analysis.compare.rendering import precision_text
 from dbviz_ray.analysis.compare.scores import scores_of
-from dbviz_ray.analysis.compare.sentences import precision_text
 from dbviz_ray.analysis.statistics.estimates import mean_estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of, variances_of
 from dbviz_ray.analysis.statistics.precision import advice_on

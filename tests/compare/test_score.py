@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -21,13 +22,13 @@ from support.html_pages import Page
 from torch import nn
 
 from dbviz_ray import compare
-from dbviz_ray.analysis.compare.images import Scale, find_images
+from dbviz_ray.analysis.compare.images import find_images
 from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.run_models import find_run_model
-from dbviz_ray.score import main
+from dbviz_ray.score import Request, main
 from dbviz_ray.store import Store
 
 ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
@@ -193,50 +194,40 @@ def npz(path, **arrays):
 def test_every_way_to_give_the_images_gives_the_same_ones(here, data):
     pixels, labels = data.test_images.numpy(), data.test_labels.numpy()
     normalised = data.normalised(data.test_images)
-    # these digits have 16 grey levels, a .npz file's pixels are divided by 255
-    scaled = Scale(deviation=(16 / 255,))
-    digits = {"train_size": 300, "test_size": 120}
+    sixteen = {"deviation": (16 / 255,)}  # these digits have 16 grey levels, a .npz file's pixels are divided by 255
+    digits = {"data_options": {"train_size": 300, "test_size": 120}}
     ways = {
-        "registered": ("digits", digits, "test", Scale()),
-        "channels": (npz("a.npz", images=pixels, labels=labels), {}, None, scaled),
-        "none": (npz("b.npz", images=pixels[:, 0], labels=labels.astype(np.int32)), {}, None, scaled),
-        "last": (npz("c.npz", images=np.moveaxis(pixels, 1, 3), labels=labels), {}, None, scaled),
-        "floats": (npz("d.npz", images=normalised.double().numpy(), labels=labels), {}, None, Scale()),
-        "arrays": ("my_code:arrays", {}, None, Scale()),
-        "dataset": ("my_code:dataset", {"test_size": 120}, None, Scale()),
-        "loader": ("my_code:loader", digits, "test", Scale()),
+        "digits": digits,
+        npz("channels.npz", images=pixels, labels=labels): sixteen,
+        npz("none.npz", images=pixels[:, 0], labels=labels.astype(np.int32)): sixteen,
+        npz("last.npz", images=np.moveaxis(pixels, 1, 3), labels=labels): sixteen,
+        npz("floats.npz", images=normalised.double().numpy(), labels=labels): {},
+        "my_code:arrays": {},
+        "my_code:dataset": {"data_options": {"test_size": 120}},
+        "my_code:loader": {**digits, "split": "test"},
     }
-    for name, (where, options, split, scale) in ways.items():
-        found = find_images(where, options, split, scale, "unused")
+    for name, options in ways.items():
+        found = find_images(Request(data=name, **options), [])
         torch.testing.assert_close(found.images, normalised, msg=name)
         assert torch.equal(found.labels, data.test_labels), name
         assert found.classes == 10
-        assert found.class_names == (None if where.endswith(("npz", "arrays")) else data.class_names)
-    named = npz("e.npz", images=pixels, labels=labels, class_names=np.array(list("abcdefghijk")))
-    assert find_images(named, {}, None, scaled, "unused").classes == 11
+        assert found.class_names == (None if name.endswith(("npz", "arrays")) else data.class_names)
+    named = npz("named.npz", images=pixels, labels=labels, class_names=np.array(list("abcdefghijk")))
+    found = find_images(Request(data=named), [])
+    assert found.classes == 11
+    hashed = hashlib.sha256((here / named).read_bytes()).hexdigest()
+    assert found.facts == {"sha256": hashed, "mean": [0.0], "deviation": [1.0]}
+
+
+def test_another_split_and_scale(data):
+    digits = Request(data="digits", data_options={"train_size": 300, "test_size": 120})
+    found = find_images(replace(digits, split="train", mean=(0.5,), deviation=(0.25,)), [])
+    torch.testing.assert_close(found.images, (data.train_images / 16 - 0.5) / 0.25)
+    assert found.facts == {"split": "train", "mean": [0.5], "deviation": [0.25]}
 
 
 def reproducibility(folder):
     return pd.read_csv(folder / "pairs.csv")[["reproducibility", "churn"]].to_numpy().tolist()
-
-
-def test_images_of_a_file(files, here):
-    weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES]
-    images = np.random.default_rng(0).normal(size=(40, 8, 8))
-    assert main([*weights, "--data", npz("noise.npz", images=images, labels=np.arange(40) % 10)]) == 0
-    result = json.loads((here / "comparison" / "comparison.json").read_text())
-    hashed = hashlib.sha256((here / "noise.npz").read_bytes()).hexdigest()
-    assert result["data"] == {"images": "40 images of noise.npz", "sha256": hashed}
-
-
-def test_the_training_images_and_their_scale(files, here):
-    weights = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *PLANES, *DIGITS]
-    assert main([*weights, "--split", "train", "--mean", "0.5", "--deviation", "0.25", "--classes", "same"]) == 0
-    result = json.loads((here / "comparison" / "comparison.json").read_text())
-    assert result["data"] == {
-        "images": "300 train images of digits", "split": "train", "mean": [0.5], "deviation": [0.25],
-    }  # fmt: skip
-    assert "through three images of one class, seed 0" in (here / "comparison" / "report.html").read_text()
 
 
 def test_a_users_network_as_a_sweep_takes_it(files, here):

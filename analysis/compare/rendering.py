@@ -1,0 +1,189 @@
+"""What people see of a comparison: data frames with every number, short tables, and sentences."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from dbviz_ray.formatting import (
+    COLUMNS,
+    Cell,
+    aligned,
+    interval_cell,
+    interval_text,
+    p_text,
+    percent_text,
+    with_names_above,
+)
+
+from ..report.page import render
+from ..statistics.intervals import Interval
+from ..statistics.precision import Advice
+from .scores import Scores
+
+Rows = list[list[str | Cell]]
+
+PRECISION = 0.01
+MAX_ROWS = 30
+"""Rows of a printed table; the files hold all."""
+KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
+"""What a plane goes through, by the option `classes`."""
+
+
+def models_frame(scores: Scores) -> pd.DataFrame:
+    """A row for each model."""
+    return _frame(
+        scores,
+        (
+            {
+                "model": model.name,
+                "error": model.error,
+                "regions": model.regions,
+                "largest_region_share": model.largest_share,
+                "classes_predicted": model.classes_predicted,
+            }
+            for model in scores.models
+        ),
+    )
+
+
+def pairs_frame(scores: Scores) -> pd.DataFrame:
+    """A row for each pair, the old model before the new one."""
+    return _frame(
+        scores,
+        (
+            {
+                "old": pair.old,
+                "new": pair.new,
+                "reproducibility": pair.reproducibility,
+                "kappa": pair.kappa,
+                "agreement_on_images": pair.agreement_on_images,
+                "churn": pair.on_images.churn,
+                "wins": pair.on_images.wins,
+                "losses": pair.on_images.losses,
+                "accuracy_change": pair.accuracy_change,
+                "mcnemar_p": pair.on_images.p_value,
+                "mcnemar_p_holm": pair.accuracy_p_holm,
+                "capa": pair.capa,
+                "regions_change": pair.regions_change,
+                "regions_p": pair.regions_p,
+                "regions_p_holm": pair.regions_p_holm,
+            }
+            for pair in scores.pairs
+        ),
+    )
+
+
+def _frame(scores: Scores, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """The rows, three columns for an interval, and the numbers of images and planes."""
+    sizes = {"n_images": scores.images, "n_planes": scores.shape[0]}
+    return pd.DataFrame(
+        {name: value for column, of_row in (row | sizes).items() for name, value in _columns(column, of_row)}
+        for row in rows
+    )
+
+
+def _columns(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Interval):
+        return [(name, value.value), (f"{name}_low", value.low), (f"{name}_high", value.high)]
+    return [(name, value)]
+
+
+def model_rows(scores: Scores) -> Rows:
+    """A head, and a row for each model."""
+    rows: Rows = [["", "error", "regions a plane", "largest region"]]
+    for model in scores.models:
+        rows.append([model.name, cell(model.error), cell(model.regions, 2), cell(model.largest_share)])
+    return rows
+
+
+def plane_rows(scores: Scores) -> Rows:
+    """A head, and for each pair a row of its scores on planes."""
+    rows: Rows = [["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", _p_head(scores)]]
+    for pair in scores.pairs:
+        regions = cell(pair.regions_change, 2, signed=True)
+        shares = [cell(pair.reproducibility), cell(pair.kappa)]
+        rows.append([f"{pair.old}, {pair.new}", *shares, regions, p_text(pair.regions_p_holm)])
+    return rows
+
+
+def image_rows(scores: Scores) -> Rows:
+    """A head, and for each pair a row of its scores on images."""
+    rows: Rows = [["old, new", "churn", "wins", "losses", _p_head(scores), "beyond accuracy (CAPA)"]]
+    for pair in scores.pairs:
+        shares = [cell(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)]
+        rows.append([f"{pair.old}, {pair.new}", *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)])
+    return rows
+
+
+def _p_head(scores: Scores) -> str:
+    return "p (Holm)" if len(scores.pairs) > 1 else "p"
+
+
+def cell(interval: Interval, digits: int = 3, *, signed: bool = False) -> Cell:
+    """An interval as a cell of a table."""
+    return interval_cell(interval.value, interval.low, interval.high, digits, signed=signed)
+
+
+def answer(scores: Scores, plane_classes: str) -> str:
+    """What was found, in one paragraph."""
+    return _paragraph(
+        "comparison_answer.txt",
+        scores=scores,
+        kind=KINDS[plane_classes],
+        percent=lambda share: percent_text(share.value, share.low, share.high),
+        points=_points,
+        number=cell,
+        p=lambda value: f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}",
+    )
+
+
+def precision_text(scores: Scores, precision: float) -> str:
+    """How precise the reproducibility is, and how many planes or models a wanted precision needs."""
+    pair, worst = scores.advice_on_worst_pair(precision)
+    overall = scores.advice(precision)
+    return _paragraph(
+        "comparison_precision.txt", scores=scores, overall=overall, pair=pair, worst=worst, half_width=_half_width
+    )
+
+
+def _paragraph(template: str, **values: Any) -> str:
+    return " ".join(render(template, **values).split())
+
+
+def _points(change: Interval) -> str:
+    value, low, high = (100 * end for end in (change.value, change.low, change.high))
+    return interval_text(value, low, high, 1, unit=" points", signed=True)
+
+
+def _half_width(advice: Advice) -> str:
+    """Two significant digits, at least three decimals, and one more where it would look like the wanted one."""
+    digits = max(3, 1 - math.floor(math.log10(advice.reach)))
+    alike = advice.reach > advice.wanted and round(advice.reach, digits) == round(advice.wanted, digits)
+    return f"{advice.reach:.{digits + alike}f}"
+
+
+def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION) -> str:
+    """The answer, the tables, and how many planes `precision` needs, as lines for a terminal."""
+    planes, side = scores.shape
+    told = textwrap.fill(answer(scores, plane_classes), COLUMNS, break_long_words=False, break_on_hyphens=False)
+    models = aligned(_cut(model_rows(scores), "models"), narrowest=5)
+    on_planes, on_images = (with_names_above(_cut(rows(scores), "pairs")) for rows in (plane_rows, image_rows))
+    needed = textwrap.fill(precision_text(scores, precision), COLUMNS, break_on_hyphens=False)
+    blocks = (
+        [told],
+        models,
+        [f"on {planes:,} planes of {side} x {side} points", *on_planes],
+        [f"on {scores.images:,} images", *on_images],
+        [needed],
+    )
+    return "\n\n".join(map("\n".join, blocks))
+
+
+def _cut(rows: Rows, called: str) -> Rows:
+    more = len(rows) - 1 - MAX_ROWS
+    return rows if more <= 0 else [*rows[: 1 + MAX_ROWS], [f"and {more} more {called}", *[""] * (len(rows[0]) - 1)]]
