@@ -1,7 +1,8 @@
-"""Networks by name, one family a file: `build_network(name, width, image_shape, classes, options)`."""
+"""Networks by name, one family a file, and those of the package timm, an optional extra, as timm/NAME."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -10,8 +11,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from dbviz_ray.config.registry import architecture_builder
+from dbviz_ray.config.registry import TIMM, architecture_builder, nearest
 from dbviz_ray.config.seeds import derived_seed
+from dbviz_ray.errors import FieldError, UserError
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 _NOT_OPTIONS = ("width", "image_shape", "classes")
@@ -56,19 +58,16 @@ def initialised_network(
 
 def _check_options(architecture: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """ValueError unless the builder takes options of these names and, if annotated, of these types and ranges."""
-    parameters = inspect.signature(builder).parameters
-    allowed = [
-        name
-        for name, parameter in parameters.items()
-        if name not in _NOT_OPTIONS and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    parameters = inspect.signature(builder).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    allowed = [name for name in named if name not in _NOT_OPTIONS]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     hints = _type_hints(builder)
     for name, value in options.items():
-        if name in _NOT_OPTIONS or (name not in allowed and not takes_any):
+        if name in _NOT_OPTIONS or not (name in allowed or takes_any):
             names = ", ".join(allowed) or "none"
             raise ValueError(f"options.{name}: {value!r}: {architecture} has no such option; allowed: {names}")
-        if name in allowed and name in hints:
+        if name in hints:
             try:
                 TypeAdapter(hints[name]).validate_python(value)
             except ValidationError as error:
@@ -80,3 +79,37 @@ def _type_hints(builder: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(builder, include_extras=True) if inspect.isfunction(builder) else {}
     except NameError:  # a user's own annotation that is imported for type checkers only
         return {}
+
+
+def out_of_place(network: nn.Module) -> nn.Module:
+    """`network` with activations that do not work in place: the same numbers, and no copies in stacked networks."""
+    for module in network.modules():
+        if getattr(module, "inplace", False) is True:
+            vars(module)["inplace"] = False
+    return network
+
+
+def timm_builder(name: str) -> Callable[..., nn.Module]:
+    """Builder of timm's untrained network `name`. UserError if timm is not installed, FieldError if it lacks `name`."""
+    try:
+        timm = importlib.import_module("timm")
+    except ModuleNotFoundError:
+        raise UserError(f"{TIMM}{name}", reason="the package timm is not installed", hint="pip install timm") from None
+    if not timm.is_model(name):
+        hint, reason = nearest(name, timm.list_models()), f"timm {timm.__version__} has no such network"
+        raise FieldError(f"{TIMM}{name}", reason=reason, allowed="one of timm.list_models()", hint=hint)
+
+    def build(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """Initialised by timm; networks that depend on the image size get it."""
+        if width != 1:
+            raise ValueError(f"width: {width} is not allowed; {TIMM}{name} has a width of its own; allowed: 1")
+        arguments = {"pretrained": False, "num_classes": classes, "in_chans": image_shape[0]}
+        try:
+            network: nn.Module = timm.create_model(name, img_size=image_shape[1:], **arguments)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            network = timm.create_model(name, **arguments)
+        return out_of_place(network)
+
+    return build

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
+from dbviz_ray.architectures import out_of_place
 from dbviz_ray.config import Count
 
 RESNET18_BLOCKS = 2
@@ -26,14 +27,6 @@ DENSENET_LAYERS = (6, 12, 24, 16)
 """Layers of each block."""
 DENSENET_BOTTLENECK = 4
 VGG_WIDTH = 64
-
-
-def out_of_place(network: nn.Module) -> nn.Module:
-    """`network` with activations that do not work in place: the same numbers, and no copies in stacked networks."""
-    for module in network.modules():
-        if getattr(module, "inplace", False) is True:
-            vars(module)["inplace"] = False
-    return network
 
 
 class GlobalAveragePool(nn.Module):
@@ -88,9 +81,8 @@ def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> 
 def _basic_block(channels_in: int, channels_out: int, stride: int) -> nn.Module:
     shortcut = None
     if stride != 1 or channels_in != channels_out:
-        shortcut = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-        )
+        projection = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+        shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
     return ResidualBlock(channels_in, channels_out, stride, shortcut)
 
 

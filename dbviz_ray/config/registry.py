@@ -39,7 +39,7 @@ ARCHITECTURES = {
     "mlp_mixer": Architecture("dbviz_ray.architectures.patches:mlp_mixer", 512),
 }
 
-TIMM_BUILDER = "dbviz_ray.architectures.timm:timm_builder"
+TIMM_BUILDER = "dbviz_ray.architectures:timm_builder"
 TIMM = "timm/"
 """Prefix of a network of timm: `timm/resnet50`."""
 

@@ -8,11 +8,10 @@ import torch
 from support.small_networks import SMALL
 from torch import nn
 
-from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.architectures import build_network, initialised_network, timm_builder
 from dbviz_ray.architectures.patches import SelfAttention
-from dbviz_ray.architectures.timm import timm_builder
 from dbviz_ray.config.registry import ARCHITECTURES
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import FieldError, UserError
 
 CIFAR, DIGITS = (3, 32, 32), (1, 8, 8)
 
@@ -23,50 +22,36 @@ def parameters(architecture, width, image_shape=CIFAR, **options):
     return sum(p.numel() for p in network.parameters())
 
 
-def test_every_family_is_tested():
-    assert SMALL.keys() == ARCHITECTURES.keys()
-
-
 # Published: kuangliu/pytorch-cifar has 11,173,962 (ResNet18), 11,171,146 (PreActResNet18), 6,956,298 (DenseNet121) and
 # 20,040,522 (VGG19); Zagoruyko & Komodakis have 0.4 (k = 1), 5.9 (k = 4) and 36.5 (k = 10) million.
-@pytest.mark.parametrize(
-    ("architecture", "width", "count"),
-    [
-        ("fully_connected", 1, 3_093),
-        ("fully_connected", 512, 1_578_506),
-        ("fully_connected_deep", 64, 199_398),
-        ("fully_connected_deep", 1024, 3_819_978),
-        ("resnet18", 1, 2_991),
-        ("resnet18", 4, 44_622),
-        ("resnet18", 10, 274_980),
-        ("resnet18", 64, 11_173_962),
-        ("resnet18_width", 1, 2_947),
-        ("resnet18_width", 4, 44_446),
-        ("resnet18_width", 10, 274_540),
-        ("resnet18_width", 64, 11_171_146),
-        ("densenet121", 1, 9_694),
-        ("densenet121", 4, 119_146),
-        ("densenet121", 10, 699_850),
-        ("densenet121", 32, 6_956_298),
-        ("densenet121", 64, 27_634_186),
-        ("vgg19", 1, 5_262),
-        ("vgg19", 4, 79_662),
-        ("vgg19", 10, 492_360),
-        ("vgg19", 64, 20_040_522),
-        ("wide_resnet28", 1, 369_498),
-        ("wide_resnet28", 4, 5_849_050),
-        ("wide_resnet28", 10, 36_479_194),
-        ("wide_resnet28", 20, 145_815_514),
-        ("wide_resnet28", 30, 328_009_434),
-        ("vit", 64, 159_434),
-        ("vit", 512, 9_532_938),
-        ("mlp_mixer", 1, 397_331),
-        ("mlp_mixer", 4, 399_278),
-        ("mlp_mixer", 10, 408_356),
-        ("mlp_mixer", 64, 801_098),
-        ("mlp_mixer", 512, 25_649_418),
-    ],
-)
+COUNTS = [
+    ("fully_connected", 1, 3_093),
+    ("fully_connected", 512, 1_578_506),
+    ("fully_connected_deep", 64, 199_398),
+    ("fully_connected_deep", 1024, 3_819_978),
+    ("resnet18", 1, 2_991),
+    ("resnet18", 10, 274_980),
+    ("resnet18", 64, 11_173_962),
+    ("resnet18_width", 64, 11_171_146),
+    ("densenet121", 1, 9_694),
+    ("densenet121", 10, 699_850),
+    ("densenet121", 32, 6_956_298),
+    ("densenet121", 64, 27_634_186),
+    ("vgg19", 64, 20_040_522),
+    ("wide_resnet28", 1, 369_498),
+    ("wide_resnet28", 4, 5_849_050),
+    ("wide_resnet28", 10, 36_479_194),
+    ("wide_resnet28", 30, 328_009_434),
+    ("vit", 512, 9_532_938),
+    ("mlp_mixer", 512, 25_649_418),
+]
+
+
+def test_the_parameters_of_every_family_are_counted():
+    assert {architecture for architecture, _, _ in COUNTS} == ARCHITECTURES.keys()
+
+
+@pytest.mark.parametrize(("architecture", "width", "count"), COUNTS)
 def test_parameter_counts(architecture, width, count):
     assert parameters(architecture, width) == count
 
@@ -173,24 +158,24 @@ def test_vit_has_dropout_in_modules_called_once():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "width", "shape", "options", "message"),
+    ("architecture", "width", "shape", "options", "beginning"),
     [
-        ("resnet18", 0, CIFAR, {}, "width: 0 .*allowed: 1 or more"),
-        ("resnet18", 4, CIFAR, {"dpeth": 10}, "options.dpeth: 10: resnet18 has no such option; allowed: none"),
-        ("vit", 8, CIFAR, {"patch": 2}, "options.patch: 2: .*allowed: patch_size, layers, heads, mlp, dropout"),
-        ("vit", 8, CIFAR, {"width": 2}, "options.width: 2: .*allowed: patch_size"),
-        ("vit", 8, CIFAR, {"layers": "6"}, "options.layers: '6': .*valid integer"),
-        ("vit", 8, CIFAR, {"patch_size": 0}, "options.patch_size: 0: .*greater than or equal to 1"),
-        ("vit", 8, CIFAR, {"patch_size": 5}, "patch_size: 5 .*32x32 pixels; allowed: 1, 2, 4, 8, 16, 32"),
-        ("vit", 12, CIFAR, {}, "heads: 8 does not divide width = 12; allowed: divisors"),
-        ("vit", 8, (3, 16, 32), {}, "image_shape: 16x32 .*square"),
-        ("mlp_mixer", 8, (1, 30, 30), {}, "patch_size: 4 .*30x30 pixels; allowed: 1, 2, 3, 5, 6, 10, 15, 30"),
-        ("wide_resnet28", 1, CIFAR, {"depth": 27}, r"depth: 27 .*allowed: 6n \+ 4"),
-        ("fully_connected_deep", 10, CIFAR, {}, "width: 10 .*allowed: multiples of 16"),
+        ("resnet18", 0, CIFAR, {}, "width: 0 "),
+        ("resnet18", 4, CIFAR, {"dpeth": 10}, "options.dpeth: 10: resnet18 "),
+        ("vit", 8, CIFAR, {"patch": 2}, "options.patch: 2: vit "),
+        ("vit", 8, CIFAR, {"width": 2}, "options.width: 2: vit "),
+        ("vit", 8, CIFAR, {"layers": "6"}, "options.layers: '6': "),
+        ("vit", 8, CIFAR, {"patch_size": 0}, "options.patch_size: 0: "),
+        ("vit", 8, CIFAR, {"patch_size": 5}, "patch_size: 5 "),
+        ("vit", 12, CIFAR, {}, "heads: 8 "),
+        ("vit", 8, (3, 16, 32), {}, "image_shape: 16x32 "),
+        ("mlp_mixer", 8, (1, 30, 30), {}, "patch_size: 4 "),
+        ("wide_resnet28", 1, CIFAR, {"depth": 27}, "depth: 27 "),
+        ("fully_connected_deep", 10, CIFAR, {}, "width: 10 "),
     ],
 )
-def test_what_cannot_be_built(architecture, width, shape, options, message):
-    with pytest.raises(ValueError, match=message) as caught:
+def test_what_cannot_be_built(architecture, width, shape, options, beginning):
+    with pytest.raises(ValueError, match=rf"^{beginning}") as caught:
         build_network(architecture, width, shape, 10, options)
     assert "\n" not in str(caught.value)
 
@@ -201,10 +186,11 @@ def test_timm():
         network = timm_builder(name)(width=1, image_shape=(1, 32, 32), classes=7)
         assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
         assert not [module for module in network.modules() if getattr(module, "inplace", False)]
-    with pytest.raises(ValueError, match=r"width: 2 .*allowed: 1"):
+    with pytest.raises(ValueError, match=r"^width: 2 "):
         timm_builder("test_resnet")(width=2, image_shape=CIFAR, classes=7)
-    with pytest.raises(ValueError, match=r"did you mean .*resnet50"):
+    with pytest.raises(FieldError) as error:
         timm_builder("resnet50_")
+    assert "resnet50" in error.value.mistake.hint
 
 
 def test_timm_is_optional(monkeypatch):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-SMALL: dict[str, tuple[int, dict[str, Any]]] = {
-    "fully_connected": (4, {}),
-    "fully_connected_deep": (16, {}),
-    "resnet18": (2, {}),
-    "resnet18_width": (2, {}),
-    "densenet121": (1, {}),
-    "vgg19": (2, {}),
-    "wide_resnet28": (1, {"depth": 10}),
-    "vit": (8, {"layers": 2, "heads": 2, "dropout": 0.0}),
-    "mlp_mixer": (8, {"layers": 2}),
-}
-"""Width and options."""
+from dbviz_ray.config.registry import ARCHITECTURES, architecture_builder
+
+QUICK = {"layers": 2, "heads": 2, "depth": 10, "dropout": 0.0}
+
+
+def small(name: str) -> tuple[int, dict[str, Any]]:
+    """A 32nd of the standard width, and the quick value of each of these options that the builder has."""
+    parameters = inspect.signature(architecture_builder(name)).parameters
+    options = {option: value for option, value in QUICK.items() if option in parameters}
+    return max(1, ARCHITECTURES[name].standard_width // 32), options
+
+
+SMALL = {name: small(name) for name in ARCHITECTURES}
