@@ -19,15 +19,14 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.store import FINDINGS_FILE, Picture, PictureKey, Store
 
 from .compare.figures import matrix_of
-from .figures.choices import TRAINED, check_plane, choose_model, choose_plane_set, files_of_run, short_names
 from .figures.regions import PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .figures.reproducibility_matrix import draw_matrix, matrix_values
 from .figures.style import SERIES_COLOURS, band, log_ticks, plain, spaced
-from .figures.sweep_tables import shown_picture
+from .figures.sweep_tables import check_plane, choose_model, choose_plane_set, short_names, shown_picture
 from .findings import read_findings
 from .findings.curves import EPOCH, WIDTH, curves
 from .scores.group_scores import SCORES
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from .compare.comparison import Comparison
 
 ANALYSED, EVALUATED = "after the stage analyse", "once the stage evaluate has begun"
+TRAINED = "for models that are trained and labelled"
 PANEL = 2.6
 """Side of a label map, in inches."""
 
@@ -93,13 +93,13 @@ class Run:
         if name not in self.tables:
             allowed = ", ".join(self.tables) or ANALYSED
             raise UserError("table", name, reason="is not one of this run", allowed=allowed)
-        with files_of_run(f"table {name}", ANALYSED):
+        with _files_of_run(f"table {name}", ANALYSED):
             return self.store.read_parquet(self.store.scores_file(name))[0]
 
     @property
     def findings(self) -> list[str]:
         """The findings of the sweep as sentences with 95 % intervals."""
-        with files_of_run(self.store.path(FINDINGS_FILE), ANALYSED):
+        with _files_of_run(self.store.path(FINDINGS_FILE), ANALYSED):
             return read_findings(self.store).sentences
 
     @property
@@ -139,21 +139,34 @@ class Run:
     def _labelled(self, model: str, plane_set: str | None, epoch: int | None) -> Iterator[PictureKey]:
         """Yield the key of the first plane; missing label maps raise UserError within the block."""
         planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
-        with files_of_run(f"label maps of {chosen.model_id} on {planes}", TRAINED):
+        with _files_of_run(f"label maps of {chosen.model_id} on {planes}", TRAINED):
             yield PictureKey(chosen.model_id, chosen.epoch, planes, 0)
 
     def planes(self, plane_set: str | None = None) -> pd.DataFrame:
         """One row for each plane: its grid and three images with classes and coordinates (L2, normalised pixels)."""
         planes = choose_plane_set(self.sweep, plane_set)
-        with files_of_run(f"plane set {planes}", EVALUATED):
+        with _files_of_run(f"plane set {planes}", EVALUATED):
             return pd.DataFrame(self.store.read_parquet(self.store.planes_file(planes))[0].to_pandas())
 
     def plane(self, plane: int = 0, plane_set: str | None = None) -> PlanePicture:
         """One plane: `images` `[3, height, width, 3]` from 0 to 1, coordinates `a` and `b`, and `extent`."""
         planes = choose_plane_set(self.sweep, plane_set)
         check_plane(self.sweep.planes[planes].count, plane)
-        with files_of_run(f"plane set {planes}", EVALUATED):
+        with _files_of_run(f"plane set {planes}", EVALUATED):
             return plane_picture(self.store, planes, plane)
+
+
+@contextmanager
+def _files_of_run(what: str, allowed: str) -> Iterator[None]:
+    """UserError if, within the block, a file is damaged or absent; `what` it is, and where it is `allowed`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(what, reason="does not exist", allowed=allowed) from None
+    except DamagedFileError as error:
+        raise UserError(
+            what, reason=str(error), allowed="a whole file; the command that made it makes it again"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -209,8 +222,7 @@ def plot_regions(
         draw_regions(axes, label_map, picture, colours)
         axes.set_title(name, fontsize=10)
     if ax is None:
-        seen = sorted({int(label) for label_map in maps for label in np.unique(label_map)})
-        class_legend(panels[0].figure, picture.class_names, "predicted class", seen, colours)
+        class_legend(panels[0].figure, picture.class_names, "predicted class", maps)
     return panels
 
 

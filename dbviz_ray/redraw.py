@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, chosen_figures
-from dbviz_ray.analysis.figures.choices import check_plane, choose_model, choose_plane_set
-from dbviz_ray.analysis.figures.sweep_tables import SweepTables
+from dbviz_ray.analysis.figures.sweep_tables import check_plane, choose_model, choose_plane_set
 from dbviz_ray.analysis.report import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
@@ -44,7 +43,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> list[str]:
     """Draw figures; returns their paths. UserError for a run without its tables."""
-    from dbviz_ray.analysis.figures.drawing import draw_figures  # imports matplotlib
+    from dbviz_ray.analysis.figures.drawing import draw_figures, pictures_shown  # imports matplotlib
 
     missing = [table for table in tables_of(sweep) if not store.exists(store.scores_file(table))]
     if missing:
@@ -52,8 +51,7 @@ def _figures(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) -> li
         raise UserError(store.root, reason=reason)
     entries = chosen_figures(sweep, parsed.names)
     if parsed.resolution is not None:
-        tables = SweepTables(store, sweep)
-        _take_pictures(store, sweep, [key for entry in entries.values() for key in entry.pictures(tables)], parsed)
+        _take_pictures(store, sweep, pictures_shown(store, sweep, entries), parsed)
     draw_figures(store, sweep, entries)
     if store.exists(REPORT_FILE):  # the report contains these pictures
         write_report(store, sweep)
@@ -68,7 +66,7 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
     from dbviz_ray.analysis.figures.drawing import encoded
     from dbviz_ray.analysis.figures.style import STYLE
 
-    models = choose_model(sweep, parsed.models[0]), choose_model(sweep, parsed.models[1])
+    models = [choose_model(sweep, name) for name in parsed.models]
     plane_set, out = choose_plane_set(sweep, parsed.plane_set), Path(parsed.out)
     check_plane(sweep.planes[plane_set].count, parsed.plane)
     if out.suffix.removeprefix(".") not in SUFFIXES or not out.absolute().parent.is_dir():
@@ -86,7 +84,7 @@ def _disagreement(store: Store, sweep: SweepConfig, parsed: argparse.Namespace) 
     return [str(out)]
 
 
-def _take_pictures(store: Store, sweep: SweepConfig, keys: list[PictureKey], parsed: argparse.Namespace) -> None:
+def _take_pictures(store: Store, sweep: SweepConfig, keys: Iterable[PictureKey], parsed: argparse.Namespace) -> None:
     """Label these planes on a grid of `--resolution` points a side."""
     from dbviz_ray.evaluation.pictures import take_pictures  # imports torch
 

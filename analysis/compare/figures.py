@@ -55,7 +55,8 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
     )
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
     class_names = planes[0].picture.class_names
-    colours = colours_for([plane.maps for plane in planes], len(class_names))
+    maps = [plane.maps for plane in planes]
+    colours = colours_for(maps, len(class_names))
     for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
         for model, axes in enumerate(axes_row[:-1]):
             draw_regions(axes, plane.maps[model], plane.picture, colours)
@@ -69,10 +70,9 @@ def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
                 axes.set_title(_wrapped(name), fontsize=10)
     note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
     note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
-    seen = sorted({label for plane in planes for label in np.unique(plane.maps).tolist()})
     if len(names) == 2:
         note = DIFFERENCE
-    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", seen, colours)
+    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", maps)
     return figure
 
 

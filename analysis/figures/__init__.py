@@ -7,15 +7,15 @@ an entry in `FIGURES`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.store import PictureKey
 
 from ..findings.curves import EPOCH, WIDTH, curves
 from ..scores.groups import NETWORK, at_last_epoch, groups_of
@@ -27,8 +27,6 @@ from .sweep_tables import SweepTables, finest_plane_set, surfaces
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .training import Animation
-
 SUFFIXES = ("png", "pdf")
 DOTS = 150
 """Dots an inch of PNGs, and of pixels in a PDF."""
@@ -39,6 +37,8 @@ class FigureEntry:
     """A figure that sweeps may have."""
 
     name: str
+    module: str
+    """The module of this package whose function `name` draws the figure."""
     title: str
     shows: str
     """What the figure shows and how to read it, in a sentence or two."""
@@ -46,23 +46,27 @@ class FigureEntry:
     """Which sweeps have it, in words."""
     applies: Callable[[SweepConfig, pd.DataFrame], bool]
     """Whether a sweep with these groups (`groups_of`) has it."""
-    draw: Callable[[SweepTables], Figure]
-    pictures: Callable[[SweepTables], Sequence[PictureKey]] = lambda _: ()
-    """The pictures of planes that it shows, which `--resolution` takes on a finer grid."""
-    animate: Callable[[SweepTables], Animation] | None = None
-    """Draws the same figure, moving."""
-    latex: Callable[[SweepTables], str] | None = None
-    """Writes the same table for LaTeX."""
+    others: tuple[str, ...] = ()
+    """Suffixes of further files with the same content; the function `name_suffix` makes each."""
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of its files."""
-        return (*SUFFIXES, *["gif"] * (self.animate is not None), *["tex"] * (self.latex is not None))
+        return (*SUFFIXES, *self.others)
 
+    def draw(self, tables: SweepTables) -> Figure:
+        """The figure of a sweep."""
+        figure: Figure = getattr(self._imported, self.name)(tables)
+        return figure
 
-def _later(module: str, name: str) -> Callable[..., Any]:
-    """The function `name` of a module of this package; the module is imported when the function is called."""
-    return lambda *given: getattr(importlib.import_module(f"{__name__}.{module}"), name)(*given)
+    def file(self, tables: SweepTables, suffix: str) -> bytes:
+        """The file with one of the `others`."""
+        content: bytes = getattr(self._imported, f"{self.name}_{suffix}")(tables)
+        return content
+
+    @property
+    def _imported(self) -> ModuleType:
+        return importlib.import_module(f"{__name__}.{self.module}")
 
 
 def _compares(sweep: SweepConfig) -> bool:
@@ -86,155 +90,150 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 _ENTRIES = [
     FigureEntry(
         "double_descent",
+        "over_curves",
         "Double descent",
         "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
         "happens, the test error peaks near the dotted line, where the network first memorises the training labels; "
         "there it has the most regions, and two trainings agree least.",
         "three widths or more",
         lambda sweep, groups: bool(curves(groups, WIDTH)),
-        _later("over_curves", "double_descent"),
     ),
     FigureEntry(
         "epochs",
+        "over_curves",
         "Over the training",
         "The same scores over the epochs of a training. If the test error rises again while the training error still "
         "falls, the network memorises labels; regions and disagreement grow with it.",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
-        _later("over_curves", "epochs"),
     ),
     FigureEntry(
         "error_surface",
+        "over_curves",
         "Over width and epoch",
         "Scores over width and epoch at once; above the line the training labels are memorised. Follow a row to see "
         "what width does, and a column to see what longer training does.",
         "two widths and three kept epochs or more",
         lambda sweep, groups: bool(surfaces(groups)),
-        _later("error_surface", "error_surface"),
     ),
     FigureEntry(
+        "decision_regions",
         "decision_regions",
         "Decision regions",
         "One plane through three images in trainings that differ only in their seeds, with one colour for each class. "
         "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
         "curves, or one network alone",
         lambda sweep, groups: _has_curves(groups) or not _several_kinds(groups),
-        _later("decision_regions", "decision_regions"),
-        pictures=_later("decision_regions", "pictures_of_decision_regions"),
     ),
     FigureEntry(
         "architectures",
+        "decision_regions",
         "Decision regions of every kind of network",
         "One plane through three images: a column for each kind of network, from the most to the least reproducible, "
         "and a row for each training. Trainings of one architecture share shapes that those of another lack; the grey "
         "row shows where they disagree with each other.",
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
-        _later("decision_regions", "architectures"),
-        pictures=_later("decision_regions", "pictures_of_architectures"),
     ),
     FigureEntry(
+        "training",
         "training",
         "Regions during the training",
         "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Regions that "
         "settle early are those that trainings have in common.",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
-        _later("training", "training"),
-        pictures=_later("training", "pictures_shown"),
-        animate=_later("training", "moving"),
+        others=("gif",),
     ),
     FigureEntry(
+        "disagreement",
         "disagreement",
         "Where two trainings disagree",
         "Two trainings that differ only in their seeds, and what the second predicts where it differs from the first.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
-        _later("disagreement", "disagreement"),
-        pictures=_later("disagreement", "pictures_shown"),
     ),
     FigureEntry(
         "off_manifold",
+        "decision_regions",
         "Planes off the data",
         "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
         "regions. Trainings that agree on natural planes only have learned the data and nothing beyond it.",
         "plane sets that leave the data",
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
-        _later("decision_regions", "off_manifold"),
-        pictures=_later("decision_regions", "pictures_of_off_manifold"),
     ),
     FigureEntry(
+        "reproducibility_matrix",
         "reproducibility_matrix",
         "Reproducibility within and between kinds",
         "On how many points of the planes two trainings agree, of one kind (framed) and of two. Blocks of high values "
         "off the frames are kinds of networks that learn the same regions.",
         "several architectures, options or recipes",
         lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
-        _later("reproducibility_matrix", "reproducibility_matrix"),
     ),
     FigureEntry(
         "recipe_table",
+        "recipes",
         "Reproducibility and accuracy by recipe",
         "A row for each network and a column for each recipe; the darker a cell, the more its trainings agree. The "
         "table of differences says which cells differ by more than chance.",
         "networks with several recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
-        _later("recipe_table", "recipe_table"),
-        latex=_later("recipe_table", "recipe_table_latex"),
+        others=("tex",),
     ),
     FigureEntry(
         "by_recipe",
+        "recipes",
         "Reproducibility against accuracy",
         "A point for each network and recipe, with both intervals. Of two points of equal accuracy the higher one is "
         "the more dependable choice.",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
-        _later("recipes", "by_recipe"),
     ),
     FigureEntry(
         "learning_rates",
+        "recipes",
         "Learning rates",
         "Error and reproducibility over the learning rates tried, with a ring at the smallest error. A ring at the end "
         "of a curve says that a better rate may lie beyond.",
         "several learning rates",
         lambda sweep, groups: several_rates(groups),
-        _later("recipes", "learning_rates"),
     ),
     FigureEntry(
+        "plane_sets",
         "plane_sets",
         "Planes of different kinds",
         "Regions per plane and reproducibility on each plane set: whether results on planes through test images hold "
         "on others.",
         "several plane sets",
         lambda sweep, groups: len(sweep.planes) > 1,
-        _later("plane_sets", "plane_sets"),
     ),
     FigureEntry(
+        "margins",
         "margins",
         "Margins",
         "How far images are from the decision boundary. Mislabelled images that a network has memorised lie closer to "
         "it than correctly labelled ones: they are islands.",
         "margins",
         lambda sweep, groups: sweep.margins is not None,
-        _later("margins", "margins"),
     ),
     FigureEntry(
+        "streams",
         "streams",
         "Random streams",
         "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
         "this stream alone (total), and the share that goes away if they differ in all others (own).",
         "random streams that vary separately",
         lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
-        _later("streams", "streams"),
     ),
     FigureEntry(
         "resolution",
+        "plane_sets",
         "Resolution",
         "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
         "grid is fine enough.",
         "grids that contain coarser ones",
         lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
-        _later("plane_sets", "resolution"),
     ),
 ]
 FIGURES = {entry.name: entry for entry in _ENTRIES}

@@ -10,9 +10,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import Store
+from dbviz_ray.store import PictureKey, Store
 
-from . import DOTS, SUFFIXES, FigureEntry, chosen_figures
+from . import DOTS, FigureEntry, chosen_figures
 from .style import STYLE
 from .sweep_tables import SweepTables
 
@@ -33,13 +33,19 @@ def _draw(tables: SweepTables, entry: FigureEntry) -> Figure:
     store = tables.store
     with rc_context(STYLE):
         figure = entry.draw(tables)
-        for suffix in SUFFIXES:
-            store.write(store.figure_file(entry.name, suffix), encoded(figure, suffix))
-        if entry.animate is not None:
-            store.write(store.figure_file(entry.name, "gif"), entry.animate(tables).gif())
-    if entry.latex is not None:
-        store.write(store.figure_file(entry.name, "tex"), entry.latex(tables).encode())
+        for suffix in entry.suffixes:
+            content = entry.file(tables, suffix) if suffix in entry.others else encoded(figure, suffix)
+            store.write(store.figure_file(entry.name, suffix), content)
     return figure
+
+
+def pictures_shown(store: Store, sweep: SweepConfig, names: Iterable[str]) -> set[PictureKey]:
+    """The pictures of planes in the figures called `names`, which `--resolution` takes on a finer grid."""
+    tables = SweepTables(store, sweep)
+    with rc_context(STYLE):
+        for entry in chosen_figures(sweep, names).values():
+            entry.draw(tables)
+    return tables.seen
 
 
 def encoded(figure: Figure, suffix: str) -> bytes:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..scores.groups import GROUP, records
-from .style import SERIES_COLOURS, inscribe, limits, plain, range_text, title_of
-from .sweep_tables import SweepTables
+from .style import SERIES_COLOURS, inscribe, limits, panels, plain, range_text, title_of
+from .sweep_tables import SweepTables, alike
 
 KINDS = {
     "all": (SERIES_COLOURS[0], "images"),
@@ -32,17 +32,13 @@ def margins(tables: SweepTables) -> Figure:
     apart = table[table["images"] != "all"]
     used = apart if len(apart.merge(groups[GROUP], on=GROUP)) else table
     longest = max(len(line) for text in groups["text"] for line in text.split("\n"))
-    wide = max(1.25, 0.085 * longest)
-    figure = Figure(figsize=(max(7.2, wide * len(groups) + 1.2), 5.2), layout="constrained")
-    axes = figure.subplots()
-    drawn = []
-    for place, group in enumerate(records(groups)):
-        rows = used[(used[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
+    figure, ((axes,),) = panels(1, 1, max(7.2, max(1.25, 0.085 * longest) * len(groups) + 1.2), 5.2)
+    drawn = [alike(used, group) for group in records(groups)]
+    for place, rows in enumerate(drawn):
         for index, row in enumerate(records(rows)):
             _box(axes, row, place + 1.25 * BOX * (index - (len(rows) - 1) / 2))
-        drawn.append(rows)
     shown = pd.concat(drawn)
-    axes.set_xticks(range(len(groups)), labels=list(groups["text"]), fontsize=8.5)
+    axes.set_xticks(range(len(groups)), labels=groups["text"], fontsize=8.5)
     axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.set_ylim(0, max(limits([(shown, "median")])[1], 1.05 * shown["q90"].max()))
     axes.set_ylabel("distance to the decision boundary")
@@ -50,8 +46,17 @@ def margins(tables: SweepTables) -> Figure:
     axes.grid(visible=False, axis="x")
     handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
     if len(handles) > 1:
-        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(tables.sweep, common), _caption(shown))
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    counts = " and ".join(
+        f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in shown.groupby("images", sort=False)
+    )
+    found = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max())))
+    caption = (
+        f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
+        "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
+        f"a boundary was found in {found} of directions; where none was, the distance searched counts"
+    )
+    inscribe(figure, title_of(tables.sweep, common), caption)
     return figure
 
 
@@ -62,16 +67,3 @@ def _box(axes: Axes, row: dict[str, Any], place: float) -> None:
     axes.hlines(row["median"], place - BOX / 2, place + BOX / 2, color=colour, linewidth=2)
     reach = [[row["median"] - row["median_low"]], [row["median_high"] - row["median"]]]
     axes.errorbar(place + BOX / 4, row["median"], yerr=reach, color="0.15", linewidth=1.1, capsize=2.5)
-
-
-def _caption(shown: pd.DataFrame) -> str:
-    counts = " and ".join(
-        f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in shown.groupby("images", sort=False)
-    )
-    least, most = (f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max()))
-    found = least if least == most else f"{least} to {most}"
-    return (
-        f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
-        "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
-        f"a boundary was found in {found} of directions; where none was, the distance searched counts"
-    )

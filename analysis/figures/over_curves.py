@@ -1,14 +1,17 @@
-"""Errors, regions, reproducibility and margins over width, or over epochs: the paper's Figures 6, 9 and 10 in one."""
+"""Scores over width and over epochs, the paper's Figures 6, 9 and 10, and over both, as in Nakkiran et al., arXiv
+1912.02292, Figure 2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from ..findings.curves import (
     EPOCH,
@@ -23,21 +26,24 @@ from ..findings.curves import (
     representative_curves,
     representative_rows,
 )
+from ..scores.groups import NAMING, names_of
 from .style import (
     SERIES_COLOURS,
     band,
+    counts_text,
     inscribe,
+    key_line,
     left_out_note,
     limits,
     log_ticks,
     nothing_left,
+    panels,
     part_of,
     plain,
-    range_text,
     spaced,
     title_of,
 )
-from .sweep_tables import SweepTables, told_apart
+from .sweep_tables import SweepTables, surfaces, told_apart
 
 MAX_CURVES = 4
 FEW = 2
@@ -48,15 +54,15 @@ MISLABELLED = "margin_mislabelled"
 
 def double_descent(tables: SweepTables) -> Figure:
     """Scores over width at the last epoch."""
-    return _panels(tables, WIDTH)
+    return _over(WIDTH, tables)
 
 
 def epochs(tables: SweepTables) -> Figure:
     """Scores over the kept epochs, at each width."""
-    return _panels(tables, EPOCH)
+    return _over(EPOCH, tables)
 
 
-def _panels(tables: SweepTables, axis: Axis) -> Figure:
+def _over(axis: Axis, tables: SweepTables) -> Figure:
     """Panels on a log axis, with 95 % bands: error (dashed: training error), regions per plane, reproducibility
     (dashed: kappa) and, if known, margins of correctly labelled (dashed: mislabelled) images.
 
@@ -70,27 +76,27 @@ def _panels(tables: SweepTables, axis: Axis) -> Figure:
     drawn = representative_curves(found, MAX_CURVES)
     parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
     names = [", ".join(own) for own in parts]
-    with_margins = bool(table["margin"].notna().any())
-    figure = Figure(figsize=(7.2, 11.4 if with_margins else 9.4), layout="constrained")
-    panels = list(figure.subplots(4 if with_margins else 3, sharex=True))
+    count = 4 if table["margin"].notna().any() else 3
+    figure, grid = panels(count, 1, 7.2, 11.4 if count == 4 else 9.4, sharex=True)
+    column: list[Axes] = list(grid[:, 0])
     for curve, name, colour in zip(drawn, names, SERIES_COLOURS, strict=False):
-        _draw(panels, curve, name, colour, few=len(drawn) <= FEW)
-    panels[0].set_ylim(0, _error_limit(drawn))
+        _draw_curve(column, curve, name, colour, few=len(drawn) <= FEW)
+    column[0].set_ylim(0, _error_limit(drawn))
     if drawn[0].rows["fragmentation"].notna().any():
-        panels[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
-    for margin in panels[3:]:
-        columns = [(curve.rows, column) for curve in drawn for column in (_margin_column(curve), MISLABELLED)]
-        margin.set_ylim(limits(columns))
-    _label_panels(panels, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
+        column[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
+    for margin in column[3:]:
+        scores = [(curve.rows, score) for curve in drawn for score in (_margin_column(curve), MISLABELLED)]
+        margin.set_ylim(limits(scores))
+    _label_panels(column, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
     with_threshold = any(interpolation_threshold(curve) is not None for curve in drawn)
-    _legend(panels[0], names, str(table["tested_on"].iloc[0]), with_threshold)
+    _legend(column[0], names, table["tested_on"].iloc[0], with_threshold)
     figure.align_ylabels()
-    inscribe(figure, title_of(tables.sweep, ", ".join(common)), _caption(table, axis, len(drawn), len(found)))
+    inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
     return figure
 
 
-def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: bool) -> None:
-    error, regions, agreement = panels[:3]
+def _draw_curve(column: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: bool) -> None:
+    error, regions, agreement = column[:3]
     rows, x = curve.rows, curve.axis.column
     band(error, rows, x, "test_error", colour, name)
     band(error, rows, x, "train_error", colour, "", line=DASHED, shaded=few)
@@ -98,50 +104,45 @@ def _draw(panels: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: 
     band(agreement, rows, x, "reproducibility", colour, name)
     if few:
         band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
-    for margin in panels[3:]:
+    for margin in column[3:]:
         band(margin, rows, x, _margin_column(curve), colour, name)
         band(margin, rows, x, MISLABELLED, colour, "", line=DASHED, shaded=few)
     threshold = interpolation_threshold(curve)
     if threshold is not None:
-        for axes in panels:
+        for axes in column:
             axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
 
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:
     """Explain colours and lines above a panel."""
-    colours = [
-        Line2D([], [], color=colour, marker="o", markersize=3.5, label=name)
-        for name, colour in zip(names, SERIES_COLOURS, strict=False)
-    ]
-    lines = [
-        Line2D([], [], color="0.35", linestyle="-", label=f"{tested_on} error"),
-        Line2D([], [], color="0.35", linestyle="--", label="training error"),
-        *[Line2D([], [], color="0.35", linestyle=":", label="interpolation threshold")] * with_threshold,
-    ]
     axes.legend(
-        handles=colours + lines,
+        handles=[
+            *(key_line(name, colour, "o") for name, colour in zip(names, SERIES_COLOURS, strict=False)),
+            key_line(f"{tested_on} error", "0.35"),
+            key_line("training error", "0.35", line=DASHED),
+            *[key_line("interpolation threshold", "0.35", line=":")] * with_threshold,
+        ],
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         ncols=3 if len(names) > 2 else 5,
         fontsize=8,
-        frameon=False,
         columnspacing=1.2,
         handlelength=1.8,
     )
 
 
-def _label_panels(panels: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
+def _label_panels(column: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
     labels = ("error", "regions per plane", "reproducibility", "distance to the boundary")
     dashed = ("", "", "kappa", "mislabelled images")
-    for axes, label, of_dashed in zip(panels, labels, dashed, strict=False):
+    for axes, label, of_dashed in zip(column, labels, dashed, strict=False):
         with_dashed = of_dashed and any(line.get_linestyle() == DASHED for line in axes.lines)
         axes.set_ylabel(f"{label}\n(dashed: {of_dashed})" if with_dashed else label)
         plain(axes)
         axes.set_xscale("log", base=2)
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    panels[2].set_ylim(top=1)
-    panels[-1].set_xlabel(axis.column)
-    log_ticks(panels[-1], spaced(ticks))
+    column[0].yaxis.set_major_formatter("{x:.0%}")
+    column[2].set_ylim(top=1)
+    column[-1].set_xlabel(axis.column)
+    log_ticks(column[-1], spaced(ticks))
 
 
 def _margin_column(curve: Curve) -> str:
@@ -152,19 +153,107 @@ def _margin_column(curve: Curve) -> str:
 def _error_limit(drawn: Sequence[Curve]) -> float:
     """Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak."""
     peaks = [curve.rows["test_error"][representative_rows(curve)[PEAK]] for curve in drawn if has_peak(curve)]
-    largest = max(max(curve.rows["test_error"].max(), curve.rows["train_error"].max()) for curve in drawn)
-    return float(min(1.05 * largest, 2 * max(peaks))) if peaks else float(1.05 * largest)
+    largest = max(float(curve.rows[error].max()) for curve in drawn for error in ("test_error", "train_error"))
+    return float(min(1.05 * largest, 2 * max(peaks, default=largest)))
 
 
-def _caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
+def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     with_models = table[table["n_models"] > 0]
     covers = " or ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
     images = with_models["n_margin_images"].max()
     margins = f";\ndistances: L2 in normalised pixels, from {images} images" if images else ""
-    counts = f"{range_text(with_models['n_models'])} trainings a point, {with_models['n_planes'].iloc[0]} planes"
     return (
-        f"{part_of(drawn, found, 'curves')}{counts}; "
+        f"{part_of(drawn, found, 'curves')}{counts_text(table, 'a point')}; "
         "bands: 95 % intervals over trainings and images or planes,\n"
         f"cut at the frame (reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a "
         f"training error of at most {THRESHOLD_ERROR:.0%}{margins}{left_out_note(table)}"
     )
+
+
+MAX_SURFACES = 2
+ON_SURFACE = {
+    "test_error": "error",
+    "reproducibility": "reproducibility",
+    "fragmentation": "regions per plane",
+    "margin": "distance to the boundary",
+}
+THRESHOLD_COLOUR = "#EE3377"
+
+
+def error_surface(tables: SweepTables) -> Figure:
+    """A row of heat maps for each surface, at most two, of the largest label noises; widths across, epochs upwards.
+
+    A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. Drawn from the first plane
+    set.
+    """
+    groups = tables.first("groups")
+    found = surfaces(groups)
+    if not found:
+        return nothing_left(tables.sweep, groups, "network at several widths and epochs is")
+    shown = found[:MAX_SURFACES]
+    rows = pd.concat(shown)
+    labels = {score: label for score, label in ON_SURFACE.items() if rows[score].notna().any()}
+    labels["test_error"] = f"{groups['tested_on'].iloc[0]} error"
+    widths = max(surface["width"].nunique() for surface in shown)
+    width = len(labels) * max(2.5, 0.2 * widths + 1.7) + 0.8
+    figure, grid = panels(len(shown), len(labels), width, 3.9 * len(shown) + 1.3)
+    for column, (score, label) in zip(grid.T, labels.items(), strict=True):
+        # Early epochs have such large errors and margins that few colours would be left for the rest.
+        norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, rows[score].min(), rows[score].max())
+        for axes, surface in zip(column, shown, strict=True):
+            _draw_surface(axes, surface, score, norm, first=column[0] is grid[0, 0])
+        column[0].set_title(label)
+        percent = "{x:.0%}" if score == "test_error" else None
+        figure.colorbar(column[0].collections[0], ax=column, format=percent, aspect=30, pad=0.03)
+    firsts = pd.concat([surface.iloc[:1] for surface in shown])
+    columns = [column for column in NAMING if column != "width"]
+    names = [
+        f"{name}, label noise {noise:g}"
+        for name, noise in zip(names_of(firsts, columns), firsts["label_noise"], strict=True)
+    ]
+    for axes, name in zip(grid[:, 0], names, strict=True):
+        axes.set_ylabel(f"{name}\nepoch" if len(shown) > 1 else "epoch")
+    half = {score: ((rows[f"{score}_high"] - rows[f"{score}_low"]) / 2).median() for score in labels}
+    reach = [
+        f"{label} ±{100 * half[score]:.2g} %" if score == "test_error" else f"{label} ±{half[score]:.2g}"
+        for score, label in labels.items()
+        if np.isfinite(half[score])
+    ]
+    images = rows["n_margin_images"].max()
+    margins = f", {images} images for distances (L2 in normalised pixels)" if images else ""
+    caption = (
+        f"{part_of(len(shown), len(found), 'surfaces')}{counts_text(rows, 'a cell')}{margins}; half of the 95 % "
+        f"intervals (over trainings, images or planes)\nare narrower than {', '.join(reach)}; above the line: training "
+        f"error at most {THRESHOLD_ERROR:.0%}{left_out_note(groups)}"
+    )
+    inscribe(figure, title_of(tables.sweep, names[0] * (len(shown) == 1)), caption)
+    return figure
+
+
+def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *, first: bool) -> None:
+    values = rows.pivot(index="epoch", columns="width", values=score)  # ascending; NaN for a missing group
+    kept = [int(epoch) for epoch in values.index]
+    edges = _edges(np.array(kept, dtype=float))
+    places = np.arange(len(values.columns) + 1) - 0.5
+    axes.set_facecolor("0.85")
+    axes.pcolormesh(places, edges, values.to_numpy(dtype=float), cmap="cividis", norm=norm)
+    of_width = {curve.key["width"]: interpolation_threshold(curve) for curve in curves(rows, EPOCH)}
+    thresholds = [of_width.get(width) for width in values.columns]
+    if any(thresholds):  # a line below the first cell of each width that interpolates, at the top where none does
+        heights = [edges[kept.index(epoch)] if epoch else edges[-1] for epoch in thresholds]
+        axes.plot(places, [*heights, heights[-1]], color=THRESHOLD_COLOUR, drawstyle="steps-post", linewidth=2)
+    axes.set_yscale("log")
+    labels = spaced(kept, room=1.6)
+    axes.set_yticks(labels, labels=[str(epoch) for epoch in labels] if first else [])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    rotation = 90 if len(values.columns) > 6 else 0
+    axes.set_xticks(range(len(values.columns)), labels=values.columns, rotation=rotation, fontsize=8.5)
+    axes.set_xlabel("width")
+
+
+def _edges(kept: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Borders of cells on a log axis: midway between epochs, and equally far beyond the ends; `[epochs + 1]`."""
+    logs = np.log(kept)
+    middles = (logs[1:] + logs[:-1]) / 2
+    return np.asarray(np.exp([2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]))

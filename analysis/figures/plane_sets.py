@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
-from dbviz_ray.config import SweepConfig
 
 from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..scores.groups import GROUP, at_last_epoch, names_of, records
@@ -21,16 +18,18 @@ from .style import (
     band,
     inscribe,
     interval_point,
+    key_line,
     left_out_note,
     limits,
     log_ticks,
+    panels,
     part_of,
     plain,
     range_text,
     spaced,
     title_of,
 )
-from .sweep_tables import SweepTables, finest_plane_set
+from .sweep_tables import SweepTables, alike, finest_plane_set
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
@@ -56,13 +55,8 @@ def plane_sets(tables: SweepTables) -> Figure:
     draw = _over_width if curves(noisiest, WIDTH) else _by_group
     figure, part = draw(noisiest, known, looks)
     counts = groups.groupby("plane_set", sort=False)["n_planes"].max()
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5, label=f"{name} ({counts[name]})")
-        for name, (colour, marker) in looks.items()
-    ]
-    figure.legend(
-        handles=handles, loc="outside right center", fontsize=8.5, frameon=False, title="planes", title_fontsize=8.5
-    )
+    handles = [key_line(f"{name} ({counts[name]})", colour, marker, size=5) for name, (colour, marker) in looks.items()]
+    figure.legend(handles=handles, loc="outside right center", title="planes")
     noise = f"label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
@@ -76,19 +70,18 @@ def plane_sets(tables: SweepTables) -> Figure:
 def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
     found = curves(groups[groups["plane_set"] == next(iter(looks))], WIDTH)
     drawn = representative_curves(found, MAX_CURVES)
-    figure = Figure(figsize=(4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9), layout="constrained")
-    grid = figure.subplots(len(drawn), len(known), squeeze=False, sharex=True, sharey="col")
+    width, height = 4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9
+    figure, grid = panels(len(drawn), len(known), width, height, sharex=True, sharey="col")
     for row, curve in zip(grid, drawn, strict=True):
-        alike = [column for column in GROUP if column not in ("width", "epoch")]
-        same = (groups[alike] == [curve.key[column] for column in alike]).all(axis=1)
-        of_curve = at_last_epoch(groups[same & (groups["n_models"] > 0)]).sort_values("width")
+        same = alike(groups, curve.key, [column for column in GROUP if column not in ("width", "epoch")])
+        of_curve = at_last_epoch(same[same["n_models"] > 0]).sort_values("width")
         for axes, score in zip(row, known, strict=True):
             for name, (colour, marker) in looks.items():
                 of_set = of_curve[of_curve["plane_set"] == name]
                 band(axes, of_set, "width", score, colour, name, marker=marker)
             _label_axes(axes, score, of_curve)
             if len(drawn) > 1:
-                axes.set_title(curve.name, fontsize=10)
+                axes.set_title(curve.name)
     ticks = spaced(sorted({int(width) for curve in drawn for width in curve.rows["width"]}), room=0.62)
     for axes in grid[-1]:
         axes.set_xlabel("width")
@@ -104,17 +97,16 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
     shown = first.iloc[evenly(len(first), max(MAX_POINTS // len(looks), LEAST_GROUPS))]
     margin = 0.075 * shown["name"].str.len().max()
     tall = max(0.5, 0.16 * len(looks) + 0.1) * len(shown) + 1.6
-    figure = Figure(figsize=(3.9 * len(known) + margin + 1.6, max(3.2, tall)), layout="constrained")
-    row = figure.subplots(1, len(known), squeeze=False, sharey=True)[0]
+    figure, (row,) = panels(1, len(known), 3.9 * len(known) + margin + 1.6, max(3.2, tall), sharey=True)
     for axes, score in zip(row, known, strict=True):
         for place, group in enumerate(records(shown)):
-            of_group = best[(best[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
+            of_group = alike(best, group)
             for index, (name, (colour, marker)) in enumerate(looks.items()):
                 height = place + 0.7 * ((index + 0.5) / len(looks) - 0.5)
                 (cell,) = records(of_group[of_group["plane_set"] == name])
                 interval_point(axes, cell, score, height, colour, marker)
         _label_axes(axes, score, best, along="x")
-        axes.set_yticks(range(len(shown)), labels=list(shown["name"]), fontsize=8.5)
+        axes.set_yticks(range(len(shown)), labels=shown["name"], fontsize=8.5)
         for between in range(1, len(shown)):
             axes.axhline(between - 0.5, color="0.75", linewidth=0.8)
         axes.grid(visible=False, axis="y")
@@ -148,33 +140,28 @@ def resolution(tables: SweepTables) -> Figure:
     rows = groups[[*GROUP, "text"]].merge(table, on=GROUP)
     points = sorted(rows["resolution"].dropna().astype(int).unique())
     limit = points[-1] * (points[-1] - 1) / (points[-2] - 1)
-    figure = Figure(figsize=(10.8, 4.6), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure, (row,) = panels(1, 2, 10.8, 4.6)
     texts = list(dict.fromkeys(rows["text"]))
     for index, (text, colour) in enumerate(zip(texts, SERIES_COLOURS, strict=False)):
         of_group = rows[rows["text"] == text]
         grids = of_group[of_group["kind"] == GRID].astype({"resolution": float})
-        for axes, score in zip(panels, COUNTS, strict=True):
+        for axes, score in zip(row, COUNTS, strict=True):
             band(axes, grids, "resolution", score, colour, text)
-        for row in records(of_group[of_group["kind"] != GRID]):
+        for at_limit in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
-            interval_point(panels[1], row, "large_regions", place, colour, "D", upright=True)
-    for axes, (score, label) in zip(panels, COUNTS.items(), strict=True):
+            interval_point(row[1], at_limit, place, "large_regions", colour, "D")
+    for axes, (score, label) in zip(row, COUNTS.items(), strict=True):
         axes.set_ylim(limits([(rows, score)]))
         axes.set_ylabel(label)
         axes.set_xlabel("grid points on a side")
         plain(axes)
-    log_ticks(panels[0], points)
-    log_ticks(panels[1], [*points, limit], [*(str(count) for count in points), "limit"])
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(tables.sweep, common), _resolution_caption(rows, tables.sweep))
-    return figure
-
-
-def _resolution_caption(rows: pd.DataFrame, sweep: SweepConfig) -> str:
-    return (
+    log_ticks(row[0], points)
+    log_ticks(row[1], [*points, limit], [*map(str, points), "limit"])
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center")
+    caption = (
         f"{range_text(rows['n_models'])} trainings a group, {range_text(rows['n_planes'])} {rows['plane_set'].iloc[0]} "
-        f"planes; large: at least {100 * sweep.minimum_region_share:g} % of the plane's points;\n"
+        f"planes; large: at least {100 * tables.sweep.minimum_region_share:g} % of the plane's points;\n"
         "limit: extrapolated from the two finest grids; bands and bars: 95 % intervals over trainings and planes"
     )
+    inscribe(figure, title_of(tables.sweep, common), caption)
+    return figure

@@ -1,28 +1,181 @@
-"""Compares recipes: reproducibility against accuracy (the paper's Table 1 as a picture), and learning rates."""
+"""Compares recipes: reproducibility and accuracy in a table and against each other (the paper's Table 1), and learning
+rates."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, PercentFormatter
+from matplotlib.patches import Rectangle
+
+from dbviz_ray.formatting import Cell, score_cell
 
 from ..findings.curves import evenly
 from ..scores.groups import NETWORK, at_last_epoch, names_of, records
-from ..tables.recipes import at_best_rate, several_rates, several_recipes
+from ..tables.outcomes import what_happened
+from ..tables.recipes import at_best_rate, several_recipes
 from .style import (
     MARKERS,
     SERIES_COLOURS,
     band,
+    counts_text,
     inscribe,
+    interval_point,
+    key_line,
     left_out_note,
+    lines,
+    panels,
     part_of,
     plain,
     range_text,
+    rates_note,
     title_of,
 )
 from .sweep_tables import SweepTables
+
+CELL, ROW, NAMES = 1.75, 0.46, 2.4
+HEAD, SECTION = 0.42, 0.32
+"""Width of a cell, height of a row, largest width of row names, heights of headings; in inches."""
+SIZE = 9.5
+MAX_COLUMNS = 8
+LIGHTEST, DARKEST = 0.05, 0.5
+"""Ends of the blue scale behind cells, on which black letters are legible."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Networks and recipes at one label noise."""
+
+    heading: str
+    """Empty for the only section."""
+    rows: Sequence[tuple[str, Sequence[dict[str, Any] | None]]]
+    """A row's name, and the row of `by_recipe` for each column; None where there is none."""
+
+
+def recipe_table(tables: SweepTables) -> Figure:
+    """Rows networks, columns recipes; the darker a cell, the more reproducible. One section a label noise. Many recipes
+    are rows.
+
+    From the first plane set's rows of the table `by_recipe`.
+    """
+    cells, columns, sections = _content(tables)
+    names = [name for section in sections for name, _ in section.rows]
+    left, right = -min(NAMES, 0.085 * max(map(len, names)) + 0.2), CELL * len(columns)
+    bottom = -HEAD - ROW * len(names) - SECTION * sum(bool(section.heading) for section in sections)
+    figure, ((axes,),) = panels(1, 1, max(5.4, right - left + 0.2), 1.2 - bottom)
+    axes.set_axis_off()
+    axes.set(xlim=(left, right), ylim=(bottom, 0))
+    for column, name in enumerate(columns):
+        axes.text((column + 0.5) * CELL, -HEAD / 2, lines(name, CELL, SIZE), ha="center", va="center", weight="bold")
+    known = cells["reproducibility"].dropna()
+    span = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    for y, weight in ((0, 1.4), (-HEAD, 0.8), (bottom, 1.4)):
+        axes.plot([left, right], [y, y], color="black", linewidth=weight, clip_on=False)
+    top = -HEAD
+    for section in sections:
+        if section.heading:
+            axes.text(left, top - SECTION / 2, section.heading, va="center", style="italic", color="0.3")
+            top -= SECTION
+        for name, row in section.rows:
+            axes.text(left, top - ROW / 2, lines(name, -left, SIZE), va="center")
+            for column, cell in enumerate(row):
+                _draw_cell(axes, column * CELL, top, cell, span)
+            top -= ROW
+    groups = tables.first("groups")
+    counts = counts_text(at_best_rate(groups), "a cell", images=True)
+    caption = (
+        f"reproducibility and, in brackets, {_accuracy(groups)}, in percent with 95 % intervals; the darker, the more "
+        f"reproducible; {counts}{rates_note(groups)}{left_out_note(groups)}"
+    )
+    inscribe(figure, title_of(tables.sweep), caption)
+    return figure
+
+
+def recipe_table_tex(tables: SweepTables) -> bytes:
+    """The same for LaTeX with the package booktabs: reproducibility with its interval and, in brackets, accuracy, in
+    percent."""
+    cells, columns, sections = _content(tables)
+    planes = tables.sweep.planes[tables.plane_set].count
+    counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
+    rows = [
+        f"% {title_of(tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; needs booktabs",
+        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
+        r"\toprule",
+        _latex_row("", *map(_escaped, columns)),
+    ]
+    for section in sections:
+        rows.append(r"\midrule")
+        if section.heading:
+            rows.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{section.heading}}}}} \\")
+        rows += [_latex_row(_escaped(name), *map(_latex_cell, row)) for name, row in section.rows]
+    return "\n".join([*rows, r"\bottomrule", r"\end{tabular}", ""]).encode()
+
+
+def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], list[Section]]:
+    """The first planes' rows of `by_recipe`, the names of the columns, and the sections."""
+    cells = tables.first("by_recipe")
+    cells = cells.assign(network=names_of(cells, NETWORK))
+    across, down = "recipe", "network"
+    if cells["recipe"].nunique() > max(MAX_COLUMNS, cells["network"].nunique()):
+        across, down = down, across
+    columns = list(dict.fromkeys(cells[across]))
+    noises = sorted(cells["label_noise"].unique())
+    sections = []
+    for noise in noises:
+        of_noise = cells[cells["label_noise"] == noise]
+        by_place = {(cell[down], cell[across]): cell for cell in records(of_noise)}
+        rows = [(name, [by_place.get((name, column)) for column in columns]) for name in of_noise[down].unique()]
+        sections.append(Section(f"label noise {noise:g}" * (len(noises) > 1), rows))
+    return cells, columns, sections
+
+
+def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | None, span: tuple[float, float]) -> None:
+    middle = left + CELL / 2
+    if cell is None or cell["n_models"] == 0:
+        axes.text(middle, top - ROW / 2, _why_empty(cell), ha="center", va="center", color="0.4")
+        return
+    value = cell["reproducibility"]
+    if not pd.isna(value):
+        depth = (value - span[0]) / (span[1] - span[0]) if span[1] > span[0] else 0.0
+        colour = colormaps["Blues"](LIGHTEST + depth * (DARKEST - LIGHTEST))
+        axes.add_patch(Rectangle((left + 0.03, top - ROW + 0.02), CELL - 0.06, ROW - 0.04, color=colour, linewidth=0))
+    same, right = (_percent(cell, score) for score in ("reproducibility", "accuracy"))
+    axes.text(middle, top - 0.4 * ROW, str(same), ha="center", va="center", fontsize=SIZE)
+    axes.text(middle, top - 0.75 * ROW, f"({right})", ha="center", va="center", fontsize=7.5, color="0.25")
+
+
+def _latex_cell(cell: dict[str, Any] | None) -> str:
+    if cell is None or cell["n_models"] == 0:
+        return _why_empty(cell)
+    return f"{_percent(cell, 'reproducibility')} ({_percent(cell, 'accuracy').text})"
+
+
+def _why_empty(cell: dict[str, Any] | None) -> str:
+    return "" if cell is None else what_happened(cell)
+
+
+def _percent(cell: dict[str, Any], score: str) -> Cell:
+    """A share in percent, without the sign."""
+    return score_cell(cell, score, 1, scale=100)
+
+
+def _latex_row(*cells: str) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
+
+
+def _accuracy(groups: pd.DataFrame) -> str:
+    return "accuracy" if groups["tested_on"].iloc[0] == "test" else "held-out accuracy"
+
 
 MAX_POINTS = 24
 
@@ -36,77 +189,50 @@ def by_recipe(tables: SweepTables) -> Figure:
     groups = tables.first("groups")
     every = at_best_rate(groups)
     best = every.iloc[evenly(len(every), MAX_POINTS)]
-    best = best.assign(network=names_of(best, NETWORK), accuracy=1 - best["test_error"])
-    recipes, networks = list(dict.fromkeys(best["recipe"])), list(dict.fromkeys(best["network"]))
+    ends = {"accuracy": "test_error", "accuracy_low": "test_error_high", "accuracy_high": "test_error_low"}
+    best = best.assign(network=names_of(best, NETWORK), **{column: 1 - best[error] for column, error in ends.items()})
     by_colour = "recipe" if several_recipes(best) else "network"
-    by_marker = "recipe" if len(networks) == 1 else "network"
-    colours = _cycled(recipes if by_colour == "recipe" else networks, SERIES_COLOURS)
-    markers = _cycled(recipes if by_marker == "recipe" else networks, MARKERS)
-    handles = _handles(colours, markers)
+    by_marker = "recipe" if best["network"].nunique() == 1 else "network"
+    colours, markers = _cycled(best[by_colour], SERIES_COLOURS), _cycled(best[by_marker], MARKERS)
+    handles = list(_handles(colours, markers))
     noises = sorted(best["label_noise"].unique())
     longest = max(len(str(handle.get_label())) for handle in handles)
-    size = (4.6 * len(noises) + 1.3 + 0.08 * longest, max(5.2, 0.19 * len(handles) + 0.8))
-    figure = Figure(figsize=size, layout="constrained")
-    row = figure.subplots(1, len(noises), squeeze=False, sharey=True)[0]
+    width, height = 4.6 * len(noises) + 1.3 + 0.08 * longest, max(5.2, 0.19 * len(handles) + 0.8)
+    figure, (row,) = panels(1, len(noises), width, height, sharey=True)
     for axes, noise in zip(row, noises, strict=True):
         for group in records(best[best["label_noise"] == noise]):
-            _point(axes, group, colours[group[by_colour]], markers[group[by_marker]])
+            colour, marker = colours[group[by_colour]], markers[group[by_marker]]
+            interval_point(axes, group, "accuracy", "reproducibility", colour, marker, size=7)
         plain(axes)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel("accuracy" if best["tested_on"].iloc[0] == "test" else "held-out accuracy")
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.set_xlabel(_accuracy(best))
         if len(noises) > 1:
-            axes.set_title(f"label noise {noise:g}", fontsize=10)
+            axes.set_title(f"label noise {noise:g}")
     row[0].set_ylabel("reproducibility")
     figure.legend(handles=handles, loc="outside right upper")
-    inscribe(figure, title_of(tables.sweep), part_of(len(best), len(every), "groups") + _caption(best, groups))
+    caption = (
+        f"{part_of(len(best), len(every), 'groups')}{counts_text(best, 'a point', images=True)}{rates_note(groups)};\n"
+        f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
+    )
+    inscribe(figure, title_of(tables.sweep), caption)
     return figure
 
 
-def _point(axes: Axes, group: dict[str, float], colour: str, marker: str) -> None:
-    if pd.isna(group["reproducibility"]):
-        return
-    x, y = group["accuracy"], group["reproducibility"]
-    axes.errorbar(
-        x,
-        y,
-        xerr=[[group["test_error_high"] - group["test_error"]], [group["test_error"] - group["test_error_low"]]],
-        yerr=[[y - group["reproducibility_low"]], [group["reproducibility_high"] - y]],
-        color=colour,
-        marker=marker,
-        markersize=7,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        elinewidth=1,
-        linestyle="none",
-    )
-
-
-def _handles(colours: dict[str, str], markers: dict[str, str]) -> list[Line2D]:
+def _handles(colours: dict[str, str], markers: dict[str, str]) -> Iterator[Line2D]:
     """A handle for each name, or first colours and then markers if these stand for different things."""
     if colours.keys() == markers.keys():
-        return [_handle(name, colours[name], markers[name]) for name in colours]
-    by_colour = [_handle(name, colour, "s") for name, colour in colours.items()]
-    return [*by_colour, _handle("", "none", ""), *(_handle(name, "0.35", marker) for name, marker in markers.items())]
+        yield from (key_line(name, colours[name], markers[name], "none", 6) for name in colours)
+        return
+    yield from (key_line(name, colour, "s", "none", 6) for name, colour in colours.items())
+    yield key_line("", "none")
+    yield from (key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items())
 
 
-def _cycled(names: list[str], values: tuple[str, ...] | str) -> dict[str, str]:
+def _cycled(names: pd.Series[str], values: Sequence[str]) -> dict[str, str]:
     """A value for each name, shifted by one in each round, so that no combination of colour and marker repeats."""
-    return {name: values[(index + index // len(values)) % len(values)] for index, name in enumerate(names)}
-
-
-def _handle(name: str, colour: str, marker: str) -> Line2D:
-    return Line2D([], [], color=colour, marker=marker, linestyle="none", label=name, markersize=6)
-
-
-def _caption(best: pd.DataFrame, groups: pd.DataFrame) -> str:
-    counted = best[best["n_models"] > 0]
-    rates = "; each at its best learning rate" if several_rates(groups) else ""
-    return (
-        f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
-        f"{counted['n_test_images'].iloc[0]} images{rates};\n"
-        f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
-    )
+    count = len(values)
+    return {name: values[(index + index // count) % count] for index, name in enumerate(names.unique())}
 
 
 def learning_rates(tables: SweepTables) -> Figure:
@@ -115,64 +241,44 @@ def learning_rates(tables: SweepTables) -> Figure:
     A ring marks the smallest error; "x2" at the top of the error panel means that two trainings diverged. Drawn from
     the first plane set, at the last epoch.
     """
-    groups = at_last_epoch(tables.table("groups"))
-    groups = groups[groups["plane_set"] == tables.plane_set]
+    groups = at_last_epoch(tables.first("groups"))
     groups = groups.assign(network=names_of(groups, NETWORK))
-    recipes = list(dict.fromkeys(groups["recipe"]))
-    colours = {recipe: SERIES_COLOURS[index % len(SERIES_COLOURS)] for index, recipe in enumerate(recipes)}
+    recipes = list(groups["recipe"].unique())
     columns = list(groups.groupby(["network", "label_noise"], sort=False))
-    lost = 6 + (6 + 9 * len(recipes)) * bool(groups["n_diverged"].any())
-    figure = Figure(figsize=(max(5.6, 2.9 * len(columns) + 0.8), 6.4), layout="constrained")
-    above, below = figure.subplots(2, len(columns), squeeze=False, sharex=True, sharey="row")
+    figure, (above, below) = panels(2, len(columns), max(5.6, 2.9 * len(columns) + 0.8), 6.4, sharex=True, sharey="row")
+    diverged = bool(groups["n_diverged"].any())
+    colours = _cycled(groups["recipe"], SERIES_COLOURS)
     for error, agreement, ((network, noise), rows) in zip(above, below, columns, strict=True):
-        for index, recipe in enumerate(recipes):
+        for index, (recipe, colour) in enumerate(colours.items()):
             of_recipe = rows[rows["recipe"] == recipe].sort_values("learning_rate")
-            band(error, of_recipe, "learning_rate", "test_error", colours[recipe], recipe)
-            band(agreement, of_recipe, "learning_rate", "reproducibility", colours[recipe], recipe)
-            _mark_best(error, agreement, of_recipe, colours[recipe])
-            _mark_diverged(error, of_recipe, colours[recipe], 1.02 + 0.05 * index)
+            best = of_recipe[of_recipe["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
+            for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
+                band(axes, of_recipe, "learning_rate", score, colour, recipe)
+                axes.scatter("learning_rate", score, 120, data=best, facecolors="none", edgecolors=colour)
+            _mark_diverged(error, of_recipe, colour, 1.02 + 0.05 * index)
         noisy = groups["label_noise"].nunique() > 1
-        error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, fontsize=10, pad=lost)
+        error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, pad=6 + (6 + 9 * len(recipes)) * diverged)
         for axes in (error, agreement):
             plain(axes)
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.xaxis.set_major_formatter("{x:g}")
         agreement.set_xlabel("learning rate")
     above[0].set_ylabel(f"{groups['tested_on'].iloc[0]} error")
-    above[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    above[0].yaxis.set_major_formatter("{x:.0%}")
     below[0].set_ylabel("reproducibility")
     if len(recipes) > 1:
-        handles = [Line2D([], [], color=colours[name], marker="o", markersize=3.5, label=name) for name in recipes]
-        above[0].legend(handles=handles, fontsize=8, framealpha=0.8, edgecolor="none")
-    inscribe(figure, title_of(tables.sweep), _rates_caption(groups))
+        handles = [key_line(recipe, colour, "o") for recipe, colour in colours.items()]
+        above[0].legend(handles=handles, fontsize=8)
+    crosses = " (x: how many diverged)" * diverged
+    caption = (
+        f"{counts_text(groups, 'a point', images=True)}; rings: smallest error;\n"
+        f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
+    )
+    inscribe(figure, title_of(tables.sweep), caption)
     return figure
-
-
-def _mark_best(error: Axes, agreement: Axes, rows: pd.DataFrame, colour: str) -> None:
-    best = rows[rows["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
-    for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
-        axes.scatter(best["learning_rate"], best[score], s=120, facecolors="none", edgecolors=colour, linewidths=1.5)
 
 
 def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -> None:
     for row in records(rows[rows["n_diverged"] > 0]):
-        axes.text(
-            row["learning_rate"],
-            height,
-            f"x{row['n_diverged']}",
-            color=colour,
-            transform=axes.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
-
-
-def _rates_caption(groups: pd.DataFrame) -> str:
-    counted = groups[groups["n_models"] > 0]
-    crosses = " (x: how many diverged)" if groups["n_diverged"].any() else ""
-    return (
-        f"{range_text(counted['n_models'])} trainings a point, {counted['n_planes'].iloc[0]} planes, "
-        f"{counted['n_test_images'].iloc[0]} images; rings: smallest error;\n"
-        f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
-    )
+        style: dict[str, Any] = {"color": colour, "ha": "center", "va": "bottom", "fontsize": 8}
+        axes.text(row["learning_rate"], height, f"x{row['n_diverged']}", transform=axes.get_xaxis_transform(), **style)

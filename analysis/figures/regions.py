@@ -1,4 +1,4 @@
-"""Draws one plane: a label map, or shares, with the three images at their places."""
+"""Draws planes, alone or in a grid: label maps or shares, with the three images at their places."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from dbviz_ray.store import Store
+from dbviz_ray.formatting import shortened
+from dbviz_ray.store import Picture, Store
 
-from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, class_colours, lines
+from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, STYLE, class_colours, lines
 
 Colours = Sequence[tuple[float, float, float]]
 THUMBNAIL, FLAT = 0.15, 0.3
@@ -89,19 +91,14 @@ def draw_regions(
     axes: Axes,
     label_map: NDArray[np.uint8],
     picture: PlanePicture,
-    colours: Colours | None = None,
+    colours: Colours,
     confidence: NDArray[np.floating[Any]] | None = None,
 ) -> None:
     """Draw a label map `[rows, columns]` of any resolution, with the three images at their places.
 
-    Args:
-        axes: Where to draw.
-        label_map: Predicted classes; masked points stay white.
-        picture: The plane.
-        colours: One for each class; by default `class_colours`.
-        confidence: Probability of the predicted class, `[rows, columns]`; lower values are paler.
+    Masked points stay white. Lower values of `confidence`, the probability of the predicted class `[rows, columns]`,
+    are paler.
     """
-    colours = class_colours(len(picture.class_names)) if colours is None else colours
     if confidence is None:
         _draw(axes, label_map, picture, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
     else:
@@ -148,23 +145,19 @@ def _draw_image(axes: Axes, image: NDArray[np.float64], a: float, b: float, pixe
 
 
 def class_legend(
-    figure: Figure,
-    class_names: Sequence[str],
-    caption: str,
-    shown: Sequence[int] | None = None,
-    colours: Colours | None = None,
+    figure: Figure, class_names: Sequence[str], caption: str, maps: Sequence[NDArray[np.uint8]], *, every: bool = False
 ) -> None:
-    """Draw the caption and, below it, a patch for each of the `shown` classes (by default all), at the lower end.
+    """Draw the caption and, below it, a patch for `every` class or for those in the label maps, at the lower end.
 
     One legend holds both, because two texts of a figure would overlap.
     """
-    width = figure.get_figwidth()
-    colours = class_colours(len(class_names)) if colours is None else colours
-    shown = range(len(class_names)) if shown is None else shown
+    width, colours = figure.get_figwidth(), colours_for(maps, len(class_names))
+    shown = range(len(class_names)) if every else sorted({int(label) for one in maps for label in np.unique(one)})
     look: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
     coloured = [label for label in shown if tuple(colours[label]) != OTHERS]
-    names = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in class_names]
-    patches = [Patch(facecolor=colours[label], label=names[label], **look) for label in coloured]
+    patches = [
+        Patch(facecolor=colours[label], label=shortened(class_names[label], MAX_LETTERS), **look) for label in coloured
+    ]
     patches += [Patch(facecolor=OTHERS, label="others", **look)] * (len(coloured) < len(shown))
     longest = max((len(str(patch.get_label())) for patch in patches), default=1)
     legend = figure.legend(
@@ -179,3 +172,98 @@ def class_legend(
         title_fontsize=CAPTION_SIZE,
     )
     legend.get_title().set(multialignment="center", color=CAPTION_COLOUR)
+
+
+WIDEST, LARGEST_PANEL = 12.5, 2.1
+"""Width of all panels together, and of one, in inches."""
+LOWEST, TALLEST = 0.25, 1.4
+"""Smallest and largest ratio of height to width of a panel; planes beyond it are drawn smaller."""
+NAMES, GAP, HEADING = 0.4, 0.1, 0.3
+"""Space for the names of rows, between panels, and for headings, in inches."""
+COLUMN_SIZE, VALUE_SIZE, LINE = 9.5, 8.0, 0.16
+"""Font sizes in points, and the height of a line in inches."""
+FEW_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plane: the label map of a training, or the share of pairs of trainings that disagree at each point."""
+
+    seen: Picture | NDArray[np.float64]
+    above: str = ""
+    """The text above it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels side by side that show one plane; None for an empty place."""
+
+    name: str
+    plane: PlanePicture
+    panels: Sequence[Panel | None]
+
+
+def draw_grid(rows: Sequence[Row | str], columns: Sequence[str], title: str, caption: str) -> Figure:
+    """Draw rows, and headings over some of them, under the names of their columns; below, a legend of the classes."""
+    side = min(LARGEST_PANEL, WIDEST / len(columns))
+    width = max(5.4, len(columns) * (side + GAP) + NAMES)
+    columns = [lines(name, side + GAP / 2, COLUMN_SIZE) for name in columns]
+    heights = [HEADING if isinstance(row, str) else side * min(max(row.plane.aspect, LOWEST), TALLEST) for row in rows]
+    shown = [row for row in rows if isinstance(row, Row)]
+    above = max(max(map(_line_count, _texts_above(row, side))) for row in shown) * max(1, len(rows) - len(shown))
+    pictures = [panel.seen for row in shown for panel in row.panels if panel and isinstance(panel.seen, Picture)]
+    caption += "; paler: the class is less probable" * any(picture.confidence is not None for picture in pictures)
+    title, caption = lines(title, width, STYLE["figure.titlesize"]), lines(caption, width, CAPTION_SIZE)
+    text_lines = max(map(_line_count, columns)) + _line_count(caption) + 2 * _line_count(title) + above + 4
+    figure = Figure(
+        figsize=(width, sum(heights) + len(heights) * GAP + text_lines * LINE),
+        layout=ConstrainedLayoutEngine(w_pad=GAP / 2, h_pad=GAP / 2, wspace=0, hspace=0),
+    )
+    places = figure.add_gridspec(len(rows), len(columns), height_ratios=heights)
+    class_names, maps = shown[0].plane.class_names, [picture.labels for picture in pictures]
+    colours = colours_for(maps, len(class_names))
+    for place, row in enumerate(rows):
+        if isinstance(row, str):
+            _head(figure.add_subplot(places[place, :]), row)
+            continue
+        panels = [figure.add_subplot(places[place, column]) for column in range(len(columns))]
+        for axes, panel, text in zip(panels, row.panels, _texts_above(row, side), strict=True):
+            _draw_panel(axes, panel, row.plane, colours)
+            if text:
+                axes.xaxis.set_label_position("top")
+                axes.set_xlabel(text, fontsize=VALUE_SIZE, color="0.25", labelpad=5)
+        panels[0].set_ylabel(row.name, fontsize=COLUMN_SIZE)
+        if row is shown[0]:
+            for axes, name in zip(panels, columns, strict=True):
+                axes.set_title(name, fontsize=COLUMN_SIZE)
+    class_legend(figure, class_names, caption, maps, every=len(class_names) <= FEW_CLASSES)
+    figure.suptitle(title)
+    return figure
+
+
+def _line_count(text: str) -> int:
+    return text.count("\n") + 1 if text else 0
+
+
+def _texts_above(row: Row, side: float) -> list[str]:
+    """Texts with equally many lines, so that the headings above them are level; empty if there are none."""
+    texts = [lines(panel.above, side, VALUE_SIZE) if panel else "" for panel in row.panels]
+    deep = max(map(_line_count, texts))
+    return [text + "\n " * (deep - max(1, _line_count(text))) or " " * bool(deep) for text in texts]
+
+
+def _head(axes: Axes, heading: str) -> None:
+    axes.set_axis_off()
+    axes.text(0, 0.25, heading, transform=axes.transAxes, fontsize=10.5, fontweight="bold", va="bottom")
+    axes.axhline(0, color="0.6", linewidth=0.8)
+    axes.set_ylim(0, 1)
+
+
+def _draw_panel(axes: Axes, panel: Panel | None, plane: PlanePicture, colours: Colours) -> None:
+    if panel is None:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    elif isinstance(panel.seen, Picture):
+        draw_regions(axes, panel.seen.labels, plane, colours, panel.seen.confidence)
+    else:
+        draw_share(axes, panel.seen, plane)

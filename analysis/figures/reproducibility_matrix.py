@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..scores.groups import NAMING, name_parts, records
 from ..tables.pairs import MAX_GROUPS
-from ..tables.recipes import at_best_rate, several_rates
-from .style import inscribe, left_out_note, lines, range_text, title_of
+from ..tables.recipes import at_best_rate
+from .style import counts_text, inscribe, left_out_note, lines, panels, rates_note, title_of
 from .sweep_tables import SweepTables, told_apart
 
 FEW = 12
@@ -38,27 +38,31 @@ def reproducibility_matrix(tables: SweepTables) -> Figure:
     last = at_best_rate(groups)
     names, common = told_apart(name_parts(last))
     last = last.assign(name=[lines(", ".join(name), MARGIN, NAME_SIZE) for name in names])
-    panels = [rows for _, rows in last.groupby("label_noise") if len(rows) <= MAX_GROUPS]
-    largest = max(len(rows) for rows in panels)
+    of_noises = [rows for _, rows in last.groupby("label_noise") if len(rows) <= MAX_GROUPS]
+    largest = max(map(len, of_noises))
     cell = CELL if largest <= FEW else 0.4
     margin = 0.085 * max(len(line) for name in last["name"] for line in name.split("\n"))
     upright = any("\n" in name for name in last["name"])
-    width = max(5.4, (largest * cell + 0.25) * len(panels) + margin + 1.25)
-    height = largest * cell + (1.0 if upright else 0.65) * margin + 1.05 + 0.2 * (len(panels) > 1)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    row = figure.subplots(1, len(panels), squeeze=False)[0]
-    values = [matrix_values(rows, between) for rows in panels]
+    width = max(5.4, (largest * cell + 0.25) * len(of_noises) + margin + 1.25)
+    height = largest * cell + (1.0 if upright else 0.65) * margin + 1.05 + 0.2 * (len(of_noises) > 1)
+    figure, (row,) = panels(1, len(of_noises), width, height)
+    values = [matrix_values(rows, between) for rows in of_noises]
     span = span_of(np.concatenate([of_panel.ravel() for of_panel, _ in values]))
-    for axes, rows, of_panel in zip(row, panels, values, strict=True):
+    for axes, rows, of_panel in zip(row, of_noises, values, strict=True):
         draw_matrix(axes, rows["name"].tolist(), *of_panel, span)
-        if len(panels) > 1:
-            axes.set_title(f"label noise {rows['label_noise'].iloc[0]:g}", fontsize=10)
+        if len(of_noises) > 1:
+            axes.set_title(f"label noise {rows['label_noise'].iloc[0]:g}")
         if axes is not row[0]:
             axes.set_yticklabels([])
     bar: dict[str, Any] = {"shrink": 0.8, "aspect": 25, "pad": 0.02, "ticks": MaxNLocator(6, steps=[1, 2, 5, 10])}
     bar["panchor"] = (1.0, 1.0)  # the remaining space lies below
     figure.colorbar(row[-1].images[0], ax=row, label="reproducibility", **bar)
-    inscribe(figure, title_of(tables.sweep, ", ".join(common)), _caption(last, groups, largest <= FEW))
+    half = "±: half a 95 % interval over trainings and planes" if largest <= FEW else "intervals: scores/between_groups"
+    caption = (
+        f"{counts_text(last, 'of each kind')}{rates_note(groups)};\n"
+        f"{half}; framed: two trainings of one kind{left_out_note(groups)}"
+    )
+    inscribe(figure, title_of(tables.sweep, *common), caption)
     return figure
 
 
@@ -130,15 +134,3 @@ def draw_matrix(
 
 def _share(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
-
-
-def _caption(last: pd.DataFrame, groups: pd.DataFrame, with_reach: bool) -> str:
-    rates = "; each at its best learning rate" if several_rates(groups) else ""
-    counted = last[last["n_models"] > 0]
-    reach = (
-        "±: half a 95 % interval over trainings and planes; " if with_reach else "intervals: scores/between_groups; "
-    )
-    return (
-        f"{range_text(counted['n_models'])} trainings of each kind, {counted['n_planes'].iloc[0]} planes{rates};\n"
-        f"{reach}framed: two trainings of one kind{left_out_note(groups)}"
-    )

@@ -6,8 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
 from ..findings.curves import evenly
 from ..findings.sentences import STREAM_NAMES
@@ -16,13 +14,15 @@ from .style import (
     SERIES_COLOURS,
     inscribe,
     interval_point,
+    key_line,
     nothing_left,
+    panels,
     part_of,
     plain,
     range_text,
     title_of,
 )
-from .sweep_tables import SweepTables, told_apart
+from .sweep_tables import SweepTables, alike, told_apart
 
 MAX_PANELS, ABREAST = 6, 3
 KINDS = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
@@ -34,8 +34,7 @@ def streams(tables: SweepTables) -> Figure:
 
     Drawn from the first plane set, at the last epoch.
     """
-    table = tables.first("streams")
-    table = at_last_epoch(table)
+    table = at_last_epoch(tables.first("streams"))
     if table.empty:
         return nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
@@ -44,22 +43,27 @@ def streams(tables: SweepTables) -> Figure:
     abreast = min(len(shown), ABREAST)
     deep = -(-len(shown) // ABREAST)
     rows = table.groupby(GROUP)["stream"].size().max()
-    size = (max(8.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
-    grid = figure.subplots(deep, abreast, squeeze=False, sharex=True, sharey=True)
+    width, height = max(8.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5
+    layout = ConstrainedLayoutEngine(wspace=0.08)
+    figure, grid = panels(deep, abreast, width, height, layout, sharex=True, sharey=True)
     for axes, group in zip(grid.flat, records(shown), strict=False):
-        of_group = table[(table[GROUP] == [group[column] for column in GROUP]).all(axis=1)]
-        _draw(axes, of_group)
-        axes.set_title(f"{group['name']}\n{group['disagreement']:.0%} disagreement", fontsize=10)
-    for axes in list(grid.flat)[len(shown) :]:
+        _draw(axes, alike(table, group))
+        axes.set_title(f"{group['name']}\n{group['disagreement']:.0%} disagreement")
+    for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     grid[0, 0].invert_yaxis()
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", label=f"{kind} share")
-        for kind, (colour, marker, _) in KINDS.items()
-    ]
-    figure.legend(handles=handles, loc="outside right center", fontsize=8.5, frameon=False)
-    inscribe(figure, title_of(tables.sweep), _caption(table, len(shown), len(groups)))
+    handles = [key_line(f"{kind} share", colour, marker, "none", 6) for kind, (colour, marker, _) in KINDS.items()]
+    figure.legend(handles=handles, loc="outside right center")
+    said = {text for kind in KINDS for text in table[f"{kind}_share_interval_covers"]} - {"nothing"}
+    covers = " or ".join(sorted(text.replace("models", "seeds") for text in said)) or "nothing"
+    caption = (
+        "total: disagreement of trainings that differ in this stream alone; own: what goes away if they differ in all\n"
+        "streams but this; both as shares of the disagreement of trainings that differ in all\n"
+        f"{part_of(len(shown), len(groups), 'groups')}{range_text(table['n_models'])} trainings a group, "
+        f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
+        f"bars: 95 % intervals over {covers}"
+    )
+    inscribe(figure, title_of(tables.sweep), caption)
     return figure
 
 
@@ -79,16 +83,4 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     plain(axes)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.5, len(rows) - 0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-
-
-def _caption(table: pd.DataFrame, shown: int, found: int) -> str:
-    said = {text for kind in KINDS for text in table[f"{kind}_share_interval_covers"]} - {"nothing"}
-    covers = " or ".join(sorted(text.replace("models", "seeds") for text in said)) or "nothing"
-    return (
-        "total: disagreement of trainings that differ in this stream alone; own: what goes away if they differ in all\n"
-        "streams but this; both as shares of the disagreement of trainings that differ in all\n"
-        f"{part_of(shown, found, 'groups')}{range_text(table['n_models'])} trainings a group, "
-        f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
-        f"bars: 95 % intervals over {covers}"
-    )
+    axes.xaxis.set_major_formatter("{x:.0%}")

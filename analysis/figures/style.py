@@ -1,21 +1,26 @@
-"""The style of all figures: fonts, colours, lines, titles and captions."""
+"""The style of all figures: fonts, colours, axes, legends, titles and captions."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from textwrap import TextWrapper
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
 
 from ..scores.groups import at_last_epoch
 from ..tables.outcomes import LEFT_OUT
+from ..tables.recipes import several_rates
 
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",
@@ -55,11 +60,21 @@ CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
     """One colour for each class, the same in every picture; after ten they repeat in lighter shades."""
-    colours = []
-    for label in range(classes):
-        shade = (label // len(CLASS_COLOURS)) / (1 + classes // len(CLASS_COLOURS))
-        colours.append(_lighter(CLASS_COLOURS[label % len(CLASS_COLOURS)], shade))
-    return colours
+    count = len(CLASS_COLOURS)
+    return [_lighter(CLASS_COLOURS[label % count], label // count / (1 + classes // count)) for label in range(classes)]
+
+
+def _lighter(colour: str, share: float) -> tuple[float, float, float]:
+    red, green, blue = (channel + (1 - channel) * share for channel in to_rgb(colour))
+    return red, green, blue
+
+
+def panels(
+    rows: int, columns: int, width: float, height: float, layout: Any = "constrained", **shared: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure of `width` by `height` inches, and its axes `[rows, columns]`; `shared` is `sharex`, `sharey`, ..."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
 def plain(axes: Axes) -> None:
@@ -90,17 +105,23 @@ def band(
 
 
 def interval_point(
-    axes: Axes, row: Mapping[str, Any], score: str, place: float, colour: str, marker: str, *, upright: bool = False
+    axes: Axes, row: Mapping[str, Any], x: str | float, y: str | float, colour: str, marker: str, size: float = 6
 ) -> None:
-    """Draw a score with its interval, along x at height `place`, or upright at x = `place`; nothing if unknown."""
-    value = row[score]
-    if pd.isna(value):
+    """Draw a point at `x` and `y`, each a score of `row` with its interval or a place; nothing if one is unknown."""
+    (x, across), (y, upright) = _with_reach(row, x), _with_reach(row, y)
+    if pd.isna(x) or pd.isna(y):
         return
+    look: dict[str, Any] = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.6, "elinewidth": 1.3}
+    axes.errorbar(x, y, xerr=across, yerr=upright, color=colour, marker=marker, linestyle="none", **look)
+
+
+def _with_reach(row: Mapping[str, Any], score: str | float) -> tuple[float, list[list[float]] | None]:
+    """A value, and how far its interval reaches below and above it."""
+    if not isinstance(score, str):
+        return score, None
+    value = row[score]
     # Interval ends are cut at the bounds of the score, but a value can lie beyond them, such as a share of -0.002.
-    reach = [[max(0.0, value - row[f"{score}_low"])], [max(0.0, row[f"{score}_high"] - value)]]
-    x, y, xerr, yerr = (place, value, None, reach) if upright else (value, place, reach, None)
-    look: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6, "elinewidth": 1.3}
-    axes.errorbar(x, y, xerr=xerr, yerr=yerr, color=colour, marker=marker, linestyle="none", **look)
+    return value, [[max(0.0, value - row[f"{score}_low"])], [max(0.0, row[f"{score}_high"] - value)]]
 
 
 def limits(drawn: Sequence[tuple[pd.DataFrame, str]]) -> tuple[float, float]:
@@ -141,14 +162,24 @@ def log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str] | None =
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def title_of(sweep: SweepConfig, common: str = "") -> str:
+def key_line(label: str, colour: str, marker: str = "", line: Any = "-", size: float = 3.5) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=size, label=label)
+
+
+def title_of(sweep: SweepConfig, *common: str) -> str:
     """A figure's title: the sweep's name, and what everything shown has in common."""
-    return sweep.name.replace("_", " ") + f": {common}" * bool(common)
+    return ": ".join(filter(None, [sweep.name.replace("_", " "), ", ".join(filter(None, common))]))
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Draw the title above a figure, wrapped to its width."""
+    figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
 
 
 def inscribe(figure: Figure, title: str, caption: str) -> None:
     """Draw the title above a figure and the caption below it, both wrapped to its width."""
-    figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
+    entitle(figure, title)
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
 
 
@@ -161,6 +192,18 @@ def range_text(values: pd.Series[int]) -> str:
 def counted(values: pd.Series[int], thing: str) -> str:
     """Such as "1 training" or "2 to 4 trainings"."""
     return f"{range_text(values)} {thing}" + "s" * bool(values.max() != 1)
+
+
+def counts_text(groups: pd.DataFrame, each: str, *, images: bool = False) -> str:
+    """What values are means over, such as "3 trainings a point, 6 planes"; from rows of `groups`."""
+    left = groups[groups["n_models"] > 0]
+    tested = f", {left['n_test_images'].iloc[0]} images" * images
+    return f"{range_text(left['n_models'])} trainings {each}, {left['n_planes'].iloc[0]} planes{tested}"
+
+
+def rates_note(groups: pd.DataFrame) -> str:
+    """Says, if there are several learning rates, that only the best are shown."""
+    return "; each at its best learning rate" * several_rates(groups)
 
 
 def part_of(drawn: int, found: int, things: str) -> str:
@@ -178,47 +221,32 @@ def left_out_note(groups: pd.DataFrame) -> str:
 
 def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
     """A figure that says why there is nothing to show: no `what` is left; from all rows of `groups`."""
-    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
-    axes = figure.subplots()
+    figure, ((axes,),) = panels(1, 1, 7.2, 2.4)
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"nothing to show: no {what} left{left_out_note(groups)}", ha="center", va="center")
-    figure.suptitle(title_of(sweep))
+    entitle(figure, title_of(sweep))
     return figure
-
-
-def _lighter(colour: str, share: float) -> tuple[float, float, float]:
-    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    red, green, blue = (channel + (1 - channel) * share for channel in channels)
-    return red, green, blue
 
 
 LETTER = 0.56
 """Width of an average letter of DejaVu Sans, in font sizes."""
-_BREAKS = re.compile(r"(?<=[ _])")
+
+
+class _Wrapper(TextWrapper):
+    """Breaks lines after spaces and underscores."""
+
+    wordsep_simple_re = re.compile(r"( +|(?<=_))")
 
 
 def lines(text: str, width: float, size: float) -> str:
     """Wrap a text of `size` points into balanced lines of at most `width` inches; keeps its own line breaks."""
     letters = max(8, int(width * 72 / (LETTER * size)))
-    return "\n".join(part for line in text.split("\n") for part in _balanced(line, letters))
+    return "\n".join(_balanced(line.replace(" %", "\u00a0%"), letters) for line in text.split("\n"))
 
 
-def _balanced(line: str, letters: int) -> list[str]:
-    """Wrap a line into the fewest lines of at most `letters` letters, of about equal length.
-
-    Breaks come after spaces and underscores, never before a percent sign."""
-    line = line.replace(" %", "\u00a0%")
-    parts = [part[start : start + letters] for part in _BREAKS.split(line) for start in range(0, len(part), letters)]
-    filled = _filled(parts, letters)
-    while letters > 1 and len(_filled(parts, letters - 1)) == len(filled):
-        letters -= 1
-    return _filled(parts, letters)
-
-
-def _filled(parts: Sequence[str], letters: int) -> list[str]:
-    found = [""]
-    for part in parts:
-        if found[-1] and len((found[-1] + part).rstrip()) > letters:
-            found.append("")
-        found[-1] += part
-    return [line.rstrip() for line in found]
+def _balanced(line: str, letters: int) -> str:
+    """Wrap a line into the fewest lines of at most `letters` letters, of about equal length."""
+    longest = max(1, *map(len, _Wrapper.wordsep_simple_re.split(line)))
+    lengths = range(letters, min(longest, letters) - 1, -1)
+    wrapped = [_Wrapper(length, break_on_hyphens=False).wrap(line) for length in lengths]
+    return "\n".join([balanced for balanced in wrapped if len(balanced) == len(wrapped[0])][-1])

@@ -1,8 +1,8 @@
-"""What the figures of a sweep read: its tables, representative groups, and label maps."""
+"""What figures read: tables, representative groups, and label maps; and the models and planes that a user names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dbviz_ray.config import Seeds, SweepConfig
+from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.errors import UserError
+from dbviz_ray.formatting import listed
 from dbviz_ray.store import Picture, PictureKey, Store
 
 from ..findings.curves import EPOCH, WIDTH, curves, evenly, shown_rows
-from ..scores.groups import GROUP, Group, name_parts, records
+from ..scores.groups import GROUP, name_parts, records
 from ..scores.regions import nested_resolutions
 from ..tables import read_table
 from ..tables.recipes import at_best_rate, compares_recipes
 
 MAX_SHOWN = 6
+MOST_NAMED = 3
 SURFACE_WIDTHS, SURFACE_EPOCHS = 2, 3
 """The smallest numbers of widths and kept epochs of a surface."""
 SURFACE = [column for column in GROUP if column not in ("width", "epoch")]
@@ -33,6 +36,8 @@ class SweepTables:
         self.store, self.sweep = store, sweep
         self.plane_set = next(iter(sweep.planes))
         """The first plane set, which most figures show."""
+        self.seen: set[PictureKey] = set()
+        """The pictures that figures have read."""
         self._tables: dict[str, pd.DataFrame] = {}
 
     def table(self, name: str) -> pd.DataFrame:
@@ -57,25 +62,22 @@ class SweepTables:
 
     def members(self, group: dict[str, Any], plane_set: str | None = None) -> list[dict[str, Any]]:
         """The trainings of a row of `groups`, as rows of `models`; the plane set is by default the first."""
-        return records(same_group(self.table("models"), group, plane_set or self.plane_set))
+        of_group = alike(self.table("models"), group)
+        return records(of_group[of_group["plane_set"] == (plane_set or self.plane_set)])
 
-    def picture(self, key: PictureKey) -> Picture:
-        """`shown_picture` of this sweep."""
+    def picture(self, member: dict[str, Any]) -> Picture:
+        """The first plane of a set as a training sees it; from a row of `models`.
+
+        No figure chooses a plane for its looks.
+        """
+        key = PictureKey(member["model_id"], int(member["epoch"]), member["plane_set"], 0)
+        self.seen.add(key)
         return shown_picture(self.store, key)
 
 
-def key_of(member: dict[str, Any]) -> PictureKey:
-    """The first plane of a set as a training sees it; from a row of `models`.
-
-    No figure chooses a plane for its looks.
-    """
-    return PictureKey(member["model_id"], int(member["epoch"]), member["plane_set"], 0)
-
-
-def same_group(table: pd.DataFrame, group: dict[str, Any], plane_set: str) -> pd.DataFrame:
-    """The rows of a table about a group on a plane set."""
-    wanted = [plane_set, *(group[column] for column in GROUP)]
-    return table[(table[["plane_set", *GROUP]] == wanted).all(axis=1)]
+def alike(table: pd.DataFrame, group: Mapping[str, Any], columns: Sequence[str] = GROUP) -> pd.DataFrame:
+    """The rows of a table that agree with `group` in these columns."""
+    return table[(table[list(columns)] == [group[column] for column in columns]).all(axis=1)]
 
 
 def representative_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -125,21 +127,6 @@ def told_apart(names: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], lis
     return [[part for part in name if part not in shared] or name for name in names], shared
 
 
-def with_noise(
-    groups: pd.DataFrame, shown: pd.DataFrame, noise: float, *, any_rate: bool = False
-) -> list[dict[str, Any] | None]:
-    """For each group of `shown` the one that differs from it only in label noise, or None if there is none.
-
-    With `any_rate` it may have another learning rate too.
-    """
-    free = ("label_noise", "learning_rate") if any_rate else ("label_noise",)
-    alike = [column for column in GROUP if column not in free]
-    found = {
-        tuple(group[column] for column in alike): group for group in records(groups[groups["label_noise"] == noise])
-    }
-    return [found.get(tuple(group[column] for column in alike)) for group in records(shown)]
-
-
 def surfaces(groups: pd.DataFrame) -> list[pd.DataFrame]:
     """Rows of groups that differ only in width and epoch, one table a surface, the largest label noise first."""
     if "n_models" in groups:
@@ -180,26 +167,6 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
 
 
-@dataclass(frozen=True)
-class Trainings:
-    """The label maps of all trainings of a group on one plane."""
-
-    pictures: Sequence[Picture]
-    shares: Shares | None
-    """Where they disagree, `[rows, columns]` (`disagreeing_shares`); None for a single training."""
-
-
-def trainings_of(tables: SweepTables, group: dict[str, Any]) -> Trainings:
-    """The trainings of a row of `groups` on the first plane."""
-    members = tables.members(group)
-    pictures = [tables.picture(key_of(member)) for member in members]
-    if len(pictures) < 2:
-        return Trainings(pictures, None)
-    seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
-    pairs = Group({}, np.arange(len(members)), seeds).independent
-    return Trainings(pictures, disagreeing_shares(on_one_grid([picture.labels for picture in pictures]), pairs))
-
-
 def disagreeing_shares(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> Shares:
     """Share of pairs of trainings whose classes differ at each point, `[rows, columns]`.
 
@@ -211,3 +178,66 @@ def disagreeing_shares(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> S
     for label_map, others in zip(labels, pairs, strict=True):
         differing += (labels[others] != label_map).sum(axis=0)
     return np.asarray(differing / pairs.sum())
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model after one of its kept epochs."""
+
+    config: ModelConfig
+    epoch: int
+
+    @property
+    def model_id(self) -> str:
+        """Of the model, at whatever epoch."""
+        return self.config.model_id
+
+
+def choose_model(sweep: SweepConfig, name: str, epoch: int | None = None) -> ChosenModel:
+    """The model that `name` means: its model_id, or a part of it that no other model of the sweep has.
+
+    `@32` after the name, or `epoch`, is one of its kept epochs; the last one by default. UserError if the name means no
+    model or several.
+    """
+    part, _, given = name.partition("@")
+    models = sweep.models()
+    found = [model for model in models if model.model_id == part] or [m for m in models if part in m.model_id]
+    if len(found) != 1:
+        reason = f"is part of the model_id of {len(found)} models" if found else "is part of no model_id"
+        some = listed([model.model_id for model in found or models], MOST_NAMED)
+        raise UserError("model", part, reason=reason, allowed=f"one model_id, or a part that only it has: {some}")
+    kept = found[0].training.kept_epochs
+    wanted = given or str(kept[-1] if epoch is None else epoch)
+    if wanted not in map(str, kept):
+        reason = f"was not kept after epoch {wanted}"
+        raise UserError("model", found[0].model_id, reason=reason, allowed=", ".join(map(str, kept)))
+    return ChosenModel(found[0], int(wanted))
+
+
+def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
+    """A short name for each model, and what they have in common, from `ModelConfig.name_parts` and epochs.
+
+    Models with equal names are called by their model_ids.
+    """
+    parts = [model.config.name_parts for model in models]
+    common = [values[0] for values in zip(*parts, strict=True) if len(set(values)) == 1]
+    names = [[part for part in own if part not in common] for own in parts]
+    if len({model.epoch for model in models}) > 1:
+        names = [[*own, f"epoch {model.epoch}"] for own, model in zip(names, models, strict=True)]
+    texts = [" ".join(own) for own in names]
+    if len(set(texts)) < len(texts):
+        texts = [f"{model.model_id} epoch {model.epoch}" for model in models]
+    return texts, " ".join(common)
+
+
+def choose_plane_set(sweep: SweepConfig, name: str | None = None) -> str:
+    """The plane set called `name`, by default the sweep's first one. UserError if there is none."""
+    if name is not None and name not in sweep.planes:
+        raise UserError("plane set", name, reason="is not one of this run", allowed=", ".join(sweep.planes))
+    return name or next(iter(sweep.planes))
+
+
+def check_plane(count: int, plane: int) -> None:
+    """UserError unless `plane` is the number of one of `count` planes."""
+    if not 0 <= plane < count:
+        raise UserError("plane", plane, allowed=f"from 0 to {count - 1}")

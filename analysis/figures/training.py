@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import PictureKey
-
 from ..findings.curves import evenly
 from ..scores.groups import KIND, at_last_epoch, records
-from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from .style import STYLE, lines, title_of
-from .sweep_tables import SweepTables, key_of, on_one_grid, representative_groups
+from .regions import class_legend, colours_for, draw_regions, plane_picture
+from .style import entitle, panels, title_of
+from .sweep_tables import SweepTables, alike, on_one_grid, representative_groups
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
 PANEL = 2.4
@@ -55,9 +49,9 @@ def training(tables: SweepTables) -> Figure:
     picture = plane_picture(tables.store, tables.plane_set, 0)
     columns = max(min(len(one.epochs), MAX_COLUMNS) for one in trainings)
     height = PANEL * min(picture.aspect, 1.6) + 0.5
-    figure = Figure(figsize=(PANEL * columns + 0.6, height * len(trainings) + 0.9), layout="constrained")
-    grid = figure.subplots(len(trainings), columns, squeeze=False)
-    colours, classes = _colours(trainings, picture)
+    figure, grid = panels(len(trainings), columns, PANEL * columns + 0.6, height * len(trainings) + 0.9)
+    maps = [one.maps for one in trainings]
+    colours = colours_for(maps, len(picture.class_names))
     for row, one in zip(grid, trainings, strict=True):
         shown = evenly(len(one.epochs), columns)
         for axes, place in zip(row, shown, strict=False):
@@ -65,81 +59,54 @@ def training(tables: SweepTables) -> Figure:
             axes.set_title(f"epoch {one.epochs[place]}\n{one.errors[place]}", fontsize=9)
         for axes in row[len(shown) :]:
             axes.set_axis_off()
-        row[0].set_ylabel(one.name, fontsize=10)
-    class_legend(figure, picture.class_names, f"{_CAPTION}\npredicted class", classes, colours)
-    figure.suptitle(_title(tables.sweep, common, figure))
+        row[0].set_ylabel(one.name)
+    caption = "one plane after several epochs of the first training of each kind\npredicted class"
+    class_legend(figure, picture.class_names, caption, maps)
+    entitle(figure, title_of(tables.sweep, common))
     return figure
 
 
-def moving(tables: SweepTables) -> Animation:
+def training_gif(tables: SweepTables) -> bytes:
     """The same groups side by side, one frame for each epoch."""
+    return moving(tables).gif()
+
+
+def moving(tables: SweepTables) -> Animation:
+    """What `training_gif` shows."""
     trainings, common = _trainings(tables)
     picture = plane_picture(tables.store, tables.plane_set, 0)
     every = sorted({epoch for one in trainings for epoch in one.epochs})
     frames = [every[place] for place in evenly(len(every), MAX_FRAMES)]
     height = 1.2 * PANEL * min(picture.aspect, 1.6)
-    figure = Figure(figsize=(max(6.0, 1.2 * PANEL * len(trainings) + 0.3), height + 1.7), layout="constrained")
-    row: Sequence[Axes] = figure.subplots(1, len(trainings), squeeze=False)[0]
-    colours, classes = _colours(trainings, picture)
+    figure, (row,) = panels(1, len(trainings), max(6.0, 1.2 * PANEL * len(trainings) + 0.3), height + 1.7)
+    maps = [one.maps for one in trainings]
+    colours = colours_for(maps, len(picture.class_names))
     for axes, one in zip(row, trainings, strict=True):
         draw_regions(axes, one.maps[-1], picture, colours)
-    class_legend(figure, picture.class_names, "predicted class", classes, colours)
+    class_legend(figure, picture.class_names, "predicted class", maps)
 
     def show(frame: int) -> None:
         for axes, one in zip(row, trainings, strict=True):
             place = one.at(frames[frame])
             axes.images[0].set_data(one.maps[place])
             axes.set_title(f"{one.name}\n{one.errors[place]}".replace("\n(", " ("))
-        figure.suptitle(f"{_title(tables.sweep, common, figure)}\nepoch {frames[frame]}")
+        entitle(figure, f"{title_of(tables.sweep, common)}\nepoch {frames[frame]}")
 
     return Animation(figure, len(frames), show)
 
 
-def pictures_shown(tables: SweepTables) -> list[PictureKey]:
-    """Keys of the pictures in `training` and `moving`."""
-    rows, _ = _groups(tables)
-    return [key_of(row) for group in records(rows) for row in _kept(tables, group)]
-
-
-def _groups(tables: SweepTables) -> tuple[pd.DataFrame, str]:
-    """At most `MAX_GROUPS` rows of `groups`, and what they have in common."""
-    rows, common = representative_groups(at_last_epoch(tables.trained()), tables.table("differences"))
-    return rows.iloc[evenly(len(rows), MAX_GROUPS)], common
-
-
-def _kept(tables: SweepTables, group: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a group's first training in `models`, one for each kept epoch."""
-    models = tables.first("models")
-    members = models[(models[KIND] == [group[column] for column in KIND]).all(axis=1)]
-    return records(members[members["model_id"] == members["model_id"].iloc[0]].sort_values("epoch"))
-
-
 def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
-    """The first training of each group, and what the groups have in common."""
-    rows, common = _groups(tables)
+    """The first training of each of at most `MAX_GROUPS` groups, and what the groups have in common."""
+    groups, common = representative_groups(at_last_epoch(tables.trained()), tables.table("differences"))
+    models = tables.first("models")
     trainings = []
-    for group in records(rows):
-        kept = _kept(tables, group)
-        maps = on_one_grid([tables.picture(key_of(row)).labels for row in kept])
-        errors = [
-            f"error: training {row['train_error']:.0%}, {row['tested_on']} {row['test_error']:.0%}" for row in kept
-        ]
-        trainings.append(_Training(group["text"], [int(row["epoch"]) for row in kept], maps, errors))
+    for group in records(groups.iloc[evenly(len(groups), MAX_GROUPS)]):
+        members = alike(models, group, KIND)
+        kept = records(members[members["model_id"] == members["model_id"].iloc[0]].sort_values("epoch"))
+        errors = [f"error: training {of['train_error']:.0%}, {of['tested_on']} {of['test_error']:.0%}" for of in kept]
+        maps = on_one_grid([tables.picture(of).labels for of in kept])
+        trainings.append(_Training(group["text"], [int(of["epoch"]) for of in kept], maps, errors))
     return trainings, common
-
-
-def _colours(trainings: Sequence[_Training], picture: PlanePicture) -> tuple[Colours, list[int]]:
-    """One colour for each class, and the classes that occur in the maps."""
-    maps = [one.maps for one in trainings]
-    classes = sorted({int(label) for of_one in maps for label in np.unique(of_one)})
-    return colours_for(maps, len(picture.class_names)), classes
-
-
-def _title(sweep: SweepConfig, common: str, figure: Figure) -> str:
-    return lines(title_of(sweep, common), figure.get_figwidth(), STYLE["figure.titlesize"])
-
-
-_CAPTION = "one plane after several epochs of the first training of each kind"
 
 
 GIF_DOTS = 100

@@ -7,8 +7,8 @@ import pytest
 from conftest import small_sweep
 from support.drawn_figures import drawn
 
-from dbviz_ray.analysis.figures.choices import choose_model, short_names
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
+from dbviz_ray.analysis.figures.sweep_tables import choose_model, short_names
 from dbviz_ray.errors import UserError
 from dbviz_ray.redraw import main
 

@@ -13,11 +13,10 @@ from support.drawn_figures import caption_of, drawn
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.figures.drawing import draw_figures
-from dbviz_ray.analysis.figures.sweep_tables import SweepTables, representative_groups
+from dbviz_ray.analysis.figures.sweep_tables import representative_groups
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.formatting import score_cell
-from dbviz_ray.store import Store
 
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
 NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
@@ -191,28 +190,3 @@ def test_figures_of_imports_no_matplotlib():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "False\n", result.stderr
-
-
-@pytest.mark.parametrize("kind", ["curves", "networks"])
-def test_figures_declare_the_pictures_that_they_read(tmp_path, monkeypatch, kind):
-    training = {"epochs": 3, "batch_size": 64, "snapshots": [1]}
-    noise = {"count": 2, "off_manifold": "uniform_noise", "resolution": 6}
-    grid = {"label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
-    sweep = {
-        "curves": small_sweep(grid={"width": [2, 4, 8], **grid}, training=training),
-        "networks": small_sweep(cases=NETWORKS, grid=grid, planes={"test": {"count": 3}, "noise": noise}),
-    }[kind]
-    store, _ = drawn(tmp_path, sweep, only=["disagreement"])
-    tables, read, read_picture = SweepTables(store, sweep), set(), Store.read_picture
-
-    def noted(self, plane_set, model_id, epoch, plane):
-        read.add((model_id, epoch, plane_set, plane))
-        return read_picture(self, plane_set, model_id, epoch, plane)
-
-    monkeypatch.setattr(Store, "read_picture", noted)
-    for entry in figures_of(sweep).values():
-        read.clear()
-        entry.draw(tables)
-        if entry.animate is not None:
-            entry.animate(tables)
-        assert read == set(entry.pictures(tables)), entry.name

@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from support.drawn_figures import drawn
 
-from dbviz_ray.analysis.figures import FIGURES, figures_of
+from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.figures.style import class_colours
 from dbviz_ray.analysis.figures.sweep_tables import SweepTables
-from dbviz_ray.analysis.figures.training import Animation
+from dbviz_ray.analysis.figures.training import Animation, moving
 
 KEPT = [1, 2, 4, 8]
 
@@ -49,7 +49,7 @@ def test_the_picture_shows_groups_by_epochs(run):
 
 def test_every_frame_shows_its_epoch(run):
     store, sweep, _ = run
-    animation = FIGURES["training"].animate(SweepTables(store, sweep))
+    animation = moving(SweepTables(store, sweep))
     assert animation.frames == len(KEPT)
     for frame, epoch in enumerate(KEPT):
         animation.show(frame)
