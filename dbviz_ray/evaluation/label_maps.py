@@ -134,3 +134,14 @@ def evaluating(network: Classifier) -> Iterator[None]:
     finally:
         for module in was_training:
             module.training = True
+
+
+@contextmanager
+def computing_threads(count: int) -> Iterator[None]:
+    """Within the block torch computes with `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

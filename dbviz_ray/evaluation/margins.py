@@ -116,23 +116,15 @@ def _draw_partners(images: Tensor, start: int, config: MarginsConfig) -> list[in
             partners.append(partner)
         if len(partners) == config.directions:
             return partners
-    raise UserError(
-        "margins.directions",
-        config.directions,
-        reason=f"is not allowed: too few {config.split} images differ from image {start}",
-        allowed="fewer directions",
-    )
+    reason = f"is not allowed: too few {config.split} images differ from image {start}"
+    raise UserError("margins.directions", config.directions, reason=reason, allowed="fewer directions")
 
 
 def check_enough(images: int, config: MarginsConfig) -> None:
     """UserError if a split with this number of images is too small for the directions of `config`."""
     if images <= config.directions:
-        raise UserError(
-            "margins.directions",
-            config.directions,
-            reason=f"is not allowed with {images} {config.split} images",
-            allowed="fewer than there are images",
-        )
+        reason = f"is not allowed with {images} {config.split} images"
+        raise UserError("margins.directions", config.directions, reason=reason, allowed="fewer than there are images")
 
 
 @torch.inference_mode()
@@ -150,10 +142,9 @@ def margins(
     flattened image is applied to the images instead of the points.
     """
     images, rest = _folded(lines, network, device)
+    batch = batch_points or default_batch(device)
     with evaluating(network):
-        return within_memory(
-            lambda batch: _Search(lines, images, rest, batch).found(), batch_points or default_batch(device)
-        )
+        return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch)
 
 
 def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tuple[Tensor, Classifier]:

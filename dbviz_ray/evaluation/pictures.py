@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from itertools import groupby
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation.label_maps import Classifier, label_planes
+from dbviz_ray.evaluation.label_maps import Classifier, computing_threads, label_planes
 from dbviz_ray.evaluation.records import load_planes
 from dbviz_ray.evaluation.run_models import RunModel, run_model
 from dbviz_ray.planes import PlaneSet
@@ -86,7 +85,7 @@ def take_pictures(
     with Progress("label", amounts, "pictures") as progress:
         for model, pictures in groupby(coarse, key=lambda key: key[:2]):
             network = models[model].network_for(first.image_shape, len(class_names)).to(device)
-            with _threads_for(network, first.image_shape):
+            with computing_threads(1 if _is_small(network, first.image_shape) else torch.get_num_threads()):
                 for model_id, epoch, plane_set, plane in pictures:
                     interruption.check()
                     planes, confidence = scored[plane_set][0], sweep.planes[plane_set].probabilities
@@ -96,17 +95,9 @@ def take_pictures(
                     progress.reach(model_id, taken[model_id])
 
 
-@contextmanager
-def _threads_for(network: nn.Module, image_shape: tuple[int, int, int]) -> Iterator[None]:
-    """Within the block torch computes with one thread if the network is small."""
-    threads = torch.get_num_threads()
+def _is_small(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    if parameters * image_shape[1] * image_shape[2] < SMALL_NETWORK:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return parameters * image_shape[1] * image_shape[2] < SMALL_NETWORK
 
 
 def _finest(store: Store, key: PictureKey, planes: PlaneSet) -> int:

@@ -6,7 +6,7 @@ Only doing a task imports torch: a complete run is recognised without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -66,17 +66,6 @@ def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
     ]
 
 
-class Work(Protocol):
-    """A kind of task with its data; each evaluator gets it once."""
-
-    @property
-    def points(self) -> int:
-        """Upper limit of forward passes for one model."""
-
-    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the predictions of `network`, the model after `epoch`."""
-
-
 @dataclass(frozen=True)
 class LabellingWork:
     """Label every grid point of a plane set, and one plane on a finer grid."""
@@ -93,7 +82,10 @@ class LabellingWork:
         return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the probabilities if asked for, the picture if it is finer, and the label maps last."""
+        """Label the planes by `network`, the model after `epoch`.
+
+        Writes the probabilities if asked for, the picture if it is finer, and the label maps last.
+        """
         from dbviz_ray.evaluation.label_maps import label_planes
         from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
 
@@ -116,11 +108,11 @@ class MarginsWork:
 
     @property
     def points(self) -> int:
-        """The images, and all points of scan and bisection on every line."""
+        """At most: the images, and all points of scan and bisection on every line."""
         return len(self.lines.starts) + self.lines.partners.numel() * (self.lines.steps + self.lines.halvings)
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the margins."""
+        """Write the margins of `network`, the model after `epoch`."""
         from dbviz_ray.evaluation.margins import margins
 
         found = margins(network, self.lines, device)
@@ -132,3 +124,7 @@ class MarginsWork:
             facts=self.config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"}),
         )
         store.write_margins(model_id, epoch, stored)
+
+
+Work = LabellingWork | MarginsWork
+"""A kind of task with its data; each evaluator gets it once."""

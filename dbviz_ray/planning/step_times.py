@@ -11,6 +11,7 @@ import torch
 
 from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import Dataset, DatasetFacts
+from dbviz_ray.evaluation.label_maps import computing_threads
 from dbviz_ray.planning.sizes import step_flops
 from dbviz_ray.training.cohort import CohortTraining
 
@@ -56,12 +57,8 @@ def measured_step_times(
     Random images of the data set's shape; a distilled model without its teacher. A step that would take too long is
     measured on fewer images, and left out if not even two images of each member are quick enough.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(resources.cpus_per_cohort)  # as a trial does
-    try:
+    with computing_threads(resources.cpus_per_cohort):  # as in a trial
         return _measured(cohorts, data, device, resources)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measured(

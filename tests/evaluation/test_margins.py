@@ -176,13 +176,21 @@ def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):
     assert (lines.lengths > 0).all()
 
 
+def too_many_directions(images, config):
+    """The number of directions that is refused."""
+    with pytest.raises(UserError) as error:
+        draw_lines(images, config)
+    [mistake] = error.value.mistakes
+    assert mistake.field == "margins.directions"
+    return mistake.value
+
+
 def test_images_that_are_the_same_are_no_partners():
     images = torch.cat([torch.zeros(40, 1, 2, 2), random_images(2, (1, 2, 2))])
     lines = draw_lines(images, MarginsConfig(directions=2))
     assert len(lines.starts) == 42
     assert (lines.lengths > 0).all()
-    with pytest.raises(UserError, match=r"margins\.directions: 3 is not allowed: too few train images differ"):
-        draw_lines(images, MarginsConfig(directions=3))
+    assert too_many_directions(images, MarginsConfig(directions=3)) == 3
 
 
 def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(digits):
@@ -200,5 +208,4 @@ def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(dig
 
 
 def test_a_split_with_too_few_images_is_named():
-    with pytest.raises(UserError, match=r"margins\.directions: 10 is not allowed with 10 test images"):
-        draw_lines(random_images(10), MarginsConfig(split="test"))
+    assert too_many_directions(random_images(10), MarginsConfig(split="test")) == 10

@@ -1,6 +1,9 @@
-"""Single planes on finer grids: taken with the label maps, stored, and shown in their place."""
+"""Single planes on finer grids: taken with the label maps or when somebody asks, and shown in their place."""
 
 from __future__ import annotations
+
+import shutil
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,21 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import small_sweep
+from support.random_planes import random_planes
 
-from dbviz_ray.analysis.figures.sweep_tables import shown_picture
+from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
 from dbviz_ray.architectures import initialised_network
+from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
+from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture, take_pictures
+from dbviz_ray.evaluation.records import load_network, load_planes
 from dbviz_ray.evaluation.work import LabelPlanes
-from dbviz_ray.planes import PlaneSet
+from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
-
-
-def planes_of(count: int, resolution: int) -> PlaneSet:
-    anchors = torch.randn(count, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    none = torch.full((count, 3), -1)
-    return PlaneSet(anchors, none, none, resolution, 0.1)
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def network():
     [(500, 50, 200), (200, 50, 200), (100, 25, 79), (10, 50, None), (15, 201, None), (10, 12, None), (40, 12, 24)],
 )
 def test_a_picture_is_cheap_beside_its_plane_set(count, resolution, finest):
-    assert picture_resolution(planes_of(count, resolution)) == finest
+    assert picture_resolution(random_planes(count, resolution)) == finest
 
 
 def test_a_finer_grid_holds_the_points_of_the_coarser_one(network, cpu):
-    planes = planes_of(3, 8)
+    planes = random_planes(3, 8)
     coarse = label_planes(network, planes, cpu, probabilities=True)
     picture = take_picture(network, planes, 2, 15, cpu, confidence=True)
     assert np.array_equal(picture.labels[::2, ::2], coarse.labels[2])
@@ -80,18 +80,108 @@ def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, 
     assert shown_picture(store, PictureKey("m", 3, "test", 1)).labels.shape == (8, 8)
 
 
-def test_without_a_picture_there_is_no_sign_of_completeness(tmp_path, network, cpu, monkeypatch):
-    store = Store(tmp_path)
-    sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8}})
-    work = work_of(sweep, store)[LabelPlanes("test")]
-    monkeypatch.setattr(Store, "write_picture", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        work.do(network, cpu, store, "m", 3)
-    assert store.labelled("test") == set()
-
-
 def test_a_run_without_pictures_shows_what_is_scored(made_up):
     store, sweep, _ = made_up
     model = sweep.models()[0]
     scored = store.read_label_maps("test", model.model_id, 3)
     assert np.array_equal(shown_picture(store, PictureKey(model.model_id, 3, "test", 4)).labels, scored[4])
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of a finished run."""
+    finished, sweep = finished_run
+    shutil.copytree(finished.root, tmp_path / "run")
+    return Store(tmp_path / "run"), sweep
+
+
+def stored_pictures(store: Store) -> list[str]:
+    return store.files("pictures", "picture.parquet")
+
+
+def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
+    store, sweep = run
+    assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
+    assert "label    12 models in " in capsys.readouterr().err
+    model = next(model for model in sweep.models() if model.label_noise)
+    assert len(stored_pictures(store)) == 2 * 2 * 3, (
+        "two widths with and without noise, three seeds; no other plane set"
+    )
+    network = load_network(store, model, (1, 8, 8), 10)
+    expected = label_planes(network, load_planes(store, "test")[0].part([0], 23), cpu).labels[0]
+    assert np.array_equal(store.read_picture("test", model.model_id, 3, 0).labels, expected)
+    before = store.read(store.figure_file("decision_regions"))
+    assert main(["figures", store.root, "decision_regions", "--resolution", "20"]) == 0
+    assert capsys.readouterr().err == "", "what is as fine stays"
+    assert store.read(store.figure_file("decision_regions")) == before
+
+
+def test_planes_that_are_as_fine_already_are_left_alone(run):
+    store, sweep = run
+    model = sweep.models()[0].model_id
+    wanted = [PictureKey(model, 3, "train", 1), PictureKey(model, 3, "test", 1)]
+    take_pictures(store, sweep, wanted, 50)
+    assert stored_pictures(store) == [store.picture_file("test", model, 3, 1)]
+
+
+@pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
+def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(run, monkeypatch, least, threads):
+    store, sweep = run
+    model_id, used = sweep.models()[0].model_id, []
+
+    def taken(*arguments: Any, **options: Any) -> Picture:
+        used.append(torch.get_num_threads())
+        return take_picture(*arguments, **options)
+
+    monkeypatch.setattr(pictures, "take_picture", taken)
+    monkeypatch.setattr(pictures, "SMALL_NETWORK", least)
+    torch.set_num_threads(2)
+    try:
+        take_pictures(store, sweep, [PictureKey(model_id, 3, "test", 0)], 13)
+        assert (used, torch.get_num_threads()) == ([threads], 2)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_figures_show_pictures_of_several_grids(run):
+    store, sweep = run
+    model = next(model for model in sweep.models() if model.label_noise)
+    store.write_picture("test", model.model_id, 3, 0, Picture(np.zeros((30, 30), np.uint8)))
+    assert main(["figures", store.root, "decision_regions", "disagreement"]) == 0
+
+
+def test_maps_are_enlarged_to_the_finest_by_their_nearest_points():
+    coarse, fine = np.array([[0, 1], [2, 3]]), np.arange(16).reshape(4, 4)
+    both = on_one_grid([coarse, fine])
+    assert both[0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    assert np.array_equal(both[1], fine)
+
+
+@pytest.mark.parametrize("resolution", ["1", "2001"])
+def test_a_resolution_that_is_none_is_refused(run, resolution, capsys):
+    assert main(["figures", run[0].root, "decision_regions", "--resolution", resolution]) == 2
+    assert f"--resolution: {resolution} is not allowed; allowed: from 2 to 2000" in capsys.readouterr().err
+
+
+def test_without_weights_there_are_no_finer_pictures(run, capsys):
+    store, _ = run
+    store.remove_folder("models")
+    assert main(["figures", store.root, "decision_regions"]) == 0
+    assert main(["figures", store.root, "decision_regions", "--resolution", "30"]) == 2
+    assert "is not there; allowed: no --resolution without the weights" in capsys.readouterr().err
+    assert stored_pictures(store) == []
+
+
+def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(run, capsys):
+    """The code is a user's own network under its import string, as in a sweep of their own."""
+    store, sweep = run
+    code = "support.user_networks:quirky"
+    model = small_sweep(grid={"architecture": [code], "width": [4]}).models()[0]
+    file = store.model_file(sweep.models()[0].model_id, "model.json")
+    store.write_json(file, store.read_json(file) | {"config": model.model_dump(mode="json")})
+    arguments = ["disagreement", store.root, "w4-adam-noise0-seed0", "w4-adam-noise0-seed1", "--resolution", "30"]
+    assert main(arguments) == 2
+    assert f"names the code '{code}', which would be imported and run" in capsys.readouterr().err
+    assert main([*arguments, "--trust", code]) == 2
+    assert "describes the model" in capsys.readouterr().err
+    assert stored_pictures(store) == []

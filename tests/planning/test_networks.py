@@ -6,12 +6,7 @@ from conftest import small_sweep
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
 from dbviz_ray.errors import UserError
-from dbviz_ray.planning.sizes import (
-    facts_of,
-    longest_first,
-    passes_of_a_step,
-    training_flops,
-)
+from dbviz_ray.planning.sizes import facts_of, longest_first, passes_of_a_step, training_flops
 
 DIGITS = DatasetFacts((1, 8, 8), 10, 200, 100)
 
@@ -31,17 +26,12 @@ def test_sizes_by_hand():
 @pytest.mark.parametrize(
     ("architecture", "width", "options", "reason"),
     [
-        (
-            "support.user_networks:with_functional_dropout",
-            4,
-            {},
-            "draws random numbers of its own .*torch.nn.Dropout layers",
-        ),
+        ("support.user_networks:with_functional_dropout", 4, {}, "torch.nn.Dropout"),
         ("support.user_networks:with_too_few_scores", 4, {}, r"\(2, 9\), not \(2, 10\)"),
         ("vit", 16, {"patch_size": 3}, "patch_size: 3"),
-        ("vit", 30, {}, "heads: 8 does not divide width = 30"),
+        ("vit", 30, {}, "heads: 8 .* 30"),
         ("vit", 16, {"patch": 2}, "patch: .*patch_size"),
-        ("fully_connected_deep", 10, {}, "multiples of 16"),
+        ("fully_connected_deep", 10, {}, "16"),
         ("wide_resnet28", 1, {"depth": 27}, "depth: 27"),
     ],
 )
@@ -53,36 +43,35 @@ def test_a_network_that_will_not_do_is_refused(architecture, width, options, rea
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("architecture", ["support.user_networks:with_dropout", "support.user_networks:needs_numbers"])
-def test_dropout_layers_and_networks_that_need_numbers_are_counted_too(architecture):
-    assert facts_of(only_model(architecture, 5), DIGITS).parameters > 0
-
-
-def test_dropout_of_a_vit_is_drawn_by_its_layers_alone():
-    assert facts_of(only_model("vit", 16, {"patch_size": 2, "dropout": 0.1}), DIGITS).forward_flops > 0
-
-
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("architecture", "width", "options"),
     [
-        ({"name": "digits", "train_size": 1800}, "digits has 1797 images"),
-        ({"name": "cifar10", "train_size": 90_000}, "cifar10 has 50000 train images"),
-        ({"name": "json:nope"}, "has no function nope"),
-        ({"name": "json:dumps"}, r"json:dumps'? cannot be loaded: TypeError"),
+        ("support.user_networks:with_dropout", 5, {}),
+        ("support.user_networks:needs_numbers", 5, {}),
+        ("vit", 16, {"patch_size": 2, "dropout": 0.1}),
     ],
 )
-def test_data_that_cannot_be_loaded_is_refused(fields, message):
-    with pytest.raises(UserError, match=message):
-        facts_of_dataset(DatasetConfig(**fields), "unused")
+def test_dropout_layers_and_networks_that_need_numbers_are_counted_too(architecture, width, options):
+    assert facts_of(only_model(architecture, width, options), DIGITS).forward_flops > 0
 
 
 @pytest.mark.parametrize(
-    ("training", "passes"),
+    ("fields", "field"),
     [
-        ({}, 3),
-        ({"sam_radius": 0.1}, 6),
-        ({"adversary": {"steps": 5}}, 3 * 6),
+        ({"name": "digits", "train_size": 1800}, "dataset.train_size"),
+        ({"name": "cifar10", "train_size": 90_000}, "dataset.train_size"),
+        ({"name": "json:nope"}, "json:nope"),
+        ({"name": "json:dumps"}, "dataset.name"),
     ],
+)
+def test_data_that_cannot_be_loaded_is_refused(fields, field):
+    with pytest.raises(UserError) as error:
+        facts_of_dataset(DatasetConfig(**fields), "unused")
+    assert error.value.mistakes[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("training", "passes"), [({}, 3), ({"sam_radius": 0.1}, 6), ({"adversary": {"steps": 5}}, 3 * 6)]
 )
 def test_cost_of_a_step_and_of_a_training(training, passes):
     model = only_model(**training)
