@@ -30,7 +30,7 @@ from ..figures import DOTS
 from ..figures.drawing import encoded
 from ..figures.reproducibility_matrix import FEW
 from ..report.page import Illustration, render
-from ..statistics.precision import Advice
+from ..statistics.intervals import Advice
 from .comparison import Comparison, compared, device_called, plane_options, planes_through
 from .figures import representative_planes
 from .images import find_images

@@ -21,8 +21,7 @@ from dbviz_ray.formatting import (
 )
 
 from ..report.page import render
-from ..statistics.intervals import Interval
-from ..statistics.precision import Advice
+from ..statistics.intervals import Advice, Interval
 from .scores import Scores
 
 Rows = list[list[str | Cell]]

@@ -19,8 +19,7 @@ from ..scores.agreement import (
 )
 from ..scores.regions import class_shares, regions_of
 from ..statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
-from ..statistics.intervals import Interval, holm, interval_of, p_value, variances_of
-from ..statistics.precision import Advice, advice_on
+from ..statistics.intervals import Advice, Interval, advice_on, holm, interval_of, p_value, variances_of
 from ..statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..scores.group_scores import SCORES
 from ..scores.groups import GROUP, at_last_epoch, names_of
-from ..statistics.precision import Advice, advice_on
+from ..statistics.intervals import Advice, advice_on
 from ..tables.groups import uncertain_scores
 
 ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")

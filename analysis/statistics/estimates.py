@@ -9,7 +9,6 @@ an interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,17 +17,22 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .pseudo_values import (
+    NO_VARIANCE,
     Floats,
     Levels,
+    Variance,
     beyond_streams,
     interaction,
     leaving_out,
     reduced,
+    sum_of,
     three_together,
     varied,
 )
 
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
+BY_SIDES_KNOWN: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
+"""What two groups' estimate covers, by how many of them tell about other models."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,12 @@ class Estimate:
     by_model: tuple[Floats, ...]
     """One array for each independent sample of models (or of seeds of one stream), `[its size]`, with mean `value`.
     Empty if nothing is known about other trainings: one model, or one pair."""
-    shared: float
-    """Variance that both models and items count, with `shared_freedom` degrees of freedom."""
-    shared_freedom: float
     models: int
     covers: Covers
-    joint: float = 0.0
-    """Variance from the interaction of crossed streams of seeds, with `joint_freedom` degrees of freedom."""
-    joint_freedom: float = 0.0
+    shared: Variance = NO_VARIANCE
+    """The part that both models and items count."""
+    joint: Variance = NO_VARIANCE
+    """From the interaction of crossed streams of seeds."""
 
 
 def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
@@ -64,15 +66,14 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """
     models, items = values.shape
     _check_items(items)
-    of_models = _of_models(values, np.arange(models)[:, None], models, levels, each_item=True)
-    return _estimate(float(values.mean()), values.mean(axis=0), of_models, models)
+    return _estimate(float(values.mean()), values.mean(axis=0), values, np.arange(models)[:, None], models, levels)
 
 
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
     models = len(values)
-    of_models = _of_models(values[:, None], np.arange(models)[:, None], models, levels, each_item=False)
-    return replace(_estimate(float(values.mean()), np.empty(0), of_models, models), covers="models")
+    value, members = float(values.mean()), np.arange(models)[:, None]
+    return replace(_estimate(value, np.empty(0), values[:, None], members, models, levels), covers="models")
 
 
 def pair_estimate(
@@ -103,11 +104,10 @@ def pair_estimate(
     counted = np.isfinite(by_pair) if used is None else used & np.isfinite(by_pair)
     pairs = np.argwhere(np.triu(counted, 1))
     if not len(pairs):
-        return Estimate(float("nan"), np.empty(0), (), 0.0, 0, models, "items")
+        return _unknown(models)
     first, second = pairs.T
     cells = by_pair[first, second][:, None] if on_items is None else on_items[:, first, second].T
-    of_models = _of_models(cells, pairs, models, levels, each_item=on_items is not None)
-    return _estimate(float(by_pair[first, second].mean()), by_item, of_models, models)
+    return _estimate(float(by_pair[first, second].mean()), by_item, cells, pairs, models, levels)
 
 
 def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | None = None) -> Estimate:
@@ -127,18 +127,18 @@ def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | Non
     defined = np.isfinite(by_pair)
     models = sum(by_pair.shape)
     if not defined.any():
-        return Estimate(float("nan"), np.empty(0), (), 0.0, 0, models, "items")
+        return _unknown(models)
     value = float(by_pair[defined].mean())
-    sides = [side for side in (_row_means(by_pair, value), _row_means(by_pair.T, value)) if len(side) > 1]
+    sides = tuple(side for side in (_row_means(by_pair, value), _row_means(by_pair.T, value)) if len(side) > 1)
     terms = []
-    if defined.all():
-        terms += [(1, *interaction(by_pair))] if len(sides) == 2 else []
-        if on_items is not None:
-            terms += [(1, *interaction(on_items.mean(axis=axis).T)) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
-            terms += [(-1, *three_together(on_items))] if len(sides) == 2 else []
-    shared, freedom = _sum_of(terms)
-    covered: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
-    return Estimate(value, by_item, tuple(sides), shared, freedom, models, covered[len(sides)])
+    if defined.all() and len(sides) == 2:
+        terms.append(interaction(by_pair))
+    if defined.all() and on_items is not None:
+        terms += [interaction(on_items.mean(axis=axis).T) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
+        if len(sides) == 2:
+            variance, freedom = three_together(on_items)
+            terms.append((-variance, freedom))
+    return Estimate(value, by_item, sides, models, BY_SIDES_KNOWN[len(sides)], sum_of(terms))
 
 
 def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = None) -> Estimate:
@@ -163,95 +163,72 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """`first` - `second`, of different models on the same items: paired item by item."""
-    value = first.value - second.value
+    value, models = first.value - second.value, first.models + second.models
     if not np.isfinite(value):  # nothing is known about one of them
-        return Estimate(value, np.empty(0), (), 0.0, 0, first.models + second.models, "items")
+        return _unknown(models)
     if len(first.by_item) != len(second.by_item):
         raise ValueError(f"differences pair items, but there are {len(first.by_item)} and {len(second.by_item)}")
     by_model = (
         *(value + (own - first.value) for own in first.by_model),
         *(value - (own - second.value) for own in second.by_model),
     )
-    shared, freedom = _sum_of([(1, side.shared, side.shared_freedom) for side in (first, second)])
-    joint = _sum_of([(1, side.joint, side.joint_freedom) for side in (first, second)])
-    whole = {bool(side.by_model) for side in (first, second)}
-    by_item = first.by_item - second.by_item
-    if not len(by_item):
-        covers: Covers = "models"
-    elif whole == {True}:
-        covers = "models and items"
-    else:
-        covers = "models of one side and items" if True in whole else "items"
-    return Estimate(value, by_item, by_model, shared, freedom, first.models + second.models, covers, *joint)
+    covers = BY_SIDES_KNOWN[bool(first.by_model) + bool(second.by_model)] if len(first.by_item) else "models"
+    shared, joint = sum_of([first.shared, second.shared]), sum_of([first.joint, second.joint])
+    return Estimate(value, first.by_item - second.by_item, by_model, models, covers, shared, joint)
 
 
 def logarithm(estimate: Estimate) -> Estimate:
     """The logarithm of a positive score, by the delta method."""
     if estimate.value <= 0:
         raise ValueError(f"only a positive score has a logarithm, not {estimate.value}")
+    value = float(np.log(estimate.value))
 
     def logarithms(pseudo: Floats) -> Floats:
-        return np.asarray(np.log(estimate.value) + (pseudo - estimate.value) / estimate.value)
+        return np.asarray(value + (pseudo - estimate.value) / estimate.value)
 
-    return Estimate(
-        float(np.log(estimate.value)),
-        logarithms(estimate.by_item),
-        tuple(logarithms(sample) for sample in estimate.by_model),
-        estimate.shared / estimate.value**2,
-        estimate.shared_freedom,
-        estimate.models,
-        estimate.covers,
-        estimate.joint / estimate.value**2,
-        estimate.joint_freedom,
+    def relative(part: Variance) -> Variance:
+        return part[0] / estimate.value**2, part[1]
+
+    return replace(
+        estimate,
+        value=value,
+        by_item=logarithms(estimate.by_item),
+        by_model=tuple(logarithms(sample) for sample in estimate.by_model),
+        shared=relative(estimate.shared),
+        joint=relative(estimate.joint),
     )
 
 
-@dataclass(frozen=True)
-class _OfModels:
-    """The part of an estimate that comes from models; see its fields of the same names."""
-
-    by_model: tuple[Floats, ...] = ()
-    shared: tuple[float, float] = (0.0, 0.0)
-    joint: tuple[float, float] = (0.0, 0.0)
+def _unknown(models: int) -> Estimate:
+    return Estimate(float("nan"), np.empty(0), (), models, "items")
 
 
-def _estimate(value: float, by_item: Floats, of_models: _OfModels, models: int) -> Estimate:
-    covers: Covers = "models and items" if of_models.by_model else "items"
-    return Estimate(value, by_item, of_models.by_model, *of_models.shared, models, covers, *of_models.joint)
-
-
-def _of_models(
-    cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None, *, each_item: bool
-) -> _OfModels:
-    """Pseudo-values of every stream, and the interactions among streams and with items.
+def _estimate(
+    value: float, by_item: Floats, cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None
+) -> Estimate:
+    """A mean over cells, with pseudo-values of every stream, and interactions among streams and with items.
 
     Args:
-        cells: `[cells, items]`, or `[cells, 1]` of means over items.
+        value: The mean.
+        by_item: Means `[items]`.
+        cells: `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
         members: `[cells, models of a cell]`.
         models: The number of models.
         levels: See `mean_estimate`.
-        each_item: Whether `cells` has every item, and not only means.
     """
     streams = varied(levels, models)
     samples = [leaving_out(cells, members, level) for level in streams]
     known = [sample for sample in samples if sample is not None]
     if not known or len(known) < len(samples):
-        return _OfModels()
+        return Estimate(value, by_item, (), models, "items")
     each = known[0] if len(streams) == 1 else leaving_out(cells, members, np.arange(models))
     assert each is not None  # leaving out one model leaves more than leaving out all with its seed
-    by_model = tuple(sample.mean(axis=1) for sample in known)
-    shared = interaction(each) if each_item else (0.0, 0.0)
-    if len(streams) == 1:
-        return _OfModels(by_model, shared)
-    joint = beyond_streams(each.mean(axis=1), streams)
-    return _OfModels(tuple(reduced(sample, joint[0]) for sample in by_model), shared, joint)
-
-
-def _sum_of(terms: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
-    """Sum of variances (times, variance, freedom), and its degrees of freedom (Satterthwaite 1946)."""
-    total = max(sum(times * variance for times, variance, _ in terms), 0.0)
-    spread = sum((times * variance) ** 2 / freedom for times, variance, freedom in terms if variance)
-    return total, total**2 / spread if spread else 0.0
+    by_model, joint = tuple(sample.mean(axis=1) for sample in known), NO_VARIANCE
+    if len(streams) > 1:
+        joint = beyond_streams(each.mean(axis=1), streams)
+        by_model = tuple(reduced(sample, joint[0]) for sample in by_model)
+    shared = interaction(each) if cells.shape[1] > 1 else NO_VARIANCE
+    return Estimate(value, by_item, by_model, models, "models and items", shared, joint)
 
 
 def _row_means(by_pair: Floats, value: float) -> Floats:

@@ -1,4 +1,4 @@
-"""95 % intervals, ratios and tests of estimates, for few models and many items, in closed form.
+"""95 % intervals, ratios and tests of estimates, for few models and many items, in closed form; advice on sample sizes.
 
 Models and items both contribute to the variance of an estimate. If the two contributions are similar and models are
 few, the usual formula (Student's t at Satterthwaite's degrees of freedom of the sum) gives intervals that are too
@@ -15,18 +15,22 @@ hardly any (error consistency of three models: up to 99.5 %). See tests/benchmar
 
 from __future__ import annotations
 
+import bisect
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special
 
 from .estimates import Covers, Estimate, difference, logarithm
-from .pseudo_values import Floats
+from .pseudo_values import Floats, Variance, sum_of, variance_of_mean
 
 LEVEL = 0.95
 ROUNDING = 1e-9
 """A standard error below this share of the value counts as zero."""
+MOST = 10_000_000
+"""The search for a sufficient number of models or items stops here."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variances:
-    """The variances of a value, each with its degrees of freedom."""
+    """The variances of a value."""
 
-    items: tuple[float, float]
-    models: tuple[tuple[float, float], ...]
+    items: Variance
+    models: tuple[Variance, ...]
     """Of each sample of models, and of the interaction of crossed samples."""
-    shared: tuple[float, float]
+    shared: Variance
     """The part that both count."""
 
     def reach(self, level: float = LEVEL) -> float:
@@ -63,21 +67,21 @@ class Variances:
         variance, freedom = self.total()
         if not variance > 0:
             return variance
-        of_models = sum(part for part, _ in self.models)
+        of_models, freedom_of_models = sum_of(self.models)
         alone = max(of_models - self.shared[0], 0.0)
         squares = _student(level, self.items[1]) ** 2 * self.items[0]
         if alone:
-            squares += _student(level, _sum_of(self.models)[1]) ** 2 * alone
+            squares += _student(level, freedom_of_models) ** 2 * alone
         return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
-    def total(self) -> tuple[float, float]:
-        """The variance of the value and its degrees of freedom (Satterthwaite 1946); (nan, nan) if nothing is known."""
+    def total(self) -> Variance:
+        """The variance of the value; (nan, nan) if nothing is known."""
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
-        of_models = sum(part for part, _ in self.models)
+        of_models, _ = sum_of(self.models)
         variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
-        return variance, _sum_of((*parts, self.shared), total=variance)[1]
+        return sum_of((*parts, self.shared), total=variance)
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
@@ -135,23 +139,130 @@ def holm(p_values: Floats) -> Floats:
 
 def variances_of(estimate: Estimate) -> Variances:
     """The contributions of items and models to the variance of an estimate."""
-    joint = ((estimate.joint, estimate.joint_freedom),) if estimate.joint_freedom else ()
-    return Variances(
-        _variance(estimate.by_item),
-        (*(_variance(sample) for sample in estimate.by_model), *joint),
-        (estimate.shared, estimate.shared_freedom),
-    )
-
-
-def _variance(sample: Floats) -> tuple[float, float]:
-    return (float(sample.var(ddof=1)) / len(sample), len(sample) - 1) if len(sample) > 1 else (0.0, 0)
-
-
-def _sum_of(parts: tuple[tuple[float, float], ...], total: float | None = None) -> tuple[float, float]:
-    total = sum(part for part, _ in parts) if total is None else total
-    spread = sum(part**2 / freedom for part, freedom in parts if part)
-    return total, total**2 / spread if spread else math.inf
+    joint = [estimate.joint] if estimate.joint[1] else []
+    of_models = (*map(variance_of_mean, estimate.by_model), *joint)
+    return Variances(variance_of_mean(estimate.by_item), of_models, estimate.shared)
 
 
 def _student(level: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The sample sizes that bring an interval's half-width to at most `wanted`; the present ones if it is so
+    already."""
+
+    interval: Interval
+    reach: float
+    """The present half-width, before the interval is cut at its bounds; NaN if unknown."""
+    wanted: float
+    names: tuple[str, str]
+    """Names for models and items, in the plural."""
+    items: int | None = None
+    """Items needed with the present models; None if more items alone never suffice."""
+    models: int | None = None
+    """Models needed with the present items; None if more models alone never suffice, or nothing is known about them."""
+    both: tuple[int, int] | None = None
+    """(models, items) that suffice together, if neither suffices alone."""
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether the interval is that of a share and contains every share."""
+        return (self.interval.low, self.interval.high) == (0, 1)
+
+    def __str__(self) -> str:
+        if math.isnan(self.reach):
+            return f"{self.interval.value:.3f}: nothing is known about its precision"
+        digits = max(3, 1 - math.floor(math.log10(self.wanted)))
+        known = "could be anything" if self.is_useless else f"is known to ±{self.reach:.{digits}f}"
+        if self.interval.covers == "items":
+            known += f" over {self.names[1]} alone (nothing is known about other {self.names[0]})"
+        if self.reach <= self.wanted:
+            return f"{self.interval} {known}, which is within the wanted ±{self.wanted:.3g}"
+        return f"{self.interval} {known}; ±{self.wanted:.3g} needs {self._needed()}"
+
+    def _needed(self) -> str:
+        here, (seeds, planes) = self.interval, self.names
+        if self.both is not None:
+            more_seeds, more_planes = _more(self.both[0], here.models, seeds), _more(self.both[1], here.items, planes)
+            return f"{more_seeds} and {more_planes}; neither suffices alone"
+        needed, hopeless = [], []
+        if self.models is not None:
+            with_items = f" with {here.items} {planes}" if here.covers != "models" else ""
+            needed.append(f"{_more(self.models, here.models, seeds)}{with_items}")
+        elif here.covers != "items":
+            hopeless.append(seeds)
+        if self.items is not None:
+            needed.append(f"{_more(self.items, here.items, planes)} with {_count(here.models, seeds)}")
+        elif here.covers != "models":
+            hopeless.append(planes)
+        if not needed:
+            return f"more {seeds} and {planes} than can be told"
+        return " or ".join(needed) + (f"; {hopeless[0]} alone cannot reach it" if hopeless else "")
+
+
+def advice_on(interval: Interval, variances: Variances, wanted: float, names: tuple[str, str]) -> Advice:
+    """The models or items that bring the half-width of a 95 % interval to at most `wanted`.
+
+    The variance is modelled as M / n_models + I / n_items + B / (n_models n_items), with the three parts estimated from
+    the present samples, and the degrees of freedom are those of the larger samples. With few models the parts are
+    rough, and so is the advice. Models of several groups are added in proportion, and the number counts all of them;
+    models with crossed seeds are added in proportion to the seeds of every stream.
+    """
+    if not wanted > 0:
+        raise ValueError(f"wanted: the half-width must be positive, not {wanted}")
+    with_items, with_models = interval.covers != "models", bool(variances.models)
+    models, items = interval.models, interval.items
+
+    def reaches(more_models: float, more_items: float, within: float = wanted) -> bool:
+        return _larger(variances, more_models / models, more_items / items).reach() <= within
+
+    advice = Advice(interval, variances.reach(), wanted, names)
+    if math.isnan(advice.reach):
+        return advice
+    if reaches(models, items):
+        return replace(advice, items=items, models=models)
+    of_items = _smallest(items, lambda number: reaches(models, number)) if with_items else None
+    of_models = _smallest(models, lambda number: reaches(number, items)) if with_models else None
+    both = None
+    if of_items is None and of_models is None and with_models and with_items:
+        fewest = _smallest(models, lambda number: reaches(number, MOST * items, wanted / math.sqrt(2)))
+        enough = None if fewest is None else _smallest(items, lambda number: reaches(fewest, number))
+        both = None if fewest is None or enough is None else (fewest, enough)
+    return replace(advice, items=of_items, models=of_models, both=both)
+
+
+def _larger(variances: Variances, models: float, items: float) -> Variances:
+    """The variances expected with `models` and `items` times the present samples."""
+    of_items, of_items_freedom = variances.items
+    of_models = sum(part for part, _ in variances.models)
+    # The shared part belongs to both; its estimate may exceed them by chance.
+    together = min(variances.shared[0], of_models, of_items)
+    shared = together / (models * items)
+    of_either = (of_models - together) / models + shared
+    return Variances(
+        ((of_items - together) / items + shared, (of_items_freedom + 1) * items - 1 if of_items_freedom else 0.0),
+        tuple(
+            (part * of_either / of_models if of_models else 0.0, (freedom + 1) * models - 1)
+            for part, freedom in variances.models
+        ),
+        (shared, variances.shared[1] * models * items),
+    )
+
+
+def _smallest(present: int, suffices: Callable[[int], bool]) -> int | None:
+    """The smallest sufficient number above `present`; None if it exceeds MOST."""
+    if not suffices(MOST):
+        return None
+    return 1 + present + bisect.bisect_left(range(present + 1, MOST), True, key=suffices)
+
+
+def _more(number: int, present: int, name: str) -> str:
+    """`9 more seeds (13 in all)`."""
+    more = number - present
+    return f"{_count(more, 'more ' + name)} ({number} in all)" if more else f"no more {name}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name.removesuffix('s') if number == 1 else name}"

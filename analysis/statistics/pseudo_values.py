@@ -15,6 +15,24 @@ from scipy import sparse
 Floats = NDArray[np.float64]
 Levels = Sequence[NDArray[np.int64]]
 """For each varied stream the level of each model, `[models]`: models with the same level share its seed."""
+Variance = tuple[float, float]
+"""A variance and its degrees of freedom."""
+NO_VARIANCE: Variance = (0.0, 0.0)
+
+
+def sum_of(parts: Sequence[Variance], total: float | None = None) -> Variance:
+    """The sum of variances, some of them negative, but at least 0; `total` replaces it.
+
+    Its degrees of freedom are total^2 / sum of part^2 / freedom (Satterthwaite 1946).
+    """
+    total = max(sum(part for part, _ in parts), 0.0) if total is None else total
+    spread = sum(part**2 / freedom for part, freedom in parts if part)
+    return total, total**2 / spread if spread else 0.0
+
+
+def variance_of_mean(sample: Floats) -> Variance:
+    """What a sample, `[any]`, contributes to the variance of its mean; nothing if it has one value or none."""
+    return (float(sample.var(ddof=1)) / len(sample), len(sample) - 1) if len(sample) > 1 else NO_VARIANCE
 
 
 def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int64]) -> Floats | None:
@@ -56,10 +74,10 @@ def varied(levels: Levels | None, models: int) -> Levels:
     return kept
 
 
-def interaction(pseudo_values: Floats) -> tuple[float, int]:
-    """The interaction of samples and items: its contribution to the variance of the mean, and degrees of freedom.
+def interaction(pseudo_values: Floats) -> Variance:
+    """What the interaction of samples and items contributes to the variance of the mean of `[samples, items]`.
 
-    The residual mean square of two crossed factors, `[samples, items]`, over their number.
+    The residual mean square of two crossed factors over their number.
     """
     samples, items = pseudo_values.shape
     of_samples = pseudo_values.mean(axis=1, keepdims=True)
@@ -68,7 +86,7 @@ def interaction(pseudo_values: Floats) -> tuple[float, int]:
     return float((residuals**2).sum()) / (freedom * samples * items), freedom
 
 
-def three_together(on_items: Floats) -> tuple[float, int]:
+def three_together(on_items: Floats) -> Variance:
     """The same of three crossed factors, `[items, samples of one side, samples of the other]`."""
     residuals = on_items
     for axis in range(3):
@@ -77,27 +95,25 @@ def three_together(on_items: Floats) -> tuple[float, int]:
     return float((residuals**2).sum()) / (freedom * on_items.size), freedom
 
 
-def beyond_streams(of_models: Floats, levels: Levels) -> tuple[float, int]:
-    """The interaction of crossed streams: its contribution to the variance of the mean, and degrees of freedom.
+def beyond_streams(of_models: Floats, levels: Levels) -> Variance:
+    """What the interaction of crossed streams contributes to the variance of the mean.
 
     The residual mean square of the models' pseudo-values, `[models]`, after the sum of the streams' effects, divided by
     their number; zero if the effects fit every model exactly.
     """
     if not np.isfinite(of_models).all():
-        return 0.0, 0
+        return NO_VARIANCE
     effects = np.concatenate([level[:, None] == np.unique(level) for level in levels], axis=1).astype(float)
     solution, _, rank, _ = np.linalg.lstsq(effects, of_models, rcond=None)
     freedom = len(of_models) - int(rank)
     if freedom == 0:
-        return 0.0, 0
+        return NO_VARIANCE
     return float(((of_models - effects @ solution) ** 2).sum()) / (freedom * len(of_models)), freedom
 
 
 def reduced(pseudo_values: Floats, variance: float) -> Floats:
-    """Pseudo-values, `[samples]`, with a contribution to the variance that is smaller by `variance`, but not
-    negative."""
-    centre = pseudo_values.mean()
-    own = float(pseudo_values.var(ddof=1)) / len(pseudo_values)
+    """Pseudo-values, `[samples]`, that contribute less to the variance by `variance`, but at least nothing."""
+    centre, (own, _) = pseudo_values.mean(), variance_of_mean(pseudo_values)
     return np.asarray(centre + (pseudo_values - centre) * np.sqrt(max(own - variance, 0.0) / own if own else 1.0))
 
 

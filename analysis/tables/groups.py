@@ -96,11 +96,11 @@ def uncertainty_table(scored: Scored) -> pd.DataFrame:
                     "n_items": interval.items,
                     "interval_covers": interval.covers,
                     "items_variance": variances.items[0],
-                    "items_freedom": variances.items[1],
+                    "items_freedom": int(variances.items[1]),
                     "models_variances": [variance for variance, _ in variances.models],
                     "models_freedoms": [float(freedom) for _, freedom in variances.models],
                     "shared_variance": variances.shared[0],
-                    "shared_freedom": variances.shared[1],
+                    "shared_freedom": float(variances.shared[1]),
                 }
             )
     return pd.DataFrame(rows)

@@ -116,7 +116,7 @@ def _share(group: Group, used: NDArray[np.bool_], same: PairMeans, apart: Floats
     # Without one of two seeds of a stream no ratio is left: the two say nothing about further ones.
     known = tuple(by_seed) if all(np.isfinite(values).all() for values in by_seed) else ()
     covers: Covers = "models and items" if known else "items"
-    return Estimate(value, by_plane, known, 0.0, 0, len(group.members), covers)
+    return Estimate(value, by_plane, known, len(group.members), covers)
 
 
 def _without(share: Estimate) -> Estimate:

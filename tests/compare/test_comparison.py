@@ -16,8 +16,7 @@ from dbviz_ray.analysis.compare.figures import representative_planes
 from dbviz_ray.analysis.compare.rendering import precision_text
 from dbviz_ray.analysis.compare.scores import scores_of
 from dbviz_ray.analysis.statistics.estimates import mean_estimate
-from dbviz_ray.analysis.statistics.intervals import interval_of, variances_of
-from dbviz_ray.analysis.statistics.precision import advice_on
+from dbviz_ray.analysis.statistics.intervals import advice_on, interval_of, variances_of
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.errors import UserError
 
@@ -71,7 +70,7 @@ def test_planes_that_are_all_alike_give_no_interval():
 def test_two_planes_that_differ_much_give_no_precision():
     same = np.array([[0.2, 0.9]])
     share = mean_estimate(same)
-    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01)
+    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01, ("models", "planes"))
     assert found.reach > 1
     assert found.is_useless
 

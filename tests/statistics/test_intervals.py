@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,15 +147,8 @@ def test_p_is_five_percent_where_the_interval_ends_at_zero():
 
 
 def shifted(estimate: Estimate, value: float) -> Estimate:
-    return Estimate(
-        value,
-        estimate.by_item - estimate.value + value,
-        tuple(sample - estimate.value + value for sample in estimate.by_model),
-        estimate.shared,
-        estimate.shared_freedom,
-        estimate.models,
-        estimate.covers,
-    )
+    by_model = tuple(sample - estimate.value + value for sample in estimate.by_model)
+    return replace(estimate, value=value, by_item=estimate.by_item - estimate.value + value, by_model=by_model)
 
 
 def test_holm_by_hand():

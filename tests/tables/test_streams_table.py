@@ -9,6 +9,7 @@ import pytest
 from conftest import small_sweep
 from support.made_up_runs import labels_of, made_up_run
 
+from dbviz_ray.analysis.statistics.estimates import Estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
 from dbviz_ray.analysis.tables import compute_tables, tables_of
 
@@ -70,8 +71,6 @@ def shares_in_loops(apart, seeds, place):
 
 def test_shares_and_their_intervals_in_plain_loops(tmp_path):
     """Pseudo-values by hand: n * whole - (n - 1) * without each seed, and likewise by plane for a ratio of means."""
-    from dbviz_ray.analysis.statistics.estimates import Estimate
-
     table, maps, models = streams(tmp_path, mixed)
     seeds = [(model.seeds.init, model.seeds.order) for model in models]
     on_planes = np.array([[(a != b).mean(axis=(1, 2)) for b in maps] for a in maps])
@@ -97,8 +96,8 @@ def test_shares_and_their_intervals_in_plain_loops(tmp_path):
                 weights = np.full(planes, (1 - small) / planes)
                 weights[plane] += small
                 by_plane.append(value + (shares_in_loops(on_planes @ weights, seeds, place)[kind] - value) / small)
-            expected = interval_of(Estimate(value, np.array(by_plane), tuple(samples), 0.0, 0, 9, "models and items"),
-                                   (0, 1))  # fmt: skip
+            estimate = Estimate(value, np.array(by_plane), tuple(samples), 9, "models and items")
+            expected = interval_of(estimate, (0, 1))
             assert (row[f"{name}_share_low"], row[f"{name}_share_high"]) == pytest.approx(
                 (expected.low, expected.high), rel=1e-4
             )
