@@ -7,7 +7,7 @@ import gc
 import resource
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,6 @@ from torch.utils._pytree import tree_leaves
 
 Result = TypeVar("Result")
 PROCESS = Path("/proc/self")
-FORGET_PEAK = "5"
-"""Written to /proc/self/clear_refs, it makes Linux set the peak to what is resident now."""
 
 
 class AllocationCounter(TorchDispatchMode):
@@ -38,15 +36,12 @@ class AllocationCounter(TorchDispatchMode):
         self._device_type = device_type
         self._sizes: dict[int, int] = {}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # The inputs' storage existed before or was counted when it was made.
-        known = {_storage(tensor)._cdata for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        known = {storage._cdata for storage in _storages((args, kwargs))}
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._count(_storage(tensor), known)
+        for storage in _storages(result):
+            self._count(storage, known)
         return result
 
     def _count(self, storage: torch.UntypedStorage, known: set[int]) -> None:
@@ -63,8 +58,8 @@ class AllocationCounter(TorchDispatchMode):
         self.live -= self._sizes.pop(key)
 
 
-def _storage(tensor: Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()
+def _storages(tree: object) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def reset_peak_memory() -> None:
@@ -74,7 +69,7 @@ def reset_peak_memory() -> None:
     """
     gc.collect()
     with contextlib.suppress(OSError):  # not Linux, or not permitted: the peak stays that of the whole process
-        (PROCESS / "clear_refs").write_text(FORGET_PEAK)
+        (PROCESS / "clear_refs").write_text("5")  # the code for setting the peak to what is resident now
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
 

@@ -17,9 +17,7 @@ from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing
 from dbviz_ray.training.gradients import IMAGES, LABELS, START, Batch
-
-MaskShapes = Callable[[Tensor], dict[str, tuple[float, tuple[int, ...]]]]
-"""From one member's images `[n, channels, height, width]` to the share dropped and the shape of each mask."""
+from dbviz_ray.training.layers import MaskShapes
 
 
 class Batches:
@@ -30,7 +28,7 @@ class Batches:
         dataset: The training data; it stays on the device.
         device: Where batches are made.
         dtype: Type of the normalised pixels.
-        mask_shapes: Shapes of the dropout masks that the networks need.
+        mask_shapes: From one member's images `[n, channels, height, width]` to the dropout masks that it needs.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class Batches:
         dataset: Dataset,
         device: torch.device,
         dtype: torch.dtype,
-        mask_shapes: MaskShapes,
+        mask_shapes: Callable[[Tensor], MaskShapes],
     ) -> None:
         self._models = models
         self._settings = models[0].training
@@ -48,7 +46,7 @@ class Batches:
         self._classes = len(dataset.class_names)
         self._device = device
         self._mask_shapes = mask_shapes
-        self._known_masks: dict[int, dict[str, tuple[float, tuple[int, ...]]]] = {}
+        self._known_masks: dict[int, MaskShapes] = {}
         self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
 
     def order(self, epoch: int) -> Tensor:

@@ -21,7 +21,7 @@ SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
 
 
 class CohortCheckpoints:
-    """A cohort's checkpoints in the store, as `dbviz_ray.training.cohort.Checkpoints`.
+    """A cohort's checkpoints in the store, each of which replaces the last one, completely or not at all.
 
     Args:
         store: The run's store.
@@ -29,17 +29,15 @@ class CohortCheckpoints:
         before_saving: Called before every `save`; an exception that it raises prevents the save.
     """
 
-    remark: str | None
-    """What the user should know about the last `load`."""
-
     def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
         self._store, self._cohort = store, cohort
         self._before_saving = before_saving
         self._file = store.cohort_state_file(cohort.cohort_id)
         self._is_named = False
-        self.remark = None
+        self.remark: str | None = None
+        """What the user should know about the last `load`."""
 
-    def load(self) -> dict[str, Tensor] | None:
+    def load(self) -> State | None:
         """The last saved state; None without one or, with a `remark`, if it is damaged."""
         try:
             return self._store.read_tensors(self._file)
@@ -49,7 +47,7 @@ class CohortCheckpoints:
             self.remark = f"{error}; the training of this cohort starts again"
             return None
 
-    def save(self, state: dict[str, Tensor]) -> None:
+    def save(self, state: State) -> None:
         """Replace the last state. The first call also writes the members' names, for resuming."""
         self._before_saving()
         if not self._is_named:
@@ -73,12 +71,9 @@ class CohortCheckpoints:
 def state_of_members(state: State, members: Sequence[int]) -> State:
     """Copies of the state of these members, in this order, as the state of a cohort of their own.
 
-    Training continues from it as in the whole cohort, up to the rounding of another stack. ValueError unless the
-    members are in the whole.
+    Training continues from it as in the whole cohort, up to the rounding of another stack. IndexError unless the whole
+    has them.
     """
-    total = state[HISTORY_STATE].shape[-1]
-    if not members or not all(0 <= member < total for member in members):
-        raise ValueError(f"members: {list(members)} are not allowed; allowed: some of 0 to {total - 1}")
     chosen = torch.tensor(members)
 
     def of_members(name: str, tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training of a cohort: a function of configurations and images, without Ray and without files.
+"""Training of a cohort, without Ray.
 
 Seed and epoch address all draws of an epoch (`dbviz_ray.config.seeds`). So the state between two epochs is weights,
 optimizer moments, history and the number of the epoch, and a resumed training equals an uninterrupted one bit by bit.
@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,15 @@ from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
-from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORY_STATE, OPTIMIZER, PARAMETERS, STACK
+from dbviz_ray.training.checkpoints import (
+    BUFFERS,
+    EPOCH,
+    HISTORY_STATE,
+    OPTIMIZER,
+    PARAMETERS,
+    STACK,
+    CohortCheckpoints,
+)
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import SHARPNESS_BATCH, SHARPNESS_IMAGES, CohortNetwork, sharpness
@@ -35,16 +42,6 @@ are NaN in epochs without an evaluation."""
 
 EVALUATION_BATCH = 1000
 DEFAULT_RESOURCES = ResourcesConfig()
-
-
-class Checkpoints(Protocol):
-    """Keeps a cohort's state in case the training is interrupted."""
-
-    def load(self) -> State | None:
-        """The last saved state, or None."""
-
-    def save(self, state: State) -> None:
-        """Replace the last state by this one, completely or not at all."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +106,9 @@ class CohortTraining:
             )
             for m in models
         ]
-        self.network = CohortNetwork(
-            networks,
-            self.settings,
-            pixel_limits(dataset, device, self._dtype),
-            [teacher.to(device, self._dtype) for teacher in teachers],
-            execution_for(resources.execution, device),
-        )
+        limits, execution = pixel_limits(dataset, device, self._dtype), execution_for(resources.execution, device)
+        of_teachers = [teacher.to(device, self._dtype) for teacher in teachers]
+        self.network = CohortNetwork(networks, self.settings, limits, of_teachers, execution)
         self.epoch = 0
         self.history = torch.full((len(HISTORY), self.settings.epochs, len(models)), math.nan, device=device)
         self.given_labels = torch.stack(
@@ -170,9 +163,8 @@ class CohortTraining:
 
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
-        state = {f"{PARAMETERS}/{name}": tensor for name, tensor in self.network.parameters.items()}
-        state |= {f"{BUFFERS}/{name}": tensor for name, tensor in self.network.buffers.items()}
-        state |= {f"{OPTIMIZER}/{name}": tensor for name, tensor in self.optimizer.state().items()}
+        kinds = {PARAMETERS: self.network.parameters, BUFFERS: self.network.buffers, OPTIMIZER: self.optimizer.state()}
+        state = {f"{kind}/{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
         state |= {HISTORY_STATE: self.history, EPOCH: torch.tensor(self.epoch)}
         state |= {STACK: torch.tensor(self.network.stack)}  # another stack rounds differently
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
@@ -234,7 +226,7 @@ def train_cohort(
     *,
     resources: ResourcesConfig = DEFAULT_RESOURCES,
     teachers: Sequence[nn.Module] = (),
-    checkpoints: Checkpoints | None = None,
+    checkpoints: CohortCheckpoints | None = None,
     on_epoch: Callable[[CohortTraining], None] = lambda training: None,
     on_snapshot: Callable[[list[TrainedModel]], None] = lambda snapshots: None,
 ) -> list[TrainedModel]:

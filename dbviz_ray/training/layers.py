@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+MaskShapes = dict[str, tuple[float, tuple[int, ...]]]
+"""Of dropout masks, by buffer name: the share dropped, and the shape."""
 MASK = "mask"
-ELEMENTWISE_DROPOUTS = (nn.Dropout,)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 PRODUCTS = {
@@ -57,31 +59,28 @@ def with_masked_dropout(network: nn.Module) -> nn.Module:
     A layer with several names gets a mask for each name.
     """
     for path, layer in list(network.named_modules(remove_duplicate=False)):
-        if type(layer) in (*ELEMENTWISE_DROPOUTS, *CHANNEL_DROPOUTS) and layer.p > 0:
+        if type(layer) in (nn.Dropout, *CHANNEL_DROPOUTS) and layer.p > 0:
             parent, _, name = path.rpartition(".")
             masked = MaskedDropout(layer.p, whole_channels=type(layer) in CHANNEL_DROPOUTS)
             setattr(network.get_submodule(parent), name, masked)
     return network
 
 
-def mask_shapes(network: nn.Module, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
-    """For each mask of `network`, by buffer name: p, and the shape for a batch like `images`."""
-    dropouts = {name: m for name, m in network.named_modules() if isinstance(m, MaskedDropout)}
-    if not dropouts:
+def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
+    """The masks of `network` for a batch like `images`; ValueError if a layer is called twice in one pass."""
+    if not any(isinstance(module, MaskedDropout) for module in network.modules()):
         return {}
-    shapes: dict[str, tuple[float, tuple[int, ...]]] = {}
+    shapes: MaskShapes = {}
+
+    def note(name: str, layer: MaskedDropout, inputs: tuple[Tensor, ...]) -> None:
+        if f"{name}.{MASK}" in shapes:
+            raise ValueError(f"the dropout layer {name} is used twice in one pass; allowed: a layer each time")
+        shapes[f"{name}.{MASK}"] = (layer.p, layer.mask_shape(inputs[0]))
+
     twin = copy.deepcopy(network).eval()
-    for name, dropout in twin.named_modules():
-        if isinstance(dropout, MaskedDropout):
-
-            def note(layer: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                assert isinstance(layer, MaskedDropout)
-                key = f"{name}.{MASK}"
-                if key in shapes:
-                    raise ValueError(f"the dropout layer {name} is used twice in one pass; allowed: a layer each time")
-                shapes[key] = (layer.p, layer.mask_shape(inputs[0]))
-
-            dropout.register_forward_pre_hook(note)
+    for name, layer in twin.named_modules():
+        if isinstance(layer, MaskedDropout):
+            layer.register_forward_pre_hook(partial(note, name))
     with torch.no_grad():
         twin(images)
     return shapes
@@ -157,17 +156,10 @@ class _CastProducts(TorchFunctionMode):
         super().__init__()
         self._dtype = dtype
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        arguments: tuple[Any, ...] = (),
-        keywords: Mapping[str, Any] | None = None,
-    ) -> Any:
-        keywords = keywords or {}
-        if function in PRODUCTS:
-            arguments, keywords = tree_map_only(Tensor, self._cast, (arguments, keywords))
-        return function(*arguments, **keywords)
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in PRODUCTS:
+            args, kwargs = tree_map_only(Tensor, self._cast, (args, kwargs))
+        return func(*args, **(kwargs or {}))
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor

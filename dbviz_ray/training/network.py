@@ -29,7 +29,7 @@ from dbviz_ray.training.gradients import (
     gradient_step,
     perturbed,
 )
-from dbviz_ray.training.layers import autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
+from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 
 SHARPNESS_RADIUS = 0.05
 """rho in the definition of sharpness, the same for every model (the default of Foret et al.)."""
@@ -90,8 +90,8 @@ class StackedState:
         """Views of some members' parameters and buffers."""
         return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
 
-    def mask_shapes(self, images: Tensor) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """Share dropped and shape of each dropout mask of one member, for a batch like `images` `[n, c, h, w]`."""
+    def mask_shapes(self, images: Tensor) -> MaskShapes:
+        """The dropout masks of one member, for a batch like `images` `[n, c, h, w]`."""
         return mask_shapes(self._alone, images)
 
     def member_state(self, member: int) -> State:

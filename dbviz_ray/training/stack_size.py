@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dbviz_ray.training.gradients import Batch
+from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
 
 ROUNDS = 5
@@ -22,24 +22,26 @@ PREFERENCE = 0.97
 def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     """Find the fastest number of members to compute together for batches like `batch`, and set `network` to it.
 
-    Stacks are halved while that is faster. Then the best ones and single members are measured in turn. A stack that
-    does not fit into memory is not chosen. Batch norm's statistics do not change. Raises torch.OutOfMemoryError if not
-    even one member fits.
+    The network has at least two members. Stacks are halved while that is faster. Then the best ones and single members
+    are measured in turn. A stack that does not fit into memory is not chosen. Batch norm's statistics do not change.
+    Raises torch.OutOfMemoryError if not even one member fits.
     """
     before = {name: buffer.clone() for name, buffer in network.buffers.items()}
     rough: dict[int, float] = {}
-    for stack in _halved(network.members):
+    stack = network.members
+    while stack > 1:
+        network.restack(stack)
         try:
-            network.restack(stack)
             network.backward(batch)  # captures the step
             rough[stack] = _seconds(network, batch, 1)
         except torch.OutOfMemoryError:
             network.restack(1)
             network.forget_other_stacks()
-            continue
-        if stack != 1 and rough[stack] > 1.1 * min(rough.values()):
-            rough.pop(stack)
-            break
+        else:
+            if rough[stack] > 1.1 * min(rough.values()):
+                rough.pop(stack)
+                break
+        stack = math.ceil(stack / 2)
     finalists = sorted(rough, key=rough.__getitem__)[:2]
     stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
     try:
@@ -74,25 +76,12 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
     return best
 
 
-def _halved(members: int) -> list[int]:
-    """members, half of them, ..., 2; each size once."""
-    sizes = []
-    while members > 1:
-        sizes.append(members)
-        members = math.ceil(members / 2)
-    return sizes or [1]
-
-
 def _seconds(network: CohortNetwork, batch: Batch, steps: int) -> float:
     """Mean seconds of a step."""
-    _wait(batch)
+    wait = torch.cuda.synchronize if batch[IMAGES].is_cuda else lambda: None
+    wait()
     started = time.perf_counter()
     for _ in range(steps):
         network.backward(batch)
-    _wait(batch)
+    wait()
     return (time.perf_counter() - started) / steps
-
-
-def _wait(batch: Batch) -> None:
-    if next(iter(batch.values())).is_cuda:
-        torch.cuda.synchronize()

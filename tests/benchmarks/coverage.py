@@ -1,6 +1,6 @@
 """How often do 95 % intervals of every score hold the truth?
 
-    python tests/benchmarks/coverage.py [--repetitions 2000] [--models 3,5,10] [--planes 100,500] [--out FILE]
+    python tests/benchmarks/coverage.py [--repetitions 2000] [--out FILE]
 
 Two groups of models on the same planes and images, of 4 classes. A plane's reference labels are 4 x 4 blocks of 2 x 2
 points, of a class that the plane prefers or of any. On a plane a model says the reference's class with probability
@@ -19,12 +19,9 @@ million pairs of models; those of regions are means over maps of as many models,
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import functools
 import itertools
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -147,9 +144,8 @@ def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     counts, largest = (each.reshape(models, planes) for each in (regions.fragmentation, regions.largest_region))
     for name, side in (("a", slice(0, first)), ("b", slice(first, models))):
         own, by_pair = same[:, side, side], same[:, side, side].mean(axis=0)
-        by_item = own[:, *np.triu_indices(len(by_pair), 1)].mean(axis=1)
-        found[f"{name} agreement"] = pair_estimate(by_pair, by_item, on_items=own)
-        found[f"{name} agreement, means only"] = pair_estimate(by_pair, by_item)
+        found[f"{name} agreement"] = _of_pairs(by_pair, own)
+        found[f"{name} agreement, means only"] = pair_estimate(by_pair, _pair_means(own))
         found[f"{name} kappa"] = _of_pairs(cohens_kappa(by_pair, shares[side]), kappa_by_item(own, shares[side]))
         found[f"{name} regions"] = mean_estimate(counts[side].astype(float))
         found[f"{name} largest share"] = mean_estimate(largest[side])
@@ -171,8 +167,11 @@ def image_scores(predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], first: 
 
 
 def _of_pairs(by_pair: NDArray[np.float64], on_items: NDArray[np.float64]) -> Estimate:
-    by_item = on_items[:, *np.triu_indices(len(by_pair), 1)].mean(axis=1)
-    return pair_estimate(by_pair, by_item, on_items=on_items)
+    return pair_estimate(by_pair, _pair_means(on_items), on_items=on_items)
+
+
+def _pair_means(on_items: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(on_items[:, *np.triu_indices(on_items.shape[1], 1)].mean(axis=1))
 
 
 def margin_scores(values: NDArray[np.float64], first: int) -> dict[str, Estimate]:
@@ -253,39 +252,26 @@ def repetition(generator: np.random.Generator, strength: Strength, models: int, 
 
 
 def main() -> None:
-    """Print Markdown tables of coverage in percent, one for each strength of effects, and add them to a file."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Print Markdown tables of coverage in percent, one for each strength of effects, and append them to `--out`."""
+    from timing import markdown, parser_of, report  # which tests cannot import, and do not need
+
+    parser = parser_of(__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
-    parser.add_argument("--models", default="3,5,10")
-    parser.add_argument("--planes", default="100,500")
-    parser.add_argument("--strengths", default=";".join(STRENGTHS))
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    started = time.perf_counter()
-    sizes = list(itertools.product(map(int, asked.models.split(",")), map(int, asked.planes.split(","))))
-    _tell(f"## Coverage of 95 % intervals, {datetime.date.today()}, {asked.repetitions} repetitions", asked.out)
-    for strength in asked.strengths.split(";"):
-        table: dict[str, list[str]] = {}
+    chosen = parser.parse_args()
+    sizes = list(itertools.product((3, 5, 10), (100, 500)))
+    parts = [f"In how many of {chosen.repetitions} repetitions, in percent, the interval holds the truth."]
+    for number, (name, strength) in enumerate(STRENGTHS.items()):
+        columns = []
         for models, planes in sizes:
-            generator = np.random.default_rng([models, planes, list(STRENGTHS).index(strength)])
-            counts: Counter[str] = Counter()
-            for _ in range(asked.repetitions):
-                counts.update(repetition(generator, STRENGTHS[strength], models, planes))
-            for name, count in counts.items():
-                table.setdefault(name, []).append(f"{100 * count / asked.repetitions:.1f}")
-            print(strength, models, planes, f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-        lines = [f"Effects of {strength}:", ""]
-        lines += ["| score | " + " | ".join(f"{models} models, {planes}" for models, planes in sizes) + " |"]
-        lines += ["| --- |" + " --- |" * len(sizes)]
-        lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.items()]
-        _tell("\n".join(lines), asked.out)
-
-
-def _tell(text: str, out: Path | None) -> None:
-    print(text, end="\n\n", flush=True)
-    if out:
-        with out.open("a") as file:
-            file.write(text + "\n\n")
+            generator, counts = np.random.default_rng([models, planes, number]), Counter[str]()
+            for _ in range(chosen.repetitions):
+                counts.update(repetition(generator, strength, models, planes))
+            columns.append(counts)
+            print(f"effects of {name}: {models} models, {planes} planes", file=sys.stderr)
+        header = ["score", *(f"{models} models, {planes}" for models, planes in sizes)]
+        rows = [[score, *(f"{100 * of[score] / chosen.repetitions:.1f}" for of in columns)] for score in columns[0]]
+        parts += [f"Effects of {name}:", markdown(header, rows)]
+    report("Coverage of 95 % intervals", parts, chosen.out)
 
 
 if __name__ == "__main__":

@@ -24,16 +24,23 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from PIL import Image
-from timing import alternating, as_a_worker, markdown, measured_on, models_of, random_dataset, ratio_text, seconds_of
+from timing import (
+    alternating,
+    as_a_worker,
+    markdown,
+    models_of,
+    parser_of,
+    random_dataset,
+    ratio_text,
+    report,
+    seconds_of,
+)
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from dbviz_ray.architectures import initialised_network
@@ -45,15 +52,8 @@ ARCHITECTURE = "resnet18_width"
 SHAPE = (3, 32, 32)
 TRAIN_IMAGES, TEST_IMAGES, BATCH = 50_000, 10_000, 128
 STEPS = -(-TRAIN_IMAGES // BATCH)
-LEARNING_RATE = 1e-4
+LEARNING_RATE, EPOCHS = 1e-4, 4000
 WIDTHS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
-
-# What sweeps/double_descent.yaml asks for.
-SWEEP_WIDTHS = (*range(1, 21), 30, 40, 50, 60, 64)
-SWEEP_MODELS_PER_WIDTH, SWEEP_EPOCHS, EVALUATE_EVERY = 4, 4000, 10
-
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bfloat16 operations per second, as NVIDIA states them."""
 
 USUAL, EAGER, GRAPH = "usual loop", "one by one, eager", "one by one, CUDA graph"
 COHORTS = {"cohort of 4": 4, "cohort of 8": 8}
@@ -86,20 +86,17 @@ class Contender:
     steps: int
     models: int = 1
     stack: int | None = None
-    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """What was measured of a contender, per model."""
 
+    contender: Contender
     epochs: list[float]
     """Seconds of an epoch of 50,000 images, round by round."""
     evaluation: float
     """Seconds of an evaluation of 10,000 images."""
-    steps: int
-    stack: int | None
-    peak_bytes: int | None
 
     @property
     def epoch(self) -> float:
@@ -175,12 +172,12 @@ def in_cohort(
 ) -> Contender:
     """A cohort with automatic stack, which is chosen on two steps' images and then kept."""
     settings = TrainingConfig(
-        epochs=SWEEP_EPOCHS,
+        epochs=EPOCHS,
         batch_size=BATCH,
         learning_rate=LEARNING_RATE,
         augmentation="crop_flip",
         precision="bfloat16" if device.type == "cuda" else "float32",
-        evaluate_every=SWEEP_EPOCHS,
+        evaluate_every=EPOCHS,
     )
     members = models_of(ARCHITECTURE, width, models, settings)
     trial = CohortTraining(members, first_images(data, 2 * BATCH), device, ResourcesConfig(execution=execution))
@@ -215,7 +212,8 @@ def measured(width: int, data: Dataset, device: torch.device, effort: Effort) ->
     contenders: dict[str, Contender] = {}
     for name in sorted(ways, key=lambda name: -COHORTS.get(name, 0)):  # the largest finds the most memory
         try:
-            contenders[name] = with_peak(device, ways[name])
+            free_memory(device)
+            contenders[name] = ways[name]()
         except torch.OutOfMemoryError as error:
             print(f"width {width}, {name}: {' '.join(str(error).split())}", file=sys.stderr)
     seconds = alternating({name: contender.run for name, contender in contenders.items()}, effort.rounds)
@@ -225,20 +223,8 @@ def measured(width: int, data: Dataset, device: torch.device, effort: Effort) ->
         contender = contenders[name]
         epochs = [taken / contender.steps * STEPS / contender.models for taken in seconds[name]]
         evaluation = min(evaluations[name]) / contender.models * TEST_IMAGES / len(data.test_labels)
-        results[name] = Result(epochs, evaluation, contender.steps, contender.stack, contender.peak_bytes)
+        results[name] = Result(contender, epochs, evaluation)
     return results
-
-
-def with_peak(device: torch.device, build: Callable[[], Contender]) -> Contender:
-    """What `build` gives, with the GPU memory that it and one round take at most beyond what others hold."""
-    free_memory(device)
-    if device.type != "cuda":
-        return build()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    contender = build()
-    contender.run()
-    return replace(contender, peak_bytes=torch.cuda.max_memory_allocated() - before)
 
 
 def free_memory(device: torch.device) -> None:
@@ -248,108 +234,60 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def step_flops_per_image(width: int) -> int:
-    """Operations (two a multiply-add) of a training step: three forward passes' worth."""
-    network = initialised_network(ARCHITECTURE, width, SHAPE, 10, seed=0)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, *SHAPE))
-    return 3 * int(counter.get_total_flops())
-
-
-def sweep_hours(results: Mapping[int, dict[str, Result]], name: str) -> float | None:
-    """Hours of the whole sweep on this device, log-log between measured widths; None where those do not span it."""
-    measured_widths = sorted(width for width, of_width in results.items() if name in of_width)
-    if not measured_widths or measured_widths[0] > SWEEP_WIDTHS[0] or measured_widths[-1] < SWEEP_WIDTHS[-1]:
-        return None
-    per_epoch = [results[w][name].epoch + results[w][name].evaluation / EVALUATE_EVERY for w in measured_widths]
-    seconds = np.exp(np.interp(np.log(SWEEP_WIDTHS), np.log(measured_widths), np.log(per_epoch)))
-    return float(seconds.sum()) * SWEEP_MODELS_PER_WIDTH * SWEEP_EPOCHS / 3600
-
-
-def report(results: Mapping[int, dict[str, Result]], device: torch.device, effort: Effort) -> str:
+def tables(results: Mapping[int, dict[str, Result]], device: torch.device, effort: Effort) -> list[str]:
     """Everything measured, as Markdown."""
     names = list(dict.fromkeys(name for of_width in results.values() for name in of_width))
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    peak = next((value for chip, value in PEAK.items() if chip in kind), None)
 
-    def table(cell: Callable[[int, dict[str, Result], str], str], columns: list[str]) -> str:
+    def table(cell: Callable[[dict[str, Result], str], str], columns: list[str]) -> str:
         rows = [
-            [str(width), *(cell(width, of_width, name) if name in of_width else "-" for name in columns)]
+            [str(width), *(cell(of_width, name) if name in of_width else "-" for name in columns)]
             for width, of_width in results.items()
         ]
         return markdown(["width", *columns], rows)
 
-    def details(width: int, of_width: dict[str, Result], name: str) -> str:
-        result = of_width[name]
-        parts = [f"{result.steps} steps"]
-        if result.stack is not None:
-            parts.append(f"stack {result.stack}")
-        if peak is not None:
-            parts.append(f"{100 * step_flops_per_image(width) * TRAIN_IMAGES / result.epoch / peak:.2g} %")
-        if result.peak_bytes is not None:
-            parts.append(f"{result.peak_bytes / 2**30:.2f} GiB")
-        return ", ".join(parts)
+    def times_faster_than(slower: str) -> Callable[[dict[str, Result], str], str]:
+        return lambda of, name: ratio_text(of[slower].epochs, of[name].epochs) if slower in of else "-"
 
-    ours = [name for name in names if name != USUAL]
-    precision = "the usual loop in float32, the others in bfloat16 autocast" if kind else "float32"
-    hours = {name: hours for name in names if (hours := sweep_hours(results, name)) is not None}
-    if kind and hours:
-        projection = (
-            "GPU-hours of the whole sweep (25 widths x 2 noise levels x 2 seeds x 4,000 epochs, a test evaluation "
-            "every 10), widths between those measured by log-log interpolation:\n\n"
-        ) + markdown(list(hours), [[f"{value:,.0f}" for value in hours.values()]])
-    else:
-        projection = "GPU-hours of the whole sweep: not projected without a GPU and widths from 1 to 64."
-    return "\n\n".join(
-        [
-            f"## Double descent, {measured_on(device)}",
-            f"Seconds per epoch and model, {precision}: medians of {effort.rounds} rounds in turn, scaled from the "
-            f"steps of a round to the {STEPS} of 50,000 images.",
-            table(lambda _, of_width, name: f"{of_width[name].epoch:.3g}", names),
-            "Times faster per model than the usual loop, median (smallest to largest) over rounds:",
-            table(lambda _, w, name: ratio_text(w[USUAL].epochs, w[name].epochs) if USUAL in w else "-", ours),
-            "Times faster per model than one by one in eager mode:",
-            table(
-                lambda _, w, name: ratio_text(w[EAGER].epochs, w[name].epochs) if EAGER in w else "-",
-                [name for name in (GRAPH, *COHORTS) if name in names],
-            ),
-            "Seconds per model of a test evaluation on 10,000 images:",
-            table(lambda _, of_width, name: f"{of_width[name].evaluation:.3g}", names),
-            "Steps of a round; members computed as one network (stack)"
-            + ("; share of the chip's dense bfloat16 peak" if peak else "; share of the chip's peak: - (not known)")
-            + ("; peak GPU memory, the choice of the stack included:" if kind else ":"),
-            table(details, names),
-            projection,
-        ]
-    )
+    def details(of_width: dict[str, Result], name: str) -> str:
+        contender = of_width[name].contender
+        return f"{contender.steps} steps" + (f", stack {contender.stack}" if contender.stack else "")
+
+    precision = "the usual loop in float32, the others in bfloat16 autocast" if device.type == "cuda" else "float32"
+    return [
+        f"Seconds per epoch and model, {precision}: medians of {effort.rounds} rounds in turn, scaled from the steps "
+        f"of a round to the {STEPS} of 50,000 images.",
+        table(lambda of_width, name: f"{of_width[name].epoch:.3g}", names),
+        "Times faster per model than the usual loop, median (smallest to largest) over rounds:",
+        table(times_faster_than(USUAL), [name for name in names if name != USUAL]),
+        "Times faster per model than one by one in eager mode:",
+        table(times_faster_than(EAGER), [name for name in (GRAPH, *COHORTS) if name in names]),
+        "Seconds per model of a test evaluation on 10,000 images:",
+        table(lambda of_width, name: f"{of_width[name].evaluation:.3g}", names),
+        "Steps of a round; members computed as one network (stack):",
+        table(details, names),
+    ]
 
 
 def main() -> None:
-    """Print the report, and append it to `--out`."""
+    """Print the tables, and append them to `--out`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.type == "cuda"
-    parser = argparse.ArgumentParser(description="Training cost of the double-descent sweep.")
+    parser = parser_of(__doc__)
     parser.add_argument("--widths", type=_widths, help="such as 1,2,4; unset: all on a GPU, 1,2,4,8 on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
-    parser.add_argument("--out", type=Path, help="file to append the tables to")
-    arguments = parser.parse_args()
+    chosen = parser.parse_args()
     as_a_worker()
     effort = Effort(3, 1.2, 10, STEPS, TEST_IMAGES) if on_gpu else Effort(5, 4.0, 2, 8, BATCH)
-    widths = arguments.widths or _default_widths(on_gpu, arguments.quick)
-    if arguments.quick:
+    if chosen.quick:
         effort = replace(effort, rounds=2, seconds=effort.seconds / 3)
     data = random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
     results = {}
-    for width in widths:
+    for width in chosen.widths or _default_widths(on_gpu, chosen.quick):
         results[width] = measured(width, data, device, effort)
         line = ", ".join(f"{name} {result.epoch:.3g} s" for name, result in results[width].items())
         print(f"width {width}: {line}", file=sys.stderr, flush=True)
         free_memory(device)
-    text = report(results, device, effort)
-    print(text)
-    if arguments.out:
-        with arguments.out.open("a", encoding="utf-8") as file:
-            file.write(f"\n{text}\n")
+    report("Double descent", tables(results, device, effort), chosen.out, device)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -1,89 +1,96 @@
-"""How much faster is training with two workers than with one?
+"""How much faster is training with two workers than with one, and what does it cost to schedule a cohort?
 
-    python tests/benchmarks/scaling.py [--rounds 3] [--out RESULTS.md] [SWEEP [key=value ...]]
+    python tests/benchmarks/scaling.py [--only workers|scheduling] [--out FILE]
 
-Runs the training stage of a sweep (double_descent_digits) with one worker and with two, in turn, each time anew,
-as a process of the command; every worker has one thread. A training lasts from the start of its first cohort to the end
-of its last. The ratio means something only on two idle cores; at most 0.6 is wanted.
+workers: runs the training stage of double_descent_digits with one worker and with two, in turn, each time anew, as a
+process of the command; every worker has one thread. A training lasts from the start of its first cohort to the end of
+its last. The ratio means something only on two idle cores; at most 0.6 is wanted.
+scheduling: cohorts of one model that find themselves trained, through Ray Tune. A trial does all that a trial does but
+for the training: it gets a process and its part of the machine, reads its configuration, asks the store what is
+complete, and reports. Ray's start is not counted, the start of its processes is.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from timing import markdown, measured_on, ratio_text
+from timing import ROOT, markdown, measure_parts, ratio_text, seconds_of
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
+from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.store import Store
 
-ROOT = Path(__file__).resolve().parents[2]
-WORKERS = (1, 2)
-WANTED = 0.6
+SWEEP, ROUNDS, WANTED = "double_descent_digits", 3, 0.6
+WIDTHS, SEEDS = 25, 40
 
 
-def main() -> None:
-    """Print the table, or append it to a file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("sweep", nargs="*", default=["double_descent_digits"], help="name or file, then overrides")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="append the results to this Markdown file")
-    chosen = parser.parse_args()
-    sweep = load_sweep(chosen.sweep[0], chosen.sweep[1:])
-    found: dict[int, list[tuple[float, float]]] = {workers: [] for workers in WORKERS}
-    for _ in range(chosen.rounds):
-        for workers, trainings in found.items():
-            trainings.append(trained(sweep, chosen.sweep, workers))
-            print(f"{workers} workers: training %.1f s, process %.1f s" % trainings[-1], flush=True)
+def workers() -> str:
+    """One worker and two."""
+    sweep = load_sweep(SWEEP)
+    rounds = [{count: trained(sweep, count) for count in (1, 2)} for _ in range(ROUNDS)]
     rows = [
-        [str(workers), *(f"{statistics.median(column):.1f}" for column in zip(*trainings, strict=True))]
-        for workers, trainings in found.items()
+        [
+            str(count),
+            *(f"{statistics.median(column):.1f}" for column in zip(*(of[count] for of in rounds), strict=True)),
+        ]
+        for count in (1, 2)
     ]
-    one, two = ([seconds for seconds, _ in found[workers]] for workers in WORKERS)
-    heading = f"## Scaling of {' '.join(chosen.sweep)}, {measured_on(torch.device('cpu'))}"
+    one, two = ([of[count][0] for of in rounds] for count in (1, 2))
     ratio = f"Two workers need {ratio_text(two, one)} of the time of one (at most {WANTED} is wanted)."
-    text = "\n\n".join([heading, markdown(["workers", "training, s", "whole process, s"], rows), ratio]) + "\n"
-    print(f"\n{text}")
-    if chosen.out is not None:
-        with chosen.out.open("a") as results:
-            results.write(f"\n{text}")
+    return markdown(["workers", "training, s", "whole process, s"], rows) + f"\n\n{ratio}"
 
 
-def trained(sweep: SweepConfig, words: Sequence[str], workers: int) -> tuple[float, float]:
+def trained(sweep: SweepConfig, count: int) -> tuple[float, float]:
     """Seconds of the training and of the whole process with so many workers, in a directory of its own."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "RAY_OVERRIDE_RESOURCES": f'{{"CPU": {workers * sweep.resources.cpus_per_cohort}}}',
-    }
+    cores = f'{{"CPU": {count * sweep.resources.cpus_per_cohort}}}'
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_OVERRIDE_RESOURCES": cores}
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
-        command = [sys.executable, "-m", "dbviz_ray.sweep", *words]
-        options = ["--out", str(run), "--stages", "train", "--address", "local"]
+        command = [sys.executable, "-m", "dbviz_ray.sweep", SWEEP, "--out", run, "--stages", "train"]
         started = time.perf_counter()
-        subprocess.run([*command, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, "--address", "local"], check=True, env=environment, stdout=subprocess.DEVNULL)
         process = time.perf_counter() - started
-        return _training_seconds(sweep, Store(run)), process
+        store, starts, ends = Store(run), [], []
+        for cohort in sweep.cohorts():
+            files = [store.model_file(model.model_id, "model.json") for model in cohort.models]
+            written = [Path(store.path(file)).stat().st_mtime for file in files]
+            starts.append(min(written) - store.read_json(files[0])["seconds"])
+            ends.append(max(written))
+    return max(ends) - min(starts), process
 
 
-def _training_seconds(sweep: SweepConfig, store: Store) -> float:
-    """From the start of the first cohort to the end of the last, by the files of the models."""
-    starts, ends = [], []
-    for cohort in sweep.cohorts():
-        files = [store.model_file(model.model_id, "model.json") for model in cohort.models]
-        written = [Path(store.path(file)).stat().st_mtime for file in files]
-        starts.append(min(written) - store.read_json(files[0])["seconds"])
-        ends.append(max(written))
-    return max(ends) - min(starts)
+def scheduling() -> str:
+    """Seconds a cohort."""
+    from dbviz_ray.cluster.session import ray_session
+    from dbviz_ray.cluster.training import train_cohorts
+    from dbviz_ray.planning.sizes import longest_first
+
+    grid = {"width": list(range(1, WIDTHS + 1)), "seed": list(range(SEEDS))}
+    fields = {"name": "nothing", "dataset": {"name": "digits"}, "grid": grid, "resources": {"max_cohort_size": 1}}
+    sweep = SweepConfig.model_validate(fields)
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(Path(directory) / "run")
+        store.claim(sweep)
+        for model in sweep.models():
+            store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": "done"})
+        data = facts_of_dataset(sweep.dataset, "unused")
+        cohorts = longest_first(sweep.cohorts(), data)
+        with ray_session("local", sweep.resources, verbose=False) as session:
+            ended = []
+            seconds = seconds_of(
+                lambda: ended.append(train_cohorts(store, cohorts, data, set(), sweep.resources, {}, session))
+            )
+    assert not ended[0].failures
+    assert len(ended[0].trained_on) == len(cohorts)
+    return f"{len(cohorts):,} cohorts of no work: {seconds:.1f} s, {seconds / len(cohorts):.3f} s each"
 
 
 if __name__ == "__main__":
-    main()
+    measure_parts("Scaling", __doc__, {"workers": workers, "scheduling": scheduling})

@@ -1,10 +1,11 @@
-"""What the benchmarks share: measurements in turn, random data, and what was measured where.
+"""What the benchmarks share: their arguments, measurements in turn, random data, and the report of what was measured.
 
 On a shared machine only ratios within one run mean something.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
@@ -13,7 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,26 +26,84 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need
 from dbviz_ray.cluster.session import WORKER_ENVIRONMENT
 from dbviz_ray.config import DatasetConfig, ModelConfig, Seeds, TrainingConfig
 from dbviz_ray.datasets import Dataset
+from dbviz_ray.training.allocations import peak_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
 
 
-def alternating(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--out`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="append the results to this Markdown file")
+    return parser
+
+
+def measure_parts(title: str, description: str | None, parts: dict[str, Callable[[], str]]) -> None:
+    """Measure the parts of a benchmark that the command line names, on one core as a worker, and report them."""
+    parser = parser_of(description)
+    parser.add_argument("--only", action="append", choices=list(parts), help="one part (repeatable)")
+    chosen = parser.parse_args()
+    as_a_worker()
+    report(title, [measure() for name, measure in parts.items() if name in (chosen.only or parts)], chosen.out)
+
+
+def report(title: str, parts: Sequence[str], out: Path | None, device: torch.device = CPU) -> None:
+    """Print texts and tables under a heading, and append them to `out`."""
+    text = "\n\n".join([f"## {title}, {measured_on(device)}", *parts])
+    print(text)
+    if out is not None:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}\n")
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def measured_on(device: torch.device) -> str:
+    """Date, commit, device, cores and versions, in one line."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{datetime.date.today()}, commit {commit}, {name}, {cores} CPU cores, {versions}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def alternating(
+    work: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each round of each piece of work, done in turn after one round of warm-up; GPUs are waited for."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):
         for name, do in work.items():
-            taken = seconds_of(do)
+            taken = seconds_of(do, clock)
             if round_number:
                 seconds[name].append(taken)
     return seconds
 
 
-def seconds_of(do: Callable[[], object]) -> float:
+def seconds_of(do: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that `do` takes, until the GPU, if there is one, has done it."""
     _wait()
-    started = time.perf_counter()
+    started = clock()
     do()
     _wait()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _wait() -> None:
@@ -49,16 +111,10 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float]) -> tuple[float, float, float]:
-    """Median, smallest and largest ratio of two pieces of work, round by round."""
-    ratios = [a / b for a, b in zip(slower, faster, strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
-
-
 def ratio_text(slower: Sequence[float], faster: Sequence[float]) -> str:
-    """`ratio` as "median (smallest to largest)"."""
-    middle, low, high = ratio(slower, faster)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    """The ratio of two pieces of work, round by round: "median (smallest to largest)"."""
+    ratios = [a / b for a, b in zip(slower, faster, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def as_a_worker() -> None:
@@ -67,6 +123,17 @@ def as_a_worker() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def in_a_process(work: Callable[..., Any], *arguments: object) -> Any:
+    """What `work` returns in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def peak_mebibytes() -> float:
+    """The most resident memory of this process so far, MiB."""
+    return peak_memory()["peak_memory_bytes"] / 2**20
 
 
 def random_dataset(shape: tuple[int, int, int], train: int, test: int) -> Dataset:
@@ -94,30 +161,3 @@ def models_of(architecture: str, width: int, count: int, training: TrainingConfi
         )
         for seed in range(count)
     ]
-
-
-def measured_on(device: torch.device) -> str:
-    """Date, commit, device, cores and versions, in one line."""
-    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{datetime.date.today()}, commit {commit}, {name}, {cores} CPU cores, {versions}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,6 +1,6 @@
 """How much faster per model is a cohort than training one by one?
 
-    python tests/benchmarks/training.py [--out FILE]
+    python tests/benchmarks/training.py [--quick] [--out FILE]
 
 1. One epoch of the digits sweep (1,000 images, batch 128, Adam, test evaluation included) for a cohort of eight, for
    eight cohorts of one, and for eight ordinary PyTorch loops (module, cross_entropy, backward, fused Adam; the images
@@ -13,13 +13,11 @@ Milliseconds per model and epoch on one core, medians over rounds in turn; ratio
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
-from timing import alternating, as_a_worker, markdown, measured_on, models_of, random_dataset, ratio_text
+from timing import CPU, alternating, as_a_worker, markdown, models_of, parser_of, random_dataset, ratio_text, report
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
@@ -30,10 +28,8 @@ from dbviz_ray.training.cohort import CohortTraining
 
 MEMBERS, STACKED_MEMBERS = 8, 6
 WIDTHS, STACKED_WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512), (2, 4, 8, 16)
-ROUNDS = 9
 TOLERANCE = 1.05
 """What the automatic choice may take, relative to the better of one network and one by one."""
-CPU = torch.device("cpu")
 
 
 def ordinary_epochs(model: ModelConfig, data: Dataset) -> Callable[[], None]:
@@ -56,89 +52,66 @@ def ordinary_epochs(model: ModelConfig, data: Dataset) -> Callable[[], None]:
     return epoch
 
 
-def one_after_the_other(epochs: Sequence[Callable[[], None]]) -> Callable[[], None]:
-    """All of them."""
-
-    def run() -> None:
-        for epoch in epochs:
-            epoch()
-
-    return run
-
-
-def milliseconds(seconds: Sequence[float], members: int) -> str:
-    """Median per model."""
-    return f"{1e3 * statistics.median(seconds) / members:.2f}"
-
-
-def digits_row(width: int) -> list[str]:
+def digits_row(width: int, rounds: int) -> list[str]:
     """Fully connected networks of one width, on digits."""
     overrides = [f"grid.width=[{width}]", "training.epochs=1000", "training.evaluate_every=1"]
     sweep = load_sweep("double_descent_digits", overrides)
     data = load_dataset(sweep.dataset, "unused")
     models = sweep.models()[:MEMBERS]
-    seconds = alternating(
-        {
-            "cohort": CohortTraining(models, data, CPU).run_epoch,
-            "single": one_after_the_other([CohortTraining([model], data, CPU).run_epoch for model in models]),
-            "plain": one_after_the_other([ordinary_epochs(model, data) for model in models]),
-        },
-        ROUNDS,
-    )
-    ratios = [ratio_text(seconds[name], seconds["cohort"]) for name in ("single", "plain")]
-    return [str(width), *(milliseconds(times, MEMBERS) for times in seconds.values()), *ratios]
+    single = [CohortTraining([model], data, CPU).run_epoch for model in models]
+    plain = [ordinary_epochs(model, data) for model in models]
+    work = {
+        "cohort": CohortTraining(models, data, CPU).run_epoch,
+        "single": lambda: [epoch() for epoch in single],
+        "plain": lambda: [epoch() for epoch in plain],
+    }
+    seconds = alternating(work, rounds)
+    times = [f"{1e3 * statistics.median(taken) / MEMBERS:.2f}" for taken in seconds.values()]
+    return [str(width), *times, *(ratio_text(seconds[name], seconds["cohort"]) for name in ("single", "plain"))]
 
 
-def stack_row(width: int) -> list[str]:
+def stack_row(width: int, rounds: int) -> list[str]:
     """Cohorts of residual networks of one width, with every stack."""
     settings = TrainingConfig(epochs=1000, evaluate_every=1000, learning_rate=1e-4)
     models = models_of("resnet18_width", width, STACKED_MEMBERS, settings)
     data = random_dataset((1, 8, 8), 1024, 128)
-    stacked, single = (
-        CohortTraining(models, data, CPU, ResourcesConfig(stack=stack)) for stack in (STACKED_MEMBERS, 1)
-    )
-    chosen = CohortTraining(models, data, CPU)
-    seconds = alternating(
-        {"stacked": stacked.run_epoch, "single": single.run_epoch, "chosen": chosen.run_epoch}, ROUNDS
-    )
-    better = min(("stacked", "single"), key=lambda name: statistics.median(seconds[name]))
-    kept = statistics.median(seconds["chosen"]) <= TOLERANCE * statistics.median(seconds[better])
+    stacks = {"stacked": STACKED_MEMBERS, "single": 1, "chosen": None}
+    trainings = {
+        name: CohortTraining(models, data, CPU, ResourcesConfig(stack=stack)) for name, stack in stacks.items()
+    }
+    seconds = alternating({name: training.run_epoch for name, training in trainings.items()}, rounds)
+    median = {name: statistics.median(taken) for name, taken in seconds.items()}
+    better = min(("stacked", "single"), key=median.__getitem__)
     return [
         str(width),
-        *(milliseconds(times, STACKED_MEMBERS) for times in seconds.values()),
-        str(chosen.network.stack),
+        *(f"{1e3 * taken / STACKED_MEMBERS:.2f}" for taken in median.values()),
+        str(trainings["chosen"].network.stack),
         ratio_text(seconds["single"], seconds["stacked"]),
         ratio_text(seconds["chosen"], seconds[better]),
-        "yes" if kept else "no",
+        "yes" if median["chosen"] <= TOLERANCE * median[better] else "no",
     ]
 
 
 def main() -> None:
     """Print both tables, and append them to `--out`."""
-    parser = argparse.ArgumentParser(description="Training in cohorts and one by one, on one core.")
-    parser.add_argument("--out", type=Path, help="file to append the tables to")
-    arguments = parser.parse_args()
+    parser = parser_of(__doc__)
+    parser.add_argument("--quick", action="store_true", help="the smallest widths and two rounds")
+    chosen = parser.parse_args()
     as_a_worker()
-    times = ["cohort of 8", "one by one", "plain loop"]
-    ratios = ["one by one / cohort", "plain loop / cohort"]
-    digits = markdown(["width", *times, *ratios], [digits_row(width) for width in WIDTHS])
+    widths, rounds = (1, 2) if chosen.quick else (len(WIDTHS), 9)
+    header = ["width", "cohort of 8", "one by one", "plain loop", "one by one / cohort", "plain loop / cohort"]
+    digits = markdown(header, [digits_row(width, rounds) for width in WIDTHS[:widths]])
     header = ["width", "stack 6", "one by one", "automatic", "its stack", "one by one / stack 6"]
     header += ["automatic / better", "within 5 %"]
-    stacks = markdown(header, [stack_row(width) for width in STACKED_WIDTHS])
-    text = "\n\n".join(
-        [
-            f"## Cohorts on one core, {measured_on(CPU)}",
-            f"Milliseconds per epoch and model, medians of {ROUNDS} rounds in turn; ratios: median (smallest to "
-            "largest). Fully connected networks on digits:",
-            digits,
-            "Cohorts of 6 resnet18_width networks on 1,024 images of 1x8x8 pixels:",
-            stacks,
-        ]
-    )
-    print(text)
-    if arguments.out:
-        with arguments.out.open("a", encoding="utf-8") as file:
-            file.write(f"\n{text}\n")
+    stacks = markdown(header, [stack_row(width, rounds) for width in STACKED_WIDTHS[:widths]])
+    parts = [
+        f"Milliseconds per epoch and model, medians of {rounds} rounds in turn; ratios: median (smallest to largest). "
+        "Fully connected networks on digits:",
+        digits,
+        "Cohorts of 6 resnet18_width networks on 1,024 images of 1x8x8 pixels:",
+        stacks,
+    ]
+    report("Cohorts on one core", parts, chosen.out)
 
 
 if __name__ == "__main__":

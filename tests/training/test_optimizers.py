@@ -8,8 +8,6 @@ import torch
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 
-STEPS_PER_EPOCH = 7
-
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01},
     "sgd with momentum": {"optimizer": "sgd", "momentum": 0.9},
@@ -18,45 +16,24 @@ OPTIMIZERS = {
 }
 
 
-def factors(schedule, epochs, steps_per_epoch=STEPS_PER_EPOCH):
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ("constant", 100, {0: 1, 399: 1}),
+        ("drops", 100, {0: 1, 151: 1, 152: 0.1, 251: 0.1, 252: 0.01, 351: 0.01, 352: 0.001, 399: 0.001}),
+        ("drops", 8, {11: 1, 12: 0.1, 19: 0.1, 20: 0.01, 27: 0.01, 28: 0.001}),  # after 3, 5 and 7 epochs of 4 steps
+        ("cosine", 100, {0: 1, 100: (1 + math.sqrt(0.5)) / 2, 200: 0.5, 300: (1 - math.sqrt(0.5)) / 2}),
+        (
+            "inverse_sqrt",
+            500,
+            {0: 1, 511: 1, 512: math.sqrt(0.5), 1024: math.sqrt(1 / 3), 1535: math.sqrt(1 / 3), 1536: 0.5},
+        ),
+    ],
+)
+def test_schedules_by_hand(schedule, epochs, expected):
     settings = TrainingConfig(schedule=schedule, epochs=epochs)
-    return [schedule_factor(settings, step, steps_per_epoch) for step in range(epochs * steps_per_epoch)]
-
-
-def factors_of(scheduler, optimizer, steps):
-    made = []
-    for _ in range(steps):
-        made.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return made
-
-
-@pytest.mark.parametrize("epochs", [1, 5, 8, 24])
-def test_cosine_is_torchs_taken_step_by_step(epochs):
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * STEPS_PER_EPOCH)
-    expected = factors_of(scheduler, optimizer, epochs * STEPS_PER_EPOCH)
-    assert factors("cosine", epochs) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize(("epochs", "milestones"), [(8, [3, 5, 7]), (24, [9, 15, 21]), (100, [38, 63, 88])])
-def test_drops_are_those_of_the_paper(epochs, milestones):
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    in_steps = [milestone * STEPS_PER_EPOCH for milestone in milestones]
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, in_steps, gamma=0.1)
-    assert factors("drops", epochs) == pytest.approx(factors_of(scheduler, optimizer, epochs * STEPS_PER_EPOCH))
-
-
-def test_inverse_square_root_changes_every_512_steps():
-    made = factors("inverse_sqrt", 1, steps_per_epoch=1600)
-    assert [made[step] for step in (0, 511, 512, 1023, 1024, 1536)] == pytest.approx(
-        [1, 1, 1 / math.sqrt(2), 1 / math.sqrt(2), 1 / math.sqrt(3), 0.5]
-    )
-
-
-def test_a_constant_rate_stays():
-    assert set(factors("constant", 5)) == {1.0}
+    made = {step: schedule_factor(settings, step, steps_per_epoch=4) for step in expected}
+    assert made == pytest.approx(expected)
 
 
 def quadratic_steps(optimizer, parameters, steps, start=0):
