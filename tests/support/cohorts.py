@@ -7,7 +7,9 @@ import torch
 from conftest import small_sweep
 
 from dbviz_ray.config import ResourcesConfig, TrainingConfig
+from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training.cohort import train_cohort
+from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
 
 EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
 TOGETHER = ResourcesConfig(stack=6)
@@ -32,6 +34,24 @@ def cohort_of(architecture="fully_connected", width=8, **training):
     grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
     settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
     return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
+
+
+def pixel_limits(lowest=0.0, highest=1.0, unit=0.1):
+    return PixelLimits(*(torch.tensor(value, dtype=torch.float64).view(1, 1, 1) for value in (lowest, highest, unit)))
+
+
+def batch_of(cohort, images, seed=0):
+    """Random images of 1x8x8 pixels, labels, and dropout masks from a stream for each member."""
+    generator, first = torch.Generator().manual_seed(seed), next(iter(cohort.parameters.values()))
+    batch = {
+        IMAGES: torch.randn(cohort.members, images, 1, 8, 8, dtype=first.dtype, generator=generator),
+        LABELS: torch.randint(10, (cohort.members, images), generator=generator),
+    }
+    streams = [torch_generator("cpu", "dropout", member, seed) for member in range(cohort.members)]
+    for name, (p, shape) in cohort.mask_shapes(batch[IMAGES][0].to(first.device)).items():
+        kept = [torch.empty(shape, dtype=first.dtype).bernoulli_(1 - p, generator=stream) for stream in streams]
+        batch[name] = torch.stack(kept) / (1 - p)
+    return {name: tensor.to(first.device) for name, tensor in batch.items()}
 
 
 def assert_same_weights(trained, weights, tolerance=1e-12):

@@ -20,10 +20,8 @@ def models_of(seeds=(0, 1, 2), **training):
 
 
 def batches_of(models, data, masks=MASKS):
-    def mask_shapes(images):
-        return {name: (p, (len(images), *shape)) for name, (p, shape) in masks.items()}
-
-    return Batches(models, data, torch.device("cpu"), torch.float32, mask_shapes)
+    shapes = lambda images: {name: (p, (len(images), *shape)) for name, (p, shape) in masks.items()}  # noqa: E731
+    return Batches(models, data, torch.device("cpu"), torch.float32, shapes)
 
 
 def epoch_of(models, data, epoch=5, masks=MASKS):

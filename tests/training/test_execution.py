@@ -6,12 +6,13 @@ import copy
 
 import pytest
 import torch
+from support.cohorts import batch_of, pixel_limits
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.execution import Compiled, CudaGraph, Eager, execution_for
-from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
+from dbviz_ray.training.gradients import IMAGES
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
 
@@ -22,24 +23,15 @@ CPU = torch.device("cpu")
 
 def trained(networks, execution, stack, sizes, device=CPU):
     """All tensors and logits of some steps over batches of these sizes."""
-    dtype = next(networks[0].parameters()).dtype
-    limits = PixelLimits(*(torch.tensor(value, dtype=dtype, device=device) for value in (0.0, 1.0, 0.1)))
-    cohort = CohortNetwork([copy.deepcopy(n).to(device) for n in networks], SETTINGS, limits, execution=execution)
+    networks = [copy.deepcopy(network).to(device) for network in networks]
+    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), execution=execution)
     cohort.restack(stack)
     optimizer = CohortOptimizer(cohort.parameters, SETTINGS, [SETTINGS.learning_rate] * MEMBERS)
-    generator = torch.Generator().manual_seed(0)
-    kept = []
-    for size in sizes:
-        images = torch.rand(MEMBERS, size, 1, 8, 8, dtype=dtype, generator=generator)
-        batch = {IMAGES: images, LABELS: torch.randint(10, (MEMBERS, size), generator=generator)}
-        for name, (p, shape) in cohort.mask_shapes(images[0].to(device)).items():
-            mask = torch.empty(MEMBERS, *shape, dtype=dtype).bernoulli_(1 - p, generator=generator)
-            batch[name] = mask / (1 - p)
-        gradients, logits = cohort.backward({name: tensor.to(device) for name, tensor in batch.items()})
+    kept = {}
+    for step, size in enumerate(sizes):
+        gradients, kept[f"logits {step}"] = cohort.backward(batch_of(cohort, size, seed=step))
         optimizer.step(gradients, 1.0)
-        kept.append(logits)
-    tensors = {f"logits {step}": logits for step, logits in enumerate(kept)}
-    return {name: t.cpu() for name, t in (cohort.parameters | cohort.buffers | tensors).items()}
+    return {name: tensor.cpu() for name, tensor in (cohort.parameters | cohort.buffers | kept).items()}
 
 
 def assert_agree(ours, theirs, **tolerance):
@@ -81,9 +73,9 @@ def test_a_cuda_graph_keeps_its_constants():
 def test_preparing_a_step_changes_no_statistics():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
-    limits = PixelLimits(*(torch.tensor(value) for value in (0.0, 1.0, 0.1)))
-    cohort = CohortNetwork([network, copy.deepcopy(network)], SETTINGS, limits, execution=RunsWhilePreparing())
-    batch = {IMAGES: torch.rand(2, 8, 1, 8, 8), LABELS: torch.randint(10, (2, 8))}
+    members = [network, copy.deepcopy(network)]
+    cohort = CohortNetwork(members, SETTINGS, pixel_limits(), execution=RunsWhilePreparing())
+    batch = batch_of(cohort, 8)
     cohort.backward(batch)
     assert cohort.buffers["2.num_batches_tracked"].tolist() == [1, 1]
     hidden = network[1](batch[IMAGES][0].flatten(1))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.cohorts import batch_of, pixel_limits
 from support.one_by_one import attack, replace_dropout, sharpness_aware_gradients
 from support.small_networks import SMALL
 from torch.nn import functional as F
@@ -30,7 +31,7 @@ from dbviz_ray.training.gradients import (
 from dbviz_ray.training.network import CohortNetwork
 
 SHAPE, CLASSES = (1, 8, 8), 10
-ANY_PIXELS = PixelLimits(*(torch.tensor(value, dtype=torch.float64).view(1, 1, 1) for value in (-9, 9, 1)))
+ANY_PIXELS = pixel_limits(-9.0, 9.0, 1.0)
 PLAIN = TrainingConfig()
 
 
@@ -124,25 +125,11 @@ def members_of(architecture, count=2):
     return members
 
 
-def batch_of(cohort, images):
-    """A batch with dropout masks from a stream for each member."""
-    generator = torch.Generator().manual_seed(images)
-    batch = {
-        IMAGES: torch.randn(cohort.members, images, *SHAPE, dtype=torch.float64, generator=generator),
-        LABELS: torch.randint(CLASSES, (cohort.members, images), generator=generator),
-    }
-    streams = [torch_generator("cpu", "dropout", member) for member in range(cohort.members)]
-    for name, (p, shape) in cohort.mask_shapes(batch[IMAGES][0]).items():
-        kept = [torch.empty(shape, dtype=torch.float64).bernoulli_(1 - p, generator=stream) for stream in streams]
-        batch[name] = torch.stack(kept) / (1 - p)
-    return batch
-
-
 def assert_step_equals_members_alone(cohort, references, images, sam_radius=0.0):
-    batch = batch_of(cohort, images)
+    batch = batch_of(cohort, images, seed=images)
     gradients, logits = cohort.backward(batch)
     for member, reference in enumerate(references):
-        reference.stream = torch_generator("cpu", "dropout", member)
+        reference.stream = torch_generator("cpu", "dropout", member, images)
         reference.masks.clear()
         reference.zero_grad()
         own, labels = batch[IMAGES][member], batch[LABELS][member]
@@ -281,7 +268,7 @@ def test_an_attack_starts_anywhere_in_the_ball():
 def test_an_attack_raises_the_loss_and_equals_that_on_members_alone():
     members = members_of("support.user_networks:convolutional")
     data = Dataset(*[torch.zeros(2)] * 4, tuple("0123456789"), mean=(0.4,), deviation=(0.3,))
-    limits = PixelLimits(*(torch.tensor(v, dtype=torch.float64).view(1, 1, 1) for v in (-4 / 3, 2.0, 1 / 255 / 0.3)))
+    limits = pixel_limits(-4 / 3, 2.0, 1 / 255 / 0.3)
     settings = AdversaryConfig(radius=20.0, step=5.0, steps=4)
     cohort = CohortNetwork(copy.deepcopy(members), PLAIN, limits)
     images = torch.rand(2, 6, *SHAPE, dtype=torch.float64) / 0.3 - 4 / 3

@@ -3,14 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from support import user_networks
+from support.cohorts import batch_of, pixel_limits
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training import stack_size
-from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.stack_size import fastest_stack
 
-LIMITS = PixelLimits(*(torch.tensor(value) for value in (0.0, 1.0, 0.1)))
 MEMBERS = 6
 
 
@@ -28,14 +27,12 @@ class Machine(CohortNetwork):
 @pytest.fixture
 def machine():
     networks = [user_networks.convolutional(2, (1, 8, 8), 10) for _ in range(MEMBERS)]
-    return Machine(networks, TrainingConfig(), LIMITS)
+    return Machine(networks, TrainingConfig(), pixel_limits())
 
 
 @pytest.fixture
 def batch(machine):
-    images = torch.rand(MEMBERS, 8, 1, 8, 8)
-    made = {IMAGES: images, LABELS: torch.randint(10, (MEMBERS, 8))}
-    return made | {name: torch.ones(MEMBERS, *shape) for name, (_, shape) in machine.mask_shapes(images[0]).items()}
+    return batch_of(machine, 8)
 
 
 def pretend(monkeypatch, seconds):
