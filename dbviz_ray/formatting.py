@@ -6,6 +6,8 @@ Numbers stay numbers until a renderer calls one of these functions; nothing pars
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ NO_WIDTH = 1e-9
 """Widths up to this come from rounding."""
 COLUMNS = 110
 LEAST_NAME = 16
+NO_BREAK = "\u00a0"
 LARGE = 1e6
 """From here on, values have an exponent: an interval of two trainings can end at 1e100."""
 
@@ -99,6 +102,17 @@ def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: fl
 def percent_text(value: float, low: float, high: float, digits: int = 1, *, signed: bool = False) -> str:
     """A share and its interval in percent, such as "51.2% [47.9, 54.4]"."""
     return interval_text(100 * value, 100 * low, 100 * high, digits, unit="%", signed=signed)
+
+
+def unbroken(text: str) -> str:
+    """The text with non-breaking spaces in and before its intervals, so that no line ends there."""
+    return re.sub(r"(?:(?<=[\d%]) )?\[[^\]]*\]", lambda interval: interval[0].replace(" ", NO_BREAK), text)
+
+
+def paragraph(text: str) -> str:
+    """The text as lines for a terminal, none of which ends within a word or an interval."""
+    lines = textwrap.fill(unbroken(text), COLUMNS, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(NO_BREAK, " ")
 
 
 def p_text(value: float) -> str:

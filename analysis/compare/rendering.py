@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from dbviz_ray.formatting import (
-    COLUMNS,
     Cell,
     aligned,
     interval_cell,
     interval_text,
     p_text,
+    paragraph,
     percent_text,
     with_names_above,
 )
@@ -169,10 +168,10 @@ def _half_width(advice: Advice) -> str:
 def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION) -> str:
     """The answer, the tables, and how many planes `precision` needs, as lines for a terminal."""
     planes, side = scores.shape
-    told = textwrap.fill(answer(scores, plane_classes), COLUMNS, break_long_words=False, break_on_hyphens=False)
+    told = paragraph(answer(scores, plane_classes))
     models = aligned(_cut(model_rows(scores), "models"), narrowest=5)
     on_planes, on_images = (with_names_above(_cut(rows(scores), "pairs")) for rows in (plane_rows, image_rows))
-    needed = textwrap.fill(precision_text(scores, precision), COLUMNS, break_on_hyphens=False)
+    needed = paragraph(precision_text(scores, precision))
     blocks = (
         [told],
         models,

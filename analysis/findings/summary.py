@@ -1,7 +1,8 @@
-"""The findings as short tables, for terminals and reports, and as text for a terminal."""
+"""The findings as short tables, for terminals and reports; findings, outcomes and advice as text for a terminal."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from dbviz_ray.formatting import COLUMNS, Cell, interval_cell, score_cell, with_names_above
+from dbviz_ray.formatting import COLUMNS, Cell, interval_cell, paragraph, score_cell, with_names_above
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import Outcome
 
-from ..scores.groups import NETWORK, at_last_epoch, names_of, records
+from ..scores.group_scores import SCORES
+from ..scores.groups import NETWORK, at_last_epoch, first_planes_at_last_epoch, names_of, records
+from ..statistics.intervals import advice_on
 from ..tables import read_table
+from ..tables.groups import uncertain_scores
 from ..tables.outcomes import lost_models, what_happened
 from . import Finding, Findings, Kind, Number
 
@@ -23,6 +27,13 @@ MAX_ROWS = 40
 MAX_PLANE_SETS = 4
 MAX_NAMED, MAX_LINES = 5, 3
 """Most lost models named, and most lines about each."""
+ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")
+IMAGES = {"test_error": "test images", "margin": "images"}
+"""The items of these scores; those of all others are planes."""
+HOW = (
+    "For more seeds or planes, give the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
+    "resources.reuse=[this run], which takes over the trained models."
+)
 
 Rows = list[Sequence[str | Cell]]
 
@@ -169,7 +180,7 @@ def summary_text(found: Findings, tables: Mapping[str, pd.DataFrame]) -> str:
     for table in short_tables(found, tables):
         rest = [f"... {table.more} more lines: see scores/"] if table.more else []
         blocks.append("\n".join([table.caption, *with_names_above(table.shown), *rest]))
-    sentences = "\n".join(textwrap.fill(sentence, COLUMNS) for sentence in found.sentences)
+    sentences = "\n".join(map(paragraph, found.sentences))
     return "\n\n".join([*blocks, sentences]).rstrip()
 
 
@@ -193,3 +204,38 @@ def _failure(row: dict[str, Any]) -> str:
         placeholder=" ...",
         break_on_hyphens=False,
     )
+
+
+def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
+    """What each group of the first plane set needs at its last epoch: columns name, label_noise, score, advice.
+
+    `wanted` is the half-width of a 95 % interval: of shares itself, of other scores as a share of the value.
+    """
+    table = first_planes_at_last_epoch(uncertainty)
+    rows = []
+    for row, interval, variances in uncertain_scores(table):
+        score, value = row["score"], row["value"]
+        reach = wanted if math.isfinite(SCORES[score][1]) else wanted * value
+        if score in ADVISED and not math.isnan(value) and reach > 0:  # a share of zero is zero
+            advice = advice_on(interval, variances, reach, ("seeds", IMAGES.get(score, "planes")))
+            rows.append({**{column: row[column] for column in ("name", "label_noise", "score")}, "advice": advice})
+    return pd.DataFrame(rows)
+
+
+def advice_text(uncertainty: pd.DataFrame, wanted: float) -> str:
+    """How many more seeds, planes or images the scores need, and what would satisfy all groups."""
+    table = advice_table(uncertainty, wanted)
+    lines = [f"For 95 % intervals of at most ±{wanted:g} (shares) and ±{wanted:.2g} of the value (other scores):"]
+    for (name, noise), rows in table.groupby(["name", "label_noise"], sort=False):
+        lines.append(f"{name}, label noise {noise:g}")
+        lines += [f"  {row.score:16} {row.advice}" for row in rows.itertuples()]
+    lines.append("")
+    for score, advices in table.groupby("score", sort=False)["advice"]:
+        reached = sum(advice.reach <= advice.wanted for advice in advices)
+        known = [advice.models for advice in advices if advice.models is not None]
+        enough = "more seeds alone are not enough"
+        if known:
+            enough = f"{max(known)} seeds each would do for {len(known)} of them"
+        rest = f"; {enough} with the {IMAGES.get(str(score), 'planes')} there are" if reached < len(advices) else ""
+        lines.append(f"{score:18} {reached} of {len(advices)} groups are within it{rest}.")
+    return "\n".join([*lines, "", HOW])

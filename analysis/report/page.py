@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
+from dbviz_ray.formatting import unbroken
+
 TEMPLATES = Path(__file__).parent / "templates"
 COLUMN = 864
 """Width of a page's text, in pixels."""
@@ -30,11 +32,14 @@ def render(template: str, **values: Any) -> str:
 
 
 def _environment() -> Environment:
-    loader, escapes = FileSystemLoader(TEMPLATES), select_autoescape()
     made = Environment(
-        loader=loader, autoescape=escapes, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    made.filters["anchor"] = _anchor
+    made.filters |= {"anchor": _anchor, "unbroken": unbroken}
     return made
 
 

@@ -54,8 +54,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
 def result_text(store: Store, options: Options) -> str:
     """The results, where they are and, with `precision`, how many more trainings or planes it needs."""
     from dbviz_ray.analysis.findings import read_findings
-    from dbviz_ray.analysis.findings.advice import advice_text
-    from dbviz_ray.analysis.findings.summary import outcomes_text, read_shown_tables, summary_text
+    from dbviz_ray.analysis.findings.summary import advice_text, outcomes_text, read_shown_tables, summary_text
     from dbviz_ray.analysis.tables import read_table
     from dbviz_ray.analysis.tracking import where_to_look
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dbviz_ray.analysis.findings.advice import ADVISED, advice_table, advice_text
+from dbviz_ray.analysis.findings.summary import ADVISED, advice_table, advice_text
 from dbviz_ray.sweep import main
 
 

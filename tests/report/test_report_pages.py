@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import small_sweep
 from playwright.sync_api import Page
-from support.browser import troubles
 from support.made_up_reports import HOSTILE, analysed, report_of
 from support.made_up_runs import let_fail, made_up_run
 from torch import nn
@@ -25,11 +24,19 @@ MEASURE = """() => {
     const shown = element => element.checkVisibility() && element.childNodes.length
         && [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
     const all = [...document.body.querySelectorAll('*')];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), broken = [], range = new Range();
+    while (texts.nextNode())
+        for (const interval of texts.currentNode.data.matchAll(/(?:[\\d.]+%?\\s)?\\[-?\\d[^\\]]*\\]/g)) {
+            range.setStart(texts.currentNode, interval.index);
+            range.setEnd(texts.currentNode, interval.index + interval[0].length);
+            if (new Set([...range.getClientRects()].map(line => line.top)).size > 1) broken.push(interval[0]);
+        }
     return {
         pictures: [...document.images].map(image => [image.alt, image.complete && image.naturalWidth > 0]),
         headings: [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(one => Number(one.tagName[1])),
         unresolved: [...document.querySelectorAll('a[href^="#"]')].map(link => link.hash.slice(1))
             .filter(name => document.querySelectorAll('[id="' + name + '"]').length !== 1),
+        broken,
         entries: document.querySelectorAll('nav a').length,
         width: document.documentElement.scrollWidth,
         small: all.filter(one => shown(one) && parseFloat(getComputedStyle(one).fontSize) < 15)
@@ -84,7 +91,7 @@ def of_comparison(store: Store) -> None:
 
 
 @pytest.mark.parametrize("device", ["page", "phone"])
-def test_a_report_opens_without_errors_and_can_be_read(request: pytest.FixtureRequest, report: Path, device: str):
+def test_a_report_opens_without_errors_and_can_be_read(request, troubles, report: Path, device: str):
     opened: Page = request.getfixturevalue(device)
     wrong = troubles(opened)
     opened.goto(report.as_uri())
@@ -101,6 +108,7 @@ def test_a_report_opens_without_errors_and_can_be_read(request: pytest.FixtureRe
     assert found["unresolved"] == []
     assert found["width"] <= opened.viewport_size["width"]
     assert found["small"] == []
+    assert found["broken"] == []
 
 
 def test_unfolded_and_enlarged_parts_stay_within_the_page(phone: Page, report: Path):
@@ -115,7 +123,7 @@ def test_unfolded_and_enlarged_parts_stay_within_the_page(phone: Page, report: P
     assert picture.bounding_box()["width"] == fitting
 
 
-def test_the_check_finds_errors_and_requests(page: Page, tmp_path: Path):
+def test_the_check_finds_errors_and_requests(page: Page, troubles, tmp_path: Path):
     (tmp_path / "page.html").write_text(
         '<link rel="icon" href="data:,"><img src="missing.png"><img src="http://127.0.0.1:9/outside.png">'
         "<script>console.error('told'); unknown()</script>"

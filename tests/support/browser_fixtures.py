@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
-from support.browser import PROGRAMS, VARIABLE, browser_program
 
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+VARIABLE = "BROWSER_PROGRAM"
 QUIET = ("--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
 DESKTOP = ViewportSize(width=1200, height=900)
 PHONE = ViewportSize(width=390, height=844)
@@ -16,7 +19,7 @@ PHONE = ViewportSize(width=390, height=844)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for the tests of a file; it ends with them, since its event loop would be in the way of others."""
-    program = browser_program()
+    program = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH, and {VARIABLE} names none")
     with sync_playwright() as driver:
@@ -39,3 +42,28 @@ def phone(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def troubles() -> Callable[[Page], list[str]]:
+    """`troubles(page)` is a list that fills with what goes wrong on a page from now on.
+
+    That is messages of errors and warnings, requests that fail or are answered with an error, and those that leave the
+    page's own files.
+    """
+
+    def listen(page: Page) -> list[str]:
+        found: list[str] = []
+
+        def note(wrong: bool, what: str) -> None:
+            if wrong:
+                found.append(what)
+
+        page.on("console", lambda said: note(said.type in ("error", "warning"), f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: note(True, f"error: {error}"))
+        page.on("requestfailed", lambda request: note(True, f"failed: {request.url[:200]} {request.failure}"))
+        page.on("response", lambda answer: note(answer.status > 399, f"{answer.status}: {answer.url}"))
+        page.on("request", lambda asked: note(not asked.url.startswith(("file:", "data:")), asked.url))
+        return found
+
+    return listen

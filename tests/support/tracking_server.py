@@ -16,7 +16,8 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,12 +36,45 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_until(is_up: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_up():
-        assert process.poll() is None, log.read_text()[-2000:]
-        assert time.monotonic() < deadline, log.read_text()[-2000:]
-        time.sleep(0.1)
+class Program(ABC):
+    """A server in a process group of its own, which is started and killed again and again."""
+
+    ends_by: signal.Signals
+    command: Sequence[str]
+    environment: dict[str, str] | None = None
+    user: str | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def is_up(self) -> bool: ...
+
+    def start(self) -> None:
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command, env=self.environment, user=self.user, cwd=self.folder, start_new_session=True,
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        deadline = time.monotonic() + SECONDS
+        while not self.is_up():
+            assert self._process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """At once, as when its machine vanishes."""
+        if self._process is not None:
+            self.send(self.ends_by)
+            self._process.wait(30)
+            self._process = None
 
 
 def postgresql_programs() -> Path | None:
@@ -50,37 +84,27 @@ def postgresql_programs() -> Path | None:
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
-class PostgreSQL:
-    """A database server that listens on loopback and asks for a password."""
+class PostgreSQL(Program):
+    """A database server that listens on loopback, asks for a password, and recovers at a start what was committed."""
+
+    ends_by = signal.SIGQUIT
 
     def __init__(self, programs: Path) -> None:
-        self._programs, self._port = programs, free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's own folders are closed to other users
-        names = [entry.pw_name for entry in pwd.getpwall()]
-        self._user = next(name for name in WITHOUT_ROOT if name in names) if os.getuid() == 0 else None
-        (self._folder / "password").write_text(PASSWORD)
-        if self._user:
-            for path in (self._folder, self._folder / "password"):
-                shutil.chown(path, self._user)
-        self._run("initdb", "-U", USER, "-A", "scram-sha-256", "--pwfile", str(self._folder / "password"), "--no-sync")
-        self._process: subprocess.Popen[bytes] | None = None
-        self.uri = f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{self._port}/postgres"
+        super().__init__(Path(tempfile.mkdtemp(prefix="postgresql-")))  # pytest's folders are closed to other users
+        data, password = str(self.folder / "data"), self.folder / "password"
+        password.write_text(PASSWORD)
+        if os.getuid() == 0:
+            names = [entry.pw_name for entry in pwd.getpwall()]
+            self.user = next(name for name in WITHOUT_ROOT if name in names)
+            for path in (self.folder, password):
+                shutil.chown(path, self.user)
+        made = [str(programs / "initdb"), "-D", data, "-U", USER, "-A", "scram-sha-256", "--pwfile", str(password)]
+        subprocess.run([*made, "--no-sync"], user=self.user, cwd=self.folder, check=True, capture_output=True)
+        self.command = [str(programs / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(self.port),
+                        "-k", str(self.folder), "-c", "fsync=off"]  # fmt: skip
+        self.uri = f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
-        subprocess.run(command, user=self._user, cwd=self._folder, check=True, capture_output=True)
-
-    def start(self) -> None:
-        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), "-h", "127.0.0.1",
-                   "-p", str(self._port), "-k", str(self._folder), "-c", "fsync=off"]  # fmt: skip
-        log = self._folder / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, user=self._user, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
-            )
-        wait_until(self._accepts, self._process, log)
-
-    def _accepts(self) -> bool:
+    def is_up(self) -> bool:
         import psycopg2
 
         try:
@@ -89,31 +113,26 @@ class PostgreSQL:
             return False
         return True
 
-    def kill(self) -> None:
-        """At once: connections are cut, and what was committed is recovered at the next start."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
-            self._process = None
 
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self._folder)
-
-
-class TrackingServer:
+class TrackingServer(Program):
     """An MLflow server at `uri`; use it as a context, within which it is up until it is killed."""
 
+    ends_by = signal.SIGKILL
+
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         programs = postgresql_programs()
         self.database = PostgreSQL(programs) if programs else None
-        self.folder, self.port = folder, free_port()
+        self.database_uri = self.database.uri if self.database else f"sqlite:///{folder}/server.db"
         self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def database_uri(self) -> str:
-        return self.database.uri if self.database else f"sqlite:///{self.folder}/server.db"
+        self.command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),
+                        "--workers", "1", "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
+        self.environment = os.environ | {
+            "MLFLOW_BACKEND_STORE_URI": self.database_uri,  # not as an argument, which every user of a machine can see
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
 
     def __enter__(self) -> TrackingServer:
         try:
@@ -128,47 +147,22 @@ class TrackingServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
         if self.database:
-            self.database.remove()
+            self.database.kill()
+            shutil.rmtree(self.database.folder)
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),
-                   "--workers", "1", "--artifacts-destination", str(self.folder / "artifacts")]  # fmt: skip
-        environment = os.environ | {
-            "MLFLOW_BACKEND_STORE_URI": self.database_uri,  # not as an argument, which every user of a machine can see
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        log = self.folder / "server.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        wait_until(self._answers, self._process, log)
-
-    def _answers(self) -> bool:
+    def is_up(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
                 return True
         except OSError:
             return False
 
-    def kill(self) -> None:
-        """As when its machine vanishes."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(30)
-            self._process = None
-
     def freeze(self) -> None:
         """It still takes connections, and answers none."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
 
 class Network:

@@ -12,7 +12,7 @@ from skimage.measure import label as skimage_label
 from sklearn.metrics import cohen_kappa_score
 from support.made_up_runs import labels_of, made_up_run, predictions_of
 
-from dbviz_ray.analysis.findings.advice import advice_table
+from dbviz_ray.analysis.findings.summary import advice_table
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.statistics.estimates import mean_estimate
