@@ -34,8 +34,11 @@ from support.cluster_files import (
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_ray_accepts_the_file(file):
+def test_ray_accepts_the_file_and_nodes_install_the_project_within_the_constraints(file):
     validate_config(prepare_config(cluster(file)))
+    [installing] = [command for command in commands(file) if "pip install" in command]
+    assert "constraints.txt" in installing
+    assert "[cluster]" in installing
 
 
 @pytest.mark.parametrize("file", CLOUDS)
@@ -45,25 +48,18 @@ def test_ray_and_python_are_those_of_the_constraints(file):
     assert cluster(file)["docker"]["image"] == f"rayproject/ray:{pinned[1]}-py3{python[1]}-gpu"
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_every_node_installs_the_project_within_the_constraints(file):
-    installing = [command for command in commands(file) if "pip install" in command]
-    assert len(installing) == 1
-    assert "constraints.txt" in installing[0]
-    assert "[cluster]" in installing[0]
-
-
 def test_aws_is_edited_in_three_places():
     marked = [line for line in text_of("cluster.yaml").splitlines() if "# EDIT" in line]
     assert [line.split(":")[0].split()[-1] for line in marked] == ["region", "ssh_private_key", "STORE=s3"]
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_listens_to_the_world(file):
+def test_nothing_listens_to_the_world_and_ray_asks_for_a_token(file):
     assert not re.search(r"0\.0\.0\.0|::/0", text_of(file))
-    head = [command for command in ray_starts(file) if "--head" in command]
-    assert len(head) == 1
-    assert "--dashboard-host=127.0.0.1" in head[0]
+    [head] = [command for command in ray_starts(file) if "--head" in command]
+    assert "--dashboard-host=127.0.0.1" in head
+    assert "RAY_AUTH_MODE=token" in environment(file)
+    assert cluster(file)["file_mounts"][TOKEN] == TOKEN
     for command in commands(file):
         if "mlflow server" in command:
             assert "--host 127.0.0.1" in command
@@ -79,12 +75,6 @@ def test_no_group_of_ray_s_own_opens_ssh_to_the_world():
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_token_authentication_is_on_everywhere(file):
-    assert "RAY_AUTH_MODE=token" in environment(file)
-    assert cluster(file)["file_mounts"][TOKEN] == TOKEN
-
-
-@pytest.mark.parametrize("file", FILES)
 def test_telemetry_is_off_everywhere(file):
     assert "RAY_USAGE_STATS_ENABLED=0" in environment(file)
     starts = ray_starts(file)
@@ -97,13 +87,9 @@ def test_telemetry_is_off_everywhere(file):
 
 
 @pytest.mark.parametrize("file", CLOUDS)
-def test_no_trial_runs_on_the_head(file):
-    assert cluster(file)["available_node_types"][cluster(file)["head_node_type"]]["resources"] == {"CPU": 0}
-
-
-@pytest.mark.parametrize("file", CLOUDS)
-def test_gpu_workers_come_and_go(file):
+def test_gpu_workers_come_and_go_and_no_trial_runs_on_the_head(file):
     types = cluster(file)["available_node_types"]
+    assert types[cluster(file)["head_node_type"]]["resources"] == {"CPU": 0}
     workers = {name: types[name] for name in ("gpu_spot", "gpu_on_demand")}
     assert types.keys() == {"head", *workers}
     assert [worker["min_workers"] for worker in workers.values()] == [0, 0]

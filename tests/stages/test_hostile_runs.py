@@ -16,7 +16,7 @@ from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.evaluation.records import load_config, load_network
 from dbviz_ray.evaluation.run_models import find_run_model
 
-pytest_plugins = ["support.hostile_fixtures"]
+pytest_plugins = ["support.hostile"]
 
 HUB = "def net(**_):\n    import os\n    os.system('touch {}')\n"
 

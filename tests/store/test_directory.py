@@ -23,7 +23,7 @@ from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import put
 from dbviz_ray.terminal import interruption
 
-pytest_plugins = ["support.directory_fixtures"]
+pytest_plugins = ["support.object_store"]
 
 
 def test_files_are_written_replaced_listed_and_removed(directory):

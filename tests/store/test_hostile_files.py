@@ -21,7 +21,7 @@ from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.evaluation.run_models import find_run_model
 from dbviz_ray.store import Store
 
-pytest_plugins = ["support.hostile_fixtures"]
+pytest_plugins = ["support.hostile"]
 
 
 def test_the_payloads_work(tmp_path):

@@ -19,7 +19,7 @@ from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.layout import LEASE_FILE
 from dbviz_ray.store.lease import BEATS_OBSERVED, Driver, Lease, Process, SupersededError, check_driver
 
-pytest_plugins = ["support.directory_fixtures"]
+pytest_plugins = ["support.object_store"]
 
 BEAT = 0.2
 HOLDER = f"""

@@ -22,7 +22,7 @@ from dbviz_ray.store import Store
 from dbviz_ray.store.directory import Directory, may_pass
 from dbviz_ray.store.layout import LEASE_FILE
 
-pytest_plugins = ["support.directory_fixtures"]
+pytest_plugins = ["support.object_store"]
 
 
 def requests_of(server: ObjectStore, operation) -> list[str]:

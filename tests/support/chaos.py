@@ -10,21 +10,25 @@ one byte for byte, every model was trained once, and every row is there once.
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
+from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
-from support.node_clusters import NODE, cluster_of, kill, raylet_of, workers_of
 from support.whole_sweeps import SMALL, run, started, tables
 
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 NODES = 2
 WORKERS = {"trial worker": "ray::ImplicitFunc", "evaluator": "ray::Evaluator"}
 AFTER_SECONDS = 1.5
@@ -35,6 +39,36 @@ SWEEP = [
     "planes={" + ", ".join(f"{name}: {{images: {name}, count: {count}}}" for name, count in PLANES.items()) + "}",
 ]  # fmt: skip
 MODELS = 9
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[Cluster]:
+    """A head that takes no work, as in cluster.yaml, and nodes of one core each."""
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(nodes):
+            cluster.add_node(**NODE)
+        cluster.wait_for_nodes()
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def raylet_of(node: Any) -> int:
+    """The process that is a node of a cluster, for Ray."""
+    [information] = node.all_processes[PROCESS_TYPE_RAYLET]
+    return int(information.process.pid)
+
+
+def workers_of(node: Any, name: str) -> list[int]:
+    """Processes that do work on a node and whose title holds `name`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == raylet_of(node) and name.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def kinds_of_a_sweep(generator: random.Random) -> list[str]:
@@ -89,7 +123,8 @@ def _targets(cluster: Cluster, process: subprocess.Popen[bytes], kind: str) -> l
 
 
 def _kill(cluster: Cluster, process: subprocess.Popen[bytes], kind: str, pid: int) -> None:
-    kill(pid)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
     if kind == "driver":
         process.wait()
     if kind == "node":

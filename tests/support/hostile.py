@@ -1,8 +1,13 @@
-"""What tests of hostile files share: payloads, and how a command refuses."""
+"""What tests of hostile files share: payloads, how a command refuses, and a run that may be spoiled."""
 
 from __future__ import annotations
 
 import os
+import shutil
+
+import pytest
+
+from dbviz_ray.store import Store
 
 PLANES = ["--planes", "4", "--resolution", "5", "--device", "cpu"]
 
@@ -30,3 +35,19 @@ def refused(command, arguments, capsys):
 def folders(run):
     store, models = run
     return [store.path(f"models/{model.model_id}") for model in models]
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that every payload would create; it must not be there at the end."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "executed"
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of the finished run that may be spoiled, and two of its models."""
+    store, sweep = finished_run
+    shutil.copytree(store.root, tmp_path / "run")
+    return Store(tmp_path / "run"), sweep.models()[:2]

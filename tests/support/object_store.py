@@ -1,4 +1,4 @@
-"""An S3 server of moto's in a process of its own, and a door before it that can be shut and opened."""
+"""An S3 server of moto's in a process of its own, behind a door that can be shut, and run directories in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from urllib.parse import unquote
 
 import boto3
 import pytest
+
+from dbviz_ray.store.directory import Directory
 
 BUCKET = "bucket"
 _REQUEST = re.compile(r'"(?:\x1b\[\d+m)*([A-Z]+ /\S*) HTTP/1\.1(?:\x1b\[0m)?" \d')  # moto tells some in colour
@@ -142,3 +145,16 @@ def _answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def directory(request, tmp_path):
+    if request.param == "local":
+        return Directory(tmp_path / "run")
+    return Directory(request.getfixturevalue("server").address(uuid.uuid4().hex))
