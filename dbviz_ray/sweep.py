@@ -42,9 +42,8 @@ def _run(words: Sequence[str]) -> None:
         return
     from dbviz_ray.stages.run import run_sweep
 
-    stages = _stages(parsed.stages)
     options = Options(
-        stages=stages,
+        stages=parsed.stages or STAGES,
         chosen=parsed.stages is not None,
         address=parsed.address,
         verbose=parsed.verbose,
@@ -60,13 +59,12 @@ def _sweep_and_overrides(words: Sequence[str]) -> tuple[str, list[str]]:
     return DEFAULT_SWEEP, list(words)
 
 
-def _stages(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return STAGES
+def _stages(text: str) -> tuple[str, ...]:
+    """The stages named in `text`, in their order."""
     named = [stage.strip() for stage in text.split(",")]
     for stage in named:
         if stage not in STAGES:
-            raise UserError("--stages", stage, allowed=", ".join(STAGES))
+            raise UserError("", stage, allowed=", ".join(STAGES))
     return tuple(stage for stage in STAGES if stage in named)
 
 
@@ -111,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str = "sweep") -> No
     parser.add_argument("--plan", action="store_true", help="print what would run and what it costs; run nothing")
     parser.add_argument(
         "--stages",
+        type=_stages,
         metavar="STAGE,...",
         help="run only these of train, evaluate, analyse, report (default: all); analyse and report are repeated if "
         "you name them",

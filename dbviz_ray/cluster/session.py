@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import ray
 import torch
+from ray.exceptions import RayError
 
+from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.models import StoppedError
@@ -44,8 +47,6 @@ class Session:
     @property
     def memory_limit(self) -> float:
         """Most bytes that one worker may request; a cluster may grow, a single machine does not."""
-        import ray
-
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
 
 
@@ -60,8 +61,6 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     """
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import ray
-    from ray.exceptions import RayError
 
     level = logging.INFO if verbose else logging.ERROR
     with showing("ray", "starting"):
@@ -83,8 +82,6 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
 
 def _join_or_start(address: str | None, level: int) -> bool:
     """Whether a running cluster was joined; otherwise Ray was started on this machine."""
-    import ray
-
     options = {"logging_level": level, "log_to_driver": level <= logging.INFO}
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
@@ -93,15 +90,16 @@ def _join_or_start(address: str | None, level: int) -> bool:
             "--address", reason="auto finds no running cluster", allowed="an address, local, or auto after `ray start`"
         )
     if joined not in (None, "local"):
-        _check_answers(joined)
+        refused = f"{joined} is not a Ray cluster that can be joined"
+        place = _host_and_port(joined)
+        if place is not None and not answers(*place):  # Ray would wait for minutes
+            reason = f"{refused} (nothing answers within {ANSWER_SECONDS:g} s)"
+            raise UserError("--address", reason=reason, allowed="HOST:PORT of one, or local")
         try:
             ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
             return True
         except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
-            reason = one_line(error)
-            raise UserError(
-                "--address", reason=f"{joined} is not a Ray cluster that can be joined ({reason})"
-            ) from None
+            raise UserError("--address", reason=f"{refused} ({one_line(error)})") from None
     # Ray then takes 127.0.0.1 as this machine's address; otherwise it would listen on all interfaces. The variable is
     # for the processes that Ray starts; this process has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -112,28 +110,11 @@ def _join_or_start(address: str | None, level: int) -> bool:
     return False
 
 
-def _check_answers(address: str) -> None:
-    """UserError if nothing answers; Ray would wait for minutes."""
-    from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
-
-    place = _host_and_port(address)
-    if place is not None and not answers(*place):
-        raise UserError(
-            "--address",
-            reason=f"{address} is not a Ray cluster that can be joined (nothing answers within {ANSWER_SECONDS:g} s)",
-            allowed="HOST:PORT of one, or local",
-        )
-
-
 def running_cluster() -> str | None:
     """Address of the cluster that this machine joined with `ray start`, if it answers.
 
     Ray's own "auto" also finds private clusters of other commands, which end with them.
     """
-    import ray
-
-    from dbviz_ray.cluster.nodes import answers
-
     address: str | None = ray._private.utils.read_ray_address()
     place = _host_and_port(address or "")
     return address if place is not None and answers(*place) else None
@@ -154,8 +135,6 @@ def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
 
 def _check_resources(resources: ResourcesConfig) -> None:
     """UserError if the resources exceed this machine; Ray would wait forever."""
-    import ray
-
     available = ray.cluster_resources()
     for field in ("cpus_per_cohort", "gpus_per_cohort", "cpus_per_evaluator", "gpus_per_evaluator"):
         kind = "CPU" if field.startswith("cpus") else "GPU"

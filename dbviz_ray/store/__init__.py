@@ -54,7 +54,7 @@ class Store(ModelFiles, EvaluationFiles):
             raise UserError("--out", self.root, reason=f"cannot be written ({one_line(error)})") from None
 
     def check_owner(self, sweep: SweepConfig) -> None:
-        """UserError if the directory belongs to a sweep with other results."""
+        """UserError if the directory belongs to a sweep with other results, or holds files but no sweep."""
         try:
             owner = self._owner()
         except (FileNotFoundError, NotADirectoryError):
@@ -63,7 +63,10 @@ class Store(ModelFiles, EvaluationFiles):
         except UserError as error:
             raise error.renamed(lambda file: f"--out: {file}") from None
         identity = sweep.identity()
-        stored = _with_defaults(owner)
+        try:
+            stored = SweepConfig.model_validate(owner).identity()  # with defaults for fields that were added later
+        except ValidationError:
+            stored = owner
         fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
         if fields:
             name = owner.get("name") if isinstance(owner.get("name"), str) else "without a name"
@@ -156,11 +159,3 @@ class Store(ModelFiles, EvaluationFiles):
                 reason=f"holds files but no {SWEEP_FILE}, so it is not a run directory",
                 allowed="an empty directory, or one that a sweep made",
             )
-
-
-def _with_defaults(owner: dict[str, Any]) -> dict[str, Any]:
-    """A stored sweep, with defaults for fields that were added later."""
-    try:
-        return SweepConfig.model_validate(owner).identity()
-    except ValidationError:
-        return owner

@@ -107,11 +107,10 @@ class EvaluationFiles(Directory, Layout):
         if planes is not None and planes.step not in (None, 1):
             raise ValueError(f"planes: {planes} is not allowed; allowed: a step of 1")
 
-        def values(table: pa.Table, facts: dict[str, Any]) -> NDArray[Any]:
-            points: NDArray[Any] = table[column].combine_chunks().flatten().to_numpy()
-            return points.reshape(len(table), *(facts[side] for side in shape))
+        def points(table: pa.Table, facts: dict[str, Any]) -> NDArray[Any]:
+            return _values(table, column, len(table), *(facts[side] for side in shape))
 
-        return self._read_table(name, values, planes)
+        return self._read_table(name, points, planes)
 
     def with_margins(self) -> set[tuple[str, int]]:
         """(model_id, epoch) of all complete margins."""
@@ -130,10 +129,7 @@ class EvaluationFiles(Directory, Layout):
         """The stored margins."""
 
         def margins(table: pa.Table, facts: dict[str, Any]) -> StoredMargins:
-            distances, reaches = (
-                table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-                for name in ("distances", "reaches")
-            )
+            distances, reaches = (_values(table, name, len(table), -1) for name in ("distances", "reaches"))
             return StoredMargins(table["index"].to_numpy(), table["predicted"].to_numpy(), distances, reaches, facts)
 
         return self._read_table(self.margins_file(model_id, epoch), margins)
@@ -151,13 +147,8 @@ class EvaluationFiles(Directory, Layout):
 
         def picture(table: pa.Table, facts: dict[str, Any]) -> Picture:
             sides = facts["resolution"], facts["resolution"]
-            labels, confidence = (
-                table[name].combine_chunks().flatten().to_numpy().reshape(sides) if name in table.column_names else None
-                for name in ("labels", "confidence")
-            )
-            if labels is None:
-                raise ValueError("it holds no labels")
-            return Picture(labels, confidence)
+            confidence = _values(table, "confidence", *sides) if "confidence" in table.column_names else None
+            return Picture(_values(table, "labels", *sides), confidence)
 
         try:
             return self._read_table(self.picture_file(plane_set, model_id, epoch, plane), picture)
@@ -168,6 +159,12 @@ class EvaluationFiles(Directory, Layout):
         """(model_id, epoch) of every evaluation of one kind below `folder`, in one listing."""
         found = (partitions_of(name) for name in self.files(folder, EVALUATIONS[kind]))
         return {(keys["model_id"], int(keys["epoch"])) for keys in found}
+
+
+def _values(table: pa.Table, column: str, *shape: int) -> NDArray[Any]:
+    """A column of lists as one array. KeyError or ValueError if it is none."""
+    values: NDArray[Any] = table[column].combine_chunks().flatten().to_numpy()
+    return values.reshape(shape)
 
 
 def _one_list(values: NDArray[Any]) -> pa.ListArray:

@@ -83,14 +83,9 @@ class Layout:
         return f"{cls.model_folder(model_id)}/{snapshot}{file}"
 
     @staticmethod
-    def cohort_folder(cohort_id: str) -> str:
-        """The folder of a cohort in training."""
-        return f"{COHORTS}/{cohort_id}"
-
-    @classmethod
-    def cohort_state_file(cls, cohort_id: str) -> str:
-        """The training state of a cohort."""
-        return f"{cls.cohort_folder(cohort_id)}/{COHORT_STATE}"
+    def cohort_file(cohort_id: str, file: str) -> str:
+        """One of the files of a cohort in training."""
+        return f"{COHORTS}/{cohort_id}/{file}"
 
     @staticmethod
     def failure_file(model_id: str) -> str:

@@ -45,10 +45,10 @@ class Driver:
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     @classmethod
-    def of(cls, content: bytes) -> Driver | None:
+    def of(cls, content: bytes | None) -> Driver | None:
         """The driver that `content()` described; None for anything else."""
         try:
-            facts: dict[str, Any] = json.loads(content)
+            facts: dict[str, Any] = json.loads(content or b"")
             found = facts["process"]
             process = Process(str(found["host"]), int(found["pid"]), str(found["numbering"]), str(found["started"]))
             beat_seconds = min(float(facts["beat_seconds"]), _LONGEST_BEAT_SECONDS)
@@ -96,7 +96,9 @@ class Lease:
     def __init__(self, directory: Directory, beat_seconds: float = BEAT_SECONDS) -> None:
         self._directory = directory.patient(0)  # a late beat is worth nothing
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._own = Driver(Process.this(), uuid.uuid4().hex, since, 0, beat_seconds)
+        self.token = uuid.uuid4().hex
+        """Identifies this driver to `check_driver`."""
+        self._own = Driver(Process.this(), self.token, since, 0, beat_seconds)
         self._successor: Driver | None = None
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="lease", daemon=True)
@@ -115,13 +117,8 @@ class Lease:
         self._ended.set()
         self._heart.join(timeout=2 * self._own.beat_seconds)
         with suppress(OSError):  # the next driver recognises a leftover lease
-            if self._is_own(self._found()):
+            if self._is_held():
                 self._directory.remove(LEASE_FILE)
-
-    @property
-    def token(self) -> str:
-        """Identifies this driver to `check_driver`."""
-        return self._own.token
 
     def check(self) -> None:
         """UserError if another driver has taken over."""
@@ -140,7 +137,7 @@ class Lease:
             self._refuse_if_alive(found)
             self._directory.write(LEASE_FILE, self._own.content())
             time.sleep(_SETTLE_LOCAL_SECONDS if self._directory.is_local else SETTLE_SECONDS)
-            if self._is_own(self._found()):  # otherwise a third driver was later
+            if self._is_held():  # otherwise a third driver was later
                 return
 
     def _refuse_if_alive(self, found: bytes) -> None:
@@ -172,9 +169,8 @@ class Lease:
         while not self._ended.wait(driver.beat_seconds):
             driver = replace(driver, beat=driver.beat + 1)
             with suppress(OSError):  # an outage: the next beat may get through
-                found = self._found()
-                other = Driver.of(found) if found else None
-                if other is not None and other.token != driver.token:
+                other = Driver.of(self._found())
+                if other is not None and other.token != self.token:
                     self._successor = other
                     return
                 self._directory.write(LEASE_FILE, driver.content())
@@ -185,9 +181,9 @@ class Lease:
         except FileNotFoundError:
             return None
 
-    def _is_own(self, found: bytes | None) -> bool:
-        driver = Driver.of(found) if found else None
-        return driver is not None and driver.token == self._own.token
+    def _is_held(self) -> bool:
+        driver = Driver.of(self._found())
+        return driver is not None and driver.token == self.token
 
 
 _ENDED = "ZX"

@@ -129,7 +129,7 @@ class ModelFiles(Directory, Layout):
 
     def write_cohort_members(self, cohort_id: str, model_ids: Sequence[str]) -> None:
         """Record the members of a cohort whose training state is stored, in its order."""
-        self.write_json(f"{self.cohort_folder(cohort_id)}/{COHORT_MEMBERS}", {"models": list(model_ids)})
+        self.write_json(self.cohort_file(cohort_id, COHORT_MEMBERS), {"models": list(model_ids)})
 
     def begun_cohorts(self) -> dict[str, list[str]]:
         """model_ids of the members of every cohort whose training was begun and not finished, by cohort_id."""
@@ -143,7 +143,7 @@ class ModelFiles(Directory, Layout):
 
     def drop_cohort(self, cohort_id: str) -> None:
         """Delete the training state of a cohort whose models are complete."""
-        self.remove_folder(self.cohort_folder(cohort_id))
+        self.remove_folder(f"{COHORTS}/{cohort_id}")
 
     def read_tensors(self, name: str) -> dict[str, Any]:
         """The torch tensors of a safetensors file. DamagedFileError if it is not one."""
@@ -205,16 +205,16 @@ def provenance() -> dict[str, str]:
 
 
 def _git() -> dict[str, str]:
-    folder = Path(__file__).resolve().parent
+    file = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        commit = _run(folder, "rev-parse", "HEAD")
-        tracked = _run(folder, "ls-files", "--", Path(__file__).name)
-        changed = _run(folder, "status", "--porcelain", "--untracked-files=no")
+        if not git("ls-files", "--", file.name):  # installed inside somebody else's checkout
+            return {}
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": str(bool(changed)).lower()}
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"git_commit": commit, "git_dirty": str(bool(changed)).lower()} if tracked else {}
-
-
-def _run(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

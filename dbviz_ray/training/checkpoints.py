@@ -11,6 +11,7 @@ from torch import Tensor
 from dbviz_ray.config import Cohort
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import COHORT_STATE
 from dbviz_ray.training.gradients import State
 from dbviz_ray.training.optimizers import STEP
 
@@ -32,7 +33,7 @@ class CohortCheckpoints:
     def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
         self._store, self._cohort = store, cohort
         self._before_saving = before_saving
-        self._file = store.cohort_state_file(cohort.cohort_id)
+        self._file = store.cohort_file(cohort.cohort_id, COHORT_STATE)
         self._is_named = False
         self.remark: str | None = None
         """What the user should know about the last `load`."""

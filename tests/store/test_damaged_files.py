@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
     store, cohort = Store(tmp_path), Cohort(models=tuple(small_sweep().models()[:2]))
     checkpoints = CohortCheckpoints(store, cohort)
     checkpoints.save({"epoch": torch.tensor(3)})
-    cut(store, store.cohort_state_file(cohort.cohort_id))
+    cut(store, store.cohort_file(cohort.cohort_id, "state.safetensors"))
     assert checkpoints.load() is None
     assert re.search(r"state\.safetensors is damaged .*starts again", checkpoints.remark)
 
