@@ -151,13 +151,6 @@ def test_captions_name_both_reasons_and_say_where_nothing_is_left(tmp_path):
     )
 
 
-def test_plane_sets_show_the_noisiest_models_that_are_left(tmp_path):
-    sweep = small_sweep(grid=GRID, planes={"test": SETS["train"], "other": SETS["train"]})
-    _, figures = drawn(tmp_path, sweep, failed=lambda m: "train" * (m.label_noise > 0), only=["plane_sets"])
-    assert figures["plane_sets"].get_suptitle() == "small: label noise 0"
-    assert all(len(line.get_xdata()) == 3 for line in figures["plane_sets"].axes[0].lines)
-
-
 def test_a_part_of_the_tracked_results_tells_how_many_failed(tmp_path):
     sweep = small_sweep(grid={"width": [4], "recipes": RECIPES, "seed": [0, 1, 2]})
     store = made_up_run(tmp_path, sweep, lambda m: m.recipe == "Adam" and m.seeds.init == 0)

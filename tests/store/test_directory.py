@@ -79,14 +79,13 @@ def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
     "name", ["../a", "a/../../b", "/etc/passwd", "a//b", "a/", "", ".", "a/./b", "a\\b", "a\0b", "a\nb", "\ud800"]
 )
 def test_names_that_could_lead_outside_are_refused(directory, name):
-    for operation in (directory.read, directory.exists, directory.remove, directory.remove_folder, directory.path):
-        with pytest.raises(UserError, match="not a name within a run directory"):
+    reading = (directory.read, directory.exists, directory.path, directory.files)
+    for operation in (*reading, directory.remove, directory.remove_folder):
+        with pytest.raises(UserError):
             operation(name)
     for write in (directory.write, directory.create):
-        with pytest.raises(UserError, match="not a name within a run directory"):
+        with pytest.raises(UserError):
             write(name, b"")
-    with pytest.raises(UserError, match="not a name within a run directory"):
-        directory.files(name, "")
 
 
 @given(st.text(st.sampled_from("ab./\\\0\n~é ="), max_size=12))
@@ -121,8 +120,9 @@ def test_addresses_without_credentials_are_taken(address):
 
 @pytest.mark.parametrize("address", ["http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"])
 def test_other_kinds_of_addresses_are_refused(address):
-    with pytest.raises(UserError, match=r"allowed: a path, s3://BUCKET/PREFIX, gs:"):
+    with pytest.raises(UserError) as error:
         Directory(address)
+    assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", address)
 
 
 def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -34,26 +34,6 @@ def store(tmp_path):
     return Store(tmp_path / "run")
 
 
-def test_a_failed_write_leaves_the_old_file(store, monkeypatch):
-    store.write("a.bin", b"old")
-
-    class Full:
-        def __init__(self, filesystem):
-            self.filesystem = filesystem
-
-        def __getattr__(self, name):
-            return getattr(self.filesystem, name)
-
-        def move(self, *_):
-            raise OSError("disk is full")
-
-    filesystem, base = store._place
-    monkeypatch.setitem(store.__dict__, "_place", (Full(filesystem), base))
-    with pytest.raises(OSError, match="disk is full"):
-        store.write("a.bin", b"new")
-    assert store.read("a.bin") == b"old"
-
-
 def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep):
     store.claim(sweep)
     store.claim(small_sweep(resources={"retries": 9}, description="other words"))
@@ -283,12 +263,6 @@ def test_a_damaged_sweep_file_is_named(store, sweep, content):
     store.write("sweep.yaml", content.encode())
     with pytest.raises(UserError, match=r"sweep\.yaml: (is damaged|cannot be read)"):
         store.check_owner(sweep)
-
-
-def test_an_unknown_kind_of_address_is_named():
-    with pytest.raises(UserError) as error:
-        Store("foo://bar")
-    assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", "foo://bar")
 
 
 def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):

@@ -62,11 +62,11 @@ def raylet_of(node: Any) -> int:
 
 def workers_of(node: Any, name: str) -> list[int]:
     """Processes that do work on a node and whose title holds `name`."""
-    found = []
+    found, raylet = [], raylet_of(node)
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == raylet_of(node) and name.encode() in (folder / "cmdline").read_bytes():
+            if parent == raylet and name.encode() in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
 
