@@ -17,10 +17,7 @@ _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters spelled out, except line ends, so that a terminal does not obey them.
-
-    Messages quote names and texts from files, and these may be anybody's.
-    """
+    """`text` with control characters spelled out, except line ends: a terminal would obey those of anybody's file."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
@@ -51,14 +48,9 @@ class Mistake:
 
 
 class UserError(Exception):
-    """A configuration, file or argument cannot be used. Commands print one line a mistake and exit with code 2.
+    """A configuration, file or argument cannot be used; the arguments are those of a `Mistake`.
 
-    Args:
-        field: The configuration field, option or file that is wrong.
-        value: What it holds, if that helps.
-        reason: What is wrong with it; "is not allowed" if only the value is given.
-        allowed: What it may hold.
-        hint: A guess at what was meant.
+    Commands print one line a mistake and exit with code 2.
     """
 
     def __init__(self, field: str, value: Any = ABSENT, *, reason: str = "", allowed: str = "", hint: str = "") -> None:
@@ -73,10 +65,7 @@ class UserError(Exception):
         return error
 
     def renamed(self, name: Callable[[str], str]) -> UserError:
-        """The same mistakes, each about the field that `name` makes of its own.
-
-        For example, a reader of addresses does not know which option an address came from; its caller does.
-        """
+        """The same mistakes under other names: the reader of an address does not know its option, the caller does."""
         return UserError.of(replace(mistake, field=name(mistake.field)) for mistake in self.mistakes)
 
     def __str__(self) -> str:
@@ -90,9 +79,7 @@ class UserError(Exception):
 class FieldError(ValueError):
     """A field of a configuration does not fit; pydantic collects these, `validated` makes a UserError of them.
 
-    Args:
-        field: Dotted name from where the validator stands, "" for the validated field itself.
-        value, reason, allowed, hint: As of `Mistake`.
+    `field` is its dotted name from where the validator stands, "" for the validated field itself.
     """
 
     def __init__(
@@ -128,10 +115,7 @@ class StageFailedError(Exception):
 
 
 class StorageError(OSError):
-    """The run directory cannot be read or written: the disk is full, rights are missing, or the store is away.
-
-    No model is to blame, and the next one would fail in the same way.
-    """
+    """The run directory cannot be read or written: no model is to blame, and the next one would fail likewise."""
 
 
 def one_line(error: BaseException, with_type: bool | None = None) -> str:

@@ -82,7 +82,7 @@ def checked_name(name: str) -> str:
         allowed = (
             "such as models/NAME/model.json, without empty parts, dots as parts, backslashes and control characters"
         )
-        raise UserError("file", name, reason="leads out of the run directory", allowed=allowed)
+        raise UserError("file", name, reason="is not a name within a run directory", allowed=allowed)
     return name
 
 

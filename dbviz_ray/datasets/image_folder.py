@@ -36,10 +36,9 @@ def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
     train = kept_indices(config, "train", len(train_files))
     test = kept_indices(config, "test", len(test_files))
     files = [train_files[index] for index in train.tolist()] + [test_files[index] for index in test.tolist()]
-    images = _read(files, config.image_size)
-    mean, deviation = _scale(images[: len(train)])
-    kept_train, kept_test = images[: len(train)], images[len(train) :]
-    return Dataset(kept_train, train_labels[train], kept_test, test_labels[test], names, mean, deviation)
+    train_images, test_images = _read(files, config.image_size).split([len(train), len(test)])
+    scale = _scale(train_images)
+    return Dataset(train_images, train_labels[train], test_images, test_labels[test], names, *scale)
 
 
 def _class_names(split: Path) -> tuple[str, ...]:

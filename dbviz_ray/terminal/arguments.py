@@ -1,4 +1,4 @@
-"""The commands' parser: a mistake in a command line is one line, like a mistake in a configuration."""
+"""The parser of the commands: a mistake is one line, as in a configuration."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             option = unknown[0].partition("=")[0]
             hint = nearest(option, [name for name in self._option_string_actions if name.startswith("--")])
-            raise UserError(option, reason="unknown option", allowed="the options that --help lists", hint=hint)
+            raise UserError(option, reason="unknown option", allowed="what --help lists", hint=hint)
         return parsed
 
     def error(self, message: str) -> NoReturn:
-        """UserError in place of a block about the usage."""
+        """UserError, not a block about the usage."""
         raise UserError("arguments", reason=message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -59,7 +59,7 @@ def integer(text: str) -> int:
 
 
 def number(text: str, allowed: str = "a finite number", above: float = -math.inf, below: float = math.inf) -> float:
-    """An option's number between two bounds, which are not allowed themselves."""
+    """An option's number strictly between two bounds."""
     try:
         found = float(text)
     except ValueError:

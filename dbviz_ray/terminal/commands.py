@@ -12,12 +12,12 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def run_command(name: str, command: Callable[[], None], continues: str = "the same command continues") -> int:
-    """Run `command` and return its exit code; an error becomes one line on standard error for each mistake.
+    """Run `command` and return its exit code; standard error gets one line for each mistake.
 
     Args:
         name: What the user typed, such as "dbviz-ray sweep".
         command: Does the work.
-        continues: What to do after an interruption, or when the disk or the store failed.
+        continues: How to go on after an interruption or a failure of the storage.
     """
 
     def say(text: object) -> None:

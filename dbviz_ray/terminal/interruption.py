@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM end a command, whatever library is running.
 
-Both raise KeyboardInterrupt at once. A library may swallow it inside a callback, so both are remembered and raised
-again at the next `check`.
+Both raise KeyboardInterrupt at once. A library may swallow it in a callback, so the next `check` raises it again.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,7 +17,7 @@ _others: list[Callable[[], None]] = []
 
 
 def install() -> None:
-    """Install our handlers for both signals, also over those of a library."""
+    """Handle both signals, also where a library has handlers of its own."""
     for number in _SIGNALS:
         signal.signal(number, _on_signal)
 
@@ -38,7 +37,7 @@ def exit_code() -> int:
 
 @contextmanager
 def watching(other: Callable[[], None]) -> Iterator[None]:
-    """Within the block every `check` also calls `other`, which raises if the command must end."""
+    """Within the block, every `check` also calls `other`, which raises if the command must end."""
     _others.append(other)
     try:
         yield
@@ -54,24 +53,16 @@ def held() -> Iterator[None]:
         return
     came: list[int] = []
     try:
-        with _remembered(signal.SIGINT, came), _remembered(signal.SIGTERM, came):
+        with ExitStack() as restored:
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                if handler is not None:  # otherwise it is not Python's, so we cannot restore it
+                    restored.callback(signal.signal, number, handler)
+                    signal.signal(number, lambda number, _: came.append(number))
             yield
     finally:
-        for number in came:
-            signal.raise_signal(number)
-
-
-@contextmanager
-def _remembered(number: int, came: list[int]) -> Iterator[None]:
-    handler = signal.getsignal(number)
-    if handler is None:  # not Python's, so we cannot restore it
-        yield
-        return
-    try:
-        signal.signal(number, lambda number, frame: came.append(number))
-        yield
-    finally:
-        signal.signal(number, handler)
+        for received in came:
+            signal.raise_signal(received)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import time
-from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -43,12 +42,9 @@ def showing(stage: str, text: str) -> Iterator[None]:
 
 
 class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """A tqdm line below the messages; a dumb terminal, CI or a log file gets lines without control characters.
+    """A tqdm line below the messages, with a bar if there is a total amount of work.
 
-    Args:
-        stage: Start of the line.
-        text: Returns the text of the line.
-        total: Total work; if given, the line has a bar.
+    A dumb terminal, CI or a log file gets lines without control characters.
     """
 
     monitor_interval = 0
@@ -148,28 +144,23 @@ class Live(ABC):
         self._line = Line(self._stage, self._text, self._total)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._line.close()
         if kind is None:
-            self.say(self._summary())
+            seconds = time() - self._began
+            self.say(self._summary(f"{seconds:.1f} s" if seconds < 9.95 else duration_text(seconds)))
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
         say(self._stage, text)
-
-    def _took(self) -> str:
-        seconds = time() - self._began
-        return f"{seconds:.1f} s" if seconds < 9.95 else duration_text(seconds)
 
     @abstractmethod
     def _text(self) -> str:
         """What the line says."""
 
     @abstractmethod
-    def _summary(self) -> str:
-        """The line that stays."""
+    def _summary(self, took: str) -> str:
+        """The line that stays, with the time that the stage `took`."""
 
 
 class Step(Live):
@@ -187,8 +178,8 @@ class Step(Live):
     def _text(self) -> str:
         return f"{self._doing}, {duration_text(time() - self._began)}"
 
-    def _summary(self) -> str:
-        return f"{self._done} in {self._took()}"
+    def _summary(self, took: str) -> str:
+        return f"{self._done} in {took}"
 
 
 @dataclass(frozen=True)
@@ -206,16 +197,15 @@ class Progress(Live):
     Args:
         stage: Its name.
         amounts: What each model needs.
-        unit: Unit of the amounts, such as "epochs".
-        there: Number of models that are complete already.
+        unit: Such as "epochs".
+        there: Models that are complete already.
     """
 
     def __init__(self, stage: str, amounts: Mapping[str, Amount], unit: str, there: int = 0) -> None:
         super().__init__(stage, sum(amount.units * amount.cost for amount in amounts.values()))
         self._amounts, self._unit, self._there = dict(amounts), unit, there
         self._reached = dict.fromkeys(amounts, 0.0)
-        self._done: set[str] = set()
-        self._failed: set[str] = set()
+        self._done, self._failed = set[str](), set[str]()
         self._units = 0.0
 
     def __enter__(self) -> Self:
@@ -260,9 +250,9 @@ class Progress(Live):
         share = f"{self._line.n / self._total:.0%} of the work" if self._total else ""
         return ", ".join(filter(None, [models, estimate, share, self._failures(), self._rate()]))
 
-    def _summary(self) -> str:
+    def _summary(self, took: str) -> str:
         done = len(self._done)
-        models = f"{done:,} model{'s' if done != 1 else ''} in {self._took()}"
+        models = f"{done:,} model{'s' if done != 1 else ''} in {took}"
         return ", ".join(filter(None, [models, self._rate(), self._failures()]))
 
     def _failures(self) -> str:
