@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
+from support.made_up_runs import CASES
 
 from dbviz_ray.analysis.figures.plane_sets import MAX_POINTS
 from dbviz_ray.analysis.figures.style import limits
@@ -82,10 +83,8 @@ def test_plane_sets_over_width(tmp_path):
 
 
 def test_plane_sets_without_curves_are_points(tmp_path):
-    networks = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
-    store, figures = drawn(
-        tmp_path, small_sweep(cases=networks, grid={"seed": [0, 1, 2]}, planes=SETS), only=["plane_sets"]
-    )
+    sweep = small_sweep(cases=CASES, grid={"seed": [0, 1, 2]}, planes=SETS)
+    store, figures = drawn(tmp_path, sweep, only=["plane_sets"])
     groups = read_table(store, "groups")
     by_network = groups.sort_values(["width", "plane_set"])
     for axes, score in zip(figures["plane_sets"].axes, ("fragmentation", "reproducibility"), strict=True):

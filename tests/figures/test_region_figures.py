@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
+from support.made_up_runs import CASES
 
 from dbviz_ray.analysis.figures.drawing import CRISP
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
 from dbviz_ray.analysis.figures.style import class_colours, lines
 from dbviz_ray.analysis.tables import read_table
-
-NETWORKS = [{"architecture": ["fully_connected"], "width": [4]}, {"architecture": ["vit"], "width": [8]}]
 
 
 def first_maps(store, plane_set, models):
@@ -23,7 +22,7 @@ def first_maps(store, plane_set, models):
 
 
 def test_kinds_of_networks_are_columns_sorted_by_reproducibility(tmp_path):
-    sweep = small_sweep(cases=NETWORKS, grid={"label_noise": [0.0, 0.1, 0.2], "seed": [0, 1, 2]})
+    sweep = small_sweep(cases=CASES, grid={"label_noise": [0.0, 0.1, 0.2], "seed": [0, 1, 2]})
     store, figures = drawn(
         tmp_path, sweep, error=lambda model, _: 0.4 if model.width == 4 else 0.1, only=["architectures"]
     )
@@ -50,7 +49,7 @@ def test_kinds_of_networks_are_columns_sorted_by_reproducibility(tmp_path):
 def test_each_plane_set_has_a_row_and_its_count_of_regions(tmp_path):
     noise = {"count": 4, "off_manifold": "uniform_noise", "resolution": 6}
     sets = {"test": {"count": 3, "resolution": 8}, "noise": noise}
-    sweep = small_sweep(cases=NETWORKS, grid={"seed": [0, 1]}, planes=sets)
+    sweep = small_sweep(cases=CASES, grid={"seed": [0, 1]}, planes=sets)
     store, figures = drawn(tmp_path, sweep, only=["off_manifold"])
     groups, models = (read_table(store, name) for name in ("groups", "models"))
     rows = np.array(figures["off_manifold"].axes).reshape(2, 4)
