@@ -201,7 +201,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "plane_sets",
-        "plane_sets",
+        "dependence",
         "Planes of different kinds",
         "Regions per plane and reproducibility on each plane set: whether results on planes through test images hold "
         "on others.",
@@ -219,7 +219,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "streams",
-        "streams",
+        "dependence",
         "Random streams",
         "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
         "this stream alone (total), and the share that goes away if they differ in all others (own).",
@@ -228,7 +228,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "resolution",
-        "plane_sets",
+        "dependence",
         "Resolution",
         "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
         "grid is fine enough.",

@@ -19,7 +19,7 @@ from ..findings.curves import evenly
 from ..scores.groups import GROUP, NETWORK, Group, records
 from ..tables.recipes import at_best_rate
 from .regions import Panel, PlanePicture, Row, draw_grid, plane_picture
-from .style import counted, left_out_note, part_of, range_text, rates_note, title_of
+from .style import left_out_note, part_of, range_text, rates_note, title_of
 from .sweep_tables import (
     MAX_SHOWN,
     SweepTables,
@@ -105,7 +105,8 @@ def _picture(
         columns = [row.name for row in blocks[0][1]]
         rows = [Row(heading, plane, [row.panels[0] for row in block]) for heading, block in blocks]
     caption = (
-        f"{part}the first plane of the set {tables.plane_set}; {counted(counts, 'training')} of each{rates}"
+        f"{part}the first plane of the set {tables.plane_set}; {range_text(counts)} training{'s' * (most > 1)} of each"
+        + rates
         + f", of which {room} are shown" * (most > room)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "

@@ -60,13 +60,13 @@ CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
     """One colour for each class, the same in every picture; after ten they repeat in lighter shades."""
-    count = len(CLASS_COLOURS)
-    return [_lighter(CLASS_COLOURS[label % count], label // count / (1 + classes // count)) for label in range(classes)]
-
-
-def _lighter(colour: str, share: float) -> tuple[float, float, float]:
-    red, green, blue = (channel + (1 - channel) * share for channel in to_rgb(colour))
-    return red, green, blue
+    rounds = 1 + classes // len(CLASS_COLOURS)
+    colours = []
+    for label in range(classes):
+        turn, place = divmod(label, len(CLASS_COLOURS))
+        red, green, blue = (channel + (1 - channel) * turn / rounds for channel in to_rgb(CLASS_COLOURS[place]))
+        colours.append((red, green, blue))
+    return colours
 
 
 def panels(
@@ -187,11 +187,6 @@ def range_text(values: pd.Series[int]) -> str:
     """Such as "3" or "2 to 4"."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"
-
-
-def counted(values: pd.Series[int], thing: str) -> str:
-    """Such as "1 training" or "2 to 4 trainings"."""
-    return f"{range_text(values)} {thing}" + "s" * bool(values.max() != 1)
 
 
 def counts_text(groups: pd.DataFrame, each: str, *, images: bool = False) -> str:

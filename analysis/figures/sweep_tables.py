@@ -25,8 +25,6 @@ MAX_SHOWN = 6
 MOST_NAMED = 3
 SURFACE_WIDTHS, SURFACE_EPOCHS = 2, 3
 """The smallest numbers of widths and kept epochs of a surface."""
-SURFACE = [column for column in GROUP if column not in ("width", "epoch")]
-Shares = NDArray[np.float64]
 
 
 class SweepTables:
@@ -131,9 +129,10 @@ def surfaces(groups: pd.DataFrame) -> list[pd.DataFrame]:
     """Rows of groups that differ only in width and epoch, one table a surface, the largest label noise first."""
     if "n_models" in groups:
         groups = groups[groups["n_models"] > 0]
+    fixed = [column for column in GROUP if column not in ("width", "epoch")]
     found = [
         rows
-        for _, rows in groups.groupby(SURFACE, sort=False)
+        for _, rows in groups.groupby(fixed, sort=False)
         if rows["width"].nunique() >= SURFACE_WIDTHS and rows["epoch"].nunique() >= SURFACE_EPOCHS
     ]
     return sorted(found, key=lambda rows: -float(rows["label_noise"].iloc[0]))
@@ -167,7 +166,7 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
 
 
-def disagreeing_shares(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> Shares:
+def disagreeing_shares(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of pairs of trainings whose classes differ at each point, `[rows, columns]`.
 
     Args:

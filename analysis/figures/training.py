@@ -67,12 +67,12 @@ def training(tables: SweepTables) -> Figure:
 
 
 def training_gif(tables: SweepTables) -> bytes:
-    """The same groups side by side, one frame for each epoch."""
+    """The picture of `moving` as a GIF."""
     return moving(tables).gif()
 
 
 def moving(tables: SweepTables) -> Animation:
-    """What `training_gif` shows."""
+    """The same groups side by side, one frame for each epoch."""
     trainings, common = _trainings(tables)
     picture = plane_picture(tables.store, tables.plane_set, 0)
     every = sorted({epoch for one in trainings for epoch in one.epochs})
@@ -109,10 +109,10 @@ def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
     return trainings, common
 
 
-GIF_DOTS = 100
-"""Dots per inch."""
-GIF_COLOURS = 256
-"""Colours of the palette that all frames share, so that nothing flickers."""
+MILLISECONDS, HELD = 400, 2500
+"""Duration of a frame, and of the last one."""
+GIF_DOTS, GIF_COLOURS = 100, 256
+"""Dots per inch, and colours of the palette that all frames share, so that nothing flickers."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,6 @@ class Animation:
     frames: int
     show: Callable[[int], None]
     """Changes the figure to frame number 0, 1, ..."""
-    seconds: float = 0.4
-    """Duration of each frame."""
-    held: float = 2.5
-    """Duration of the last frame."""
 
     def images(self) -> NDArray[np.uint8]:
         """Every frame, `[frames, height, width, 3]`.
@@ -151,7 +147,7 @@ class Animation:
         first, *rest = (Image.fromarray(frame) for frame in places)
         for image in (first, *rest):
             image.putpalette(palette.tobytes())
-        durations = [round(1000 * self.seconds)] * len(rest) + [round(1000 * self.held)]
+        durations = [MILLISECONDS] * len(rest) + [HELD]
         file = io.BytesIO()
         first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
         return file.getvalue()

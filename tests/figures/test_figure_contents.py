@@ -9,7 +9,7 @@ from conftest import small_sweep
 from support.drawn_figures import caption_of, drawn
 from support.made_up_runs import CASES
 
-from dbviz_ray.analysis.figures.plane_sets import MAX_POINTS
+from dbviz_ray.analysis.figures.dependence import MAX_POINTS
 from dbviz_ray.analysis.figures.style import limits
 from dbviz_ray.analysis.figures.sweep_tables import disagreeing_shares
 from dbviz_ray.analysis.findings.curves import THRESHOLD_ERROR
