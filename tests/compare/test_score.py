@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import io
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -22,64 +22,45 @@ from support.html_pages import Page
 from torch import nn
 
 from dbviz_ray import compare
-from dbviz_ray.analysis.compare.images import find_images
 from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.run_models import find_run_model
-from dbviz_ray.score import Request, main
+from dbviz_ray.score import main
 from dbviz_ray.store import Store
 
 ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
 BOTH = ["OLD", "NEW", *ARCHITECTURE]
-OWN = ["--model", "my_code:network", "--model-option", "hidden=12"]
+OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=12"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=300", "--data-option", "test_size=120"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
 FILES = {
     "report.html", "models.csv", "pairs.csv", "comparison.json", "regions.png", "agreement_by_plane.png",
 }  # fmt: skip
 
-MY_CODE = """
-import numpy as np
-import torch
-from torch import nn
-from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import load_dataset
 
 def network(hidden, classes=10):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
+
 def of_a_sweep(width, image_shape, classes):
     return network(width, classes)
+
 
 def not_a_network():
     return 3
 
-def dataset(test_size=120):
-    return load_dataset(DatasetConfig(name="digits", train_size=300, test_size=test_size), "unused")
-
-def loader(config, directory):
-    return dataset()
-
-def arrays():
-    data = dataset()
-    return data.normalised(data.test_images), data.test_labels
-
-def nothing():
-    return None
-"""
-
 
 def trained(digits, seed, epochs):
-    network = initialised_network("fully_connected", 12, (1, 8, 8), 10, seed)
-    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    made = initialised_network("fully_connected", 12, (1, 8, 8), 10, seed)
+    optimizer = torch.optim.Adam(made.parameters(), 0.01)
     images = digits.normalised(digits.train_images)
     for _ in range(epochs):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), digits.train_labels).backward()
+        nn.functional.cross_entropy(made(images), digits.train_labels).backward()
         optimizer.step()
-    return network.eval()
+    return made.eval()
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +80,19 @@ def files(networks, tmp_path_factory):
     torch.save(networks["old"].state_dict(), folder / "old.pt")
     torch.save({"epoch": 60, "model": nn.DataParallel(networks["new"]).state_dict()}, folder / "new.pth")
     safetensors.torch.save_file(networks["third"].state_dict(), folder / "third.safetensors")
-    (folder / "my_code.py").write_text(MY_CODE)
     return folder
 
 
 @pytest.fixture
-def here(files, tmp_path, monkeypatch):
-    """An empty present directory from which a user's code can be imported."""
+def here(tmp_path, monkeypatch):
+    """An empty present directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(files)
     return tmp_path
+
+
+@pytest.fixture
+def command(files):
+    return [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +105,8 @@ def of_three(files, tmp_path_factory):
 
 
 def test_the_command_as_a_user_types_it(files, networks, data, tmp_path):
+    """The user's code stands in the folder in which the command starts."""
+    (files / "my_code.py").write_text(f"from torch import nn\n\n\n{inspect.getsource(network)}")
     words = [
         "old.pt", "new.pth", "--model", "my_code:network", "--model-option", "hidden=12", *DIGITS, *PLANES,
         "--name", "before", "--name", "after", "--out", str(tmp_path / "out"),
@@ -186,54 +172,13 @@ def test_the_json_names_its_inputs(of_three, files):
     assert result["data"]["split"] == "test"
 
 
-def npz(path, **arrays):
-    np.savez(path, **arrays)
-    return str(path)
-
-
-def test_every_way_to_give_the_images_gives_the_same_ones(here, data):
-    pixels, labels = data.test_images.numpy(), data.test_labels.numpy()
-    normalised = data.normalised(data.test_images)
-    sixteen = {"deviation": (16 / 255,)}  # these digits have 16 grey levels, a .npz file's pixels are divided by 255
-    digits = {"data_options": {"train_size": 300, "test_size": 120}}
-    ways = {
-        "digits": digits,
-        npz("channels.npz", images=pixels, labels=labels): sixteen,
-        npz("none.npz", images=pixels[:, 0], labels=labels.astype(np.int32)): sixteen,
-        npz("last.npz", images=np.moveaxis(pixels, 1, 3), labels=labels): sixteen,
-        npz("floats.npz", images=normalised.double().numpy(), labels=labels): {},
-        "my_code:arrays": {},
-        "my_code:dataset": {"data_options": {"test_size": 120}},
-        "my_code:loader": {**digits, "split": "test"},
-    }
-    for name, options in ways.items():
-        found = find_images(Request(data=name, **options), [])
-        torch.testing.assert_close(found.images, normalised, msg=name)
-        assert torch.equal(found.labels, data.test_labels), name
-        assert found.classes == 10
-        assert found.class_names == (None if name.endswith(("npz", "arrays")) else data.class_names)
-    named = npz("named.npz", images=pixels, labels=labels, class_names=np.array(list("abcdefghijk")))
-    found = find_images(Request(data=named), [])
-    assert found.classes == 11
-    hashed = hashlib.sha256((here / named).read_bytes()).hexdigest()
-    assert found.facts == {"sha256": hashed, "mean": [0.0], "deviation": [1.0]}
-
-
-def test_another_split_and_scale(data):
-    digits = Request(data="digits", data_options={"train_size": 300, "test_size": 120})
-    found = find_images(replace(digits, split="train", mean=(0.5,), deviation=(0.25,)), [])
-    torch.testing.assert_close(found.images, (data.train_images / 16 - 0.5) / 0.25)
-    assert found.facts == {"split": "train", "mean": [0.5], "deviation": [0.25]}
-
-
 def reproducibility(folder):
     return pd.read_csv(folder / "pairs.csv")[["reproducibility", "churn"]].to_numpy().tolist()
 
 
-def test_a_users_network_as_a_sweep_takes_it(files, here):
-    weights = [str(files / "old.pt"), str(files / "new.pth")]
-    assert main([*weights, "--model", "my_code:of_a_sweep", "--width", "12", *DIGITS, *PLANES, "--out", "own"]) == 0
-    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES, "--out", "registered"]) == 0
+def test_a_users_network_as_a_sweep_takes_it(command, here):
+    own = [word.replace("fully_connected", f"{__name__}:of_a_sweep") for word in command]
+    assert main([*own, "--out", "own"]) == main([*command, "--out", "registered"]) == 0
     assert reproducibility(here / "own") == reproducibility(here / "registered")
 
 
@@ -255,34 +200,31 @@ def test_models_of_a_run_need_neither_model_nor_data(finished_run, digits, here,
 
 def test_a_run_and_a_file(finished_run, files, here):
     store, sweep = finished_run
-    folder = store.path(f"models/{sweep.models()[0].model_id}")
-    assert main([folder, str(files / "old.pt"), *ARCHITECTURE, *PLANES]) == 0
-    assert find_run_model(str(files / "old.pt")) is None
-    assert find_run_model(store.root) is None
+    folder, file = store.path(f"models/{sweep.models()[0].model_id}"), str(files / "old.pt")
+    assert main([folder, file, *ARCHITECTURE, *PLANES]) == 0
+    assert find_run_model(file) is find_run_model(store.root) is None
 
 
-def test_foreign_files_stay_and_own_files_are_replaced(files, here, capsys):
-    command = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
-    (here / "comparison").mkdir()
-    (here / "comparison" / "notes.txt").write_text("mine")
-    (here / "comparison" / "pairs.csv").write_text("mine too")
-    assert main(command) == 2
-    assert "pairs.csv" in capsys.readouterr().err
-    (here / "comparison" / "pairs.csv").unlink()
+def test_foreign_files_stay_and_own_files_are_replaced(here, command, capsys):
+    out = here / "comparison"
+    out.mkdir()
+    for name in ("pairs.csv", "comparison.json"):
+        (out / name).write_text("mine")
+        assert main(command) == 2
+        assert name in capsys.readouterr().err
+        (out / name).unlink()
+    (out / "notes.txt").write_text("mine")
     assert main(command) == 0
-    first = (here / "comparison" / "pairs.csv").read_text()
-    assert main([*command, "--seed", "1"]) == 0
-    assert (here / "comparison" / "pairs.csv").read_text() != first
-    assert (here / "comparison" / "notes.txt").read_text() == "mine"
-    third = [str(files / "third.safetensors"), *command]
-    assert main(third) == 0
-    assert (here / "comparison" / "reproducibility.png").exists()
+    first = (out / "pairs.csv").read_text()
+    assert main([*command, "--seed", "1", command[0]]) == 0
+    assert (out / "pairs.csv").read_text() != first
+    assert (out / "reproducibility.png").exists()
     assert main(command) == 0
-    assert {path.name for path in (here / "comparison").iterdir()} == FILES | {"notes.txt"}
+    assert (out / "notes.txt").read_text() == "mine"
+    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
 
 
-def test_an_interruption_says_what_was_written(files, here, capsys, monkeypatch):
-    command = [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
+def test_an_interruption_says_what_was_written(here, command, capsys, monkeypatch):
     write = Store.write
 
     def interrupted(store, name, content):
@@ -292,75 +234,60 @@ def test_an_interruption_says_what_was_written(files, here, capsys, monkeypatch)
 
     monkeypatch.setattr(Store, "write", interrupted)
     assert main(command) == 130
-    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert "nothing was written" in capsys.readouterr().err
     assert list((here / "comparison").iterdir()) == []
     monkeypatch.setattr(Store, "write", write)
     assert main(command) == 0
     monkeypatch.setattr(Store, "write", interrupted)
     assert main(command) == 130
-    assert "now mixes files" in capsys.readouterr().err
+    assert str(here / "comparison") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "start"),
     [
-        (["OLD"], "CHECKPOINT: 1 given"),
+        (["OLD"], "CHECKPOINT: 1 "),
         (["OLD", "absent.pt", *ARCHITECTURE], "CHECKPOINT: 'absent.pt'"),
-        (["OLD", "NEW"], "--model: required for"),
+        (["OLD", "NEW"], "--model: "),
         (["OLD", "NEW", "--model", "fully_conected"], "--model: 'fully_conected'"),
         (["OLD", "NEW", "--model", "no_such_module:net"], "--model: 'no_such_module:net'"),
-        (["OLD", "NEW", "--model", "my_code:netwerk"], "--model: module my_code has no function netwerk"),
-        (["OLD", "NEW", "--model", "my_code:not_a_network"], "--model: 'my_code:not_a_network'"),
-        (["OLD", "NEW", "--model", "my_code:network"], "--model: 'my_code:network' cannot be built: TypeError"),
-        ([*BOTH, "--model-option", "depth=3"], "--model: 'fully_connected' cannot be built: options.depth"),
+        (["OLD", "NEW", "--model", f"{__name__}:netwerk"], "--model: "),
+        (["OLD", "NEW", "--model", f"{__name__}:not_a_network"], f"--model: '{__name__}:not_a_network'"),
+        (["OLD", "NEW", "--model", f"{__name__}:network"], f"--model: '{__name__}:network'"),
+        ([*BOTH, "--model-option", "depth=3"], "--model: 'fully_connected'"),
         ([*BOTH, "--model-option", "depth"], "--model-option: 'depth'"),
-        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 given for 3"),
-        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "PATH/new.pth: does not fit"),
+        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 "),
+        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "PATH/new.pth: "),
         ([*BOTH, "--name", "a"], "--name: ['a']"),
         ([*BOTH, "--name", "", "--name", "b"], "--name: ''"),
         ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc'"),
         ([*BOTH, "--weights-key", "ema"], "--weights-key: 'ema'"),
         ([*BOTH, "--planes", "1"], "--planes: 1"),
-        ([*BOTH, "--resolution", "100000"], "--planes: 12 of 100000"),
+        ([*BOTH, "--resolution", "100000"], "--planes: 12 "),
         ([*BOTH, "--classes", "all"], "--classes: 'all'"),
         ([*BOTH, "--precision", "0"], "--precision: '0'"),
         ([*BOTH, "--seed", "x"], "--seed: 'x'"),
-        ([*BOTH, "--seed"], "--seed: expected one argument"),
-        ([*BOTH, "--resolutoin", "3"], "--resolutoin: unknown option"),
+        ([*BOTH, "--seed"], "--seed: "),
+        ([*BOTH, "--resolutoin", "3"], "--resolutoin: "),
         ([*BOTH, "--batch-points", "0"], "--batch-points: 0"),
         ([*BOTH, "--device", "quantum"], "--device: 'quantum'"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: '/proc/nothing'"),
         ([*BOTH, "--out", "a_file/out"], "--out: "),
         ([*BOTH, "--split", "all"], "--split: 'all'"),
         ([*BOTH, "--mean", "1;2"], "--mean: '1;2'"),
-        ([*BOTH, "--mean", "1,2"], "--mean: (1.0, 2.0)"),
-        ([*BOTH, "--deviation", "0"], "--deviation: (0.0,)"),
         ([*BOTH, "--data", "digit"], "--data: 'digit'"),
-        ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: unknown key"),
-        ([*BOTH, "--data", "my_code:absent"], "--data: module my_code has no function absent"),
-        ([*BOTH, "--data", "my_code:nothing"], "--data: 'my_code:nothing' returned NoneType"),
-        ([*BOTH, "--data", "my_code:arrays", "--split", "train"], "--split: 'train'"),
-        ([*BOTH, "--data", "my_code:arrays", "--mean", "0"], "--mean: "),
+        ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: "),
         ([*BOTH, "--data", "absent.npz"], "absent.npz: "),
-        ([*BOTH, "--data", "objects.npz"], "objects.npz: "),
-        ([*BOTH, "--data", "short.npz"], "short.npz: has no array labels"),
-        ([*BOTH, "--data", "one.npz"], "one.npz: images: "),
-        ([*BOTH, "--data", "flat.npz"], "flat.npz: images: "),
-        ([*BOTH, "--data", "large.npz"], "PATH/old.pt: does not fit"),
-        ([*BOTH, "--data", "eleven.npz"], "PATH/old.pt: does not fit"),
-        (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: fails on images of shape (1, 9, 9)"),
+        ([*BOTH, "--data", "large.npz"], "PATH/old.pt: "),
+        ([*BOTH, "--data", "eleven.npz"], "PATH/old.pt: "),
+        (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: "),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, start, files, here, capsys):
     (here / "a_file").touch()
-    labels = np.arange(9) % 4
-    np.savez(here / "objects.npz", images=np.array([object()] * 9), labels=labels)
-    np.savez(here / "short.npz", images=np.zeros((9, 1, 8, 8), np.uint8))
-    np.savez(here / "one.npz", images=np.zeros((1, 8, 8), np.uint8), labels=labels[:1])
-    np.savez(here / "flat.npz", images=np.zeros((9, 64), np.uint8), labels=labels)
-    noise = np.random.default_rng(0).integers(0, 255, (12, 9, 9), dtype=np.uint8)
-    np.savez(here / "large.npz", images=noise, labels=np.arange(12) % 10)
-    np.savez(here / "eleven.npz", images=noise[:, :8, :8], labels=np.arange(12) % 11)
+    noise, labels = np.random.default_rng(0).integers(0, 255, (12, 9, 9), dtype=np.uint8), np.arange(12)
+    np.savez("large.npz", images=noise, labels=labels % 10)
+    np.savez("eleven.npz", images=noise[:, :8, :8], labels=labels % 11)
     names = {"OLD": "old.pt", "NEW": "new.pth", "THIRD": "third.safetensors"}
     words = [str(files / names[word]) if word in names else word for word in arguments]
     given = [] if "--data" in words else DIGITS
@@ -370,14 +297,6 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, start, files, here, 
     (error,) = [line for line in output.err.splitlines() if line.startswith("dbviz-ray score: ")]
     assert error.startswith(f"dbviz-ray score: {start.replace('PATH', str(files))}")
     assert not (here / "comparison").exists()
-
-
-def test_names_are_as_short_as_they_can_be():
-    assert short_names(["a/old.pt", "b/new.safetensors"]) == ["old", "new"]
-    assert short_names(["run1/last.ckpt", "run2/last.ckpt"]) == ["run1/last", "run2/last"]
-    assert short_names(["net-a-1.pt", "net-a-2.pt"]) == ["1", "2"]
-    assert short_names(["x/a.pt", "x/a.pt"]) == ["a (1)", "a (2)"]
-    assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]
 
 
 def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
