@@ -26,7 +26,7 @@ from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.training.allocations import within_memory
 
 from ..figures.regions import PlanePicture, displayable
-from .figures import SeenPlane, agreement_figure, matrix_figure, regions_figure, representative_planes
+from .figures import agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
 from .rendering import text_report
 from .scores import Scores, scores_of
@@ -75,8 +75,7 @@ class Comparison(Scores):
             )
         pictures = self.label_maps[:, shown] if maps is None else maps
         called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
-        seen = [SeenPlane(self.picture_of(plane), pictures[:, row], called[row]) for row, plane in enumerate(shown)]
-        return regions_figure(self.names, seen)
+        return regions_figure(self.names, [self.picture_of(plane) for plane in shown], pictures, called)
 
     def matrix(self) -> Figure:
         """Reproducibility of every two models."""
@@ -195,15 +194,9 @@ def compared(
 ) -> Comparison:
     """The comparison of networks that come one after another, so that each may be loaded when it is needed.
 
-    Args:
-        networks: Their names, all different, and the networks, old before new.
-        images: As from `images_and_labels`; likewise the `labels`.
-        planes: As from `planes_through`.
-        config: What the planes were drawn by.
-        device: Where functions get their images.
-        batch_points: Points in a batch.
-        class_names: One for each class.
-        advance: Called now and then with a network's name and the number of its points that are labelled.
+    `networks` are their names, all different, and the networks, old before new. `images` and `labels` are as from
+    `images_and_labels`, the `planes` were drawn by `config`. `advance` is called now and then with a network's name and
+    the number of its points that are labelled.
     """
     if batch_points is not None and (not isinstance(batch_points, int) or batch_points < 1):
         raise UserError("batch_points", batch_points, allowed="an integer, at least 1, or unset")
@@ -211,13 +204,16 @@ def compared(
     predictions, label_maps = [], []
     classes = 0
     for name, network in networks:
-        place = _device_of(network, device)
+        parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+        place = device if parameter is None else parameter.device
         predicted, own_classes = _predictions(name, network, images, place, batch_points)
         if names and own_classes != classes:
             reason = f"{names[0]} has {classes} classes and {name} has {own_classes}"
             raise UserError("models", reason=reason, allowed="models with the same classes")
         classes = own_classes
-        _check_labels(labels, name, classes)
+        if labels.max() >= classes:
+            reason = f"is not a class of {name}, which has {classes}"
+            raise UserError("labels", int(labels.max()), reason=reason, allowed=f"0 to {classes - 1}")
         names.append(name)
         predictions.append(predicted)
         maps = []
@@ -241,18 +237,6 @@ def compared(
         plane_classes=config.classes,
         class_names=tuple(map(str, range(classes) if class_names is None else class_names)),
     )
-
-
-def _device_of(network: Classifier, otherwise: torch.device) -> torch.device:
-    parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
-    return otherwise if parameter is None else parameter.device
-
-
-def _check_labels(labels: Tensor, name: str, classes: int) -> None:
-    outside = labels[(labels < 0) | (labels >= classes)]
-    if len(outside):
-        reason = f"is not a class of {name}, which has {classes}"
-        raise UserError("labels", int(outside[0]), reason=reason, allowed=f"0 to {classes - 1}")
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,17 +23,6 @@ PANEL = 2.5
 """Side of one label map, in inches."""
 
 
-@dataclass(frozen=True)
-class SeenPlane:
-    """One plane, labelled by every model."""
-
-    picture: PlanePicture
-    maps: NDArray[np.uint8]
-    """`[models, rows, columns]`"""
-    called: str
-    """The text beside it."""
-
-
 def representative_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
     """The planes to show: the first one drawn, the one with the least agreement, the one in the middle, and further
     ones with little agreement. `same_points` is the share of equal predictions, `[pairs, planes]`."""
@@ -43,36 +31,37 @@ def representative_planes(same_points: NDArray[np.float64], count: int) -> list[
     return list(chosen)[:count]
 
 
-def regions_figure(names: Sequence[str], planes: Sequence[SeenPlane]) -> Figure:
-    """Rows: planes; columns: at most six models, and the share of pairs that disagree on each point.
+def regions_figure(
+    names: Sequence[str], planes: Sequence[PlanePicture], maps: NDArray[np.uint8], called: Sequence[str]
+) -> Figure:
+    """Rows: planes, `called` so; columns: at most six models, and the share of pairs that disagree on each point.
 
-    For two models the last column shows the second model's prediction where it differs.
+    `maps` are `[models, planes, rows, columns]`. For two models the last column shows the second model's prediction
+    where it differs.
     """
     shown = min(len(names), MAX_COLUMNS)
-    heights = [min(plane.picture.aspect, 1.6) for plane in planes]
+    heights = [min(plane.aspect, 1.6) for plane in planes]
     figure = Figure(
         figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
     )
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
-    class_names = planes[0].picture.class_names
-    maps = [plane.maps for plane in planes]
+    class_names = planes[0].class_names
     colours = colours_for(maps, len(class_names))
-    for row, (axes_row, plane) in enumerate(zip(grid, planes, strict=True)):
-        for model, axes in enumerate(axes_row[:-1]):
-            draw_regions(axes, plane.maps[model], plane.picture, colours)
+    for axes_row, plane, of_plane, beside in zip(grid, planes, maps.swapaxes(0, 1), called, strict=True):
+        for axes, label_map in zip(axes_row[:-1], of_plane, strict=False):
+            draw_regions(axes, label_map, plane, colours)
         if len(names) == 2:
-            draw_difference(axes_row[-1], plane.maps[0], plane.maps[1], plane.picture, colours)
+            draw_difference(axes_row[-1], of_plane[0], of_plane[1], plane, colours)
         else:
-            draw_share(axes_row[-1], disagreeing_shares(plane.maps, ~np.eye(len(names), dtype=bool)), plane.picture)
-        axes_row[0].set_ylabel(plane.called, fontsize=9)
-        if row == 0:
-            for axes, name in zip(axes_row, [*names[:shown], "where they disagree"], strict=True):
-                axes.set_title(_wrapped(name), fontsize=10)
+            draw_share(axes_row[-1], disagreeing_shares(of_plane, ~np.eye(len(names), dtype=bool)), plane)
+        axes_row[0].set_ylabel(beside, fontsize=9)
+    for axes, name in zip(grid[0], [*names[:shown], "where they disagree"], strict=True):
+        axes.set_title(_wrapped(name), fontsize=10)
     note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
     note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
     if len(names) == 2:
         note = DIFFERENCE
-    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", maps)
+    class_legend(figure, class_names, f"{note}\ncolours: predicted classes; framed: the three images", list(maps))
     return figure
 
 

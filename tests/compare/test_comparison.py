@@ -13,10 +13,7 @@ from torch import nn
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
-from dbviz_ray.analysis.compare.rendering import precision_text
 from dbviz_ray.analysis.compare.scores import scores_of
-from dbviz_ray.analysis.statistics.estimates import mean_estimate
-from dbviz_ray.analysis.statistics.intervals import advice_on, interval_of, variances_of
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.errors import UserError
 
@@ -57,10 +54,9 @@ def threshold(at):
 
 def test_planes_that_are_all_alike_give_no_interval():
     """There is one plane through three images, so nothing varies from plane to plane."""
-    options = {"planes": 3, "margin": 0, "resolution": 10}
     for models in ([threshold(0.5)] * 2, [threshold(0.5)] * 3):
-        result = compare(models, THREE, [0, 1, 2], **options)
-        assert "known to" not in precision_text(result, 0.01)
+        result = compare(models, THREE, [0, 1, 2], planes=3, margin=0, resolution=10)
+        assert "±" not in str(result)
         assert "1.000 [" not in str(result)
     differing = compare([threshold(0.5), threshold(9)], THREE, [0, 1, 2], planes=2, resolution=10)
     unknown = replace(differing, pairs=(replace(differing.pairs[0], regions_p=math.nan),))
@@ -68,9 +64,9 @@ def test_planes_that_are_all_alike_give_no_interval():
 
 
 def test_two_planes_that_differ_much_give_no_precision():
-    same = np.array([[0.2, 0.9]])
-    share = mean_estimate(same)
-    found = advice_on(interval_of(share, (0, 1)), variances_of(share), 0.01, ("models", "planes"))
+    first = np.array([[[[0, 0], [0, 1]], [[0, 1], [1, 1]]]], np.uint8)
+    predicted, truth = [np.array([0, 1])] * 2, np.array([0, 1])
+    found = scores_of(["a", "b"], predicted, np.concatenate([first, np.zeros_like(first)]), truth, 2).advice(0.01)
     assert found.reach > 1
     assert found.is_useless
 
@@ -111,7 +107,7 @@ def test_known_regions():
     assert pair.capa.value == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
     assert pair.regions_change.value == -1
     assert [model.classes_predicted for model in result.models] == [2, 1]
-    assert "Beware: one predicts" in " ".join(str(result).split())
+    assert "halves" not in str(result).split("Beware")[1].split("\n\n")[0]
 
 
 def test_all_scores_against_plain_definitions():
@@ -153,9 +149,8 @@ def test_three_models_give_an_interval_over_models_too(images_and_labels):
 
 
 def test_numpy_images_and_double_models_are_taken_and_modes_kept(images_and_labels):
-    images, labels = (array.numpy() for array in images_and_labels)
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).double().train()
-    compare([model, network(1)], images, labels, planes=2, resolution=4)
+    compare([model, network(1)], *(array.numpy() for array in images_and_labels), planes=2, resolution=4)
     assert model.training
     assert model[1].training
 
@@ -172,14 +167,11 @@ def test_a_batch_of_images_that_does_not_fit_is_halved(images_and_labels):
     assert result.pairs[0].on_images.churn.value == 0
 
 
-def test_a_figure_has_a_panel_for_each_model_and_one_for_disagreement(images_and_labels, tmp_path):
+def test_a_figure_has_a_panel_for_each_model_and_one_for_disagreement(images_and_labels):
     models = [network(0), network(1)]
     result = compare(models, *images_and_labels, planes=4, resolution=8, class_names=list("abcdefghij"))
     assert len(result.figure(planes=2).axes) == 2 * 3
     assert len(result.figure(planes=[3]).axes) == 3
-    assert len(result.by_plane().axes) == 1
-    result.figure().savefig(tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 5000
     for planes in (0, -1, [], [500], [-1], ["first"]):
         with pytest.raises(UserError) as error:
             result.figure(planes)
@@ -187,8 +179,7 @@ def test_a_figure_has_a_panel_for_each_model_and_one_for_disagreement(images_and
     many = compare((network(seed) for seed in range(8)), *images_and_labels, planes=3, resolution=4)
     figure = many.figure(planes=1)
     assert len(figure.axes) == 7
-    assert "the first 6 of 8 models" in figure.legends[0].get_title().get_text()
-    assert figure.get_supxlabel() == ""
+    assert "6 of 8" in figure.legends[0].get_title().get_text()
     assert len(many.by_plane().axes[0].lines) == 1, "too many pairs for a line each"
 
 

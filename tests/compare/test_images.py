@@ -117,15 +117,9 @@ def test_images_that_cannot_be_used(asked, field):
     assert [mistake.field for mistake in caught.value.mistakes] == [field]
 
 
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["a/old.pt", "b/new.safetensors"], ["old", "new"]),
-        (["run1/last.ckpt", "run2/last.ckpt"], ["run1/last", "run2/last"]),
-        (["net-a-1.pt", "net-a-2.pt"], ["1", "2"]),
-        (["x/a.pt", "x/a.pt"], ["a (1)", "a (2)"]),
-        (["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"], ["w4-0.2-ab", "w8-0.2-cd"]),
-    ],
-)
-def test_names_are_as_short_as_they_can_be(paths, names):
-    assert short_names(paths) == names
+def test_names_are_as_short_as_they_can_be():
+    assert short_names(["a/old.pt", "b/new.safetensors"]) == ["old", "new"]
+    assert short_names(["run1/last.ckpt", "run2/last.ckpt"]) == ["run1/last", "run2/last"]
+    assert short_names(["net-a-1.pt", "net-a-2.pt"]) == ["1", "2"]
+    assert short_names(["x/a.pt", "x/a.pt"]) == ["a (1)", "a (2)"]
+    assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]

@@ -35,9 +35,8 @@ BOTH = ["OLD", "NEW", *ARCHITECTURE]
 OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=12"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=300", "--data-option", "test_size=120"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
-FILES = {
-    "report.html", "models.csv", "pairs.csv", "comparison.json", "regions.png", "agreement_by_plane.png",
-}  # fmt: skip
+TABLES = {"report.html", "models.csv", "pairs.csv", "comparison.json"}
+FILES = TABLES | {"regions.png", "agreement_by_plane.png"}
 
 
 def network(hidden, classes=10):
@@ -107,13 +106,9 @@ def of_three(files, tmp_path_factory):
 def test_the_command_as_a_user_types_it(files, networks, data, tmp_path):
     """The user's code stands in the folder in which the command starts."""
     (files / "my_code.py").write_text(f"from torch import nn\n\n\n{inspect.getsource(network)}")
-    words = [
-        "old.pt", "new.pth", "--model", "my_code:network", "--model-option", "hidden=12", *DIGITS, *PLANES,
-        "--name", "before", "--name", "after", "--out", str(tmp_path / "out"),
-    ]  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-m", "dbviz_ray.score", *words], cwd=files, capture_output=True, text=True, timeout=120
-    )
+    own = ["--model", "my_code:network", "--model-option", "hidden=12", "--name", "before", "--name", "after"]
+    words = ["dbviz_ray.score", "old.pt", "new.pth", *own, *DIGITS, *PLANES, "--out", str(tmp_path / "out")]
+    result = subprocess.run([sys.executable, "-m", *words], cwd=files, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     assert "label    2 models in " in result.stderr
@@ -151,8 +146,7 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
             assert f"{pair[score]:.3f} [{pair[score + '_low']:.3f}, {pair[score + '_high']:.3f}]" in words, score
     for model in pd.read_csv(of_three / "models.csv").to_dict("records"):
         assert f"{model['regions']:.2f} [{model['regions_low']:.2f}, {model['regions_high']:.2f}]" in words
-    for word in ("dbviz-ray score", "McNemar", "Holm", "torch"):
-        assert word in words
+    assert "dbviz-ray score" in words
 
 
 def test_the_json_names_its_inputs(of_three, files):
@@ -264,20 +258,11 @@ def test_an_interruption_says_what_was_written(here, command, capsys, monkeypatc
         ([*BOTH, "--weights-key", "ema"], "--weights-key: 'ema'"),
         ([*BOTH, "--planes", "1"], "--planes: 1"),
         ([*BOTH, "--resolution", "100000"], "--planes: 12 "),
-        ([*BOTH, "--classes", "all"], "--classes: 'all'"),
         ([*BOTH, "--precision", "0"], "--precision: '0'"),
-        ([*BOTH, "--seed", "x"], "--seed: 'x'"),
-        ([*BOTH, "--seed"], "--seed: "),
-        ([*BOTH, "--resolutoin", "3"], "--resolutoin: "),
-        ([*BOTH, "--batch-points", "0"], "--batch-points: 0"),
-        ([*BOTH, "--device", "quantum"], "--device: 'quantum'"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: '/proc/nothing'"),
         ([*BOTH, "--out", "a_file/out"], "--out: "),
         ([*BOTH, "--split", "all"], "--split: 'all'"),
-        ([*BOTH, "--mean", "1;2"], "--mean: '1;2'"),
         ([*BOTH, "--data", "digit"], "--data: 'digit'"),
-        ([*BOTH, "--data", "digits", "--data-option", "sise=3"], "sise: "),
-        ([*BOTH, "--data", "absent.npz"], "absent.npz: "),
         ([*BOTH, "--data", "large.npz"], "PATH/old.pt: "),
         ([*BOTH, "--data", "eleven.npz"], "PATH/old.pt: "),
         (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: "),
