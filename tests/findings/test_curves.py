@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from support.group_tables import DESCENT, curve, groups
+from support.group_tables import DESCENT, KEY, curve, groups
 from support.made_up_runs import made_up_run
 
 from dbviz_ray.analysis.findings.curves import (
@@ -27,8 +27,6 @@ from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 
 OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
-KEY = {"architecture": "net", "options": "", "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01,
-       "epoch": 100}  # fmt: skip
 WIDTHS = [2, 4, 8, 16]
 
 
@@ -36,12 +34,11 @@ def differences(errors, p_values, widths=WIDTHS):
     """Every pair of widths as the table has them; p-values of some, and 0.9 of the others."""
     rows = []
     for a, b in itertools.combinations(range(len(errors)), 2):
-        row = {"score": "test_error", "difference": errors[a] - errors[b], "plane_set": "test"}
+        row = {"score": "test_error", "difference": errors[a] - errors[b], "plane_set": "test", "label_noise": 0.2}
         row["p_value"] = p_values.get(frozenset({widths[a], widths[b]}), 0.9)
-        for side, place in (("a", a), ("b", b)):
-            row |= {f"{column}_{side}": KEY[column] for column in KEY if column != "label_noise"}
-            row[f"width_{side}"] = widths[place]
-        rows.append(row | {"label_noise": 0.2})
+        for side, width in (("a", widths[a]), ("b", widths[b])):
+            row |= {f"{column}_{side}": value for column, value in (KEY | {"width": width}).items()}
+        rows.append(row)
     others = [{**row, "score": "train_error", "p_value": 1e-9} for row in rows]
     return pd.DataFrame([*others, *rows])
 
@@ -54,18 +51,13 @@ def one_curve(errors, p_values, widths=WIDTHS):
 LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
 
 
-def test_the_p_value_of_a_peak_by_hand():
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_the_p_value_of_a_peak_by_hand(order):
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
-    one = one_curve(DESCENT, LOW)
+    one = one_curve([DESCENT[place] for place in order], LOW, [WIDTHS[place] for place in order])
     assert representative_rows(one) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
     assert peak_p_value(one) == pytest.approx(0.006)
     assert has_peak(one)
-
-
-def test_the_order_of_widths_in_the_table_does_not_matter():
-    order = [3, 1, 0, 2]
-    one = one_curve([DESCENT[place] for place in order], LOW, [WIDTHS[place] for place in order])
-    assert peak_p_value(one) == pytest.approx(0.006)
 
 
 def test_a_difference_in_the_other_direction_is_no_evidence():
@@ -172,23 +164,25 @@ def test_representative_rows_over_epochs():
     }  # fmt: skip
 
 
-def test_a_falling_curve_has_no_peak():
-    assert representative_rows(curve([0.7, 0.5, 0.2, 0.1])) == {"narrowest": 0, "widest": 3}
-    assert not has_peak(curve([0.7, 0.5, 0.2, 0.1]))
+@pytest.mark.parametrize(
+    ("errors", "rows"),
+    [
+        ([0.7, 0.5, 0.2, 0.1], {"narrowest": 0, "widest": 3}),
+        ([0.7, 0.5, 0.51, 0.2, 0.4, 0.1], {"narrowest": 0, "best narrow": 3, "peak": 4, "widest": 5}),
+        ([0.2, 0.3, 0.1], {"best narrow": 0, "peak": 1, "widest": 2}),
+    ],
+    ids=["falling", "a bump before the peak", "peak after the narrowest"],
+)
+def test_representative_rows_over_width(errors, rows):
+    found = curve(errors)
+    assert representative_rows(found) == rows
+    assert has_peak(found) == ("peak" in rows)
 
 
 def test_a_peak_within_the_intervals_is_not_shown():
     within = curve([0.7, 0.20, 0.21, 0.1], reach=0.02)
     assert not has_peak(within)
     assert list(shown_rows(within)) == ["narrowest", "middle", "widest"]
-
-
-def test_a_bump_on_the_way_down_is_not_the_peak_if_a_higher_one_follows():
-    assert representative_rows(curve([0.7, 0.5, 0.51, 0.2, 0.4, 0.1]))["peak"] == 4
-
-
-def test_a_peak_after_the_narrowest_width_needs_no_narrowest_row():
-    assert representative_rows(curve([0.2, 0.3, 0.1])) == {"best narrow": 0, "peak": 1, "widest": 2}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from support.group_tables import DESCENT, found_in, groups, rates, recipes, summary_of
+from support.group_tables import DESCENT, KEY, found_in, groups, rates, recipes, summary_of
 
 from dbviz_ray.analysis.findings import Kind
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
@@ -167,8 +167,6 @@ def test_without_curves_sentences_compare_trainings_and_planes():
     assert one == "label noise 0.2, test planes: two trainings of net agree on 50.0% [49.0, 51.0] of the points."
 
 
-KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
-       "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip
 NOTHING = float("nan")
 
 

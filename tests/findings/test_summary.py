@@ -1,12 +1,14 @@
-"""Findings and outcomes as text for a terminal."""
+"""Findings, outcomes and advice as text for a terminal."""
 
 from __future__ import annotations
 
 import pandas as pd
-from support.group_tables import DESCENT, groups, rates, recipes, summary_of
+import pytest
+from support.group_tables import DESCENT, KEY, groups, rates, recipes, summary_of
 
-from dbviz_ray.analysis.findings.summary import outcomes_text
-from dbviz_ray.formatting import COLUMNS, interval_text
+from dbviz_ray.analysis.findings.summary import ADVISED, advice_table, advice_text, outcomes_text
+from dbviz_ray.formatting import COLUMNS, NO_BREAK, interval_text, paragraph, unbroken
+from dbviz_ray.sweep import main
 
 
 def test_groups_on_no_curve_are_listed():
@@ -70,3 +72,103 @@ def test_long_reasons_are_cut_and_fit_a_terminal():
 def test_the_end_of_a_huge_interval_has_an_exponent():
     assert interval_text(25.6, 1.0, 8.1e95, 1) == "25.6 [1.0, 8.1e+95]"
     assert interval_text(999_999.0, -2e6, float("inf"), 1) == "999999.0 [-2.0e+06, inf]"
+
+
+def test_lines_end_within_no_interval():
+    told = "the error of width 8 [of 12] falls to 51.2% [47.9, 54.4]"
+    assert unbroken(told) == told.replace(" [", f"{NO_BREAK}[").replace("of 12", f"of{NO_BREAK}12").replace(
+        "47.9, ", f"47.9,{NO_BREAK}"
+    )
+    lines = paragraph("; ".join([told] * 9)).splitlines()
+    assert max(map(len, lines)) <= COLUMNS
+    assert all(line.count("[") == line.count("]") for line in lines)
+
+
+def row(score, value, items, models, width=4, **others):
+    """A row of the table `uncertainty`; `items` and `models` are variances, with 99 and 3 degrees of freedom."""
+    reach = 2 * (items + models) ** 0.5
+    return KEY | {
+        "width": width, "score": score, "value": value, "low": value - reach, "high": value + reach,
+        "n_models": 4, "n_items": 100,
+        "interval_covers": "models and items", "items_variance": items, "items_freedom": 99.0,
+        "models_variances": [models], "models_freedoms": [3.0], "shared_variance": 0.0, "shared_freedom": 0.0,
+    } | others  # fmt: skip
+
+
+ROWS = [
+    row("test_error", 0.3, 1e-8, 1e-4),
+    row("test_error", 0.2, 1e-8, 1e-8, width=8),
+    row("reproducibility", 0.8, 1e-3, 0.0),
+    row("fragmentation", 5.0, 1e-8, 0.01),
+    row("sharpness", 5.0, 1e-8, 0.01),
+]
+
+
+def test_every_group_and_score_has_its_advice():
+    table = advice_table(pd.DataFrame(ROWS), 0.01)
+    assert table[["name", "score"]].to_numpy().tolist() == [
+        ["net, width 4", "test_error"], ["net, width 8", "test_error"], ["net, width 4", "reproducibility"],
+        ["net, width 4", "fragmentation"],
+    ]  # fmt: skip
+    assert [advice.wanted for advice in table["advice"]] == [0.01, 0.01, 0.01, 0.05]
+    assert set(table["score"]) <= set(ADVISED)
+
+
+def test_precision_is_absolute_for_shares_and_relative_for_other_scores():
+    text = advice_text(pd.DataFrame(ROWS), 0.01)
+    first, *lines = text.splitlines()
+    assert first == "For 95 % intervals of at most ±0.01 (shares) and ±0.01 of the value (other scores):"
+    assert lines[0] == "net, width 4, label noise 0.2"
+    assert lines[1].startswith("  test_error       0.300 [0.280, 0.320] is known to ±0.032; ±0.01 needs ")
+    assert " more seeds (" in lines[1]
+    assert lines[1].endswith("in all) with 100 test images; test images alone cannot reach it")
+    assert lines[2].startswith("  reproducibility  0.800 [")
+    assert " with 4 seeds; seeds alone cannot reach it" in lines[2]
+    assert lines[3].startswith("  fragmentation    5.000 [4.800, 5.200] is known to ±0.318; ±0.05 needs ")
+    assert lines[5].endswith("which is within the wanted ±0.01")
+
+
+def for_all(text, score):
+    """The one line about all groups."""
+    (line,) = [line for line in text.splitlines() if line.startswith(score)]
+    return line
+
+
+def test_the_last_lines_say_how_many_seeds_are_enough_for_all_groups():
+    table = pd.DataFrame(ROWS)
+    needed = advice_table(table, 0.01)["advice"][0].models
+    assert for_all(advice_text(table, 0.01), "test_error") == (
+        f"test_error         1 of 2 groups are within it; {needed} seeds each would do for 2 of them "
+        "with the test images there are."
+    )
+    assert for_all(advice_text(table, 0.01), "reproducibility") == (
+        "reproducibility    0 of 1 groups are within it; more seeds alone are not enough with the planes there are."
+    )
+    assert for_all(advice_text(table, 0.5), "test_error") == "test_error         2 of 2 groups are within it."
+
+
+def test_only_the_last_epoch_and_the_first_planes_count():
+    others = [row("test_error", 0.9, 1e-8, 1e-4, epoch=1), row("test_error", 0.9, 1e-8, 1e-4, plane_set="train")]
+    assert advice_text(pd.DataFrame(ROWS + others), 0.01) == advice_text(pd.DataFrame(ROWS), 0.01)
+
+
+def test_unknown_and_zero_scores_have_no_advice():
+    rows = [row("kappa", float("nan"), 0.0, 0.0), row("margin", 0.0, 1e-3, 1e-3), *ROWS]
+    assert advice_table(pd.DataFrame(rows), 0.01).equals(advice_table(pd.DataFrame(ROWS), 0.01))
+
+
+def test_a_score_of_unknown_precision_says_so():
+    nothing = {"models_variances": [], "models_freedoms": [], "items_freedom": 0.0, "interval_covers": "models",
+               "low": float("nan"), "high": float("nan"), "n_models": 1, "n_items": 1}  # fmt: skip
+    text = advice_text(pd.DataFrame([row("test_error", 0.3, 0.0, 0.0, **nothing)]), 0.01)
+    assert "  test_error       0.300: nothing is known about its precision" in text
+    assert for_all(text, "test_error").endswith(
+        "0 of 1 groups are within it; more seeds alone are not enough with the test images there are."
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "1", "-0.1", "2", "nan", "inf", "much"])
+def test_the_option_wants_a_share(text, capsys):
+    assert main(["double_descent_digits", f"--precision={text}", "--plan"]) == 2
+    error = capsys.readouterr().err
+    assert f"--precision: {text!r} is not allowed; allowed: more than 0 and less than 1" in error

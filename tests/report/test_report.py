@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conftest import small_sweep
-from support.made_up_reports import HOSTILE, report_of
+from support.html_pages import HOSTILE, report_of
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of

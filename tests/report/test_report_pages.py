@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import small_sweep
 from playwright.sync_api import Page
-from support.made_up_reports import HOSTILE, analysed, report_of
+from support.html_pages import HOSTILE, analysed, report_of
 from support.made_up_runs import let_fail, made_up_run
 from torch import nn
 

@@ -12,6 +12,9 @@ from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
 
 MARGINS = ("margin", "margin_correct", "margin_mislabelled")
 BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])
+KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
+       "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip
+"""What the rows of tables have in common here, unless they say otherwise."""
 DESCENT = [0.7, 0.2, 0.3, 0.1]
 """Test errors with a peak."""
 
@@ -19,12 +22,10 @@ DESCENT = [0.7, 0.2, 0.3, 0.1]
 def groups(test, train=None, reach=0.01, **columns):
     """Rows of the table `groups`, one for each test error; `columns` replace what they have in common."""
     table = pd.DataFrame({"test_error": test, "train_error": train or [0.0] * len(test)})
-    common = {"architecture": "net", "options": "", "width": [2**n for n in range(1, len(test) + 1)],
-              "label_noise": 0.2, "recipe": "default", "learning_rate": 0.01, "epoch": 100, "plane_set": "test",
-              "n_models": 3, "n_diverged": 0, "n_failed": 0, "tested_on": "test", "reproducibility": 0.5,
-              "fragmentation": 5.0, "n_planes": 6, "n_constant": 0, "sharpness": 0.04,
-              **dict.fromkeys(MARGINS, float("nan"))}  # fmt: skip
-    table = table.assign(**(common | columns))
+    widths = {"width": [2**n for n in range(1, len(test) + 1)]}
+    counts = {"n_models": 3, "n_diverged": 0, "n_failed": 0, "n_planes": 6, "n_constant": 0, "tested_on": "test"}
+    scores = {"reproducibility": 0.5, "fragmentation": 5.0, "sharpness": 0.04} | dict.fromkeys(MARGINS, float("nan"))
+    table = table.assign(**(KEY | widths | counts | scores | columns))
     for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
         table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
     return table
