@@ -47,8 +47,11 @@ def test_what_a_mean_shares_is_the_residual_mean_square_by_hand():
     assert estimate.shared == pytest.approx((1.0, 1.0))
 
 
-def test_one_model_tells_nothing_of_others():
-    estimate = mean_estimate(np.array([[1.0, 2, 3]]))
+@pytest.mark.parametrize(
+    ("values", "levels"), [(np.array([[1.0, 2, 3]]), None), (np.eye(3), [np.zeros(3, int)])], ids=["model", "seed"]
+)
+def test_one_tells_nothing_of_others(values, levels):
+    estimate = mean_estimate(values, levels)
     assert (estimate.by_model, estimate.shared, estimate.covers) == ((), (0, 0), "items")
 
 
@@ -183,10 +186,6 @@ def test_streams_that_vary_together_count_once():
     assert together.shared == pytest.approx(alone.shared)
     nested = mean_estimate(values, [own, np.array([0, 0, 1, 1])])
     assert [len(sample) for sample in nested.by_model] == [2]
-
-
-def test_a_stream_without_other_seeds_tells_nothing_of_others():
-    assert mean_estimate(np.random.default_rng(0).random((3, 10)), [np.zeros(3, int)]).covers == "items"
 
 
 @settings(max_examples=20, deadline=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import small_sweep
 from skimage.measure import label as skimage_label
@@ -29,27 +28,19 @@ def test_groups_have_the_promised_columns(finished_run):
     store, _ = finished_run
     table = read_table(store, "groups")
     assert list(table.columns[: len(REQUIRED)]) == REQUIRED
-    assert {f"{score}_{end}" for score in SCORES for end in ("low", "high")} <= set(table.columns)
-    header = store.read("scores/groups.csv").decode().splitlines()[0]
-    assert header.startswith(
-        "architecture,options,width,label_noise,recipe,learning_rate,epoch,n_models,n_diverged,n_f"
-    )
+    assert store.read("scores/groups.csv").decode().splitlines()[0].startswith(",".join(REQUIRED))
     assert len(table) == 2 * 2 * 2  # widths, noise levels, plane sets
     assert set(table["tested_on"]) == {"test"}
     for score in SCORES:
         known = table[table[score].notna()]
         assert len(known) == (0 if score in UNASKED else len(table))
-        assert (known[f"{score}_low"] <= known[score]).all()
-        assert (known[score] <= known[f"{score}_high"]).all()
+        assert known[score].between(known[f"{score}_low"], known[f"{score}_high"]).all()
 
 
-def regions(label_map):
-    """Every region's class and its points."""
-    found = []
-    for number in np.unique(label_map):
-        numbered = skimage_label(label_map == number, connectivity=2)
-        found += [(number, points) for points in np.bincount(numbered.reshape(-1))[1:]]
-    return found
+def region_sizes(label_map):
+    """Points of every region."""
+    numbered = [skimage_label(label_map == number, connectivity=2) for number in np.unique(label_map)]
+    return [size for numbers in numbered for size in np.bincount(numbers.ravel())[1:]]
 
 
 @pytest.mark.parametrize("run", ["finished_run", "made_up"])
@@ -65,33 +56,28 @@ def test_scores_equal_a_naive_computation(run, request):
         assert row["reproducibility"] == pytest.approx(np.mean([(maps[a] == maps[b]).mean() for a, b in pairs]))
         kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
         assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
-        each = [regions(plane) for of_model in maps for plane in of_model]
+        each = [region_sizes(plane) for of_model in maps for plane in of_model]
         points = maps[0, 0].size
         least = sweep.minimum_region_share * points
         assert row["fragmentation"] == pytest.approx(np.mean([len(found) for found in each]))
-        large = [sum(size >= least for _, size in found) for found in each]
+        large = [sum(size >= least for size in found) for found in each]
         assert row["large_regions"] == pytest.approx(np.mean(large))
-        assert row["largest_region"] == pytest.approx(np.mean([max(s for _, s in found) / points for found in each]))
-        train, test = (np.stack([predictions_of(store, m, split)["predicted"] for m in models]) for split in
-                       ("train", "test"))  # fmt: skip
-        given = [np.stack([predictions_of(store, m, split)["given_label"] for m in models]) for split in
-                 ("train", "test")]  # fmt: skip
-        assert row["train_error"] == pytest.approx((train != given[0]).mean())
-        assert row["test_error"] == pytest.approx((test != given[1]).mean())
-        assert row["agreement_on_test_images"] == pytest.approx(
-            np.mean([(test[a] == test[b]).mean() for a, b in pairs])
-        )
-        right = (test == given[1]).mean(axis=1)
+        assert row["largest_region"] == pytest.approx(np.mean([max(found) / points for found in each]))
+        for split in ("train", "test"):
+            tables_of_models = [predictions_of(store, model, split) for model in models]
+            predicted, given = (np.stack([t[name] for t in tables_of_models]) for name in ("predicted", "given_label"))
+            assert row[f"{split}_error"] == pytest.approx((predicted != given).mean())
+            assert row[f"n_{split}_images"] == predicted.shape[1]
+        alike = [(predicted[a] == predicted[b]).mean() for a, b in pairs]  # of the test images
+        assert row["agreement_on_test_images"] == pytest.approx(np.mean(alike))
+        right = (predicted == given).mean(axis=1)
         classes = len(store.read_parquet(store.planes_file(plane_set))[1]["class_names"])
-        beyond = []
-        for a, b in pairs:
-            chance = right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1)
-            beyond.append(((test[a] == test[b]).mean() - chance) / (1 - chance))
+        chances = [right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1) for a, b in pairs]
+        beyond = [(observed - chance) / (1 - chance) for observed, chance in zip(alike, chances, strict=True)]
         assert row["agreement_beyond_accuracy"] == pytest.approx(np.mean(beyond))
         assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (3, 0, 0)
-        assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in test)
+        assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in predicted)
         assert row["n_planes"] == sweep.planes[plane_set].count
-        assert (row["n_train_images"], row["n_test_images"]) == (train.shape[1], test.shape[1])
 
 
 def test_soft_agreement_is_known_where_probabilities_are_stored(made_up):
@@ -169,7 +155,9 @@ def by_seeds(model, truth):
 
 def test_last_test_error_of_the_history_is_that_of_the_predictions(finished_run):
     store, _ = finished_run
-    for _, model in read_table(store, "models").iterrows():
+    models = read_table(store, "models")
+    assert set(models["device"]) == {"cpu"}
+    for _, model in models.iterrows():
         history, _ = store.read_parquet(store.model_file(model["model_id"], "history.parquet"))
         assert history["test_error"][-1].as_py() == pytest.approx(model["test_error"], abs=1e-6)
 
@@ -191,16 +179,7 @@ def test_models_equal_a_naive_computation(made_up):
         assert row["margin"] == pytest.approx(distances.mean())
         assert row["n_planes"] == 6
         assert row["fragmentation_low"] < row["fragmentation"] < row["fragmentation_high"]
-    each = labels_of(store, "train", sweep.models())
     assert table.loc["train"]["n_planes"].eq(5).all()
-    assert len(each) == len(table.loc["train"])
-
-
-def test_models_tell_where_they_come_from(finished_run):
-    store, sweep = finished_run
-    table = read_table(store, "models")
-    assert set(table["device"]) == {"cpu"}
-    assert set(table["model_id"]) == {model.model_id for model in sweep.models()}
 
 
 @pytest.fixture(scope="module")
@@ -236,25 +215,22 @@ def test_advice_from_the_table_is_that_from_the_estimate(made_up, stored):
         assert row["advice"] == advice_on(interval, variances, 0.05, ("seeds", "test images"))
 
 
-def test_scores_of_one_model_come_back_too(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "seed": [0]}, scores=["fragmentation"])
+@pytest.mark.parametrize(
+    ("fields", "samples"),
+    [
+        ({"grid": {"width": [4], "seed": [0]}, "scores": ["fragmentation"]}, {0}),
+        ({"grid": {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}}, {2, 3}),
+    ],
+    ids=["one model", "crossed seeds"],
+)
+def test_scores_of_other_samples_come_back_too(tmp_path, fields, samples):
+    sweep = small_sweep(**fields)
     store = made_up_run(tmp_path, sweep)
     tables = compute_tables(store, sweep)
     write_tables(store, tables)
-    table = read_table(store, "uncertainty")
-    assert set(table["interval_covers"]) == {"items"}
-    (row, interval, variances) = uncertain_scores(table)[0]
-    assert (row["score"], interval.models, variances.models) == ("train_error", 1, ())
-    assert isinstance(table, pd.DataFrame)
-
-
-def test_scores_of_crossed_seeds_come_back_too(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
-    tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
-    write_tables(Store(tmp_path), tables)
-    group = tables["groups"].iloc[0]
-    for row, interval, variances in uncertain_scores(read_table(Store(tmp_path), "uncertainty")):
-        assert len(variances.models) >= 2
+    group, rows = tables["groups"].iloc[0], uncertain_scores(read_table(store, "uncertainty"))
+    assert {len(variances.models) for _, _, variances in rows} <= samples
+    for row, interval, variances in rows:
         assert interval.low == pytest.approx(group[f"{row['score']}_low"])
         low = max(interval.value - variances.reach(), SCORES[row["score"]][0])
         assert low == pytest.approx(group[f"{row['score']}_low"]), row["score"]

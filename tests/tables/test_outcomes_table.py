@@ -51,7 +51,6 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
         ("vit", "SGD"): [0, 0, 3],
     }
     assert (counted.xs("min", axis=1, level=1) == counted.xs("max", axis=1, level=1)).all(axis=None)
-    assert groups[groups["n_models"] == 0]["reproducibility_interval_covers"].eq("nothing").all()
     cells = tables["by_recipe"].set_index(["plane_set", "architecture", "recipe"])
     for plane_set in ("test", "train"):
         assert cells.loc[(plane_set, "vit", "SGD"), ["n_models", "n_diverged", "n_failed"]].tolist() == [0, 0, 3]
@@ -69,16 +68,16 @@ def test_without_failures_every_model_is_done(made_up):
 
 
 @pytest.mark.parametrize(
-    ("diverged", "failed", "how"),
-    [(12, 0, "all 12 models diverged;"), (0, 12, "all 12 models failed;"), (4, 8, "all 12 models diverged or failed;")],
+    ("diverged", "failed", "how"), [(12, 0, "diverged"), (0, 12, "failed"), (4, 8, "diverged or failed")]
 )
 def test_where_no_model_is_left_there_are_no_tables_but_this_one(tmp_path, diverged, failed, how):
     sweep = small_sweep()
     numbers = {model.model_id: number for number, model in enumerate(sweep.models())}
     store = made_up_run(tmp_path, sweep, lambda model: numbers[model.model_id] < diverged)
     let_fail(store, sweep, lambda model: "train" if numbers[model.model_id] >= 12 - failed else "")
-    with pytest.raises(NoModelsError, match=how) as caught:
+    with pytest.raises(NoModelsError) as caught:
         compute_tables(store, sweep)
+    assert f"12 models {how};" in str(caught.value)
     outcomes = caught.value.outcomes["outcome"]
     assert ((outcomes == "diverged").sum(), (outcomes == "bad configuration").sum()) == (diverged, failed)
 

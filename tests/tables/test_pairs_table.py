@@ -20,17 +20,7 @@ from support.made_up_runs import (
 )
 
 from dbviz_ray.analysis.scores.regions import regions_of
-from dbviz_ray.analysis.tables import compute_tables, read_table
-
-
-def test_every_pair_of_models_has_a_row(finished_run):
-    store, sweep = finished_run
-    pairs = read_table(store, "pairs")
-    assert len(pairs) == 2 * 12 * 11 / 2
-    assert pairs["same_group"].sum() == 2 * 4 * 3
-    one = pairs[pairs["plane_set"] == "train"].iloc[17]
-    a, b = labels_of(store, "train", [m for m in sweep.models() if m.model_id in (one["model_a"], one["model_b"])])
-    assert one["reproducibility"] == pytest.approx((a == b).mean())
+from dbviz_ray.analysis.tables import compute_tables
 
 
 def test_pairs_equal_a_naive_computation(made_up):
@@ -38,6 +28,7 @@ def test_pairs_equal_a_naive_computation(made_up):
     models = {model.model_id: model for model in sweep.models()}
     pairs = tables["pairs"]
     assert len(pairs) == 2 * 12 * 11 / 2
+    assert pairs["same_group"].sum() == 2 * 4 * 3
     for row in pairs.iloc[::7].to_dict(orient="records"):
         sides = [models[row[f"model_{side}"]] for side in "ab"]
         a, b = (maps.reshape(-1) for maps in labels_of(store, row["plane_set"], sides))
