@@ -21,14 +21,9 @@ from dbviz_ray.training.layers import MaskShapes
 
 
 class Batches:
-    """The inputs of the steps, epoch by epoch.
+    """The inputs of the steps of a cohort, epoch by epoch. The training images stay on the device.
 
-    Args:
-        models: Members of a cohort; they share their training settings.
-        dataset: The training data; it stays on the device.
-        device: Where batches are made.
-        dtype: Type of the normalised pixels.
-        mask_shapes: From one member's images `[n, channels, height, width]` to the dropout masks that it needs.
+    `mask_shapes` tells from one member's images `[n, channels, height, width]` which dropout masks it needs.
     """
 
     def __init__(

@@ -24,10 +24,7 @@ SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
 class CohortCheckpoints:
     """A cohort's checkpoints in the store, each of which replaces the last one, completely or not at all.
 
-    Args:
-        store: The run's store.
-        cohort: The cohort.
-        before_saving: Called before every `save`; an exception that it raises prevents the save.
+    `before_saving` is called before every `save`; an exception that it raises prevents the save.
     """
 
     def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:

@@ -75,12 +75,8 @@ class TrainedModel:
 class CohortTraining:
     """A cohort between two epochs.
 
-    Args:
-        models: Members; they may differ only in seeds, label noise, learning rate and teacher.
-        dataset: The training and test data.
-        device: Where steps are computed.
-        resources: How steps are computed (`stack`, `execution`).
-        teachers: One trained network for each member, for distillation.
+    Its members may differ only in seeds, label noise, learning rate and teacher. Of `resources`, `stack` and
+    `execution` matter here. For distillation, `teachers` holds one trained network for each member.
     """
 
     def __init__(

@@ -101,14 +101,9 @@ class StackedState:
 
 
 class CohortNetwork(StackedState):
-    """Networks that are trained together.
+    """Networks of one shape, on one device, that are trained together.
 
-    Args:
-        networks: Members, of one shape and on one device.
-        settings: What a step computes.
-        limits: Limits of an attack; only adversarial training uses them.
-        teachers: One trained network for each member, for distillation.
-        execution: How captured steps run.
+    Only adversarial training uses `limits`. For distillation, `teachers` holds one trained network for each member.
     """
 
     def __init__(
@@ -190,14 +185,9 @@ def sharpness(network: StackedState, images: Tensor, labels: Tensor, batch: int 
     """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
 
     This is the sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412). L is
-    the mean cross-entropy over the images in evaluation mode, without autocast. It is computed for one member and few
-    images at a time: a training that fits into a GPU's memory must not fail at its end.
-
-    Args:
-        network: The members.
-        images: Plain images `[n, channels, height, width]`, the same for all.
-        labels: Given labels int64 `[members, n]`.
-        batch: Images at a time.
+    the mean cross-entropy over plain images `[n, channels, height, width]`, the same for all members, with given labels
+    int64 `[members, n]`, in evaluation mode and without autocast. It is computed for one member and `batch` images at a
+    time: a training that fits into a GPU's memory must not fail at its end.
     """
     return torch.stack([_sharpness_of(network, images, labels, batch, member) for member in range(network.members)])
 

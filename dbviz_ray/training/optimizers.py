@@ -43,12 +43,8 @@ def schedule_factor(settings: TrainingConfig, step: int, steps_per_epoch: int) -
 class CohortOptimizer:
     """An optimizer for stacked parameters. Its steps are elementwise, so no member affects another.
 
-    Consecutive members with the same learning rate form a parameter group of views of the stacked tensors.
-
-    Args:
-        parameters: `[members, ...]` by name; changed in place.
-        settings: Optimizer, momentum and weight decay.
-        learning_rates: One for each member.
+    The parameters `[members, ...]` are changed in place. Consecutive members with the same learning rate form a
+    parameter group of views of the stacked tensors.
     """
 
     def __init__(self, parameters: State, settings: TrainingConfig, learning_rates: Sequence[float]) -> None:

@@ -155,14 +155,18 @@ def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     return found
 
 
-def image_scores(predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], first: int) -> dict[str, Estimate]:
-    """The same of predictions."""
+def image_scores(
+    predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], values: NDArray[np.float64], first: int
+) -> dict[str, Estimate]:
+    """The same of predictions and margins."""
     found = {}
     for name, side in (("a", slice(0, first)), ("b", slice(first, len(wrong)))):
         by_pair = error_consistency(agreement(predicted[side, None])[0], wrong[side], CLASSES)
         by_image = error_consistency_by_item(predicted[side], wrong[side], CLASSES)
         found[f"{name} error"] = mean_estimate(wrong[side].astype(float))
         found[f"{name} error consistency"] = _of_pairs(by_pair, by_image)
+        found[f"{name} margin"] = mean_estimate(values[side])
+        found[f"{name} median margin"] = quantile_estimate(values[side], 0.5)
     return found
 
 
@@ -172,15 +176,6 @@ def _of_pairs(by_pair: NDArray[np.float64], on_items: NDArray[np.float64]) -> Es
 
 def _pair_means(on_items: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(on_items[:, *np.triu_indices(on_items.shape[1], 1)].mean(axis=1))
-
-
-def margin_scores(values: NDArray[np.float64], first: int) -> dict[str, Estimate]:
-    """Estimates of the mean and the median margin of two groups."""
-    found = {}
-    for name, own in (("a", values[:first]), ("b", values[first:])):
-        found[f"{name} margin"] = mean_estimate(own)
-        found[f"{name} median margin"] = quantile_estimate(own, 0.5)
-    return found
 
 
 @functools.cache
@@ -239,8 +234,8 @@ def repetition(generator: np.random.Generator, strength: Strength, models: int, 
     """Whether each score's interval holds the truth, once."""
     bases = np.repeat(BASES, models)
     found = map_scores(label_maps(generator, chances(generator, strength, bases, planes)), models)
-    found |= image_scores(*predictions(generator, strength, bases, planes), models)
-    found |= margin_scores(margins(generator, strength, bases, planes), models)
+    predicted, wrong = predictions(generator, strength, bases, planes)
+    found |= image_scores(predicted, wrong, margins(generator, strength, bases, planes), models)
     true = truths(strength)
     intervals = {name: (interval_of(found[name]), true[name]) for name in found if not name.startswith("b ")}
     for name in [name.removeprefix("a ") for name in found if name.startswith("a ")]:

@@ -95,8 +95,11 @@ def trained(case: tuple[Any, ...], device_type: str) -> tuple[list[tuple[int, in
             save_model(store, model, data, {})
     taken, needs = peak_memory(), []
     seconds = seconds_of(lambda: needs.append(memory_need(models, DatasetFacts(shape, 10, IMAGES, IMAGES), resources)))
-    pairs = [(needs[0].host, taken["peak_memory_bytes"])]
-    return pairs + [(needs[0].device, taken["peak_gpu_memory_bytes"])] * on_gpu, seconds
+    of_host, of_device = (
+        (needs[0].host, taken["peak_memory_bytes"]),
+        (needs[0].device, taken.get("peak_gpu_memory_bytes", 0)),
+    )
+    return [of_host, of_device] if on_gpu else [of_host], seconds
 
 
 if __name__ == "__main__":
