@@ -1,4 +1,4 @@
-"""Pictures of README.md and docs/concepts.md, from a finished run of double_descent_digits.
+"""Draws the pictures in README.md and docs/concepts.md from a finished run of double_descent_digits.
 
 python docs/pictures.py RUN FOLDER
 """
@@ -32,7 +32,7 @@ EDGES = "#CC3311", "#0077BB", "#009988"
 
 
 def plane_picture(run: Run) -> Figure:
-    """A plane as images, two trainings' label maps of it, and where they agree."""
+    """A plane as images, the label maps of two trainings, and the points on which they agree."""
     planes, class_names = load_planes(run.store, PLANE_SET)
     maps = [run.label_maps(model, PLANE_SET)[PLANE] for model in trainings(run, 64)]
     (left, *_, right), (bottom, *_, top) = planes.axes[PLANE].tolist()
@@ -58,7 +58,7 @@ def plane_picture(run: Run) -> Figure:
 
 
 def regions_picture(run: Run) -> Figure:
-    """Two trainings at each of the widths that tell the story of the noisiest curve."""
+    """Label maps of two trainings at three representative widths, with the most label noise."""
     groups = run.scores["groups"]
     noisiest = groups[(groups["plane_set"] == PLANE_SET) & (groups["label_noise"] == groups["label_noise"].max())]
     curve = curves(noisiest, WIDTH)[0]
@@ -79,14 +79,14 @@ def regions_picture(run: Run) -> Figure:
 
 
 def trainings(run: Run, width: int) -> list[str]:
-    """Two of the noisiest models of a width."""
+    """model_ids of two models of a width with the most label noise."""
     models = run.models
     noisy = models[(models["label_noise"] == models["label_noise"].max()) & (models["width"] == width)]
     return list(noisy["model_id"][:2])
 
 
 def _points(axes: Axes, planes: PlaneSet) -> None:
-    """Some points of the plane as what they are: images."""
+    """Draw some points of the plane as images."""
     x1, e1, e2 = planes.basis[PLANE]
     shape = planes.image_shape[1:]
     axis_a, axis_b = planes.axes[PLANE]

@@ -16,11 +16,11 @@ from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.evaluation.records import load_network, save_model, save_snapshot
+from dbviz_ray.evaluation.records import load_network, save_model
 from dbviz_ray.evaluation.work import missing_tasks
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Store
-from dbviz_ray.training.cohort import TrainedModel, train_cohort
+from dbviz_ray.training.cohort import train_cohort
 
 torch.set_num_threads(1)
 
@@ -59,24 +59,20 @@ def cpu() -> torch.device:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Store, SweepConfig]:
+def finished_run(
+    tmp_path_factory: pytest.TempPathFactory, digits: Dataset, cpu: torch.device
+) -> tuple[Store, SweepConfig]:
     """A sweep that is trained, labelled, scored and drawn, made in this process; tests must not change it."""
     sweep = small_sweep(planes={"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}})
     store = Store(tmp_path_factory.mktemp("finished") / "small")
     store.claim(sweep)
     for cohort in sweep.cohorts():
-
-        def keep(snapshots: list[TrainedModel]) -> None:
-            for snapshot in snapshots:
-                save_snapshot(store, snapshot, digits)
-
-        for trained in train_cohort(cohort.models, digits, torch.device("cpu"), on_snapshot=keep):
+        for trained in train_cohort(cohort.models, digits, cpu):
             save_model(store, trained, digits, {"device": "cpu"})
     work = work_of(sweep, store)
     for task in missing_tasks(sweep, store):
-        examined = work[task.what]
-        network = load_network(store, task.model, digits.image_shape, len(digits.class_names), task.epoch)
-        examined.do(network, torch.device("cpu"), store, task.model.model_id, task.epoch)
+        network = load_network(store, task.model, digits.image_shape, len(digits.class_names))
+        work[task.what].do(network, cpu, store, task.model.model_id, task.epoch)
     write_tables(store, compute_tables(store, sweep))
     draw_figures(store, sweep)
     return store, sweep

@@ -75,9 +75,8 @@ def run_python(page: Path, names: dict[str, Any]) -> None:
 
 def words_of(command: str) -> list[str]:
     """A command's words, as the shell splits them."""
-    return subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout.split(
-        "\n"
-    )[:-1]
+    printed = subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout
+    return printed.split("\n")[:-1]
 
 
 def runs(main: Callable[[list[str]], int], *more: str, skip: int = 3) -> Callable[[str], None]:
@@ -98,10 +97,6 @@ def loads(command: str) -> None:
     parsed = sweep.parser().parse_args(words_of(command)[3:])
     load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
     sweep._stages(parsed.stages)
-
-
-def loads_with_a_server(command: str) -> None:
-    loads(command.partition(" ")[2])
 
 
 def is_understood(command: str) -> None:
@@ -128,7 +123,7 @@ def installs(command: str) -> None:
         elif words[0].endswith("pytest"):
             assert all((ROOT / word).is_file() for word in words[1:] if word.endswith(".py"))
         else:
-            check_of(part.replace(".venv/bin/", "", 1))[0](part)
+            check_of(part.replace(".venv/bin/", "", 1))(part)
 
 
 def runs_a_script(command: str) -> None:
@@ -174,25 +169,25 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"dbviz-ray figures \S+$", runs(main, "margins", skip=1), "one of them: tests/figures draw all"),
     (r"dbviz-ray (figures|disagreement) ", runs(main, skip=1), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
-    (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/test_sweep_processes.py runs small ones"),
+    (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/stages runs small ones"),
     (r"python -m dbviz_ray\.config\.reference ", writes_the_reference, ""),
     (r"python docs/pictures\.py ", runs_a_script, ""),
-    (r"python tests/", is_a_script, "takes minutes; tests/test_chaos.py and others run short forms"),
+    (r"python tests/", is_a_script, "takes minutes; other tests run short forms"),
     (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
-    (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", loads_with_a_server, "tests/test_tracking_server.py"),
+    (
+        r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ",
+        lambda command: loads(command.partition(" ")[2]),
+        "tests/tracking",
+    ),
     (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
-    (
-        r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv",
-        parses,
-        "needs an account in a cloud, or a shell",
-    ),
+    (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),
 ]
 """Beginnings of commands, how each is checked, and why it is not run."""
 
 
-def check_of(command: str) -> tuple[Callable[[str], None], str]:
-    found = [(check, reason) for pattern, check, reason in CHECKS if re.match(pattern, command)]
+def check_of(command: str) -> Callable[[str], None]:
+    found = [check for pattern, check, _ in CHECKS if re.match(pattern, command)]
     assert found, f"no check for: {command}"
     return found[0]
 
@@ -203,7 +198,7 @@ def check_of(command: str) -> tuple[Callable[[str], None], str]:
 def test_a_command(command, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     parses(command)
-    check_of(command)[0](command)
+    check_of(command)(command)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != OWN_MODELS], ids=lambda page: page.name)
