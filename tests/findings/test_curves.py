@@ -43,63 +43,39 @@ def differences(errors, p_values, widths=WIDTHS):
     return pd.DataFrame([*others, *rows])
 
 
-def one_curve(errors, p_values, widths=WIDTHS):
-    (one,) = curves(groups(errors, width=widths), WIDTH, differences(errors, p_values, widths))
-    return one
-
-
 LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
+PAIRS = differences(DESCENT, LOW)
+OTHERS = differences(DESCENT, {})
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
 def test_the_p_value_of_a_peak_by_hand(order):
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
-    one = one_curve([DESCENT[place] for place in order], LOW, [WIDTHS[place] for place in order])
+    errors, widths = [DESCENT[place] for place in order], [WIDTHS[place] for place in order]
+    (one,) = curves(groups(errors, width=widths), WIDTH, differences(errors, LOW, widths))
     assert representative_rows(one) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
     assert peak_p_value(one) == pytest.approx(0.006)
     assert has_peak(one)
 
 
-def test_a_difference_in_the_other_direction_is_no_evidence():
-    """If the best point before the peak lies above it, a small two-sided p-value is evidence against the peak."""
-    one = one_curve(DESCENT, LOW)
-    turned = one.differences.assign(difference=-one.differences["difference"])
-    against = type(one)(one.axis, one.key, one.name_parts, one.rows, turned)
-    assert peak_p_value(against) == 1.0
-    assert not has_peak(against)
-
-
-def test_a_peak_within_the_noise_does_not_count():
-    one = one_curve(DESCENT, LOW | {frozenset({8, 16}): 0.04})
-    assert peak_p_value(one) == pytest.approx(0.06)
-    assert not has_peak(one)
-
-
-def test_without_a_comparison_the_intervals_decide():
-    one = one_curve(DESCENT, LOW)
-    pairs = one.differences
-    without = pairs[~((pairs["width_a"] == 4) & (pairs["width_b"] == 8))]
-    unknown = type(one)(one.axis, one.key, one.name_parts, one.rows, without)
-    assert math.isnan(peak_p_value(unknown))
-    assert has_peak(unknown)
-    (wide,) = curves(groups(DESCENT, reach=0.06), WIDTH, differences(DESCENT, LOW).iloc[:0])
-    assert math.isnan(peak_p_value(wide))
-    assert not has_peak(wide)
-    nothing_known = type(one)(one.axis, one.key, one.name_parts, one.rows, pairs.assign(p_value=math.nan))
-    assert math.isnan(peak_p_value(nothing_known))
-
-
-def test_differences_of_other_curves_are_ignored():
-    pairs = pd.concat([differences(DESCENT, LOW), differences(DESCENT, {}).assign(recipe_a="other", recipe_b="other"),
-                       differences(DESCENT, {}).assign(label_noise=0.0), differences(DESCENT, {}).assign(
-                       plane_set="train")])  # fmt: skip
-    (one,) = curves(groups(DESCENT), WIDTH, pairs)
-    assert len(one.differences) == 6
-    assert peak_p_value(one) == pytest.approx(0.006)
-
-
-def test_without_a_peak_there_is_no_p_value():
-    assert math.isnan(peak_p_value(one_curve([0.7, 0.5, 0.2, 0.1], LOW)))
+@pytest.mark.parametrize(
+    ("pairs", "reach", "p_value", "peak"),
+    [
+        (PAIRS.assign(difference=-PAIRS["difference"]), 0.01, 1.0, False),
+        (differences(DESCENT, LOW | {frozenset({8, 16}): 0.04}), 0.01, 0.06, False),
+        (PAIRS[(PAIRS["width_a"] != 4) | (PAIRS["width_b"] != 8)], 0.01, math.nan, True),
+        (PAIRS.iloc[:0], 0.06, math.nan, False),
+        (PAIRS.assign(p_value=math.nan), 0.01, math.nan, True),
+        (pd.concat([PAIRS, OTHERS.assign(recipe_a="other", recipe_b="other"), OTHERS.assign(label_noise=0.0),
+                    OTHERS.assign(plane_set="train")]), 0.01, 0.006, True),
+    ],
+    ids=["the best point before the peak lies above it", "within the noise", "not compared", "nor beyond the intervals",
+         "unknown p-values", "and differences of other curves"],
+)  # fmt: skip
+def test_differences_decide_on_a_peak_and_without_them_the_intervals(pairs, reach, p_value, peak):
+    (one,) = curves(groups(DESCENT, reach=reach), WIDTH, pairs)
+    assert peak_p_value(one) == pytest.approx(p_value, nan_ok=True)
+    assert has_peak(one) == peak
 
 
 def tabled(directory, grid, error, **fields):
@@ -177,12 +153,11 @@ def test_representative_rows_over_width(errors, rows):
     found = curve(errors)
     assert representative_rows(found) == rows
     assert has_peak(found) == ("peak" in rows)
+    assert math.isnan(peak_p_value(found))
 
 
 def test_a_peak_within_the_intervals_is_not_shown():
-    within = curve([0.7, 0.20, 0.21, 0.1], reach=0.02)
-    assert not has_peak(within)
-    assert list(shown_rows(within)) == ["narrowest", "middle", "widest"]
+    assert list(shown_rows(curve([0.7, 0.20, 0.21, 0.1], reach=0.02))) == ["narrowest", "middle", "widest"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -13,9 +14,16 @@ from dbviz_ray.analysis.findings.curves import WIDTH, curves
 from dbviz_ray.analysis.findings.find import margins, resolution, streams
 from dbviz_ray.analysis.findings.sentences import sentence
 
+NOTHING = float("nan")
 
-def roles(finding):
-    return [number.role for number in finding.of("test_error")]
+
+def with_ends(score, value, reach=0.1):
+    return {score: value, f"{score}_low": value - reach, f"{score}_high": value + reach}
+
+
+def intervals_in(text):
+    """Every value of a sentence with its interval."""
+    return re.findall(r"[\d.]+%? \[[\d., ]+\]", text)
 
 
 def test_findings_in_words_and_rows():
@@ -31,7 +39,7 @@ def test_findings_in_words_and_rows():
     )
     assert "no double descent" in found.sentences[1]
     assert list(found.answers) == ["Is a wider network better, and more reproducible?"]
-    assert list(map(roles, found.rows)) == [
+    assert [[number.role for number in finding.of("test_error")] for finding in found.rows] == [
         ["narrowest", "best narrow", "peak", "widest"], ["narrowest", "middle", "widest"],
     ]  # fmt: skip
     assert [finding.number("", "interpolation_threshold").value for finding in found.rows] == [8, 2]
@@ -48,15 +56,12 @@ def test_curves_over_epochs_with_a_peak_are_shown_and_all_are_counted():
     parts += [groups([0.4, 0.3, 0.2, 0.1], width=w, epoch=[1, 10, 100, 1000]) for w in (8, 16, 32, 64, 128)]
     found = found_in(pd.concat(parts))
     assert [str(one.subject) for one in found.of(Kind.OVER_EPOCHS)] == ["net, width 4"]
-    assert (
-        "double descent over the epochs: the test error falls to 20.0% [19.0, 21.0] at epoch 10" in (found.sentences[1])
-    )
-    assert "1 of 6 curves over the epochs show double descent beyond the intervals." in found.sentences
+    assert intervals_in(found.sentences[1])[0] == "20.0% [19.0, 21.0]"
+    assert any(told.startswith("1 of 6 curves") for told in found.sentences)
 
 
 def test_unknown_reproducibility_is_a_dash():
-    nothing = float("nan")
-    table = groups(DESCENT).assign(reproducibility=nothing, reproducibility_low=nothing, reproducibility_high=nothing)
+    table = groups(DESCENT, reproducibility=NOTHING)
     found = found_in(table)
     assert math.isnan(found.rows[0].number("peak", "reproducibility").value)
     assert " - " in summary_of(table)
@@ -64,13 +69,12 @@ def test_unknown_reproducibility_is_a_dash():
 
 
 def test_architectures_have_names_and_other_planes_a_table():
-    kinds = [groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
-             for planes, regions in (("test", 5.0), ("train", 3.0)) for net in ("net", "other")]  # fmt: skip
-    table = pd.concat(kinds)
-    found = found_in(table)
-    assert [sentence.split(":")[0] for sentence in found.sentences[:2]] == [
-        "net, label noise 0.2, test planes", "other, label noise 0.2, test planes",
-    ]  # fmt: skip
+    table = pd.concat(
+        groups(DESCENT, plane_set=planes, architecture=net, fragmentation=regions)
+        for planes, regions in (("test", 5.0), ("train", 3.0))
+        for net in ("net", "other")
+    )
+    assert [str(finding.subject) for finding in found_in(table).rows[:2]] == ["net", "other"]
     lines = summary_of(table).splitlines()
     assert lines[2].startswith("net, narrowest")
     assert lines[6].startswith("other, narrowest")
@@ -81,7 +85,8 @@ def test_architectures_have_names_and_other_planes_a_table():
 def test_the_sentence_says_that_the_peak_is_less_reproducible():
     table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
     (said,) = found_in(table).sentences
-    assert "less alike: they agree on 50% [49, 51] of the points; at width 16 they agree on 80%" in said
+    assert "less alike" in said
+    assert intervals_in(said)[3:5] == ["50% [49, 51]", "80% [79, 81]"]
 
 
 def test_failed_and_diverged_trainings_have_a_sentence_each():
@@ -130,13 +135,11 @@ def test_students_and_teachers_in_words(student, verdict):
     for role, index in (("student", 1), ("teacher", 2), ("control", 0)):
         for column in ("architecture", "options", "width", "recipe", "learning_rate"):
             row[f"{role}_{column}"] = table[column][index]
-    for kind, value in (("student", student), ("control", 0.6)):
-        row |= {f"{kind}_agreement": value, f"{kind}_agreement_low": value - 0.02}
-        row[f"{kind}_agreement_high"] = value + 0.02
-    sentence = found_in(table, distillation=pd.DataFrame([row])).sentences[1]
-    assert f"students (net, SGD+SAM) agree with their own teachers (vit, Adam) on {100 * student:.1f}% [" in sentence
-    assert "undistilled models (net, Adam) agree with these teachers on 60.0% [58.0, 62.0]" in sentence
-    assert verdict in sentence
+    row |= with_ends("student_agreement", student, 0.02) | with_ends("control_agreement", 0.6, 0.02)
+    told = found_in(table, distillation=pd.DataFrame([row])).sentences[1]
+    of_student = f"{100 * student:.1f}% [{100 * student - 2:.1f}, {100 * student + 2:.1f}]"
+    assert intervals_in(told) == [of_student, "60.0% [58.0, 62.0]"]
+    assert all(name in told for name in ("(net, SGD+SAM)", "(vit, Adam)", "(net, Adam)", verdict))
 
 
 def test_the_sharpness_of_each_recipe():
@@ -144,43 +147,28 @@ def test_the_sharpness_of_each_recipe():
     assert found_in(table).answers.keys() == {
         "Does training again give the same model?", "How flat are the minima?",
     }  # fmt: skip
-    assert found_in(table).sentences[1] == (
-        "net, label noise 0.2: sharpness (where it is small, the loss rises slowly around the trained weights): "
-        "SGD 0.5000 [0.4900, 0.5100], SGD+SAM 0.0200 [0.0100, 0.0300]."
-    )
+    assert found_in(table).sentences[1].endswith("SGD 0.5000 [0.4900, 0.5100], SGD+SAM 0.0200 [0.0100, 0.0300].")
 
 
 def test_without_curves_sentences_compare_trainings_and_planes():
     table = groups([0.3, 0.2], reproducibility=[0.7, 0.9])
     other = table.assign(plane_set="noise", fragmentation=1.5, fragmentation_low=1.25, fragmentation_high=1.75)
     answers = found_in(pd.concat([table, other])).answers
-    told = {question: list(map(sentence, findings)) for question, findings in answers.items()}
-    assert told["Does training again give the same model?"] == [
-        "label noise 0.2, test planes: two trainings agree most for net, width 4 (90.0% [89.0, 91.0] of the points) "
-        "and least for net, width 2 (70.0% [69.0, 71.0])."
+    told = {question: sentence(findings[0]) for question, findings in answers.items()}
+    assert intervals_in(told["Does training again give the same model?"]) == [
+        "90.0% [89.0, 91.0]",
+        "70.0% [69.0, 71.0]",
     ]
-    assert told["What changes on other planes?"][0] == (
-        "net, width 2, label noise 0.2: two trainings agree on this share of the points: 70.0% [69.0, 71.0] (test), "
-        "70.0% [69.0, 71.0] (noise); regions in a plane: 5.00 [4.99, 5.01] (test), 1.50 [1.25, 1.75] (noise)."
-    )
-    (one,) = found_in(groups([0.3])).sentences
-    assert one == "label noise 0.2, test planes: two trainings of net agree on 50.0% [49.0, 51.0] of the points."
-
-
-NOTHING = float("nan")
-
-
-def with_ends(score, value, reach=0.1):
-    return {score: value, f"{score}_low": value - reach, f"{score}_high": value + reach}
+    assert intervals_in(told["What changes on other planes?"]) == [
+        "70.0% [69.0, 71.0]", "70.0% [69.0, 71.0]", "5.00 [4.99, 5.01]", "1.50 [1.25, 1.75]",
+    ]  # fmt: skip
+    assert intervals_in(*found_in(groups([0.3])).sentences) == ["50.0% [49.0, 51.0]"]
 
 
 def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.0):
-    scores = {"margin": all_images, "margin_correct": correct, "margin_mislabelled": mislabelled}
-    row = KEY | {"width": width, "n_models": 3, "test_error": 1 / width, "test_error_low": 0, "test_error_high": 1}
-    row["margin_found"] = found
-    for score, value in scores.items():
-        row |= with_ends(score, value)
-    return row
+    row = KEY | {"width": width, "n_models": 3, "margin_found": found} | with_ends("test_error", 1 / width)
+    row |= with_ends("margin", all_images)
+    return row | with_ends("margin_correct", correct) | with_ends("margin_mislabelled", mislabelled)
 
 
 def margins_of(*rows):
@@ -197,16 +185,14 @@ def test_margins_over_a_curve():
         ("margin_mislabelled", 4, 0.5), ("margin_mislabelled", 8, 1.5), ("margin_mislabelled", 16, 2.5),
     ]  # fmt: skip
     assert finding.condition["not_found"] == pytest.approx(0.11)
-    assert "mislabelled training images: 0.50 [0.40, 0.60] at width 4, 1.50 [" in sentence(finding)
-    assert "up to 11% of directions" in sentence(finding)
+    assert intervals_in(sentence(finding))[3:5] == ["0.50 [0.40, 0.60]", "1.50 [1.40, 1.60]"]
+    assert " 11% " in sentence(finding)
 
 
 def test_margins_without_label_noise_and_without_margins():
     (finding,) = margins_of(of_margins(4, 1.0), of_margins(8, 2.0), of_margins(16, 3.0))
     assert [number.value for number in finding.of("margin")] == [1.0, 2.0, 3.0]
-    assert sentence(finding).endswith(
-        ": 1.00 [0.90, 1.10] at width 4, 2.00 [1.90, 2.10] at width 8, 3.00 [2.90, 3.10] at width 16."
-    )
+    assert intervals_in(sentence(finding)) == ["1.00 [0.90, 1.10]", "2.00 [1.90, 2.10]", "3.00 [2.90, 3.10]"]
     assert margins_of(*(of_margins(width, NOTHING) for width in (4, 8, 16))) == []
 
 
@@ -226,16 +212,11 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
         ]
     )  # fmt: skip
     first, second = streams(table)
-    assert [(n.subject.keys["stream"], n.value) for n in first.of("total_share")] == [
-        (("init",), 0.9),
-        (("order", "augmentation"), 0.7),
-    ]
+    of_first = {number.subject.keys["stream"]: number.value for number in first.of("total_share")}
+    assert of_first == {("init",): 0.9, ("order", "augmentation"): 0.7}
     assert [(n.subject.keys["stream"], n.value) for n in second.of("own_share")] == [(("init",), 0.3)]
     assert [one.number("all", "disagreement").value for one in (first, second)] == [0.31, 0.2]
-    assert (
-        "initialisation 90% [80, 100], data order with augmentation 70% [60, 80] (intervals over seeds and planes)"
-        in (sentence(first))
-    )
+    assert intervals_in(sentence(first))[-2:] == ["90% [80, 100]", "70% [60, 80]"]
 
 
 @pytest.mark.parametrize("rows", [[], [of_stream(("init",), NOTHING, disagreement=0.0)]])
@@ -244,8 +225,8 @@ def test_without_shares_there_is_no_finding_about_streams(rows):
 
 
 def of_grid(kind, points, fragmentation, large):
-    row = KEY | {"kind": kind, "resolution": points, **with_ends("fragmentation", fragmentation)}
-    return row | with_ends("large_regions", large)
+    scores = with_ends("fragmentation", fragmentation) | with_ends("large_regions", large)
+    return KEY | {"kind": kind, "resolution": points} | scores
 
 
 def test_resolutions_of_the_group_with_most_regions():
@@ -259,7 +240,6 @@ def test_resolutions_of_the_group_with_most_regions():
     grids = [(n.subject.keys["resolution"], n.value) for n in finding.of("large_regions", "grid")]
     assert grids == [(25, 5.0), (49, pytest.approx(5.1))]
     assert finding.number("limit", "large_regions").value == pytest.approx(5.2)
-    assert "25 points a side: 3.00 (5.00), 49 points a side: 3.50 (5.10)" in sentence(finding)
     assert resolution(table.astype({"resolution": "Int64"}), named) == [finding]
     assert resolution(table.iloc[:0], named) == []
 
