@@ -11,41 +11,6 @@ from dbviz_ray.evaluation.label_maps import label_maps, label_planes
 from dbviz_ray.planes import GridPoints
 
 
-def naive_label_maps(network, planes):
-    """The definition, point by point, in float64."""
-    x1, x2, x3 = planes.anchors.double().unbind(1)
-    maps = torch.empty(len(planes), planes.resolution, planes.resolution, dtype=torch.uint8)
-    for plane in range(len(planes)):
-        first, second = x2[plane] - x1[plane], x3[plane] - x1[plane]
-        length = first.norm()
-        e1 = first / length
-        along = (second * e1).sum()
-        orthogonal = second - along * e1
-        e2 = orthogonal / orthogonal.norm()
-        box = torch.tensor([[0, 0], [length, 0], [along, orthogonal.norm()]])
-        low, high = box.amin(0), box.amax(0)
-        reach = planes.margin * (high - low)
-        a_axis = torch.linspace((low - reach)[0], (high + reach)[0], planes.resolution, dtype=torch.float64)
-        b_axis = torch.linspace((low - reach)[1], (high + reach)[1], planes.resolution, dtype=torch.float64)
-        for row, b in enumerate(b_axis):
-            for column, a in enumerate(a_axis):
-                scores = network((x1[plane] + a * e1 + b * e2)[None])
-                maps[plane, row, column] = scores.argmax()
-    return maps
-
-
-@pytest.mark.parametrize(
-    ("architecture", "width", "shape"), [("fully_connected", 32, (1, 8, 8)), ("resnet18_width", 2, (3, 8, 8))]
-)
-def test_label_maps_equal_the_definition_point_by_point(architecture, width, shape, cpu):
-    network = initialised_network(architecture, width, shape, 10, seed=1).double().eval()
-    nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
-    planes = random_planes(3, 9, shape)
-    maps = label_maps(network, planes, cpu)
-    assert torch.equal(maps, naive_label_maps(network, planes))
-    assert len(maps.unique()) > 1
-
-
 def test_a_folded_first_layer_changes_nothing(cpu):
     planes = random_planes(5, 20, (1, 8, 8))
     folded = initialised_network("fully_connected", 24, (1, 8, 8), 10, seed=3).double()

@@ -6,30 +6,24 @@ cells that its zero line crosses. In the cells that are left the scores are affi
 them are equal bound the regions. What is decided, is decided by signs at corners, which neighbouring cells share, so
 neighbours never contradict each other and no geometric tolerance decides what is joined.
 
-All in float64. Regions are joined where they share a piece of boundary; two of one class that only touch in a point are
-two. The 8-neighbourhood of a grid joins them, but such points are exceptions: it takes two scores that are equal at a
-saddle of their difference. Where more than two regions meet, they are of three classes. What makes a grid differ from
-the truth is parts of regions that are narrower than its step.
+Regions are joined where they share a piece of boundary; two of one class that only touch in a point are two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from support.cell_complex import CellComplex
 from torch import nn
 
 from dbviz_ray.planes import PlaneSet
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Layer = tuple[Floats, Floats]
-"""Weight `[outputs, inputs]` and bias `[outputs]`."""
+Regions = list[tuple[int, float]]
+"""Class and area of each region, the largest first; areas are shares of the rectangle that the grid covers."""
 
 ROUNDING = 1e-12
 """Relative size below which a difference is taken for 0."""
@@ -37,120 +31,129 @@ SMALLEST_AREA = 1e-12
 """Share of the rectangle below which a region is taken for a rounding error."""
 
 
-@dataclass(frozen=True)
-class ExactRegions:
-    """The regions of one network on one plane, the largest first."""
+class Cells:
+    """Convex polygons that fill the unit square; neighbours have the same corners on the edges that they share."""
 
-    classes: NDArray[np.int64]
-    """`[regions]`."""
-    areas: Floats
-    """`[regions]`, shares of the rectangle that the grid covers."""
+    def __init__(self) -> None:
+        self.points = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+        self.corners = [[0, 1, 2, 3]]  # of every cell, its points in order
 
-    def __len__(self) -> int:
-        return len(self.classes)
+    def cut(self, function: Floats, values: Floats, may_cut: Callable[[list[int]], bool] = lambda _: True) -> Floats:
+        """Cut every cell on which a function of the points takes both signs along its zero line.
+
+        The function and the columns of `values` are affine on every cell; returns `values` at all points there are now.
+        """
+        signs = np.sign(function).astype(int).tolist()
+        mixed = [len({-1, 1} & {signs[corner] for corner in cell}) == 2 for cell in self.corners]
+        to_cut = [crossed and may_cut(cell) for crossed, cell in zip(mixed, self.corners, strict=True)]
+        new: dict[tuple[int, int], int] = {}
+        for cell in (cell for cell, chosen in zip(self.corners, to_cut, strict=True) if chosen):
+            for edge in edges_of(cell):
+                if signs[edge[0]] * signs[edge[1]] < 0:
+                    new.setdefault(edge, len(self.points) + len(new))
+        if new:
+            start, end = np.array(list(new)).T
+            share = (function[start] / (function[start] - function[end]))[:, None]
+            self.points, values = (
+                np.concatenate([known, (1 - share) * known[start] + share * known[end]])
+                for known in (self.points, values)
+            )
+        signs += [0] * len(new)
+        cells = []
+        for cell, crossed, chosen in zip(self.corners, mixed, to_cut, strict=True):
+            whole = with_new_points(cell, new) if crossed else cell
+            if chosen:
+                cells.append([corner for corner in whole if signs[corner] <= 0])
+                cells.append([corner for corner in whole if signs[corner] >= 0])
+            else:
+                cells.append(whole)
+        self.corners = cells
+        return values
+
+    def areas(self) -> list[float]:
+        found = []
+        for x, y in (self.points[cell].T for cell in self.corners):
+            found.append(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+        return found
+
+    def neighbours(self) -> Iterator[tuple[int, int]]:
+        """Every two cells that share an edge."""
+        first: dict[tuple[int, int], int] = {}
+        for number, cell in enumerate(self.corners):
+            for edge in edges_of(cell):
+                if edge in first:
+                    yield first[edge], number
+                else:
+                    first[edge] = number
 
 
-@dataclass(frozen=True)
-class ClassCells:
-    """One plane's rectangle, cut into convex cells in each of which the network is affine and predicts one class."""
-
-    cells: CellComplex
-    """In units of the rectangle's sides: (0, 0) is the grid's first point, (1, 1) its last, a before b."""
-    classes: NDArray[np.int64]
-    """`[cells]`."""
+def edges_of(cell: list[int]) -> list[tuple[int, int]]:
+    return [(min(a, b), max(a, b)) for a, b in zip(cell, cell[1:] + cell[:1], strict=True)]
 
 
-def exact_regions(network: nn.Module, planes: PlaneSet) -> list[ExactRegions]:
-    """The regions of a network on every plane; arguments as of `class_cells`.
-
-    On 8x8 images a plane takes 0.02 s with 64 hidden units and 2.4 s with 512, whose lines make some forty times the
-    cells (2026-11-22, AMD EPYC 9005, one core).
-    """
-    return [_joined(plane) for plane in class_cells(network, planes)]
-
-
-def class_cells(network: nn.Module, planes: PlaneSet) -> Iterator[ClassCells]:
-    """The cells of a network on every plane.
-
-    Args:
-        network: nn.Sequential of Flatten, Linear and ReLU layers, as `fully_connected` builds it.
-        planes: Their resolution does not matter.
-    """
-    layers = [_weight_and_bias(layer) for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return (_cells_on(layers, corner, sides) for corner, sides in _rectangles(planes))
+def with_new_points(cell: list[int], new: dict[tuple[int, int], int]) -> list[int]:
+    corners = []
+    for corner, edge in zip(cell, edges_of(cell), strict=True):
+        corners.append(corner)
+        if edge in new:
+            corners.append(new[edge])
+    return corners
 
 
-def _weight_and_bias(layer: nn.Linear) -> Layer:
-    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+def exact_regions(network: nn.Module, planes: PlaneSet) -> list[Regions]:
+    """The regions on every plane of a network of Flatten, Linear and ReLU layers, as `fully_connected` builds it."""
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    layers = [(layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()) for layer in linear]
+    found = []
+    for (x1, *directions), axes in zip(planes.basis.numpy(), planes.axes.numpy(), strict=True):
+        low, high = axes[:, 0], axes[:, -1]
+        corner, sides = x1 + low @ directions, (high - low)[:, None] * directions
+        (weight, bias), *rest = layers
+        found.append(regions_of_layers([(weight @ sides.T, weight @ corner + bias), *rest]))
+    return found
 
 
-def _rectangles(planes: PlaneSet) -> list[tuple[Floats, Floats]]:
-    """Corner `[pixels]` and the two sides `[2, pixels]` of what each grid covers, as in GridPoints."""
-    x1, e1, e2 = planes.basis.numpy().transpose(1, 0, 2)
-    low, high = planes.axes[:, :, 0].numpy(), planes.axes[:, :, -1].numpy()
-    corners = x1 + low[:, :1] * e1 + low[:, 1:] * e2
-    sides = (high - low)[..., None] * np.stack([e1, e2], axis=1)
-    return list(zip(corners, sides, strict=True))
-
-
-def _cells_on(layers: list[Layer], corner: Floats, sides: Floats) -> ClassCells:
-    cells = CellComplex.unit_square()
-    first_weight, first_bias = layers[0]
-    on_plane = (first_weight @ sides.T, first_weight @ corner + first_bias)
-    *hidden, (weight, bias) = [on_plane, *layers[1:]]
-    values = cells.points
+def regions_of_layers(layers: list[tuple[Floats, Floats]]) -> Regions:
+    """Of weights and biases from the unit square on."""
+    cells = Cells()
+    values, (*hidden, (weight, bias)) = cells.points, layers
     for hidden_weight, hidden_bias in hidden:
         for row, constant in zip(hidden_weight, hidden_bias, strict=True):
             reach = np.abs(values).max() * np.abs(row).sum() + abs(constant)
-            values = cells.cut(_rounded(values @ row + constant, reach), values)
+            values = cells.cut(rounded(values @ row + constant, reach), values)
         values = np.maximum(values @ hidden_weight.T + hidden_bias, 0)
-    scores = _cut_between_classes(cells, values @ weight.T + bias)
-    return ClassCells(cells, _classes(cells, scores))
+    return joined(cells, cut_between_classes(cells, values @ weight.T + bias))
 
 
-def _rounded(function: Floats, reach: float) -> Floats:
+def rounded(function: Floats, reach: float) -> Floats:
     """The function, 0 where it is but a rounding error of the numbers of size `reach` that it was computed from."""
     return np.where(np.abs(function) <= ROUNDING * reach, 0, function)
 
 
-def _cut_between_classes(cells: CellComplex, scores: Floats) -> Floats:
+def best(scores: Floats) -> NDArray[np.bool_]:
+    """`[points, classes]`, whether no other score is higher."""
+    return rounded(scores.max(axis=1, keepdims=True) - scores, np.abs(scores).max()) == 0
+
+
+def cut_between_classes(cells: Cells, scores: Floats) -> Floats:
     """Cut cells where two scores `[points, classes]` are equal, until each has one best class; the scores then."""
-    classes, reach = scores.shape[1], np.abs(scores).max()
-    for first in range(classes - 1):
-        decided = np.asarray(_best_everywhere(cells, scores).any(axis=1))
-        for second in range(first + 1, classes):
-            undecided = np.ones(cells.count, dtype=np.bool_)  # those that have come since are taken to be
-            undecided[: len(decided)] = ~decided
-            difference = _rounded(scores[:, first] - scores[:, second], reach)
-            scores = cells.cut(difference, scores, undecided)
+    for first in range(scores.shape[1]):
+        for second in range(first + 1, scores.shape[1]):
+            leads = best(scores)
+            difference = rounded(scores[:, first] - scores[:, second], np.abs(scores).max())
+            scores = cells.cut(difference, scores, lambda cell, leads=leads: not leads[cell].all(axis=0).any())
     return scores
 
 
-def _best_everywhere(cells: CellComplex, scores: Floats) -> Flags:
-    """`[cells, classes]`, whether no other score is higher at any corner, and so anywhere in the cell."""
-    behind = _rounded(scores.max(axis=1, keepdims=True) - scores, np.abs(scores).max()) > 0
-    touched: Floats = cells.corners() @ behind
-    return np.equal(touched, 0)
-
-
-def _classes(cells: CellComplex, scores: Floats) -> NDArray[np.int64]:
-    """`[cells]`, the first class with the highest score, as in `argmax`; where no unit is active many may be equal."""
-    corners = cells.corners()
-    within = (corners @ scores) / corners.sum(axis=1)[:, None]  # an average of the corners lies within the cell
-    behind = _rounded(within.max(axis=1, keepdims=True) - within, np.abs(scores).max())
-    return np.asarray(np.equal(behind, 0).argmax(axis=1))
-
-
-def _joined(plane: ClassCells) -> ExactRegions:
-    """Cells of one class that share an edge are of one region."""
-    cells, classes = plane.cells, plane.classes
-    neighbours = cells.neighbours()
-    first, second = neighbours[:, classes[neighbours[0]] == classes[neighbours[1]]]
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(cells.count, cells.count))
-    count, region = connected_components(graph, directed=False)
-    areas = np.bincount(region, cells.areas(), count).astype(np.float64)
-    class_of = np.empty(count, dtype=np.int64)
-    class_of[region] = classes
-    order = np.argsort(-areas, kind="stable")
-    order = order[areas[order] > SMALLEST_AREA]
-    return ExactRegions(class_of[order], areas[order])
+def joined(cells: Cells, scores: Floats) -> Regions:
+    """Cells of one class that share an edge are of one region; of equal scores the first class counts, as in argmax."""
+    within = np.array([scores[cell].mean(axis=0) for cell in cells.corners])
+    classes = best(within).argmax(axis=1)
+    alike = [(a, b) for a, b in cells.neighbours() if classes[a] == classes[b]]
+    first, second = np.array(alike, dtype=int).reshape(-1, 2).T
+    size = len(cells.corners)
+    count, region = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=(size, size)))
+    areas = np.bincount(region, cells.areas(), count)
+    class_of = dict(zip(region.tolist(), classes.tolist(), strict=True))
+    found = [(class_of[number], float(areas[number])) for number in np.argsort(-areas, kind="stable")]
+    return [(number, area) for number, area in found if area > SMALLEST_AREA]
