@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 from conftest import small_sweep
+from support.refusals import refused
 
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.errors import Mistake, UserError
 from dbviz_ray.sweep import main
 
 NOISY = {"width": [4], "label_noise": [0.0, 0.1, 0.2], "seed": [0, 1], "label_noise_seed": [3]}
 STREAMS = ("init", "order", "augmentation", "dropout", "label_noise")
-
-
-def refused(load, *arguments, **fields) -> Mistake:
-    """The mistake of a sweep that cannot be used; it is one line."""
-    with pytest.raises(UserError) as error:
-        load(*arguments, **fields)
-    (mistake,) = error.value.mistakes
-    assert "\n" not in str(mistake)
-    return mistake
 
 
 # The last column: names and numbers that the advice holds.

@@ -6,14 +6,14 @@ import gzip
 import pickle
 
 import numpy as np
-import pytest
 from PIL import Image
 from scipy.io import savemat
+from support import refusals
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.datasets.public import CIFAR10_FOLDER, CIFAR100_FOLDER, FASHION_MNIST_FILES
-from dbviz_ray.errors import Mistake, UserError
+from dbviz_ray.errors import Mistake
 
 
 def loaded(directory, **fields):
@@ -21,12 +21,8 @@ def loaded(directory, **fields):
 
 
 def refused(directory, **fields) -> Mistake:
-    """The mistake of a data set that cannot be loaded; it is one line."""
-    with pytest.raises(UserError) as error:
-        loaded(directory, **fields)
-    (mistake,) = error.value.mistakes
-    assert "\n" not in str(mistake)
-    return mistake
+    """The mistake of a data set that cannot be loaded."""
+    return refusals.refused(loaded, directory, **fields)
 
 
 def write_cifar10(directory, images_per_file=60, seed=0):
