@@ -33,20 +33,24 @@ def across(on_items: np.ndarray) -> Estimate:
     return cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
 
 
-def test_one_model_is_students_interval_over_items():
-    values = np.array([[1.0, 2, 4, 7, 3]])
-    interval = interval_of(mean_estimate(values))
-    low, high = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values[0]))
-    assert (interval.value, interval.low, interval.high) == pytest.approx((values.mean(), low, high))
-    assert (interval.models, interval.items, interval.covers) == (1, 5, "items")
+SHARES = np.array([0.5, 0.7, 0.9])
 
 
-def test_models_without_item_effects_are_students_interval_over_models():
-    models = np.array([1.0, 3, 4, 8])
-    interval = interval_of(mean_estimate(np.repeat(models[:, None], 50, axis=1)))
-    low, high = stats.t.interval(0.95, 3, loc=4, scale=stats.sem(models))
-    assert (interval.low, interval.high) == pytest.approx((low, high))
-    assert interval.covers == "models and items"
+@pytest.mark.parametrize(
+    ("estimate", "covers"),
+    [
+        (mean_estimate(SHARES[None]), "items"),
+        (mean_estimate(np.repeat(SHARES[:, None], 50, axis=1)), "models and items"),
+        (of_pairs(np.array([[[1.0, share], [share, 1]] for share in SHARES])), "items"),
+        (sample_estimate(SHARES), "models"),
+    ],
+    ids=["one model", "models that differ equally on all items", "the pair of two models", "models alone"],
+)
+def test_where_one_thing_varies_it_is_students_interval(estimate, covers):
+    interval = interval_of(estimate)
+    low, high = stats.t.interval(0.95, 2, loc=SHARES.mean(), scale=stats.sem(SHARES))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((SHARES.mean(), low, high))
+    assert interval.covers == covers
 
 
 def test_two_samples_reach_halfway_between_two_formulas():
@@ -59,16 +63,6 @@ def test_two_samples_reach_halfway_between_two_formulas():
     usual = stats.t.ppf(0.975, freedom) * math.sqrt(0.75)
     apart = math.hypot(stats.t.ppf(0.975, 1) * math.sqrt(0.5), stats.t.ppf(0.975, 3) * math.sqrt(0.25))
     assert interval_of(estimate).high == pytest.approx((usual + apart) / 2)
-
-
-def test_two_models_have_one_pair_and_an_interval_over_items():
-    shares = np.array([0.5, 0.7, 0.9])
-    values = np.ones((3, 2, 2))
-    values[:, 0, 1] = values[:, 1, 0] = shares
-    interval = interval_of(of_pairs(values))
-    low, high = stats.t.interval(0.95, 2, loc=0.7, scale=stats.sem(shares))
-    assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, low, high))
-    assert interval.covers == "items"
 
 
 def test_jackknife_of_three_models_by_hand():
@@ -94,12 +88,6 @@ def test_no_variance_is_no_width():
     assert (interval.low, interval.value, interval.high) == (0, 0, 0)
     assert p_value(mean_estimate(np.zeros((3, 5)))) == 1
     assert p_value(mean_estimate(np.ones((3, 5)))) == 2**-4  # the sign test of five items
-
-
-def test_an_interval_over_models_alone_is_students():
-    interval = interval_of(sample_estimate(np.array([1.0, 2.0, 3.0])))
-    assert interval.value == 2
-    assert interval.high - interval.value == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
 
 
 def test_where_nothing_is_known_there_are_no_ends():
