@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from conftest import small_sweep
+from skimage.measure import label as skimage_label
 
 from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
@@ -158,3 +159,13 @@ def distilled_sweep(teacher: dict[str, object]) -> SweepConfig:
     """Students of two architectures, and as many undistilled models."""
     recipes = {"alone": {}, "distilled": {"distillation": {"recipe": "alone", **teacher}}}
     return small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)
+
+
+def labels_of_kind(store: Store, sweep: SweepConfig, *kind: str) -> np.ndarray:
+    """On the plane set `test`, of the models of an architecture and a recipe."""
+    return labels_of(store, "test", [m for m in sweep.models() if (m.architecture, m.recipe) == kind])
+
+
+def region_sizes(label_map: np.ndarray) -> np.ndarray:
+    """Points of every region of one class, which corners join too."""
+    return np.bincount(skimage_label(label_map.astype(int) + 1, connectivity=2).ravel())[1:]

@@ -7,9 +7,8 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from skimage.measure import label as skimage_label
 from sklearn.metrics import cohen_kappa_score
-from support.made_up_runs import labels_of, made_up_run, predictions_of
+from support.made_up_runs import labels_of, made_up_run, predictions_of, region_sizes
 
 from dbviz_ray.analysis.findings.summary import advice_table
 from dbviz_ray.analysis.scores.group_scores import SCORES
@@ -18,7 +17,6 @@ from dbviz_ray.analysis.statistics.estimates import mean_estimate
 from dbviz_ray.analysis.statistics.intervals import advice_on, interval_of, variances_of
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tables.groups import uncertain_scores
-from dbviz_ray.store import Store
 
 UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")
 REQUIRED = [*GROUP, "n_models", "n_diverged", "n_failed", "plane_set", *SCORES]
@@ -35,12 +33,6 @@ def test_groups_have_the_promised_columns(finished_run):
         known = table[table[score].notna()]
         assert len(known) == (0 if score in UNASKED else len(table))
         assert known[score].between(known[f"{score}_low"], known[f"{score}_high"]).all()
-
-
-def region_sizes(label_map):
-    """Points of every region."""
-    numbered = [skimage_label(label_map == number, connectivity=2) for number in np.unique(label_map)]
-    return [size for numbers in numbered for size in np.bincount(numbers.ravel())[1:]]
 
 
 @pytest.mark.parametrize("run", ["finished_run", "made_up"])
@@ -60,7 +52,7 @@ def test_scores_equal_a_naive_computation(run, request):
         points = maps[0, 0].size
         least = sweep.minimum_region_share * points
         assert row["fragmentation"] == pytest.approx(np.mean([len(found) for found in each]))
-        large = [sum(size >= least for size in found) for found in each]
+        large = [(found >= least).sum() for found in each]
         assert row["large_regions"] == pytest.approx(np.mean(large))
         assert row["largest_region"] == pytest.approx(np.mean([max(found) / points for found in each]))
         for split in ("train", "test"):
@@ -78,17 +70,12 @@ def test_scores_equal_a_naive_computation(run, request):
         assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (3, 0, 0)
         assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in predicted)
         assert row["n_planes"] == sweep.planes[plane_set].count
-
-
-def test_soft_agreement_is_known_where_probabilities_are_stored(made_up):
-    store, sweep, tables = made_up
-    table = tables["groups"].set_index(["plane_set", "width", "label_noise"])
-    assert table.loc["train"]["soft_agreement"].isna().all()
-    for width, noise in itertools.product((4, 16), (0.0, 0.25)):
-        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
-        chances = [store.read_probabilities("test", m.model_id, 3).astype(float) for m in models]
-        naive = np.mean([(a * b).sum(axis=-1).mean() for a, b in itertools.combinations(chances, 2)])
-        assert table.loc[("test", width, noise)]["soft_agreement"] == pytest.approx(naive, rel=1e-5)
+        if sweep.planes[plane_set].probabilities:
+            chances = [store.read_probabilities(plane_set, m.model_id, 3).astype(float) for m in models]
+            soft = np.mean([(chances[a] * chances[b]).sum(axis=-1).mean() for a, b in pairs])
+            assert row["soft_agreement"] == pytest.approx(soft, rel=1e-5)
+        else:
+            assert np.isnan(row["soft_agreement"])
 
 
 def test_one_model_left_has_no_reproducibility(tmp_path):
@@ -131,8 +118,8 @@ def test_crossed_seeds_compare_what_differs_in_every_stream(tmp_path):
     sweep = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
     store = made_up_run(tmp_path, sweep, label_maps=by_seeds)
     row = compute_tables(store, sweep)["groups"].iloc[0]
-    maps = dict(zip([(m.seeds.init, m.seeds.order) for m in sweep.models()], labels_of(store, "test", sweep.models()),
-                    strict=True))  # fmt: skip
+    seeds = [(model.seeds.init, model.seeds.order) for model in sweep.models()]
+    maps = dict(zip(seeds, labels_of(store, "test", sweep.models()), strict=True))
     pairs = [(a, b) for a, b in itertools.combinations(maps, 2) if a[0] != b[0] and a[1] != b[1]]
     assert len(pairs) == 18
     naive = np.mean([(maps[a] == maps[b]).mean() for a, b in pairs])
@@ -182,29 +169,25 @@ def test_models_equal_a_naive_computation(made_up):
     assert table.loc["train"]["n_planes"].eq(5).all()
 
 
-@pytest.fixture(scope="module")
-def stored(made_up, tmp_path_factory):
-    """The table as it is read from a file."""
-    store = Store(tmp_path_factory.mktemp("tables"))
-    write_tables(store, made_up[2])
-    return read_table(store, "uncertainty")
-
-
-def test_rows_give_back_the_intervals(made_up, stored):
-    groups = made_up[2]["groups"].set_index(["plane_set", "width", "label_noise"])
-    assert len(stored) == groups[list(SCORES)].notna().sum().sum()
-    for row, interval, variances in uncertain_scores(stored):
-        of_group = groups.loc[(row["plane_set"], row["width"], row["label_noise"])]
-        bounds = SCORES[row["score"]]
-        ends = np.clip([interval.value - variances.reach(), interval.value + variances.reach()], *bounds)
-        assert ends == pytest.approx([of_group[f"{row['score']}_low"], of_group[f"{row['score']}_high"]])
-        assert interval.value == pytest.approx(of_group[row["score"]])
+def test_rows_give_back_the_intervals(made_up):
+    tables = made_up[2]
+    groups = tables["groups"].set_index(["plane_set", "width", "label_noise"])
+    assert len(tables["uncertainty"]) == groups[list(SCORES)].notna().sum().sum()
+    for row, interval, variances in uncertain_scores(tables["uncertainty"]):
         assert interval.models == 3
+        group = groups.loc[(row["plane_set"], row["width"], row["label_noise"])]
+        assert_same_interval(row["score"], interval, variances, group)
 
 
-def test_advice_from_the_table_is_that_from_the_estimate(made_up, stored):
-    store, sweep, _ = made_up
-    table = advice_table(stored, 0.05)
+def assert_same_interval(score, interval, variances, group):
+    ends = np.clip([interval.value - variances.reach(), interval.value + variances.reach()], *SCORES[score])
+    assert ends == pytest.approx([group[f"{score}_low"], group[f"{score}_high"]]), score
+    assert (interval.low, interval.value) == pytest.approx((group[f"{score}_low"], group[score])), score
+
+
+def test_advice_from_the_table_is_that_from_the_estimate(made_up):
+    store, sweep, tables = made_up
+    table = advice_table(tables["uncertainty"], 0.05)
     for row in table[table["score"] == "test_error"].to_dict(orient="records"):
         width = int(row["name"].rpartition(" ")[2])
         models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, row["label_noise"])]
@@ -228,9 +211,7 @@ def test_scores_of_other_samples_come_back_too(tmp_path, fields, samples):
     store = made_up_run(tmp_path, sweep)
     tables = compute_tables(store, sweep)
     write_tables(store, tables)
-    group, rows = tables["groups"].iloc[0], uncertain_scores(read_table(store, "uncertainty"))
+    rows = uncertain_scores(read_table(store, "uncertainty"))
     assert {len(variances.models) for _, _, variances in rows} <= samples
     for row, interval, variances in rows:
-        assert interval.low == pytest.approx(group[f"{row['score']}_low"])
-        low = max(interval.value - variances.reach(), SCORES[row["score"]][0])
-        assert low == pytest.approx(group[f"{row['score']}_low"]), row["score"]
+        assert_same_interval(row["score"], interval, variances, tables["groups"].iloc[0])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import small_sweep
-from skimage.measure import label as skimage_label
-from support.made_up_runs import labels_of, made_up_run, predictions_of
+from support.made_up_runs import labels_of, made_up_run, predictions_of, region_sizes
 
 from dbviz_ray.analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
@@ -124,15 +123,6 @@ def test_crossed_seeds_of_the_label_noise(tmp_path):
         assert row[f"mean{end}"] == pytest.approx(group[f"margin_mislabelled{end}"])
 
 
-def counts(maps, least):
-    """Regions, and those of at least so large a share, of every model on every plane."""
-    found = []
-    for plane in maps.reshape(-1, *maps.shape[2:]):
-        sizes = [n for c in np.unique(plane) for n in np.bincount(skimage_label(plane == c, connectivity=2).flat)[1:]]
-        found.append((len(sizes), sum(size >= least * plane.size for size in sizes)))
-    return np.array(found, dtype=float).reshape(*maps.shape[:2], 2)
-
-
 def in_blocks(model, truth):
     """Blocks of 3 points a side, some of them changed by each model."""
     coarse = truth[:, ::3, ::3].copy()
@@ -153,12 +143,13 @@ def test_coarser_grids_and_their_limit(tmp_path):
         coarse, fine, limit = rows.to_dict(orient="records")
         assert (coarse["resolution"], fine["resolution"]) == (25, 49)
         maps = labels_of(store, "test", [m for m in sweep.models() if m.width == width])
-        on_fine, on_coarse = (counts(some, 0.002) for some in (maps, maps[:, :, ::2, ::2]))
-        for row, found in ((fine, on_fine), (coarse, on_coarse)):
-            assert row["fragmentation"] == pytest.approx(found[..., 0].mean())
-            assert row["large_regions"] == pytest.approx(found[..., 1].mean())
-        extrapolated = (48**2 * on_fine[..., 1] - 24**2 * on_coarse[..., 1]) / (48**2 - 24**2)
-        assert limit["large_regions"] == pytest.approx(extrapolated.mean())
+        for row, step in ((fine, 1), (coarse, 2)):
+            each = [region_sizes(plane[::step, ::step]) for of_model in maps for plane in of_model]
+            large = [(sizes >= 0.002 * row["resolution"] ** 2).sum() for sizes in each]
+            assert row["fragmentation"] == pytest.approx(np.mean([len(sizes) for sizes in each]))
+            assert row["large_regions"] == pytest.approx(np.mean(large))
+        extrapolated = (48**2 * fine["large_regions"] - 24**2 * coarse["large_regions"]) / (48**2 - 24**2)
+        assert limit["large_regions"] == pytest.approx(extrapolated)
         assert np.isnan(limit["fragmentation"])
         assert limit["large_regions_low"] < limit["large_regions"] < limit["large_regions_high"]
         assert (limit["n_models"], limit["n_planes"]) == (3, 3)

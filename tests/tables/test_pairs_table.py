@@ -15,6 +15,7 @@ from support.made_up_runs import (
     compared_sweep,
     distilled_sweep,
     labels_of,
+    labels_of_kind,
     made_up_run,
     predictions_of,
 )
@@ -66,10 +67,8 @@ def test_groups_are_compared_with_one_another(tmp_path):
     between = compute_tables(store, sweep)["between_groups"]
     assert len(between) == 4 * 3 / 2
     for _, row in between.iterrows():
-        sides = [
-            labels_of(store, "test", [m for m in sweep.models() if (m.architecture, m.recipe) == key])
-            for key in ((row[f"architecture_{side}"], row[f"recipe_{side}"]) for side in "ab")
-        ]
+        kinds = [(row[f"architecture_{side}"], row[f"recipe_{side}"]) for side in "ab"]
+        sides = [labels_of_kind(store, sweep, *kind) for kind in kinds]
         naive = np.mean([(a == b).mean() for a, b in itertools.product(*sides)])
         assert row["reproducibility"] == pytest.approx(naive)
         assert row["reproducibility_low"] < naive < row["reproducibility_high"]

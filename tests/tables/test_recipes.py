@@ -25,18 +25,13 @@ def test_the_best_learning_rate_and_its_equals():
     assert (rate.best["test_error"], rate.at_end) == (0.2, "")
 
 
-def test_a_larger_rate_that_diverged_bounds_the_grid():
-    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_diverged=[0, 0, 3])
+@pytest.mark.parametrize(("lost", "at_end", "if_alone"), [("n_diverged", "", 1), ("n_failed", "largest", 0)])
+def test_a_rate_that_diverged_bounds_the_grid_and_one_that_failed_does_not(lost, at_end, if_alone):
+    table = rates([0.3, 0.1, float("nan")], **{"n_models": [3, 3, 0], lost: [0, 0, 3]})
     (rate,) = best_rates(table)
-    assert (rate.best["learning_rate"], rate.at_end) == (0.01, "")
+    assert (rate.best["learning_rate"], rate.at_end) == (0.01, at_end)
     assert at_best_rate(table)["learning_rate"].tolist() == [0.01]
-
-
-def test_a_larger_rate_that_failed_does_not_bound_the_grid():
-    table = rates([0.3, 0.1, float("nan")], n_models=[3, 3, 0], n_failed=[0, 0, 3])
-    (rate,) = best_rates(table)
-    assert (rate.best["learning_rate"], rate.at_end) == (0.01, "largest")
-    assert best_rates(table.assign(n_models=[0, 3, 0], n_failed=[3, 0, 3])) == []
+    assert len(best_rates(table.assign(**{"n_models": [0, 3, 0], lost: [3, 0, 3]}))) == if_alone
 
 
 def test_of_equally_good_rates_the_smallest_is_best():
