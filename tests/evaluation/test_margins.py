@@ -121,13 +121,6 @@ def test_convolutional_networks_see_whole_images():
     assert (found - dense)[~dense.isinf()].abs().max() <= 1e-3 + spacing
 
 
-def test_what_never_changes_within_reach_is_infinitely_far():
-    lines = draw_lines(random_images(6), MarginsConfig(directions=2))
-    found = margins(lambda images: torch.eye(7)[:, 3].expand(len(images), -1), lines, CPU)
-    assert found.distances.isinf().all()
-    assert (found.predicted == 3).all()
-
-
 def test_searched_lines_drop_out_and_bisection_stops_at_the_tolerance():
     asked = []
 
@@ -176,21 +169,16 @@ def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):
     assert (lines.lengths > 0).all()
 
 
-def too_many_directions(images, config):
-    """The number of directions that is refused."""
-    with pytest.raises(UserError) as error:
-        draw_lines(images, config)
-    [mistake] = error.value.mistakes
-    assert mistake.field == "margins.directions"
-    return mistake.value
-
-
 def test_images_that_are_the_same_are_no_partners():
     images = torch.cat([torch.zeros(40, 1, 2, 2), random_images(2, (1, 2, 2))])
     lines = draw_lines(images, MarginsConfig(directions=2))
     assert len(lines.starts) == 42
     assert (lines.lengths > 0).all()
-    assert too_many_directions(images, MarginsConfig(directions=3)) == 3
+    for too_few, config in ((images, MarginsConfig(directions=3)), (random_images(10), MarginsConfig(directions=10))):
+        with pytest.raises(UserError) as error:
+            draw_lines(too_few, config)
+        [mistake] = error.value.mistakes
+        assert (mistake.field, mistake.value) == ("margins.directions", config.directions)
 
 
 def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(digits):
@@ -205,7 +193,3 @@ def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(dig
     assert not np.array_equal(few, ends(images=5, seed=1))
     assert len(ends(images=1000, directions=2)) == len(digits.train_labels), "a smaller split is taken whole"
     assert ends(images=1000, split="test").max() < len(digits.test_labels)
-
-
-def test_a_split_with_too_few_images_is_named():
-    assert too_many_directions(random_images(10), MarginsConfig(split="test")) == 10

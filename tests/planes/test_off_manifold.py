@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -36,6 +35,21 @@ def colours() -> Dataset:
 def network(finished_run) -> torch.nn.Module:
     store, sweep = finished_run
     return load_network(store, sweep.models()[6], (1, 8, 8), 10)
+
+
+def of_pixels(*images: list[int], pixel_range: float = 255.0) -> Dataset:
+    """Images of two pixels, each of a class of its own."""
+    pixels, labels = torch.tensor(images, dtype=torch.uint8).view(-1, 1, 1, 2), torch.arange(len(images))
+    return Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.0,), (1.0,), pixel_range=pixel_range)
+
+
+def linear_network(weights: list[float], bias: float) -> torch.nn.Sequential:
+    """Of two pixels and two classes, of which the second has a score of 0."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([weights, [0, 0]]))
+        network[1].bias.copy_(torch.tensor([bias, 0]))
+    return network
 
 
 @settings(deadline=None, max_examples=30)
@@ -104,14 +118,11 @@ def test_images_of_a_plane_do_not_depend_on_the_number_of_planes(kind, digits, n
 
 def test_shuffles_on_one_line_are_drawn_again():
     """Some shuffles of (0, 1), (0, 2) and (1, 1) lie on one line."""
-    pixels = torch.tensor([[0, 1], [0, 2], [1, 1]], dtype=torch.uint8).view(3, 1, 1, 2)
-    labels = torch.arange(3)
-    dataset = Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.0,), (1.0,))
+    dataset = of_pixels([0, 1], [0, 2], [1, 1])
     planes = draw_plane_set(PlaneSetConfig(count=50, off_manifold="shuffled"), dataset)
     assert all(spans_plane(triplet) for triplet in planes.anchors)
-    constant = dataclasses.replace(dataset, test_images=torch.arange(9, dtype=torch.uint8).view(3, 1, 1, 3) * 0 + 1)
     with pytest.raises(UserError):
-        draw_plane_set(PlaneSetConfig(count=2, off_manifold="shuffled"), constant)
+        draw_plane_set(PlaneSetConfig(count=2, off_manifold="shuffled"), of_pixels([1, 1], [1, 1], [1, 1]))
 
 
 def test_adversarial_planes(digits, network):
@@ -140,13 +151,8 @@ def test_adversarial_planes(digits, network):
 
 def test_an_attack_on_a_linear_network_is_known():
     """Two classes with scores x0 + x1 and 0 on pixels of 1: class 0, so both pixels go down to the ball's edge."""
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2)).double()
-    with torch.no_grad():
-        network[1].weight.copy_(torch.tensor([[1.0, 1], [0, 0]]))
-        network[1].bias.zero_()
-    pixels = torch.full((1, 1, 1, 2), 16, dtype=torch.uint8)
-    dataset = Dataset(pixels, torch.zeros(1), pixels, torch.zeros(1), ("a", "b"), (0.0,), (1.0,), pixel_range=16.0)
-    images, start = dataset.normalised(pixels), torch.zeros(1, 1, 1, 2)
+    network, dataset = linear_network([1.0, 1], bias=0).double(), of_pixels([16, 16], pixel_range=16.0)
+    images, start = dataset.normalised(dataset.test_images), torch.zeros(1, 1, 1, 2)
     moved = adversarial_examples(network, images, start, AdversaryConfig(radius=4.0, step=3.0, steps=2), dataset)
     assert moved.dtype == torch.float32
     assert moved.flatten().tolist() == [0.75, 0.75]
@@ -165,13 +171,7 @@ def test_a_network_that_diverged_is_not_attacked(digits, network):
 
 def test_an_attack_that_moves_nothing_is_refused():
     """Only an image darker than black would change the predicted class."""
-    sees_black = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
-    with torch.no_grad():
-        sees_black[1].weight.copy_(torch.tensor([[-1.0, -1], [0, 0]]))
-        sees_black[1].bias.copy_(torch.tensor([-1.0, 0]))
-    pixels = torch.tensor([[0, 0], [0, 9], [9, 0]], dtype=torch.uint8).view(3, 1, 1, 2)
-    labels = torch.arange(3)
-    dataset = Dataset(pixels, labels, pixels, labels, tuple("abc"), (0.0,), (1.0,), pixel_range=9.0)
+    sees_black, dataset = linear_network([-1.0, -1], bias=-1), of_pixels([0, 0], [0, 9], [9, 0], pixel_range=9.0)
     config = PlaneSetConfig(count=20, off_manifold="adversarial", adversary={"radius": 1.0})
     with pytest.raises(UserError) as error:
         draw_plane_set(config, dataset, network=sees_black)
@@ -201,21 +201,12 @@ def test_the_file_holds_the_origin_of_the_images(kind, digits, network, tmp_path
         assert back.origin is planes.origin is None
         assert facts["anchor_kinds"] == ["natural"] * 3
         assert table["anchor_sources"].to_pylist() == planes.anchor_indices.tolist()
+        without = {key: value for key, value in facts.items() if key not in ("anchor_kinds", "attacked")}
+        store.write_parquet(store.planes_file("some"), table.drop_columns(["anchor_sources"]), without)
+        assert load_planes(store, "some")[0].origin is None
     else:
         assert back.origin.kinds == planes.origin.kinds == tuple(facts["anchor_kinds"])
         assert torch.equal(back.origin.sources, planes.origin.sources)
-
-
-def test_files_without_an_origin_are_read(digits, tmp_path):
-    store = Store(tmp_path)
-    save_planes(store, "old", draw_plane_set(PlaneSetConfig(count=3), digits), digits)
-    table, facts = store.read_parquet(store.planes_file("old"))
-    store.write_parquet(
-        store.planes_file("old"),
-        table.drop_columns(["anchor_sources"]),
-        {key: value for key, value in facts.items() if key not in ("anchor_kinds", "attacked")},
-    )
-    assert load_planes(store, "old")[0].origin is None
 
 
 def test_a_sweep_attacks_its_first_model_or_a_named_one(finished_run, digits, tmp_path):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_sweep
-from scipy.ndimage import maximum_filter, minimum_filter
-from skimage.measure import label as skimage_label
 from support.exact_regions import Regions, exact_regions
 from support.random_planes import planes_through, random_planes
 from torch import nn
@@ -165,26 +163,3 @@ def test_areas_on_the_grid_converge_to_the_exact_ones(on_grids):
     assert np.abs(class_shares(maps, 10) - truth).max() < 3 / 400
     errors = [np.abs(class_shares(maps[:, ::s, ::s], 10) - truth).mean() for s in (16, 8, 4, 2, 1)]
     assert all(finer < 0.7 * coarser for coarser, finer in itertools.pairwise(errors))
-
-
-@pytest.mark.parametrize("stride", [4, 8])
-def test_the_count_is_exact_where_all_regions_are_wider_than_the_step(on_grids, stride):
-    exact, maps = on_grids
-    clear = [index for index, labels in enumerate(maps) if all_wider_than(stride, labels)]
-    counts = regions_of(maps[clear, ::stride, ::stride], 0).fragmentation
-    assert counts.tolist() == [len(exact[index]) for index in clear]
-    assert len(clear) >= 10
-    assert len(set(counts.tolist())) > 2
-
-
-def all_wider_than(step: int, labels: np.ndarray) -> bool:
-    """Whether squares of two steps fit into every region, can be pushed from one to the next, and reach all of it."""
-    regions, count = skimage_label(labels.astype(int) + 1, connectivity=2, return_num=True)
-    for number in range(1, count + 1):
-        region = regions == number
-        padded = np.pad(region, step, mode="edge")  # the plane's own border cuts nothing off
-        centres = minimum_filter(padded, 2 * step + 1)[step:-step, step:-step]
-        joined = skimage_label(centres, connectivity=2, return_num=True)[1] == 1
-        if not joined or (region & ~maximum_filter(centres, 4 * step + 1)).any():
-            return False
-    return True
