@@ -11,13 +11,6 @@ from dbviz_ray.evaluation.label_maps import label_maps, label_planes
 from dbviz_ray.planes import GridPoints
 
 
-def test_a_folded_first_layer_changes_nothing(cpu):
-    planes = random_planes(5, 20, (1, 8, 8))
-    folded = initialised_network("fully_connected", 24, (1, 8, 8), 10, seed=3).double()
-    unfolded = nn.Sequential(folded)  # does not begin with a linear layer itself
-    assert torch.equal(label_maps(folded, planes, cpu), label_maps(unfolded, planes, cpu))
-
-
 @pytest.mark.parametrize("batch_points", [1, 7, 12, 40, 144, 300, 10_000])
 def test_probabilities_are_the_softmax_of_the_scores_and_the_batch_does_not_matter(batch_points, cpu):
     network = initialised_network("fully_connected", 16, (1, 8, 8), 10, seed=1).double()

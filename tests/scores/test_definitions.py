@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from skimage.measure import label as skimage_label
+from support.made_up_runs import region_sizes
 from support.random_planes import random_planes
 from torch import nn
 
@@ -45,10 +45,6 @@ def naive_map(network: nn.Module, images: np.ndarray, margin: float) -> list[lis
     return [[int(network(torch.from_numpy(x1 + a * e1 + b * e2)[None])[0].argmax()) for a in axes[0]] for b in axes[1]]
 
 
-def naive_regions(labels: list[list[int]]) -> int:
-    return sum(skimage_label(np.array(labels) == c, connectivity=2).max() for c in range(10))
-
-
 @pytest.mark.parametrize(("architecture", "width", "shape", "seeds"), NETWORKS)
 @pytest.mark.parametrize("margin", [0.1, 0.5])
 def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape, seeds, margin, cpu):
@@ -62,7 +58,7 @@ def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape,
     reproducibility = agreement(maps.reshape(2, 4, -1))[:, 0, 1]
     assert reproducibility.tolist() == [np.equal(*on_plane).mean() for on_plane in zip(*naive, strict=True)]
     fragmentation = [regions_of(of_model, 0).fragmentation.tolist() for of_model in maps]
-    assert fragmentation == [[naive_regions(labels) for labels in of_model] for of_model in naive]
+    assert fragmentation == [[len(region_sizes(np.array(labels))) for labels in of_model] for of_model in naive]
     assert max(map(max, fragmentation)) > 1  # there is something to get wrong
     assert 0 < reproducibility.mean() < 1
 

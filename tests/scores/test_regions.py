@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from skimage.measure import label as skimage_label
+from support.made_up_runs import region_sizes
 
 from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested_resolutions, regions_of
 
@@ -13,12 +13,6 @@ CLASSES = 5
 label_stacks = npst.arrays(
     np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, CLASSES - 1)
 )
-
-
-def naive_sizes(labels: np.ndarray) -> list[list[int]]:
-    """Points of every region of one map, class by class."""
-    numbered = [skimage_label(labels == c, connectivity=2) for c in range(CLASSES)]
-    return [np.bincount(numbers.ravel())[1:].tolist() for numbers in numbered]
 
 
 def test_regions_by_hand():
@@ -39,16 +33,15 @@ def test_regions_by_hand():
 
 @settings(max_examples=200)
 @given(label_stacks, st.sampled_from([0.0, 0.02, 0.1, 0.25, 0.5, 1.0]))
-def test_regions_equal_class_by_class_labelling(maps, share):
+def test_regions_equal_those_of_skimage(maps, share):
     regions, shares = regions_of(maps, share), class_shares(maps, CLASSES)
     points = maps[0].size
     for plane, labels in enumerate(maps):
-        by_class = naive_sizes(labels)
-        sizes = [size for of_class in by_class for size in of_class]
+        sizes = region_sizes(labels)
         assert regions.fragmentation[plane] == len(sizes)
-        assert regions.large_regions[plane] == sum(size >= share * points for size in sizes)
+        assert regions.large_regions[plane] == (sizes >= share * points).sum()
         assert regions.largest_region[plane] == max(sizes) / points
-        assert shares[plane].tolist() == [sum(of_class) / points for of_class in by_class]
+        assert shares[plane].tolist() == (np.bincount(labels.ravel(), minlength=CLASSES) / points).tolist()
 
 
 @pytest.mark.parametrize(

@@ -153,16 +153,6 @@ def test_holm_keeps_the_order_and_rejects_no_more_than_uncorrected(values):
     assert (np.diff(found[np.argsort(p_values)]) >= 0).all()
 
 
-def test_pairing_planes_narrows_a_difference():
-    """Planes differ by 0.2, trainings hardly: unpaired, their variance would be counted twice."""
-    generator = np.random.default_rng(0)
-    planes = generator.normal(0.6, 0.2, 100)
-    first, second = (mean_estimate(planes + generator.normal(0, 0.01, (3, 100))) for _ in range(2))
-    paired = interval_of(difference(first, second))
-    unpaired = math.hypot(*(interval_of(side).high - side.value for side in (first, second)))
-    assert paired.high - paired.value < 0.1 * unpaired
-
-
 @pytest.mark.parametrize(
     ("effects", "models", "repetitions"), [("models and planes", 3, 300), ("interactions", 5, 200)]
 )

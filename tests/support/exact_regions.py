@@ -44,30 +44,26 @@ class Cells:
         The function and the columns of `values` are affine on every cell; returns `values` at all points there are now.
         """
         signs = np.sign(function).astype(int).tolist()
-        mixed = [len({-1, 1} & {signs[corner] for corner in cell}) == 2 for cell in self.corners]
-        to_cut = [crossed and may_cut(cell) for crossed, cell in zip(mixed, self.corners, strict=True)]
+        crossed = [number for number, cell in enumerate(self.corners) if {-1, 1} <= {signs[corner] for corner in cell}]
+        to_cut = [number for number in crossed if may_cut(self.corners[number])]
         new: dict[tuple[int, int], int] = {}
-        for cell in (cell for cell, chosen in zip(self.corners, to_cut, strict=True) if chosen):
-            for edge in edges_of(cell):
-                if signs[edge[0]] * signs[edge[1]] < 0:
-                    new.setdefault(edge, len(self.points) + len(new))
+        for start, end in (edge for number in to_cut for edge in edges_of(self.corners[number])):
+            if signs[start] * signs[end] < 0:
+                new.setdefault((start, end), len(self.points) + len(new))
         if new:
-            start, end = np.array(list(new)).T
-            share = (function[start] / (function[start] - function[end]))[:, None]
+            first, second = np.array(list(new)).T
+            share = (function[first] / (function[first] - function[second]))[:, None]
             self.points, values = (
-                np.concatenate([known, (1 - share) * known[start] + share * known[end]])
+                np.concatenate([known, (1 - share) * known[first] + share * known[second]])
                 for known in (self.points, values)
             )
         signs += [0] * len(new)
-        cells = []
-        for cell, crossed, chosen in zip(self.corners, mixed, to_cut, strict=True):
-            whole = with_new_points(cell, new) if crossed else cell
-            if chosen:
-                cells.append([corner for corner in whole if signs[corner] <= 0])
-                cells.append([corner for corner in whole if signs[corner] >= 0])
-            else:
-                cells.append(whole)
-        self.corners = cells
+        for number in crossed:
+            self.corners[number] = with_new_points(self.corners[number], new)
+        for number in to_cut:
+            whole = self.corners[number]
+            self.corners[number] = [corner for corner in whole if signs[corner] <= 0]
+            self.corners.append([corner for corner in whole if signs[corner] >= 0])
         return values
 
     def areas(self) -> list[float]:

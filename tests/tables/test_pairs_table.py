@@ -146,12 +146,6 @@ def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
         assert inside == (row["p_value"] >= 0.05)
 
 
-def test_scores_that_are_not_known_are_not_compared(made_up):
-    tables = made_up[2]
-    assert "sharpness" not in set(tables["differences"]["score"]) | set(tables["uncertainty"]["score"])
-    assert tables["groups"]["sharpness"].isna().all()
-
-
 def test_holms_correction_is_over_the_rows_of_a_score(tmp_path):
     sweep = small_sweep(grid={"width": [2, 4, 8, 16], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]})
     error = {2: 0.6, 4: 0.5, 8: 0.4, 16: 0.1}
