@@ -110,13 +110,10 @@ def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
     ("arguments", "field", "told"),
     [
         (["planes.test={indices: [[0, 1, 2], [3, 4, 797]]}"], "planes.test.indices", "796"),
-        (
-            ["planes.noisy={images: train, labels: mislabelled, classes: same}", "grid.label_noise=[0.01]"],
-            "planes.noisy",
-            "class 0",
-        ),
+        (["planes.noisy={images: train, labels: mislabelled, classes: same}", "grid.label_noise=[0.01]"],
+         "planes.noisy", "class 0"),
     ],
-)
+)  # fmt: skip
 def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["double_descent_digits", *arguments]) == 2
@@ -138,30 +135,29 @@ def test_yaml_never_constructs_objects(tmp_path):
     assert refused(load_sweep, str(path)).field == str(path)
 
 
-def test_the_same_training_twice_is_refused():
-    streams = {f"{stream}_seed": [0] for stream in STREAMS}
-    mistake = refused(small_sweep, grid={"width": [4], "seed": [0, 1], **streams})
-    assert (mistake.field, mistake.value) == ("grid.seed", [0, 1])
+def distilled(recipes):
+    return {"grid": {"width": [4, 16], "recipes": recipes}}
 
 
-def test_a_recipe_means_one_training_of_a_network():
-    cases = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
-    mistake = refused(small_sweep, grid={"width": [4]}, cases=cases)
-    assert mistake.field == "cases"
-    assert "recipe a of fully_connected" in mistake.reason
+SAME_TRAININGS = {"width": [4], "seed": [0, 1]} | {f"{stream}_seed": [0] for stream in STREAMS}
+TWO_OF_A_NAME = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
+TWO_TEACHERS = {"alone": {}, "a": {"distillation": {"recipe": "alone", "seed": 1}}}
+STUDENTS_TEACH = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}
 
 
 @pytest.mark.parametrize(
-    ("recipes", "found"),
+    ("fields", "field", "told"),
     [
-        ({"alone": {}, "a": {"distillation": {"recipe": "alone", "seed": 1}}}, "2 models"),
-        ({"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}, "0 models"),
+        ({"grid": SAME_TRAININGS}, "grid.seed", "[0, 1]"),
+        ({"grid": {"width": [4]}, "cases": TWO_OF_A_NAME}, "cases", "recipe a of fully_connected"),
+        (distilled(TWO_TEACHERS), "grid.recipes.a.distillation", "2 models"),
+        (distilled(STUDENTS_TEACH), "grid.recipes.a.distillation", "0 models"),
     ],
 )
-def test_one_teacher_must_fit_which_is_no_student(recipes, found):
-    mistake = refused(small_sweep, grid={"width": [4, 16], "recipes": recipes})
-    assert mistake.field == "grid.recipes.a.distillation"
-    assert found in mistake.reason
+def test_trainings_that_are_one_too_many_or_teach_nobody(fields, field, told):
+    mistake = refused(small_sweep, **fields)
+    assert mistake.field == field
+    assert told in f"{mistake.value} {mistake.reason}"
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated():

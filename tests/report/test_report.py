@@ -11,20 +11,10 @@ from dbviz_ray.analysis.findings import read_findings
 from dbviz_ray.analysis.report.facts import Trainings, trainings
 from dbviz_ray.analysis.scores.groups import records
 from dbviz_ray.analysis.tables import read_table
-from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.store import Store
 from dbviz_ray.store.models import Failure, Outcome
 
 TWO_WIDTHS = {"grid": {"width": [4, 8], "seed": [0, 1, 2]}}
-
-
-def with_facts(store: Store, sweep: SweepConfig, facts) -> Store:
-    """Add what `facts(model)` says to the model.json of every trained model."""
-    for model in sweep.models():
-        file = store.model_file(model.model_id, "model.json")
-        store.write_json(file, store.read_json(file) | facts(model))
-    return store
 
 
 def test_every_finding_and_number_is_in_the_page(tmp_path):
@@ -39,12 +29,8 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
     for row in records(groups):
         shown = f"{row['reproducibility']:.3f} [{row['reproducibility_low']:.3f}, {row['reproducibility_high']:.3f}]"
         assert shown in page.text
-    worst, best = sorted(groups["reproducibility"])
-    assert (
-        f"predicts another class on about {100 - 100 * best:.0f} of 100 points of a plane at best (width 8) "
-        f"and on about {100 - 100 * worst:.0f} at worst (width 4)."
-    ) in page.text
-    assert "All 6 models were trained and scored." in page.text
+    worst, best = (f"about {100 - 100 * share:.0f}" for share in sorted(groups["reproducibility"]))
+    assert f"{best} of 100 points of a plane at best (width 8) and on {worst} at worst (width 4)." in page.text
     assert f"Not drawn: {', '.join(kind.title for kind in figures_of(sweep).values())}." in page.text
     assert {"scores/groups.csv", "scores/groups.parquet"} <= set(page.references)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
@@ -60,23 +46,21 @@ def test_foreign_text_is_escaped_and_lost_models_are_listed(tmp_path):
     page = report_of(store, sweep)
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 3
-    assert "5 of 9 models were trained and scored. 4 are left out of every score" in page.text
-    assert "1 diverged while training; the loss is not finite" in page.text
-    assert (
-        "3 out of memory while training; one model alone did not fit into memory. Reason given: " + HOSTILE in page.text
-    )
+    for told in ("5 of 9 models", "1 diverged while training", "3 out of memory while training"):
+        assert told in page.text
     assert "No training is left for fully_connected, width 8, label noise 0." in page.text
 
 
 def test_the_page_names_differing_versions_and_the_training_time(tmp_path):
     sweep = small_sweep(**TWO_WIDTHS)
-
-    def facts(model: ModelConfig):
-        torch = "2.6.0" if model.width == 4 else "2.7.0"
-        return {"torch": torch, "numpy": "2.0.1", "cohort_id": f"w{model.width}", "seconds": 20.0 + model.width}
-
-    page = report_of(with_facts(made_up_run(tmp_path, sweep), sweep, facts), sweep)
-    assert "not all made by the same software: they differ in torch." in page.text
+    store = made_up_run(tmp_path, sweep)
+    for model in sweep.models():
+        file = store.model_file(model.model_id, "model.json")
+        versions = {"torch": "2.6.0" if model.width == 4 else "2.7.0", "numpy": "2.0.1"}
+        cost = {"cohort_id": f"w{model.width}", "seconds": 20.0 + model.width}
+        store.write_json(file, store.read_json(file) | versions | cost)
+    page = report_of(store, sweep)
+    assert "they differ in torch." in page.text
     assert "torch 2.6.0 (3 models), 2.7.0 (3 models)" in page.text
     assert "software numpy 2.0.1" in page.text
     assert "training took 52 s for 6 models in 2 cohorts" in page.text
@@ -106,9 +90,6 @@ def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
 def test_single_trainings_have_no_reproducibility(tmp_path):
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0]}, scores=["fragmentation"])
     page = report_of(made_up_run(tmp_path, sweep), sweep)
-    assert (
-        "With one training of each kind it cannot tell whether another training would be the same model." in page.text
-    )
     assert "Two trainings agree" not in page.text
     assert "Regions of one class in a plane" in page.text
 
@@ -141,7 +122,5 @@ def test_the_question_names_varying_and_fixed_seeds(tmp_path):
     assert trainings(sweep) == Trainings(1, 4, 4, ["initialisation", "mislabelled images"], ["data order"])
     varied = ["initialisation", "data order", "augmentation"]
     assert trainings(load_sweep("double_descent")) == Trainings(50, 2, 2, varied, ["mislabelled images"])
-    assert (
-        "If a network is trained again, is it the same model? This sweep trains one kind of network, 4 times with "
-        "other seeds (initialisation, mislabelled images), all with the same data order, and compares"
-    ) in report_of(made_up_run(tmp_path, sweep), sweep).text
+    page = report_of(made_up_run(tmp_path, sweep), sweep)
+    assert "4 times with other seeds (initialisation, mislabelled images), all with the same data order" in page.text

@@ -25,12 +25,7 @@ def python(*words: str, folder: Path, timeout: int = 280) -> subprocess.Complete
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [
-        (UserError("--out", "x"), 2),
-        (StageFailedError("no"), 1),
-        (StorageError("full"), 1),
-        (KeyboardInterrupt(), 130),
-    ],
+    [(UserError("--out", "x"), 2), (StageFailedError("no"), 1), (StorageError("full"), 1), (KeyboardInterrupt(), 130)],
 )
 def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
     def fail():

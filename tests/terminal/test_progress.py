@@ -113,18 +113,12 @@ def test_the_time_left_follows_the_cost_and_not_the_number_of_models(terminal, c
         assert " 4/5 models, about 35 s left" in terminal.lines[-1]
 
 
-def test_a_narrow_terminal_shows_what_matters_most(terminal, clock, monkeypatch):
-    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (40, 20))
+@pytest.mark.parametrize(("columns", "shown"), [(40, 40), (-1, 100)])
+def test_a_narrow_terminal_and_one_without_a_size_show_what_matters_most(terminal, clock, monkeypatch, columns, shown):
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (columns, columns))
     with train() as progress:
         trained(progress, clock)
-        assert len(terminal.lines[-1]) <= 40
-        assert " 0/5 models, about 35 s left" in terminal.lines[-1]
-
-
-def test_a_terminal_without_a_size_shows_the_line_too(terminal, clock, monkeypatch):
-    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (-1, -1))
-    with train() as progress:
-        trained(progress, clock)
+        assert len(terminal.lines[-1]) <= shown
         assert " 0/5 models, about 35 s left" in terminal.lines[-1]
 
 
