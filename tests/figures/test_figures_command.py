@@ -18,12 +18,6 @@ def run(finished_run, tmp_path):
     return Store(tmp_path / "run")
 
 
-def said(capsys) -> str:
-    text = capsys.readouterr().err
-    assert len(text.splitlines()) == 1
-    return text
-
-
 def test_the_help_names_every_figure(capsys):
     with pytest.raises(SystemExit):
         main(["figures", "--help"])
@@ -41,25 +35,22 @@ def test_one_figure_is_redrawn(run, capsys):
     assert capsys.readouterr().out.splitlines()[0] == run.path(run.figure_file("plane_sets"))
 
 
-def test_no_run_and_no_such_figure(run, tmp_path, capsys):
-    assert main(["figures", str(tmp_path / "nothing")]) == 2
-    assert "holds no sweep.yaml" in said(capsys)
-    assert main(["figures", run.root, "epochs"]) == 2
-    assert "figure: 'epochs' is not one of this sweep; allowed: decision_regions, " in said(capsys)
+def cut_groups(run: Store) -> None:
+    run.write(run.scores_file("groups"), run.read(run.scores_file("groups"))[:500])
 
 
-def test_a_run_that_is_not_analysed(run, capsys):
-    run.remove(run.scores_file("groups"))
-    assert main(["figures", run.root]) == 2
-    assert "has no table groups" in said(capsys)
-
-
-def test_a_damaged_table_and_a_label_map_that_is_missing(run, capsys):
-    whole = run.read(run.scores_file("groups"))
-    run.write(run.scores_file("groups"), whole[:500])
-    assert main(["figures", run.root, "plane_sets"]) == 1
-    assert "scores/groups.parquet is damaged" in said(capsys)
-    run.write(run.scores_file("groups"), whole)
-    run.remove(run.files("labels/plane_set=test")[0])
-    assert main(["figures", run.root, "decision_regions"]) == 1
-    assert "is not complete" in said(capsys)
+@pytest.mark.parametrize(
+    ("damage", "figures", "code", "told"),
+    [
+        (lambda run: run.remove("sweep.yaml"), [], 2, "sweep.yaml"),
+        (lambda run: None, ["epochs"], 2, "figure: 'epochs' "),
+        (lambda run: run.remove(run.scores_file("groups")), [], 2, "groups"),
+        (cut_groups, ["plane_sets"], 1, "scores/groups.parquet"),
+        (lambda run: run.remove(run.files("labels/plane_set=test")[0]), ["decision_regions"], 1, "labels/"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_that_names_it(run, damage, figures, code, told, capsys):
+    damage(run)
+    assert main(["figures", run.root, *figures]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
