@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from support.documents import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest"
 
 MOST_FILES, MOST_LINES, MOST_TEST_LINES = 170, 21_450, 19_150
@@ -78,10 +78,6 @@ def source_files() -> list[Path]:
     return [path for package in ("dbviz_ray", "analysis") for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def test_there_are_few_rooms():
-    assert len(ROOMS) <= 16
-
-
 def test_the_architecture_page_shows_these_rooms():
     page, picture = ((ROOT / "docs" / name).read_text() for name in ("architecture.md", "rooms.svg"))
     rows = [re.findall(r"`([^`]+)`", cell) for cell in re.findall(r"^\| \d+ \| (.*?) \|", page, re.MULTILINE)]
@@ -91,21 +87,16 @@ def test_the_architecture_page_shows_these_rooms():
 
 
 @pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_downwards(path):
-    module = module_of(path)
+def test_imports_point_downwards_and_only_the_cluster_knows_ray(path):
+    module, imported = module_of(path), imported_modules(path)
+    assert "cluster" in path.parts or "ray" not in {name.split(".")[0] for name in imported}
     if module in ("dbviz_ray", "analysis"):
         return  # the package's face hands names on
     own = room_of(module)
     assert own is not None, f"{module} stands in no room"
-    rooms = {imported: room_of(imported) for imported in imported_modules(path)}
+    rooms = {name: room_of(name) for name in imported}
     upwards = [name for name, room in rooms.items() if room is not None and ORDER.index(room) < ORDER.index(own)]
     assert not upwards, f"{module} imports {upwards}"
-
-
-@pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_cluster_knows_ray(path):
-    if "cluster" not in path.parts:
-        assert not [name for name in imported_modules(path) if name.split(".")[0] == "ray"]
 
 
 def test_the_analysis_needs_no_torch():
@@ -117,7 +108,8 @@ def test_the_analysis_needs_no_torch():
     assert result.stdout == "False\n"
 
 
-def test_files_are_short_and_few():
+def test_rooms_and_files_are_few_and_short():
+    assert len(ROOMS) <= 16
     files = source_files()
     lengths = [len(path.read_text().splitlines()) for path in files]
     in_tests = sum(len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py"))
