@@ -137,13 +137,6 @@ def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(run, monk
         torch.set_num_threads(1)
 
 
-def test_figures_show_pictures_of_several_grids(run):
-    store, sweep = run
-    model = next(model for model in sweep.models() if model.label_noise)
-    store.write_picture("test", model.model_id, 3, 0, Picture(np.zeros((30, 30), np.uint8)))
-    assert main(["figures", store.root, "decision_regions", "disagreement"]) == 0
-
-
 def test_maps_are_enlarged_to_the_finest_by_their_nearest_points():
     coarse, fine = np.array([[0, 1], [2, 3]]), np.arange(16).reshape(4, 4)
     both = on_one_grid([coarse, fine])
@@ -157,13 +150,15 @@ def test_a_resolution_that_is_none_is_refused(run, resolution, capsys):
     assert f"--resolution: {resolution} is not allowed; allowed: from 2 to 2000" in capsys.readouterr().err
 
 
-def test_without_weights_there_are_no_finer_pictures(run, capsys):
-    store, _ = run
+def test_without_weights_figures_show_what_is_stored_of_several_grids(run, capsys):
+    store, sweep = run
+    model = next(model for model in sweep.models() if model.label_noise)
+    store.write_picture("test", model.model_id, 3, 0, Picture(np.zeros((30, 30), np.uint8)))
     store.remove_folder("models")
-    assert main(["figures", store.root, "decision_regions"]) == 0
-    assert main(["figures", store.root, "decision_regions", "--resolution", "30"]) == 2
+    assert main(["figures", store.root, "decision_regions", "disagreement"]) == 0
+    assert main(["figures", store.root, "decision_regions", "--resolution", "40"]) == 2
     assert "is not there; allowed: no --resolution without the weights" in capsys.readouterr().err
-    assert stored_pictures(store) == []
+    assert stored_pictures(store) == [store.picture_file("test", model.model_id, 3, 0)]
 
 
 def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(run, capsys):

@@ -25,34 +25,31 @@ def refused(directory, **fields) -> Mistake:
     return refusals.refused(loaded, directory, **fields)
 
 
+def write_pickles(folder, contents):
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+
+
 def write_cifar10(directory, images_per_file=60, seed=0):
     """CIFAR-10's own format: pickled dicts of bytes keys, data uint8 [n, 3072], labels a list."""
-    folder = directory / CIFAR10_FOLDER
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(seed)
+    generator, batches = np.random.default_rng(seed), {}
     for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
         labels = generator.integers(0, 10, images_per_file)
         shades = 20 * labels[:, None] + generator.integers(0, 40, (images_per_file, 3072))
-        batch = {b"batch_label": name.encode(), b"labels": labels.tolist(), b"data": shades.astype(np.uint8)}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+        batches[name] = {b"labels": labels.tolist(), b"data": shades.astype(np.uint8)}
+    write_pickles(directory / CIFAR10_FOLDER, batches)
 
 
 def write_cifar100(directory, train=50, test=20):
     """CIFAR-100's own format: as CIFAR-10's, with labels of two kinds and the names in `meta`."""
-    folder = directory / CIFAR100_FOLDER
-    folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
+    contents = {"meta": {b"fine_label_names": [b"fine %d" % n for n in range(100)]}}
     for name, size in (("train", train), ("test", test)):
         fine = generator.permutation(size) % 100
-        batch = {
-            b"filenames": [b"%d.png" % index for index in range(size)],
-            b"fine_labels": fine.tolist(),
-            b"coarse_labels": (fine // 5).tolist(),
-            b"data": generator.integers(0, 256, (size, 3072)).astype(np.uint8),
-        }
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-    names = {b"fine_label_names": [b"fine %d" % n for n in range(100)], b"coarse_label_names": [b"coarse"] * 20}
-    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+        pixels = generator.integers(0, 256, (size, 3072)).astype(np.uint8)
+        contents[name] = {b"fine_labels": fine.tolist(), b"coarse_labels": (fine // 5).tolist(), b"data": pixels}
+    write_pickles(directory / CIFAR100_FOLDER, contents)
 
 
 def write_svhn(directory, train=30, test=20):

@@ -61,12 +61,6 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
     )
 
 
-def test_without_failures_every_model_is_done(made_up):
-    table = made_up[2]["outcomes"]
-    assert set(table["outcome"]) == {"done"}
-    assert (table[["stage", "reason"]] == "").all(axis=None)
-
-
 @pytest.mark.parametrize(
     ("diverged", "failed", "how"), [(12, 0, "diverged"), (0, 12, "failed"), (4, 8, "diverged or failed")]
 )

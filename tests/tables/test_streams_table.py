@@ -11,7 +11,7 @@ from support.made_up_runs import labels_of, made_up_run
 
 from dbviz_ray.analysis.statistics.estimates import Estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
-from dbviz_ray.analysis.tables import compute_tables, tables_of
+from dbviz_ray.analysis.tables import compute_tables
 
 CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
 
@@ -121,7 +121,3 @@ def test_where_nothing_differs_there_are_no_shares(tmp_path):
     assert (table["disagreement"] == 0).all()
     assert table[["total_share", "own_share"]].isna().all(axis=None)
     assert set(table["total_share_interval_covers"]) == {"nothing"}
-
-
-def test_streams_that_do_not_vary_apart_have_no_table(made_up):
-    assert "streams" not in tables_of(made_up[1])
