@@ -1,10 +1,13 @@
-"""Files that somebody has made to do harm: refused with one line, or harmless; nothing in them is executed."""
+"""Files and run directories of somebody who means harm: refused with one line, or harmless; nothing is executed."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +15,64 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from support.hostile import PLANES, Payload, folders, refused
+from conftest import small_sweep
+from support.whole_sweeps import copied
 
 from dbviz_ray import score, sweep
 from dbviz_ray.analysis.tables import read_table
-from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.evaluation.records import load_network
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import load_dataset
+from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.evaluation.records import load_config, load_network
 from dbviz_ray.evaluation.run_models import find_run_model
 from dbviz_ray.store import Store
 
-pytest_plugins = ["support.hostile"]
+PLANES = ["--planes", "4", "--resolution", "5", "--device", "cpu"]
+
+
+class Payload:
+    """What a pickle would run."""
+
+    def __init__(self, marker):
+        self.command = f"touch {marker}"
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that every payload would create; it must not be there at the end."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "executed"
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of the finished run that may be spoiled, and two of its models."""
+    store, sweep = finished_run
+    return Store(copied(Path(store.root), tmp_path / "run")), sweep.models()[:2]
+
+
+def folders(run):
+    store, models = run
+    return [store.path(f"models/{model.model_id}") for model in models]
+
+
+def refusals(command, arguments, capsys):
+    """The lines that a command ends with, one for each mistake."""
+    assert command.main([str(word) for word in arguments]) in (1, 2)
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert len(printed.err) < 100_000
+    assert all(char.isprintable() or char == "\n" for char in printed.out + printed.err), "no escape sequences"
+    return [line for line in printed.err.splitlines() if line.startswith("dbviz-ray ")]
+
+
+def refused(command, arguments, capsys):
+    (line,) = refusals(command, arguments, capsys)
+    return line
 
 
 def test_the_payloads_work(tmp_path):
@@ -29,7 +80,7 @@ def test_the_payloads_work(tmp_path):
     assert (tmp_path / "executed").exists()
 
 
-# ---- weights
+# ---- weights and arrays
 
 
 def tensors(header, data=b"", length=None):
@@ -51,25 +102,19 @@ def hostile_weights(marker):
     }
 
 
-def test_hostile_weights_of_a_run(run, digits, marker, capsys):
+def test_hostile_weights(run, digits, marker, capsys):
     store, models = run
-    file = store.model_file(models[0].model_id, "weights.safetensors")
+    of_run = Path(folders(run)[0]) / "weights.safetensors"
+    words = ["a.safetensors", "b.safetensors", "--model", "fully_connected", "--width", "4", "--data", "digits"]
     for what, content in hostile_weights(marker).items():
-        (store_file := marker.parent / "run" / file).write_bytes(content)
-        with pytest.raises(DamagedFileError, match="damaged"):
+        for file in (of_run, "a.safetensors", "b.safetensors"):
+            Path(file).write_bytes(content)
+        with pytest.raises(DamagedFileError):
             load_network(store, models[0], digits.image_shape, 10)
-        line = refused(score, [*folders(run), *PLANES], capsys)
-        assert str(store_file) in line, what
-
-
-def test_hostile_weight_files(marker, capsys):
-    for what, content in hostile_weights(marker).items():
-        for name in ("a.safetensors", "b.safetensors"):
-            (marker.parent / name).write_bytes(content)
-        words = ["a.safetensors", "b.safetensors", "--model", "fully_connected", "--width", "4", "--data", "digits"]
+        assert str(of_run) in refused(score, [*folders(run), *PLANES], capsys), what
         assert "a.safetensors: " in refused(score, [*words, *PLANES], capsys), what
     torch.save({"state_dict": Payload(marker)}, "a.pt")
-    (marker.parent / "b.pt").write_bytes(pickle.dumps(Payload(marker)))
+    Path("b.pt").write_bytes(pickle.dumps(Payload(marker)))
     for name in ("a.pt", "b.pt"):
         words = [name, name, "--model", "fully_connected", "--data", "digits"]
         assert f"{name}: refused" in refused(score, [*words, *PLANES], capsys)
@@ -101,27 +146,21 @@ def hostile_yaml(marker):
 
 def test_hostile_sweeps(marker, capsys):
     for text in hostile_yaml(marker):
-        (marker.parent / "sweep.yaml").write_text(f"grid: {text}\n")
-        assert "sweep.yaml: is not readable as YAML" in refused(sweep, ["sweep.yaml", "--plan"], capsys)
+        Path("sweep.yaml").write_text(f"grid: {text}\n")
+        assert "sweep.yaml: " in refused(sweep, ["sweep.yaml", "--plan"], capsys)
         for field in ("grid", "dataset.folder"):
             line = refused(sweep, [f"{field}={text}", "--plan"], capsys)
             assert line.startswith(f"dbviz-ray sweep: {field}: ")
             assert len(line) < 1000
-    (marker.parent / "sweep.yaml").write_text(BOMB + "grid: {width: *a11}\n")
-    assert main_errors(sweep, ["sweep.yaml", "--plan"], capsys) < 100_000
-    assert "cannot be read as a sweep" in refused(sweep, ["a\x1b[2J.yaml", "--plan"], capsys)
-
-
-def main_errors(command, arguments, capsys):
-    """How much a command that is refused prints."""
-    assert command.main(arguments) == 2
-    return len(capsys.readouterr().err)
+    Path("sweep.yaml").write_text(BOMB + "grid: {width: *a11}\n")
+    assert refusals(sweep, ["sweep.yaml", "--plan"], capsys)
+    refused(sweep, ["a\x1b[2J.yaml", "--plan"], capsys)
 
 
 def test_a_hostile_sweep_file_in_a_run_directory(run, marker, capsys):
     store, _ = run
     for text in [*hostile_yaml(marker), "{name: !!str '\x85\\e[2J'}", '{name: "\\e[2J"}', BOMB, BOMB + "name: *a11"]:
-        (marker.parent / "run" / "sweep.yaml").write_text(text)
+        Path("run/sweep.yaml").write_text(text)
         line = refused(sweep, ["double_descent_digits", "--out", store.root], capsys)
         assert line.startswith("dbviz-ray sweep: --out: ")
         assert find_run_model(folders(run)[0]).data_directory == "~/.cache/dbviz_ray"
@@ -129,43 +168,165 @@ def test_a_hostile_sweep_file_in_a_run_directory(run, marker, capsys):
 
 def test_where_a_run_says_that_its_data_are(run, marker):
     store, _ = run
-    for named, used in ((str(marker.parent / "absent"), "~/.cache/dbviz_ray"), (str(marker.parent), str(marker.parent)),
-                        ([1], "~/.cache/dbviz_ray"), ("~nobody-there/x", "~/.cache/dbviz_ray")):  # fmt: skip
+    here = str(marker.parent)
+    for named in (here, f"{here}/absent", [1], "~nobody-there/x"):
         store.write("sweep.yaml", yaml.safe_dump({"resources": {"data_directory": named}}).encode())
+        used = here if named == here else "~/.cache/dbviz_ray"
         assert find_run_model(folders(run)[0]).data_directory == used
 
 
 # ---- Parquet
 
 
-def hostile_tables(marker):
-    """Schema metadata that some reader, of some version, would execute or stumble over."""
+def test_hostile_tables(tmp_path, marker):
+    """Schema metadata that some reader, of some version, would execute or stumble over, and what is no table."""
     code = f"__import__('os').system('touch {marker}')"
     column = {"name": "a", "field_name": "a", "pandas_type": "object", "numpy_type": code, "metadata": None}
     described = {"index_columns": [code], "columns": [column], "column_indexes": [column]}
-    extension = {
+    pickled = {
         "ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickle.dumps(Payload(marker)),
     }  # fmt: skip
-    return {
-        "pickled type": pa.schema([pa.field("a", pa.int64(), metadata=extension)]),
-        "pandas": pa.schema([("a", pa.int64())], metadata={"pandas": json.dumps(described)}),
-        "no JSON": pa.schema([("a", pa.int64())], metadata={"pandas": b"{"}),
-    }
-
-
-def test_hostile_tables(tmp_path, marker):
     store = Store(tmp_path / "run")
-    file = tmp_path / "run" / store.scores_file("groups")
+    file = Path(store.path(store.scores_file("groups")))
     file.parent.mkdir(parents=True)
-    for schema in hostile_tables(marker).values():
+
+    def write(field=None, **metadata):
+        schema = pa.schema([pa.field("a", pa.int64(), metadata=field)], metadata=metadata)
         pq.write_table(pa.table([pa.array([1, 2])], schema=schema), file)
+
+    for metadata in ({"field": pickled}, {"pandas": json.dumps(described)}, {"pandas": b"{"}):
+        write(**metadata)
         assert read_table(store, "groups").to_dict("list") == {"a": [1, 2]}
     for facts in (b"[1]", b"{", b"[" * 100_000):
-        schema = pa.schema([("a", pa.int64())], metadata={"dbviz": facts})
-        pq.write_table(pa.table([pa.array([1, 2])], schema=schema), file)
+        write(dbviz=facts)
         with pytest.raises(DamagedFileError):
             read_table(store, "groups")
     for content in (b"", b"PAR1", b"PAR1" * 3, b"garbage" * 50, pickle.dumps(Payload(marker))):
         file.write_bytes(content)
-        with pytest.raises(DamagedFileError, match="damaged"):
+        with pytest.raises(DamagedFileError):
             read_table(store, "groups")
+
+
+# ---- what model.json names
+
+
+def changed(store, model, **fields):
+    """Other fields in the configuration that a model.json holds."""
+    file = store.model_file(model.model_id, "model.json")
+    facts = store.read_json(file)
+    facts["config"] |= fields
+    store.write_json(file, facts)
+
+
+def test_code_that_a_run_names_is_not_imported(run, marker, monkeypatch, capsys):
+    """Code that is on every machine and runs what lies beside it, and a package of the run's own."""
+    store, models = run
+    for folder, file in (("hub", "hubconf.py"), ("hostile_package", "__init__.py")):
+        Path(folder).mkdir()
+        Path(folder, file).write_text(f"import os\nos.system('touch {marker}')\n")
+    Path("hostile_package/networks.py").touch()
+    monkeypatch.syspath_prepend(marker.parent)
+    code = "hostile_package.networks:make"
+    hub = {"repo_or_dir": str(Path("hub").absolute()), "model": "net", "source": "local"}
+    for named, fields in (
+        ("torch.hub:load", {"architecture": "torch.hub:load", "options": hub}),
+        (code, {"architecture": code, "options": {}}),
+        (code, {"dataset": {"name": code}}),
+        (code, {"training": {"distillation": {"recipe": "a", "architecture": code}}}),
+    ):
+        changed(store, models[0], **fields)
+        assert named in refused(score, [*folders(run), *PLANES], capsys)
+        with pytest.raises(DamagedFileError):
+            load_config(store, models[0].model_id)
+    small_sweep(grid={"architecture": [code], "width": [4], "seed": [0, 1]})  # is found, and not imported
+
+
+def test_code_that_the_reader_knows_is_imported(run, tmp_path, monkeypatch, capsys):
+    store, models = run
+    (tmp_path / "known.py").write_text(
+        "from dbviz_ray.architectures.fully_connected import fully_connected\n"
+        "def network(width, image_shape, classes):\n"
+        "    return fully_connected(width=width, image_shape=image_shape, classes=classes)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    renamed = []
+    for model in models:
+        other = ModelConfig.model_validate(model.model_dump() | {"architecture": "known:network"})
+        shutil.copytree(store.path(f"models/{model.model_id}"), store.path(f"models/{other.model_id}"))
+        changed(store, other, architecture="known:network")
+        renamed.append(other)
+    assert "--trust 'known:network'" in refused(score, [*folders((store, renamed)), *PLANES], capsys)
+    trusted = ["--trust", "known:network", "--out", str(tmp_path / "out")]
+    assert score.main([*folders((store, renamed)), *PLANES, *trusted]) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"teacher": "../../other"}, {"architecture": "../../x"}, {"architecture": "timm/../../x"}, {"width": 2**70},
+        {"options": {"depth": "../x"}}, {"training": {"epochs": 10**30}}, {"recipe": "../../x"}, {"seeds": {}},
+        {"label_noise": "\x1b[2J"}, {"dataset": {"name": "image_folder", "folder": "../../x"}}, {"x": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_fields_that_would_lead_elsewhere(fields, run, marker, capsys):
+    store, models = run
+    changed(store, models[0], **fields)
+    assert refusals(score, [*folders(run), *PLANES], capsys)
+    with pytest.raises(DamagedFileError):
+        load_config(store, models[0].model_id)
+
+
+def test_a_model_json_that_is_none(run, marker, capsys):
+    store, models = run
+    for content in (b"", b"[" * 100_000, b"[]", b"{}", b'{"outcome": "done", "config": [1]}', b"\xff\xfe", b"null"):
+        Path(folders(run)[0], "model.json").write_bytes(content)
+        assert models[0].model_id in refused(score, [*folders(run), *PLANES], capsys) or content.endswith(b"[1]}")
+        with pytest.raises(DamagedFileError):
+            load_config(store, models[0].model_id)
+
+
+# ---- names and links
+
+
+def test_hostile_names(run, marker, capsys):
+    store, _ = run
+    model, other = folders(run)
+    for name in ("a\nb", "a\x1b]0;title\x07", ".."):
+        there = f"{store.root}/models/{name}"
+        if name != "..":
+            shutil.copytree(model, there)
+        refused(score, [there, other, *PLANES], capsys)
+    for epoch in ("9" * 200, "1" * 9, "\N{ARABIC-INDIC DIGIT ONE}"):
+        refused(score, [f"{other}/snapshots/epoch={epoch}", other, *PLANES], capsys)
+    with pytest.raises(UserError):
+        store.read_predictions("../../elsewhere")
+
+
+def test_a_link_is_followed_to_read_and_never_to_delete(run, digits, marker):
+    store, models = run
+    folder, elsewhere = Path(folders(run)[0]), Path("elsewhere").absolute()
+    shutil.move(folder, elsewhere)
+    folder.symlink_to(elsewhere)
+    load_network(store, models[0], digits.image_shape, 10)
+    assert find_run_model(str(folder)).config == models[0]
+    store.remove_folder(f"models/{models[0].model_id}")
+    assert not folder.exists()
+    Path("run/cohorts").mkdir()
+    Path("run/cohorts/link").symlink_to(elsewhere)
+    store.remove_folder("cohorts")
+    assert (elsewhere / "weights.safetensors").exists()
+
+
+def test_hostile_names_of_images(tmp_path, marker):
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("a\x1b[2J", "b\nc"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / split / name / "0.png")
+    (tmp_path / "train" / "b\nc" / "\x1b[2J.png").write_bytes(pickle.dumps(Payload(marker)))
+    config = small_sweep(dataset={"name": "image_folder", "folder": str(tmp_path)}).dataset
+    with pytest.raises(UserError) as raised:
+        load_dataset(config, "unused")
+    assert "\x1b" not in str(raised.value)
