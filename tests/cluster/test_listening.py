@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 
 import pytest
 from ray.thirdparty_files import psutil
-from support.whole_sweeps import started
+from support.whole_sweeps import started, wait_for
 
 from dbviz_ray.cluster.session import running_cluster
 
@@ -23,9 +22,7 @@ def test_what_is_started_here_listens_on_loopback_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     process = started(tmp_path / "run", *TRAINING)
     try:
-        while not list(tmp_path.glob("run/cohorts/*/*")):
-            assert process.poll() is None, (tmp_path / "run.log").read_text()
-            time.sleep(0.1)
+        wait_for("cohorts/*/*", tmp_path / "run", process)
         command = psutil.Process(process.pid)
         sockets = [socket for one in (command, *command.children(recursive=True)) for socket in one.net_connections()]
         joinable = running_cluster()

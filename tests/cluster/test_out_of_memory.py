@@ -12,10 +12,6 @@ from dbviz_ray.training.checkpoints import state_of_members
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
 MEMBERS = 4
-WIDE_STEPS = {"batch_size": 100, "evaluate_every": 3}
-"""Steps take more memory than evaluations of 200 images."""
-NARROW_STEPS = {"batch_size": 4, "evaluate_every": 2, "epochs": 2}
-"""Evaluations and sharpness take more memory than steps."""
 
 
 class SmallDevice(AllocationCounter):
@@ -36,9 +32,8 @@ class SmallDevice(AllocationCounter):
 
 
 def models_of(**settings):
-    return cohort_of("support.user_networks:convolutional", 4, **OPTIMIZERS["adam"] | {"epochs": 3} | settings)[
-        :MEMBERS
-    ]
+    models = cohort_of("support.user_networks:convolutional", 4, **OPTIMIZERS["adam"] | {"epochs": 3} | settings)
+    return models[:MEMBERS]
 
 
 def peak_of_an_epoch(models, data, device, stack):
@@ -59,7 +54,8 @@ def assert_same_results(ours, theirs):
 
 @pytest.fixture(scope="module")
 def models():
-    return models_of(**WIDE_STEPS)
+    """Steps take more memory than evaluations of 200 images."""
+    return models_of(batch_size=100, evaluate_every=3)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +91,7 @@ def test_a_training_goes_on_where_its_stack_does_not_fit(models, free, room_for,
 
 
 def test_evaluations_and_sharpness_take_fewer_images_where_all_do_not_fit(digits, cpu):
-    models = models_of(**NARROW_STEPS)
+    models = models_of(batch_size=4, evaluate_every=2, epochs=2)  # whose steps take less memory than these
     free = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=1))
     with SmallDevice(1.1 * peak_of_an_epoch(models, digits, cpu, 1)) as device:  # without an evaluation
         small = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=1))

@@ -11,21 +11,19 @@ from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.planning.memory import memory_need
 
 CLUSTER = Session(joined=True)
-
-
 DATA = facts_of_dataset(small_sweep().dataset, "unused")
 
 
-def cohort_of(architecture="fully_connected", width=16):
+def cohort_of(architecture, width):
     sweep = small_sweep(grid={"architecture": [architecture], "width": [width], "seed": list(range(8))})
     return sweep.cohorts()[0]
 
 
 def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
     resources = ResourcesConfig(cpus_per_cohort=3)
-    for architecture, width, memory in [("fully_connected", 2, 1.5), ("fully_connected", 512, 1.5)]:
-        room = room_of_cohort(cohort_of(architecture, width), DATA, resources, CLUSTER)
-        assert room == {"CPU": 3, "memory": memory * GIB}
+    for width in (2, 512):
+        room = room_of_cohort(cohort_of("fully_connected", width), DATA, resources, CLUSTER)
+        assert room == {"CPU": 3, "memory": 1.5 * GIB}
 
 
 def test_a_large_cohort_asks_for_what_it_needs_in_whole_gibibytes():

@@ -31,18 +31,12 @@ def schedule_of(sweep, retries=1, trained=()):
     return CohortSchedule(sweep.cohorts(), trained, retries)
 
 
-def drained(schedule, outcome=Outcome.DONE):
-    """What a schedule hands out while everything ends with `outcome`, in order."""
-    handed = []
-    while (cohort := schedule.next()) is not None:
-        handed.append(cohort)
-        schedule.ended(cohort, outcome, "because")
-    return handed
-
-
 def test_cohorts_are_handed_out_once_in_their_order(sweep):
     schedule = schedule_of(sweep)
-    assert drained(schedule) == sweep.cohorts()
+    for cohort in sweep.cohorts():
+        assert schedule.next() == cohort
+        schedule.ended(cohort, Outcome.DONE, "because")
+    assert schedule.next() is None
     assert schedule.finished
     assert schedule.failures == {}
 
@@ -97,22 +91,25 @@ def test_a_cohort_that_does_not_fit_is_halved_down_to_single_models(sweep):
     assert {failure.outcome for failure in schedule.failures.values()} == {Outcome.OUT_OF_MEMORY}
 
 
-def test_students_wait_for_their_teachers():
+@pytest.fixture
+def teachers_and_students():
     sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2], "recipes": RECIPES})
-    teachers, students = sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
+    return sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
+
+
+def test_students_wait_for_their_teachers(teachers_and_students):
+    teachers, students = teachers_and_students
     schedule = CohortSchedule([students, teachers], (), retries=0)
     assert schedule.next() == teachers
     assert schedule.next() is None
     assert not schedule.finished
     schedule.ended(teachers, Outcome.DONE)
     assert schedule.next() == students
-    already = CohortSchedule([students], ids(teachers), retries=0)
-    assert already.next() == students
+    assert CohortSchedule([students], ids(teachers), retries=0).next() == students
 
 
-def test_a_student_fails_with_its_teacher_and_the_others_continue():
-    sweep = small_sweep(grid={"width": [4], "seed": [0, 1, 2], "recipes": RECIPES})
-    teachers, students = sorted(sweep.cohorts(), key=lambda cohort: cohort.models[0].teacher is not None)
+def test_a_student_fails_with_its_teacher_and_the_others_continue(teachers_and_students):
+    teachers, students = teachers_and_students
     lost, *rest = teachers.models
     schedule = CohortSchedule([Cohort(models=(lost,)), Cohort(models=tuple(rest)), students], (), retries=0)
     schedule.ended(schedule.next(), Outcome.FAILED, "broken")
@@ -120,7 +117,7 @@ def test_a_student_fails_with_its_teacher_and_the_others_continue():
     remaining = schedule.next()
     assert [model.teacher for model in remaining.models] == [model.model_id for model in rest]
     [orphan] = [model for model in students.models if model.teacher == lost.model_id]
-    assert schedule.failures[orphan.model_id].reason == f"its teacher {lost.model_id} could not be trained"
+    assert lost.model_id in schedule.failures[orphan.model_id].reason
     schedule.ended(remaining, Outcome.DONE)
     assert schedule.finished
 
@@ -166,20 +163,12 @@ def test_begun_cohorts_keep_their_members_and_the_sweep_groups_the_rest(sweep):
     begun = {"half": ids(narrow)[:3], "whole": ids(narrow), "strange": ["another-sweep's"], "done": ids(wide)[:1]}
     found = cohorts_to_train(sweep, untrained - {ids(wide)[0]}, begun)
     assert [ids(cohort) for cohort in found] == [ids(narrow)[:3], ids(narrow)[3:], ids(wide)[1:]]
-
-
-def test_a_begun_cohort_with_some_complete_members_continues_as_a_whole(sweep):
-    narrow, _ = sweep.cohorts()
-    assert cohorts_to_train(sweep, set(ids(narrow)[1:]), {"begun": ids(narrow)}) == [narrow]
+    assert cohorts_to_train(sweep, set(ids(narrow)[1:]), {"begun": ids(narrow)}) == [narrow], "one is complete"
     assert cohorts_to_train(sweep, set(), {"begun": ids(narrow)}) == []
 
 
 MODELS = small_sweep().models()
 TASKS = [Task(LabelPlanes(name), model, 3) for name in ("test", "train") for model in MODELS]
-
-
-def drained_tasks(queue, node="anywhere"):
-    return list(iter(lambda: queue.take(node), None))
 
 
 def test_a_node_prefers_models_it_trained():
@@ -189,7 +178,8 @@ def test_a_node_prefers_models_it_trained():
     assert [queue.take("a") for _ in of_a] == of_a
     assert queue.take("a") == TASKS[0], "rather another node's than none"
     assert queue.take("b") == TASKS[len(MODELS)], "its own second one"
-    assert drained_tasks(queue, "c") == [t for t in TASKS if t not in [*of_a, TASKS[0], TASKS[len(MODELS)]]]
+    taken = [*of_a, TASKS[0], TASKS[len(MODELS)]]
+    assert list(iter(lambda: queue.take("c"), None)) == [task for task in TASKS if task not in taken]
 
 
 @given(places=st.lists(st.sampled_from(["a", "b", None]), min_size=len(MODELS), max_size=len(MODELS)),
@@ -213,4 +203,4 @@ def test_a_task_that_kills_evaluators_is_given_up_but_not_one_whose_machine_was_
         assert queue.take_back(first, there)
         assert queue.take("a") == first
     assert not queue.take_back(first, there)
-    assert drained_tasks(queue) == TASKS[1:]
+    assert list(iter(lambda: queue.take("a"), None)) == TASKS[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from pathlib import Path
 
 import yaml
@@ -12,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CLOUDS = ("cluster.yaml", "docs/cluster/gcp.yaml")
 FILES = (*CLOUDS, "docs/cluster/local.yaml")
 DOCUMENT = (ROOT / "docs" / "cluster.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", DOCUMENT, flags=re.DOTALL)
 TOKEN = "~/.ray/auth_token"
 
 
