@@ -1,6 +1,6 @@
 """Kill what a sweep consists of at random moments, start its command again whenever it dies, and compare the results.
 
-    python tests/chaos.py [--kills 30] [--seed 1]
+    python tests/support/chaos.py [--kills 30] [--seed 1]
 
 Ray nodes, trial workers, evaluators and the command itself are killed with SIGKILL, for as many sweeps as it takes; a
 node that was killed is replaced, as an autoscaler would. After each sweep: its tables equal those of an undisturbed
@@ -26,6 +26,7 @@ from typing import Any
 import pyarrow.dataset as ds
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
+from ray.thirdparty_files import psutil
 from support.whole_sweeps import SMALL, run, started, tables
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
@@ -55,28 +56,8 @@ def cluster_of(nodes: int) -> Iterator[Cluster]:
 
 
 def raylet_of(node: Any) -> int:
-    """The process that is a node of a cluster, for Ray."""
     [information] = node.all_processes[PROCESS_TYPE_RAYLET]
     return int(information.process.pid)
-
-
-def workers_of(node: Any, name: str) -> list[int]:
-    """Processes that do work on a node and whose title holds `name`."""
-    found, raylet = [], raylet_of(node)
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == raylet and name.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
-
-
-def kinds_of_a_sweep(generator: random.Random) -> list[str]:
-    """What is killed one after another: in training, and from the first evaluator on in evaluation."""
-    in_training, in_evaluation = ["driver", "node", "trial worker"], ["driver", "node"]
-    generator.shuffle(in_training)
-    generator.shuffle(in_evaluation)
-    return [*in_training, "evaluator", *in_evaluation]
 
 
 def disturbed(
@@ -113,13 +94,22 @@ def disturbed(
     return trained, kills
 
 
+def _workers(cluster: Cluster) -> list[Any]:
+    return [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
+
+
 def _targets(cluster: Cluster, process: subprocess.Popen[bytes], kind: str) -> list[int]:
-    nodes = _workers(cluster)
     if kind == "driver":
         return [process.pid]
+    raylets = [raylet_of(node) for node in _workers(cluster)]
     if kind == "node":
-        return [raylet_of(node) for node in nodes]
-    return [pid for node in nodes for pid in workers_of(node, WORKERS[kind])]
+        return raylets
+    found: list[int] = []
+    for raylet in raylets:
+        with suppress(psutil.Error):  # it has ended
+            workers = psutil.Process(raylet).children()
+            found += [worker.pid for worker in workers if WORKERS[kind] in " ".join(worker.cmdline())]
+    return found
 
 
 def _kill(cluster: Cluster, process: subprocess.Popen[bytes], kind: str, pid: int) -> None:
@@ -131,10 +121,6 @@ def _kill(cluster: Cluster, process: subprocess.Popen[bytes], kind: str, pid: in
         [lost] = [node for node in _workers(cluster) if raylet_of(node) == pid]
         cluster.remove_node(lost, allow_graceful=False)  # what else belonged to the machine
         cluster.add_node(**NODE)
-
-
-def _workers(cluster: Cluster) -> list[Any]:
-    return [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
 
 
 def check(
@@ -158,7 +144,6 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Sweeps until there were enough kills."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1, help="of the moments and kinds; the rest is the machine's")
@@ -173,7 +158,10 @@ def main() -> int:
         while kills.total() < options.kills:
             directory = Path(scratch) / f"disturbed-{sweeps}" / "run"
             directory.parent.mkdir()
-            trained, of_sweep = disturbed(directory, generator, kinds_of_a_sweep(generator))
+            # In training first, and from the first evaluator on in evaluation.
+            kinds = generator.sample(["driver", "node", "trial worker"], 3)
+            kinds += ["evaluator", *generator.sample(["driver", "node"], 2)]
+            trained, of_sweep = disturbed(directory, generator, kinds)
             check(directory, expected, trained)
             kills += of_sweep
             sweeps += 1

@@ -22,20 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = {
-    "sshd": "openssh-server",
-    "ssh": "openssh-client",
-    "rsync": "rsync",
-    "unshare": "util-linux",
-    "ip": "iproute2",
-}
+PROGRAMS = ["sshd", "ssh", "rsync", "unshare", "ip"]
 TUNNEL = "http://127.0.0.1:8266"
 SWEEP = ["double_descent_digits", "grid.width=[4,8,16]", "grid.seed=[0,1]", "training.epochs=20", "margins=null"]
 SWEEP += ["planes={test: {count: 10, resolution: 15}}"]
@@ -46,9 +39,9 @@ WORKER = re.compile(r"ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent|.*JobSuperviso
 
 
 def missing() -> list[str]:
-    """What this script needs and does not find, in words."""
+    """What this script needs and does not find."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    lacking = [f"{name} (package {package})" for name, package in PROGRAMS.items() if not shutil.which(name, path=path)]
+    lacking = [name for name in PROGRAMS if not shutil.which(name, path=path)]
     if os.geteuid() != 0:
         lacking.append("root's rights, to make namespaces")
     if not (ROOT / ".venv/bin/ray").exists():
@@ -77,16 +70,10 @@ class Machine:
         (self.folder / "shadow").write_text("root:*:19000:0:99999:7:::\n")
         shutil.copy(key.with_suffix(".pub"), self.folder / "authorized_keys")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key"], check=True)
-        settings = {
-            "ListenAddress": self.address,
-            "HostKey": self.folder / "host_key",
-            "AuthorizedKeysFile": self.folder / "authorized_keys",
-            "SetEnv": f"RAY_TMPDIR={run}",
-            "PasswordAuthentication": "no",
-            "StrictModes": "no",
-            "PidFile": "none",
-        }
-        (self.folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        (self.folder / "sshd_config").write_text(
+            f"ListenAddress {self.address}\nHostKey {self.folder}/host_key\nSetEnv RAY_TMPDIR={run}\nPidFile none\n"
+            f"AuthorizedKeysFile {self.folder}/authorized_keys\nPasswordAuthentication no\nStrictModes no\n"
+        )
         script = (
             f"mount --bind {self.folder}/passwd /etc/passwd && mount --bind {self.folder}/shadow /etc/shadow && "
             f"mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f {self.folder}/sshd_config"
@@ -96,21 +83,15 @@ class Machine:
             self.unshare = subprocess.Popen([*namespaces, "bash", "-c", script], stdout=log, stderr=log)
         wait_for(lambda: any(f"{self.address}:22 " in line for line in listening()), 20)
 
-    def processes(self) -> list[str]:
-        """The command lines of the processes in its namespace, as seen from outside."""
+    def started_processes(self) -> list[str]:
+        """Command lines of the processes in its namespace, as seen from outside, but for its sshd's own."""
         namespace = os.readlink(f"/proc/{self._sshd()}/ns/pid")
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            try:
+            with suppress(OSError):  # it has ended
                 if os.readlink(process / "ns/pid") == namespace:
                     found.append(command_line(int(process.name)))
-            except OSError:
-                continue  # it has ended
-        return [command for command in found if command]
-
-    def started_processes(self) -> list[str]:
-        """Those that are not its sshd's own."""
-        return [command for command in self.processes() if "sshd" not in command.split()[0]]
+        return [command for command in found if command and "sshd" not in command.split()[0]]
 
     def stop(self) -> None:
         """End the sshd, and with it its namespaces."""
@@ -121,21 +102,18 @@ class Machine:
         return int(Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read_text().split()[0])
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> float:
-    """Seconds until the condition holds; AssertionError if it does not within `seconds`."""
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, f"did not come true within {seconds:g} s"
         time.sleep(0.5)
-    return time.monotonic() - begin
 
 
 def command_line(pid: int) -> str:
     """Words of a process, or nothing if it has ended."""
-    try:
+    with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
+    return ""
 
 
 def listening() -> list[str]:
@@ -152,8 +130,8 @@ class Laptop:
         self.key = self.home / ".ssh" / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         self.environment = {"HOME": str(self.home), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "TERM": "dumb"}
-        self.environment |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-        self.environment |= {"RAY_TMPDIR": str(self.home), "TMPDIR": str(self.home), "RAY_API_SERVER_ADDRESS": TUNNEL}
+        self.environment |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(self.home)}
+        self.environment |= {"TMPDIR": str(self.home), "RAY_API_SERVER_ADDRESS": TUNNEL}
         self.file = scratch / "cluster.yaml"
         text = (ROOT / "docs/cluster/local.yaml").read_text()
         for old, new in {
@@ -170,10 +148,8 @@ class Laptop:
 
     def run(self, *command: str, fails: bool = False, **changed: str) -> str:
         """The command's standard output; AssertionError, with all its output, if it ends otherwise than expected."""
-        settings = self.environment | changed
-        done = subprocess.run(
-            command, env=settings, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
-        )
+        settings = {"env": self.environment | changed, "stdin": subprocess.DEVNULL, "timeout": 600}
+        done = subprocess.run(command, capture_output=True, text=True, **settings)
         said = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert (done.returncode != 0) == fails, said
         return said if fails else done.stdout
@@ -182,22 +158,17 @@ class Laptop:
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         return self.run("ssh", *options, "-i", str(self.key), f"root@{machine.address}", command)
 
-    def state(self, kind: str) -> list[dict[str, Any]]:
-        """What `ray list` says of the cluster's nodes or jobs."""
+    def state(self, kind: str) -> list[str]:
+        """The states that `ray list` gives of the cluster's nodes or jobs."""
         said = self.run("ray", "list", kind, "--format", "json", "--limit", "1000").strip()
-        return [] if said.startswith("No resource") else json.loads(said)
-
-    def has_nodes(self, count: int) -> bool:
-        return len([node for node in self.state("nodes") if node["state"] == "ALIVE"]) == count
+        return [] if said.startswith("No resource") else [entry.get("state") for entry in json.loads(said)]
 
     @contextmanager
     def tunnel(self) -> Iterator[None]:
         """`ray dashboard`, as long as the block runs."""
+        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         command = ["ray", "dashboard", "-p", TUNNEL.rpartition(":")[2], str(self.file)]
-        silent = subprocess.DEVNULL
-        tunnel = subprocess.Popen(
-            command, env=self.environment, stdin=silent, stdout=silent, stderr=silent, start_new_session=True
-        )
+        tunnel = subprocess.Popen(command, env=self.environment, start_new_session=True, **silent)
         try:
             wait_for(lambda: any(TUNNEL.removeprefix("http://") + " " in line for line in listening()), 60)
             yield
@@ -236,6 +207,12 @@ def run_sweep(laptop: Laptop, machines: list[Machine], out: Path) -> None:
     assert len((out / "scores" / "groups.csv").read_text().splitlines()) == 1 + MODELS // 2
 
 
+def others() -> list[str]:
+    """Command lines of the outer namespace's processes that are not this one; zombies have none."""
+    pids = (int(process.name) for process in Path("/proc").glob("[0-9]*"))
+    return [command for pid in pids if pid != os.getpid() and (command := command_line(pid))]
+
+
 def main(scratch: Path) -> None:
     """The whole course, within the outer namespaces."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -251,7 +228,7 @@ def main(scratch: Path) -> None:
         laptop.run("ray", "up", "-y", file)
     with laptop.tunnel():
         with step("the worker joins"):
-            wait_for(lambda: laptop.has_nodes(2), 180)
+            wait_for(lambda: laptop.state("nodes").count("ALIVE") == 2, 180)
         with step("four ways in without the token are refused"):
             check_refusals(laptop, machines[0])
         with step(f"a sweep of {MODELS} models as a job, on both nodes"):
@@ -264,18 +241,8 @@ def main(scratch: Path) -> None:
         for machine in machines:
             machine.stop()
         wait_for(lambda: not listening() and not others(), 60)  # ssh keeps its connections for ten seconds
-    shutil.rmtree(Path("/tmp") / f"ray_ssh_{digest(getuser())}" / digest(scratch.name), ignore_errors=True)
-
-
-def others() -> list[str]:
-    """Command lines of the outer namespace's processes that are not this one; zombies have none."""
-    pids = (int(process.name) for process in Path("/proc").glob("[0-9]*"))
-    return [command for pid in pids if pid != os.getpid() and (command := command_line(pid))]
-
-
-def digest(text: str) -> str:
-    """How Ray names its folders of ssh connections."""
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    user, name = (hashlib.sha256(text.encode()).hexdigest()[:10] for text in (getuser(), scratch.name))
+    shutil.rmtree(Path("/tmp") / f"ray_ssh_{user}" / name, ignore_errors=True)  # Ray's ssh connections
 
 
 @contextmanager
