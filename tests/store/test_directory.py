@@ -41,6 +41,8 @@ def test_files_are_written_replaced_listed_and_removed(directory):
     assert not directory.exists("models/b"), "a folder is no file"
     directory.remove_folder("models/b")
     directory.remove_folder("models/b")
+    with pytest.raises(TypeError):
+        directory.write("models/c", "not bytes")
     assert directory.files("models", ".bin") == directory.files("nowhere", ".bin") == []
     with pytest.raises(FileNotFoundError):
         directory.read("models/b/deeper/weights.bin")
@@ -107,22 +109,19 @@ def test_every_name_is_refused_or_stays_inside(tmp_path_factory, name):
      "abfs://:SECRET@account/run", "abfs://:SEC/RET==@account/run", "abfss://c@account.host/run?sas_token=SECRET"],
 )  # fmt: skip
 def test_credentials_in_an_address_are_refused_and_not_repeated(address):
-    with pytest.raises(UserError, match=r"holds credentials.*allowed: .*(AWS_PROFILE|GOOGLE|AZURE)") as refused:
+    with pytest.raises(UserError, match=r"AWS_PROFILE|GOOGLE|AZURE") as refused:
         Directory(address)
     assert not [word for word in ("AKIA", "SEC", "RET") if word in str(refused.value).replace("SECRET_ACCESS", "")]
 
 
-@pytest.mark.parametrize("address", ["s3://bucket", "s3://bucket/a/b?region=x", "gs://anonymous@bucket/a",
-                                     "abfs://container@account.dfs.core.windows.net/a"])  # fmt: skip
-def test_addresses_without_credentials_are_taken(address):
-    assert Directory(address).root == address
-
-
-@pytest.mark.parametrize("address", ["http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"])
-def test_other_kinds_of_addresses_are_refused(address):
-    with pytest.raises(UserError) as error:
-        Directory(address)
-    assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", address)
+def test_which_addresses_are_taken():
+    for address in ("s3://bucket", "s3://bucket/a/b?region=x", "gs://anonymous@bucket/a",
+                    "abfs://container@account.dfs.core.windows.net/a"):  # fmt: skip
+        assert Directory(address).root == address
+    for address in ("http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"):
+        with pytest.raises(UserError) as error:
+            Directory(address)
+        assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", address)
 
 
 def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -137,12 +136,6 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
     assert f"StorageError: {tmp_path}/a: [Errno 27] File too large" in result.stderr
     assert (directory.read("a"), os.listdir(tmp_path)) == (b"old", ["a"])
-
-
-def test_what_is_no_content_leaves_no_file(directory):
-    with pytest.raises(TypeError):
-        directory.write("a", "not bytes")
-    assert not directory.exists("a")
 
 
 def test_an_object_whose_writing_fails_is_not_seen(server):

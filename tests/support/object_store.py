@@ -12,79 +12,51 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import unquote
 
 import boto3
 import pytest
+from support.tracking_server import free_port
 
 from dbviz_ray.store.directory import Directory
 
 BUCKET = "bucket"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 _REQUEST = re.compile(r'"(?:\x1b\[\d+m)*([A-Z]+ /\S*) HTTP/1\.1(?:\x1b\[0m)?" \d')  # moto tells some in colour
 
 
 class ObjectStore:
-    """Context manager around a server with one bucket, to which the environment leads within.
+    """What clients see of a server with one bucket.
 
     moto holds objects in memory, so the server itself lives on while it is `stopped`: connections break, and whoever
     calls is refused, which is all that a client sees of a server that ended.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / "server.log"
-        self._inner = _free_port()
-        self._door = _Door(self._inner)
-        self._environment = pytest.MonkeyPatch()
-
-    def __enter__(self) -> ObjectStore:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": self.endpoint,
-        }.items():
-            self._environment.setenv(name, value)
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._inner)]
-        with self._log.open("wb") as log:
-            self._server = subprocess.Popen(command, stdout=log, stderr=log)
-        while not _answers(self._inner):
-            assert self._server.poll() is None, self._log.read_text()
-            time.sleep(0.05)
-        self._door.open()
-        self.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self._inner}")
-        self.client.create_bucket(Bucket=BUCKET)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-        self._server.kill()
-        self._server.wait()
-        self._environment.undo()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._door.port}"
+    def __init__(self, port: int, log: Path) -> None:
+        self._log, self._door = log, _Door(port)
+        self.start, self.stop = self._door.open, self._door.shut
+        self.endpoint = f"http://127.0.0.1:{self._door.port}"
+        self.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
 
     def address(self, prefix: str) -> str:
         return f"s3://{BUCKET}/{prefix}"
 
-    def stop(self) -> None:
-        self._door.shut()
-
-    def start(self) -> None:
-        self._door.open()
+    def names(self, prefix: str) -> list[str]:
+        """Whatever begins with a prefix, without passing the door."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def objects(self, prefix: str) -> dict[str, bytes]:
-        """Everything under a prefix, by its name relative to that, without passing the door."""
+        """Everything under a prefix, by its name relative to that."""
         found = {}
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
-            for entry in page.get("Contents", []):
-                body = self.client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
-                found[entry["Key"].removeprefix(f"{prefix}/")] = body
+        for name in self.names(f"{prefix}/"):
+            body = self.client.get_object(Bucket=BUCKET, Key=name)["Body"]
+            found[name.removeprefix(f"{prefix}/")] = body.read()
         return found
 
     def requests(self) -> list[str]:
@@ -96,7 +68,7 @@ class _Door:
     """Passes connections on to another port of this machine while it is open."""
 
     def __init__(self, inner: int) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._inner = inner
         self._listener: socket.socket | None = None
         self._open: list[socket.socket] = []
@@ -136,11 +108,6 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
             end.shutdown(socket.SHUT_RDWR)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def _answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
@@ -149,8 +116,24 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ObjectStore(tmp_path_factory.mktemp("server")) as server:
+    """The server, to which the environment leads within."""
+    log, port = tmp_path_factory.mktemp("server") / "server.log", free_port()
+    with log.open("wb") as output, pytest.MonkeyPatch.context() as environment:
+        for name, value in ENVIRONMENT.items():
+            environment.setenv(name, value)
+        server = ObjectStore(port, log)
+        environment.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        while not _answers(port):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        server.start()
+        server.client.create_bucket(Bucket=BUCKET)
         yield server
+        server.stop()
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(params=["local", "s3"])
