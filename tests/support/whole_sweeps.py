@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -43,28 +44,31 @@ def command(directory: Path | str, *arguments: str, address: str = "local") -> l
     return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", address]
 
 
+def _surroundings(directory: Path) -> dict[str, Any]:
+    """Beside the run, and without an MLflow server of somebody's own, who would get these runs."""
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    return {"cwd": directory.parent, "env": environment}
+
+
 def run(
     directory: Path, *arguments: str, code: int = 0, address: str = "local", database: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """A command that ends with `code` and without a traceback; MLflow's database is begun for it if `database`."""
     if database:
         empty_database(directory.parent)
-    result = subprocess.run(
-        command(directory, *arguments, address=address),
-        capture_output=True,
-        text=True,
-        env=_environment(),
-        cwd=directory.parent,
-        timeout=500,
-    )
+    words = command(directory, *arguments, address=address)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=500, **_surroundings(directory))
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result
 
 
-def _environment() -> dict[str, str]:
-    """Without a server of somebody's own, who would get these runs."""
-    return {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+def started(directory: Path, *arguments: str, address: str = "local") -> subprocess.Popen[bytes]:
+    """The same as a process that goes on beside the test, and adds what it says to `directory`.log."""
+    empty_database(directory.parent)
+    words = command(directory, *arguments, address=address)
+    with open(f"{directory}.log", "ab") as log:
+        return subprocess.Popen(words, stdout=log, stderr=log, **_surroundings(directory))
 
 
 def copied(directory: Path, target: Path) -> Path:
@@ -77,19 +81,6 @@ def tables(directory: Path) -> dict[str, bytes]:
     found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
     assert {"groups", "between_groups", "models", "pairs", "differences", "uncertainty"} < found.keys()
     return found
-
-
-def started(directory: Path, *arguments: str, address: str = "local") -> subprocess.Popen[bytes]:
-    """The same as a process that goes on beside the test, and adds what it says to `directory`.log."""
-    empty_database(directory.parent)
-    with open(f"{directory}.log", "ab") as log:
-        return subprocess.Popen(
-            command(directory, *arguments, address=address),
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            cwd=directory.parent,
-        )
 
 
 def wait_for(pattern: str, directory: Path, process: subprocess.Popen[bytes]) -> None:
