@@ -44,6 +44,6 @@ def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, dis
 def test_a_directory_that_cannot_be_written_is_named_before_any_work(disk):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     result = run(disk / "run", *SMALL, code=2, database=False)
-    [line] = result.stderr.splitlines()
+    [line] = result.stderr.strip().splitlines()
     assert f"--out: {disk}/run" in line
     assert "Read-only file system" in line
