@@ -10,17 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import small_sweep
+from support.documents import ROOT
 from support.made_up_runs import CASES, RECIPES, made_up_run
 
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 from dbviz_ray.store import Picture, Store
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tables.md").read_text()
+PAGE = (ROOT / "docs" / "tables.md").read_text()
 SECTIONS = {
     title.replace("&lt;", "<").replace("&gt;", ">"): text
     for title, text in re.findall(r"^### (.*)\n((?:(?!^##).*\n)*)", PAGE, flags=re.MULTILINE)
 }
+GROUP_TABLE = PAGE[PAGE.index("| group |") : PAGE.index("Types are Arrow's")]
 
 pytestmark = pytest.mark.slow
 WORDS = {"string": "text", "large_string": "text", "double": "float64", "float": "float32", "halffloat": "float16"}
@@ -31,7 +33,7 @@ def documented(text: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     for first, kind in re.findall(r"^\|([^|]*)\|([^|]*)\|", text, flags=re.MULTILINE):
         if first.strip() == "*group*":
-            columns |= documented(PAGE[PAGE.index("| group |") : PAGE.index("Types are Arrow's")])
+            columns |= documented(GROUP_TABLE)
         for name, interval in re.findall(r"`([^`]+)`( ±)?", first):
             columns |= {f"{name}{end}": kind.strip() for end in ("", *(("_low", "_high") if interval else ()))}
     return columns
@@ -67,8 +69,7 @@ def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
 
 
 def test_every_table_and_file_has_a_section(tables):
-    assert {f"scores/{name}" for name in tables} <= SECTIONS.keys()
-    assert {title for title in SECTIONS if title.startswith("scores/")} == {f"scores/{name}" for name in tables}
+    assert SECTIONS.keys() == FILES.keys() | {f"scores/{name}" for name in tables}
 
 
 @pytest.mark.parametrize("name", sorted(title.removeprefix("scores/") for title in SECTIONS if "scores/" in title))
@@ -77,7 +78,7 @@ def test_the_columns_of_a_table(name, tables):
 
 
 def test_the_columns_of_a_group():
-    assert list(documented(PAGE[PAGE.index("| group |") : PAGE.index("Types are Arrow's")])) == GROUP
+    assert list(documented(GROUP_TABLE)) == GROUP
 
 
 FILES = {
@@ -91,30 +92,21 @@ FILES = {
 }
 
 
-def test_every_file_has_a_section():
-    assert {title for title in SECTIONS if not title.startswith("scores/")} == FILES.keys()
-
-
 @pytest.mark.parametrize("title", FILES)
 def test_the_columns_of_a_file(title, undisturbed, made_up, tmp_path):
     run = Path(made_up[0].root) if "probabilities" in title else undisturbed[0]
     file = sorted(run.glob(FILES[title]))[0]
     real = columns_of(pq.read_schema(file))
-    if "pictures" in title:  # there with probabilities alone
-        real["confidence"] = confidence_of_a_picture(tmp_path)
+    if "pictures" in title:  # confidence is there with probabilities alone
+        store = Store(tmp_path)
+        store.write_picture("test", "model", 1, 0, Picture(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.float16)))
+        real["confidence"] = columns_of(pq.read_schema(next(tmp_path.rglob("picture.parquet"))))["confidence"]
     assert documented(SECTIONS[title]) == real
 
 
-def confidence_of_a_picture(folder: Path) -> str:
-    store, point = Store(folder), np.zeros((1, 1))
-    store.write_picture("test", "model", 1, 0, Picture(point.astype(np.uint8), point.astype(np.float16)))
-    return columns_of(pq.read_schema(store.path(store.picture_file("test", "model", 1, 0))))["confidence"]
-
-
 def test_every_file_of_a_run_is_listed(undisturbed):
-    told = re.findall(
-        r"`([^`]+)`", "".join(re.findall(r"^\|([^|]*)\|", PAGE[: PAGE.index("## Reading it")], re.MULTILINE))
-    )
+    first_column = re.findall(r"^\|([^|]*)\|", PAGE[: PAGE.index("## Reading it")], re.MULTILINE)
+    told = re.findall(r"`([^`]+)`", "".join(first_column))
     patterns = [re.sub(r"<[^>]*>", "[^/]+", name.replace(".", r"\.")) + ".*" * name.endswith("/") for name in told]
     files = [str(path.relative_to(undisturbed[0])) for path in undisturbed[0].rglob("[!.]*") if path.is_file()]
     assert len(files) > 50
