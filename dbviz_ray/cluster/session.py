@@ -19,14 +19,8 @@ from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import showing
+from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
 
-WORKER_ENVIRONMENT = {
-    # glibc gives large blocks back to the system at every free and faults them in again at every allocation;
-    # kept, training a cohort of width-512 networks takes 19 s instead of 25 s (2026-11-22, EPYC 9005, one core).
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "MALLOC_TOP_PAD_": "67108864",
-}
 DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

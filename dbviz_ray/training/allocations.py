@@ -18,6 +18,13 @@ from torch.utils._pytree import tree_leaves
 
 Result = TypeVar("Result")
 PROCESS = Path("/proc/self")
+WORKER_ENVIRONMENT = {
+    # glibc gives large blocks back to the system at every free and faults them in again at every allocation;
+    # kept, training a cohort of width-512 networks takes 19 s instead of 25 s (2026-11-22, EPYC 9005, one core).
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "MALLOC_TOP_PAD_": "67108864",
+}
 
 
 class AllocationCounter(TorchDispatchMode):

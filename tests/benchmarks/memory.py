@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from timing import in_a_process, markdown, models_of, parser_of, random_dataset, report, seconds_of
 
-from dbviz_ray.cluster.session import WORKER_ENVIRONMENT
 from dbviz_ray.config import Cohort, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import DatasetFacts
+from dbviz_ray.training.allocations import WORKER_ENVIRONMENT, peak_memory
 
 DIGITS, COLOURS = (1, 8, 8), (3, 32, 32)
 ADAM: dict[str, Any] = {}
@@ -78,7 +78,6 @@ def trained(case: tuple[Any, ...], device_type: str) -> tuple[list[tuple[int, in
     from dbviz_ray.evaluation.records import save_model
     from dbviz_ray.planning.memory import memory_need
     from dbviz_ray.store import Store
-    from dbviz_ray.training.allocations import peak_memory
     from dbviz_ray.training.checkpoints import CohortCheckpoints
     from dbviz_ray.training.cohort import train_cohort
 

@@ -23,10 +23,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
 
-from dbviz_ray.cluster.session import WORKER_ENVIRONMENT
 from dbviz_ray.config import DatasetConfig, ModelConfig, Seeds, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.training.allocations import peak_memory
+from dbviz_ray.training.allocations import WORKER_ENVIRONMENT, peak_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
