@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from support.whole_sweeps import SMALL, run, tables
 
+from dbviz_ray.sweep import main
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SIZE, LEFT = 4 * 2**20, 40 * 2**10
@@ -41,9 +43,9 @@ def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, dis
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what was complete is not made again"
 
 
-def test_a_directory_that_cannot_be_written_is_named_before_any_work(disk):
+def test_a_directory_that_cannot_be_written_is_named_before_any_work(disk, capsys):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    result = run(disk / "run", *SMALL, code=2, database=False)
-    [line] = result.stderr.strip().splitlines()
+    assert main([*SMALL, "--out", f"{disk}/run"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
     assert f"--out: {disk}/run" in line
     assert "Read-only file system" in line
