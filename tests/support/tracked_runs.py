@@ -65,9 +65,7 @@ def check_part(client, store, part):
 
 
 def check_model(client, store, model, part):
-    assert {name: model.data.params[name] for name in ("width", "label_noise")} == {
-        name: part.data.params[name] for name in ("width", "label_noise")
-    }
+    assert all(model.data.params[name] == part.data.params[name] for name in ("width", "label_noise"))
     model_id = model.data.tags[NAME]
     trained = store.read_parquet(store.model_file(model_id, "history.parquet"))[0].to_pandas()
     logged = history(client, model, "training/train_error")
@@ -78,8 +76,7 @@ def check_model(client, store, model, part):
 
 
 def check_files(client, store, sweep, top):
-    folders = ("", "tables", "figures")
-    found = [file for folder in folders for file in client.list_artifacts(top.info.run_id, folder)]
+    found = [file for folder in ("", "tables", "figures") for file in client.list_artifacts(top.info.run_id, folder)]
     pictures = {f"figures/{name}.{suffix}" for name, kind in figures_of(sweep).items() for suffix in kind.suffixes}
     tables = {f"tables/{name}.csv" for name in tables_of(sweep)}
     plain = {name for name in ("sweep.yaml", "report.html") if store.exists(name)}

@@ -6,7 +6,6 @@ Its database is a PostgreSQL of its own where that is installed, else an sqlite 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -15,17 +14,16 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psycopg2
+import requests
+
 USER, PASSWORD = "mlflow", "corrEct-horse"
-WITHOUT_ROOT = ("postgres", "nobody")
-"""Whom PostgreSQL runs as when we are root, which it refuses."""
 SECONDS = 120
 """Within which a server comes up on a busy machine."""
 
@@ -93,9 +91,8 @@ class PostgreSQL(Program):
         super().__init__(Path(tempfile.mkdtemp(prefix="postgresql-")))  # pytest's folders are closed to other users
         data, password = str(self.folder / "data"), self.folder / "password"
         password.write_text(PASSWORD)
-        if os.getuid() == 0:
-            names = [entry.pw_name for entry in pwd.getpwall()]
-            self.user = next(name for name in WITHOUT_ROOT if name in names)
+        if os.getuid() == 0:  # as whom PostgreSQL refuses to run
+            self.user = "nobody"
             for path in (self.folder, password):
                 shutil.chown(path, self.user)
         made = [str(programs / "initdb"), "-D", data, "-U", USER, "-A", "scram-sha-256", "--pwfile", str(password)]
@@ -105,13 +102,10 @@ class PostgreSQL(Program):
         self.uri = f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def is_up(self) -> bool:
-        import psycopg2
-
-        try:
+        with suppress(psycopg2.OperationalError):
             psycopg2.connect(self.uri.replace("+psycopg2", "")).close()
-        except psycopg2.OperationalError:
-            return False
-        return True
+            return True
+        return False
 
 
 class TrackingServer(Program):
@@ -151,11 +145,9 @@ class TrackingServer(Program):
             shutil.rmtree(self.database.folder)
 
     def is_up(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
-                return True
-        except OSError:
-            return False
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.uri}/health", timeout=2).ok
+        return False
 
     def freeze(self) -> None:
         """It still takes connections, and answers none."""
@@ -168,41 +160,37 @@ class TrackingServer(Program):
 class Network:
     """A way to a server, at `uri`, that can be cut, and on which something may happen to every request.
 
-    `before(number, request)` is called with 0, 1, ... and such as "POST /api/2.0/mlflow/runs/create" ahead of passing
-    it on, `after` ahead of passing the answer back; where one returns True the client hears no more of the request.
+    `before(number)` is called with 0, 1, ... ahead of passing a request on, `after(number)` ahead of passing the answer
+    back; where one returns True the client hears no more of the request.
     """
 
     def __init__(self, port: int) -> None:
         self.requests: list[str] = []
+        """Such as "POST /api/2.0/mlflow/runs/create"."""
         self.mend()
         network, lock = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
             def forward(self) -> None:
-                request = f"{self.command} {self.path.partition('?')[0]}"
                 with lock:
                     number = len(network.requests)
-                    network.requests.append(request)
+                    network.requests.append(f"{self.command} {self.path.partition('?')[0]}")
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if network.is_cut or network.before(number, request):
+                if network.is_cut or network.before(number):
                     return
-                connection = HTTPConnection("127.0.0.1", port, timeout=60)
+                uri = f"http://127.0.0.1:{port}{self.path}"
                 try:
-                    connection.request(self.command, self.path, body, dict(self.headers))
-                    answer = connection.getresponse()
-                    content = answer.read()
-                except OSError:
+                    answer = requests.request(self.command, uri, data=body, headers=dict(self.headers), timeout=60)
+                except requests.RequestException:
                     return
-                finally:
-                    connection.close()
-                if network.after(number, request):
+                if network.after(number):
                     return
-                self.send_response(answer.status)
+                self.send_response(answer.status_code)
                 self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(answer.content)))
                 self.end_headers()
                 with suppress(OSError):  # the client may have gone
-                    self.wfile.write(content)
+                    self.wfile.write(answer.content)
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = forward  # noqa: N815
 
@@ -229,5 +217,5 @@ class Network:
     def mend(self) -> None:
         """Everything passes, and nothing happens to it."""
         self.is_cut = False
-        self.before: Callable[[int, str], object] = lambda _number, _request: False
-        self.after: Callable[[int, str], object] = lambda _number, _request: False
+        self.before: Callable[[int], object] = lambda number: False
+        self.after: Callable[[int], object] = lambda number: False

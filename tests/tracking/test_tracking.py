@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from conftest import small_sweep
+from mlflow import MlflowClient
 from support.documents import ROOT, blocks
 from support.made_up_runs import let_fail, made_up_run
 from support.tracked_runs import below, check_runs, history, runs_of
@@ -30,7 +31,7 @@ def run(finished_run, tmp_path, monkeypatch):
     return Store(tmp_path / "runs" / "small"), sweep
 
 
-def test_sqlite_beside_the_run_directory(run, tmp_path):
+def test_results_are_logged_once_in_sqlite_beside_the_run_directory(run, tmp_path):
     store, sweep = run
     (tmp_path / "runs" / "mlflow.db").unlink(missing_ok=True)  # made if there is none
     uri = tracking_uri(store)
@@ -45,8 +46,14 @@ def test_sqlite_beside_the_run_directory(run, tmp_path):
     changed["groups"]["test_error"] /= 2
     write_tables(store, changed)
     assert not is_tracked(store)
-    assert track(store, sweep) != first, "other results replace the runs"
+    parent = track(store, sweep)
+    assert parent != first, "other results replace the runs"
     check_runs(store, sweep, uri)
+    runs_of(uri, sweep)[0].delete_run(parent)
+    assert track(store, sweep) != parent, "whose parent is gone are logged again under a new one"
+    check_runs(store, sweep, uri)
+    store.write("tracking.json", b"{")
+    assert not is_tracked(store)
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
@@ -79,8 +86,6 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("failing", [1, 9])
 def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
-    from mlflow import MlflowClient
-
     store, sweep = run
     batches = []
 
@@ -97,15 +102,6 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     assert not is_tracked(store)
     track(store, sweep)
     check_runs(store, sweep, tracking_uri(store))
-
-
-def test_parts_whose_parent_is_gone_are_logged_again_under_the_new_one(run):
-    store, sweep = run
-    uri = tracking_uri(store)
-    parent = track(store, sweep)
-    runs_of(uri, sweep)[0].delete_run(parent)
-    assert track(store, sweep) != parent
-    check_runs(store, sweep, uri)
 
 
 def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, monkeypatch):
@@ -133,13 +129,6 @@ def test_what_the_page_reads_from_python(run, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("'errors/test_error': " in line for line in lines)
-
-
-def test_a_damaged_note_of_what_was_logged_is_none(run):
-    store, sweep = run
-    track(store, sweep)
-    store.write("tracking.json", b"{")
-    assert not is_tracked(store)
 
 
 @pytest.mark.parametrize(
@@ -178,18 +167,18 @@ def lossy(tmp_path):
     return store, sweep
 
 
-def test_models_that_were_lost_are_marked_and_say_why(lossy):
+def test_models_that_were_lost_are_marked_and_say_why(lossy, monkeypatch):
     [sweep_run, curve, *models] = contents.runs_of(*lossy)
     named = {model.title: model for model in models}
     assert [model.failed for model in models] == [True] + 8 * [False] + 3 * [True]
-    assert "its loss is not finite from epoch 2 on" in named["width 2, seed 0"].description
+    assert "epoch 2" in named["width 2, seed 0"].description
     assert "RuntimeError: made up" in named["width 16, seed 1"].description
     assert {model.parent for model in models if "width 16" not in model.title} == {curve.name}
     assert {model.parent for model in models if "width 16" in model.title} == {contents.SWEEP}, "it lies on no curve"
-    assert {name: curve.params[name] for name in ("width", "n_models", "n_diverged")} == {
-        "width": "2 to 8", "n_models": 8, "n_diverged": 1
-    }  # fmt: skip
+    assert curve.params.items() >= {"width": "2 to 8", "n_models": 8, "n_diverged": 1}.items()
     assert sweep_run.params["models"] == 12
+    monkeypatch.setattr(contents, "MAX_MODELS", 11)
+    assert len(contents.runs_of(*lossy)) == 2, "many models have no runs"
 
 
 def test_models_that_were_lost_are_logged_once(lossy, tmp_path, monkeypatch):
@@ -199,11 +188,6 @@ def test_models_that_were_lost_are_logged_once(lossy, tmp_path, monkeypatch):
     assert track(*lossy) == first
     _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
     assert sorted(found.info.status for found in runs) == ["FAILED"] * 4 + ["FINISHED"] * 10
-
-
-def test_many_models_have_no_runs(lossy, monkeypatch):
-    monkeypatch.setattr(contents, "MAX_MODELS", 11)
-    assert len(contents.runs_of(*lossy)) == 2
 
 
 def test_what_is_not_finite_is_no_metric(lossy):
