@@ -17,7 +17,6 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from support.help_pages import check_help
 from support.html_pages import Page
 from torch import nn
 
@@ -268,8 +267,3 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, start, files, here, 
     (error,) = [line for line in output.err.splitlines() if line.startswith("dbviz-ray score: ")]
     assert error.startswith(f"dbviz-ray score: {start.replace('PATH', str(files))}")
     assert not (here / "comparison").exists()
-
-
-def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
-    words = ("--model-option", "--data-option", "--precision", "--weights-key", "examples:", "exit codes", ".npz")
-    check_help(main, words, capsys, monkeypatch)

@@ -6,7 +6,6 @@ import socket
 
 import pytest
 from conftest import small_sweep
-from support.help_pages import check_help
 from support.made_up_runs import made_up_run
 from support.whole_sweeps import empty_database
 
@@ -126,8 +125,3 @@ def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, mon
     run_sweep(sweep, store, Options(precision=0.1))
     assert FINDINGS_FILE in capsys.readouterr().err
     assert state_of(sweep, store, Options()).reported, "damaged findings are made again"
-
-
-def test_help_names_everything_in_eighty_columns(capsys, monkeypatch):
-    words = ("--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes")
-    check_help(main, words, capsys, monkeypatch)

@@ -52,6 +52,23 @@ print("loaded:", [name for name in {HEAVY} if name in sys.modules])
     assert "loaded: []" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("sweep", ["--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes"]),
+        ("score", ["--model-option", "--data-option", "--precision", "--weights-key", "exit codes", ".npz"]),
+    ],
+)
+def test_help_names_everything_in_eighty_columns(command, options, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert [option for option in options if option not in text] == []
+    assert max(map(len, text.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_knows_commands_and_their_options(shell, capsys):
     assert main(["--print-completion", shell]) == 0
@@ -95,8 +112,7 @@ def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
     assert result.returncode == 0, result.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {f"dbviz_ray/{path.relative_to(ROOT)}" for path in (ROOT / "analysis").rglob("*.py")}
-    templates = {f"dbviz_ray/{path.relative_to(ROOT)}" for path in (ROOT / "analysis/report/templates").glob("*")}
-    sweeps = {f"dbviz_ray/sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.yaml")}
-    assert modules | sweeps | templates <= names
+    patterns = ("analysis/**/*.py", "analysis/report/templates/*", "sweeps/*.yaml")
+    packed = {f"dbviz_ray/{path.relative_to(ROOT)}" for pattern in patterns for path in ROOT.glob(pattern)}
+    assert packed <= names
     assert not [name for name in names if name.startswith(("analysis/", "sweeps/", "tests/"))]
