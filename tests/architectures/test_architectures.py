@@ -43,8 +43,6 @@ COUNTS = [
     ("wide_resnet28", 4, 5_849_050),
     ("wide_resnet28", 10, 36_479_194),
     ("wide_resnet28", 30, 328_009_434),
-    ("vit", 512, 9_532_938),
-    ("mlp_mixer", 512, 25_649_418),
 ]
 
 
@@ -115,15 +113,14 @@ def test_the_seed_alone_decides_the_initialisation(architecture):
     before = torch.random.get_rng_state()
     first, again, other = (initialised_network(architecture, width, DIGITS, 10, seed, options) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
-    pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
-    assert all(torch.equal(a, b) for a, b, _ in pairs)
-    assert any(not torch.equal(a, c) for a, _, c in pairs)
+    first, again, other = (nn.utils.parameters_to_vector(network.parameters()) for network in (first, again, other))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("architecture", ["fully_connected", "fully_connected_deep"])
 def test_fully_connected_networks_begin_with_a_linear_layer(architecture):
     network = build_network(architecture, 16, CIFAR, 10)
-    assert isinstance(network, nn.Sequential)
     assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
 
 

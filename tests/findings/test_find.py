@@ -83,8 +83,7 @@ def test_architectures_have_names_and_other_planes_a_table():
 
 
 def test_the_sentence_says_that_the_peak_is_less_reproducible():
-    table = groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])
-    (said,) = found_in(table).sentences
+    (said,) = found_in(groups(DESCENT, reproducibility=[0.2, 0.6, 0.5, 0.8])).sentences
     assert "less alike" in said
     assert intervals_in(said)[3:5] == ["50% [49, 51]", "80% [79, 81]"]
 

@@ -26,7 +26,7 @@ def test_sizes_by_hand():
 @pytest.mark.parametrize(
     ("architecture", "width", "options", "reason"),
     [
-        ("support.user_networks:with_functional_dropout", 4, {}, "torch.nn.Dropout"),
+        ("support.user_networks:DropsByItself", 4, {}, "torch.nn.Dropout"),
         ("support.user_networks:with_too_few_scores", 4, {}, r"\(2, 9\), not \(2, 10\)"),
         ("vit", 16, {"patch_size": 3}, "patch_size: 3"),
         ("vit", 30, {}, "heads: 8 .* 30"),

@@ -11,9 +11,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 VARIABLE = "BROWSER_PROGRAM"
-QUIET = ("--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
-DESKTOP = ViewportSize(width=1200, height=900)
-PHONE = ViewportSize(width=390, height=844)
+QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
@@ -22,26 +20,23 @@ def browser() -> Iterator[Browser]:
     program = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH, and {VARIABLE} names none")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=list(QUIET))
+    with sync_playwright() as driver, driver.chromium.launch(executable_path=program, args=QUIET) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page as wide as a desktop's."""
-    context = browser.new_context(viewport=DESKTOP)
-    yield context.new_page()
-    context.close()
+    with browser.new_page(viewport=ViewportSize(width=1200, height=900)) as opened:
+        yield opened
 
 
 @pytest.fixture
 def phone(browser: Browser) -> Iterator[Page]:
     """An empty page on a phone, which lays out as the page's own `viewport` says."""
-    context = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
-    yield context.new_page()
-    context.close()
+    small = ViewportSize(width=390, height=844)
+    with browser.new_page(viewport=small, is_mobile=True, has_touch=True, device_scale_factor=2) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -38,11 +38,9 @@ def made_up_run(
     for model in sweep.models():
         for epoch in model.training.kept_epochs if not diverged(model) else ():
             share = error(model, epoch)
-            last = epoch == model.training.epochs
-            name = "predictions.parquet"
-            file = store.model_file(model.model_id, name, None if last else epoch)
             predictions = _predictions(model, share, generator)
-            store.write_parquet(file, predictions)
+            kept = None if epoch == model.training.epochs else epoch
+            store.write_parquet(store.model_file(model.model_id, "predictions.parquet", kept), predictions)
             for plane_set, truth in plane_sets.items():
                 labels = _changed(truth, share, generator) if label_maps is None else label_maps(model, truth)
                 if sweep.planes[plane_set].probabilities:
@@ -87,14 +85,10 @@ def _plane_set(store: Store, name: str, planes: PlaneSetConfig, generator: np.ra
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
              "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
             for plane in range(planes.count)]  # fmt: skip
-    facts = {
-        "image_shape": [1, 2, 2],
-        "mean": [0.0],
-        "deviation": [1.0],
-        "resolution": planes.resolution,
-        "class_names": list("abcd"),
-    }
-    store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
+    pictures = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "class_names": list("abcd")}
+    store.write_parquet(
+        store.planes_file(name), pa.Table.from_pylist(rows), pictures | {"resolution": planes.resolution}
+    )
     return generator.integers(0, CLASSES, (planes.count, planes.resolution, planes.resolution), dtype=np.uint8)
 
 
@@ -126,14 +120,9 @@ def _predictions(model: ModelConfig, share: float, generator: np.random.Generato
     order = np.random.default_rng(model.seeds.label_noise).permutation(TRAIN_IMAGES)
     falsified = order[: round(model.label_noise * TRAIN_IMAGES)]
     given[falsified] = (given[falsified] + 1) % CLASSES
-    return pa.table(
-        {
-            "split": pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode(),
-            "given_label": given,
-            "true_label": true,
-            "predicted": _changed(given, share, generator),
-        }
-    )
+    split = pa.array(["train"] * TRAIN_IMAGES + ["test"] * TEST_IMAGES).dictionary_encode()
+    predicted = _changed(given, share, generator)
+    return pa.table({"split": split, "given_label": given, "true_label": true, "predicted": predicted})
 
 
 def predictions_of(store: Store, model: ModelConfig, split: str) -> Any:

@@ -32,16 +32,12 @@ def with_dropout(width, image_shape, classes):
 
 
 class DropsByItself(nn.Module):
-    def __init__(self, classes: int) -> None:
+    def __init__(self, width: int, image_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         self.head = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(nn.functional.dropout(x.flatten(1), 0.5, self.training))
-
-
-def with_functional_dropout(width, image_shape, classes):
-    return DropsByItself(classes)
 
 
 def with_too_few_scores(width, image_shape, classes):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import threading
 from types import SimpleNamespace
-from typing import TypeVar
 
 import pytest
 
 from dbviz_ray.formatting import count_text, estimate_text
 from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say, showing
-
-Stream = TypeVar("Stream", bound=io.StringIO)
 
 
 class Clock:
@@ -57,13 +54,14 @@ def terminal(monkeypatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (100, 20))
-    return error_stream(monkeypatch, Terminal())
+    terminal = Terminal()
+    set_error_stream(monkeypatch, terminal)
+    return terminal
 
 
-def error_stream(monkeypatch: pytest.MonkeyPatch, stream: Stream) -> Stream:
+def set_error_stream(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
     """Standard error as the progress sees it; pytest sets `sys.stderr` itself."""
     monkeypatch.setattr("dbviz_ray.terminal.progress.sys", SimpleNamespace(stderr=stream))
-    return stream
 
 
 def redraw(progress: Progress) -> None:
@@ -127,7 +125,8 @@ def test_a_narrow_terminal_and_one_without_a_size_show_what_matters_most(termina
 )
 def test_a_log_gets_few_lines_and_no_control_characters(terminal, clock, monkeypatch, variable, value, is_terminal):
     monkeypatch.setenv(variable, value)
-    stream = error_stream(monkeypatch, terminal if is_terminal else io.StringIO())
+    stream = terminal if is_terminal else io.StringIO()
+    set_error_stream(monkeypatch, stream)
     with train(there=3) as progress:
         for second in range(0, 10 * 3600, 10):
             clock.now += 10
@@ -188,14 +187,13 @@ def test_a_step_says_what_it_does_and_how_long_it_took(terminal, clock):
     assert terminal.lines == ["report   drawn and logged in 12 s", ""]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "about 5 s"), (33, "about 35 s"), (58, "about 60 s"), (100, "about 100 s"), (118, "about 2 min"),
-     (569, "about 9 min"), (1000, "about 15 min"), (5690, "about 95 min"), (7000, "about 2 h"),
-     (34190, "about 9.5 h"), (100_000, "about 28 h")],
-)  # fmt: skip
-def test_estimates_are_rounded(seconds, text):
-    assert estimate_text(seconds) == text
+def test_estimates_are_rounded():
+    texts = {
+        0.2: "about 5 s", 33: "about 35 s", 58: "about 60 s", 100: "about 100 s", 118: "about 2 min",
+        569: "about 9 min", 1000: "about 15 min", 5690: "about 95 min", 7000: "about 2 h",
+        34190: "about 9.5 h", 100_000: "about 28 h",
+    }  # fmt: skip
+    assert {seconds: estimate_text(seconds) for seconds in texts} == texts
 
 
 def test_counts_have_three_figures():
