@@ -6,90 +6,77 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from ray.autoscaler._private.util import prepare_config
 from support.cluster_files import DOCUMENT, cluster, commands
+from support.tracking_server import free_port
 
 
-@pytest.fixture
-def head(tmp_path):
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.2)
+
+
+@contextmanager
+def head(home: Path, store: Path, port: int) -> Iterator[None]:
     """Runs the very commands that start MLflow on the head, but for the port, the pause between two copies of the
-    database, and that they end with the test. A head's home is given; the bucket is a folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (tmp_path / "bucket" / "mlflow").mkdir(parents=True)
-    groups = []
+    database, and that they end with the block. A head's home is given; the bucket is a folder."""
+    script = "\n".join(command for command in commands("cluster.yaml") if "mlflow" in command)
+    for old, new in (("5000", str(port)), ("sleep 300", "sleep 1"), ("setsid nohup", "")):
+        assert old in script
+        script = script.replace(old, new)
+    home.mkdir()
+    settings = {"HOME": str(home), "STORE": store.as_uri(), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    settings |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    settings |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    group = subprocess.Popen(["bash", "-c", script], env=os.environ | settings, start_new_session=True)
 
-    def start(home: str) -> str:
-        script = "\n".join(command for command in commands("cluster.yaml") if "mlflow" in command)
-        for old, new in (("5000", str(port)), ("sleep 300", "sleep 1"), ("setsid nohup", "")):
-            assert old in script
-            script = script.replace(old, new)
-        (tmp_path / home).mkdir()
-        settings = {"HOME": str(tmp_path / home), "STORE": (tmp_path / "bucket").as_uri()}
-        settings |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        settings |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        groups.append(subprocess.Popen(["bash", "-c", script], env=os.environ | settings, start_new_session=True))
-        return f"http://127.0.0.1:{port}"
+    def answers() -> bool:
+        with suppress(OSError):
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
+        return False
 
-    def stop() -> None:
-        group = groups.pop()
+    try:
+        wait_for(answers)
+        yield
+    finally:
         os.killpg(group.pid, signal.SIGKILL)
         group.wait()
 
-    start.stop = stop
-    yield start
-    while groups:
-        stop()
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
-        time.sleep(0.2)
-    return found
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
-    except OSError:
-        return False
-
 
 @pytest.mark.slow
-def test_a_new_head_s_mlflow_begins_with_the_last_one_s_database(head, tmp_path):
+def test_a_new_head_s_mlflow_begins_with_the_last_one_s_database(tmp_path):
     from mlflow import MlflowClient
 
-    client = MlflowClient(head("first"))
-    wait_for(lambda: answers(client.tracking_uri))
-    client.create_experiment("kept")
-    copy = tmp_path / "bucket" / "mlflow" / "mlflow.db"
+    store, port = tmp_path / "bucket", free_port()
+    (store / "mlflow").mkdir(parents=True)
+    client = MlflowClient(f"http://127.0.0.1:{port}")
 
     def copied() -> bool:
+        copy = store / "mlflow" / "mlflow.db"
         with suppress(sqlite3.Error):  # it is being written, or was copied before MLflow had begun it
             if copy.exists():
                 return ("kept",) in sqlite3.connect(copy).execute("select name from experiments").fetchall()
         return False
 
-    wait_for(copied)
-    head.stop()
-    head("second")
-    wait_for(lambda: answers(client.tracking_uri))
-    run = client.create_run(client.get_experiment_by_name("kept").experiment_id)
-    client.log_text(run.info.run_id, "text", "note.txt")
-    assert list((tmp_path / "bucket" / "mlflow" / "artifacts").rglob("note.txt"))
+    with head(tmp_path / "first", store, port):
+        client.create_experiment("kept")
+        wait_for(copied)
+    with head(tmp_path / "second", store, port):
+        run = client.create_run(client.get_experiment_by_name("kept").experiment_id)
+        client.log_text(run.info.run_id, "text", "note.txt")
+        assert list((store / "mlflow" / "artifacts").rglob("note.txt"))
 
 
 def test_ray_takes_the_launch_template_s_group_and_opens_nothing(monkeypatch, tmp_path):
