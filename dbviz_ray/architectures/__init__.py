@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from dbviz_ray.config.registry import TIMM, architecture_builder, nearest
-from dbviz_ray.config.seeds import derived_seed
+from dbviz_ray.config.seeds import derived_seed, drawing_from
 from dbviz_ray.errors import FieldError, UserError
 
 _NO_OPTIONS: Mapping[str, Any] = {}
@@ -49,10 +49,9 @@ def initialised_network(
 ) -> nn.Module:
     """`build_network` with parameters drawn from the "init" stream, always on the CPU.
 
-    torch's layers draw from its global generator, which is seeded in a fork: its own state does not change.
+    The global generators of Python, numpy and torch are seeded, and put back afterwards.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed("init", seed))
+    with drawing_from(derived_seed("init", seed), torch.device("cpu")):
         return build_network(architecture, width, image_shape, classes, options)
 
 

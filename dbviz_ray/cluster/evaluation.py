@@ -21,7 +21,7 @@ from dbviz_ray.cluster.session import Session, start_worker
 from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.datasets import DatasetFacts, load_dataset
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
-from dbviz_ray.evaluation.records import load_network, load_planes, save_planes
+from dbviz_ray.evaluation.records import check_predictions, load_network, load_planes, save_planes
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.planes import PlaneSet, draw_plane_set
 from dbviz_ray.planes.drawing import about_plane_set, attacked_model, representative_labels
@@ -193,7 +193,7 @@ class Evaluator:
 
     def __init__(self, store: Store, data: DatasetFacts, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
-        self._store, self._data = store, data
+        self._store, self._data, self._directory = store, data, resources.data_directory
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
     def node(self) -> str:
@@ -208,7 +208,10 @@ class Evaluator:
             work = self._work[task.what]
             facts = self._data
             network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
-            work.do(network.to(self._device), self._device, self._store, task.model.model_id, task.epoch)
+            network = network.to(self._device)
+            dataset = load_dataset(task.model.dataset, self._directory)
+            check_predictions(self._store, task.model, network, dataset, task.epoch)
+            work.do(network, self._device, self._store, task.model.model_id, task.epoch)
         except RayError:  # fetching the work failed; another evaluator may manage
             raise
         except Exception as error:

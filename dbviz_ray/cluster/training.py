@@ -163,6 +163,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, schedule: CohortSchedule, progress: Progress) -> None:
         self._schedule, self._progress = schedule, progress
+        self._said: set[str] = set()
         self._running: dict[str, tuple[Cohort, set[str]]] = {}
         self.trained_on: dict[str, str] = {}
         self.damaged: DamagedFileError | None = None
@@ -194,8 +195,10 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
             self._progress.say(
                 f"{model_id} diverged: its loss is not finite from epoch {epoch} on; it is left out of the scores"
             )
-        if result.get("remark"):
-            self._progress.say(result["remark"])
+        remark = result.get("remark")
+        if remark and remark not in self._said:  # many cohorts may have the same
+            self._said.add(remark)
+            self._progress.say(remark)
         self.damaged = end.damaged or self.damaged
         if end.stops:
             self._schedule.stop(end.reason)

@@ -117,7 +117,12 @@ def _train(
     check()
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
-    return {**report, "from_epoch": reports.from_epoch, "diverged": diverged, "remark": checkpoints.remark}
+    return {
+        **report,
+        "from_epoch": reports.from_epoch,
+        "diverged": diverged,
+        "remark": checkpoints.remark or reports.remark,
+    }
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
@@ -139,8 +144,11 @@ class _Reports:
     """Time of the last report."""
     from_epoch: int
     """The epoch from which this training continued; the last epoch until it has trained one."""
+    remark: str = ""
+    """See `CohortTraining.remark`."""
 
     def __call__(self, training: CohortTraining) -> None:
+        self.remark = training.remark
         self.from_epoch = min(self.from_epoch, training.epoch - 1)
         if time.monotonic() - self.last >= REPORT_SECONDS:
             self.last = time.monotonic()

@@ -1,14 +1,18 @@
 """Named random streams.
 
 Every random draw belongs to a stream with a name ("init", "order", "augmentation", "mixing", "attack", "dropout",
-"label_noise", "planes", "off_manifold", "margins", "split") and is addressed by the stream's seed and, where it
-repeats, a counter such as the epoch. No draw depends on an earlier one: epoch 7 draws its data order without those of
-epochs 0 to 6. So a resumed training equals an uninterrupted one.
+"label_noise", "forward", "planes", "off_manifold", "margins", "split") and is addressed by its seed and, where
+it repeats, a counter such as the epoch. No draw depends on an earlier one: epoch 7 draws its data order without those
+of epochs 0 to 6. So a resumed training equals an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,3 +32,28 @@ def torch_generator(device: torch.device | str, stream: str, seed: int, *counter
 def numpy_generator(stream: str, seed: int, *counters: int) -> np.random.Generator:
     """A numpy generator for one draw of one stream."""
     return np.random.default_rng(derived_seed(stream, seed, *counters))
+
+
+@contextmanager
+def drawing_from(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
+    """Python's, numpy's and torch's global generators draw from this seed; afterwards they are where they were.
+
+    Gives a function that tells whether anything was drawn.
+    """
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        start = _places(device)
+        try:
+            yield lambda: _places(device) != start
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+def _places(device: torch.device) -> list[Any]:
+    """Where the global generators are."""
+    of_torch = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+    return [random.getstate(), repr(np.random.get_state()), *(state.numpy().tobytes() for state in of_torch)]

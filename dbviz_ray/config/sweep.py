@@ -52,10 +52,11 @@ class ResourcesConfig(Frozen):
         None, description="Memory of one GPU in GiB; a cohort that needs more than its share gets the GPU alone."
     )
     max_cohort_size: Count = Field(32, description="Largest number of models in one cohort.")
-    stack: Count | None = Field(
+    stack: Annotated[int, Field(strict=True, ge=0)] | None = Field(
         None,
         description="Models of a cohort computed as one network. If unset, each cohort measures the fastest number "
-        "that fits into memory when it starts. Set it to repeat a run to the last bit.",
+        "that fits into memory when it starts. Set it to repeat a run to the last bit. 0: ordinary PyTorch modules, "
+        "one by one; networks that cannot be computed as one are always trained so.",
     )
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
         "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."

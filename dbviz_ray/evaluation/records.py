@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dbviz_ray.architectures import build_network
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import DamagedFileError, one_line
@@ -24,6 +26,8 @@ from dbviz_ray.training.cohort import TrainedModel
 
 DONE, DIVERGED = "done", "diverged"
 """Outcomes of a training."""
+CHECKED_IMAGES, ROUNDING = 64, 0.02
+"""Images whose predictions are checked, and the share of the range of logits that may be rounding."""
 
 
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
@@ -74,7 +78,8 @@ def load_network(
     store: Store, config: ModelConfig, image_shape: tuple[int, int, int], classes: int, epoch: int | None = None
 ) -> nn.Module:
     """A trained model after `epoch` (by default its last), as a module on the CPU in evaluation mode."""
-    network = build_network(config.architecture, config.width, image_shape, classes, config.options)
+    sizes = config.width, image_shape, classes
+    network = initialised_network(config.architecture, *sizes, config.seeds.init, config.options)
     network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
@@ -84,6 +89,28 @@ def load_network(
     except (KeyError, RuntimeError) as error:  # KeyError: a type that torch does not have
         raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
     return network.eval()
+
+
+@torch.no_grad()
+def check_predictions(store: Store, config: ModelConfig, network: nn.Module, dataset: Dataset, epoch: int) -> None:
+    """ValueError unless a loaded network predicts, for some test images, the classes that its training stored.
+
+    It would not if the code of the network has changed since, or holds state outside of its state_dict. A class that
+    rounding may decide counts as the same.
+    """
+    table, _ = store.read_parquet(_kept_file(store, config, PREDICTIONS, epoch))
+    stored = table.filter(pc.field("split") == "test")["predicted"].to_numpy()[:CHECKED_IMAGES].astype(np.int64)
+    place = next(network.parameters())
+    images = dataset.normalised(dataset.test_images[: len(stored)].to(place.device), place.dtype)
+    logits = logits_of(network(images)).double()
+    highest = logits.amax(dim=1)
+    short = highest - logits.gather(1, torch.from_numpy(stored)[:, None].to(place.device))[:, 0]
+    different = int((short > ROUNDING * (highest - logits.amin(dim=1))).sum())
+    if different:
+        raise ValueError(
+            f"loaded again, it predicts other classes for {different} of {len(stored)} test images than at the end of "
+            "its training; has the code of the network changed?"
+        )
 
 
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:

@@ -23,8 +23,9 @@ from dbviz_ray.training.allocations import AllocationCounter
 from dbviz_ray.training.cohort import EVALUATION_BATCH
 from dbviz_ray.training.execution import CudaGraph
 from dbviz_ray.training.gradients import cross_entropy
-from dbviz_ray.training.network import SHARPNESS_BATCH, StackedState
+from dbviz_ray.training.network import StackedState
 from dbviz_ray.training.optimizers import moments_of
+from dbviz_ray.training.sharpness import BATCH as SHARPNESS_BATCH
 
 WORKER_BYTES = 950 * 2**20
 """Resident in a process that trains a cohort whose tensors are next to nothing, on a CPU: 830 MiB for two layers, 920

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from dbviz_ray.config import ModelConfig
-from dbviz_ray.config.seeds import torch_generator
+from dbviz_ray.config.seeds import derived_seed, torch_generator
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing
-from dbviz_ray.training.gradients import IMAGES, LABELS, START, Batch
+from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch
 from dbviz_ray.training.layers import MaskShapes
 
 
 class Batches:
     """The inputs of the steps of a cohort, epoch by epoch. The training images stay on the device.
 
-    `mask_shapes` tells from one member's images `[n, channels, height, width]` which dropout masks it needs.
+    `mask_shapes` tells from one member's images `[n, channels, height, width]` which dropout masks it needs; None for
+    ordinary modules, whose batches hold seeds instead.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Batches:
         dataset: Dataset,
         device: torch.device,
         dtype: torch.dtype,
-        mask_shapes: Callable[[Tensor], MaskShapes],
+        mask_shapes: Callable[[Tensor], MaskShapes] | None,
     ) -> None:
         self._models = models
         self._settings = models[0].training
@@ -63,16 +64,21 @@ class Batches:
                 batch[START] = torch.empty(images.shape, dtype=images.dtype, device=self._device)
                 for start, generator in zip(batch[START], attacks, strict=True):
                     start.uniform_(-1, 1, generator=generator)
-            yield batch | self._drawn_masks(images, masks)
+            yield batch | (self._seeds(epoch, step) if self._mask_shapes is None else self._drawn_masks(images, masks))
 
     def _generators(self, stream: str, epoch: int) -> list[torch.Generator]:
         seeds = [m.seeds.dropout if stream == "dropout" else m.seeds.augmentation for m in self._models]
         return [torch_generator(self._device, stream, seed, epoch) for seed in seeds]
 
+    def _seeds(self, epoch: int, step: int) -> Batch:
+        """A seed for each member's own draws in one step, from the stream "forward" of its dropout seed."""
+        return {SEEDS: torch.tensor([derived_seed("forward", m.seeds.dropout, epoch, step) for m in self._models])}
+
     def _drawn_masks(self, images: Tensor, generators: Sequence[torch.Generator]) -> Batch:
         """Masks `[members, n, ...]` of zeros and 1/(1 - p), by buffer name."""
         size = images.shape[1]
         if size not in self._known_masks:
+            assert self._mask_shapes is not None
             self._known_masks[size] = self._mask_shapes(images[0])
         drawn = {}
         for name, (p, shape) in self._known_masks[size].items():

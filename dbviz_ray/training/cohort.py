@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
 from dbviz_ray.training.checkpoints import (
@@ -31,9 +33,11 @@ from dbviz_ray.training.checkpoints import (
 )
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
-from dbviz_ray.training.network import SHARPNESS_BATCH, SHARPNESS_IMAGES, CohortNetwork, sharpness
+from dbviz_ray.training.network import CohortNetwork, cohort_network
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
+from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import fastest_stack
+from dbviz_ray.training.verification import StepsDifferError
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are means over the epoch's own batches (augmented, in training mode,
@@ -41,6 +45,8 @@ while the weights move), for the given, possibly noisy labels and for the clean 
 are NaN in epochs without an evaluation."""
 
 EVALUATION_BATCH = 1000
+RELOADED_IMAGES, RELOADED_DIFFERENCE = 64, 0.01
+"""Test images on which a reloaded network is compared, and the largest relative difference of logits: TF32 rounds."""
 DEFAULT_RESOURCES = ResourcesConfig()
 
 
@@ -59,7 +65,7 @@ class TrainedModel:
     predictions: dict[str, Tensor]
     """Predicted classes int64 `[n]` of these weights on the plain images of "train" and "test"."""
     sharpness: float
-    """Of the training loss at the last weights (see `dbviz_ray.training.network.sharpness`); NaN at earlier epochs."""
+    """Of the training loss at the last weights (see `dbviz_ray.training.sharpness`); NaN at earlier epochs."""
     stack: int
     """Number of members computed as one network."""
 
@@ -76,7 +82,8 @@ class CohortTraining:
     """A cohort between two epochs.
 
     Its members may differ only in seeds, label noise, learning rate and teacher. Of `resources`, `stack` and
-    `execution` matter here. For distillation, `teachers` holds one trained network for each member.
+    `execution` matter here. For distillation, `teachers` holds one trained network for each member. StepsDifferError if
+    the networks cannot be computed as `resources.stack` asks.
     """
 
     def __init__(
@@ -95,38 +102,61 @@ class CohortTraining:
         self.device = device
         self.settings = shared.training
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
-        shape, classes = dataset.image_shape, len(dataset.class_names)
-        networks = [
-            initialised_network(m.architecture, m.width, shape, classes, m.seeds.init, m.options).to(
-                device, self._dtype
-            )
-            for m in models
-        ]
-        limits, execution = pixel_limits(dataset, device, self._dtype), execution_for(resources.execution, device)
+        networks = [self._built(model) for model in models]
+        limits = pixel_limits(dataset, device, self._dtype)
         of_teachers = [teacher.to(device, self._dtype) for teacher in teachers]
-        self.network = CohortNetwork(networks, self.settings, limits, of_teachers, execution)
+        self.network: CohortNetwork | OrdinaryNetwork
+        if resources.stack == ORDINARY:
+            self.network = OrdinaryNetwork(networks, self.settings, limits, of_teachers)
+        else:
+            execution = execution_for(resources.execution, device)
+            self.network = cohort_network(networks, self.settings, limits, of_teachers, execution)
         self.epoch = 0
+        self.remark = ""
+        """What the user should know about the way in which the networks are trained."""
         self.history = torch.full((len(HISTORY), self.settings.epochs, len(models)), math.nan, device=device)
         self.given_labels = torch.stack(
             [given_labels(dataset, m.dataset.noise_kind, m.label_noise, m.seeds.label_noise) for m in models]
         ).to(device)
         self._clean_labels = dataset.train_labels.to(device)
         self._test_labels = dataset.test_labels.to(device)
-        self._batches = Batches(models, dataset, device, self._dtype, self.network.mask_shapes)
+        masks = self.network.mask_shapes if isinstance(self.network, CohortNetwork) else None
+        self._batches = Batches(models, dataset, device, self._dtype, masks)
         rates = [model.training.learning_rate for model in models]
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates)
         self._evaluation_batch = EVALUATION_BATCH
-        self._set_stack(min(resources.stack, len(models)) if resources.stack else self._fastest_stack())
+        if resources.stack is None and len(models) > 1 and isinstance(self.network, CohortNetwork):
+            first = next(self._batches.epoch(0, self._batches.order(0), self.given_labels))
+            self._set_stack(fastest_stack(self.network, first))
+        else:
+            self._set_stack(min(resources.stack or 1, len(models)))
+
+    def _built(self, model: ModelConfig) -> nn.Module:
+        shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
+        network = initialised_network(model.architecture, model.width, shape, classes, model.seeds.init, model.options)
+        return network.to(self.device, self._dtype)
+
+    @torch.no_grad()
+    def check_reloading(self, members: Sequence[int]) -> None:
+        """ValueError unless networks that are built anew, with the state of these members, predict what they do."""
+        images = self.dataset.normalised(self.dataset.test_images[:RELOADED_IMAGES].to(self.device), self._dtype)
+        for member in members:
+            again = self._built(self.models[member]).eval()
+            again.load_state_dict(self.network.member_state(member))
+            parameters, _ = self.network.sliced(member, member + 1)
+            trained, loaded = self.network.evaluated(member, parameters, images)[0], logits_of(again(images))
+            difference = float((loaded - trained).double().nan_to_num(0, 0, 0).norm())
+            if difference > RELOADED_DIFFERENCE * float(trained.double().nan_to_num(0, 0, 0).norm()):
+                raise ValueError(
+                    "its predictions need more than its state_dict: a network that is built anew and loads it predicts "
+                    "something else; register what is missing as buffers"
+                )
 
     def _set_stack(self, stack: int) -> None:
         """Compute `stack` members at a time, and free what was captured for other stacks."""
-        self.network.restack(stack)
-        self.network.forget_other_stacks()
-
-    def _fastest_stack(self) -> int:
-        if len(self.models) == 1:
-            return 1
-        return fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
+        if isinstance(self.network, CohortNetwork):
+            self.network.restack(stack)
+            self.network.forget_other_stacks()
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation if it is due."""
@@ -144,16 +174,24 @@ class CohortTraining:
             rows += losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 
+    def keeps_state(self) -> bool:
+        """Whether the networks hold state that `state()` does not; such a training starts again from its beginning."""
+        return isinstance(self.network, OrdinaryNetwork) and self.network.keeps_state()
+
     def _step(self, batch: Batch, factor: float) -> Tensor:
         """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
 
-        def prepare(stack: int) -> None:
-            if stack != self.network.stack:
-                self._set_stack(stack)
-            self.network.prepare(batch)
+        network = self.network
 
-        within_memory(prepare, self.network.stack)
-        gradients, logits = self.network.backward(batch)
+        def prepare(stack: int) -> None:
+            assert isinstance(network, CohortNetwork)
+            if stack != network.stack:
+                self._set_stack(stack)
+            network.prepare(batch)
+
+        if isinstance(network, CohortNetwork):
+            within_memory(prepare, network.stack)
+        gradients, logits = network.backward(batch)
         self.optimizer.step(gradients, factor)
         return logits
 
@@ -199,10 +237,10 @@ class CohortTraining:
 
     def _sharpness(self) -> Tensor:
         total = len(self.dataset.train_images)
-        spread = torch.linspace(0, total - 1, min(total, SHARPNESS_IMAGES)).long()  # images may be sorted by class
+        spread = torch.linspace(0, total - 1, min(total, sharpness.IMAGES)).long()  # images may be sorted by class
         images = self.dataset.normalised(self.dataset.train_images[spread].to(self.device), self._dtype)
         labels = self.given_labels[:, spread.to(self.device)]
-        return within_memory(lambda batch: sharpness(self.network, images, labels, batch), SHARPNESS_BATCH)
+        return within_memory(lambda batch: sharpness.sharpness(self.network, images, labels, batch), sharpness.BATCH)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of plain images."""
@@ -236,10 +274,37 @@ def train_cohort(
     """
     saved = checkpoints.load() if checkpoints else None
     stack = int(saved[STACK]) if saved else resources.stack
-    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}), teachers)
+    remark = ""
+    while True:
+        own = resources.model_copy(update={"stack": stack})
+        try:
+            return _trained(models, dataset, device, own, teachers, remark, saved, checkpoints, on_epoch, on_snapshot)
+        except StepsDifferError as found:
+            # Alone, more networks can be captured than stacked; all can be called as they are.
+            stack = ORDINARY if stack in (None, 1) or len(models) == 1 else 1
+            manner = "trained as ordinary PyTorch modules, one by one" if stack == ORDINARY else "computed one by one"
+            saved, remark = None, f"{models[0].architecture} is {manner}: {found}"
+
+
+def _trained(
+    models: Sequence[ModelConfig],
+    dataset: Dataset,
+    device: torch.device,
+    resources: ResourcesConfig,
+    teachers: Sequence[nn.Module],
+    remark: str,
+    saved: State | None,
+    checkpoints: CohortCheckpoints | None,
+    on_epoch: Callable[[CohortTraining], None],
+    on_snapshot: Callable[[list[TrainedModel]], None],
+) -> list[TrainedModel]:
+    """The members at the end of their training, which continues from `saved`."""
+    training = CohortTraining(models, dataset, device, resources, teachers)
+    training.remark = remark
     if saved:
         training.restore(saved)
     del saved  # frees its memory
+    training.check_reloading([0])  # before hours are spent
     last_save = time.monotonic()
     while training.epoch < training.settings.epochs:
         training.run_epoch()
@@ -247,8 +312,10 @@ def train_cohort(
             on_snapshot(training.trained())
         # The last state is saved too: if writing the models is interrupted, they can be written again.
         done = training.epoch == training.settings.epochs
-        if checkpoints and (done or time.monotonic() - last_save >= resources.checkpoint_seconds):
+        due = done or time.monotonic() - last_save >= resources.checkpoint_seconds
+        if checkpoints and due and not training.keeps_state():
             checkpoints.save(training.state())
             last_save = time.monotonic()
         on_epoch(training)
+    training.check_reloading(range(len(training.models)))
     return training.trained()

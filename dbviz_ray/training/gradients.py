@@ -26,9 +26,9 @@ from dbviz_ray.datasets import Dataset
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]
 """The input of one step: "images" `[members, n, channels, height, width]`, "labels" (int64 `[members, n]` or
-probabilities `[members, n, classes]`), "start" of an attack (shaped like images, between -1 and 1), and dropout masks
-by buffer name."""
-IMAGES, LABELS, START = "images", "labels", "start"
+probabilities `[members, n, classes]`), "start" of an attack (shaped like images, between -1 and 1), dropout masks by
+buffer name, and for ordinary modules "seeds" (int64 `[members]`) of the numbers that they draw themselves."""
+IMAGES, LABELS, START, SEEDS = "images", "labels", "start", "seeds"
 SMALLEST_NORM = 1e-12
 """The smallest gradient norm for which SAM moves by its whole radius."""
 
@@ -106,20 +106,18 @@ def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward |
 
     def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
         images, labels = batch[IMAGES], batch[LABELS]
-        masks = {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START)}
+        masks = masks_of(batch)
         if settings.adversary is not None:
 
             def loss_of_images(moved: Tensor) -> Tensor:
                 return cross_entropy(forward(parameters, buffers, moved, training=False), labels)
 
-            images = attacked(loss_of_images, images, batch[START], settings.adversary, limits)
+            images = attacked(grad(loss_of_images), images, batch[START], settings.adversary, limits)
         taught = teacher({}, teachers, images, training=False) if teacher is not None else None
 
         def loss_and_logits(parameters: State, buffers: State) -> tuple[Tensor, Tensor]:
             logits = forward(parameters, buffers | masks, images, training=True)
-            if settings.distillation is None or taught is None:
-                return cross_entropy(logits, labels), logits
-            return distillation_loss(logits, labels, taught, settings.distillation), logits
+            return training_loss(logits, labels, taught, settings), logits
 
         if not settings.sam_radius:
             return grad(loss_and_logits, has_aux=True)(parameters, buffers)  # type: ignore[no-any-return]
@@ -129,6 +127,18 @@ def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward |
         return grad(loss_and_logits, has_aux=True)(moved, untouched)[0], logits
 
     return step
+
+
+def masks_of(batch: Batch) -> State:
+    """The dropout masks in a batch, by buffer name."""
+    return {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START, SEEDS)}
+
+
+def training_loss(logits: Tensor, labels: Tensor, taught: Tensor | None, settings: TrainingConfig) -> Tensor:
+    """The sum of the members' losses, a scalar; `taught` holds the teachers' logits, all `[members, n, classes]`."""
+    if settings.distillation is None or taught is None:
+        return cross_entropy(logits, labels)
+    return distillation_loss(logits, labels, taught, settings.distillation)
 
 
 def perturbed(parameters: State, ascent: State, radius: float) -> State:
@@ -143,15 +153,15 @@ def perturbed(parameters: State, ascent: State, radius: float) -> State:
 
 
 def attacked(
-    loss: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: PixelLimits
+    gradient: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: PixelLimits
 ) -> Tensor:
-    """Images `[members, n, channels, height, width]` moved to raise `loss`, within the ball and the pixel range."""
+    """Images `[members, n, channels, height, width]` moved along a gradient, within the ball and the pixels' range."""
     radius, length = settings.radius * limits.unit, settings.step * limits.unit
     lowest = torch.maximum(images - radius, limits.lowest)
     highest = torch.minimum(images + radius, limits.highest)
     moved = (images + start * radius).clamp(lowest, highest)
     for _ in range(settings.steps):
-        moved = (moved + length * grad(loss)(moved).sign()).clamp(lowest, highest)
+        moved = (moved + length * gradient(moved).sign()).clamp(lowest, highest)
     return moved
 
 

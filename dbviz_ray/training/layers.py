@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -24,7 +24,6 @@ from torch.utils._pytree import tree_map_only
 MaskShapes = dict[str, tuple[float, tuple[int, ...]]]
 """Of dropout masks, by buffer name: the share dropped, and the shape."""
 MASK = "mask"
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 PRODUCTS = {
     *(F.linear, F.scaled_dot_product_attention),
@@ -37,12 +36,7 @@ class MaskedDropout(nn.Module):
     """Dropout with its mask `[n, ...]`, of zeros and 1/(1 - p), in a buffer that is set before every step."""
 
     mask: Tensor
-
-    def __init__(self, p: float, *, whole_channels: bool) -> None:
-        super().__init__()
-        self.p = p
-        self.whole_channels = whole_channels
-        self.register_buffer(MASK, torch.ones(()), persistent=False)
+    p: float
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` times the mask in training mode, `x` in evaluation mode."""
@@ -50,19 +44,22 @@ class MaskedDropout(nn.Module):
 
     def mask_shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of the mask for an input like `x`."""
-        return (*x.shape[:2], *(1 for _ in x.shape[2:])) if self.whole_channels else tuple(x.shape)
+        return (*x.shape[:2], *(1 for _ in x.shape[2:])) if isinstance(self, CHANNEL_DROPOUTS) else tuple(x.shape)
 
 
 def with_masked_dropout(network: nn.Module) -> nn.Module:
-    """Replace every dropout layer with p > 0 by a `MaskedDropout`; changes `network` in place.
+    """Let every dropout layer with p > 0 take its mask from a buffer; changes `network` in place.
 
-    A layer with several names gets a mask for each name.
+    A layer stays what it is to the network's own code: an instance of its class, with its hooks. A layer with several
+    names gets a mask for each name.
     """
     for path, layer in list(network.named_modules(remove_duplicate=False)):
-        if type(layer) in (nn.Dropout, *CHANNEL_DROPOUTS) and layer.p > 0:
+        if isinstance(layer, MaskedDropout):  # it has another name too
             parent, _, name = path.rpartition(".")
-            masked = MaskedDropout(layer.p, whole_channels=type(layer) in CHANNEL_DROPOUTS)
-            setattr(network.get_submodule(parent), name, masked)
+            setattr(network.get_submodule(parent), name, copy.deepcopy(layer))
+        elif type(layer) in MASKED and layer.p > 0:
+            layer.__class__ = MASKED[type(layer)]
+            layer.register_buffer(MASK, torch.ones(()), persistent=False)
     return network
 
 
@@ -86,29 +83,8 @@ def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
     return shapes
 
 
-def with_folded_batch_norm(network: nn.Module) -> nn.Module:
-    """Fold the batch norms of `network`, for use under `vmap` only; changes it in place, all names stay.
-
-    Only torch's own classes are folded: a derived class may do more, such as an activation.
-    """
-    for module in network.modules():
-        for name, child in module.named_children():
-            if not isinstance(child, _BatchNorm) or type(child) not in BATCH_NORMS:
-                continue
-            if child.affine and child.track_running_stats and child.momentum:
-                setattr(module, name, _FoldedBatchNorm(child))
-    return network
-
-
-class _FoldedBatchNorm(nn.Module):
+class _FoldedBatchNorm(_BatchNorm):
     """Under vmap, one batch norm over the channels of all members."""
-
-    def __init__(self, norm: _BatchNorm) -> None:
-        super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-        for name, buffer in norm.named_buffers():
-            self.register_buffer(name, buffer)
-        self.momentum, self.eps = norm.momentum, norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
         """`[n, channels, ...]` to the same shape, normalised."""
@@ -116,6 +92,27 @@ class _FoldedBatchNorm(nn.Module):
             self.get_buffer("num_batches_tracked").add_(1)
         tensors = (x, self.get_buffer("running_mean"), self.get_buffer("running_var"), self.weight, self.bias)
         return _Folded.apply(*tensors, self.training, self.momentum, self.eps)  # type: ignore[no-any-return]
+
+
+def with_folded_batch_norm(network: nn.Module) -> nn.Module:
+    """Fold the batch norms of `network`, for use under `vmap` only; changes it in place.
+
+    A layer stays an instance of its class, with its hooks. Only torch's own classes are folded: a derived class may do
+    more, such as an activation.
+    """
+    for layer in network.modules():
+        if type(layer) in FOLDED and layer.affine and layer.track_running_stats and layer.momentum:
+            layer.__class__ = FOLDED[type(layer)]
+    return network
+
+
+def _derived(own: type[nn.Module], classes: Iterable[type[nn.Module]]) -> dict[type[nn.Module], type[nn.Module]]:
+    """For each of torch's classes, one that is derived from it and does what `own` does."""
+    return {of_torch: type(own.__name__, (own, of_torch), {}) for of_torch in classes}
+
+
+MASKED = _derived(MaskedDropout, (nn.Dropout, *CHANNEL_DROPOUTS))
+FOLDED = _derived(_FoldedBatchNorm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
 
 
 class _Folded(torch.autograd.Function):

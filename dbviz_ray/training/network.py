@@ -15,56 +15,34 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
 
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
+from dbviz_ray.errors import one_line
+from dbviz_ray.training.attributes import attributes
 from dbviz_ray.training.execution import Eager, Part
-from dbviz_ray.training.gradients import (
-    IMAGES,
-    Batch,
-    PixelLimits,
-    State,
-    Step,
-    cross_entropy,
-    gradient_step,
-    perturbed,
-)
+from dbviz_ray.training.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
-
-SHARPNESS_RADIUS = 0.05
-"""rho in the definition of sharpness, the same for every model (the default of Foret et al.)."""
-SHARPNESS_IMAGES = 1000
-"""The most training images that sharpness is computed on."""
-SHARPNESS_BATCH = 128
-"""Images at a time, unless only fewer fit into memory."""
+from dbviz_ray.training.ordinary import OrdinaryNetwork
+from dbviz_ray.training.states import MemberStates, autocast_type, sliced
+from dbviz_ray.training.verification import StepsDifferError, verify, verify_execution
 
 
-class StackedState:
-    """The stacked state of networks of one shape, and their forward pass."""
-
-    parameters: State
-    """Trained parameters `[members, ...]` by name; frozen ones are among the buffers."""
-    buffers: State
-    state_names: dict[str, str]
-    """From the names in a member's `state_dict` to the names of the tensors above."""
+class StackedState(MemberStates):
+    """The stacked state of networks of one shape, and their forward pass side by side."""
 
     def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype | None = None) -> None:
+        super().__init__(networks)
         first = networks[0]
-        self.members = len(networks)
-        self.state_names = _state_names(first)
-        stacked, buffers = stack_module_state(list(networks))
-        frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
-        self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
-        self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
         # Copies of one network serve as functions; not on the meta device: moving there would untie weights.
         self._alone = with_masked_dropout(copy.deepcopy(first))
         self._together = with_folded_batch_norm(with_masked_dropout(copy.deepcopy(first)))
         # This makes grouped convolutions up to 3 times faster on CPUs (12 channels of 8x8 images).
         convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
-        device = next(iter(stacked.values())).device
         self._autocast: Callable[[], AbstractContextManager[object]] = (
-            nullcontext if precision is None else partial(autocast, device.type, precision)
+            nullcontext if precision is None else partial(autocast, self.device.type, precision)
         )
 
     def forward(
@@ -78,32 +56,29 @@ class StackedState:
             if members == 1:
                 own = {name: tensor[0] for name, tensor in (buffers | parameters).items()}
                 image_batch = images[0].contiguous(memory_format=self._memory_format)
-                return functional_call(skeleton, own, (image_batch,))[None]  # type: ignore[no-any-return]
+                return logits_of(functional_call(skeleton, own, (image_batch,)))[None]
             folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
 
             def one(own: State, image_batch: Tensor) -> Tensor:
-                return functional_call(skeleton, own, (image_batch,))  # type: ignore[no-any-return]
+                return logits_of(functional_call(skeleton, own, (image_batch,)))
 
             return vmap(one, in_dims=(0, 1))(buffers | parameters, folded.unflatten(1, (members, -1)))
 
-    def sliced(self, start: int, stop: int) -> tuple[State, State]:
-        """Views of some members' parameters and buffers."""
-        return _sliced(self.parameters, start, stop), _sliced(self.buffers, start, stop)
+    def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
+        """See `MemberStates.evaluated`."""
+        buffers = sliced(self.buffers, member, member + 1)
+        return self.forward(parameters, buffers, images[None], training=False, exact=True)
 
     def mask_shapes(self, images: Tensor) -> MaskShapes:
         """The dropout masks of one member, for a batch like `images` `[n, c, h, w]`."""
         return mask_shapes(self._alone, images)
-
-    def member_state(self, member: int) -> State:
-        """Copies of one member's tensors, named as in its own `state_dict`."""
-        tensors = self.parameters | self.buffers
-        return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
 
 
 class CohortNetwork(StackedState):
     """Networks of one shape, on one device, that are trained together.
 
     Only adversarial training uses `limits`. For distillation, `teachers` holds one trained network for each member.
+    `verifies` tells whether captured steps are compared with ordinary modules.
     """
 
     def __init__(
@@ -113,13 +88,19 @@ class CohortNetwork(StackedState):
         limits: PixelLimits,
         teachers: Sequence[nn.Module] = (),
         execution: Eager | None = None,
+        *,
+        verifies: bool = True,
     ) -> None:
-        precision = torch.bfloat16 if settings.precision == "bfloat16" else None
+        precision = autocast_type(settings)
         super().__init__(networks, precision)
+        self._pristine = with_masked_dropout(copy.deepcopy(networks[0]))
+        self._settings, self._limits, self._teacher_modules = settings, limits, teachers
         self._teachers = StackedState(teachers, precision) if teachers else None
         self._teacher_state = self._teachers.parameters | self._teachers.buffers if self._teachers else {}
         self._step = gradient_step(self.forward, settings, self._teachers.forward if self._teachers else None, limits)
         self._execution = execution or Eager()
+        self._verifies = verifies
+        self._verified: set[int] = set()
         self._running: dict[tuple[int, torch.Size], Part] = {}
         self.restack(self.members)
 
@@ -143,12 +124,16 @@ class CohortNetwork(StackedState):
     def prepare(self, batch: Batch) -> Part:
         """The function that computes `backward` for batches of this shape, captured at the first one.
 
-        It changes no state, even if memory runs out here; a smaller stack may fit then.
+        It changes no state, even if memory runs out here; a smaller stack may fit then. StepsDifferError if the step
+        cannot be captured, or does not do what ordinary modules do.
         """
         key = (self.stack, batch[IMAGES].shape)
         run = self._running.get(key)
         if run is None:
-            run = self._running[key] = self._prepared(batch)
+            run = self._captured(batch)
+            if self._verifies:
+                self._verify(run, batch)
+            self._running[key] = run
         return run
 
     @torch.no_grad()
@@ -163,6 +148,49 @@ class CohortNetwork(StackedState):
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
 
+    def _captured(self, batch: Batch) -> Part:
+        try:
+            return self._prepared(batch)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a fault of the network itself is raised again by the ordinary step
+            first_sentence, _, _ = one_line(error).partition(". ")
+            raise StepsDifferError(f"its step cannot be captured ({first_sentence})") from error
+
+    def _verify(self, run: Part, batch: Batch) -> None:
+        """Compare every size of stack with ordinary modules once, and the step as it runs."""
+        for start, stop in self._chunks:
+            if stop - start not in self._verified:
+                verify(self._in_float64(start, stop), _double(sliced(batch, start, stop)))
+                self._verified.add(stop - start)
+        # In place, since a CUDA graph has fixed memory.
+        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        verify_execution(self, run, batch)
+        for name, buffer in self.buffers.items():
+            buffer.copy_(before[name])
+
+    def _in_float64(self, start: int, stop: int) -> CohortNetwork:
+        """Some members as one stack that is captured as this one and not verified itself."""
+        settings = self._settings.model_copy(update={"precision": "float64"})
+        limits = PixelLimits(
+            *(limit.double() for limit in (self._limits.lowest, self._limits.highest, self._limits.unit))
+        )
+        teachers = [copy.deepcopy(teacher).double() for teacher in self._teacher_modules[start:stop]]
+        members = [copy.deepcopy(self._pristine).double() for _ in range(start, stop)]
+        twin = CohortNetwork(members, settings, limits, teachers, verifies=False)
+        for of_twin, own in zip(twin.sliced(0, stop - start), self.sliced(start, stop), strict=True):
+            for name, tensor in own.items():
+                of_twin[name].copy_(tensor)
+        return twin
+
+    def ordinary(self, member: int) -> OrdinaryNetwork:
+        """One member as an ordinary module that has never been called, with a copy of its state."""
+        teachers = [copy.deepcopy(teacher) for teacher in self._teacher_modules[member : member + 1]]
+        alone = OrdinaryNetwork([copy.deepcopy(self._pristine)], self._settings, self._limits, teachers)
+        for name, tensor in (self.parameters | self.buffers).items():
+            (alone.parameters | alone.buffers)[name].copy_(tensor[member : member + 1])
+        return alone
+
     def _prepared(self, batch: Batch) -> Part:
         """The step of all members for batches of one shape, one part for each chunk."""
         parts: list[Part] = []
@@ -170,9 +198,9 @@ class CohortNetwork(StackedState):
         # Preparing may run steps, which would update batch norm's statistics once too often.
         before = {name: buffer.clone() for name, buffer in self.buffers.items()}
         for start, stop in self._chunks:
-            inputs = (*self.sliced(start, stop), _sliced(self._teacher_state, start, stop))
+            inputs = (*self.sliced(start, stop), sliced(self._teacher_state, start, stop))
             if stop - start not in captured:
-                captured[stop - start] = self._execution.captured(self._step, *inputs, _sliced(batch, start, stop))
+                captured[stop - start] = self._execution.captured(self._step, *inputs, sliced(batch, start, stop))
             parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
         try:
             return self._execution.prepared(parts, batch)
@@ -181,52 +209,33 @@ class CohortNetwork(StackedState):
                 buffer.copy_(before[name])
 
 
-def sharpness(network: StackedState, images: Tensor, labels: Tensor, batch: int = SHARPNESS_BATCH) -> Tensor:
-    """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
-
-    This is the sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412). L is
-    the mean cross-entropy over plain images `[n, channels, height, width]`, the same for all members, with given labels
-    int64 `[members, n]`, in evaluation mode and without autocast. It is computed for one member and `batch` images at a
-    time: a training that fits into a GPU's memory must not fail at its end.
-    """
-    return torch.stack([_sharpness_of(network, images, labels, batch, member) for member in range(network.members)])
-
-
-def _sharpness_of(network: StackedState, images: Tensor, labels: Tensor, batch: int, member: int) -> Tensor:
-    parameters, buffers = network.sliced(member, member + 1)
-    parts = list(zip(images.split(batch), labels[member : member + 1].split(batch, dim=1), strict=True))
-
-    def loss(weights: State, some: Tensor, given: Tensor) -> Tensor:
-        logits = network.forward(weights, buffers, some[None], training=False, exact=True)
-        return cross_entropy(logits, given) * (len(some) / len(images))
-
-    ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    for part in parts:
-        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
-        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-        gradients = torch.autograd.grad(loss(leaves, *part), list(leaves.values()), allow_unused=True)
-        for total, gradient in zip(ascent.values(), gradients, strict=True):
-            if gradient is not None:
-                total += gradient
-    with torch.no_grad():
-        moved = perturbed(parameters, ascent, SHARPNESS_RADIUS)
-        changes = (loss(moved, *part) - loss(parameters, *part) for part in parts)
-        return sum(changes, start=images.new_zeros(()))
-
-
 def _run_chunk(
     step: Step, inputs: tuple[State, State, State], start: int, stop: int, batch: Batch
 ) -> tuple[State, Tensor]:
-    gradients, logits = step(*inputs, _sliced(batch, start, stop))
+    gradients, logits = step(*inputs, sliced(batch, start, stop))
     # Fused optimizers assume that a gradient has the memory layout of its parameter.
     return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
 
 
-def _sliced(tensors: State, start: int, stop: int) -> State:
-    return {name: tensor[start:stop] for name, tensor in tensors.items()}
+def _double(batch: Batch) -> Batch:
+    return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in batch.items()}
 
 
-def _state_names(network: nn.Module) -> dict[str, str]:
-    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name."""
-    first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
-    return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}
+def cohort_network(
+    networks: Sequence[nn.Module],
+    settings: TrainingConfig,
+    limits: PixelLimits,
+    teachers: Sequence[nn.Module] = (),
+    execution: Eager | None = None,
+) -> CohortNetwork:
+    """A `CohortNetwork`. StepsDifferError if a member cannot be copied, or differs from others outside of its state."""
+    first = attributes(networks[0])
+    for network in networks[1:]:
+        if attributes(network) != first:
+            raise StepsDifferError("the members differ outside of their parameters and buffers")
+    try:
+        return CohortNetwork(networks, settings, limits, teachers, execution)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise StepsDifferError(f"a copy of it cannot be made ({one_line(error)})") from error

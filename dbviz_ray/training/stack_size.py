@@ -11,6 +11,7 @@ import torch
 
 from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.verification import StepsDifferError
 
 ROUNDS = 5
 ENOUGH_SECONDS = 0.02
@@ -23,8 +24,9 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     """Find the fastest number of members to compute together for batches like `batch`, and set `network` to it.
 
     The network has at least two members. Stacks are halved while that is faster. Then the best ones and single members
-    are measured in turn. A stack that does not fit into memory is not chosen. Batch norm's statistics do not change.
-    Raises torch.OutOfMemoryError if not even one member fits.
+    are measured in turn. A stack that does not fit into memory, or does not do what ordinary modules do, is not chosen.
+    Batch norm's statistics do not change. Raises torch.OutOfMemoryError or StepsDifferError if not even one member
+    alone can be computed.
     """
     before = {name: buffer.clone() for name, buffer in network.buffers.items()}
     rough: dict[int, float] = {}
@@ -34,7 +36,7 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
         try:
             network.backward(batch)  # captures the step
             rough[stack] = _seconds(network, batch, 1)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, StepsDifferError):
             network.restack(1)
             network.forget_other_stacks()
         else:
@@ -58,19 +60,24 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
 
 def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int:
     """The stack with the smallest median time of a step; a larger one if the gain is small."""
-    steps = {}
+    steps: dict[int, int] = {}
     for stack in stacks:
         network.restack(stack)
-        network.backward(batch)
+        try:
+            network.backward(batch)
+        except StepsDifferError:
+            if not steps and stack == stacks[-1]:
+                raise
+            continue
         steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network, batch, 1)))
-    seconds: dict[int, list[float]] = {stack: [] for stack in stacks}
+    seconds: dict[int, list[float]] = {stack: [] for stack in steps}
     for _ in range(ROUNDS):
         for stack, count in steps.items():
             network.restack(stack)
             seconds[stack].append(_seconds(network, batch, count))
     median = {stack: statistics.median(times) for stack, times in seconds.items()}
-    best = stacks[0]
-    for stack in stacks[1:]:
+    best = next(iter(steps))
+    for stack in steps:
         if median[stack] < PREFERENCE * median[best]:
             best = stack
     return best

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.config.seeds import numpy_generator, torch_generator
+from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.config.seeds import derived_seed, numpy_generator, torch_generator
 from dbviz_ray.datasets import noisy_labels
 
 
@@ -143,8 +146,17 @@ def sharpness_aware_gradients(network, radius, loss):
     network.load_state_dict(kept)
 
 
-def one_by_one(model, data, teacher=None):
-    """The trained module in evaluation mode, and per-epoch (loss, error) on the given labels."""
+def seed_everything(seed):
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def one_by_one(model, data, teacher=None, *, draws_itself=False):
+    """The trained module in evaluation mode, and per-epoch (loss, error) on the given labels.
+
+    `draws_itself`: the module draws from the global generators, seeded for every pass, and dropout layers do too.
+    """
     settings, seeds = model.training, model.seeds
     network = initialised_network(model.architecture, model.width, data.image_shape, 10, seeds.init, model.options)
     network = network.double().train()
@@ -152,7 +164,7 @@ def one_by_one(model, data, teacher=None):
     steps = math.ceil(len(given) / settings.batch_size)
     optimizer, scheduler = optimizer_and_scheduler(network, settings, steps)
     streams = {}
-    masks = replace_dropout(network, lambda: streams["dropout"])
+    masks = {} if draws_itself else replace_dropout(network, lambda: streams["dropout"])
     history = []
     for epoch in range(settings.epochs):
         streams["dropout"] = torch_generator("cpu", "dropout", seeds.dropout, epoch)
@@ -171,14 +183,23 @@ def one_by_one(model, data, teacher=None):
                 images = attack(network, images, labels, start, settings.adversary, data)
             masks.clear()
             network.zero_grad()
-            logits = network(images)
+            seed = derived_seed("forward", seeds.dropout, epoch, step)
+
+            def outputs(images=images, seed=seed):
+                seed_everything(seed)
+                return logits_of(network(images))
+
+            logits = outputs()
             loss_of(logits, labels, images, teacher, settings.distillation).backward()
             if settings.sam_radius:
-                again = lambda: loss_of(network(images), labels, images, teacher, settings.distillation)  # noqa: B023, E731
+                again = lambda: loss_of(outputs(), labels, images, teacher, settings.distillation)  # noqa: B023, E731
                 sharpness_aware_gradients(network, settings.sam_radius, again)
             optimizer.step()
             scheduler.step()
             losses += F.cross_entropy(logits, given[batch], reduction="sum").item()
             wrong += (logits.argmax(1) != given[batch]).sum().item()
+        with torch.no_grad():  # as loops do; a module may change itself even then
+            network.eval()(data.normalised(data.test_images, torch.float64))
+        network.train()
         history.append((losses / len(given), wrong / len(given)))
     return network.eval(), history

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.training.network import SHARPNESS_RADIUS, StackedState, sharpness
+from dbviz_ray.training.network import StackedState
+from dbviz_ray.training.sharpness import RADIUS, sharpness
 
 
 def by_hand(network, images, labels):
@@ -19,7 +20,7 @@ def by_hand(network, images, labels):
     norm = torch.cat([p.grad.flatten() for p in network.parameters()]).norm()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += SHARPNESS_RADIUS * parameter.grad / norm
+            parameter += RADIUS * parameter.grad / norm
         return (F.cross_entropy(network(images), labels) - loss).item()
 
 
@@ -40,4 +41,4 @@ def test_sharpness_of_a_linear_loss_is_the_radius_times_its_slope():
     network[1].weight.data[0] = 50.0
     images = torch.ones(4, 1, 1, 1, dtype=torch.float64)
     found = sharpness(StackedState([network]), images, torch.ones(1, 4, dtype=torch.int64))
-    assert found.item() == pytest.approx(SHARPNESS_RADIUS * 2**0.5)
+    assert found.item() == pytest.approx(RADIUS * 2**0.5)

@@ -1,0 +1,175 @@
+"""Members trained as ordinary PyTorch modules, one after the other, with autograd's own backward pass.
+
+This is slower than `CohortNetwork` and right for every module, whatever its code does: a step makes the calls of a
+plain training loop. A module that draws random numbers finds the global generators of Python, numpy and torch seeded
+for every pass, so that its draws depend on its seed and step alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.config.seeds import drawing_from
+from dbviz_ray.training.attributes import attributes
+from dbviz_ray.training.gradients import (
+    IMAGES,
+    LABELS,
+    SEEDS,
+    START,
+    Batch,
+    PixelLimits,
+    State,
+    attacked,
+    masks_of,
+    perturbed,
+    training_loss,
+)
+from dbviz_ray.training.layers import MASK, MaskedDropout
+from dbviz_ray.training.states import MemberStates, autocast_type
+
+ORDINARY = 0
+"""The stack of members that are not computed as one network, but called as they are."""
+
+
+class OrdinaryNetwork(MemberStates):
+    """Networks that are trained side by side, one call after the other.
+
+    Args:
+        networks: Members, of one shape and on one device. Their tensors become views of the stacked state.
+        settings: What a step computes.
+        limits: Limits of an attack; only adversarial training uses them.
+        teachers: One trained network for each member, for distillation.
+    """
+
+    stack = ORDINARY
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        settings: TrainingConfig,
+        limits: PixelLimits,
+        teachers: Sequence[nn.Module] = (),
+    ) -> None:
+        super().__init__(networks)
+        precision = autocast_type(settings)
+        self._autocast: Callable[[], AbstractContextManager[object]] = (
+            nullcontext if precision is None else partial(torch.autocast, self.device.type, precision)
+        )
+        self.draws = False
+        """Whether a forward pass has drawn random numbers."""
+        self._settled: dict[str, Any] | None = None
+        self.networks = networks
+        self._teachers = [teacher.eval() for teacher in teachers]
+        self._settings, self._limits = settings, limits
+        self._own = [_tensors(network) for network in networks]
+        for member, own in enumerate(self._own):
+            for name, tensor in own.items():
+                tensor.data = (self.parameters | self.buffers)[name][member]
+
+    def backward(self, batch: Batch) -> tuple[State, Tensor]:
+        """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`."""
+        steps = [self._step(member, batch) for member in range(self.members)]
+        self._settled = self._settled or attributes(self.networks[0])
+        gradients = {name: torch.stack([own[name] for own, _ in steps]) for name in self.parameters}
+        return gradients, torch.stack([logits for _, logits in steps])
+
+    def keeps_state(self) -> bool:
+        """Whether attributes of the modules have changed since the first step. No checkpoint holds these."""
+        return self._settled is not None and attributes(self.networks[0]) != self._settled
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`, in evaluation mode."""
+        return torch.cat([self.evaluated(member, {}, images) for member in range(self.members)])
+
+    def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
+        """See `MemberStates.evaluated`."""
+        network = self.networks[member].eval()
+        with self._whole_buffers(member):
+            return logits_of(functional_call(network, {name: t[0] for name, t in parameters.items()}, (images,)))[None]
+
+    def _step(self, member: int, batch: Batch) -> tuple[State, Tensor]:
+        """One member's gradients, and its logits `[n, classes]` before any perturbation."""
+        images, labels, settings = batch[IMAGES][member], batch[LABELS][member], self._settings
+        seed = int(batch[SEEDS][member]) if SEEDS in batch else 0
+        for name, mask in masks_of(batch).items():
+            dropout = self.networks[member].get_submodule(name.removesuffix(f".{MASK}"))
+            dropout._buffers[MASK] = mask[member]
+
+        def loss_and_logits(images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+            with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_buffers(member):
+                logits = logits_of(self.networks[member].train(training)(images))
+                self.draws = self.draws or drawn()
+            return training_loss(logits[None], labels[None], taught, settings), logits
+
+        def gradient_of_images(moved: Tensor) -> Tensor:
+            leaf = moved.detach().requires_grad_()
+            return torch.autograd.grad(loss_and_logits(leaf, training=False)[0], leaf)[0]
+
+        taught = None
+        if settings.adversary is not None:
+            images = attacked(gradient_of_images, images, batch[START][member], settings.adversary, self._limits)
+        if self._teachers:
+            with torch.no_grad(), self._autocast():
+                taught = logits_of(self._teachers[member](images))[None]
+        gradients, logits = self._gradients(member, lambda: loss_and_logits(images, training=True))
+        if settings.sam_radius:
+            own = {name: parameter[member : member + 1] for name, parameter in self.parameters.items()}
+            ascent = {name: gradient[None] for name, gradient in gradients.items()}
+            with self._moved(member, perturbed(own, ascent, settings.sam_radius)):
+                gradients, _ = self._gradients(member, lambda: loss_and_logits(images, training=True))
+        return gradients, logits.detach()
+
+    def _gradients(self, member: int, loss_and_logits: Callable[[], tuple[Tensor, Tensor]]) -> tuple[State, Tensor]:
+        own = {name: self._own[member][name] for name in self.parameters}
+        for parameter in own.values():
+            parameter.grad = None
+        loss, logits = loss_and_logits()
+        loss.backward()
+        return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in own.items()}, logits
+
+    @contextmanager
+    def _moved(self, member: int, parameters: State) -> Iterator[None]:
+        """With these parameters `[1, ...]`; afterwards parameters and buffers are what they were."""
+        own = self._own[member]
+        before = {name: tensor.detach().clone() for name, tensor in own.items()}
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                own[name].copy_(parameter[0])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in before.items():
+                    own[name].copy_(tensor)
+
+    @contextmanager
+    def _whole_buffers(self, member: int) -> Iterator[None]:
+        """Copy buffers that the module assigns anew back to the stacked state."""
+        yield
+        network = self.networks[member]
+        for name, buffer in self._own[member].items():
+            parent, _, last = name.rpartition(".")
+            buffers = network.get_submodule(parent)._buffers
+            assigned = buffers.get(last, buffer)
+            if assigned is not buffer:
+                if assigned is None or assigned.shape != buffer.shape:
+                    raise ValueError(f"the buffer {name} changes its shape in the forward pass")
+                buffer.data.copy_(assigned.detach())
+                buffers[last] = buffer
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a module, each under its first name, without dropout masks."""
+    masks = {f"{path}.{MASK}" for path, layer in network.named_modules() if isinstance(layer, MaskedDropout)}
+    own: dict[str, Tensor] = dict(network.named_parameters()) | dict(network.named_buffers())
+    return {name: tensor for name, tensor in own.items() if name not in masks}

@@ -1,0 +1,53 @@
+"""The sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dbviz_ray.training.gradients import State, cross_entropy, perturbed
+from dbviz_ray.training.states import MemberStates
+
+RADIUS = 0.05
+"""rho in the definition of sharpness, the same for every model (the default of Foret et al.)."""
+IMAGES = 1000
+"""The most training images that sharpness is computed on."""
+BATCH = 128
+"""Images at a time, unless only fewer fit into memory."""
+
+
+def sharpness(network: MemberStates, images: Tensor, labels: Tensor, batch: int = BATCH) -> Tensor:
+    """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
+
+    This is the sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412). L is
+    the mean cross-entropy over the images in evaluation mode, without autocast. It is computed for one member and few
+    images at a time: a training that fits into a GPU's memory must not fail at its end.
+
+    Args:
+        network: The members.
+        images: Plain images `[n, channels, height, width]`, the same for all.
+        labels: Given labels int64 `[members, n]`.
+        batch: Images at a time.
+    """
+    return torch.stack([_sharpness_of(network, images, labels, batch, member) for member in range(network.members)])
+
+
+def _sharpness_of(network: MemberStates, images: Tensor, labels: Tensor, batch: int, member: int) -> Tensor:
+    parameters, _ = network.sliced(member, member + 1)
+    parts = list(zip(images.split(batch), labels[member : member + 1].split(batch, dim=1), strict=True))
+
+    def loss(weights: State, some: Tensor, given: Tensor) -> Tensor:
+        return cross_entropy(network.evaluated(member, weights, some), given) * (len(some) / len(images))
+
+    ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for part in parts:
+        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
+        gradients = torch.autograd.grad(loss(leaves, *part), list(leaves.values()), allow_unused=True)
+        for total, gradient in zip(ascent.values(), gradients, strict=True):
+            if gradient is not None:
+                total += gradient
+    with torch.no_grad():
+        moved = perturbed(parameters, ascent, RADIUS)
+        changes = (loss(moved, *part) - loss(parameters, *part) for part in parts)
+        return sum(changes, start=images.new_zeros(()))

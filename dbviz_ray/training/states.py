@@ -1,0 +1,62 @@
+"""The tensors of networks of one shape, stacked by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import stack_module_state
+
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.training.gradients import State
+
+
+class MemberStates:
+    """The tensors of networks of one shape, stacked by name."""
+
+    parameters: State
+    """Trained parameters `[members, ...]` by name; frozen ones are among the buffers."""
+    buffers: State
+    state_names: dict[str, str]
+    """From the names in a member's `state_dict` to the names of the tensors above."""
+    device: torch.device
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        first = networks[0]
+        self.members = len(networks)
+        self.state_names = _state_names(first)
+        stacked, buffers = stack_module_state(list(networks))
+        frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
+        self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
+        self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
+        self.device = next(iter(stacked.values())).device
+
+    def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
+        """One member's logits `[1, n, classes]` with other parameters `[1, ...]`: evaluation mode, no autocast."""
+        raise NotImplementedError
+
+    def sliced(self, start: int, stop: int) -> tuple[State, State]:
+        """Views of some members' parameters and buffers."""
+        return sliced(self.parameters, start, stop), sliced(self.buffers, start, stop)
+
+    def member_state(self, member: int) -> State:
+        """Copies of one member's tensors, named as in its own `state_dict`."""
+        tensors = self.parameters | self.buffers
+        return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
+
+
+def sliced(tensors: State, start: int, stop: int) -> State:
+    """Views of the tensors of some members."""
+    return {name: tensor[start:stop] for name, tensor in tensors.items()}
+
+
+def _state_names(network: nn.Module) -> dict[str, str]:
+    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name."""
+    first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+    return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}
+
+
+def autocast_type(settings: TrainingConfig) -> torch.dtype | None:
+    """The type that products are computed in, if not that of the weights."""
+    return torch.bfloat16 if settings.precision == "bfloat16" else None

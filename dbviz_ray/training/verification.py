@@ -1,0 +1,135 @@
+"""Is a captured step what ordinary modules compute? It is run beside them, and their results are compared.
+
+A captured step is a list of tensor operations. It lacks what a module's Python code does besides: drawing random
+numbers, counting, deciding by values, calling hooks. No list of such cases is complete, so results are compared.
+
+`verify` compares two steps in float64, where rounding hides nothing: on different batches, from weights at which no
+branch of a network is switched off. Every logit, gradient and buffer must agree. `verify_execution` compares one step
+as it runs in training, perhaps in bfloat16 or as a CUDA graph. There a ReLU at zero may fall to either side, so only
+differences as large as the numbers themselves count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from dbviz_ray.config.seeds import torch_generator
+from dbviz_ray.training.attributes import attributes
+from dbviz_ray.training.gradients import IMAGES, LABELS, Batch, State
+from dbviz_ray.training.states import sliced
+
+if TYPE_CHECKING:
+    from dbviz_ray.training.execution import Part
+    from dbviz_ray.training.network import CohortNetwork
+
+PRECISION = 1e-9
+"""The largest relative difference of float64 results."""
+GROSS = 0.3
+"""The largest relative difference of results as they run in training."""
+IMAGES_COMPARED = 16
+GRADIENTS = "gradients of"
+SPREAD = 0.05
+"""Weights are moved by this share of their spread, so that no branch stays switched off by a zero."""
+
+
+class StepsDifferError(Exception):
+    """A network's step cannot be captured, or the captured step differs from the ordinary one; the text says why."""
+
+
+@torch.no_grad()
+def verify(network: CohortNetwork, batch: Batch) -> None:
+    """Raise StepsDifferError unless the steps of `network` are those of ordinary modules; changes its state.
+
+    The first and the last member are compared.
+
+    Args:
+        network: All its members in one stack, in float64.
+        batch: A batch for them.
+    """
+    generator = torch_generator(network.device, "verification", 0)
+    for parameter in network.parameters.values():
+        spread = parameter.std() if parameter.numel() > 1 else parameter.abs().mean()
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype, device=parameter.device)
+        parameter += SPREAD * (spread + 0.1) * noise
+    batches = [{name: tensor[:, :IMAGES_COMPARED] for name, tensor in batch.items()}]
+    batches.append(_other(batches[0]))
+    members = sorted({0, network.members - 1})
+    expected = []
+    for member in members:
+        ordinary = network.ordinary(member)
+        own = [sliced(whole, member, member + 1) for whole in batches]
+        expected += _results(ordinary.backward, ordinary.buffers, own, [0], ordinary.networks[0])
+        if ordinary.draws:
+            raise StepsDifferError("its forward pass draws random numbers itself")
+    run = network.prepare(batches[0])
+    for captured, right in zip(_results(run, network.buffers, batches, members), expected, strict=True):
+        _compare(captured, right, PRECISION)
+
+
+@torch.no_grad()
+def verify_execution(network: CohortNetwork, run: Part, batch: Batch) -> None:
+    """Raise StepsDifferError if `run` differs grossly from ordinary modules on this batch; changes buffers."""
+    members = sorted({0, network.members - 1})
+    expected = []
+    for member in members:
+        ordinary = network.ordinary(member)
+        expected += _results(ordinary.backward, ordinary.buffers, [sliced(batch, member, member + 1)], [0])
+    for captured, right in zip(_results(run, network.buffers, [batch], members), expected, strict=True):
+        gradients = [name for name in captured if name.startswith(GRADIENTS)]
+        for result in (captured, right):
+            result["all gradients"] = torch.cat([result.pop(name).flatten() for name in gradients])
+        _compare(captured, right, GROSS)
+
+
+def _other(batch: Batch) -> Batch:
+    """Other images of the same shapes: brighter, in another order."""
+    flipped = {name: tensor.flip(1) if name in (IMAGES, LABELS) else tensor for name, tensor in batch.items()}
+    return {**flipped, IMAGES: 1.5 * flipped[IMAGES] + 0.2}
+
+
+def _results(
+    backward: Part, buffers: State, batches: Sequence[Batch], places: Sequence[int], module: nn.Module | None = None
+) -> list[State]:
+    """All that one step for each batch computes, by name, for the members at these places.
+
+    StepsDifferError if an attribute of `module` changes from one step to the next. Values that it keeps from its first
+    step on are constants.
+    """
+    found: list[State] = [{} for _ in places]
+    before = None
+    for step, batch in enumerate(batches):
+        with torch.enable_grad():
+            gradients, logits = backward({name: tensor.clone() for name, tensor in batch.items()})
+        named = {"its logits": logits} | {f"{GRADIENTS} {name}": tensor for name, tensor in gradients.items()}
+        named |= {f"the buffer {name}": tensor for name, tensor in buffers.items()}
+        for own, place in zip(found, places, strict=True):
+            own |= {f"{name} in step {step + 1}": tensor[place].detach().clone() for name, tensor in named.items()}
+        if module is not None:
+            after = attributes(module)
+            if before is not None and after != before:
+                name = next(name for name in after.keys() | before.keys() if after.get(name) != before.get(name))
+                raise StepsDifferError(f"its forward pass changes the attribute {name}")
+            before = after
+    return found
+
+
+def _compare(captured: State, ordinary: State, precision: float) -> None:
+    """StepsDifferError at the first tensor that differs by more than `precision` times its norm."""
+    scale = max(_norm(tensor) for tensor in ordinary.values())
+    for name, right in ordinary.items():
+        if name not in captured:  # a dropout mask
+            continue
+        difference = _norm(captured[name] - right)
+        # A gradient that is zero but for rounding, as that of a bias in front of batch norm, has no size of its own.
+        if difference > precision * (_norm(right) + scale / 1000):
+            share = 100 * difference / max(_norm(right), difference)
+            raise StepsDifferError(f"{name} differ from those of ordinary PyTorch by {share:.2g} %")
+
+
+def _norm(tensor: Tensor) -> float:
+    """The norm of the finite values."""
+    return float(torch.nan_to_num(tensor.double(), 0, 0, 0).norm())
