@@ -1,11 +1,14 @@
 """Kinds of networks that people have, as builders `(width, image_shape, classes)`: "support.network_kinds:NAME".
 
-All take `[n, 1, 8, 8]` images. `KINDS` names those that train; the ways in which they are unusual stand in their names.
+All take `[n, 1, 8, 8]` images. `KINDS` are those that train, of which `OUTSIDE` hold state outside of their state_dict.
+`UNSTEADY` are no functions of the image.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,77 +19,74 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 KINDS: dict[str, Any] = {}
+OUTSIDE: dict[str, Any] = {}
+UNSTEADY: dict[str, Any] = {}
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        return KINDS[name]
-    except KeyError:
-        raise AttributeError(name) from None
+    for kinds in (KINDS, OUTSIDE, UNSTEADY):
+        if name in kinds:
+            return kinds[name]
+    raise AttributeError(name)
 
 
-def kind(builder):
-    KINDS[builder.__name__] = builder
-    return builder
+# Layers between a convolution without bias and a head. A bias in front of batch norm has the gradient zero but for
+# rounding, which Adam blows up.
+LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "batch_norm": lambda k: [nn.BatchNorm2d(k), nn.ReLU()],
+    "batch_norm_of_momentum_none": lambda k: [nn.BatchNorm2d(k, momentum=None), nn.ReLU()],
+    "batch_norm_without_affine": lambda k: [nn.BatchNorm2d(k, affine=False), nn.ReLU()],
+    "batch_norm_without_statistics": lambda k: [nn.BatchNorm2d(k, track_running_stats=False), nn.ReLU()],
+    "frozen_batch_norm_weights": lambda k: [nn.BatchNorm2d(k).requires_grad_(False), nn.ReLU()],
+    "group_norm": lambda k: [nn.GroupNorm(2, k), nn.GELU()],
+    "instance_norm": lambda k: [nn.InstanceNorm2d(k, affine=True), nn.SiLU()],
+    "layer_norm": lambda k: [nn.LayerNorm([k, 8, 8]), nn.ELU()],
+    "local_response_norm": lambda k: [nn.LocalResponseNorm(2), nn.Tanh()],
+    "prelu": lambda k: [nn.PReLU(k)],
+    "in_place_relu": lambda k: [nn.BatchNorm2d(k), nn.ReLU(inplace=True)],
+    "depthwise": lambda k: [nn.Conv2d(k, k, 3, padding=1, groups=k), nn.ReLU()],
+    "dilated": lambda k: [nn.Conv2d(k, k, 3, padding=2, dilation=2, padding_mode="reflect"), nn.ReLU()],
+    "transposed": lambda k: [nn.ConvTranspose2d(k, k, 2, stride=2), nn.ReLU()],
+    "pixel_shuffle": lambda k: [nn.Conv2d(k, 4 * k, 1), nn.PixelShuffle(2), nn.ReLU()],
+    "upsampled": lambda k: [nn.Upsample(scale_factor=2, mode="bilinear"), nn.ReLU()],
+    "pooled": lambda k: [nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, ceil_mode=True)],
+    "dropouts": lambda k: [nn.Dropout2d(0.2), nn.ReLU(), nn.Dropout(0.3)],
+    "new_weight_norm": lambda k: [parametrizations.weight_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
+    "new_spectral_norm": lambda k: [parametrizations.spectral_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
+    "orthogonal": lambda k: [parametrizations.orthogonal(nn.Conv2d(k, k, 1)), nn.ReLU()],
+    "old_weight_norm": lambda k: [nn.utils.weight_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
+    "old_spectral_norm": lambda k: [nn.utils.spectral_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
+    "scripted_activation": lambda k: [torch.jit.script(nn.Softplus())],
+}
 
 
-def layers(name, *middle_of):
-    """A convolution without bias, the layers that `middle_of` make for a width, pooling and a head."""
-
+def with_layers(layers):
     def build(width, image_shape, classes):
-        torch_layers = [make(width) for make in middle_of]
-        first = nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)
-        return nn.Sequential(first, *torch_layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LazyLinear(classes)).eval()
-
-    def initialised(width, image_shape, classes):
-        network = build(width, image_shape, classes)
+        convolution = nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)
+        pooling = nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        network = nn.Sequential(convolution, *layers(width), *pooling, nn.LazyLinear(classes)).eval()
         with torch.no_grad():
-            network(
-                torch.zeros(1, *image_shape)
-            )  # gives lazy layers their shapes; in evaluation mode, so nothing else moves
+            network(torch.zeros(1, *image_shape))  # gives the lazy layer its shape
         return network.train()
 
-    KINDS[name] = initialised
+    return build
 
 
-layers("batch_norm", lambda k: nn.BatchNorm2d(k), lambda k: nn.ReLU())
-layers("batch_norm_of_momentum_none", lambda k: nn.BatchNorm2d(k, momentum=None), lambda k: nn.ReLU())
-layers("batch_norm_without_affine", lambda k: nn.BatchNorm2d(k, affine=False), lambda k: nn.ReLU())
-layers("batch_norm_without_statistics", lambda k: nn.BatchNorm2d(k, track_running_stats=False), lambda k: nn.ReLU())
-layers("group_norm", lambda k: nn.GroupNorm(2, k), lambda k: nn.GELU())
-layers("instance_norm", lambda k: nn.InstanceNorm2d(k, affine=True), lambda k: nn.SiLU())
-layers("layer_norm", lambda k: nn.LayerNorm([k, 8, 8]), lambda k: nn.ELU())
-layers("local_response_norm", lambda k: nn.LocalResponseNorm(2), lambda k: nn.Tanh())
-layers("prelu", lambda k: nn.PReLU(k))
-layers("in_place_relu", lambda k: nn.BatchNorm2d(k), lambda k: nn.ReLU(inplace=True))
-layers("depthwise", lambda k: nn.Conv2d(k, k, 3, padding=1, groups=k), lambda k: nn.ReLU())
-layers("dilated", lambda k: nn.Conv2d(k, k, 3, padding=2, dilation=2, padding_mode="reflect"), lambda k: nn.ReLU())
-layers("transposed", lambda k: nn.ConvTranspose2d(k, k, 2, stride=2), lambda k: nn.ReLU())
-layers("pixel_shuffle", lambda k: nn.Conv2d(k, 4 * k, 1), lambda k: nn.PixelShuffle(2), lambda k: nn.ReLU())
-layers("upsampled", lambda k: nn.Upsample(scale_factor=2, mode="bilinear"), lambda k: nn.ReLU())
-layers("max_pool", lambda k: nn.ReLU(), lambda k: nn.MaxPool2d(3, 2, 1), lambda k: nn.AvgPool2d(2, ceil_mode=True))
-layers("dropouts", lambda k: nn.Dropout2d(0.2), lambda k: nn.ReLU(), lambda k: nn.Dropout(0.3))
-layers("new_weight_norm", lambda k: parametrizations.weight_norm(nn.Conv2d(k, k, 3)), lambda k: nn.ReLU())
-layers("new_spectral_norm", lambda k: parametrizations.spectral_norm(nn.Conv2d(k, k, 3)), lambda k: nn.ReLU())
-layers("orthogonal", lambda k: parametrizations.orthogonal(nn.Conv2d(k, k, 1)), lambda k: nn.ReLU())
-layers("old_weight_norm", lambda k: nn.utils.weight_norm(nn.Conv2d(k, k, 3)), lambda k: nn.ReLU())
-layers("old_spectral_norm", lambda k: nn.utils.spectral_norm(nn.Conv2d(k, k, 3)), lambda k: nn.ReLU())
-layers("scripted_activation", lambda k: torch.jit.script(nn.Softplus()))
-layers("frozen_first_layer", lambda k: nn.BatchNorm2d(k).requires_grad_(False), lambda k: nn.ReLU())
+KINDS |= {name: with_layers(layers) for name, layers in LAYERS.items()}
 
 
 class Base(nn.Module):
-    """One hidden layer; the kinds below change what happens between `hidden` and `head`."""
+    """One hidden layer and a head; subclasses change what happens between them."""
 
     def __init__(self, width: int, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        self.width = width
-        self.hidden = nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], 2 * width)
-        self.head = nn.Linear(2 * width, classes)
+        self.size = 2 * width
+        self.hidden = nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], self.size)
+        self.head = nn.Linear(self.size, classes)
         self.prepare()
 
     def prepare(self) -> None:
-        pass
+        """Nothing."""
 
     def between(self, h: Tensor) -> Tensor:
         return h
@@ -95,125 +95,82 @@ class Base(nn.Module):
         return self.head(self.between(torch.relu(self.hidden(x.flatten(1)))))
 
 
-@kind
-class draws_from_python(Base):  # noqa: N801
-    def between(self, h):
-        return h * 0.5 if self.training and random.random() < 0.5 else h
+def between(name, function, prepare=lambda net: None, kinds=KINDS):
+    """A kind that does `function(network, h)` between its layers."""
+    kinds[name] = type(name, (Base,), {"between": function, "prepare": prepare})
 
 
-@kind
-class draws_from_numpy(Base):  # noqa: N801
-    def between(self, h):
-        return h + float(np.random.normal()) * 0.1 if self.training else h
+def add_calls(net):
+    net.calls = 0
 
 
-@kind
-class draws_from_torch(Base):  # noqa: N801
-    def between(self, h):
-        return h + 0.1 * torch.randn_like(h) if self.training else h
+def count(net, h):
+    net.calls += net.training
+    return h
 
 
-@kind
-class functional_dropout(Base):  # noqa: N801
-    def between(self, h):
-        return F.dropout(h, 0.4, self.training)
+def smaller(net, h):
+    while h.abs().max().item() > 1:
+        h = h / 2
+    return h
 
 
-@kind
-class counts_calls(Base):  # noqa: N801
-    def prepare(self):
-        self.calls = 0
-
-    def between(self, h):
-        if self.training:
-            self.calls += 1
-        return h * (1 + 0.01 * min(self.calls, 0))
+def with_mask(net, h):
+    scaled = h.clone()
+    scaled[h > 0.5] *= 0.1
+    return scaled
 
 
-@kind
-class anneals_by_a_counter_in_a_buffer(Base):  # noqa: N801
-    def prepare(self):
-        self.register_buffer("calls", torch.zeros(()))
-
-    def between(self, h):
-        if self.training:
-            self.calls = self.calls + 1
-        return h * (1 + 1 / (1 + self.calls))
+def with_rows(net, h):
+    bright = h.sum(1) > h.sum(1).median()
+    scaled = h.clone()
+    scaled[bright] = torch.tanh(h[bright])
+    return scaled
 
 
-@kind
-class moving_average_in_place(Base):  # noqa: N801
-    def prepare(self):
-        self.register_buffer("mean", torch.zeros(2 * self.width))
-
-    def between(self, h):
-        if self.training:
-            self.mean.lerp_(h.detach().mean(0), 0.1)
-        return h - self.mean
+def largest(net, h):
+    values, places = h.topk(net.size // 2, dim=1)
+    return torch.zeros_like(h).scatter(1, places, values)
 
 
-@kind
-class moving_average_assigned(Base):  # noqa: N801
-    def prepare(self):
-        self.register_buffer("mean", torch.zeros(2 * self.width))
-
-    def between(self, h):
-        if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * h.detach().mean(0)
-        return h - self.mean
+def mean_in_place(net, h):
+    if net.training:
+        net.mean.lerp_(h.detach().mean(0), 0.1)
+    return h - net.mean
 
 
-@kind
-class branches_on_a_value(Base):  # noqa: N801
-    def between(self, h):
-        return h * 2 if h.mean() > 0.2 else h / 2
+def mean_assigned(net, h):
+    if net.training:
+        net.mean = 0.9 * net.mean + 0.1 * h.detach().mean(0)
+    return h - net.mean
 
 
-@kind
-class loops_until_small(Base):  # noqa: N801
-    def between(self, h):
-        while h.abs().max().item() > 1:
-            h = h / 2
-        return h
+def annealed(net, h):
+    if net.training:
+        net.calls = net.calls + 1
+    return torch.sin(h * (1 + 1 / (1 + net.calls)))
 
 
-@kind
-class boolean_mask(Base):  # noqa: N801
-    def between(self, h):
-        scaled = h.clone()
-        scaled[h > 0.5] *= 0.1
-        return scaled
+def hooked(net, h):
+    if h.requires_grad:
+        h.register_hook(lambda gradient: gradient * 0.3)
+    return h
 
 
-@kind
-class masked_rows(Base):  # noqa: N801
-    def between(self, h):
-        bright = h.sum(1) > h.sum(1).median()
-        scaled = h.clone()
-        scaled[bright] = torch.tanh(h[bright])
-        return scaled
+def without_gradient(net, h):
+    with torch.no_grad():
+        scale = h.norm(dim=1, keepdim=True)
+    return h / (1 + scale) + h.detach()
 
 
-@kind
-class loops_over_the_batch(Base):  # noqa: N801
-    def between(self, h):
-        return torch.stack([row / (1 + row.norm()) for row in h])
+def clamped(net, h):
+    net.head.weight.data.clamp_(-0.2, 0.2)
+    return h
 
 
-@kind
-class sorts_and_picks(Base):  # noqa: N801
-    def between(self, h):
-        values, places = h.topk(self.width, dim=1)
-        return torch.zeros_like(h).scatter(1, places, values)
+class Sign(torch.autograd.Function):
+    """A straight-through estimator, as they were written before torch 2.0."""
 
-
-@kind
-class einsum_and_fft(Base):  # noqa: N801
-    def between(self, h):
-        return torch.einsum("ni,nj->nj", h, torch.fft.rfft(h).abs().repeat(1, 2)[:, : h.shape[1]]) / h.shape[1]
-
-
-class _Sign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
@@ -225,165 +182,119 @@ class _Sign(torch.autograd.Function):
         return gradient * (x.abs() < 1)
 
 
-@kind
-class straight_through(Base):  # noqa: N801
-    def between(self, h):
-        return _Sign.apply(h - 0.3)
+def tied(net):
+    net.inner, net.again = nn.Linear(net.size, net.size), nn.Linear(net.size, net.size)
+    net.again.weight = net.inner.weight
 
 
-@kind
-class checkpointed(Base):  # noqa: N801
-    def prepare(self):
-        self.inner = nn.Linear(2 * self.width, 2 * self.width)
-
-    def between(self, h):
-        return checkpoint(lambda t: torch.relu(self.inner(t)), h, use_reentrant=False)
+def experts(net):
+    net.experts = nn.ModuleDict({name: nn.Linear(net.size, net.size) for name in "ab"})
+    net.gate = nn.Linear(net.size, 2)
 
 
-@kind
-class stops_gradients(Base):  # noqa: N801
-    def between(self, h):
-        with torch.no_grad():
-            scale = h.norm(dim=1, keepdim=True)
-        return h / (1 + scale) + h.detach()
+def gated(net, h):
+    shares = net.gate(h).softmax(1)
+    return sum(shares[:, i : i + 1] * expert(h) for i, expert in enumerate(net.experts.values()))
 
 
-@kind
-class scales_gradients_by_a_hook(Base):  # noqa: N801
-    def between(self, h):
-        if h.requires_grad:
-            h.register_hook(lambda gradient: gradient * 0.3)
-        return h
+def lists(net):
+    net.scales = nn.ParameterList([nn.Parameter(torch.ones(net.size)) for _ in range(2)])
+    net.shifts = nn.ParameterDict({"shift": nn.Parameter(torch.zeros(net.size))})
 
 
-@kind
-class full_backward_hook(Base):  # noqa: N801
-    def prepare(self):
-        self.head.register_full_backward_hook(lambda module, inputs, outputs: tuple(g * 0.5 for g in inputs))
+def tables(net):
+    net.product, net.table = nn.Bilinear(net.size, net.size, net.size), nn.Embedding(5, net.size)
 
 
-@kind
-class forward_hook_that_changes(Base):  # noqa: N801
-    def prepare(self):
-        self.hidden.register_forward_hook(lambda module, inputs, output: output * 1.5)
+def in_tables(net, h):
+    places = (h.detach().mean(1) * 4).long().clamp(0, 4)
+    return net.product(h, h) * 0.1 + net.table(places)
 
 
-@kind
-class forward_hook_that_collects(Base):  # noqa: N801
-    def prepare(self):
-        self.seen = []
-        self.hidden.register_forward_hook(lambda module, inputs, output: self.seen.append(output.detach().mean()))
+def same(net, h):
+    return h
 
 
-@kind
-class tied_weights(Base):  # noqa: N801
-    def prepare(self):
-        self.inner = nn.Linear(2 * self.width, 2 * self.width)
-        self.again = nn.Linear(2 * self.width, 2 * self.width)
-        self.again.weight = self.inner.weight
-
-    def between(self, h):
-        return self.again(torch.relu(self.inner(h)))
+def scaled(net, h):
+    return h * net.scale.to(h)
 
 
-@kind
-class weight_through_a_list(Base):  # noqa: N801
-    def prepare(self):
-        self.references = [self.hidden.weight]
-
-    def between(self, h):
-        return h * self.references[0].mean()
+def inner(net):
+    net.inner = nn.Linear(net.size, net.size)
 
 
-@kind
-class clamps_its_weights(Base):  # noqa: N801
-    def between(self, h):
-        self.head.weight.data.clamp_(-0.2, 0.2)
-        return h
+def constant(net):
+    return torch.linspace(0.5, 1.5, net.size)
 
 
-@kind
-class constant_attribute(Base):  # noqa: N801
-    def prepare(self):
-        self.scale = torch.linspace(0.5, 1.5, 2 * self.width)
-
-    def between(self, h):
-        return h * self.scale.to(h)
+def drawn(net):
+    return torch.from_numpy(np.random.default_rng().normal(size=net.size)).float()
 
 
-@kind
-class unsaved_constant_buffer(Base):  # noqa: N801
-    def prepare(self):
-        self.register_buffer("scale", torch.linspace(0.5, 1.5, 2 * self.width), persistent=False)
-
-    def between(self, h):
-        return h * self.scale
+def halve(gradients):
+    return tuple(gradient * 0.5 for gradient in gradients)
 
 
-@kind
-class parameter_list(Base):  # noqa: N801
-    def prepare(self):
-        self.scales = nn.ParameterList([nn.Parameter(torch.ones(2 * self.width)) for _ in range(2)])
-        self.bias = nn.ParameterDict({"shift": nn.Parameter(torch.zeros(2 * self.width))})
+between("draws_from_python", lambda net, h: h * 0.5 if net.training and random.random() < 0.5 else h)
+between("draws_from_numpy", lambda net, h: h + float(np.random.normal()) * 0.1 if net.training else h)
+between("draws_from_torch", lambda net, h: h + 0.1 * torch.randn_like(h) if net.training else h)
+between("functional_dropout", lambda net, h: F.dropout(h, 0.4, net.training))
+between("counts_calls", count, add_calls)
+between("counts_in_a_buffer", annealed, lambda net: net.register_buffer("calls", torch.zeros(())))
+between("mean_in_place", mean_in_place, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
+between("mean_assigned", mean_assigned, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
+between("branches_on_a_value", lambda net, h: h * 2 if h.mean() > 0.2 else h / 2)
+between("loops_until_small", smaller)
+between("boolean_mask", with_mask)
+between("masked_rows", with_rows)
+between("loops_over_the_batch", lambda net, h: torch.stack([row / (1 + row.norm()) for row in h]))
+between("sorts_and_picks", largest)
+between("einsum_and_fft", lambda net, h: torch.einsum("ni,nj->nj", h, torch.fft.fft(h).abs()) / net.size)
+between("straight_through", lambda net, h: Sign.apply(h - 0.3))
+between("checkpointed", lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=False), inner)
+between("stops_gradients", without_gradient)
+between("hook_on_a_tensor", hooked)
+between("backward_hook", same, lambda net: net.head.register_full_backward_hook(lambda m, inputs, _: halve(inputs)))
+between("forward_hook", same, lambda net: net.hidden.register_forward_hook(lambda m, inputs, output: output * 1.5))
+between("tied_weights", lambda net, h: net.again(torch.relu(net.inner(h))), tied)
+between(
+    "weight_through_a_list", lambda net, h: h * net.own[0].mean(), lambda net: vars(net).update(own=[net.hidden.weight])
+)
+between("clamps_its_weights", clamped)
+between("constant_attribute", scaled, lambda net: vars(net).update(scale=constant(net)))
+between("unsaved_constant", scaled, lambda net: net.register_buffer("scale", constant(net), persistent=False))
+between("parameter_lists", lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"], lists)
+between("unused_parameter", same, inner)
+between("gated_experts", gated, experts)
+between("bilinear_and_embedding", in_tables, tables)
+between("pruned", same, lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3))
+between(
+    "branch_behind_a_zero",
+    lambda net, h: h + net.gate * torch.sin(h * (1 + (random.random() if net.training else 0.5))),
+    lambda net: net.register_parameter("gate", nn.Parameter(torch.zeros(()))),
+)
 
-    def between(self, h):
-        for scale in self.scales:
-            h = h * scale
-        return h + self.bias["shift"]
+between(
+    "random_frequencies",
+    lambda net, h: torch.sin(scaled(net, h)),
+    lambda net: vars(net).update(scale=drawn(net)),
+    OUTSIDE,
+)
+between(
+    "random_wiring",
+    lambda net, h: h[:, net.wires],
+    lambda net: vars(net).update(wires=list(drawn(net).argsort())),
+    OUTSIDE,
+)
+between("unsaved_frequencies", scaled, lambda net: net.register_buffer("scale", drawn(net), persistent=False), OUTSIDE)
+between("anneals_by_a_counter", annealed, add_calls, OUTSIDE)
+between("unsaved_mean", mean_assigned, lambda net: vars(net).update(mean=torch.zeros(())), OUTSIDE)
 
-
-@kind
-class unused_parameter(Base):  # noqa: N801
-    def prepare(self):
-        self.spare = nn.Linear(3, 3)
-
-
-@kind
-class zero_initialised_branch(Base):  # noqa: N801
-    def prepare(self):
-        self.gate = nn.Parameter(torch.zeros(()))
-
-    def between(self, h):
-        noise = random.random() if self.training else 0.5  # the gate hides it from the first step
-        return h + self.gate * torch.sin(h * (1 + noise))
-
-
-@kind
-class gated_experts(Base):  # noqa: N801
-    def prepare(self):
-        self.experts = nn.ModuleDict({name: nn.Linear(2 * self.width, 2 * self.width) for name in "ab"})
-        self.gate = nn.Linear(2 * self.width, 2)
-
-    def between(self, h):
-        shares = self.gate(h).softmax(1)
-        return sum(shares[:, i : i + 1] * expert(h) for i, expert in enumerate(self.experts.values()))
-
-
-@kind
-class bilinear_and_embedding(Base):  # noqa: N801
-    def prepare(self):
-        self.product = nn.Bilinear(2 * self.width, 2 * self.width, 2 * self.width)
-        self.table = nn.Embedding(5, 2 * self.width)
-
-    def between(self, h):
-        places = (h.detach().mean(1) * 4).long().clamp(0, 4)
-        return self.product(h, h) * 0.1 + self.table(places)
-
-
-@kind
-class unstructured_pruning(Base):  # noqa: N801
-    def prepare(self):
-        prune.l1_unstructured(self.head, "weight", amount=0.3)
-
-
-@kind
-class changes_its_input(Base):  # noqa: N801
-    def forward(self, x):
-        x.mul_(0.5)
-        return super().forward(x)
+between("noise_in_evaluation", lambda net, h: h + torch.randn_like(h), kinds=UNSTEADY)
+between("looks_at_its_batch", lambda net, h: (h - h.mean(0)) * 3, kinds=UNSTEADY)
 
 
-class _Sequence(nn.Module):
+class Sequence(nn.Module):
     """Rows of the image as a sequence of 8 tokens of 8 numbers."""
 
     def __init__(self, middle: nn.Module, classes: int) -> None:
@@ -391,205 +302,108 @@ class _Sequence(nn.Module):
         self.middle, self.head = middle, nn.Linear(8, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        result = self.middle(x.flatten(0, 1) if x.shape[1] == 1 else x.mean(1))
+        result = self.middle(x.mean(1))
         return self.head((result[0] if isinstance(result, tuple) else result).mean(1))
 
 
-def sequence(name, middle_of):
-    KINDS[name] = lambda width, image_shape, classes: _Sequence(middle_of(width), classes)
-
-
-class _SelfAttention(nn.MultiheadAttention):
+class SelfAttention(nn.MultiheadAttention):
     def forward(self, x: Tensor) -> Any:  # type: ignore[override]
         return super().forward(x, x, x, need_weights=False)
 
 
-sequence("lstm", lambda k: nn.LSTM(8, 8, batch_first=True))
-sequence("gru_of_two_directions", lambda k: nn.GRU(8, 4, batch_first=True, bidirectional=True))
-sequence("attention", lambda k: _SelfAttention(8, 2, batch_first=True))
-sequence("attention_with_dropout", lambda k: _SelfAttention(8, 2, dropout=0.2, batch_first=True))
-sequence("transformer_layer", lambda k: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True))
+SEQUENCES = {
+    "lstm": lambda: nn.LSTM(8, 8, batch_first=True),
+    "gru_of_two_directions": lambda: nn.GRU(8, 4, batch_first=True, bidirectional=True),
+    "attention": lambda: SelfAttention(8, 2, batch_first=True),
+    "attention_with_dropout": lambda: SelfAttention(8, 2, dropout=0.2, batch_first=True),
+    "transformer_layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True),
+}
+KINDS |= {
+    name: lambda width, image_shape, classes, make=make: Sequence(make(), classes) for name, make in SEQUENCES.items()
+}
 
 
-class _Normed(nn.Module):
+class Normed(nn.Module):
+    """A convolution, batch norm and dropout."""
+
     def __init__(self, width: int, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(image_shape[0], width, 3, bias=False)
-        self.norm = nn.BatchNorm2d(width)
+        self.norm: nn.Module = nn.BatchNorm2d(width)
         self.drop = nn.Dropout(0.3)
         self.head = nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes)
-        self.prepare()
-
-    def prepare(self) -> None:
-        pass
 
     def forward(self, x: Tensor) -> Any:
         return self.head(self.drop(torch.relu(self.norm(self.conv(x))).flatten(1)))
 
 
-@kind
-class frozen_batch_norm(_Normed):  # noqa: N801
-    def train(self, mode=True):
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+class NormThenActivation(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(super().forward(x)) - 0.1
 
 
-@kind
-class hook_on_a_batch_norm(_Normed):  # noqa: N801
-    def prepare(self):
-        self.norm.register_forward_hook(lambda module, inputs, output: output * 0.5)
-
-
-@kind
-class hook_before_a_dropout(_Normed):  # noqa: N801
-    def prepare(self):
-        self.drop.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0.5,))
-
-
-@kind
-class derived_batch_norm(_Normed):  # noqa: N801
-    def prepare(self):
-        class Shifted(nn.BatchNorm2d):
-            def forward(self, x):
-                return torch.relu(super().forward(x)) - 0.1
-
-        self.norm = Shifted(self.norm.num_features)
-
-
-@kind
-class reads_its_batch_norm(_Normed):  # noqa: N801
-    def forward(self, x):
-        assert isinstance(self.norm, nn.BatchNorm2d)
-        return super().forward(x) * (1 + self.norm.running_var.mean())
-
-
-@kind
-class momentum_that_decays(_Normed):  # noqa: N801
-    def forward(self, x):
+class DecayingMomentum(Normed):
+    def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self.norm.momentum = max(0.01, self.norm.momentum * 0.9)
         return super().forward(x)
 
 
-@kind
-class returns_a_tuple(_Normed):  # noqa: N801
-    def forward(self, x):
-        return super().forward(x), x.mean()
+class ReadsItsNorm(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.norm, nn.BatchNorm2d)
+        return super().forward(x) * (1 + self.norm.running_var.mean())
 
 
-@kind
-class returns_a_dictionary(_Normed):  # noqa: N801
-    def forward(self, x):
-        return {"logits": super().forward(x), "features": x.flatten(1)}
+class ChangesItsInput(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(0.5))
 
 
-class _Output:
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
+def keeping(layer_type, mode):
+    """`train()` leaves layers of one type in `mode`."""
+
+    class Keeping(Normed):
+        def train(self, training: bool = True) -> Keeping:
+            super().train(training)
+            for layer in self.modules():
+                if isinstance(layer, layer_type):
+                    nn.Module.train(layer, mode)
+            return self
+
+    return Keeping
 
 
-@kind
-class returns_an_object(_Normed):  # noqa: N801
-    def forward(self, x):
-        return _Output(super().forward(x))
+def changed(change):
+    """A builder of `Normed` networks that `change` changes."""
+
+    def build(width, image_shape, classes):
+        network = Normed(width, image_shape, classes)
+        change(network, width)
+        return network
+
+    return build
 
 
-# Their predictions need more than their state dict: they train, but a loaded copy is another network.
+def returning(wrap):
+    """The outputs are wrapped."""
+    return type("Returning", (Normed,), {"forward": lambda self, x: wrap(Normed.forward(self, x))})
 
 
-OUTSIDE: dict[str, Any] = {}
-
-
-def outside(builder):
-    OUTSIDE[builder.__name__] = KINDS[builder.__name__] = builder
-    return builder
-
-
-@outside
-class random_frequencies(Base):  # noqa: N801
-    def prepare(self):
-        self.frequencies = torch.from_numpy(np.random.default_rng().normal(size=2 * self.width)).float()
-
-    def between(self, h):
-        return torch.sin(h * 3 * self.frequencies.to(h))
-
-
-@outside
-class random_wiring(Base):  # noqa: N801
-    def prepare(self):
-        self.order = list(np.random.default_rng().permutation(2 * self.width))
-
-    def between(self, h):
-        return h[:, self.order]
-
-
-@outside
-class unsaved_random_buffer(Base):  # noqa: N801
-    def prepare(self):
-        values = torch.from_numpy(np.random.default_rng().normal(size=2 * self.width)).float()
-        self.register_buffer("scale", values, persistent=False)
-
-    def between(self, h):
-        return h * 3 * self.scale
-
-
-@outside
-class anneals_by_a_counter(Base):  # noqa: N801
-    def prepare(self):
-        self.calls = 0
-
-    def between(self, h):
-        if self.training:
-            self.calls += 1
-        return torch.sin(h * (1 + self.calls))
-
-
-@outside
-class unsaved_moving_average(Base):  # noqa: N801
-    def prepare(self):
-        self.mean = torch.zeros(())
-
-    def between(self, h):
-        if self.training:
-            self.mean = self.mean.to(h) + h.detach().mean()
-        return torch.sin(h * (1 + self.mean))
-
-
-# Their predictions are no function of the image.
-UNSTEADY: dict[str, Any] = {}
-
-
-def unsteady(builder):
-    UNSTEADY[builder.__name__] = builder
-    return builder
-
-
-@unsteady
-class keeps_dropout_on(_Normed):  # noqa: N801
-    def train(self, mode=True):
-        super().train(mode)
-        self.drop.train()
-        return self
-
-
-@unsteady
-class batch_statistics_in_evaluation(_Normed):  # noqa: N801
-    def train(self, mode=True):
-        super().train(mode)
-        self.norm.train()
-        return self
-
-
-@unsteady
-class noise_in_evaluation(Base):  # noqa: N801
-    def between(self, h):
-        return h + torch.randn_like(h)
-
-
-@unsteady
-class looks_at_its_batch(Base):  # noqa: N801
-    def between(self, h):
-        return (h - h.mean(0)) * 3
+KINDS |= {
+    "frozen_batch_norm": keeping(nn.BatchNorm2d, False),
+    "hook_on_a_batch_norm": changed(
+        lambda net, k: net.norm.register_forward_hook(lambda m, inputs, output: output * 0.5)
+    ),
+    "hook_before_a_dropout": changed(
+        lambda net, k: net.drop.register_forward_pre_hook(lambda m, inputs: halve(inputs))
+    ),
+    "derived_batch_norm": changed(lambda net, k: setattr(net, "norm", NormThenActivation(k))),
+    "reads_its_batch_norm": ReadsItsNorm,
+    "momentum_that_decays": DecayingMomentum,
+    "changes_its_input": ChangesItsInput,
+    "returns_a_tuple": returning(lambda logits: (logits, logits.mean())),
+    "returns_a_dictionary": returning(lambda logits: {"features": logits + 1, "logits": logits}),
+    "returns_an_object": returning(lambda logits: SimpleNamespace(logits=logits)),
+}
+UNSTEADY |= {"keeps_dropout_on": keeping(nn.Dropout, True), "keeps_batch_statistics": keeping(nn.BatchNorm2d, True)}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.cohorts import batch_of, pixel_limits
 from support.one_by_one import attack, replace_dropout, sharpness_aware_gradients
 from support.small_networks import SMALL
+from torch.func import grad
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import build_network
@@ -240,7 +241,7 @@ def test_an_attack_stays_in_its_ball_and_in_the_range_of_pixels(seed, radius, st
     images, start, weights = (torch.rand(2, 3, 2, 4, 4, generator=generator) for _ in range(3))
     limits = PixelLimits(torch.zeros(2, 1, 1), torch.ones(2, 1, 1), torch.tensor([0.1, 0.4]).view(2, 1, 1))
     settings = AdversaryConfig(radius=radius, step=step, steps=steps)
-    moved = attacked(a_loss(weights - 0.5), images, 2 * start - 1, settings, limits)
+    moved = attacked(grad(a_loss(weights - 0.5)), images, 2 * start - 1, settings, limits)
     assert moved.min() >= 0
     assert moved.max() <= 1
     assert ((moved - images).abs() <= radius * limits.unit + 1e-6).all()
@@ -253,7 +254,7 @@ def test_one_step_of_an_attack_from_the_image_itself_follows_the_sign():
     limits = PixelLimits(torch.tensor(0.0), torch.tensor(0.9), torch.tensor(0.1))
     for radius, step, up, down in ((8.0, 2.0, 0.7, 0.3), (1.0, 2.0, 0.6, 0.4), (9.0, 7.0, 0.9, 0.0)):
         settings = AdversaryConfig(radius=radius, step=step, steps=1)
-        moved = attacked(a_loss(weights), images, torch.zeros_like(images), settings, limits)
+        moved = attacked(grad(a_loss(weights)), images, torch.zeros_like(images), settings, limits)
         torch.testing.assert_close(moved[0, 0, 0], torch.tensor([[up, down], [0.5, down]]))
 
 
@@ -261,7 +262,7 @@ def test_an_attack_starts_anywhere_in_the_ball():
     images, start = torch.full((1, 1, 1, 1, 3), 0.5), torch.tensor([-1.0, 0.0, 0.5]).view(1, 1, 1, 1, 3)
     limits = PixelLimits(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(0.1))
     settings = AdversaryConfig(radius=3.0, step=1.0, steps=1)
-    moved = attacked(a_loss(torch.zeros(3)), images, start, settings, limits)
+    moved = attacked(grad(a_loss(torch.zeros(3))), images, start, settings, limits)
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.2, 0.5, 0.65]))
 
 
@@ -278,7 +279,7 @@ def test_an_attack_raises_the_loss_and_equals_that_on_members_alone():
         logits = cohort.forward(cohort.parameters, cohort.buffers, moved, training=False)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
 
-    moved = attacked(loss, images, start, settings, limits)
+    moved = attacked(grad(loss), images, start, settings, limits)
     assert loss(moved) > loss(images) + 0.1
     for member, network in enumerate(members):
         alone = attack(network, images[member], labels[member], start[member], settings, data)

@@ -15,10 +15,10 @@ from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
 
 warnings.filterwarnings("ignore", category=FutureWarning)  # torch's, about the older layers among the kinds
-SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "moving_average_assigned", "straight_through")
+SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - OUTSIDE.keys()))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
     settings = {"sam_radius": 0.05} if kind in SAM_TOO else {}
     models = cohort_of(f"support.network_kinds:{kind}", 4, epochs=2, batch_size=600, **settings)[:2]
