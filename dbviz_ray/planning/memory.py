@@ -35,6 +35,8 @@ CUDA_BYTES = 2 * 2**30
 HEAP = 2.2
 """Resident bytes for each one that a pass over images is counted to take: with the memory settings of workers, freed
 blocks leave holes that larger ones do not fit into (1.9 to 2.6, tests/benchmarks/memory.py)."""
+VERIFIED_COPIES = 12
+"""Copies of one member's weights when two members are compared with ordinary modules."""
 CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
 LABEL_BYTES = 80
@@ -65,7 +67,7 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     network = network_memory(models[0], data, stack, batch, evaluated)
     weights = members * (network.parameters + network.buffers)
     state = weights + members * network.parameters * len(moments_of(settings))
-    held = state + 2 * weights // members  # two networks serve as functions
+    held = state + 3 * weights // members  # two networks serve as functions, and one is verified with
     held += 2 * weights if settings.distillation is not None else 0  # teachers, taken to be as large, and stacked
     labels = members * data.train_images * (LABEL_BYTES + CROP_BYTES * (settings.augmentation == "crop_flip"))
     stored = (data.train_images + data.test_images) * math.prod(data.image_shape)
@@ -102,6 +104,7 @@ def _working(
         network.evaluation + 2 * logits,
         4 * logits,  # losses and errors of an epoch
         network.sharpness + 2 * network.parameters + members * (network.parameters + network.buffers),
+        VERIFIED_COPIES * (network.parameters + network.buffers) * 8 // _size(settings),  # in float64
     )
 
 

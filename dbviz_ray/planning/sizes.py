@@ -20,12 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbviz_ray.architectures import build_network
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import Cohort, ModelConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.terminal.progress import Amount
-from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
 
 CALL_FLOPS = 1e6
 LABELLED_TOGETHER = 1000
@@ -134,7 +134,7 @@ def _network_facts(shape: NetworkShape) -> NetworkFacts:
     """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
 
     def count_on(device: str) -> NetworkFacts:
-        network = with_masked_dropout(shape.network(device))
+        network = shape.network(device)
         flops, calls = _count_operations(network, torch.zeros(2, *shape.image_shape, device=device), shape.classes)
         return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
 
@@ -157,15 +157,10 @@ def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) ->
     counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
         with calls, counter:
-            scores = network.eval()(images)
+            scores = logits_of(network.eval()(images))
         if scores.shape != (len(images), classes):
             raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
-        masks = mask_shapes(network, images)
-        for name, (_, shape) in masks.items():
-            layer = network.get_submodule(name.rpartition(".")[0])
-            layer.mask = torch.ones(shape, device=images.device)
-        with _RefusesChance():
-            network.train()(images)
+        network.train()(images)
     return counter.get_total_flops() // len(images), calls.count
 
 
@@ -178,19 +173,4 @@ class _CountsCalls(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
-class _RefusesChance(TorchDispatchMode):
-    """Raises ValueError at an operation that draws from torch's global stream: members have streams of their own."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        arguments = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | dict(kwargs or {})
-        draws = torch.Tag.nondeterministic_seeded in func.tags and arguments.get("dropout_p", 1.0) > 0
-        if draws:
-            raise ValueError(
-                f"in training it draws random numbers of its own ({func}); allowed: dropout as torch.nn.Dropout layers"
-            )
         return func(*args, **(kwargs or {}))

@@ -13,7 +13,7 @@ from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.datasets import Dataset, DatasetFacts
 from dbviz_ray.evaluation.label_maps import computing_threads
 from dbviz_ray.planning.sizes import step_flops
-from dbviz_ray.training.cohort import CohortTraining
+from dbviz_ray.training.cohort import CohortTraining, train_cohort
 
 BUDGET_SECONDS = 20.0
 STEPS = 3
@@ -107,10 +107,13 @@ def _step_seconds(
         model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
         for model in cohort.models
     ]
-    training = CohortTraining(models, dataset, device, resources.model_copy(update={"stack": stack}))
-    training.run_epoch()
-    started = time.perf_counter()
-    for _ in range(STEPS - 1):
-        training.run_epoch()
-    float(training.history[0].sum())  # waits for the device
-    return (time.perf_counter() - started) / (STEPS - 1)
+    ends: list[float] = []
+
+    def note(training: CohortTraining) -> None:
+        float(training.history[0].sum())  # waits for the device
+        if training.epoch == 1:  # a training that could not be captured has begun again
+            ends.clear()
+        ends.append(time.perf_counter())
+
+    train_cohort(models, dataset, device, resources=resources.model_copy(update={"stack": stack}), on_epoch=note)
+    return (ends[-1] - ends[0]) / (STEPS - 1)

@@ -26,7 +26,6 @@ def test_sizes_by_hand():
 @pytest.mark.parametrize(
     ("architecture", "width", "options", "reason"),
     [
-        ("support.user_networks:DropsByItself", 4, {}, "torch.nn.Dropout"),
         ("support.user_networks:with_too_few_scores", 4, {}, r"\(2, 9\), not \(2, 10\)"),
         ("vit", 16, {"patch_size": 3}, "patch_size: 3"),
         ("vit", 30, {}, "heads: 8 .* 30"),
@@ -47,11 +46,14 @@ def test_a_network_that_will_not_do_is_refused(architecture, width, options, rea
     ("architecture", "width", "options"),
     [
         ("support.user_networks:with_dropout", 5, {}),
+        ("support.network_kinds:functional_dropout", 5, {}),
+        ("support.network_kinds:returns_a_dictionary", 5, {}),
+        ("support.network_kinds:branches_on_a_value", 5, {}),
         ("support.user_networks:needs_numbers", 5, {}),
         ("vit", 16, {"patch_size": 2, "dropout": 0.1}),
     ],
 )
-def test_dropout_layers_and_networks_that_need_numbers_are_counted_too(architecture, width, options):
+def test_networks_that_draw_or_need_numbers_are_counted_too(architecture, width, options):
     assert facts_of(only_model(architecture, width, options), DIGITS).forward_flops > 0
 
 

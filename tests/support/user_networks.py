@@ -31,15 +31,6 @@ def with_dropout(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
 
 
-class DropsByItself(nn.Module):
-    def __init__(self, width: int, image_shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(nn.functional.dropout(x.flatten(1), 0.5, self.training))
-
-
 def with_too_few_scores(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
 
