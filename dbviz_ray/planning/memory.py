@@ -26,6 +26,7 @@ from dbviz_ray.training.gradients import cross_entropy
 from dbviz_ray.training.network import StackedState
 from dbviz_ray.training.optimizers import moments_of
 from dbviz_ray.training.sharpness import BATCH as SHARPNESS_BATCH
+from dbviz_ray.training.verification import IMAGES_COMPARED
 
 WORKER_BYTES = 950 * 2**20
 """Resident in a process that trains a cohort whose tensors are next to nothing, on a CPU: 830 MiB for two layers, 920
@@ -35,8 +36,8 @@ CUDA_BYTES = 2 * 2**30
 HEAP = 2.2
 """Resident bytes for each one that a pass over images is counted to take: with the memory settings of workers, freed
 blocks leave holes that larger ones do not fit into (1.9 to 2.6, tests/benchmarks/memory.py)."""
-VERIFIED_COPIES = 12
-"""Copies of one member's weights when two members are compared with ordinary modules."""
+VERIFIED_COPIES = 9
+"""Copies of a member's weights while it is compared with ordinary modules."""
 CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
 LABEL_BYTES = 80
@@ -98,13 +99,16 @@ def _working(
     step += 2 * members * network.parameters if parts > 1 else 0  # the gradients of all parts, and joined
     step += 2 * stack * network.parameters if settings.sam_radius else 0  # where they lead to, and the moved weights
     step += 5 * stack * batch * image if settings.adversary is not None else 0  # moved images and their limits
+    weights = network.parameters + network.buffers
     return max(
         step,
         3 * block + logits,  # the next block is made beside the last one
         network.evaluation + 2 * logits,
         4 * logits,  # losses and errors of an epoch
-        network.sharpness + 2 * network.parameters + members * (network.parameters + network.buffers),
-        VERIFIED_COPIES * (network.parameters + network.buffers) * 8 // _size(settings),  # in float64
+        network.sharpness + 2 * network.parameters + members * weights,
+        (VERIFIED_COPIES * min(stack, 2) * weights + 4 * IMAGES_COMPARED * network.step // (stack * batch))
+        * 8
+        // _size(settings),
     )
 
 
