@@ -20,25 +20,18 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+import timing
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from timing import (
-    alternating,
-    as_a_worker,
-    markdown,
-    models_of,
-    parser_of,
-    random_dataset,
-    ratio_text,
-    report,
-    seconds_of,
-)
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -75,9 +68,9 @@ class Effort:
         return max(self.fewest_steps, min(self.most_steps, int(self.seconds / step_seconds)))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contender:
-    """One way to train."""
+    """One way to train, and what was measured of it."""
 
     run: Callable[[], object]
     """Some steps of all its models."""
@@ -86,37 +79,25 @@ class Contender:
     steps: int
     models: int = 1
     stack: int | None = None
+    epochs: list[float] = field(default_factory=list)
+    """Seconds per model of an epoch of 50,000 images, round by round, without evaluation."""
+    evaluation: float = math.nan
+    """Seconds per model of an evaluation of 10,000 images."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was measured of a contender, per model."""
-
-    contender: Contender
-    epochs: list[float]
-    """Seconds of an epoch of 50,000 images, round by round."""
-    evaluation: float
-    """Seconds of an evaluation of 10,000 images."""
-
-    @property
-    def epoch(self) -> float:
-        """Median seconds of an epoch, without evaluation."""
-        return statistics.median(self.epochs)
-
-
+@dataclass
 class Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
     """Images that become PIL images one by one, as torchvision's CIFAR10."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, transform: Callable[[Any], Any]) -> None:
-        self._images = images.permute(0, 2, 3, 1).contiguous().numpy()
-        self._labels = labels.tolist()
-        self._transform = transform
+    images: NDArray[np.uint8]
+    labels: list[int]
+    transform: Callable[[Any], Any]
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self._transform(Image.fromarray(self._images[index])), self._labels[index]
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
 def usual_loop(width: int, data: Dataset, device: torch.device, effort: Effort) -> Contender:
@@ -137,10 +118,11 @@ def usual_loop(width: int, data: Dataset, device: torch.device, effort: Effort) 
     network.train()
     images, labels = data.normalised(data.train_images[:BATCH]), data.train_labels[:BATCH]
     step(images, labels)
-    steps = effort.steps(min(seconds_of(lambda: step(images, labels)) for _ in range(3)))
+    steps = effort.steps(min(timing.seconds_of(lambda: step(images, labels)) for _ in range(3)))
 
     def loader(images: torch.Tensor, labels: torch.Tensor, layers: list[Any]) -> DataLoader[Any]:
-        pictures = Pictures(images, labels, transforms.Compose(layers))
+        pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+        pictures = Pictures(pixels, labels.tolist(), transforms.Compose(layers))
         # Persistent, so that starting workers is not multiplied where a round is less than an epoch.
         return DataLoader(pictures, BATCH, shuffle=layers is augmented, num_workers=2, persistent_workers=True)
 
@@ -179,10 +161,10 @@ def in_cohort(
         precision="bfloat16" if device.type == "cuda" else "float32",
         evaluate_every=EPOCHS,
     )
-    members = models_of(ARCHITECTURE, width, models, settings)
+    members = timing.models_of(ARCHITECTURE, width, models, settings)
     trial = CohortTraining(members, first_images(data, 2 * BATCH), device, ResourcesConfig(execution=execution))
     trial.run_epoch()  # captures
-    steps = effort.steps(seconds_of(trial.run_epoch) / 2)
+    steps = effort.steps(timing.seconds_of(trial.run_epoch) / 2)
     stack = trial.network.stack
     del trial
     free_memory(device)
@@ -201,7 +183,7 @@ def first_images(data: Dataset, count: int) -> Dataset:
     return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
 
 
-def measured(width: int, data: Dataset, device: torch.device, effort: Effort) -> dict[str, Result]:
+def measured(width: int, data: Dataset, device: torch.device, effort: Effort) -> dict[str, Contender]:
     """All ways for one width; one that does not fit into the memory is left out."""
     ways: dict[str, Callable[[], Contender]] = {USUAL: lambda: usual_loop(width, data, device, effort)}
     ways[EAGER] = lambda: in_cohort(width, 1, data, device, effort, "eager")
@@ -216,15 +198,12 @@ def measured(width: int, data: Dataset, device: torch.device, effort: Effort) ->
             contenders[name] = ways[name]()
         except torch.OutOfMemoryError as error:
             print(f"width {width}, {name}: {' '.join(str(error).split())}", file=sys.stderr)
-    seconds = alternating({name: contender.run for name, contender in contenders.items()}, effort.rounds)
-    evaluations = alternating({name: contender.evaluate for name, contender in contenders.items()}, 3)
-    results = {}
-    for name in (name for name in ways if name in contenders):
-        contender = contenders[name]
-        epochs = [taken / contender.steps * STEPS / contender.models for taken in seconds[name]]
-        evaluation = min(evaluations[name]) / contender.models * TEST_IMAGES / len(data.test_labels)
-        results[name] = Result(contender, epochs, evaluation)
-    return results
+    seconds = timing.alternating({name: contender.run for name, contender in contenders.items()}, effort.rounds)
+    evaluations = timing.alternating({name: contender.evaluate for name, contender in contenders.items()}, 3)
+    for name, contender in contenders.items():
+        contender.epochs = [taken / contender.steps * STEPS / contender.models for taken in seconds[name]]
+        contender.evaluation = min(evaluations[name]) / contender.models * TEST_IMAGES / len(data.test_labels)
+    return {name: contenders[name] for name in ways if name in contenders}
 
 
 def free_memory(device: torch.device) -> None:
@@ -234,29 +213,29 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def tables(results: Mapping[int, dict[str, Result]], device: torch.device, effort: Effort) -> list[str]:
+def tables(results: Mapping[int, dict[str, Contender]], device: torch.device, effort: Effort) -> list[str]:
     """Everything measured, as Markdown."""
     names = list(dict.fromkeys(name for of_width in results.values() for name in of_width))
 
-    def table(cell: Callable[[dict[str, Result], str], str], columns: list[str]) -> str:
+    def table(cell: Callable[[dict[str, Contender], str], str], columns: list[str]) -> str:
         rows = [
             [str(width), *(cell(of_width, name) if name in of_width else "-" for name in columns)]
             for width, of_width in results.items()
         ]
-        return markdown(["width", *columns], rows)
+        return timing.markdown(["width", *columns], rows)
 
-    def times_faster_than(slower: str) -> Callable[[dict[str, Result], str], str]:
-        return lambda of, name: ratio_text(of[slower].epochs, of[name].epochs) if slower in of else "-"
+    def times_faster_than(slower: str) -> Callable[[dict[str, Contender], str], str]:
+        return lambda of, name: timing.ratio_text(of[slower].epochs, of[name].epochs) if slower in of else "-"
 
-    def details(of_width: dict[str, Result], name: str) -> str:
-        contender = of_width[name].contender
+    def details(of_width: dict[str, Contender], name: str) -> str:
+        contender = of_width[name]
         return f"{contender.steps} steps" + (f", stack {contender.stack}" if contender.stack else "")
 
     precision = "the usual loop in float32, the others in bfloat16 autocast" if device.type == "cuda" else "float32"
     return [
         f"Seconds per epoch and model, {precision}: medians of {effort.rounds} rounds in turn, scaled from the steps "
         f"of a round to the {STEPS} of 50,000 images.",
-        table(lambda of_width, name: f"{of_width[name].epoch:.3g}", names),
+        table(lambda of_width, name: f"{statistics.median(of_width[name].epochs):.3g}", names),
         "Times faster per model than the usual loop, median (smallest to largest) over rounds:",
         table(times_faster_than(USUAL), [name for name in names if name != USUAL]),
         "Times faster per model than one by one in eager mode:",
@@ -272,22 +251,22 @@ def main() -> None:
     """Print the tables, and append them to `--out`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.type == "cuda"
-    parser = parser_of(__doc__)
+    parser = timing.parser_of(__doc__)
     parser.add_argument("--widths", type=_widths, help="such as 1,2,4; unset: all on a GPU, 1,2,4,8 on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
     chosen = parser.parse_args()
-    as_a_worker()
+    timing.as_a_worker()
     effort = Effort(3, 1.2, 10, STEPS, TEST_IMAGES) if on_gpu else Effort(5, 4.0, 2, 8, BATCH)
     if chosen.quick:
         effort = replace(effort, rounds=2, seconds=effort.seconds / 3)
-    data = random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
+    data = timing.random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
     results = {}
     for width in chosen.widths or _default_widths(on_gpu, chosen.quick):
         results[width] = measured(width, data, device, effort)
-        line = ", ".join(f"{name} {result.epoch:.3g} s" for name, result in results[width].items())
+        line = ", ".join(f"{name} {statistics.median(way.epochs):.3g} s" for name, way in results[width].items())
         print(f"width {width}: {line}", file=sys.stderr, flush=True)
         free_memory(device)
-    report("Double descent", tables(results, device, effort), chosen.out, device)
+    timing.report("Double descent", tables(results, device, effort), chosen.out, device)
 
 
 def _widths(text: str) -> tuple[int, ...]:
