@@ -71,7 +71,7 @@ def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
 
     def note(name: str, layer: MaskedDropout, inputs: tuple[Tensor, ...]) -> None:
         if f"{name}.{MASK}" in shapes:
-            raise ValueError(f"the dropout layer {name} is used twice in one pass; allowed: a layer each time")
+            raise ValueError(f"its dropout layer {name} is called twice in one pass")
         shapes[f"{name}.{MASK}"] = (layer.p, layer.mask_shape(inputs[0]))
 
     twin = copy.deepcopy(network).eval()

@@ -148,6 +148,13 @@ class CohortNetwork(StackedState):
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
 
+    def mask_shapes(self, images: Tensor) -> MaskShapes:
+        """See `StackedState.mask_shapes`. StepsDifferError if a layer would need several masks."""
+        try:
+            return super().mask_shapes(images)
+        except ValueError as error:
+            raise StepsDifferError(str(error)) from error
+
     def _captured(self, batch: Batch) -> Part:
         try:
             return self._prepared(batch)

@@ -45,7 +45,7 @@ def test_a_network_that_will_not_do_is_refused(architecture, width, options, rea
 @pytest.mark.parametrize(
     ("architecture", "width", "options"),
     [
-        ("support.user_networks:with_dropout", 5, {}),
+        ("support.network_kinds:dropouts", 5, {}),
         ("support.network_kinds:functional_dropout", 5, {}),
         ("support.network_kinds:returns_a_dictionary", 5, {}),
         ("support.network_kinds:branches_on_a_value", 5, {}),

@@ -337,6 +337,16 @@ class Normed(nn.Module):
         return self.head(self.drop(torch.relu(self.norm(self.conv(x))).flatten(1)))
 
 
+class CallsItsDropoutTwice(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(super().forward(x))
+
+
+def with_dropout_under_two_names(width, image_shape, classes):
+    dropout, size = nn.Dropout(0.5), image_shape[0] * image_shape[1] * image_shape[2]
+    return nn.Sequential(nn.Flatten(), dropout, nn.Linear(size, 2 * width), dropout, nn.Linear(2 * width, classes))
+
+
 class NormThenActivation(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(super().forward(x)) - 0.1
@@ -399,6 +409,8 @@ KINDS |= {
         lambda net, k: net.drop.register_forward_pre_hook(lambda m, inputs: halve(inputs))
     ),
     "derived_batch_norm": changed(lambda net, k: setattr(net, "norm", NormThenActivation(k))),
+    "dropout_called_twice": CallsItsDropoutTwice,
+    "dropout_under_two_names": with_dropout_under_two_names,
     "reads_its_batch_norm": ReadsItsNorm,
     "momentum_that_decays": DecayingMomentum,
     "changes_its_input": ChangesItsInput,

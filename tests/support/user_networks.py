@@ -27,10 +27,6 @@ def quirky(width, image_shape, classes):
     return Quirky(width, image_shape[0] * image_shape[1] * image_shape[2], classes)
 
 
-def with_dropout(width, image_shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
-
-
 def with_too_few_scores(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
 
@@ -57,31 +53,3 @@ def convolutional(width, image_shape, classes):
         nn.Dropout(0.3),
         nn.Linear(8, classes),
     )
-
-
-def with_one_dropout_twice(width, image_shape, classes):
-    dropout = nn.Dropout(0.5)
-    inputs = image_shape[0] * image_shape[1] * image_shape[2]
-    return nn.Sequential(nn.Flatten(), dropout, nn.Linear(inputs, width), dropout, nn.Linear(width, classes))
-
-
-class CallsItsDropoutTwice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.head(self.dropout(x.flatten(1))))
-
-
-class NormThenActivation(nn.BatchNorm2d):
-    """As timm has them: derived from batch norm, and more than it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(super().forward(x))
-
-
-def with_derived_batch_norm(width, image_shape, classes):
-    layers = [nn.Conv2d(image_shape[0], width, 3), NormThenActivation(width), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes))

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from support import user_networks
+from support import network_kinds, user_networks
 from torch import nn
 
-from dbviz_ray.training.layers import MaskedDropout, mask_shapes, with_folded_batch_norm, with_masked_dropout
+from dbviz_ray.training.layers import MaskedDropout, mask_shapes, with_masked_dropout
 from dbviz_ray.training.network import StackedState
 
 NORMS = {
@@ -96,12 +96,6 @@ def test_stacked_networks_compute_in_the_same_precision_as_each_alone(layer, sha
     torch.testing.assert_close(outputs, expected, rtol=0.016, atol=0.008)  # the last of 8 bits
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4, track_running_stats=False)])
-def test_batch_norms_of_other_kinds_stay_as_they_are(norm):
-    network = with_folded_batch_norm(nn.Sequential(norm))
-    assert network[0] is norm
-
-
 @pytest.mark.parametrize(("layer", "shape", "mask_shape"), DROPOUTS.values(), ids=DROPOUTS)
 def test_masked_dropout_does_what_torchs_does(layer, shape, mask_shape):
     network = with_masked_dropout(nn.Sequential(copy.deepcopy(layer)))
@@ -123,15 +117,9 @@ def test_dropout_with_share_0_stays():
 
 
 def test_a_layer_under_two_names_has_two_masks():
-    network = with_masked_dropout(user_networks.with_one_dropout_twice(4, (1, 8, 8), 10))
-    shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 4))}
+    network = with_masked_dropout(network_kinds.KINDS["dropout_under_two_names"](4, (1, 8, 8), 10))
+    shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 8))}
     assert mask_shapes(network, torch.zeros(3, 1, 8, 8)) == shapes
-
-
-def test_a_layer_that_is_called_twice_is_refused():
-    network = with_masked_dropout(user_networks.CallsItsDropoutTwice())
-    with pytest.raises(ValueError, match="dropout"):
-        mask_shapes(network, torch.zeros(3, 1, 8, 8))
 
 
 def test_asking_for_shapes_changes_no_statistics():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from support.cohorts import cohort_of
@@ -14,7 +12,6 @@ from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
 
-warnings.filterwarnings("ignore", category=FutureWarning)  # torch's, about the older layers among the kinds
 SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
 
 

@@ -23,7 +23,7 @@ from support.cohorts import (
 from support.one_by_one import one_by_one
 from torch.nn import functional as F
 
-from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfig
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
@@ -274,16 +274,3 @@ def test_a_compiled_cohort_trains_as_an_eager_one(digits, cpu):
 def test_models_of_different_shape_are_no_cohort(digits, cpu):
     with pytest.raises(ValueError, match="learning rate and teacher"):
         CohortTraining([cohort_of(width=4)[0], cohort_of(width=8)[0]], digits, cpu)
-
-
-@pytest.mark.parametrize("members", [1, 3])
-def test_a_users_network_with_frozen_tied_and_unsaved_tensors(members, digits, cpu):
-    models = cohort_of("support.user_networks:quirky", 6, epochs=2)[:members]
-    for trained in train_cohort(models, digits, cpu):
-        network, _ = one_by_one(trained.config, digits)
-        fresh = build_network("support.user_networks:quirky", 6, (1, 8, 8), 10).double()
-        fresh.load_state_dict(trained.weights)  # named as in its own state_dict
-        start = initialised_network("support.user_networks:quirky", 6, (1, 8, 8), 10, trained.config.seeds.init)
-        assert torch.equal(trained.weights["features.weight"], start.double().features.weight)
-        assert not torch.equal(trained.weights["first.weight"], start.first.weight)
-        assert_same_weights(trained, network.state_dict())
