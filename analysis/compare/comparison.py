@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dbviz_ray.architectures.outputs import NoScoresError, logits_of
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError, one_line
@@ -33,6 +34,8 @@ from .scores import Scores, scores_of
 
 CHUNK = 10
 """Planes labelled between two reports of progress."""
+STEADY_IMAGES, STEADY = 32, 0.002
+"""Images that are scored again, and the share of the range of scores by which rounding may change them."""
 MOST_PLANES = 1_000_000
 MOST_LABELS = 4 * 10**9
 """One byte each, in memory."""
@@ -246,26 +249,40 @@ def _predictions(
     """Predicted classes `[images]`, and the number of classes."""
 
     def attempt(size: int) -> list[tuple[Tensor, int]]:
-        batches = (_scores(name, network, part.to(device, dtype_of(network))) for part in images.split(size))
+        batches = (_scores(name, network, part.to(device, dtype_of(network), copy=True)) for part in images.split(size))
         return [(scores.argmax(1).cpu(), scores.shape[1]) for scores in batches]
 
     with evaluating(network):
+        _check_steady(name, network, images[:STEADY_IMAGES].to(device, dtype_of(network)))
         predicted, classes = zip(*within_memory(attempt, batch or default_batch(device)), strict=True)
     return torch.cat(predicted).numpy(), classes[0]
+
+
+def _check_steady(name: str, network: Classifier, images: Tensor) -> None:
+    """UserError unless the scores of an image are the same in the next call, and in a batch with fewer others."""
+    half = max(2, len(images) // 2)
+    first, again, fewer = (_scores(name, network, some.clone()) for some in (images, images, images[:half]))
+    allowed = float(STEADY * (first.amax() - first.amin()))
+    for difference, reason in (
+        (again - first, "its scores of the same images change from call to call; is dropout on?"),
+        (fewer - first[:half], "its scores of an image depend on the batch; does it use batch statistics?"),
+    ):
+        if float(difference.abs().amax()) > allowed:
+            raise UserError(name, reason=reason, allowed="a function of the image")
 
 
 def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
     """A network's scores of images. UserError unless they are a row of numbers for each image."""
     try:
-        scores = network(images)
+        scores = logits_of(network(images))
     except torch.OutOfMemoryError:
         raise
+    except NoScoresError as error:
+        raise UserError(name, reason=str(error), allowed="a tensor of scores [n, classes]") from None
     except Exception as error:  # a user's own code may raise anything
         told = one_line(error, with_type=True)
         reason = f"fails on images of shape {tuple(images.shape[1:])} (channels, height, width): {told}"
         raise UserError(name, reason=reason) from error
-    if not isinstance(scores, Tensor):
-        raise UserError(name, reason=f"returns {type(scores).__name__}", allowed="a tensor of scores [n, classes]")
     try:
         check_scores(scores)
     except UserError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes import GridPoints, PlaneSet
 from dbviz_ray.training.allocations import within_memory
@@ -71,7 +72,7 @@ def label_planes(
         shares: Tensor | None = None
         lost = torch.zeros((), dtype=torch.bool, device=device)  # read once, since reading waits for the GPU
         for some_planes, some_rows, points in grid.batches(batch):
-            scores = rest(points)
+            scores = logits_of(rest(points))
             check_scores(scores)
             block = labels[some_planes, some_rows]
             highest = scores.max(dim=1)

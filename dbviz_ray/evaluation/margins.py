@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.errors import UserError
@@ -220,6 +221,6 @@ class _Search:
         return torch.cat(parts)
 
     def _classes(self, points: Tensor) -> Tensor:
-        scores = self._network(points)
+        scores = logits_of(self._network(points))
         check_scores(scores)
         return scores.max(dim=1).indices.to(torch.uint8)

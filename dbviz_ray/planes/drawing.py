@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import AdversaryConfig, ModelConfig, PlaneSetConfig, SweepConfig, common_noise
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import Dataset, given_labels
@@ -132,18 +133,20 @@ def adversarial_examples(
     network.eval()
     with torch.no_grad():
         placed = images.to(parameter)
-        natural_scores: Tensor = network(placed)
+        natural_scores = logits_of(network(placed))
         if not natural_scores.isfinite().all():
             reason, allowed = "the model's scores are not finite", "a model whose training did not diverge"
             raise UserError("attacked", reason=reason, allowed=allowed)
         predicted = natural_scores.argmax(dim=1)
 
-        def loss(moved: Tensor) -> Tensor:
-            scores: Tensor = network(moved)
-            return F.cross_entropy(scores, predicted, reduction="sum")
+        def gradient(moved: Tensor) -> Tensor:
+            with torch.enable_grad():
+                leaf = moved.detach().requires_grad_()
+                loss = F.cross_entropy(logits_of(network(leaf)), predicted, reduction="sum")
+            return torch.autograd.grad(loss, leaf)[0]
 
         limits = pixel_limits(dataset, parameter.device, parameter.dtype)
-        return attacked(loss, placed, start.to(parameter), adversary, limits).to(images)
+        return attacked(gradient, placed, start.to(parameter), adversary, limits).to(images)
 
 
 def _beside(moves: Tensor, directions: Tensor) -> Tensor:

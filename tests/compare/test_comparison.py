@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
+from support.network_kinds import KINDS, UNSTEADY
 from support.refusals import refused
 from torch import nn
 
@@ -235,3 +236,18 @@ def test_bad_arguments_are_named(images_and_labels, change, field):
         labels = labels % 7
     arguments = {"models": [network(0), network(1)], "images": images, "labels": labels, "planes": 3, "resolution": 4}
     assert refused(compare, **arguments | change).field == field
+
+
+@pytest.mark.parametrize("kind", sorted(UNSTEADY))
+def test_a_network_that_is_no_function_of_the_image_is_refused(kind, images_and_labels):
+    networks = [UNSTEADY[kind](4, (1, 8, 8), 10) for _ in range(2)]
+    assert refused(lambda: compare(networks, *images_and_labels, planes=3, resolution=5)).field == "model 0"
+
+
+@pytest.mark.parametrize("kind", ["returns_a_tuple", "returns_a_dictionary", "returns_an_object", "changes_its_input"])
+def test_outputs_of_every_form_are_taken_and_images_stay(kind, images_and_labels):
+    images, labels = images_and_labels
+    before, network = images.clone(), KINDS[kind](4, (1, 8, 8), 10)
+    result = compare([network, network], images, labels, planes=3, resolution=5)
+    assert result.reproducibility.value == 1
+    assert torch.equal(images, before)
