@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from dbviz_ray.analysis.scores import agreement as same_labels
@@ -188,11 +189,11 @@ def test_exact_mcnemar_test(wins, losses, p_value):
     assert churn_between(old, new, labels).p_value == pytest.approx(p_value)
 
 
-def test_the_interval_of_a_share_that_is_zero_is_not_empty():
-    interval = share_of_images(0, 200)
-    assert (interval.value, interval.low) == (0, 0)
-    assert interval.high == pytest.approx(1 - 0.025 ** (1 / 200))
-    assert share_of_images(200, 200).low == pytest.approx(0.025 ** (1 / 200))
+@pytest.mark.parametrize("images", [1, 7, 200])
+def test_the_interval_of_a_share_is_the_exact_one(images):
+    for count in range(images + 1):
+        interval, exact = share_of_images(count, images), binomtest(count, images).proportion_ci(0.95, "exact")
+        assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=1e-11)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=30))
