@@ -12,7 +12,7 @@ from support.refusals import refused
 from support.user_networks import Quirky
 from torch import nn
 
-from dbviz_ray.analysis.compare.checkpoints import COMPILED, PREFIXES, load_weights, read_weights
+from dbviz_ray.analysis.compare.checkpoints import COMPILED, OPTIONAL, load_weights, read_weights
 
 
 def network(seed=0, width=5):
@@ -37,6 +37,10 @@ def a_training(model):
     return {"epoch": 7, "best": 0.93, "optimizer": optimizer.state_dict(), "notes": ["warm", None]}
 
 
+def with_prefix(prefix, model):
+    return {prefix + name: tensor for name, tensor in model.state_dict().items()}
+
+
 WRAPPINGS = {
     "a state dict": lambda model: model.state_dict(),
     "model_state_dict and a training": lambda model: {"model_state_dict": model.state_dict(), **a_training(network(9))},
@@ -48,9 +52,11 @@ WRAPPINGS = {
     },
     "an averaged model": lambda model: torch.optim.swa_utils.AveragedModel(model).state_dict(),
     "a Lightning module": lambda model: {
-        "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
+        "state_dict": with_prefix("model.", model),
         "pytorch-lightning_version": "2.0",
     },
+    "a weighted loss beside a network": lambda model: with_prefix("resnet.", model) | {"loss.weight": torch.ones(3)},
+    "before torch 0.4.1": lambda model: {n: t for n, t in model.state_dict().items() if not n.endswith(OPTIONAL)},
 }
 
 
@@ -62,16 +68,18 @@ def test_the_usual_wrappings_are_undone(wrapping, tmp_path):
         safetensors.torch.save_file(nn.DataParallel(saved).state_dict(), path)
     else:
         torch.save(WRAPPINGS[wrapping](saved), path)
+    if wrapping == "before torch 0.4.1":
+        loaded[2].num_batches_tracked.copy_(saved[2].num_batches_tracked)
     assert not same(saved, loaded)
     load_weights(loaded, read_weights(path), path)
     assert same(saved, loaded)
 
 
-@given(st.lists(st.sampled_from([*PREFIXES, f"{COMPILED}."]), max_size=4))
+@given(st.lists(st.sampled_from(["module.", "model.", "own.1.", f"{COMPILED}."]), max_size=4))
 def test_prefixes_in_any_order_are_undone(prefixes):
     saved, loaded = network(1), network(2)
     before = "".join(prefixes)
-    load_weights(loaded, {before + name: tensor for name, tensor in saved.state_dict().items()}, "weights")
+    load_weights(loaded, with_prefix(before, saved), "weights")
     assert same(saved, loaded)
 
 
@@ -145,7 +153,8 @@ def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
     path = tmp_path / "several.pt"
     torch.save({"model": network(1).state_dict(), "ema": {"net": network(2).state_dict()}, "net": {}}, path)
     loaded = network(3)
-    load_weights(loaded, read_weights(path), path)
+    assert refused(read_weights, path).allowed == "model, ema"
+    load_weights(loaded, read_weights(path, "model"), path)
     assert same(loaded, network(1))
     load_weights(loaded, read_weights(path, "ema.net"), path)
     assert same(loaded, network(2))
@@ -156,6 +165,32 @@ def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
     assert (mistake.field, mistake.allowed) == ("weights_key", "model, net")
     torch.save({"epoch": 3}, path)
     assert refused(read_weights, path).field == "weights_key"
+
+
+def test_one_of_several_prefixes_is_chosen_by_name(tmp_path):
+    path, loaded = tmp_path / "several.pt", network(3)
+    torch.save(with_prefix("net.", network(1)) | with_prefix("ema.", network(2)), path)
+    mistake = refused(load_weights, loaded, read_weights(path), path)
+    assert (mistake.field, mistake.allowed) == ("weights_key", "net., ema.")
+    load_weights(loaded, read_weights(path, "ema."), path)
+    assert same(loaded, network(2))
+
+
+def test_what_load_state_dict_converts_is_taken():
+    old = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 3)))
+    new = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
+    load_weights(new, old.state_dict(), "weights")
+    images = torch.ones(2, 4)
+    assert torch.equal(new(images), old(images))
+
+
+def test_different_weights_for_one_tensor_and_two_for_one_name_are_refused():
+    tied = Quirky(3, 4, 2)
+    weights = {name: tensor.clone() for name, tensor in tied.state_dict().items()}
+    untied = weights | {"second.weight": weights["first.weight"] + 1}
+    twice = weights | {f"{COMPILED}.head.bias": weights["head.bias"] + 1}
+    for given_weights in (untied, twice):
+        assert refused(load_weights, tied, given_weights, "weights").field == "weights"
 
 
 SAVED = {"list.pt": [1, 2], "tensor.pt": torch.zeros(3), "module.pt": network(), "cut.pt": network().state_dict()}
