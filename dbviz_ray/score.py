@@ -149,8 +149,8 @@ def parser() -> Parser:
         epilog=(
             "Checkpoints are read without executing anything: safetensors, or files of\n"
             "torch.save with tensors and plain containers. A state dict may be under model,\n"
-            "state_dict, ... of a training's checkpoint, and its names may begin with\n"
-            "module. or _orig_mod. (--weights-key chooses among several).\n"
+            "state_dict, ... of a training's checkpoint, and its names may have a prefix\n"
+            "(--weights-key chooses among several: an entry, or a prefix such as ema.).\n"
             "\nexamples:\n"
             "  dbviz-ray score old.pt new.pt --model my_package.nets:small_cnn \\\n"
             "      --data cifar10\n"

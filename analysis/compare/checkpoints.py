@@ -40,9 +40,9 @@ NAMED = 3
 def read_weights(path: str | Path, key: str | None = None) -> Weights:
     """The tensors of a file on the CPU, by their names in the file.
 
-    `key` is the entry of the checkpoint that is the state dict, with dots between nested entries, or a prefix of names if
-    it ends with a dot. Without it, the state dict is found if one of `KEYS` and `AVERAGED_KEYS` holds tensors. UserError
-    if the file cannot be read, holds more than tensors and plain containers, or no state dict.
+    `key` is the entry of the checkpoint that is the state dict, with dots between nested entries, or a prefix of names
+    if it ends with a dot. Without it, the state dict is found if one of `KEYS` and `AVERAGED_KEYS` holds tensors.
+    UserError if the file cannot be read, holds more than tensors and plain containers, or no state dict.
     """
     path = Path(path)
     if path.is_dir():
