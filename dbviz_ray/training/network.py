@@ -170,7 +170,12 @@ class CohortNetwork(StackedState):
         Two members stand for a stack of any size, since vmap treats all sizes alike.
         """
         for size in {min(stop - start, 2) for start, stop in self._chunks} - self._verified:
-            verify(self._in_float64(size), _double(sliced(batch, 0, size)))
+            try:
+                verify(self._in_float64(size), _double(sliced(batch, 0, size)))
+            except (StepsDifferError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # such as types that its code fixes
+                raise StepsDifferError(f"it cannot be compared in float64 ({one_line(error)})") from error
             self._verified.add(size)
         if type(self._execution) is Eager and self._settings.precision != "bfloat16":
             return  # the same operations as in float64

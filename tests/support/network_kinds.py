@@ -265,6 +265,7 @@ between("constant_attribute", scaled, lambda net: vars(net).update(scale=constan
 between("unsaved_constant", scaled, lambda net: net.register_buffer("scale", constant(net), persistent=False))
 between("parameter_lists", lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"], lists)
 between("unused_parameter", same, inner)
+between("fixed_types", lambda net, h: (h.float() @ torch.eye(net.size)).to(net.head.weight.dtype))
 between("gated_experts", gated, experts)
 between("bilinear_and_embedding", in_tables, tables)
 between("pruned", same, lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3))
@@ -410,7 +411,6 @@ KINDS |= {
     ),
     "derived_batch_norm": changed(lambda net, k: setattr(net, "norm", NormThenActivation(k))),
     "dropout_called_twice": CallsItsDropoutTwice,
-    "dropout_under_two_names": with_dropout_under_two_names,
     "reads_its_batch_norm": ReadsItsNorm,
     "momentum_that_decays": DecayingMomentum,
     "changes_its_input": ChangesItsInput,

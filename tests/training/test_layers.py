@@ -117,7 +117,7 @@ def test_dropout_with_share_0_stays():
 
 
 def test_a_layer_under_two_names_has_two_masks():
-    network = with_masked_dropout(network_kinds.KINDS["dropout_under_two_names"](4, (1, 8, 8), 10))
+    network = with_masked_dropout(network_kinds.with_dropout_under_two_names(4, (1, 8, 8), 10))
     shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 8))}
     assert mask_shapes(network, torch.zeros(3, 1, 8, 8)) == shapes
 
