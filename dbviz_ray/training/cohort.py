@@ -33,7 +33,7 @@ from dbviz_ray.training.checkpoints import (
 )
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
-from dbviz_ray.training.network import CohortNetwork, cohort_network
+from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import fastest_stack
@@ -110,7 +110,7 @@ class CohortTraining:
             self.network = OrdinaryNetwork(networks, self.settings, limits, of_teachers)
         else:
             execution = execution_for(resources.execution, device)
-            self.network = cohort_network(networks, self.settings, limits, of_teachers, execution)
+            self.network = CohortNetwork(networks, self.settings, limits, of_teachers, execution)
         self.epoch = 0
         self.remark = ""
         """What the user should know about the way in which the networks are trained."""
@@ -272,50 +272,37 @@ def train_cohort(
     When memory runs out, fewer members or images are computed at a time; torch.OutOfMemoryError if that does not help.
     The last checkpoint is then still the state after a whole epoch.
     """
-    saved = checkpoints.load() if checkpoints else None
-    stack = int(saved[STACK]) if saved else resources.stack
-    remark = ""
+
+    def trained(stack: int | None, remark: str) -> list[TrainedModel]:
+        saved = checkpoints.load() if checkpoints and not remark else None
+        own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
+        training = CohortTraining(models, dataset, device, own, teachers)
+        training.remark = remark
+        if saved:
+            training.restore(saved)
+        del saved  # frees its memory
+        training.check_reloading([0])  # before hours are spent
+        last_save = time.monotonic()
+        while training.epoch < training.settings.epochs:
+            training.run_epoch()
+            if training.epoch in training.settings.snapshots:
+                on_snapshot(training.trained())
+            # The last state is saved too: if writing the models is interrupted, they can be written again.
+            done = training.epoch == training.settings.epochs
+            due = done or time.monotonic() - last_save >= resources.checkpoint_seconds
+            if checkpoints and due and not training.keeps_state():
+                checkpoints.save(training.state())
+                last_save = time.monotonic()
+            on_epoch(training)
+        training.check_reloading(range(len(training.models)))
+        return training.trained()
+
+    stack, remark = resources.stack, ""
     while True:
-        own = resources.model_copy(update={"stack": stack})
         try:
-            return _trained(models, dataset, device, own, teachers, remark, saved, checkpoints, on_epoch, on_snapshot)
+            return trained(stack, remark)
         except StepsDifferError as found:
             # Alone, more networks can be captured than stacked; all can be called as they are.
             stack = ORDINARY if stack in (None, 1) or len(models) == 1 else 1
             manner = "trained as ordinary PyTorch modules, one by one" if stack == ORDINARY else "computed one by one"
-            saved, remark = None, f"{models[0].architecture} is {manner}: {found}"
-
-
-def _trained(
-    models: Sequence[ModelConfig],
-    dataset: Dataset,
-    device: torch.device,
-    resources: ResourcesConfig,
-    teachers: Sequence[nn.Module],
-    remark: str,
-    saved: State | None,
-    checkpoints: CohortCheckpoints | None,
-    on_epoch: Callable[[CohortTraining], None],
-    on_snapshot: Callable[[list[TrainedModel]], None],
-) -> list[TrainedModel]:
-    """The members at the end of their training, which continues from `saved`."""
-    training = CohortTraining(models, dataset, device, resources, teachers)
-    training.remark = remark
-    if saved:
-        training.restore(saved)
-    del saved  # frees its memory
-    training.check_reloading([0])  # before hours are spent
-    last_save = time.monotonic()
-    while training.epoch < training.settings.epochs:
-        training.run_epoch()
-        if training.epoch in training.settings.snapshots:
-            on_snapshot(training.trained())
-        # The last state is saved too: if writing the models is interrupted, they can be written again.
-        done = training.epoch == training.settings.epochs
-        due = done or time.monotonic() - last_save >= resources.checkpoint_seconds
-        if checkpoints and due and not training.keeps_state():
-            checkpoints.save(training.state())
-            last_save = time.monotonic()
-        on_epoch(training)
-    training.check_reloading(range(len(training.models)))
-    return training.trained()
+            remark = f"{models[0].architecture} is {manner}: {found}"

@@ -21,6 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from dbviz_ray.training.verification import StepsDifferError
+
 MaskShapes = dict[str, tuple[float, tuple[int, ...]]]
 """Of dropout masks, by buffer name: the share dropped, and the shape."""
 MASK = "mask"
@@ -71,7 +73,7 @@ def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
 
     def note(name: str, layer: MaskedDropout, inputs: tuple[Tensor, ...]) -> None:
         if f"{name}.{MASK}" in shapes:
-            raise ValueError(f"its dropout layer {name} is called twice in one pass")
+            raise StepsDifferError(f"its dropout layer {name} is called twice in one pass")
         shapes[f"{name}.{MASK}"] = (layer.p, layer.mask_shape(inputs[0]))
 
     twin = copy.deepcopy(network).eval()

@@ -20,13 +20,12 @@ from torch.func import functional_call, vmap
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.errors import one_line
-from dbviz_ray.training.attributes import attributes
 from dbviz_ray.training.execution import Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.training.ordinary import OrdinaryNetwork
 from dbviz_ray.training.states import MemberStates, autocast_type, sliced
-from dbviz_ray.training.verification import StepsDifferError, verify, verify_execution
+from dbviz_ray.training.verification import StepsDifferError, attributes, verify, verify_execution
 
 
 class StackedState(MemberStates):
@@ -78,7 +77,8 @@ class CohortNetwork(StackedState):
     """Networks of one shape, on one device, that are trained together.
 
     Only adversarial training uses `limits`. For distillation, `teachers` holds one trained network for each member.
-    `verifies` tells whether captured steps are compared with ordinary modules.
+    `verifies` tells whether captured steps are compared with ordinary modules. StepsDifferError if a member cannot be
+    copied, or differs from others outside of its state.
     """
 
     def __init__(
@@ -91,9 +91,16 @@ class CohortNetwork(StackedState):
         *,
         verifies: bool = True,
     ) -> None:
+        if any(attributes(network) != attributes(networks[0]) for network in networks[1:]):
+            raise StepsDifferError("the members differ outside of their parameters and buffers")
+        try:
+            self._pristine = with_masked_dropout(copy.deepcopy(networks[0]))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise StepsDifferError(f"a copy of it cannot be made ({one_line(error)})") from error
         precision = autocast_type(settings)
         super().__init__(networks, precision)
-        self._pristine = with_masked_dropout(copy.deepcopy(networks[0]))
         self._settings, self._limits, self._teacher_modules = settings, limits, teachers
         self._teachers = StackedState(teachers, precision) if teachers else None
         self._teacher_state = self._teachers.parameters | self._teachers.buffers if self._teachers else {}
@@ -147,13 +154,6 @@ class CohortNetwork(StackedState):
             same = images.expand(stop - start, *images.shape)
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
-
-    def mask_shapes(self, images: Tensor) -> MaskShapes:
-        """See `StackedState.mask_shapes`. StepsDifferError if a layer would need several masks."""
-        try:
-            return super().mask_shapes(images)
-        except ValueError as error:
-            raise StepsDifferError(str(error)) from error
 
     def _captured(self, batch: Batch) -> Part:
         try:
@@ -235,23 +235,3 @@ def _run_chunk(
 
 def _double(batch: Batch) -> Batch:
     return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in batch.items()}
-
-
-def cohort_network(
-    networks: Sequence[nn.Module],
-    settings: TrainingConfig,
-    limits: PixelLimits,
-    teachers: Sequence[nn.Module] = (),
-    execution: Eager | None = None,
-) -> CohortNetwork:
-    """A `CohortNetwork`. StepsDifferError if a member cannot be copied, or differs from others outside of its state."""
-    first = attributes(networks[0])
-    for network in networks[1:]:
-        if attributes(network) != first:
-            raise StepsDifferError("the members differ outside of their parameters and buffers")
-    try:
-        return CohortNetwork(networks, settings, limits, teachers, execution)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise StepsDifferError(f"a copy of it cannot be made ({one_line(error)})") from error

@@ -19,7 +19,6 @@ from torch.func import functional_call
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.config.seeds import drawing_from
-from dbviz_ray.training.attributes import attributes
 from dbviz_ray.training.gradients import (
     IMAGES,
     LABELS,
@@ -35,6 +34,7 @@ from dbviz_ray.training.gradients import (
 )
 from dbviz_ray.training.layers import MASK, MaskedDropout
 from dbviz_ray.training.states import MemberStates, autocast_type
+from dbviz_ray.training.verification import attributes
 
 ORDINARY = 0
 """The stack of members that are not computed as one network, but called as they are."""
