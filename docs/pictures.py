@@ -74,7 +74,7 @@ def regions_picture(run: Run) -> Figure:
         column[1].set_title("")
     for number, axes in enumerate(panels[:, 0], 1):
         axes.set_ylabel(f"training {number}", fontsize=10)
-    class_legend(figure, run.plane(PLANE, PLANE_SET).class_names, "predicted class")
+    class_legend(figure, run.plane(PLANE, PLANE_SET).class_names, "predicted class", [], every=True)
     return figure
 
 

@@ -144,7 +144,10 @@ class CohortTraining:
             again = self._built(self.models[member]).eval()
             again.load_state_dict(self.network.member_state(member))
             parameters, _ = self.network.sliced(member, member + 1)
-            trained, loaded = self.network.evaluated(member, parameters, images)[0], logits_of(again(images))
+            trained, loaded = (
+                self.network.evaluated(member, parameters, images.clone())[0],
+                logits_of(again(images.clone())),
+            )
             difference = float((loaded - trained).double().nan_to_num(0, 0, 0).norm())
             if difference > RELOADED_DIFFERENCE * float(trained.double().nan_to_num(0, 0, 0).norm()):
                 raise ValueError(

@@ -157,7 +157,7 @@ class CohortNetwork(StackedState):
 
     def _captured(self, batch: Batch) -> Part:
         try:
-            return self._prepared(batch)
+            return self._prepared({name: tensor.clone() for name, tensor in batch.items()})  # it may change its input
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a fault of the network itself is raised again by the ordinary step

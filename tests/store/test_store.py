@@ -182,7 +182,7 @@ def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digit
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
         predicted = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
         expected = [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
-        assert predicted["predicted"].tolist() == expected
+        assert predicted["predicted"].to_pylist() == expected
     assert other.complete_models() == {model.model_id for model in models}
 
 

@@ -133,13 +133,13 @@ def largest(net, h):
     return torch.zeros_like(h).scatter(1, places, values)
 
 
-def mean_in_place(net, h):
+def less_mean_in_place(net, h):
     if net.training:
         net.mean.lerp_(h.detach().mean(0), 0.1)
     return h - net.mean
 
 
-def mean_assigned(net, h):
+def less_mean_assigned(net, h):
     if net.training:
         net.mean = 0.9 * net.mean + 0.1 * h.detach().mean(0)
     return h - net.mean
@@ -241,8 +241,8 @@ between("draws_from_torch", lambda net, h: h + 0.1 * torch.randn_like(h) if net.
 between("functional_dropout", lambda net, h: F.dropout(h, 0.4, net.training))
 between("counts_calls", count, add_calls)
 between("counts_in_a_buffer", annealed, lambda net: net.register_buffer("calls", torch.zeros(())))
-between("mean_in_place", mean_in_place, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
-between("mean_assigned", mean_assigned, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
+between("mean_in_place", less_mean_in_place, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
+between("mean_assigned", less_mean_assigned, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
 between("branches_on_a_value", lambda net, h: h * 2 if h.mean() > 0.2 else h / 2)
 between("loops_until_small", smaller)
 between("boolean_mask", with_mask)
@@ -289,7 +289,7 @@ between(
 )
 between("unsaved_frequencies", scaled, lambda net: net.register_buffer("scale", drawn(net), persistent=False), OUTSIDE)
 between("anneals_by_a_counter", annealed, add_calls, OUTSIDE)
-between("unsaved_mean", mean_assigned, lambda net: vars(net).update(mean=torch.zeros(())), OUTSIDE)
+between("unsaved_mean", less_mean_assigned, lambda net: vars(net).update(mean=torch.zeros(())), OUTSIDE)
 
 between("noise_in_evaluation", lambda net, h: h + torch.randn_like(h), kinds=UNSTEADY)
 between("looks_at_its_batch", lambda net, h: (h - h.mean(0)) * 3, kinds=UNSTEADY)
