@@ -81,7 +81,7 @@ def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
         if isinstance(layer, MaskedDropout):
             layer.register_forward_pre_hook(partial(note, name))
     with torch.no_grad():
-        twin(images)
+        twin(images.clone())
     return shapes
 
 
