@@ -1,13 +1,10 @@
-"""How much faster is training with two workers than with one, and what does it cost to schedule a cohort?
+"""How much faster is training with two workers than with one?
 
-    python tests/benchmarks/scaling.py [--only workers|scheduling] [--out FILE]
+    python tests/benchmarks/scaling.py [--out FILE]
 
-workers: runs the training stage of double_descent_digits with one worker and with two, in turn, each time anew, as a
+Runs the training stage of double_descent_digits with one worker and with two, in turn, each time anew, as a
 process of the command; every worker has one thread. A training lasts from the start of its first cohort to the end of
 its last. The ratio means something only on two idle cores; at most 0.6 is wanted.
-scheduling: cohorts of one model that find themselves trained, through Ray Tune. A trial does all that a trial does but
-for the training: it gets a process and its part of the machine, reads its configuration, asks the store what is
-complete, and reports. Ray's start is not counted, the start of its processes is.
 """
 
 from __future__ import annotations
@@ -20,15 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from timing import ROOT, markdown, measure_parts, ratio_text, seconds_of
+from timing import ROOT, markdown, parser_of, ratio_text, report
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.sweep_files import load_sweep
-from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.store import Store
 
 SWEEP, ROUNDS, WANTED = "double_descent_digits", 3, 0.6
-WIDTHS, SEEDS = 25, 40
 
 
 def workers() -> str:
@@ -66,31 +61,6 @@ def trained(sweep: SweepConfig, count: int) -> tuple[float, float]:
     return max(ends) - min(starts), process
 
 
-def scheduling() -> str:
-    """Seconds a cohort."""
-    from dbviz_ray.cluster.session import ray_session
-    from dbviz_ray.cluster.training import train_cohorts
-    from dbviz_ray.planning.sizes import longest_first
-
-    grid = {"width": list(range(1, WIDTHS + 1)), "seed": list(range(SEEDS))}
-    fields = {"name": "nothing", "dataset": {"name": "digits"}, "grid": grid, "resources": {"max_cohort_size": 1}}
-    sweep = SweepConfig.model_validate(fields)
-    with tempfile.TemporaryDirectory() as directory:
-        store = Store(Path(directory) / "run")
-        store.claim(sweep)
-        for model in sweep.models():
-            store.write_json(store.model_file(model.model_id, "model.json"), {"outcome": "done"})
-        data = facts_of_dataset(sweep.dataset, "unused")
-        cohorts = longest_first(sweep.cohorts(), data)
-        with ray_session("local", sweep.resources, verbose=False) as session:
-            ended = []
-            seconds = seconds_of(
-                lambda: ended.append(train_cohorts(store, cohorts, data, set(), sweep.resources, {}, session))
-            )
-    assert not ended[0].failures
-    assert len(ended[0].trained_on) == len(cohorts)
-    return f"{len(cohorts):,} cohorts of no work: {seconds:.1f} s, {seconds / len(cohorts):.3f} s each"
-
-
 if __name__ == "__main__":
-    measure_parts("Scaling", __doc__, {"workers": workers, "scheduling": scheduling})
+    chosen = parser_of(__doc__).parse_args()
+    report("Scaling", [workers()], chosen.out)

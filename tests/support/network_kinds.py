@@ -41,14 +41,10 @@ LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
     "group_norm": lambda k: [nn.GroupNorm(2, k), nn.GELU()],
     "instance_norm": lambda k: [nn.InstanceNorm2d(k, affine=True), nn.SiLU()],
     "layer_norm": lambda k: [nn.LayerNorm([k, 8, 8]), nn.ELU()],
-    "local_response_norm": lambda k: [nn.LocalResponseNorm(2), nn.Tanh()],
-    "prelu": lambda k: [nn.PReLU(k)],
     "in_place_relu": lambda k: [nn.BatchNorm2d(k), nn.ReLU(inplace=True)],
     "depthwise": lambda k: [nn.Conv2d(k, k, 3, padding=1, groups=k), nn.ReLU()],
     "dilated": lambda k: [nn.Conv2d(k, k, 3, padding=2, dilation=2, padding_mode="reflect"), nn.ReLU()],
-    "transposed": lambda k: [nn.ConvTranspose2d(k, k, 2, stride=2), nn.ReLU()],
     "pixel_shuffle": lambda k: [nn.Conv2d(k, 4 * k, 1), nn.PixelShuffle(2), nn.ReLU()],
-    "upsampled": lambda k: [nn.Upsample(scale_factor=2, mode="bilinear"), nn.ReLU()],
     "pooled": lambda k: [nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, ceil_mode=True)],
     "dropouts": lambda k: [nn.Dropout2d(0.2), nn.ReLU(), nn.Dropout(0.3)],
     "new_weight_norm": lambda k: [parametrizations.weight_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
@@ -187,16 +183,6 @@ def tied(net):
     net.again.weight = net.inner.weight
 
 
-def experts(net):
-    net.experts = nn.ModuleDict({name: nn.Linear(net.size, net.size) for name in "ab"})
-    net.gate = nn.Linear(net.size, 2)
-
-
-def gated(net, h):
-    shares = net.gate(h).softmax(1)
-    return sum(shares[:, i : i + 1] * expert(h) for i, expert in enumerate(net.experts.values()))
-
-
 def lists(net):
     net.scales = nn.ParameterList([nn.Parameter(torch.ones(net.size)) for _ in range(2)])
     net.shifts = nn.ParameterDict({"shift": nn.Parameter(torch.zeros(net.size))})
@@ -266,7 +252,6 @@ between("unsaved_constant", scaled, lambda net: net.register_buffer("scale", con
 between("parameter_lists", lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"], lists)
 between("unused_parameter", same, inner)
 between("fixed_types", lambda net, h: (h.float() @ torch.eye(net.size)).to(net.head.weight.dtype))
-between("gated_experts", gated, experts)
 between("bilinear_and_embedding", in_tables, tables)
 between("pruned", same, lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3))
 between(

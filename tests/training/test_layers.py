@@ -7,7 +7,7 @@ import torch
 from support import network_kinds, user_networks
 from torch import nn
 
-from dbviz_ray.training.layers import MaskedDropout, mask_shapes, with_masked_dropout
+from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
 from dbviz_ray.training.network import StackedState
 
 NORMS = {
@@ -26,7 +26,6 @@ DROPOUTS = {
 
 
 PRODUCTS = {
-    "linear": (nn.Linear(4, 3), (6, 4)),
     "linear over tokens": (nn.Linear(4, 3), (6, 5, 4)),
     "convolution, 1d": (nn.Conv1d(4, 3, 3), (6, 4, 8)),
     "convolution, 2d": (nn.Conv2d(4, 3, 3), (6, 4, 8, 8)),
@@ -108,12 +107,6 @@ def test_masked_dropout_does_what_torchs_does(layer, shape, mask_shape):
     network[0].mask = survived / 0.7
     torch.testing.assert_close(network.train()(x), dropped)
     assert torch.equal(network.eval()(x), x)
-
-
-def test_dropout_with_share_0_stays():
-    network = with_masked_dropout(nn.Sequential(nn.Dropout(0.0)))
-    assert mask_shapes(network, torch.ones(2, 3)) == {}
-    assert not isinstance(network[0], MaskedDropout)
 
 
 def test_a_layer_under_two_names_has_two_masks():
