@@ -156,7 +156,7 @@ def references_of(members):
 
 # torch warns if an operation has no batching rule: the members then run one after the other.
 @pytest.mark.filterwarnings("error:There is a performance drop")
-@pytest.mark.parametrize("architecture", [*SMALL, "support.network_kinds:derived_batch_norm"])
+@pytest.mark.parametrize("architecture", SMALL)
 def test_gradients_of_every_family_equal_those_of_members_alone(architecture):
     members = members_of(architecture)
     cohort = CohortNetwork(copy.deepcopy(members), PLAIN, ANY_PIXELS)
