@@ -36,7 +36,7 @@ CUDA_BYTES = 2 * 2**30
 HEAP = 2.2
 """Resident bytes for each one that a pass over images is counted to take: with the memory settings of workers, freed
 blocks leave holes that larger ones do not fit into (1.9 to 2.6, tests/benchmarks/memory.py)."""
-VERIFIED_COPIES = 12
+VERIFIED_COPIES = 10
 """Copies of a member's weights while it is compared with ordinary modules."""
 CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
