@@ -35,7 +35,7 @@ from .scores import Scores, scores_of
 CHUNK = 10
 """Planes labelled between two reports of progress."""
 STEADY_IMAGES, STEADY = 32, 0.002
-"""Images that are scored again, and the share of the range of scores by which rounding may change them."""
+"""How many images are scored again, and how far rounding may move their scores, as a share of the range of scores."""
 MOST_PLANES = 1_000_000
 MOST_LABELS = 4 * 10**9
 """One byte each, in memory."""

@@ -56,4 +56,5 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[Callable[[], bool]
 def _places(device: torch.device) -> list[Any]:
     """Where the global generators are."""
     of_torch = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
-    return [random.getstate(), repr(np.random.get_state()), *(state.numpy().tobytes() for state in of_torch)]
+    _, keys, *of_numpy = np.random.get_state(legacy=True)
+    return [random.getstate(), np.asarray(keys).tobytes(), of_numpy, *(state.numpy().tobytes() for state in of_torch)]

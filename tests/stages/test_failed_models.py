@@ -120,7 +120,7 @@ def test_streams_and_pairs_of_groups_that_are_left(tables_of):
 @pytest.mark.parametrize("kept", [0, 1])
 @pytest.mark.parametrize("name", SWEEPS)
 def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
-    """Of the last model alone, or with 0 of what is left above."""
+    """With 1, only the last model is left; with 0, the models that are left in the tests above."""
     sweep, stage = SWEEPS[name]
     last = {model.model_id for model in sweep.models()[-kept:]}
     failed = (lambda m: "train" * (m.model_id not in last)) if kept else stage
