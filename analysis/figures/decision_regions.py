@@ -18,8 +18,8 @@ from dbviz_ray.store import Picture
 from ..findings.curves import evenly
 from ..scores.groups import GROUP, NETWORK, Group, records
 from ..tables.recipes import at_best_rate
+from .captions import left_out_note, part_of, range_text, rates_note, title_of
 from .regions import Panel, PlanePicture, Row, draw_grid, plane_picture
-from .style import left_out_note, part_of, range_text, rates_note, title_of
 from .sweep_tables import (
     MAX_SHOWN,
     SweepTables,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -14,24 +15,8 @@ from ..findings.sentences import STREAM_NAMES
 from ..scores.groups import GROUP, at_last_epoch, name_parts, names_of, records
 from ..tables.groups import GRID
 from ..tables.recipes import at_best_rate
-from .style import (
-    MARKERS,
-    SERIES_COLOURS,
-    band,
-    inscribe,
-    interval_point,
-    key_line,
-    left_out_note,
-    limits,
-    log_ticks,
-    nothing_left,
-    panels,
-    part_of,
-    plain,
-    range_text,
-    spaced,
-    title_of,
-)
+from . import style
+from .captions import left_out_note, part_of, range_text, title_of
 from .sweep_tables import SweepTables, alike, finest_plane_set, told_apart
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
@@ -51,44 +36,41 @@ def plane_sets(tables: SweepTables) -> Figure:
     groups = tables.table("groups")
     noisiest = groups[groups["label_noise"] == groups[groups["n_models"] > 0]["label_noise"].max()]
     known = [score for score in SCORES if groups[score].notna().any()]
-    looks = {
-        name: (SERIES_COLOURS[index % len(SERIES_COLOURS)], MARKERS[index // len(SERIES_COLOURS) % len(MARKERS)])
-        for index, name in enumerate(tables.sweep.planes)
-    }
+    every_look = ((colour, marker) for marker in style.MARKERS for colour in style.SERIES_COLOURS)
+    looks = dict(zip(tables.sweep.planes, itertools.cycle(every_look), strict=False))
     draw = _over_width if curves(noisiest, WIDTH) else _by_group
     figure, part = draw(noisiest, known, looks)
     counts = groups.groupby("plane_set", sort=False)["n_planes"].max()
-    handles = [key_line(f"{name} ({counts[name]})", colour, marker, size=5) for name, (colour, marker) in looks.items()]
-    figure.legend(handles=handles, loc="outside right center", title="planes")
+    keys = [style.key_line(f"{name} ({counts[name]})", *look, size=5) for name, look in looks.items()]
+    figure.legend(handles=keys, loc="outside right center", title="planes")
     noise = f"label noise {noisiest['label_noise'].iloc[0]:g}" * bool(groups["label_noise"].max())
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
         f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
         f"in brackets: number of planes{left_out_note(noisiest)}"
     )
-    inscribe(figure, title_of(tables.sweep, noise), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep, noise), caption)
 
 
 def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
     found = curves(groups[groups["plane_set"] == next(iter(looks))], WIDTH)
     drawn = representative_curves(found, MAX_CURVES)
     width, height = 4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9
-    figure, grid = panels(len(drawn), len(known), width, height, sharex=True, sharey="col")
+    figure, grid = style.panels(len(drawn), len(known), width, height, sharex=True, sharey="col")
     for row, curve in zip(grid, drawn, strict=True):
         same = alike(groups, curve.key, [column for column in GROUP if column not in ("width", "epoch")])
         of_curve = at_last_epoch(same[same["n_models"] > 0]).sort_values("width")
         for axes, score in zip(row, known, strict=True):
             for name, (colour, marker) in looks.items():
                 of_set = of_curve[of_curve["plane_set"] == name]
-                band(axes, of_set, "width", score, colour, name, marker=marker)
+                style.band(axes, of_set, "width", score, colour, name, marker=marker)
             _label_axes(axes, score, of_curve)
             if len(drawn) > 1:
                 axes.set_title(curve.name)
-    ticks = spaced(sorted({int(width) for curve in drawn for width in curve.rows["width"]}), room=0.62)
+    ticks = style.spaced(sorted({int(width) for curve in drawn for width in curve.rows["width"]}), room=0.62)
     for axes in grid[-1]:
         axes.set_xlabel("width")
-        log_ticks(axes, ticks)
+        style.log_ticks(axes, ticks)
     return figure, part_of(len(drawn), len(found), "curves")
 
 
@@ -100,14 +82,14 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
     shown = first.iloc[evenly(len(first), max(MAX_POINTS // len(looks), LEAST_GROUPS))]
     margin = 0.075 * shown["name"].str.len().max()
     tall = max(0.5, 0.16 * len(looks) + 0.1) * len(shown) + 1.6
-    figure, (row,) = panels(1, len(known), 3.9 * len(known) + margin + 1.6, max(3.2, tall), sharey=True)
+    figure, (row,) = style.panels(1, len(known), 3.9 * len(known) + margin + 1.6, max(3.2, tall), sharey=True)
     for axes, score in zip(row, known, strict=True):
         for place, group in enumerate(records(shown)):
             of_group = alike(best, group)
             for index, (name, (colour, marker)) in enumerate(looks.items()):
                 height = place + 0.7 * ((index + 0.5) / len(looks) - 0.5)
                 (cell,) = records(of_group[of_group["plane_set"] == name])
-                interval_point(axes, cell, score, height, colour, marker)
+                style.interval_point(axes, cell, score, height, colour, marker)
         _label_axes(axes, score, best, along="x")
         axes.set_yticks(range(len(shown)), labels=shown["name"], fontsize=8.5)
         for between in range(1, len(shown)):
@@ -118,12 +100,12 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
 
 
 def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") -> None:
-    plain(axes)
+    style.plain(axes)
     axes.set(**{f"{along}label": SCORES[score]})
     if score == "reproducibility":
         axes.set(**{f"{along}lim": (min(0.0, rows[f"{score}_low"].min()), 1.0)})
         return
-    low, high = limits([(rows, score)])
+    low, high = style.limits([(rows, score)])
     far_apart = rows[score].max() > FAR_APART * rows[score].min()
     axes.set(**{f"{along}scale": "log" if far_apart else "linear"})
     axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})
@@ -143,35 +125,34 @@ def resolution(tables: SweepTables) -> Figure:
     rows = groups[[*GROUP, "text"]].merge(table, on=GROUP)
     points = sorted(rows["resolution"].dropna().astype(int).unique())
     limit = points[-1] * (points[-1] - 1) / (points[-2] - 1)
-    figure, (row,) = panels(1, 2, 10.8, 4.6)
+    figure, (row,) = style.panels(1, 2, 10.8, 4.6)
     texts = list(dict.fromkeys(rows["text"]))
-    for index, (text, colour) in enumerate(zip(texts, SERIES_COLOURS, strict=False)):
+    for index, (text, colour) in enumerate(zip(texts, style.SERIES_COLOURS, strict=False)):
         of_group = rows[rows["text"] == text]
         grids = of_group[of_group["kind"] == GRID].astype({"resolution": float})
         for axes, score in zip(row, COUNTS, strict=True):
-            band(axes, grids, "resolution", score, colour, text)
+            style.band(axes, grids, "resolution", score, colour, text)
         for at_limit in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
-            interval_point(row[1], at_limit, place, "large_regions", colour, "D")
+            style.interval_point(row[1], at_limit, place, "large_regions", colour, "D")
     for axes, (score, label) in zip(row, COUNTS.items(), strict=True):
-        axes.set_ylim(limits([(rows, score)]))
+        axes.set_ylim(style.limits([(rows, score)]))
         axes.set_ylabel(label)
         axes.set_xlabel("grid points on a side")
-        plain(axes)
-    log_ticks(row[0], points)
-    log_ticks(row[1], [*points, limit], [*map(str, points), "limit"])
+        style.plain(axes)
+    style.log_ticks(row[0], points)
+    style.log_ticks(row[1], [*points, limit], [*map(str, points), "limit"])
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center")
     caption = (
         f"{range_text(rows['n_models'])} trainings a group, {range_text(rows['n_planes'])} {rows['plane_set'].iloc[0]} "
         f"planes; large: at least {100 * tables.sweep.minimum_region_share:g} % of the plane's points;\n"
         "limit: extrapolated from the two finest grids; bands and bars: 95 % intervals over trainings and planes"
     )
-    inscribe(figure, title_of(tables.sweep, common), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep, common), caption)
 
 
 MAX_PANELS, ABREAST = 6, 3
-SHARES = {"total": (SERIES_COLOURS[0], "o", -0.12), "own": (SERIES_COLOURS[1], "s", 0.12)}
+SHARES = {"total": (style.SERIES_COLOURS[0], "o", -0.12), "own": (style.SERIES_COLOURS[1], "s", 0.12)}
 """Colour, marker and height in the row, for each share."""
 
 
@@ -182,7 +163,7 @@ def streams(tables: SweepTables) -> Figure:
     """
     table = at_last_epoch(tables.first("streams"))
     if table.empty:
-        return nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
+        return style.nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
     groups = groups.assign(name=_names_apart(groups))
     shown = groups.iloc[evenly(len(groups), MAX_PANELS)]
@@ -191,15 +172,15 @@ def streams(tables: SweepTables) -> Figure:
     rows = table.groupby(GROUP)["stream"].size().max()
     width, height = max(8.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5
     layout = ConstrainedLayoutEngine(wspace=0.08)
-    figure, grid = panels(deep, abreast, width, height, layout, sharex=True, sharey=True)
+    figure, grid = style.panels(deep, abreast, width, height, layout, sharex=True, sharey=True)
     for axes, group in zip(grid.flat, records(shown), strict=False):
         _draw_shares(axes, alike(table, group))
         axes.set_title(f"{group['name']}\n{group['disagreement']:.0%} disagreement")
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     grid[0, 0].invert_yaxis()
-    handles = [key_line(f"{kind} share", colour, marker, "none", 6) for kind, (colour, marker, _) in SHARES.items()]
-    figure.legend(handles=handles, loc="outside right center")
+    keys = [style.key_line(f"{kind} share", *look, "none", 6) for kind, (*look, _) in SHARES.items()]
+    figure.legend(handles=keys, loc="outside right center")
     said = {text for kind in SHARES for text in table[f"{kind}_share_interval_covers"]} - {"nothing"}
     covers = " or ".join(sorted(text.replace("models", "seeds") for text in said)) or "nothing"
     caption = (
@@ -209,8 +190,7 @@ def streams(tables: SweepTables) -> Figure:
         f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
         f"bars: 95 % intervals over {covers}"
     )
-    inscribe(figure, title_of(tables.sweep), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep), caption)
 
 
 def _names_apart(groups: pd.DataFrame) -> list[str]:
@@ -223,10 +203,10 @@ def _names_apart(groups: pd.DataFrame) -> list[str]:
 def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(records(rows)):
         for kind, (colour, marker, height) in SHARES.items():
-            interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
+            style.interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
     labels = ["\n+ ".join(STREAM_NAMES[stream] for stream in together) for together in rows["stream"]]
     axes.set_yticks(range(len(rows)), labels=labels)
-    plain(axes)
+    style.plain(axes)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.5, len(rows) - 0.5)
     axes.xaxis.set_major_formatter("{x:.0%}")

@@ -14,8 +14,9 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import PictureKey, Store
 
 from ..scores.groups import records
+from .captions import title_of
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from .style import STYLE, entitle, lines, nothing_left, panels, title_of
+from .style import STYLE, entitle, lines, nothing_left, panels
 from .sweep_tables import (
     ChosenModel,
     SweepTables,
@@ -91,8 +92,7 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
             axes.set_title(lines(text, PANEL, STYLE["axes.titlesize"]))
         row[0].set_ylabel(pair.beside, fontsize=9)
     class_legend(figure, picture.class_names, f"{DIFFERENCE}\ncolours: predicted classes", maps)
-    entitle(figure, title)
-    return figure
+    return entitle(figure, title)
 
 
 def draw_difference(

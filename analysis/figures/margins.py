@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..scores.groups import GROUP, records
-from .style import SERIES_COLOURS, inscribe, limits, panels, plain, range_text, title_of
+from .captions import range_text, title_of
+from .style import SERIES_COLOURS, inscribe, limits, panels, plain
 from .sweep_tables import SweepTables, alike
 
 KINDS = {
@@ -56,8 +57,7 @@ def margins(tables: SweepTables) -> Figure:
         "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
         f"a boundary was found in {found} of directions; where none was, the distance searched counts"
     )
-    inscribe(figure, title_of(tables.sweep, common), caption)
-    return figure
+    return inscribe(figure, title_of(tables.sweep, common), caption)
 
 
 def _box(axes: Axes, row: dict[str, Any], place: float) -> None:

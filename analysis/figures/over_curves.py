@@ -21,28 +21,11 @@ from ..findings.curves import (
     Axis,
     Curve,
     curves,
-    has_peak,
-    interpolation_threshold,
     representative_curves,
-    representative_rows,
 )
 from ..scores.groups import NAMING, names_of
-from .style import (
-    SERIES_COLOURS,
-    band,
-    counts_text,
-    inscribe,
-    key_line,
-    left_out_note,
-    limits,
-    log_ticks,
-    nothing_left,
-    panels,
-    part_of,
-    plain,
-    spaced,
-    title_of,
-)
+from . import style
+from .captions import counts_text, left_out_note, part_of, title_of
 from .sweep_tables import SweepTables, surfaces, told_apart
 
 MAX_CURVES = 4
@@ -72,42 +55,41 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
     table = tables.first("groups")
     found = curves(table, axis, tables.table("differences"))
     if not found:
-        return nothing_left(tables.sweep, table, f"curve over several {axis.column}s is")
+        return style.nothing_left(tables.sweep, table, f"curve over several {axis.column}s is")
     drawn = representative_curves(found, MAX_CURVES)
     parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
     names = [", ".join(own) for own in parts]
     count = 4 if table["margin"].notna().any() else 3
-    figure, grid = panels(count, 1, 7.2, 11.4 if count == 4 else 9.4, sharex=True)
+    figure, grid = style.panels(count, 1, 7.2, 11.4 if count == 4 else 9.4, sharex=True)
     column: list[Axes] = list(grid[:, 0])
-    for curve, name, colour in zip(drawn, names, SERIES_COLOURS, strict=False):
+    for curve, name, colour in zip(drawn, names, style.SERIES_COLOURS, strict=False):
         _draw_curve(column, curve, name, colour, few=len(drawn) <= FEW)
     column[0].set_ylim(0, _error_limit(drawn))
     if drawn[0].rows["fragmentation"].notna().any():
-        column[1].set_ylim(limits([(curve.rows, "fragmentation") for curve in drawn]))
+        column[1].set_ylim(style.limits([(curve.rows, "fragmentation") for curve in drawn]))
     for margin in column[3:]:
         scores = [(curve.rows, score) for curve in drawn for score in (_margin_column(curve), MISLABELLED)]
-        margin.set_ylim(limits(scores))
+        margin.set_ylim(style.limits(scores))
     _label_panels(column, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
-    with_threshold = any(interpolation_threshold(curve) is not None for curve in drawn)
+    with_threshold = any(curve.interpolation_threshold is not None for curve in drawn)
     _legend(column[0], names, table["tested_on"].iloc[0], with_threshold)
     figure.align_ylabels()
-    inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
 
 
 def _draw_curve(column: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: bool) -> None:
     error, regions, agreement = column[:3]
     rows, x = curve.rows, curve.axis.column
-    band(error, rows, x, "test_error", colour, name)
-    band(error, rows, x, "train_error", colour, "", line=DASHED, shaded=few)
-    band(regions, rows, x, "fragmentation", colour, name)
-    band(agreement, rows, x, "reproducibility", colour, name)
+    style.band(error, rows, x, "test_error", colour, name)
+    style.band(error, rows, x, "train_error", colour, "", line=DASHED, shaded=few)
+    style.band(regions, rows, x, "fragmentation", colour, name)
+    style.band(agreement, rows, x, "reproducibility", colour, name)
     if few:
-        band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
+        style.band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
     for margin in column[3:]:
-        band(margin, rows, x, _margin_column(curve), colour, name)
-        band(margin, rows, x, MISLABELLED, colour, "", line=DASHED, shaded=few)
-    threshold = interpolation_threshold(curve)
+        style.band(margin, rows, x, _margin_column(curve), colour, name)
+        style.band(margin, rows, x, MISLABELLED, colour, "", line=DASHED, shaded=few)
+    threshold = curve.interpolation_threshold
     if threshold is not None:
         for axes in column:
             axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
@@ -117,10 +99,10 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bo
     """Explain colours and lines above a panel."""
     axes.legend(
         handles=[
-            *(key_line(name, colour, "o") for name, colour in zip(names, SERIES_COLOURS, strict=False)),
-            key_line(f"{tested_on} error", "0.35"),
-            key_line("training error", "0.35", line=DASHED),
-            *[key_line("interpolation threshold", "0.35", line=":")] * with_threshold,
+            *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
+            style.key_line(f"{tested_on} error", "0.35"),
+            style.key_line("training error", "0.35", line=DASHED),
+            *[style.key_line("interpolation threshold", "0.35", line=":")] * with_threshold,
         ],
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
@@ -137,12 +119,12 @@ def _label_panels(column: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
     for axes, label, of_dashed in zip(column, labels, dashed, strict=False):
         with_dashed = of_dashed and any(line.get_linestyle() == DASHED for line in axes.lines)
         axes.set_ylabel(f"{label}\n(dashed: {of_dashed})" if with_dashed else label)
-        plain(axes)
+        style.plain(axes)
         axes.set_xscale("log", base=2)
     column[0].yaxis.set_major_formatter("{x:.0%}")
     column[2].set_ylim(top=1)
     column[-1].set_xlabel(axis.column)
-    log_ticks(column[-1], spaced(ticks))
+    style.log_ticks(column[-1], style.spaced(ticks))
 
 
 def _margin_column(curve: Curve) -> str:
@@ -152,7 +134,7 @@ def _margin_column(curve: Curve) -> str:
 
 def _error_limit(drawn: Sequence[Curve]) -> float:
     """Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak."""
-    peaks = [curve.rows["test_error"][representative_rows(curve)[PEAK]] for curve in drawn if has_peak(curve)]
+    peaks = [curve.rows["test_error"][curve.representative_rows[PEAK]] for curve in drawn if curve.has_peak]
     largest = max(float(curve.rows[error].max()) for curve in drawn for error in ("test_error", "train_error"))
     return float(min(1.05 * largest, 2 * max(peaks, default=largest)))
 
@@ -189,14 +171,14 @@ def error_surface(tables: SweepTables) -> Figure:
     groups = tables.first("groups")
     found = surfaces(groups)
     if not found:
-        return nothing_left(tables.sweep, groups, "network at several widths and epochs is")
+        return style.nothing_left(tables.sweep, groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
     rows = pd.concat(shown)
     labels = {score: label for score, label in ON_SURFACE.items() if rows[score].notna().any()}
     labels["test_error"] = f"{groups['tested_on'].iloc[0]} error"
     widths = max(surface["width"].nunique() for surface in shown)
     width = len(labels) * max(2.5, 0.2 * widths + 1.7) + 0.8
-    figure, grid = panels(len(shown), len(labels), width, 3.9 * len(shown) + 1.3)
+    figure, grid = style.panels(len(shown), len(labels), width, 3.9 * len(shown) + 1.3)
     for column, (score, label) in zip(grid.T, labels.items(), strict=True):
         # Early epochs have such large errors and margins that few colours would be left for the rest.
         norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, rows[score].min(), rows[score].max())
@@ -226,8 +208,7 @@ def error_surface(tables: SweepTables) -> Figure:
         f"intervals (over trainings, images or planes)\nare narrower than {', '.join(reach)}; above the line: training "
         f"error at most {THRESHOLD_ERROR:.0%}{left_out_note(groups)}"
     )
-    inscribe(figure, title_of(tables.sweep, names[0] * (len(shown) == 1)), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep, names[0] * (len(shown) == 1)), caption)
 
 
 def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *, first: bool) -> None:
@@ -237,13 +218,13 @@ def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *
     places = np.arange(len(values.columns) + 1) - 0.5
     axes.set_facecolor("0.85")
     axes.pcolormesh(places, edges, values.to_numpy(dtype=float), cmap="cividis", norm=norm)
-    of_width = {curve.key["width"]: interpolation_threshold(curve) for curve in curves(rows, EPOCH)}
+    of_width = {curve.key["width"]: curve.interpolation_threshold for curve in curves(rows, EPOCH)}
     thresholds = [of_width.get(width) for width in values.columns]
     if any(thresholds):  # a line below the first cell of each width that interpolates, at the top where none does
         heights = [edges[kept.index(epoch)] if epoch else edges[-1] for epoch in thresholds]
         axes.plot(places, [*heights, heights[-1]], color=THRESHOLD_COLOUR, drawstyle="steps-post", linewidth=2)
     axes.set_yscale("log")
-    labels = spaced(kept, room=1.6)
+    labels = style.spaced(kept, room=1.6)
     axes.set_yticks(labels, labels=[str(epoch) for epoch in labels] if first else [])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -20,23 +20,8 @@ from ..findings.curves import evenly
 from ..scores.groups import NETWORK, at_last_epoch, names_of, records
 from ..tables.outcomes import what_happened
 from ..tables.recipes import at_best_rate, several_recipes
-from .style import (
-    MARKERS,
-    SERIES_COLOURS,
-    band,
-    counts_text,
-    inscribe,
-    interval_point,
-    key_line,
-    left_out_note,
-    lines,
-    panels,
-    part_of,
-    plain,
-    range_text,
-    rates_note,
-    title_of,
-)
+from . import style
+from .captions import counts_text, left_out_note, part_of, range_text, rates_note, title_of
 from .sweep_tables import SweepTables
 
 CELL, ROW, NAMES = 1.75, 0.46, 2.4
@@ -68,11 +53,13 @@ def recipe_table(tables: SweepTables) -> Figure:
     names = [name for section in sections for name, _ in section.rows]
     left, right = -min(NAMES, 0.085 * max(map(len, names)) + 0.2), CELL * len(columns)
     bottom = -HEAD - ROW * len(names) - SECTION * sum(bool(section.heading) for section in sections)
-    figure, ((axes,),) = panels(1, 1, max(5.4, right - left + 0.2), 1.2 - bottom)
+    figure, ((axes,),) = style.panels(1, 1, max(5.4, right - left + 0.2), 1.2 - bottom)
     axes.set_axis_off()
     axes.set(xlim=(left, right), ylim=(bottom, 0))
     for column, name in enumerate(columns):
-        axes.text((column + 0.5) * CELL, -HEAD / 2, lines(name, CELL, SIZE), ha="center", va="center", weight="bold")
+        axes.text(
+            (column + 0.5) * CELL, -HEAD / 2, style.lines(name, CELL, SIZE), ha="center", va="center", weight="bold"
+        )
     known = cells["reproducibility"].dropna()
     span = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     for y, weight in ((0, 1.4), (-HEAD, 0.8), (bottom, 1.4)):
@@ -83,7 +70,7 @@ def recipe_table(tables: SweepTables) -> Figure:
             axes.text(left, top - SECTION / 2, section.heading, va="center", style="italic", color="0.3")
             top -= SECTION
         for name, row in section.rows:
-            axes.text(left, top - ROW / 2, lines(name, -left, SIZE), va="center")
+            axes.text(left, top - ROW / 2, style.lines(name, -left, SIZE), va="center")
             for column, cell in enumerate(row):
                 _draw_cell(axes, column * CELL, top, cell, span)
             top -= ROW
@@ -93,8 +80,7 @@ def recipe_table(tables: SweepTables) -> Figure:
         f"reproducibility and, in brackets, {_accuracy(groups)}, in percent with 95 % intervals; the darker, the more "
         f"reproducible; {counts}{rates_note(groups)}{left_out_note(groups)}"
     )
-    inscribe(figure, title_of(tables.sweep), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep), caption)
 
 
 def recipe_table_tex(tables: SweepTables) -> bytes:
@@ -193,17 +179,17 @@ def by_recipe(tables: SweepTables) -> Figure:
     best = best.assign(network=names_of(best, NETWORK), **{column: 1 - best[error] for column, error in ends.items()})
     by_colour = "recipe" if several_recipes(best) else "network"
     by_marker = "recipe" if best["network"].nunique() == 1 else "network"
-    colours, markers = _cycled(best[by_colour], SERIES_COLOURS), _cycled(best[by_marker], MARKERS)
+    colours, markers = _cycled(best[by_colour], style.SERIES_COLOURS), _cycled(best[by_marker], style.MARKERS)
     handles = list(_handles(colours, markers))
     noises = sorted(best["label_noise"].unique())
     longest = max(len(str(handle.get_label())) for handle in handles)
     width, height = 4.6 * len(noises) + 1.3 + 0.08 * longest, max(5.2, 0.19 * len(handles) + 0.8)
-    figure, (row,) = panels(1, len(noises), width, height, sharey=True)
+    figure, (row,) = style.panels(1, len(noises), width, height, sharey=True)
     for axes, noise in zip(row, noises, strict=True):
         for group in records(best[best["label_noise"] == noise]):
             colour, marker = colours[group[by_colour]], markers[group[by_marker]]
-            interval_point(axes, group, "accuracy", "reproducibility", colour, marker, size=7)
-        plain(axes)
+            style.interval_point(axes, group, "accuracy", "reproducibility", colour, marker, size=7)
+        style.plain(axes)
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.set_xlabel(_accuracy(best))
@@ -215,18 +201,17 @@ def by_recipe(tables: SweepTables) -> Figure:
         f"{part_of(len(best), len(every), 'groups')}{counts_text(best, 'a point', images=True)}{rates_note(groups)};\n"
         f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
     )
-    inscribe(figure, title_of(tables.sweep), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep), caption)
 
 
 def _handles(colours: dict[str, str], markers: dict[str, str]) -> Iterator[Line2D]:
     """A handle for each name, or first colours and then markers if these stand for different things."""
     if colours.keys() == markers.keys():
-        yield from (key_line(name, colours[name], markers[name], "none", 6) for name in colours)
+        yield from (style.key_line(name, colours[name], markers[name], "none", 6) for name in colours)
         return
-    yield from (key_line(name, colour, "s", "none", 6) for name, colour in colours.items())
-    yield key_line("", "none")
-    yield from (key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items())
+    yield from (style.key_line(name, colour, "s", "none", 6) for name, colour in colours.items())
+    yield style.key_line("", "none")
+    yield from (style.key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items())
 
 
 def _cycled(names: pd.Series[str], values: Sequence[str]) -> dict[str, str]:
@@ -245,21 +230,23 @@ def learning_rates(tables: SweepTables) -> Figure:
     groups = groups.assign(network=names_of(groups, NETWORK))
     recipes = list(groups["recipe"].unique())
     columns = list(groups.groupby(["network", "label_noise"], sort=False))
-    figure, (above, below) = panels(2, len(columns), max(5.6, 2.9 * len(columns) + 0.8), 6.4, sharex=True, sharey="row")
+    figure, (above, below) = style.panels(
+        2, len(columns), max(5.6, 2.9 * len(columns) + 0.8), 6.4, sharex=True, sharey="row"
+    )
     diverged = bool(groups["n_diverged"].any())
-    colours = _cycled(groups["recipe"], SERIES_COLOURS)
+    colours = _cycled(groups["recipe"], style.SERIES_COLOURS)
     for error, agreement, ((network, noise), rows) in zip(above, below, columns, strict=True):
         for index, (recipe, colour) in enumerate(colours.items()):
             of_recipe = rows[rows["recipe"] == recipe].sort_values("learning_rate")
             best = of_recipe[of_recipe["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
             for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
-                band(axes, of_recipe, "learning_rate", score, colour, recipe)
+                style.band(axes, of_recipe, "learning_rate", score, colour, recipe)
                 axes.scatter("learning_rate", score, 120, data=best, facecolors="none", edgecolors=colour)
             _mark_diverged(error, of_recipe, colour, 1.02 + 0.05 * index)
         noisy = groups["label_noise"].nunique() > 1
         error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, pad=6 + (6 + 9 * len(recipes)) * diverged)
         for axes in (error, agreement):
-            plain(axes)
+            style.plain(axes)
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
         agreement.set_xlabel("learning rate")
@@ -267,18 +254,17 @@ def learning_rates(tables: SweepTables) -> Figure:
     above[0].yaxis.set_major_formatter("{x:.0%}")
     below[0].set_ylabel("reproducibility")
     if len(recipes) > 1:
-        handles = [key_line(recipe, colour, "o") for recipe, colour in colours.items()]
+        handles = [style.key_line(recipe, colour, "o") for recipe, colour in colours.items()]
         above[0].legend(handles=handles, fontsize=8)
     crosses = " (x: how many diverged)" * diverged
     caption = (
         f"{counts_text(groups, 'a point', images=True)}; rings: smallest error;\n"
         f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
     )
-    inscribe(figure, title_of(tables.sweep), caption)
-    return figure
+    return style.inscribe(figure, title_of(tables.sweep), caption)
 
 
 def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -> None:
     for row in records(rows[rows["n_diverged"] > 0]):
-        style: dict[str, Any] = {"color": colour, "ha": "center", "va": "bottom", "fontsize": 8}
-        axes.text(row["learning_rate"], height, f"x{row['n_diverged']}", transform=axes.get_xaxis_transform(), **style)
+        look: dict[str, Any] = {"color": colour, "ha": "center", "va": "bottom", "fontsize": 8}
+        axes.text(row["learning_rate"], height, f"x{row['n_diverged']}", transform=axes.get_xaxis_transform(), **look)

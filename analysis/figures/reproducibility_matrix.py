@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..scores.groups import NAMING, name_parts, records
 from ..tables.pairs import MAX_GROUPS
 from ..tables.recipes import at_best_rate
-from .style import counts_text, inscribe, left_out_note, lines, panels, rates_note, title_of
+from .captions import counts_text, left_out_note, rates_note, title_of
+from .style import inscribe, lines, panels
 from .sweep_tables import SweepTables, told_apart
 
 FEW = 12
@@ -62,8 +63,7 @@ def reproducibility_matrix(tables: SweepTables) -> Figure:
         f"{counts_text(last, 'of each kind')}{rates_note(groups)};\n"
         f"{half}; framed: two trainings of one kind{left_out_note(groups)}"
     )
-    inscribe(figure, title_of(tables.sweep, *common), caption)
-    return figure
+    return inscribe(figure, title_of(tables.sweep, *common), caption)
 
 
 def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

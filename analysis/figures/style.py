@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
 
-from ..scores.groups import at_last_epoch
-from ..tables.outcomes import LEFT_OUT
-from ..tables.recipes import several_rates
+from .captions import left_out_note, title_of
 
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",
@@ -167,51 +165,16 @@ def key_line(label: str, colour: str, marker: str = "", line: Any = "-", size: f
     return Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=size, label=label)
 
 
-def title_of(sweep: SweepConfig, *common: str) -> str:
-    """A figure's title: the sweep's name, and what everything shown has in common."""
-    return ": ".join(filter(None, [sweep.name.replace("_", " "), ", ".join(filter(None, common))]))
-
-
-def entitle(figure: Figure, title: str) -> None:
-    """Draw the title above a figure, wrapped to its width."""
+def entitle(figure: Figure, title: str) -> Figure:
+    """Draw the title above a figure, wrapped to its width; returns the figure."""
     figure.suptitle(lines(title, figure.get_figwidth(), STYLE["figure.titlesize"]))
+    return figure
 
 
-def inscribe(figure: Figure, title: str, caption: str) -> None:
-    """Draw the title above a figure and the caption below it, both wrapped to its width."""
-    entitle(figure, title)
+def inscribe(figure: Figure, title: str, caption: str) -> Figure:
+    """Draw the title above a figure and the caption below it, both wrapped to its width; returns the figure."""
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
-
-
-def range_text(values: pd.Series[int]) -> str:
-    """Such as "3" or "2 to 4"."""
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def counts_text(groups: pd.DataFrame, each: str, *, images: bool = False) -> str:
-    """What values are means over, such as "3 trainings a point, 6 planes"; from rows of `groups`."""
-    left = groups[groups["n_models"] > 0]
-    tested = f", {left['n_test_images'].iloc[0]} images" * images
-    return f"{range_text(left['n_models'])} trainings {each}, {left['n_planes'].iloc[0]} planes{tested}"
-
-
-def rates_note(groups: pd.DataFrame) -> str:
-    """Says, if there are several learning rates, that only the best are shown."""
-    return "; each at its best learning rate" * several_rates(groups)
-
-
-def part_of(drawn: int, found: int, things: str) -> str:
-    """The start of a caption if not everything is drawn, such as "4 of 9 curves; "."""
-    return f"{drawn} of {found} {things}; " if drawn < found else ""
-
-
-def left_out_note(groups: pd.DataFrame) -> str:
-    """The last line of a caption: how many trainings are left out, and why; empty if none are."""
-    last = at_last_epoch(groups)
-    counts = last[last["plane_set"] == last["plane_set"].iloc[0]][list(LEFT_OUT)].sum()
-    parts = [f"{counts[column]} {what}" for column, what in LEFT_OUT.items() if counts[column]]
-    return f";\n{' and '.join(parts)} trainings are left out" if parts else ""
+    return entitle(figure, title)
 
 
 def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
@@ -219,8 +182,7 @@ def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
     figure, ((axes,),) = panels(1, 1, 7.2, 2.4)
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"nothing to show: no {what} left{left_out_note(groups)}", ha="center", va="center")
-    entitle(figure, title_of(sweep))
-    return figure
+    return entitle(figure, title_of(sweep))
 
 
 LETTER = 0.56

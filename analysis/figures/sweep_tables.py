@@ -15,7 +15,7 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.formatting import listed
 from dbviz_ray.store import Picture, PictureKey, Store
 
-from ..findings.curves import EPOCH, WIDTH, curves, evenly, shown_rows
+from ..findings.curves import EPOCH, WIDTH, curves, evenly
 from ..scores.groups import GROUP, name_parts, records
 from ..scores.regions import nested_resolutions
 from ..tables import read_table
@@ -100,7 +100,7 @@ def groups_on_curve(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd
     for axis in (WIDTH, EPOCH):
         found = curves(noisiest, axis, differences)
         if found:
-            shown = shown_rows(found[-1])
+            shown = found[-1].shown_rows
             rows = found[-1].rows.iloc[list(shown.values())]
             texts = [f"{axis.column} {row}\n({name})" for row, name in zip(rows[axis.column], shown, strict=True)]
             return rows.assign(text=texts), found[-1].name

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..findings.curves import evenly
 from ..scores.groups import KIND, at_last_epoch, records
+from .captions import title_of
 from .regions import class_legend, colours_for, draw_regions, plane_picture
-from .style import entitle, panels, title_of
+from .style import entitle, panels
 from .sweep_tables import SweepTables, alike, on_one_grid, representative_groups
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
@@ -62,8 +63,7 @@ def training(tables: SweepTables) -> Figure:
         row[0].set_ylabel(one.name)
     caption = "one plane after several epochs of the first training of each kind\npredicted class"
     class_legend(figure, picture.class_names, caption, maps)
-    entitle(figure, title_of(tables.sweep, common))
-    return figure
+    return entitle(figure, title_of(tables.sweep, common))
 
 
 def training_gif(tables: SweepTables) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -55,6 +56,85 @@ class Curve:
         """The parts of the name as text."""
         return ", ".join(self.name_parts)
 
+    @cached_property
+    def interpolation_threshold(self) -> int | None:
+        """From which width (epoch) on every training error is at most `THRESHOLD_ERROR`; None if from none."""
+        above = self.rows.index[self.rows["train_error"] > THRESHOLD_ERROR]
+        first = above[-1] + 1 if len(above) else 0
+        return int(self.rows[self.axis.column][first]) if first < len(self.rows) else None
+
+    @cached_property
+    def representative_rows(self) -> dict[str, int]:
+        """Row numbers by name: the first, the best before the peak, the peak, and the last.
+
+        The peak of the test error is the point that rises furthest above the lowest points on both sides of it; the
+        best before it is the lowest one there. Without a peak there are only the two ends.
+        """
+        error, axis = self.rows["test_error"], self.axis
+        last = len(error) - 1
+        rises = [min(error[row] - error[:row].min(), error[row] - error[row + 1 :].min()) for row in range(1, last)]
+        if max(rises, default=0.0) <= 0:
+            return {axis.first: 0, axis.last: last}
+        peak = rises.index(max(rises)) + 1
+        best = int(error[:peak].to_numpy().argmin())
+        return {**({axis.first: 0} if best else {}), axis.best: best, PEAK: peak, axis.last: last}
+
+    @cached_property
+    def has_peak(self) -> bool:
+        """Whether the test error has a peak beyond chance: `peak_p_value` is below 5 %.
+
+        Where there is no p-value, as over epochs, the interval of the peak must lie above those of the best point
+        before it and of the last point.
+        """
+        rows, p_value = self.representative_rows, self.peak_p_value
+        if PEAK not in rows or not math.isnan(p_value):
+            return p_value < SIGNIFICANT
+        high = self.rows["test_error_high"][[rows[self.axis.best], rows[self.axis.last]]]
+        return bool(self.rows["test_error_low"][rows[PEAK]] > high.max())
+
+    @cached_property
+    def peak_p_value(self) -> float:
+        """The probability of such a peak by chance; NaN without a peak, or if its points were not compared.
+
+        The error at the peak must exceed both that of the best point before it and that of the last, on the same
+        images. Therefore the larger of the two one-sided p-values counts (an intersection-union test). It is
+        multiplied by the number of ways to choose the peak and the point before it (Bonferroni).
+        """
+        rows = self.representative_rows
+        if PEAK not in rows or self.differences.empty:
+            return math.nan
+        p_values = [self._p_value_of_fall(rows[PEAK], rows[other]) for other in (self.axis.best, self.axis.last)]
+        last = len(self.rows) - 1
+        return math.nan if any(map(math.isnan, p_values)) else min(1.0, max(p_values) * last * (last - 1) / 2)
+
+    def _p_value_of_fall(self, peak: int, other: int) -> float:
+        """One-sided p-value of the hypothesis that the error at row `peak` is not larger than at row `other`.
+
+        NaN if the two were not compared: `differences` compares only groups at their best learning rates.
+        """
+        at, pairs = self.rows[self.axis.column], self.differences
+        side_a, side_b = (pairs[f"{self.axis.column}_{side}"] for side in "ab")
+        for first, second, sign in ((peak, other, 1), (other, peak, -1)):
+            for row in records(pairs[(side_a == at[first]) & (side_b == at[second])]):
+                half = float(row["p_value"]) / 2
+                return half if sign * row["difference"] > 0 else 1 - half
+        return math.nan
+
+    @property
+    def shown_rows(self) -> dict[str, int]:
+        """Row numbers for tables and pictures, by name, ascending.
+
+        Without a peak: both ends and the middle or, over epochs, the lowest error.
+        """
+        last = len(self.rows) - 1
+        lowest = int(self.rows["test_error"].to_numpy().argmin())
+        between = {LOWEST: lowest} if self.axis is EPOCH else {MIDDLE: last // 2}
+        ends = {self.axis.first: 0, **between, self.axis.last: last}
+        named_once = {
+            row: name for name, row in reversed((self.representative_rows if self.has_peak else ends).items())
+        }
+        return {name: row for row, name in sorted(named_once.items())}
+
 
 def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = None) -> list[Curve]:
     """The curves over `axis` with enough points: over width at the last epoch, over epochs at each width.
@@ -91,97 +171,6 @@ def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -
         for name in (column,) if column in kept else (f"{column}_a", f"{column}_b"):
             kept = kept[kept[name] == value]
     return kept
-
-
-def interpolation_threshold(curve: Curve) -> int | None:
-    """The smallest width (epoch) from which on every training error is at most `THRESHOLD_ERROR`; None if none is."""
-    above = curve.rows.index[curve.rows["train_error"] > THRESHOLD_ERROR]
-    first = above[-1] + 1 if len(above) else 0
-    return int(curve.rows[curve.axis.column][first]) if first < len(curve.rows) else None
-
-
-def representative_rows(curve: Curve) -> dict[str, int]:
-    """Row numbers by name: the first, the best before the peak, the peak, and the last.
-
-    The peak of the test error is the point that rises furthest above the lowest points on both sides of it; the best
-    before it is the lowest one there. Without a peak there are only the two ends.
-    """
-    error = curve.rows["test_error"]
-    last = len(error) - 1
-    peak, height = None, 0.0
-    for row in range(1, last):
-        rise = min(error[row] - error[:row].min(), error[row] - error[row + 1 :].min())
-        if rise > height:
-            peak, height = row, rise
-    if peak is None:
-        return {curve.axis.first: 0, curve.axis.last: last}
-    best = int(error[:peak].to_numpy().argmin())
-    rows = {curve.axis.first: 0, curve.axis.best: best, PEAK: peak, curve.axis.last: last}
-    return rows if best else {name: row for name, row in rows.items() if name != curve.axis.first}
-
-
-def has_peak(curve: Curve) -> bool:
-    """Whether the test error has a peak beyond chance: `peak_p_value` is below 5 %.
-
-    Where there is no p-value, as over epochs, the interval of the peak must lie above those of the best point before it
-    and of the last point.
-    """
-    rows = representative_rows(curve)
-    if PEAK not in rows:
-        return False
-    p_value = peak_p_value(curve)
-    if not math.isnan(p_value):
-        return p_value < SIGNIFICANT
-    high = curve.rows["test_error_high"]
-    return bool(
-        curve.rows["test_error_low"][rows[PEAK]] > max(high[rows[curve.axis.best]], high[rows[curve.axis.last]])
-    )
-
-
-def peak_p_value(curve: Curve) -> float:
-    """The probability of such a peak by chance; NaN without a peak, or if its points were not compared.
-
-    The error at the peak must exceed both that of the best point before it and that of the last, on the same images.
-    Therefore the larger of the two one-sided p-values counts (an intersection-union test). It is multiplied by the
-    number of ways to choose the peak and the point before it (Bonferroni).
-    """
-    rows = representative_rows(curve)
-    if PEAK not in rows or curve.differences.empty:
-        return math.nan
-    others = [rows[curve.axis.best], rows[curve.axis.last]]
-    p_values = [_p_value_of_fall(curve, rows[PEAK], other) for other in others]
-    if any(map(math.isnan, p_values)):
-        return math.nan
-    last = len(curve.rows) - 1
-    return min(1.0, max(p_values) * last * (last - 1) / 2)
-
-
-def _p_value_of_fall(curve: Curve, peak: int, other: int) -> float:
-    """One-sided p-value of the hypothesis that the error at row `peak` is not larger than at row `other`.
-
-    NaN if the two were not compared: `differences` compares only groups at their best learning rates.
-    """
-    at, pairs = curve.rows[curve.axis.column], curve.differences
-    side_a, side_b = (pairs[f"{curve.axis.column}_{side}"] for side in "ab")
-    for first, second, sign in ((peak, other, 1), (other, peak, -1)):
-        for row in records(pairs[(side_a == at[first]) & (side_b == at[second])]):
-            half = float(row["p_value"]) / 2
-            return half if sign * row["difference"] > 0 else 1 - half
-    return math.nan
-
-
-def shown_rows(curve: Curve) -> dict[str, int]:
-    """Row numbers for tables and pictures, by name, ascending.
-
-    Without a peak: both ends and the middle or, over epochs, the lowest error.
-    """
-    last = len(curve.rows) - 1
-    lowest = int(curve.rows["test_error"].to_numpy().argmin())
-    between = {LOWEST: lowest} if curve.axis is EPOCH else {MIDDLE: last // 2}
-    ends = {curve.axis.first: 0, **between, curve.axis.last: last}
-    rows = representative_rows(curve) if has_peak(curve) else ends
-    named_once = {row: name for name, row in reversed(rows.items())}
-    return {name: row for row, name in sorted(named_once.items())}
 
 
 def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:

@@ -16,11 +16,7 @@ from .curves import (
     WIDTH,
     Curve,
     curves,
-    has_peak,
-    interpolation_threshold,
-    peak_p_value,
     representative_curves,
-    shown_rows,
 )
 from .rows import NAN, Finding, Kind, Number, Subject
 
@@ -39,7 +35,7 @@ def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     groups, differences = tables["groups"], tables["differences"]
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
     over_width, over_epochs = curves(first, WIDTH, differences), curves(first, EPOCH)
-    with_peak = [curve for curve in over_epochs if has_peak(curve)]
+    with_peak = [curve for curve in over_epochs if curve.has_peak]
     shown = representative_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)
     has_curves, compared = bool(over_width or shown), compares_recipes(groups)
     best = _with_subjects(at_best_rate(groups))
@@ -65,7 +61,7 @@ def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
     """The shown points of a curve; with `groups`, also their regions on the other plane sets."""
     kind = Kind.OVER_WIDTH if curve.axis is WIDTH else Kind.OVER_EPOCHS
     numbers = []
-    for point, place in shown_rows(curve).items():
+    for point, place in curve.shown_rows.items():
         (row,) = records(curve.rows.iloc[[place]])
         subject = _subject(row, curve.name_parts)
         numbers += [_number(row, score, subject, point) for score in CURVE_SCORES]
@@ -74,21 +70,21 @@ def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
             others = records(same[same["plane_set"] != row["plane_set"]])
             numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
     subject = Subject(curve.name_parts, curve.key)
-    condition = {"axis": curve.axis.column, "peak": has_peak(curve), "tested_on": curve.rows["tested_on"].iloc[0]}
+    condition = {"axis": curve.axis.column, "peak": curve.has_peak, "tested_on": curve.rows["tested_on"].iloc[0]}
     condition["intervals_only"] = curve.differences.empty
     threshold = _threshold(curve, subject, "")
-    return Finding(kind, subject, (*numbers, threshold), peak_p_value(curve) if has_peak(curve) else NAN, condition)
+    return Finding(kind, subject, (*numbers, threshold), curve.peak_p_value if curve.has_peak else NAN, condition)
 
 
 def _threshold(curve: Curve, subject: Subject, role: str) -> Number:
-    at = interpolation_threshold(curve)
+    at = curve.interpolation_threshold
     return Number(role, subject, "interpolation_threshold", NAN if at is None else at)
 
 
 def _epoch_curves(found: Sequence[Curve]) -> Finding:
     """Which of all curves over the epochs have a peak."""
     numbers = (
-        _threshold(curve, Subject(curve.name_parts, curve.key), "peak" if has_peak(curve) else "no peak")
+        _threshold(curve, Subject(curve.name_parts, curve.key), "peak" if curve.has_peak else "no peak")
         for curve in found
     )
     return Finding(Kind.EPOCH_CURVES, Subject(), tuple(numbers))
@@ -197,7 +193,7 @@ def margins(found: Sequence[Curve]) -> list[Finding]:
     """Margins at the shown points of curves over width, split by right and wrong labels where both exist."""
     margins_found = []
     for curve in found:
-        rows = curve.rows.iloc[list(shown_rows(curve).values())]
+        rows = curve.rows.iloc[list(curve.shown_rows.values())]
         scores = ["margin"] if rows["margin_mislabelled"].isna().all() else list(BY_LABELS)
         if rows[scores].notna().all(axis=None):
             numbers = (

@@ -17,7 +17,7 @@ from dbviz_ray.store.models import Outcome, provenance
 
 from ..figures import figures_of
 from ..findings import read_findings
-from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly, interpolation_threshold
+from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly
 from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of, records
 from ..tables import read_table, tables_of
 from ..tables.outcomes import LEFT_OUT
@@ -133,7 +133,7 @@ def _part_params(rows: pd.DataFrame, curve: Curve | None) -> dict[str, Any]:
             params["epochs" if column == "epoch" else column] = span
     by_kind = rows.groupby(KIND)[["n_models", *LEFT_OUT]].max()  # the same models at every epoch
     params |= {str(name): int(count) for name, count in by_kind.sum().items()}
-    return params | ({"interpolation_threshold": interpolation_threshold(curve)} if curve else {})
+    return params | ({"interpolation_threshold": curve.interpolation_threshold} if curve else {})
 
 
 def _all_metrics(groups: pd.DataFrame, rows: pd.DataFrame, step: str | None) -> list[Metric]:

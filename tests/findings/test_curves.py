@@ -16,12 +16,7 @@ from dbviz_ray.analysis.findings.curves import (
     EPOCH,
     WIDTH,
     curves,
-    has_peak,
-    interpolation_threshold,
-    peak_p_value,
     representative_curves,
-    representative_rows,
-    shown_rows,
 )
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
@@ -53,9 +48,9 @@ def test_the_p_value_of_a_peak_by_hand(order):
     """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
     errors, widths = [DESCENT[place] for place in order], [WIDTHS[place] for place in order]
     (one,) = curves(groups(errors, width=widths), WIDTH, differences(errors, LOW, widths))
-    assert representative_rows(one) == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
-    assert peak_p_value(one) == pytest.approx(0.006)
-    assert has_peak(one)
+    assert one.representative_rows == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
+    assert one.peak_p_value == pytest.approx(0.006)
+    assert one.has_peak
 
 
 @pytest.mark.parametrize(
@@ -74,8 +69,8 @@ def test_the_p_value_of_a_peak_by_hand(order):
 )  # fmt: skip
 def test_differences_decide_on_a_peak_and_without_them_the_intervals(pairs, reach, p_value, peak):
     (one,) = curves(groups(DESCENT, reach=reach), WIDTH, pairs)
-    assert peak_p_value(one) == pytest.approx(p_value, nan_ok=True)
-    assert has_peak(one) == peak
+    assert one.peak_p_value == pytest.approx(p_value, nan_ok=True)
+    assert one.has_peak == peak
 
 
 def tabled(directory, grid, error, **fields):
@@ -93,11 +88,11 @@ def test_tables_of_a_run_with_a_clear_peak_and_one_without(tmp_path):
     of_errors = pairs[pairs["score"] == "test_error"]
     both = of_errors[(of_errors["width_a"] == 8) | (of_errors["width_b"] == 8)]
     assert len(both) == 2
-    assert peak_p_value(one) == pytest.approx(both["p_value"].max() / 2)
-    assert has_peak(one)
+    assert one.peak_p_value == pytest.approx(both["p_value"].max() / 2)
+    assert one.has_peak
     table, pairs = tabled(tmp_path / "noise", grid | {"seed": [0, 1]}, lambda m, _: 0.5)
     (one,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), WIDTH, pairs)
-    assert not has_peak(one)
+    assert not one.has_peak
 
 
 def test_curves_without_comparisons_have_no_p_value(tmp_path):
@@ -105,7 +100,7 @@ def test_curves_without_comparisons_have_no_p_value(tmp_path):
     table, pairs = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
     assert pairs.empty
     (one,) = curves(table, WIDTH, pairs)
-    assert math.isnan(peak_p_value(one))
+    assert math.isnan(one.peak_p_value)
     grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1]}
     best = {4: 0.01, 8: 0.1, 16: 0.01}
     table, pairs = tabled(
@@ -115,8 +110,8 @@ def test_curves_without_comparisons_have_no_p_value(tmp_path):
     assert len(found) == 2
     at_small = next(curve for curve in found if one.key["learning_rate"] == 0.01)
     assert len(at_small.differences) == 1  # of width 4 and 16
-    assert representative_rows(at_small)["peak"] == 1
-    assert math.isnan(peak_p_value(at_small))
+    assert at_small.representative_rows["peak"] == 1
+    assert math.isnan(at_small.peak_p_value)
 
 
 def test_over_epochs_there_are_no_differences(tmp_path):
@@ -126,16 +121,16 @@ def test_over_epochs_there_are_no_differences(tmp_path):
                           training=training)  # fmt: skip
     (one,) = curves(table, EPOCH, pairs)
     assert one.differences.empty
-    assert math.isnan(peak_p_value(one))
-    assert has_peak(one)
+    assert math.isnan(one.peak_p_value)
+    assert one.has_peak
     assert set(GROUP) <= set(one.rows.columns)
     assert np.isfinite(one.rows["test_error"]).all()
 
 
 def test_representative_rows_over_epochs():
     over = curve(DESCENT, axis=EPOCH, **OVER_EPOCHS)
-    assert shown_rows(over) == {"first": 0, "best early": 1, "peak": 2, "last": 3}
-    assert shown_rows(curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS)) == {
+    assert over.shown_rows == {"first": 0, "best early": 1, "peak": 2, "last": 3}
+    assert curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS).shown_rows == {
         "first": 0, "lowest error": 1, "last": 3,
     }  # fmt: skip
 
@@ -151,13 +146,13 @@ def test_representative_rows_over_epochs():
 )
 def test_representative_rows_over_width(errors, rows):
     found = curve(errors)
-    assert representative_rows(found) == rows
-    assert has_peak(found) == ("peak" in rows)
-    assert math.isnan(peak_p_value(found))
+    assert found.representative_rows == rows
+    assert found.has_peak == ("peak" in rows)
+    assert math.isnan(found.peak_p_value)
 
 
 def test_a_peak_within_the_intervals_is_not_shown():
-    assert list(shown_rows(curve([0.7, 0.20, 0.21, 0.1], reach=0.02))) == ["narrowest", "middle", "widest"]
+    assert list(curve([0.7, 0.20, 0.21, 0.1], reach=0.02).shown_rows) == ["narrowest", "middle", "widest"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +160,7 @@ def test_a_peak_within_the_intervals_is_not_shown():
     [([0.5, 0.2, 0.1, 0.0], 8), ([0.5, 0.4, 0.3, 0.2], None), ([0.0] * 4, 2), ([0.5, 0.05, 0.3, 0.0], 16)],
 )
 def test_interpolation_threshold(train, threshold):
-    assert interpolation_threshold(curve(DESCENT, train)) == threshold
+    assert curve(DESCENT, train).interpolation_threshold == threshold
 
 
 def test_a_curve_needs_three_widths_or_two_epochs():

@@ -1,0 +1,47 @@
+"""The words of figures: titles, counts, and what captions say."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dbviz_ray.config import SweepConfig
+
+from ..scores.groups import at_last_epoch
+from ..tables.outcomes import LEFT_OUT
+from ..tables.recipes import several_rates
+
+
+def title_of(sweep: SweepConfig, *common: str) -> str:
+    """A figure's title: the sweep's name, and what everything shown has in common."""
+    return ": ".join(filter(None, [sweep.name.replace("_", " "), ", ".join(filter(None, common))]))
+
+
+def range_text(values: pd.Series[int]) -> str:
+    """Such as "3" or "2 to 4"."""
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def counts_text(groups: pd.DataFrame, each: str, *, images: bool = False) -> str:
+    """What values are means over, such as "3 trainings a point, 6 planes"; from rows of `groups`."""
+    left = groups[groups["n_models"] > 0]
+    tested = f", {left['n_test_images'].iloc[0]} images" * images
+    return f"{range_text(left['n_models'])} trainings {each}, {left['n_planes'].iloc[0]} planes{tested}"
+
+
+def rates_note(groups: pd.DataFrame) -> str:
+    """Says, if there are several learning rates, that only the best are shown."""
+    return "; each at its best learning rate" * several_rates(groups)
+
+
+def part_of(drawn: int, found: int, things: str) -> str:
+    """The start of a caption if not everything is drawn, such as "4 of 9 curves; "."""
+    return f"{drawn} of {found} {things}; " if drawn < found else ""
+
+
+def left_out_note(groups: pd.DataFrame) -> str:
+    """The last line of a caption: how many trainings are left out, and why; empty if none are."""
+    last = at_last_epoch(groups)
+    counts = last[last["plane_set"] == last["plane_set"].iloc[0]][list(LEFT_OUT)].sum()
+    parts = [f"{counts[column]} {what}" for column, what in LEFT_OUT.items() if counts[column]]
+    return f";\n{' and '.join(parts)} trainings are left out" if parts else ""
