@@ -8,16 +8,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from dbviz_ray.terminal.arguments import Parser
+from dbviz_ray.terminal.arguments import Parser, add_options
 from dbviz_ray.terminal.commands import run_command
 
 COMMANDS = {
-    "sweep": ("dbviz_ray.sweep", "train a grid of networks, label planes with each, score and draw them"),
-    "score": ("dbviz_ray.score", "compare two or more trained models of your own"),
-    "figures": ("dbviz_ray.redraw", "draw the figures of a finished sweep again"),
-    "disagreement": ("dbviz_ray.redraw", "draw where two models of a sweep disagree"),
+    "sweep": ("dbviz_ray.sweep", "Request", "train a grid of networks, label planes with each, score and draw them"),
+    "score": ("dbviz_ray.score", "Request", "compare two or more trained models of your own"),
+    "figures": ("dbviz_ray.redraw", "Figures", "draw the figures of a finished sweep again"),
+    "disagreement": ("dbviz_ray.redraw", "Disagreement", "draw where two models of a sweep disagree"),
 }
-"""The module of each command, and what it does. The module is imported when its command runs."""
+"""The module of each command, what declares its options, and what it does. Only the command imports the module."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,11 +42,10 @@ def _explain(words: Sequence[str]) -> None:
 
 
 def _parser() -> Parser:
-    lines = "\n".join(f"  {name:14}{text}" for name, (_, text) in COMMANDS.items())
+    lines = "\n".join(f"  {name:14}{text}" for name, (*_, text) in COMMANDS.items())
     parser = Parser(
-        prog="dbviz-ray",
+        "dbviz-ray",
         usage="dbviz-ray COMMAND ...",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="If I train this network again, do I get the same model?",
         epilog=f"commands:\n{lines}\n\n"
         "examples:\n"
@@ -70,8 +69,8 @@ def _completion(shell: str) -> str:
 
     parser = argparse.ArgumentParser(prog="dbviz-ray")
     commands = parser.add_subparsers()
-    for name, (module, text) in COMMANDS.items():
-        importlib.import_module(module).add_arguments(commands.add_parser(name, help=text), name)
+    for name, (module, request, text) in COMMANDS.items():
+        add_options(commands.add_parser(name, help=text), getattr(importlib.import_module(module), request))
     completion: str = shtab.complete(parser, shell)
     return completion
 

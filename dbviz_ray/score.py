@@ -5,115 +5,86 @@ dbviz-ray score CHECKPOINT CHECKPOINT ... --model MODEL --data DATA
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
-from dbviz_ray.config.sweep_files import set_field
 from dbviz_ray.errors import UserError
-from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, precision
+from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, option, precision
 from dbviz_ray.terminal.commands import run_command
-
-
-class _SetField(argparse.Action):
-    """An option KEY=VALUE that sets an entry of a mapping; it may be given several times."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        entries = dict(getattr(namespace, self.dest))
-        if not values.partition("=")[0] or "=" not in values:
-            raise UserError(str(option), values, allowed="KEY=VALUE")
-        try:
-            set_field(entries, values)
-        except UserError as error:
-            raise error.renamed(lambda name: f"{option} {name}") from None
-        setattr(namespace, self.dest, entries)
-
-
-def _option(name: str, help: str, default: Any = None, group: str = "", **settings: Any) -> Any:
-    """A field of `Request` that the option `name` sets; `settings` are those of argparse."""
-    if name.startswith("-") and default not in (None, ()) and "action" not in settings:
-        help = f"{help} (default: {default})"
-    if name.startswith("-") and "choices" not in settings:
-        settings = {"metavar": name.removeprefix("--").replace("-", "_").upper(), **settings}
-    settings = {"default": list(default) if default == () else default, "help": help, **settings}
-    metadata = {"name": name, "group": group, "settings": settings}
-    return (
-        field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
-    )
 
 
 @dataclass(frozen=True)
 class Request:
     """What a command line asks for: each field declares its option."""
 
-    checkpoints: tuple[str, ...] = _option(
+    checkpoints: tuple[str, ...] = option(
         "checkpoints", "two or more weight files, old before new; or folders models/<model_id> of a sweep's run, whose "
         "network and data set are known", (), nargs="*", metavar="CHECKPOINT",
     )  # fmt: skip
-    models: tuple[str, ...] = _option(
+    models: tuple[str, ...] = option(
         "--model", f"what builds the network, once for all files or once for each: {', '.join(ARCHITECTURES)}, "
         "timm/NAME, or package.module:function, importable from here and called with the --model-options",
         (), "models", action="append",
     )  # fmt: skip
-    widths: tuple[int, ...] = _option(
+    widths: tuple[int, ...] = option(
         "--width", "width of the network, once for all files or once for each", (), "models",
         action="append", type=integer,
     )  # fmt: skip
-    model_options: Mapping[str, Any] = _option(
+    model_options: Mapping[str, Any] = option(
         "--model-option", "keyword argument of the function, or option of the architecture; values as in YAML",
-        {}, "models", action=_SetField, metavar="KEY=VALUE",
+        {}, "models",
     )  # fmt: skip
-    names: tuple[str, ...] = _option("--name", "names of the models, once for each", (), "models", action="append")
-    weights_key: str | None = _option(
+    names: tuple[str, ...] = option("--name", "names of the models, once for each", (), "models", action="append")
+    weights_key: str | None = option(
         "--weights-key", "entry of the checkpoint that is the state dict", None, "models", metavar="KEY"
     )
-    trusted: tuple[str, ...] = _option(
+    trusted: tuple[str, ...] = option(
         "--trust", "package.module:function that a run's model or data set may name; a run that names other code is "
         "refused, since that code would be imported and run", (), "models", action="append", metavar="CODE",
     )  # fmt: skip
-    data: str | None = _option(
+    data: str | None = option(
         "--data", f"{', '.join(DATASETS)}; a .npz file with images (uint8, or normalised floats; [n,c,h,w], [n,h,w] or "
         "[n,h,w,c]), labels and perhaps class_names; or package.module:function that returns a "
         "dbviz_ray.datasets.Dataset or images and labels", None, "images",
     )  # fmt: skip
-    data_options: Mapping[str, Any] = _option(
+    data_options: Mapping[str, Any] = option(
         "--data-option", "field of the data set, such as train_size=1000, or keyword argument of the function",
-        {}, "images", action=_SetField, metavar="KEY=VALUE",
+        {}, "images",
     )  # fmt: skip
-    data_directory: str | None = _option(
+    data_directory: str | None = option(
         "--data-directory", "folder of downloaded data sets", None, "images", metavar="DIR"
     )
-    split: str | None = _option(
+    split: str | None = option(
         "--split", "which images of a data set (default: test)", None, "images", choices=["test", "train"]
     )
-    mean: tuple[float, ...] | None = _option(
+    mean: tuple[float, ...] | None = option(
         "--mean", "replaces the data set's own, for pixels from 0 to 1", None, "images",
         type=numbers, metavar="M[,M...]",
     )  # fmt: skip
-    deviation: tuple[float, ...] | None = _option(
+    deviation: tuple[float, ...] | None = option(
         "--deviation", "standard deviation, likewise", None, "images", type=numbers, metavar="D[,D...]"
     )
-    planes: int = _option("--planes", "number of planes", 500, "planes", type=integer)
-    resolution: int = _option("--resolution", "grid points on each side of a plane", 50, "planes", type=integer)
-    margin: float = _option(
+    planes: int = option("--planes", "number of planes", 500, "planes", type=integer)
+    resolution: int = option("--resolution", "grid points on each side of a plane", 50, "planes", type=integer)
+    margin: float = option(
         "--margin", "how far a grid reaches past its three images, as a share of their bounding box", 0.1, "planes",
         type=number,
     )  # fmt: skip
-    classes: str = _option("--classes", "of the three images: different, any, same", "different", "planes")
-    seed: int = _option("--seed", "of the choice of images", 0, "planes", type=integer)
-    precision: float = _option(
+    classes: str = option("--classes", "of the three images: different, any, same", "different", "planes")
+    seed: int = option("--seed", "of the choice of images", 0, "planes", type=integer)
+    precision: float = option(
         "--precision", "half-width of a 95 %% interval of the reproducibility; the report says how many planes it "
         "needs", 0.01, type=precision,
     )  # fmt: skip
-    device: str = _option("--device", "cpu, cuda, cuda:1, ..., auto", "auto")
-    batch_points: int | None = _option(
+    device: str = option("--device", "cpu, cuda, cuda:1, ..., auto", "auto")
+    batch_points: int | None = option(
         "--batch-points", "images in a batch (default: what suits the device)", type=integer, metavar="N"
     )
-    out: str = _option(
+    out: str = option(
         "--out", "folder of the files; those of an earlier comparison are replaced", "comparison", metavar="DIR"
     )
 
@@ -122,22 +93,11 @@ OPTIONS = {one.name: one.metadata["name"] for one in fields(Request)} | {"checkp
 """The option of each field of `Request`, for messages."""
 
 
-def add_arguments(parser: argparse.ArgumentParser, command: str = "score") -> None:
-    """Declare the options of `Request`."""
-    groups: dict[str, Any] = {"": parser}
-    for one in fields(Request):
-        name, group, settings = one.metadata["name"], one.metadata["group"], one.metadata["settings"]
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group)
-        destination = {"dest": one.name} if name.startswith("-") else {}
-        groups[group].add_argument(name, **settings, **destination)
-
-
 def parser() -> Parser:
     """The parser of the command."""
-    own = Parser(
-        prog="dbviz-ray score",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return Parser(
+        "dbviz-ray score",
+        Request,
         description=(
             "Compare two or more trained models: how far their decision regions agree on\n"
             "planes through images (reproducibility), how fragmented they are\n"
@@ -166,8 +126,6 @@ def parser() -> Parser:
             "interrupted"
         ),
     )
-    add_arguments(own)
-    return own
 
 
 def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:

@@ -94,7 +94,7 @@ def parses(command: str) -> None:
 def loads(command: str) -> None:
     """The sweep exists, and its overrides and options are allowed."""
     parsed = sweep.parser().parse_args(words_of(command)[3:])
-    load_sweep(*sweep._sweep_and_overrides(parsed.sweep))
+    load_sweep(*sweep.sweep_and_overrides(parsed.sweep))
 
 
 def is_understood(command: str) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
@@ -23,9 +22,6 @@ from ..tables import tables_of
 from ..tables.pairs import MAX_GROUPS
 from ..tables.recipes import compares_recipes, several_rates, several_recipes
 from .sweep_tables import SweepTables, finest_plane_set, surfaces
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SUFFIXES = ("png", "pdf")
 DOTS = 150
@@ -54,19 +50,10 @@ class FigureEntry:
         """The suffixes of its files."""
         return (*SUFFIXES, *self.others)
 
-    def draw(self, tables: SweepTables) -> Figure:
-        """The figure of a sweep."""
-        figure: Figure = getattr(self._imported, self.name)(tables)
-        return figure
-
-    def file(self, tables: SweepTables, suffix: str) -> bytes:
-        """The file with one of the `others`."""
-        content: bytes = getattr(self._imported, f"{self.name}_{suffix}")(tables)
-        return content
-
-    @property
-    def _imported(self) -> ModuleType:
-        return importlib.import_module(f"{__name__}.{self.module}")
+    def draw(self, tables: SweepTables, suffix: str = "") -> Any:
+        """The matplotlib Figure of a sweep; with one of the `others` as suffix, that file's bytes."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        return getattr(module, f"{self.name}_{suffix}" if suffix else self.name)(tables)
 
 
 def _compares(sweep: SweepConfig) -> bool:
@@ -239,16 +226,13 @@ _ENTRIES = [
 FIGURES = {entry.name: entry for entry in _ENTRIES}
 
 
-def figures_of(sweep: SweepConfig) -> dict[str, FigureEntry]:
-    """The figures of a sweep, by name; what it varies decides (`FigureEntry.sweeps`)."""
-    groups = groups_of(sweep)
-    return {name: entry for name, entry in FIGURES.items() if entry.applies(sweep, groups)}
+def figures_of(sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, FigureEntry]:
+    """The figures of a sweep by name; what it varies decides (`FigureEntry.sweeps`). Those called `names`, or all.
 
-
-def chosen_figures(sweep: SweepConfig, names: Iterable[str] = ()) -> dict[str, FigureEntry]:
-    """Those of `figures_of` called `names`, by default all. UserError for a figure that the sweep does not have."""
-    entries, wanted = figures_of(sweep), set(names)
-    for name in wanted:
-        if name not in entries:
-            raise UserError("figure", name, reason="is not one of this sweep", allowed=", ".join(entries))
+    UserError for a figure that the sweep does not have.
+    """
+    groups, wanted = groups_of(sweep), set(names)
+    entries = {name: entry for name, entry in FIGURES.items() if entry.applies(sweep, groups)}
+    for name in wanted - entries.keys():
+        raise UserError("figure", name, reason="is not one of this sweep", allowed=", ".join(entries))
     return {name: entry for name, entry in entries.items() if name in (wanted or entries)}

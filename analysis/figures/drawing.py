@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import PictureKey, Store
 
-from . import DOTS, FigureEntry, chosen_figures
+from . import DOTS, figures_of
 from .style import STYLE
 from .sweep_tables import SweepTables
 
@@ -25,25 +25,22 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
 
     Raises UserError for a figure that the sweep does not have.
     """
-    tables = SweepTables(store, sweep)
-    return {name: _draw(tables, entry) for name, entry in chosen_figures(sweep, names).items()}
-
-
-def _draw(tables: SweepTables, entry: FigureEntry) -> Figure:
-    store = tables.store
+    tables, figures = SweepTables(store, sweep), {}
     with rc_context(STYLE):
-        figure = entry.draw(tables)
-        for suffix in entry.suffixes:
-            content = entry.file(tables, suffix) if suffix in entry.others else encoded(figure, suffix)
-            store.write(store.figure_file(entry.name, suffix), content)
-    return figure
+        for name, entry in figures_of(sweep, names).items():
+            figures[name] = entry.draw(tables)
+            for suffix in entry.suffixes:
+                is_other = suffix in entry.others
+                content = entry.draw(tables, suffix) if is_other else encoded(figures[name], suffix)
+                store.write(store.figure_file(name, suffix), content)
+    return figures
 
 
 def pictures_shown(store: Store, sweep: SweepConfig, names: Iterable[str]) -> set[PictureKey]:
     """The pictures of planes in the figures called `names`, which `--resolution` takes on a finer grid."""
     tables = SweepTables(store, sweep)
     with rc_context(STYLE):
-        for entry in chosen_figures(sweep, names).values():
+        for entry in figures_of(sweep, names).values():
             entry.draw(tables)
     return tables.seen
 

@@ -18,7 +18,7 @@ from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import showing
+from dbviz_ray.terminal.progress import Line
 from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
 
 DRIVER_ENVIRONMENT = {
@@ -57,7 +57,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
         os.environ.setdefault(name, value)
 
     level = logging.INFO if verbose else logging.ERROR
-    with showing("ray", "starting"):
+    with Line("ray", "starting"):
         joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
     # The stage itself reports trials that die; Tune would add tracebacks, and Ray a message.

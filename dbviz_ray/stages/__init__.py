@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dbviz_ray.errors import UserError
+from dbviz_ray.terminal.arguments import option, precision
+
 if TYPE_CHECKING:
     from dbviz_ray.config import Cohort
     from dbviz_ray.evaluation.work import Task
@@ -16,17 +19,44 @@ STAGES = ("train", "evaluate", "analyse", "report")
 """In order."""
 
 
+def _stages(text: str) -> tuple[str, ...]:
+    """The stages named in `text`, in their order."""
+    named = [stage.strip() for stage in text.split(",")]
+    for stage in named:
+        if stage not in STAGES:
+            raise UserError("", stage, allowed=", ".join(STAGES))
+    return tuple(stage for stage in STAGES if stage in named)
+
+
 @dataclass(frozen=True)
 class Options:
-    """Options of the command line besides the sweep."""
+    """Options of the command line that stages get; each field declares its own."""
 
-    stages: tuple[str, ...] = STAGES
-    chosen: bool = False
-    """Whether the user named the stages; analyse and report then run again even if complete."""
-    address: str | None = None
-    verbose: bool = False
-    precision: float | None = None
-    """Half-width of the 95 % intervals that the advice aims for."""
+    chosen: tuple[str, ...] | None = option(
+        "--stages",
+        "run only these of train, evaluate, analyse, report (default: all); analyse and report are repeated if you "
+        "name them",
+        type=_stages,
+        metavar="STAGE,...",
+    )
+    address: str | None = option(
+        "--address",
+        "Ray cluster to use; 'local' starts one on this machine (default: $RAY_ADDRESS, else a cluster that runs on "
+        "this machine, else local)",
+    )
+    precision: float | None = option(
+        "--precision",
+        "also tell how many more seeds or planes a 95 %% interval of this half-width needs, such as 0.01 (relative for "
+        "unbounded scores)",
+        type=precision,
+        metavar="HALF_WIDTH",
+    )
+    verbose: bool = option("--verbose", "also show the output of Ray and its workers", False, action="store_true")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages to run."""
+        return self.chosen or STAGES
 
 
 @dataclass

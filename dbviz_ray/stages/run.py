@@ -16,7 +16,7 @@ from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Line, say, showing
+from dbviz_ray.terminal.progress import Line, say
 
 if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
@@ -73,7 +73,7 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
 
 def _checked(sweep: SweepConfig) -> DatasetFacts:
     """Check data, planes and networks before the command writes anything; UserError if one is impossible."""
-    with showing("sweep", "checking the configuration"):
+    with Line("sweep", "checking the configuration"):
         from dbviz_ray.datasets import facts_of_dataset, load_dataset
         from dbviz_ray.evaluation.margins import check_enough
         from dbviz_ray.planes.drawing import check_plane_sets_possible

@@ -1,14 +1,56 @@
-"""The parser of the commands: a mistake is one line, as in a configuration."""
+"""The arguments of the commands: a request declares its options, a mistake is one line, as in a configuration."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import field, fields
 from typing import Any, NoReturn
 
 from dbviz_ray.config.registry import nearest
+from dbviz_ray.config.sweep_files import set_field
 from dbviz_ray.errors import UserError
+
+
+def option(name: str, help: str, default: Any = None, group: str = "", **settings: Any) -> Any:
+    """A field of a request that the option `name` (or, without dashes, a word) sets; `settings` are those of argparse.
+
+    A default of `{}` makes it an option KEY=VALUE that may be given several times.
+    """
+    if default == {}:
+        settings = {"action": _SetField, "metavar": "KEY=VALUE", **settings}
+    if name.startswith("-") and default not in (None, ()) and "action" not in settings:
+        help = f"{help} (default: {default})"
+    if name.startswith("-") and not {"choices", "action"} & settings.keys():
+        settings = {"metavar": name.removeprefix("--").replace("-", "_").upper(), **settings}
+    settings = {"default": list(default) if default == () else default, "help": help, **settings}
+    metadata = {"name": name, "group": group, "settings": settings}
+    return field(metadata=metadata, **({"default_factory": dict} if default == {} else {"default": default}))
+
+
+def add_options(parser: argparse.ArgumentParser, request: type) -> None:
+    """Declare the options of a request: of the fields of a dataclass that `option` made."""
+    groups: dict[str, Any] = {"": parser}
+    for one in fields(request):
+        name, group, settings = one.metadata["name"], one.metadata["group"], one.metadata["settings"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        groups[group].add_argument(name, **settings, **({"dest": one.name} if name.startswith("-") else {}))
+
+
+class _SetField(argparse.Action):
+    """Sets an entry of a mapping."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        entries = dict(getattr(namespace, self.dest))
+        if not values.partition("=")[0] or "=" not in values:
+            raise UserError(str(option), values, allowed="KEY=VALUE")
+        try:
+            set_field(entries, values)
+        except UserError as error:
+            raise error.renamed(lambda name: f"{option} {name}") from None
+        setattr(namespace, self.dest, entries)
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,6 +58,11 @@ class Parser(argparse.ArgumentParser):
 
     Options may stand between positional words.
     """
+
+    def __init__(self, command: str, request: type | None = None, **texts: Any) -> None:
+        super().__init__(prog=command, formatter_class=argparse.RawDescriptionHelpFormatter, **texts)
+        if request:
+            add_options(self, request)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """The parsed words; UserError for a mistake."""

@@ -6,12 +6,11 @@ import io
 import os
 import sys
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -31,18 +30,8 @@ def say(stage: str, text: str) -> None:
         Line.write(f"{stage:{STAGE_COLUMNS - 1}} {text}", file=sys.stderr)
 
 
-@contextmanager
-def showing(stage: str, text: str) -> Iterator[None]:
-    """Show a line within the block."""
-    line = Line(stage, lambda: text)
-    try:
-        yield
-    finally:
-        line.close()
-
-
 class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """A tqdm line below the messages, with a bar if there is a total amount of work.
+    """A tqdm line below the messages, shown during the block, with a bar if there is a total amount of work.
 
     A dumb terminal, CI or a log file gets lines without control characters.
     """
@@ -51,8 +40,8 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
     redraws_allowed = True
     """False where other programs write to the same terminal."""
 
-    def __init__(self, stage: str, text: Callable[[], str], total: float | None = None) -> None:
-        self._stage, self._text, self._began = stage, text, time()
+    def __init__(self, stage: str, doing: str = "", total: float | None = None) -> None:
+        self._stage, self._doing, self._began = stage, doing, time()
         self._pause, self._works, self._ended = FIRST_PAUSE_SECONDS, False, threading.Event()
         plain = os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("CI", "false").lower() not in ("", "false")
         self._redraws = self.redraws_allowed and not plain and sys.stderr.isatty()
@@ -67,6 +56,25 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
             smoothing=0.1,
         )
         self._ticking.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        seconds = time() - self._began
+        summary = self._summary(f"{seconds:.1f} s" if seconds < 9.95 else duration_text(seconds))
+        if kind is None and summary:
+            self.say(summary)
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        say(self._stage, text)
+
+    def _text(self) -> str:
+        """What the line says."""
+        return self._doing
+
+    def _summary(self, took: str) -> str:
+        """The line that stays, with the time that the stage `took`, unless the block raises."""
+        return ""
 
     def __str__(self) -> str:
         shown = self.format_dict
@@ -114,7 +122,7 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
                 return bool(super().display(msg, pos))
         elif msg is None and (seconds := time() - self._began) >= self._pause:
             self._pause = seconds + min(seconds, LONGEST_PAUSE_SECONDS)
-            say(self._stage, self._text())
+            self.say(self._text())
         return False
 
     def close(self) -> None:
@@ -133,47 +141,17 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
 Line.set_lock(threading.RLock())
 
 
-class Live(ABC):
-    """A stage shown during the block; its last line stays unless the block raises."""
-
-    def __init__(self, stage: str, total: float | None = None) -> None:
-        self._stage, self._total = stage, total
-
-    def __enter__(self) -> Self:
-        self._began = time()
-        self._line = Line(self._stage, self._text, self._total)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._line.close()
-        if kind is None:
-            seconds = time() - self._began
-            self.say(self._summary(f"{seconds:.1f} s" if seconds < 9.95 else duration_text(seconds)))
-
-    def say(self, text: str) -> None:
-        """Write a line that stays."""
-        say(self._stage, text)
-
-    @abstractmethod
-    def _text(self) -> str:
-        """What the line says."""
-
-    @abstractmethod
-    def _summary(self, took: str) -> str:
-        """The line that stays, with the time that the stage `took`."""
-
-
-class Step(Live):
+class Step(Line):
     """A stage without a count: shows what it is doing, such as "scoring label maps", then what it did."""
 
     def __init__(self, stage: str, doing: str, done: str) -> None:
-        super().__init__(stage)
-        self._doing, self._done = doing, done
+        self._done = done
+        super().__init__(stage, doing)
 
     def goes_on(self, doing: str) -> None:
         """Change the text."""
         self._doing = doing
-        self._line.refresh()
+        self.refresh()
 
     def _text(self) -> str:
         return f"{self._doing}, {duration_text(time() - self._began)}"
@@ -191,7 +169,7 @@ class Amount:
     """Cost of one unit, in a measure that all models share."""
 
 
-class Progress(Live):
+class Progress(Line):
     """A stage with many models: shows models done and failed, the pace, and the time left by cost.
 
     Args:
@@ -202,23 +180,20 @@ class Progress(Live):
     """
 
     def __init__(self, stage: str, amounts: Mapping[str, Amount], unit: str, there: int = 0) -> None:
-        super().__init__(stage, sum(amount.units * amount.cost for amount in amounts.values()))
         self._amounts, self._unit, self._there = dict(amounts), unit, there
         self._reached = dict.fromkeys(amounts, 0.0)
         self._done, self._failed = set[str](), set[str]()
         self._units = 0.0
-
-    def __enter__(self) -> Self:
-        if self._there:
-            self.say(f"{self._there:,} of {self._there + len(self._amounts):,} models were there already")
-        return super().__enter__()
+        if there:
+            say(stage, f"{there:,} of {there + len(amounts):,} models were there already")
+        super().__init__(stage, total=sum(amount.units * amount.cost for amount in amounts.values()))
 
     def reach(self, model: str, units: float, *, found: bool = False) -> None:
         """Record that a model has done `units` in total; a smaller number, after a restart, changes nothing.
 
         `found`: an earlier command did the work, so it does not count towards the pace.
         """
-        with Line.get_lock():
+        with self._lock:
             amount = self._amounts[model]
             more = min(units, amount.units) - self._reached[model]
             if more <= 0 or model in self._failed:
@@ -227,27 +202,27 @@ class Progress(Live):
             if self._reached[model] >= amount.units:
                 self._done.add(model)
             if found:
-                self._line.skip(more * amount.cost)
+                self.skip(more * amount.cost)
             else:
                 self._units += more
-                self._line.work(more * amount.cost)
+                self.work(more * amount.cost)
 
     def fail(self, model: str) -> None:
         """Record that a model failed and gets no more work."""
-        with Line.get_lock():
+        with self._lock:
             if model not in self._failed:
                 self._failed.add(model)
                 self._done.discard(model)
                 amount = self._amounts[model]
-                self._line.skip((amount.units - self._reached[model]) * amount.cost)
+                self.skip((amount.units - self._reached[model]) * amount.cost)
 
     def _text(self) -> str:
         models = f"{self._there + len(self._done):,}/{self._there + len(self._amounts):,} models"
         if not self._units and not self._failed:
             return f"{models}, starting"
-        left = self._line.seconds_left()
+        left = self.seconds_left()
         estimate = f"{estimate_text(left)} left" if left else ""
-        share = f"{self._line.n / self._total:.0%} of the work" if self._total else ""
+        share = f"{self.n / self.total:.0%} of the work" if self.total else ""
         return ", ".join(filter(None, [models, estimate, share, self._failures(), self._rate()]))
 
     def _summary(self, took: str) -> str:

@@ -181,7 +181,7 @@ def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, capsys):
     for model in sweep.models():
         store.write_label_maps("test", model.model_id, model.training.epochs, np.zeros((6, 12, 12), np.uint8))
     with pytest.raises(StageFailedError, match="12"):
-        run_sweep(sweep, store, Options(("analyse",), chosen=True))
+        run_sweep(sweep, store, Options(("analyse",)))
     assert "12 models: 12 diverged" in capsys.readouterr().out
 
 

@@ -193,7 +193,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
 def test_a_command_that_does_not_mend_a_file_names_it_and_what_does(finished_run, tmp_path, kind, stages, mended_by):
     finished, sweep = finished_run
     store, model = Store(copied(Path(finished.root), tmp_path / "copy")), sweep.models()[3].model_id
-    run_sweep(sweep, store, Options(("analyse",), chosen=True))
+    run_sweep(sweep, store, Options(("analyse",)))
     files = {
         "labels": store.labels_file("test", model, 3),
         "predictions": store.model_file(model, "predictions.parquet"),
@@ -201,10 +201,10 @@ def test_a_command_that_does_not_mend_a_file_names_it_and_what_does(finished_run
     }
     cut(store, files[kind])
     with pytest.raises(StageFailedError, match=rf"{files[kind]} .* --stages {mended_by} "):
-        run_sweep(sweep, store, Options(tuple(stages.split(",")), chosen=True))
+        run_sweep(sweep, store, Options(tuple(stages.split(","))))
     assert store.exists(files[kind]), "nothing goes that the command does not make again"
     if kind == "groups":
-        run_sweep(sweep, store, Options(("analyse",), chosen=True))
+        run_sweep(sweep, store, Options(("analyse",)))
         store.read_parquet(files[kind])
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dbviz_ray.formatting import count_text, estimate_text
-from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say, showing
+from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say
 
 
 class Clock:
@@ -65,7 +65,7 @@ def set_error_stream(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> No
 
 
 def redraw(progress: Progress) -> None:
-    progress._line.refresh()
+    progress.refresh()
 
 
 def train(there: int = 0) -> Progress:
@@ -182,7 +182,7 @@ def test_a_step_says_what_it_does_and_how_long_it_took(terminal, clock):
         clock.now += 12
         step.goes_on("logging")
         assert terminal.lines[-1] == "report   logging, 12 s"
-    with showing("ray", "starting"):
+    with Line("ray", "starting"):
         assert terminal.lines[-1] == "ray      starting"
     assert terminal.lines == ["report   drawn and logged in 12 s", ""]
 
