@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from dbviz_ray import Run, load_run, plot_regions
 from dbviz_ray.analysis.figures.regions import class_legend
 from dbviz_ray.analysis.figures.style import class_colours
-from dbviz_ray.analysis.findings.curves import WIDTH, curves, shown_rows
+from dbviz_ray.analysis.findings.curves import WIDTH, curves
 from dbviz_ray.evaluation.records import load_planes
 from dbviz_ray.planes import PlaneSet
 
@@ -62,7 +62,7 @@ def regions_picture(run: Run) -> Figure:
     groups = run.scores["groups"]
     noisiest = groups[(groups["plane_set"] == PLANE_SET) & (groups["label_noise"] == groups["label_noise"].max())]
     curve = curves(noisiest, WIDTH)[0]
-    rows = curve.rows.loc[sorted(shown_rows(curve).values())[-3:]]
+    rows = curve.rows.loc[sorted(curve.shown_rows.values())[-3:]]
     figure, panels = plt.subplots(2, len(rows), figsize=(9, 5.4), layout="constrained")
     for column, (_, row) in zip(panels.T, rows.iterrows(), strict=True):
         plot_regions(run, trainings(run, row["width"]), PLANE, plane_set=PLANE_SET, ax=column)

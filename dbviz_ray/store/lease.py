@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.store.directory import Directory
@@ -29,6 +29,36 @@ _SETTLE_LOCAL_SECONDS = 0.3
 """Like `SETTLE_SECONDS`, for a local disk, where a check and a write take milliseconds."""
 
 
+_ENDED = "ZX"
+"""States of dead processes that their parents have not yet waited for."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of one machine.
+
+    `pid` is unique within `numbering` (one boot of a system, and one container) together with `started`, the start
+    time of the process; both are empty without /proc.
+    """
+
+    host: str
+    pid: int
+    numbering: str
+    started: str
+
+    @classmethod
+    def this(cls) -> Process:
+        """This process."""
+        return cls(platform.node(), os.getpid(), _numbering(), _state_and_start(os.getpid())[1])
+
+    def lives(self) -> bool | None:
+        """Whether it lives; None if this process cannot tell."""
+        if not self.numbering or self.numbering != _numbering():
+            return None
+        state, started = _state_and_start(self.pid)
+        return started == self.started and state not in _ENDED
+
+
 @dataclass(frozen=True)
 class Driver:
     """The holder of a lease."""
@@ -42,22 +72,21 @@ class Driver:
 
     def content(self) -> bytes:
         """The content of the lease file."""
-        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+        return _DRIVERS.dump_json(self, indent=2) + b"\n"
 
     @classmethod
     def of(cls, content: bytes | None) -> Driver | None:
         """The driver that `content()` described; None for anything else."""
         try:
-            facts: dict[str, Any] = json.loads(content or b"")
-            found = facts["process"]
-            process = Process(str(found["host"]), int(found["pid"]), str(found["numbering"]), str(found["started"]))
-            beat_seconds = min(float(facts["beat_seconds"]), _LONGEST_BEAT_SECONDS)
-            return cls(process, str(facts["token"]), str(facts["since"]), int(facts["beat"]), beat_seconds)
-        except (ValueError, TypeError, KeyError):
+            return _DRIVERS.validate_json(content or b"")
+        except ValidationError:
             return None
 
     def __str__(self) -> str:
         return " ".join(f"process {self.process.pid} on {self.process.host}, since {self.since}".split())
+
+
+_DRIVERS = TypeAdapter(Driver)
 
 
 class SupersededError(Exception):
@@ -111,9 +140,7 @@ class Lease:
         self._heart.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._heart.join(timeout=2 * self._own.beat_seconds)
         with suppress(OSError):  # the next driver recognises a leftover lease
@@ -145,7 +172,8 @@ class Lease:
         driver = Driver.of(found)
         lives = driver.process.lives() if driver else None
         if lives is None:
-            seconds = BEATS_OBSERVED * max(self._own.beat_seconds, driver.beat_seconds if driver else 0)
+            beat = min(driver.beat_seconds, _LONGEST_BEAT_SECONDS) if driver else 0
+            seconds = BEATS_OBSERVED * max(self._own.beat_seconds, beat)
             say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
             lives = self._changes(found, seconds)
         if lives:
@@ -184,36 +212,6 @@ class Lease:
     def _is_held(self) -> bool:
         driver = Driver.of(self._found())
         return driver is not None and driver.token == self.token
-
-
-_ENDED = "ZX"
-"""States of dead processes that their parents have not yet waited for."""
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process of one machine.
-
-    `pid` is unique within `numbering` (one boot of a system, and one container) together with `started`, the start
-    time of the process; both are empty without /proc.
-    """
-
-    host: str
-    pid: int
-    numbering: str
-    started: str
-
-    @classmethod
-    def this(cls) -> Process:
-        """This process."""
-        return cls(platform.node(), os.getpid(), _numbering(), _state_and_start(os.getpid())[1])
-
-    def lives(self) -> bool | None:
-        """Whether it lives; None if this process cannot tell."""
-        if not self.numbering or self.numbering != _numbering():
-            return None
-        state, started = _state_and_start(self.pid)
-        return started == self.started and state not in _ENDED
 
 
 def _numbering() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store.directory import Directory
@@ -91,6 +92,9 @@ class Failure:
     """One line."""
 
 
+_FAILURES = TypeAdapter(Failure)
+
+
 @dataclass(frozen=True)
 class StageEnd:
     """Result of a stage's work on models."""
@@ -159,10 +163,8 @@ class ModelFiles(Directory, Layout):
         found = {}
         for name in self.files(FAILURES, ".json"):
             try:
-                facts = self.read_json(name)
-                texts = {field: str(facts[field]) for field in ("model_id", "stage", "reason")}
-                failure = Failure(outcome=Outcome(facts["outcome"]), **texts)
-            except (FileNotFoundError, DamagedFileError, KeyError, ValueError):
+                failure = _FAILURES.validate_python(self.read_json(name))
+            except (FileNotFoundError, DamagedFileError, ValidationError):
                 continue
             if name == self.failure_file(failure.model_id):
                 found[failure.model_id] = failure

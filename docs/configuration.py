@@ -1,6 +1,6 @@
 """Every field of a sweep, from its type: docs/configuration.md.
 
-    python -m dbviz_ray.config.reference > docs/configuration.md
+    python docs/configuration.py > docs/configuration.md
 
 The page comes from the JSON schema of `SweepConfig`, so it states exactly what is checked.
 """
@@ -26,7 +26,7 @@ Node = Mapping[str, Any]
 HEAD = """\
 # Every field of a sweep
 
-<!-- Written by `python -m dbviz_ray.config.reference > docs/configuration.md`; change the types, not this page. -->
+<!-- Written by `python docs/configuration.py > docs/configuration.md`; change the types, not this page. -->
 
 A sweep is one YAML file. [sweeps.md](sweeps.md) shows how to write one, and how to override a field on the command line
 by its dotted name. In the names below `NAME` is a name of your own and `N` a place in a list, from 0. A field with
