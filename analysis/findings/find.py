@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -90,23 +90,18 @@ def _epoch_curves(found: Sequence[Curve]) -> Finding:
     return Finding(Kind.EPOCH_CURVES, Subject(), tuple(numbers))
 
 
-def _agreement(best: pd.DataFrame) -> list[Finding]:
+def _agreement(best: pd.DataFrame) -> Iterator[Finding]:
     """The groups whose trainings agree most and least, on the first plane set."""
     known = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["reproducibility"].notna()]
-    return [
-        Finding(
-            Kind.AGREEMENT,
-            Subject((), {"label_noise": noise, "plane_set": rows["plane_set"].iloc[0]}),
-            tuple(_number(row, "reproducibility", row["subject"], role) for role, row in _extremes(rows)),
-        )
-        for noise, rows in known.groupby("label_noise", sort=False)
-    ]
+    for noise, rows in known.groupby("label_noise", sort=False):
+        common = Subject((), {"label_noise": noise, "plane_set": rows["plane_set"].iloc[0]})
+        numbers = (_number(row, "reproducibility", row["subject"], role) for role, row in _extremes(rows))
+        yield Finding(Kind.AGREEMENT, common, tuple(numbers))
 
 
-def _between_kinds(best: pd.DataFrame, between: pd.DataFrame) -> list[Finding]:
+def _between_kinds(best: pd.DataFrame, between: pd.DataFrame) -> Iterator[Finding]:
     """The pairs of kinds whose trainings agree most and least, on the first plane set."""
     plane_set = best["plane_set"].iloc[0]
-    found = []
     for noise, rows in between[between["plane_set"] == plane_set].groupby("label_noise", sort=False):
         if len(rows) > 1:
             numbers = (
@@ -114,8 +109,7 @@ def _between_kinds(best: pd.DataFrame, between: pd.DataFrame) -> list[Finding]:
                 for role, row in _extremes(rows)
             )
             common = Subject((), {"label_noise": noise, "plane_set": plane_set})
-            found.append(Finding(Kind.BETWEEN_KINDS, common, tuple(numbers)))
-    return found
+            yield Finding(Kind.BETWEEN_KINDS, common, tuple(numbers))
 
 
 def _extremes(rows: pd.DataFrame) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -125,13 +119,12 @@ def _extremes(rows: pd.DataFrame) -> Iterable[tuple[str, dict[str, Any]]]:
     return ((role, records(rows.iloc[[place]])[0]) for role, place in places.items())
 
 
-def _plane_sets(best: pd.DataFrame) -> list[Finding]:
+def _plane_sets(best: pd.DataFrame) -> Iterator[Finding]:
     """Agreement and regions of each group on every plane set, for several sets and few groups."""
     best = best[best["n_models"] > 0]
     groups = best.groupby(KIND, sort=False)
     if best["plane_set"].nunique() < 2 or groups.ngroups > MAX_GROUPS:
-        return []
-    found = []
+        return
     for _, rows in groups:
         numbers = (
             _number(row, score, _subject(row), row["plane_set"])
@@ -139,31 +132,28 @@ def _plane_sets(best: pd.DataFrame) -> list[Finding]:
             for row in records(rows[rows[score].notna()])
         )
         (first, *_) = records(rows)
-        found.append(Finding(Kind.PLANE_SETS, first["subject"].without("plane_set"), tuple(numbers)))
-    return found
+        yield Finding(Kind.PLANE_SETS, first["subject"].without("plane_set"), tuple(numbers))
 
 
-def _rates(rates: Sequence[BestRate]) -> list[Finding]:
+def _rates(rates: Sequence[BestRate]) -> Iterator[Finding]:
     """The best learning rate of each network and recipe; which lie at an end of their grid."""
-    found, at_end = [], []
+    at_end = []
     for rate, name in zip(rates, name_parts(pd.DataFrame([r.best for r in rates]), [*NETWORK, "recipe"]), strict=True):
         subject = _subject(rate.best, name)
         numbers = [_number(rate.best, score, subject, "best") for score in ("test_error", "reproducibility")]
         numbers += [_number(row, "test_error", _subject(row, name), "not told apart") for row in rate.alike]
         condition = {"tested_on": rate.best["tested_on"], "at_end": rate.at_end}
-        found.append(Finding(Kind.BEST_RATE, subject, tuple(numbers), condition=condition))
+        yield Finding(Kind.BEST_RATE, subject, tuple(numbers), condition=condition)
         if rate.at_end:
             at_end.append(_number(rate.best, "learning_rate", subject, rate.at_end))
     if at_end:
-        found.append(Finding(Kind.RATES_AT_END, Subject(), tuple(at_end)))
+        yield Finding(Kind.RATES_AT_END, Subject(), tuple(at_end))
     if any(rate.best["tested_on"] == "test" for rate in rates):
-        found.append(Finding(Kind.RATES_BY_TEST_ERROR, Subject()))
-    return found
+        yield Finding(Kind.RATES_BY_TEST_ERROR, Subject())
 
 
-def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> list[Finding]:
+def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> Iterator[Finding]:
     """How often students, and undistilled models, agree with the teachers."""
-    found = []
     for row in records(distillation):
         student, teacher, control = (_side(row, groups, role + "_{}") for role in ("student", "teacher", "control"))
         numbers = (
@@ -171,27 +161,23 @@ def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> list[Find
             _number(row, "control_agreement", control, "control", teacher),
         )
         common = Subject((), {column: row[column] for column in ("label_noise", "plane_set")})
-        found.append(Finding(Kind.DISTILLATION, common, numbers, condition={"same_start": row["same_start"]}))
-    return found
+        yield Finding(Kind.DISTILLATION, common, numbers, condition={"same_start": row["same_start"]})
 
 
-def _sharpness(best: pd.DataFrame) -> list[Finding]:
+def _sharpness(best: pd.DataFrame) -> Iterator[Finding]:
     """The sharpness of each network with several recipes."""
     best = best[(best["plane_set"] == best["plane_set"].iloc[0]) & best["sharpness"].notna()]
     best = best.assign(network=pd.Series(name_parts(best, NETWORK), index=best.index, dtype=object))
-    found = []
     for _, rows in best.groupby([*NETWORK, "label_noise"], sort=False):
         if rows["recipe"].nunique() > 1:
             numbers = tuple(_number(row, "sharpness", row["subject"], row["recipe"]) for row in records(rows))
             (first, *_) = records(rows)
             subject = Subject(first["network"], {column: first[column] for column in (*NETWORK, "label_noise")})
-            found.append(Finding(Kind.SHARPNESS, subject, numbers))
-    return found
+            yield Finding(Kind.SHARPNESS, subject, numbers)
 
 
-def margins(found: Sequence[Curve]) -> list[Finding]:
+def margins(found: Sequence[Curve]) -> Iterator[Finding]:
     """Margins at the shown points of curves over width, split by right and wrong labels where both exist."""
-    margins_found = []
     for curve in found:
         rows = curve.rows.iloc[list(curve.shown_rows.values())]
         scores = ["margin"] if rows["margin_mislabelled"].isna().all() else list(BY_LABELS)
@@ -201,16 +187,14 @@ def margins(found: Sequence[Curve]) -> list[Finding]:
             )
             condition = {"not_found": 1 - float(rows["margin_found"].min())}
             subject = Subject(curve.name_parts, curve.key).without("plane_set")
-            margins_found.append(Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition))
-    return margins_found
+            yield Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition)
 
 
-def streams(table: pd.DataFrame) -> list[Finding]:
+def streams(table: pd.DataFrame) -> Iterator[Finding]:
     """Each random stream's share of the disagreement, for each group at its last epoch."""
     if table.empty:
-        return []
+        return
     last = _with_subjects(at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]]))
-    found = []
     for _, rows in last.groupby(KIND, sort=False):
         shares = [
             _number(row, score, row["subject"].narrowed(stream=row["stream"]), "stream")
@@ -221,16 +205,13 @@ def streams(table: pd.DataFrame) -> list[Finding]:
             (first, *_) = records(rows)
             whole = _number(first, "disagreement", first["subject"], "all")
             covers = {text for score in SHARES for text in rows[f"{score}_interval_covers"]} - {"nothing"}
-            found.append(
-                Finding(Kind.STREAMS, first["subject"], (whole, *shares), condition={"covers": sorted(covers)})
-            )
-    return found
+            yield Finding(Kind.STREAMS, first["subject"], (whole, *shares), condition={"covers": sorted(covers)})
 
 
-def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> list[Finding]:
+def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Finding]:
     """Counts of regions on coarser and finer grids, for the group with the most large regions in the limit."""
     if table.empty:
-        return []
+        return
     last = at_last_epoch(table)
     limits = last[last["kind"] == LIMIT]
     most = records(limits)[int(limits["large_regions"].to_numpy().argmax())]
@@ -242,7 +223,7 @@ def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> list[Finding]:
         for score in ("fragmentation", "large_regions")
         for row in records(own[own["kind"] == GRID].sort_values("resolution"))
     ]
-    return [Finding(Kind.RESOLUTION, subject, (*grids, _number(most, "large_regions", subject, "limit")))]
+    yield Finding(Kind.RESOLUTION, subject, (*grids, _number(most, "large_regions", subject, "limit")))
 
 
 def _left_out(last: pd.DataFrame) -> list[Finding]:

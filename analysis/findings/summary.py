@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,18 @@ MAX_NAMED, MAX_LINES = 5, 3
 ADVISED = ("test_error", "reproducibility", "kappa", "fragmentation", "margin")
 IMAGES = {"test_error": "test images", "margin": "images"}
 """The items of these scores; those of all others are planes."""
+HEADINGS = {
+    "train_error": ("train error", 3),
+    "test_error": ("{tested_on} error", 3),
+    "reproducibility": ("reproducibility", 3),
+    "kappa": ("kappa", 3),
+    "agreement_on_test_images": ("agreement on images", 3),
+    "fragmentation": ("regions", 2),
+    "largest_region": ("largest region", 3),
+    "margin": ("margin", 3),
+    "sharpness": ("sharpness", 4),
+}
+"""The scores that tables show of groups: heading, and digits after the point."""
 HOW = (
     "For more seeds or planes, give the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
     "resources.reuse=[this run], which takes over the trained models."
@@ -73,7 +85,7 @@ def short_tables(found: Findings, tables: Mapping[str, pd.DataFrame]) -> list[Ta
         shown.append(_by_recipe(tables["by_recipe"], groups["tested_on"].iloc[0]))
     if rates:
         shown.append(_rates(rates))
-    return shown or _groups(groups)
+    return shown or group_tables(groups, ("test_error", "reproducibility", "fragmentation"), "On {} planes")
 
 
 def _curves(findings: Sequence[Finding]) -> Table:
@@ -154,18 +166,19 @@ def _rates(findings: Sequence[Finding]) -> Table:
     return Table("The best learning rates", rows)
 
 
-def _groups(groups: pd.DataFrame) -> list[Table]:
-    """Each group at its last epoch, one table for each plane set."""
-    scores = {"test_error": 3, "reproducibility": 3, "fragmentation": 2}
+def group_tables(groups: pd.DataFrame, scores: Iterable[str], caption: str) -> list[Table]:
+    """Those scores that are known of each group at its last epoch, one table for each plane set."""
     last = at_last_epoch(groups)
     last = last.assign(name=names_of(last))
     tables = []
     for plane_set, of_set in last.groupby("plane_set", sort=False):
-        rows: Rows = [["", "noise", "models", f"{last['tested_on'].iloc[0]} error", "reproducibility", "regions"]]
+        known = {score: HEADINGS[score] for score in scores if of_set[score].notna().any()}
+        heads = [head.format(tested_on=last["tested_on"].iloc[0]) for head, _ in known.values()]
+        rows: Rows = [["", "noise", "models", *heads]]
         for row in records(of_set):
-            cells = [score_cell(row, score, digits) for score, digits in scores.items()]
+            cells = [score_cell(row, score, digits) for score, (_, digits) in known.items()]
             rows.append([row["name"], f"{row['label_noise']:g}", str(row["n_models"]), *cells])
-        tables.append(Table(f"On {plane_set} planes", rows))
+        tables.append(Table(caption.format(plane_set), rows))
     return tables
 
 

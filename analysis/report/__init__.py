@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 import yaml
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.formatting import interval_cell, listed, score_cell
+from dbviz_ray.formatting import interval_cell, listed
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store
 from dbviz_ray.store.models import Outcome
 
 from ..figures import DOTS, FigureEntry, figures_of
 from ..findings import read_findings
 from ..findings.sentences import subject_text, told
-from ..findings.summary import MAX_ROWS, Table, read_shown_tables, short_tables
-from ..scores.groups import at_last_epoch, first_planes_at_last_epoch, name_parts, names_of, records
+from ..findings.summary import HEADINGS, MAX_ROWS, group_tables, read_shown_tables, short_tables
+from ..scores.groups import first_planes_at_last_epoch, name_parts, records
 from ..tables import tables_of
 from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
@@ -29,18 +29,6 @@ MAX_SENTENCES = 12
 """Most sentences under one question."""
 MAX_PICTURES = 12_000_000
 """Most bytes of all pictures together; the page names those that do not fit."""
-SCORES = {
-    "train_error": ("train error", 3),
-    "test_error": ("test error", 3),
-    "reproducibility": ("reproducibility", 3),
-    "kappa": ("kappa", 3),
-    "agreement_on_test_images": ("agreement on images", 3),
-    "fragmentation": ("regions", 2),
-    "largest_region": ("largest region", 3),
-    "margin": ("margin", 3),
-    "sharpness": ("sharpness", 4),
-}
-"""The scores of the long tables: heading, and digits after the point."""
 HEADLINES = {
     "reproducibility": ("Two trainings agree on this share of a plane", 100, "%"),
     "test_error": ("Share of {tested_on} images classified wrongly", 100, "%"),
@@ -78,12 +66,12 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
         pictures=list(_pictures(store, kinds)),
         absent=[kind.title for name, kind in kinds.items() if not store.exists(store.figure_file(name))],
         short_tables=short_tables(found, tables),
-        long_tables=_long_tables(groups),
+        long_tables=group_tables(groups, HEADINGS, "Every kind of training, on {} planes"),
         files={name: [store.scores_file(name, suffix) for suffix in ("csv", "parquet")] for name in names},
         sweep=sweep,
         varied=varied(sweep),
         max_named=MAX_NAMED,
-        known=[score for score in SCORES if groups[score].notna().any()],
+        known=[score for score in HEADINGS if groups[score].notna().any()],
         noisy=bool((groups["label_noise"] > 0).any()),
         **_losses(tables["outcomes"], groups),
         sweep_file=SWEEP_FILE,
@@ -152,21 +140,6 @@ def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[
                 fits = len(content) <= left
                 left -= len(content) * fits
                 yield file, kind.title, Illustration(content, kind.title, kind.shows, DOTS) if fits else None
-
-
-def _long_tables(groups: pd.DataFrame) -> list[Table]:
-    """All scores of every group at its last epoch, one table a plane set."""
-    tested_on = str(groups["tested_on"].iloc[0])
-    shown = []
-    for plane_set, of_set in at_last_epoch(groups).groupby("plane_set", sort=False):
-        known = {score: heading for score, heading in SCORES.items() if of_set[score].notna().any()}
-        heads = [f"{tested_on} error" if score == "test_error" else name for score, (name, _) in known.items()]
-        rows: list[Sequence[Any]] = [["", "noise", "models", *heads]]
-        for name, row in zip(names_of(of_set), records(of_set), strict=True):
-            cells = [score_cell(row, score, digits) for score, (_, digits) in known.items()]
-            rows.append([name, f"{row['label_noise']:g}", str(row["n_models"]), *cells])
-        shown.append(Table(f"Every kind of training, on {plane_set} planes", rows))
-    return shown
 
 
 def _losses(outcomes: pd.DataFrame, groups: pd.DataFrame) -> dict[str, Any]:

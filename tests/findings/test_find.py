@@ -171,7 +171,7 @@ def of_margins(width, all_images, correct=NOTHING, mislabelled=NOTHING, found=1.
 
 
 def margins_of(*rows):
-    return margins(curves(pd.DataFrame(rows), WIDTH))
+    return list(margins(curves(pd.DataFrame(rows), WIDTH)))
 
 
 def test_margins_over_a_curve():
@@ -220,7 +220,7 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
 
 @pytest.mark.parametrize("rows", [[], [of_stream(("init",), NOTHING, disagreement=0.0)]])
 def test_without_shares_there_is_no_finding_about_streams(rows):
-    assert streams(pd.DataFrame(rows, columns=list(of_stream(("init",), 0.0)))) == []
+    assert not list(streams(pd.DataFrame(rows, columns=list(of_stream(("init",), 0.0)))))
 
 
 def of_grid(kind, points, fragmentation, large):
@@ -239,8 +239,8 @@ def test_resolutions_of_the_group_with_most_regions():
     grids = [(n.subject.keys["resolution"], n.value) for n in finding.of("large_regions", "grid")]
     assert grids == [(25, 5.0), (49, pytest.approx(5.1))]
     assert finding.number("limit", "large_regions").value == pytest.approx(5.2)
-    assert resolution(table.astype({"resolution": "Int64"}), named) == [finding]
-    assert resolution(table.iloc[:0], named) == []
+    assert list(resolution(table.astype({"resolution": "Int64"}), named)) == [finding]
+    assert not list(resolution(table.iloc[:0], named))
 
 
 def test_models_that_predict_one_class():
