@@ -179,7 +179,7 @@ def streams(tables: SweepTables) -> Figure:
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     grid[0, 0].invert_yaxis()
-    keys = [style.key_line(f"{kind} share", *look, "none", 6) for kind, (*look, _) in SHARES.items()]
+    keys = [style.key_line(f"{kind} share", colour, mark, "none", 6) for kind, (colour, mark, _) in SHARES.items()]
     figure.legend(handles=keys, loc="outside right center")
     said = {text for kind in SHARES for text in table[f"{kind}_share_interval_covers"]} - {"nothing"}
     covers = " or ".join(sorted(text.replace("models", "seeds") for text in said)) or "nothing"

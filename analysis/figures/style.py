@@ -173,8 +173,9 @@ def entitle(figure: Figure, title: str) -> Figure:
 
 def inscribe(figure: Figure, title: str, caption: str) -> Figure:
     """Draw the title above a figure and the caption below it, both wrapped to its width; returns the figure."""
+    entitle(figure, title)
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
-    return entitle(figure, title)
+    return figure
 
 
 def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
