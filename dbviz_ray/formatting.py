@@ -115,9 +115,9 @@ def paragraph(text: str) -> str:
     return lines.replace(NO_BREAK, " ")
 
 
-def p_text(value: float) -> str:
+def p_text(value: float | None) -> str:
     """A p-value, such as "0.034" or "< 0.001"; "-" if it is not known."""
-    if math.isnan(value):
+    if value is None or math.isnan(value):
         return "-"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 

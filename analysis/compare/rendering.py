@@ -122,8 +122,10 @@ def _p_head(scores: Scores) -> str:
     return "p (Holm)" if len(scores.pairs) > 1 else "p"
 
 
-def cell(interval: Interval, digits: int = 3, *, signed: bool = False) -> Cell:
-    """An interval as a cell of a table."""
+def cell(interval: Interval | None, digits: int = 3, *, signed: bool = False) -> Cell:
+    """An interval as a cell of a table; "-" for none."""
+    if interval is None:
+        return Cell("-")
     return interval_cell(interval.value, interval.low, interval.high, digits, signed=signed)
 
 

@@ -1,4 +1,7 @@
-"""Scores of models, pairs of models, and all models together: arrays in, numbers out."""
+"""Scores of models, pairs of models, and all models together: arrays in, numbers out.
+
+What needs the images' true classes is None where they are not known.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class ModelScores:
     """One model alone."""
 
     name: str
-    error: Interval
+    error: Interval | None
     """Share of the images that it classifies wrongly, over images."""
     regions: Interval
     """Fragmentation: connected regions of one class in a plane, over planes."""
@@ -52,15 +55,15 @@ class PairScores:
     kappa: Interval
     """Cohen's kappa of the points of all planes, over planes."""
     on_images: Churn
-    capa: Interval
+    capa: Interval | None
     """Agreement on the images, corrected for accuracy, over images."""
-    accuracy_change: Interval
+    accuracy_change: Interval | None
     """New minus old, paired image by image."""
     regions_change: Interval
     """New minus old, paired plane by plane."""
     regions_p: float
     """p-value of equally many regions."""
-    accuracy_p_holm: float
+    accuracy_p_holm: float | None
     """p-value of the McNemar test, corrected for the number of pairs (Holm); likewise `regions_p_holm`."""
     regions_p_holm: float
 
@@ -104,7 +107,7 @@ def scores_of(
     names: Sequence[str],
     predicted: Sequence[NDArray[np.int64]],
     label_maps: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     classes: int,
 ) -> Scores:
     """All scores of two or more models.
@@ -113,15 +116,15 @@ def scores_of(
         names: Of the models.
         predicted: Predicted classes of each model, `[images]`.
         label_maps: Predicted classes, `[models, planes, rows, columns]`.
-        labels: True classes, `[images]`.
+        labels: True classes, `[images]`, if they are known.
         classes: Number of classes.
     """
     models, planes, side, _ = label_maps.shape
     on_images = np.stack(predicted).astype(np.uint8)
-    right = on_images == labels
+    right = None if labels is None else on_images == labels
     same = agreement(label_maps.reshape(models, planes, -1))
     kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
-    capa = error_consistency_by_item(on_images, ~right, classes)
+    capa = None if right is None else error_consistency_by_item(on_images, ~right, classes)
     of_models = [regions_of(maps, 0.0) for maps in label_maps]
     regions = [mean_estimate(found.fragmentation[None].astype(float)) for found in of_models]
     first, second = np.triu_indices(models, 1)
@@ -129,13 +132,14 @@ def scores_of(
     churn = [churn_between(predicted[a], predicted[b], labels) for a, b in pairs]
     more_regions = [difference(regions[b], regions[a]) for a, b in pairs]
     regions_p = np.array([p_value(change) for change in more_regions])
-    accuracy_holm, regions_holm = holm(np.array([found.p_value for found in churn])), holm(regions_p)
+    regions_holm = holm(regions_p)
+    accuracy_holm = holm(np.array([np.nan if found.p_value is None else found.p_value for found in churn]))
     overall = _mean_of_pairs(same)
     return Scores(
         models=tuple(
             ModelScores(
                 name=name,
-                error=share_of_images(int((own != labels).sum()), len(labels)),
+                error=None if labels is None else share_of_images(int((own != labels).sum()), len(own)),
                 regions=interval_of(count, REGIONS),
                 largest_share=_mean(found.largest_region, SHARE),
                 classes_predicted=len(np.union1d(own, np.unique(maps))),
@@ -149,11 +153,11 @@ def scores_of(
                 reproducibility=_mean(same[:, a, b], SHARE),
                 kappa=_mean(kappa[:, a, b], CORRECTED),
                 on_images=churn[pair],
-                capa=_mean(capa[:, a, b], CORRECTED),
-                accuracy_change=_mean(right[b].astype(float) - right[a], CHANGE),
+                capa=None if capa is None else _mean(capa[:, a, b], CORRECTED),
+                accuracy_change=None if right is None else _mean(right[b].astype(float) - right[a], CHANGE),
                 regions_change=interval_of(more_regions[pair]),
                 regions_p=float(regions_p[pair]),
-                accuracy_p_holm=float(accuracy_holm[pair]),
+                accuracy_p_holm=None if labels is None else float(accuracy_holm[pair]),
                 regions_p_holm=float(regions_holm[pair]),
             )
             for pair, (a, b) in enumerate(pairs)
@@ -163,7 +167,7 @@ def scores_of(
         overall=overall,
         same_points=same[:, first, second].T,
         shape=(planes, side),
-        images=len(labels),
+        images=on_images.shape[1],
     )
 
 

@@ -174,19 +174,23 @@ class Churn:
     """Shares of the images, each with an exact interval over images."""
 
     churn: Interval
-    wins: Interval
-    losses: Interval
-    p_value: float
+    wins: Interval | None
+    """None without true classes, like `losses` and `p_value`."""
+    losses: Interval | None
+    p_value: float | None
     """Exact McNemar test (two-sided) of equal accuracy: whether wins and losses are equally frequent."""
 
 
-def churn_between(old: Classes, new: Classes, labels: Classes) -> Churn:
+def churn_between(old: Classes, new: Classes, labels: Classes | None) -> Churn:
     """How the predictions `old` and `new` of images with true `labels` differ, `[images]` each."""
+    churn = share_of_images(int((old != new).sum()), len(old), models=2)
+    if labels is None:
+        return Churn(churn, None, None, None)
     wins = int(((old != labels) & (new == labels)).sum())
     losses = int(((old == labels) & (new != labels)).sum())
     told = wins + losses
     return Churn(
-        churn=share_of_images(int((old != new).sum()), len(labels), models=2),
+        churn=churn,
         wins=share_of_images(wins, len(labels), models=2),
         losses=share_of_images(losses, len(labels), models=2),
         p_value=float(stats.binomtest(wins, told, 0.5).pvalue) if told else 1.0,

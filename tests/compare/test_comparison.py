@@ -133,6 +133,19 @@ def test_all_scores_against_plain_definitions():
     assert found.shape == (30, 6)
 
 
+def test_without_true_classes_what_needs_none_stays_and_the_rest_is_absent():
+    generator = np.random.default_rng(0)
+    predicted, maps = list(generator.integers(0, 4, (3, 50))), generator.integers(0, 4, (3, 5, 6, 6), dtype=np.uint8)
+    with_truth, without = (scores_of(["a", "b", "c"], predicted, maps, labels, 4) for labels in (predicted[0], None))
+    assert without.reproducibility == with_truth.reproducibility
+    assert without.agreement_on_images == with_truth.agreement_on_images
+    for own, same in zip(without.models, with_truth.models, strict=True):
+        assert own == replace(same, error=None)
+    for own, same in zip(without.pairs, with_truth.pairs, strict=True):
+        churn = replace(same.on_images, wins=None, losses=None, p_value=None)
+        assert own == replace(same, on_images=churn, capa=None, accuracy_change=None, accuracy_p_holm=None)
+
+
 def test_three_models_give_an_interval_over_models_too(images_and_labels):
     result = compare([network(s) for s in range(3)], *images_and_labels, planes=20, resolution=10)
     assert result.reproducibility.covers == "models and items"
