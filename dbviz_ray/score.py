@@ -80,6 +80,11 @@ class Request:
         "--precision", "half-width of a 95 %% interval of the reproducibility; the report says how many planes it "
         "needs", 0.01, type=precision,
     )  # fmt: skip
+    no_pictures: bool = option("--no-pictures", "write numbers and the report alone", False, action="store_true")
+    picture_resolution: int | None = option(
+        "--picture-resolution", "grid points on each side of the planes in the pictures (default: as many as a tenth "
+        "of the points scored allows, at most 200)", type=integer, metavar="N",
+    )  # fmt: skip
     device: str = option("--device", "cpu, cuda, cuda:1, ..., auto", "auto")
     batch_points: int | None = option(
         "--batch-points", "images in a batch (default: what suits the device)", type=integer, metavar="N"
@@ -103,8 +108,8 @@ def parser() -> Parser:
             "planes through images (reproducibility), how fragmented they are\n"
             "(fragmentation), and what changes on the images themselves from an old model\n"
             "to a new one (churn), each with a 95 % interval. Prints the result and writes\n"
-            "report.html (one file with all pictures), models.csv, pairs.csv,\n"
-            "comparison.json and the pictures."
+            "it as JSON, CSV and text, then pictures and report.html (one file with all).\n"
+            "Interrupted, it keeps the planes that are scored; the same command continues."
         ),
         epilog=(
             "Checkpoints are read without executing anything: safetensors, or files of\n"
@@ -139,7 +144,7 @@ def _run(words: Sequence[str]) -> None:
     from dbviz_ray.analysis.compare.command import score  # imports torch
 
     try:
-        print(score(request, shlex.join(["dbviz-ray", "score", *words])))
+        score(request, shlex.join(["dbviz-ray", "score", *words]))
     except UserError as error:
         raise error.renamed(lambda name: OPTIONS.get(name, name)) from None
 

@@ -1,122 +1,159 @@
-"""The command that compares models: from its options to one HTML report, tables, pictures, and everything as JSON."""
+"""The command that compares models: from its options to numbers, pictures and one HTML report."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
-from pydantic_core import to_json
-from torch import nn
+from torch import Tensor, nn
 
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.label_maps import label_maps
+from dbviz_ray.evaluation.label_maps import Classifier, label_maps
 from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION
 from dbviz_ray.evaluation.run_models import RunModel
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import provenance
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
+from dbviz_ray.training.allocations import keep_freed_memory
 
-from ..figures import DOTS
-from ..figures.drawing import encoded
-from ..figures.reproducibility_matrix import FEW
-from ..report.page import Illustration, render
-from ..statistics.intervals import Advice
-from .comparison import Comparison, compared, device_called, plane_options, planes_through
-from .figures import representative_planes
-from .images import find_images
-from .models import ModelSource, find_models
-from .rendering import (
-    KINDS,
-    answer,
-    image_rows,
-    model_rows,
-    models_frame,
-    pairs_frame,
-    plane_rows,
-    precision_text,
-    text_report,
+from .comparison import (
+    Comparison,
+    check_classes,
+    comparison_of,
+    device_called,
+    plane_options,
+    planes_through,
+    without_labels,
 )
+from .figures import representative_planes
+from .files import UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
+from .images import find_images
+from .labelling import Labeller, Labels
+from .models import ModelSource, find_models
+from .rendering import text_report
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
 
+Networks = Callable[[], Iterator[tuple[str, Classifier]]]
+
 PLANES_SHOWN = 3
-"""Pictures have finer grids: 3 take 120,000 points, beside the 1,250,000 of 500 planes."""
-RESULT, REPORT, MODELS, PAIRS = "comparison.json", "report.html", "models.csv", "pairs.csv"
-REGIONS, BY_PLANE, MATRIX = "regions.png", "agreement_by_plane.png", "reproducibility.png"
-FILES = (REPORT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, RESULT)
-KIND = "dbviz_ray comparison"
-"""Marks a RESULT as ours."""
+PICTURES_SHARE = 10
+"""Pictures take at most one point for so many that are scored."""
+MOST_PICTURE_RESOLUTION = 2000
+HELD_BYTES = 2 * 10**9
+"""Models that together take more memory are loaded again for each round of planes."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What was compared, and the command that did it."""
-
-    command: str
-    arguments: Mapping[str, Any]
-    """Of a `Request`."""
-    images: str
-    """A few words about them."""
-    data: Mapping[str, Any]
-    checkpoints: Sequence[Mapping[str, Any]]
-    """For each model its name, file and hash, and what built its network."""
-
-
-def score(request: Request, command: str) -> str:
-    """Compare the models, write the files, and return the text to print; `command` is for the report.
+def score(request: Request, command: str) -> None:
+    """Compare the models, print the result, and write the files; `command` is for the report.
 
     Raises:
         UserError: about a field of `request`, or about a file.
+        KeyboardInterrupt: with a note that says what was kept.
     """
+    keep_freed_memory()
     store = Store(request.out)
     check_free(store)
     device = device_called(request.device)
     fields = ("planes", "resolution", "margin", "classes", "seed")
     config = plane_options(**{field: getattr(request, field) for field in fields})
+    if request.picture_resolution is not None and not 2 <= request.picture_resolution <= MOST_PICTURE_RESOLUTION:
+        allowed = f"2 to {MOST_PICTURE_RESOLUTION:,}"
+        raise UserError("picture_resolution", request.picture_resolution, allowed=allowed)
     sources = find_models(request)
     data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
+    config = config if data.labels is not None else without_labels(config)
     planes = planes_through(data.images, data.labels, config, len(sources))
+    inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
+    networks = _networks(sources, planes.image_shape, data.classes, device)
+    labels = _stored_labels(store, key := _key(inputs, data.images, planes))
 
-    def networks() -> Iterator[tuple[str, nn.Module]]:
-        """The names and the networks, loaded one at a time."""
+    def comparison(of: Labels) -> Comparison:
+        return comparison_of(of, data.labels, planes, config, data.class_names, data.remarks)
+
+    try:
+        with _progress("label", sources, len(data.images) + len(planes) * planes.resolution**2) as advance:
+            labeller = Labeller(networks, data.images, planes, device, request.batch_points, advance)
+            labels = labels or labeller.begin()
+            check_classes(labels, data.labels, data.class_names)
+            while not labeller.finished(labels):
+                labels = labeller.extended(labels)
+    except KeyboardInterrupt as stop:
+        if labels is not None and labels.planes > 1:
+            write_numbers(store, comparison(labels), inputs)
+            _store_labels(store, key, labels)
+            kept = f"the first {labels.planes:,} of {len(planes):,} planes are scored in {request.out}"
+            stop.add_note(f"{kept}; the same command continues")
+        raise
+    found = comparison(labels)
+    written = write_numbers(store, found, inputs)
+    print(text_report(found, config.classes, request.precision, found.remarks), flush=True)
+    try:
+        picture = None if request.no_pictures else _regions(found, networks, sources, device, request)
+        written += write_pictures(store, found, inputs, picture)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"all numbers are in {request.out}; the pictures are missing")
+        raise
+    print(f"\nin {request.out}: {', '.join(written)}")
+
+
+def _networks(
+    sources: Sequence[ModelSource], image_shape: tuple[int, int, int], classes: int | None, device: torch.device
+) -> Networks:
+    """The names and the networks; those that fit into memory together are loaded once, others again at each call.
+
+    All are loaded before anything is labelled, so that weights that do not fit are found at once.
+    """
+
+    def loaded() -> Iterator[tuple[str, Classifier]]:
         for source in sources:
             interruption.check()
-            yield source.name, source.network(planes.image_shape, data.classes).to(device)
+            yield source.name, source.network(image_shape, classes).to(device)
 
-    for _ in networks():
-        pass  # weights that do not fit are an error before anything is labelled
-    with _progress("label", sources, planes) as advance:
-        comparison = compared(
-            networks(), data.images, data.labels, planes, config, device,
-            batch_points=request.batch_points, class_names=data.class_names, advance=advance,
-        )  # fmt: skip
+    held: list[tuple[str, Classifier]] = []
+    size = 0
+    for name, network in loaded():
+        size += sum(tensor.nbytes for tensor in network.parameters()) if isinstance(network, nn.Module) else 0
+        if size > HELD_BYTES:
+            held.clear()
+        else:
+            held.append((name, network))
+    return loaded if size > HELD_BYTES else lambda: iter(held)
+
+
+def _regions(
+    comparison: Comparison, networks: Networks, sources: Sequence[ModelSource], device: torch.device, request: Request
+) -> Figure:
+    """Decision regions on a grid that is as fine as asked for, or as a share of the points scored allows."""
     shown = representative_planes(comparison.same_points, PLANES_SHOWN)
-    finer = planes.part(shown, max(planes.resolution, PICTURE_RESOLUTION))
+    count, side = comparison.shape
+    affordable = math.isqrt(count * side**2 // (PICTURES_SHARE * len(shown)))
+    resolution = request.picture_resolution or min(affordable, PICTURE_RESOLUTION)
+    if resolution <= side:
+        return comparison.figure(shown)
+    finer = comparison.planes.part(shown, resolution)
     maps = []
-    with _progress("draw", sources, finer) as advance:
+    with _progress("draw", sources, len(finer) * resolution**2) as advance:
         for name, network in networks():
             maps.append(label_maps(network, finer, device, batch_points=request.batch_points).numpy())
-            advance(name, len(finer) * finer.resolution**2)
-    inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
-    written = write_comparison(store, comparison, comparison.figure(shown, np.stack(maps)), inputs)
-    return f"{text_report(comparison, config.classes, request.precision)}\n\nin {request.out}: {', '.join(written)}"
+            advance(name, len(finer) * resolution**2)
+    return comparison.figure(shown, np.stack(maps))
 
 
 @contextmanager
-def _progress(stage: str, sources: Sequence[ModelSource], planes: PlaneSet) -> Iterator[Callable[[str, int], None]]:
+def _progress(stage: str, sources: Sequence[ModelSource], points: int) -> Iterator[Callable[[str, int], None]]:
     """A callback that shows how many points of a model are done; all models are taken to cost the same."""
-    points = len(planes) * planes.resolution**2
     with Progress(stage, {source.name: Amount(points, 1.0) for source in sources}, "points") as progress:
 
         def advance(name: str, done: int) -> None:
@@ -126,114 +163,27 @@ def _progress(stage: str, sources: Sequence[ModelSource], planes: PlaneSet) -> I
         yield advance
 
 
-def check_free(store: Store) -> None:
-    """UserError for a folder that cannot be written, or that holds files of these names from anything else."""
-    if store.is_local:
-        folder = Path(store.root)
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError("out", store.root, reason="cannot be written", allowed="a folder, or a path to create one")
-    with suppress(FileNotFoundError, DamagedFileError):
-        if store.read_json(RESULT).get("kind") == KIND:
-            return
-    taken = next((name for name in FILES if store.exists(name)), None)
-    if taken is not None:
-        raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
+def _key(inputs: Inputs, images: Tensor, planes: PlaneSet) -> str:
+    """A hash of all that labels depend on: the models, the images and the planes."""
+    hashed = hashlib.sha256(json.dumps([dict(facts) for facts in inputs.checkpoints], default=str).encode())
+    hashed.update(repr((planes.resolution, planes.margin)).encode())
+    for part in (images, planes.anchor_indices):
+        hashed.update(part.contiguous().numpy().data)
+    return hashed.hexdigest()
 
 
-def write_comparison(store: Store, comparison: Comparison, regions: Figure, inputs: Inputs) -> list[str]:
-    """Write every file, the JSON last, and return their names; `regions` is the picture of decision regions."""
-    precision: float = inputs.arguments["precision"]
-    pictures = _pictures(comparison, regions)
-    made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), **provenance()}
-    checkpoints = [(facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in inputs.checkpoints]
-    images = ("images", f"{inputs.images}, {json.dumps(dict(inputs.data), default=str)}")
-    report = render(
-        "comparison.html",
-        title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
-        comparison=comparison,
-        kind=KINDS[comparison.plane_classes],
-        answer=answer(comparison, comparison.plane_classes),
-        precision=precision_text(comparison, precision),
-        model_rows=model_rows(comparison),
-        plane_rows=plane_rows(comparison),
-        image_rows=image_rows(comparison),
-        pictures=list(pictures.values()),
-        inputs=inputs,
-        origin=[*checkpoints, images, *made.items()],
-    )
-    result = {
-        "kind": KIND,
-        "command": inputs.command,
-        "arguments": inputs.arguments,
-        "checkpoints": inputs.checkpoints,
-        "data": {"images": inputs.images, **inputs.data},
-        "provenance": made,
-        "reproducibility": comparison.reproducibility,
-        "agreement_on_images": comparison.agreement_on_images,
-        "advice": _advice(comparison.advice(precision)),
-        "advice_on_the_worst_known_pair": _advice(comparison.advice_on_worst_pair(precision)[1]),
-        "models": comparison.models,
-        "pairs": comparison.pairs,
-    }
-    files = {
-        REPORT: report.encode(),
-        MODELS: models_frame(comparison).to_csv(index=False).encode(),
-        PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
-        **{name: picture.content for name, picture in pictures.items()},
-        RESULT: to_json(result, indent=2, inf_nan_mode="null", fallback=str) + b"\n",
-    }
-    _write(store, files)
-    return list(files)
+def _store_labels(store: Store, key: str, labels: Labels) -> None:
+    content = io.BytesIO()
+    np.savez(content, key=key, **vars(labels))
+    with writing(store):
+        store.write(UNFINISHED, content.getvalue())
 
 
-def _write(store: Store, files: Mapping[str, bytes]) -> None:
-    """Write the files, and delete those of an earlier comparison that this one does not have.
-
-    An interruption deletes what was written; over an earlier comparison, which is incomplete then, it adds a note.
-    """
-    is_first = not store.exists(RESULT)
-    try:
-        for name, content in files.items():
-            store.write(name, content)
-        for name in set(FILES) - set(files):
-            store.remove(name)
-    except (KeyboardInterrupt, OSError) as stop:
-        if is_first:
-            for name in files:
-                store.remove(name)
-        else:
-            stop.add_note(f"{store.root} now mixes files of the earlier comparison and of this one")
-        if isinstance(stop, OSError):
-            raise UserError("out", store.root, reason=f"cannot be written ({stop.strerror or stop})") from None
-        raise
-
-
-def _advice(found: Advice) -> dict[str, Any]:
-    return {"precision": found.wanted, "reach": found.reach, "planes": found.items, "models": found.models}
-
-
-def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration]:
-    """PNGs by file name."""
-    found = {}
-
-    def show(name: str, figure: Figure, seen: str, caption: str) -> None:
-        found[name] = Illustration(encoded(figure, "png"), seen, caption, DOTS)
-
-    several = len(comparison.models) > 2
-    if several:
-        half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
-        every_two = "reproducibility of every two models"
-        show(MATRIX, comparison.matrix(), every_two, f"{every_two.capitalize()}{half_width}.")
-    differing = " (the darker, the more pairs)" if several else ", in the colour of the second model's prediction"
-    show(
-        REGIONS,
-        regions,
-        "decision regions",
-        "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
-        f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}.",
-    )
-    mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
-    sorted_planes = f"Planes, sorted by the agreement of the models{mean}."
-    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", sorted_planes)
-    return found
+def _stored_labels(store: Store, key: str) -> Labels | None:
+    """The labels of an interrupted comparison with this key."""
+    with suppress(FileNotFoundError, DamagedFileError, ValueError, KeyError, OSError):
+        content: dict[str, Any] = dict(np.load(io.BytesIO(store.read(UNFINISHED)), allow_pickle=False))
+        if content.pop("key").item() == key:
+            names, classes = map(str, content["names"]), int(content["classes"])
+            return Labels(tuple(names), classes, content["predicted"], content["maps"])
+    return None

@@ -8,59 +8,82 @@ result.figure()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from dbviz_ray.architectures.outputs import NoScoresError, logits_of
 from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.evaluation.label_maps import Classifier, check_scores, default_batch, dtype_of, evaluating, label_planes
+from dbviz_ray.evaluation.label_maps import Classifier
 from dbviz_ray.planes import PlaneSet, draw_planes
-from dbviz_ray.training.allocations import within_memory
+from dbviz_ray.store import Store
 
 from ..figures.regions import PlanePicture, displayable
 from .figures import agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
-from .rendering import text_report
+from .labelling import Labeller, Labels
+from .rendering import html_report, models_frame, pairs_frame, text_report
 from .scores import Scores, scores_of
 
-CHUNK = 10
-"""Planes labelled between two reports of progress."""
-STEADY_IMAGES, STEADY = 32, 0.002
-"""How many images are scored again, and how far rounding may move their scores, as a share of the range of scores."""
 MOST_PLANES = 1_000_000
 MOST_LABELS = 4 * 10**9
-"""One byte each, in memory."""
+"""In memory, one byte each, or two with more than 256 classes."""
+NO_CLASS = -1
+"""Label of an image whose class is not known."""
 
 
 @dataclass(frozen=True)
 class Comparison(Scores):
-    """How far two or more classifiers are the same model; `print` shows it in words and tables."""
+    """How far two or more classifiers are the same model.
 
-    label_maps: NDArray[np.uint8]
+    `print` shows it in words and tables, a notebook as a table; `to_frame` gives the numbers, `save` writes all files.
+    """
+
+    label_maps: NDArray[np.uint8 | np.uint16]
     """Predicted classes, `[models, planes, resolution (b), resolution (a)]`."""
     planes: PlaneSet
-    plane_classes: str
-    """Whether the three images of a plane have different classes, any, or the same."""
+    drawn: PlaneSetConfig
+    """How the planes were chosen."""
     class_names: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    """What was assumed about the images and models, a sentence each."""
 
     def __str__(self) -> str:
-        return text_report(self, plane_classes=self.plane_classes)
+        return text_report(self, self.drawn.classes, remarks=self.remarks)
+
+    def _repr_html_(self) -> str:
+        return html_report(self, self.drawn.classes, self.remarks)
+
+    def to_frame(self, of: Literal["pairs", "models"] = "pairs") -> pd.DataFrame:
+        """A row for each pair, or for each model, with all scores and the ends of their intervals."""
+        return pairs_frame(self) if of == "pairs" else models_frame(self)
+
+    def save(self, folder: str | Path) -> list[str]:
+        """Write the report, tables, JSON and pictures into a folder, as `dbviz-ray score` does; returns their names.
+
+        UserError if the folder cannot be written, or holds files of these names from anything else.
+        """
+        from .files import Inputs, check_free, write_comparison
+
+        store = Store(folder)
+        check_free(store)
+        return write_comparison(store, self, Inputs.of_python(self))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the models."""
         return tuple(model.name for model in self.models)
 
-    def figure(self, planes: int | Sequence[int] = 3, maps: NDArray[np.uint8] | None = None) -> Figure:
+    def figure(self, planes: int | Sequence[int] = 3, maps: NDArray[Any] | None = None) -> Figure:
         """Regions of planes (rows) by model (columns), and where the models disagree.
 
         Args:
@@ -90,10 +113,11 @@ class Comparison(Scores):
 
     def picture_of(self, plane: int) -> PlanePicture:
         """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and their positions."""
-        anchors = self.planes.anchors[plane].double().numpy()
+        shown = self.planes.part([plane])  # the geometry of all planes takes much memory
+        anchors = shown.anchors[0].double().numpy()
         low, high = anchors.min(), anchors.max()
-        a, b = self.planes.coordinates[plane].numpy().T
-        (left, *_, right), (bottom, *_, top) = self.planes.axes[plane].tolist()
+        a, b = shown.coordinates[0].numpy().T
+        (left, *_, right), (bottom, *_, top) = shown.axes[0].tolist()
         return PlanePicture(
             displayable((anchors - low) / (high - low)), a, b, (left, right, bottom, top), self.class_names
         )
@@ -102,7 +126,7 @@ class Comparison(Scores):
 def compare(
     models: Iterable[Classifier],
     images: Tensor | NDArray[Any],
-    labels: Tensor | NDArray[Any],
+    labels: Tensor | NDArray[Any] | None = None,
     *,
     names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -120,7 +144,7 @@ def compare(
         models: Each maps float images `[n, channels, height, width]` to scores `[n, classes]`, old models before new.
             An nn.Module is evaluated in evaluation mode and left as it was.
         images: `[n, channels, height, width]`, normalised as the models expect them.
-        labels: `[n]`, the images' classes.
+        labels: `[n]`, the images' classes. Without them, errors are not scored and planes go through any three images.
         names: Names of the models; "model 0", "model 1", ... by default.
         class_names: Names of the classes; their numbers by default.
         planes: Number of planes; the interval over planes narrows with its square root.
@@ -143,10 +167,16 @@ def compare(
     called = [f"model {index}" for index in range(len(models))] if names is None else list(names)
     if len(called) != len(models) or len(set(called)) < len(called):
         raise UserError("names", called, allowed=f"{len(models)} different ones")
-    given = images_and_labels(images, labels)
-    drawn = planes_through(*given, config, len(models))
-    networks = zip(called, models, strict=True)
-    return compared(networks, *given, drawn, config, place, batch_points=batch_points, class_names=class_names)
+    given, truth = images_and_labels(images, labels)
+    config = config if truth is not None else without_labels(config)
+    drawn = planes_through(given, truth, config, len(models))
+    named = list(zip(called, models, strict=True))
+    labeller = Labeller(lambda: named, given, drawn, place, batch_points)
+    found = labeller.begin()
+    check_classes(found, truth, class_names)
+    while not labeller.finished(found):
+        found = labeller.extended(found)
+    return comparison_of(found, truth, drawn, config, class_names)
 
 
 def plane_options(**fields: Any) -> PlaneSetConfig:
@@ -170,7 +200,14 @@ def device_called(name: torch.device | str) -> torch.device:
     return device
 
 
-def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, models: int) -> PlaneSet:
+def without_labels(config: PlaneSetConfig) -> PlaneSetConfig:
+    """The same planes through any three images. UserError for planes through images of one class."""
+    if config.classes == "same":
+        raise UserError("classes", config.classes, reason="needs the images' labels", allowed="any")
+    return config.model_copy(update={"classes": "any"})
+
+
+def planes_through(images: Tensor, labels: Tensor | None, config: PlaneSetConfig, models: int) -> PlaneSet:
     """The planes on which `models` models are compared. UserError for fewer than two models, or impossible planes."""
     if models < 2:
         raise UserError("models", models, reason="given", allowed="two or more")
@@ -180,116 +217,38 @@ def planes_through(images: Tensor, labels: Tensor, config: PlaneSetConfig, model
     if predictions > MOST_LABELS:
         reason = f"of {config.resolution} x {config.resolution} points for {models} models are {predictions:,} labels"
         raise UserError("planes", config.count, reason=reason, allowed=f"at most {MOST_LABELS:,} labels")
-    return draw_planes(images.float(), labels, config)
+    known = torch.full((len(images),), NO_CLASS) if labels is None else labels
+    return draw_planes(images.float(), known, config)
 
 
-def compared(
-    networks: Iterable[tuple[str, Classifier]],
-    images: Tensor,
-    labels: Tensor,
+def comparison_of(
+    labels: Labels,
+    truth: Tensor | None,
     planes: PlaneSet,
     config: PlaneSetConfig,
-    device: torch.device,
-    *,
-    batch_points: int | None = None,
     class_names: Sequence[str] | None = None,
-    advance: Callable[[str, int], None] = lambda name, points: None,
+    remarks: Sequence[str] = (),
 ) -> Comparison:
-    """The comparison of networks that come one after another, so that each may be loaded when it is needed.
+    """The comparison of labelled models: of all planes, or of the first ones if labelling was interrupted.
 
-    `networks` are their names, all different, and the networks, old before new. `images` and `labels` are as from
-    `images_and_labels`, the `planes` were drawn by `config`. `advance` is called now and then with a network's name and
-    the number of its points that are labelled.
+    `truth` are the images' classes, `[images]`, if they are known. The planes were drawn by `config`.
     """
-    if batch_points is not None and (not isinstance(batch_points, int) or batch_points < 1):
-        raise UserError("batch_points", batch_points, allowed="an integer, at least 1, or unset")
-    names: list[str] = []
-    predictions, label_maps = [], []
-    classes = 0
-    for name, network in networks:
-        parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
-        place = device if parameter is None else parameter.device
-        predicted, own_classes = _predictions(name, network, images, place, batch_points)
-        if names and own_classes != classes:
-            reason = f"{names[0]} has {classes} classes and {name} has {own_classes}"
-            raise UserError("models", reason=reason, allowed="models with the same classes")
-        classes = own_classes
-        if labels.max() >= classes:
-            reason = f"is not a class of {name}, which has {classes}"
-            raise UserError("labels", int(labels.max()), reason=reason, allowed=f"0 to {classes - 1}")
-        names.append(name)
-        predictions.append(predicted)
-        maps = []
-        for start in range(0, len(planes), CHUNK):
-            some = planes.part(range(start, min(start + CHUNK, len(planes))))
-            labelled = label_planes(network, some, place, batch_points=batch_points)
-            if not labelled.numbers:
-                reason = "some of its scores on the planes are NaN"
-                raise UserError(name, reason=reason, allowed="numbers that can be compared")
-            maps.append(labelled.labels.numpy())
-            advance(name, (start + len(some)) * planes.resolution**2)
-        label_maps.append(np.concatenate(maps))
-    if class_names is not None and len(class_names) != classes:
-        reason = f"{len(class_names)} given"
-        raise UserError("class_names", reason=reason, allowed=f"{classes}, one for each class of the models")
-    stacked = np.stack(label_maps)
+    truth_labels = None if truth is None else truth.numpy()
     return Comparison(
-        **vars(scores_of(names, predictions, stacked, labels.numpy(), classes)),
-        label_maps=stacked,
-        planes=planes,
-        plane_classes=config.classes,
-        class_names=tuple(map(str, range(classes) if class_names is None else class_names)),
+        **vars(scores_of(labels.names, labels.predicted, labels.maps, truth_labels, labels.classes)),
+        label_maps=labels.maps,
+        planes=planes if labels.planes == len(planes) else planes.part(range(labels.planes)),
+        drawn=config,
+        class_names=tuple(map(str, range(labels.classes) if class_names is None else class_names)),
+        remarks=tuple(remarks),
     )
 
 
-@torch.inference_mode()
-def _predictions(
-    name: str, network: Classifier, images: Tensor, device: torch.device, batch: int | None
-) -> tuple[NDArray[np.int64], int]:
-    """Predicted classes `[images]`, and the number of classes."""
-
-    def attempt(size: int) -> list[tuple[Tensor, int]]:
-        batches = (_scores(name, network, part.to(device, dtype_of(network), copy=True)) for part in images.split(size))
-        return [(scores.argmax(1).cpu(), scores.shape[1]) for scores in batches]
-
-    with evaluating(network):
-        _check_steady(name, network, images[:STEADY_IMAGES].to(device, dtype_of(network)))
-        predicted, classes = zip(*within_memory(attempt, batch or default_batch(device)), strict=True)
-    return torch.cat(predicted).numpy(), classes[0]
-
-
-def _check_steady(name: str, network: Classifier, images: Tensor) -> None:
-    """UserError unless the scores of an image are the same in the next call, and in a batch with fewer others."""
-    half = max(2, len(images) // 2)
-    first, again, fewer = (_scores(name, network, some.clone()) for some in (images, images, images[:half]))
-    allowed = float(STEADY * (first.amax() - first.amin()))
-    for difference, reason in (
-        (again - first, "its scores of the same images change from call to call; is dropout on?"),
-        (fewer - first[:half], "its scores of an image depend on the batch; does it use batch statistics?"),
-    ):
-        if float(difference.abs().amax()) > allowed:
-            raise UserError(name, reason=reason, allowed="a function of the image")
-
-
-def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
-    """A network's scores of images. UserError unless they are a row of numbers for each image."""
-    try:
-        scores = logits_of(network(images))
-    except torch.OutOfMemoryError:
-        raise
-    except NoScoresError as error:
-        raise UserError(name, reason=str(error), allowed="a tensor of scores [n, classes]") from None
-    except Exception as error:  # a user's own code may raise anything
-        told = one_line(error, with_type=True)
-        reason = f"fails on images of shape {tuple(images.shape[1:])} (channels, height, width): {told}"
-        raise UserError(name, reason=reason) from error
-    try:
-        check_scores(scores)
-    except UserError as error:
-        raise error.renamed(lambda _: name) from None
-    if len(scores) != len(images) or scores.shape[1] < 2:
-        reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
-        raise UserError(name, reason=reason, allowed="a row for each image, a column for each of at least 2 classes")
-    if scores.isnan().any():
-        raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
-    return scores
+def check_classes(labels: Labels, truth: Tensor | None, class_names: Sequence[str] | None) -> None:
+    """UserError unless the models have all classes of the images, and a class for each name."""
+    if truth is not None and truth.max() >= labels.classes:
+        reason = f"is not a class of {labels.names[0]}, which has {labels.classes}"
+        raise UserError("labels", int(truth.max()), reason=reason, allowed=f"0 to {labels.classes - 1}")
+    if class_names is not None and len(class_names) != labels.classes:
+        allowed = f"{labels.classes}, one for each class of the models"
+        raise UserError("class_names", reason=f"{len(class_names)} given", allowed=allowed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ..figures.disagreement import DIFFERENCE, draw_difference
+from ..figures.drawing import encoded
 from ..figures.regions import PlanePicture, class_legend, colours_for, draw_regions, draw_share
 from ..figures.reproducibility_matrix import draw_matrix
 from ..figures.style import SERIES_COLOURS, plain
@@ -23,6 +25,13 @@ PANEL = 2.5
 """Side of one label map, in inches."""
 
 
+class CellFigure(Figure):
+    """A figure that a notebook shows when it is the last line of a cell, although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self, "png")
+
+
 def representative_planes(same_points: NDArray[np.float64], count: int) -> list[int]:
     """The planes to show: the first one drawn, the one with the least agreement, the one in the middle, and further
     ones with little agreement. `same_points` is the share of equal predictions, `[pairs, planes]`."""
@@ -32,7 +41,7 @@ def representative_planes(same_points: NDArray[np.float64], count: int) -> list[
 
 
 def regions_figure(
-    names: Sequence[str], planes: Sequence[PlanePicture], maps: NDArray[np.uint8], called: Sequence[str]
+    names: Sequence[str], planes: Sequence[PlanePicture], maps: NDArray[Any], called: Sequence[str]
 ) -> Figure:
     """Rows: planes, `called` so; columns: at most six models, and the share of pairs that disagree on each point.
 
@@ -41,7 +50,7 @@ def regions_figure(
     """
     shown = min(len(names), MAX_COLUMNS)
     heights = [min(plane.aspect, 1.6) for plane in planes]
-    figure = Figure(
+    figure = CellFigure(
         figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
     )
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
@@ -72,7 +81,7 @@ def matrix_figure(scores: Scores) -> Figure:
     count = len(names)
     margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
     side = 0.62 * count
-    figure = Figure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
+    figure = CellFigure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, names, value, half_width)
     figure.colorbar(axes.images[0], ax=axes, shrink=0.8, label="reproducibility")
@@ -92,7 +101,7 @@ def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[n
 
 def agreement_figure(scores: Scores) -> Figure:
     """Agreement on the planes, sorted: a line for each pair, or mean and range of many pairs."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = CellFigure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     planes = scores.shape[0]
     ranks = (np.arange(planes) + 0.5) / planes

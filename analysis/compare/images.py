@@ -46,6 +46,7 @@ class GivenImages:
     """Such as "300 test images of digits"."""
     facts: dict[str, Any]
     """Their source, as JSON holds it."""
+    remarks: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:

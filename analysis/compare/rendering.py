@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -167,21 +167,33 @@ def _half_width(advice: Advice) -> str:
     return f"{advice.reach:.{digits + alike}f}"
 
 
-def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION) -> str:
-    """The answer, the tables, and how many planes `precision` needs, as lines for a terminal."""
-    planes, side = scores.shape
-    told = paragraph(answer(scores, plane_classes))
-    models = aligned(_cut(model_rows(scores), "models"), narrowest=5)
-    on_planes, on_images = (with_names_above(_cut(rows(scores), "pairs")) for rows in (plane_rows, image_rows))
-    needed = paragraph(precision_text(scores, precision))
-    blocks = (
-        [told],
-        models,
-        [f"on {planes:,} planes of {side} x {side} points", *on_planes],
-        [f"on {scores.images:,} images", *on_images],
-        [needed],
+def html_report(scores: Scores, plane_classes: str, remarks: Sequence[str] = ()) -> str:
+    """The answer, the tables and the remarks for a cell of a notebook."""
+    return render(
+        "comparison_cell.html",
+        answer=answer(scores, plane_classes),
+        tables=_tables(scores),
+        remarks=[precision_text(scores, PRECISION), *remarks],
     )
-    return "\n\n".join(map("\n".join, blocks))
+
+
+def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION, remarks: Sequence[str] = ()) -> str:
+    """The answer, the tables, how many planes `precision` needs, and the remarks, as lines for a terminal."""
+    planes, side = scores.shape
+    models, on_planes, on_images = _tables(scores)
+    blocks = [
+        paragraph(answer(scores, plane_classes)),
+        "\n".join(aligned(models, narrowest=5)),
+        "\n".join([f"on {planes:,} planes of {side} x {side} points", *with_names_above(on_planes)]),
+        "\n".join([f"on {scores.images:,} images", *with_names_above(on_images)]),
+        *map(paragraph, (precision_text(scores, precision), *remarks)),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _tables(scores: Scores) -> list[Rows]:
+    """Models, pairs on planes, and pairs on images, of at most `MAX_ROWS` rows."""
+    return [_cut(model_rows(scores), "models"), _cut(plane_rows(scores), "pairs"), _cut(image_rows(scores), "pairs")]
 
 
 def _cut(rows: Rows, called: str) -> Rows:

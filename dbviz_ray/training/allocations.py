@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import resource
 import sys
@@ -25,6 +26,17 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
     "MALLOC_TOP_PAD_": "67108864",
 }
+
+MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2, "MALLOC_MMAP_THRESHOLD_": -3}
+"""The numbers of these settings in glibc's malloc.h."""
+
+
+def keep_freed_memory() -> None:
+    """Do in this process what `WORKER_ENVIRONMENT` does in a new one; without glibc nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, number in MALLOPT.items():
+            mallopt(number, int(WORKER_ENVIRONMENT[name]))
 
 
 class AllocationCounter(TorchDispatchMode):

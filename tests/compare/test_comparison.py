@@ -74,7 +74,7 @@ def test_tables_fit_a_terminal_whatever_the_names():
     models = [threshold(0.1 + 0.02 * index) for index in range(34)]
     names = [f"a rather long name of a network, of which this is training number {index}" for index in range(34)]
     result = compare(models, THREE, [0, 1, 2], planes=2, resolution=4, names=names)
-    _, models_table, on_planes, on_images, _ = str(result).split("\n\n")
+    _, models_table, on_planes, on_images, *_ = str(result).split("\n\n")
     for table in (models_table, on_planes, on_images):
         assert max(map(len, table.splitlines())) <= 110
     assert models_table.splitlines()[-1] == "and 4 more models"

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,19 +22,20 @@ from support.html_pages import Page
 from torch import nn
 
 from dbviz_ray import compare
+from dbviz_ray.analysis.compare import command as compare_command
+from dbviz_ray.analysis.compare import labelling
 from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.run_models import find_run_model
 from dbviz_ray.score import main
-from dbviz_ray.store import Store
 
 ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
 BOTH = ["OLD", "NEW", *ARCHITECTURE]
 OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=12"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=200", "--data-option", "test_size=100"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
-TABLES = {"report.html", "models.csv", "pairs.csv", "comparison.json"}
-FILES = TABLES | {"regions.png", "agreement_by_plane.png"}
+NUMBERS = {"models.csv", "pairs.csv", "comparison.json", "comparison.txt"}
+FILES = NUMBERS | {"report.html", "regions.png", "agreement_by_plane.png"}
 
 
 def network(hidden, classes=10):
@@ -192,23 +194,88 @@ def test_foreign_files_stay_and_own_files_are_replaced(here, command, capsys):
     assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
 
 
-def test_an_interruption_says_what_was_written(here, command, capsys, monkeypatch):
-    write = Store.write
+@pytest.fixture
+def labelled(monkeypatch):
+    """The numbers of planes labelled by each call; a number appended beforehand interrupts at that call."""
 
-    def interrupted(store, name, content):
-        if name == "pairs.csv":
+    def counted(network, planes, *given, **named):
+        if calls.stop == len(calls.planes):
+            calls.stop = None
             raise KeyboardInterrupt
-        write(store, name, content)
+        calls.planes.append(len(planes))
+        return label_planes(network, planes, *given, **named)
 
-    monkeypatch.setattr(Store, "write", interrupted)
+    calls = SimpleNamespace(planes=[], stop=None)
+    label_planes = labelling.label_planes
+    monkeypatch.setattr(labelling, "label_planes", counted)
+    return calls
+
+
+SIXTY = ["--planes", "60"]
+
+
+def test_an_interrupted_command_keeps_the_planes_that_are_scored_and_continues(here, command, labelled, capsys):
+    assert main([*command, *SIXTY, "--out", "whole"]) == 0
+    labelled.planes.clear()
+    labelled.stop = 7
+    assert main([*command, *SIXTY]) == 130
+    out = here / "comparison"
+    assert out.name in capsys.readouterr().err
+    assert {path.name for path in out.iterdir()} == NUMBERS | {"labels.npz"}
+    assert json.loads((out / "comparison.json").read_text())["planes"] == 30
+    labelled.planes.clear()
+    assert main([*command, *SIXTY]) == 0
+    assert sum(labelled.planes) == 2 * (60 - 30)
+    assert {path.name for path in out.iterdir()} == FILES
+    for name in ("pairs.csv", "models.csv", "regions.png"):
+        assert (out / name).read_bytes() == (here / "whole" / name).read_bytes()
+
+
+def test_labels_of_other_inputs_are_not_continued(here, command, labelled):
+    labelled.stop = 7
+    assert main([*command, *SIXTY]) == 130
+    other = [*command, *SIXTY, "--seed", "1"]
+    assert main(other) == main([*other, "--out", "alone"]) == 0
+    assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
+
+
+def test_an_interruption_before_two_planes_writes_nothing(here, command, labelled):
+    labelled.stop = 1
     assert main(command) == 130
-    assert "nothing was written" in capsys.readouterr().err
-    assert list((here / "comparison").iterdir()) == []
-    monkeypatch.setattr(Store, "write", write)
+    assert not (here / "comparison").exists()
+
+
+def test_numbers_stay_when_drawing_is_interrupted(here, command, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare_command, "label_maps", interrupted)
+    assert main([*command, "--picture-resolution", "30"]) == 130
+    assert {path.name for path in (here / "comparison").iterdir()} == NUMBERS
+
+
+def test_pictures_cost_a_tenth_of_the_points_or_what_was_asked_for(here, command, monkeypatch):
+    points = []
+    label_maps = compare_command.label_maps
+    monkeypatch.setattr(
+        compare_command,
+        "label_maps",
+        lambda network, planes, *rest, **named: (
+            points.append(len(planes) * planes.resolution**2) or label_maps(network, planes, *rest, **named)
+        ),
+    )
+    many = [*command, "--planes", "400", "--resolution", "4"]
+    assert main(many) == 0
+    assert 0 < max(points) <= 400 * 16 / 10
+    points.clear()
     assert main(command) == 0
-    monkeypatch.setattr(Store, "write", interrupted)
-    assert main(command) == 130
-    assert str(here / "comparison") in capsys.readouterr().err
+    assert points == [], "the grid that was scored is finer than a tenth of its points allows"
+    assert main([*command, "--picture-resolution", "30"]) == 0
+    assert points == [3 * 30**2] * 2
+    points.clear()
+    assert main([*command, "--no-pictures"]) == 0
+    assert points == []
+    assert {path.name for path in (here / "comparison").iterdir()} == NUMBERS | {"report.html"}
 
 
 @pytest.mark.parametrize(
@@ -232,6 +299,7 @@ def test_an_interruption_says_what_was_written(here, command, capsys, monkeypatc
         ([*BOTH, "--weights-key", "ema"], "--weights-key: 'ema'"),
         ([*BOTH, "--planes", "1"], "--planes: 1"),
         ([*BOTH, "--resolution", "100000"], "--planes: 12 "),
+        ([*BOTH, "--picture-resolution", "1"], "--picture-resolution: 1"),
         ([*BOTH, "--precision", "0"], "--precision: '0'"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: '/proc/nothing'"),
         ([*BOTH, "--out", "a_file/out"], "--out: "),

@@ -13,7 +13,7 @@ from support.made_up_runs import let_fail, made_up_run
 from torch import nn
 
 from dbviz_ray import compare
-from dbviz_ray.analysis.compare.command import Inputs, write_comparison
+from dbviz_ray.analysis.compare.files import Inputs, write_comparison
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.models import Failure, Outcome
@@ -76,7 +76,7 @@ def of_comparison(store: Store) -> None:
     found = compare(models, torch.rand(30, 1, 4, 4), torch.arange(30) % 3, planes=4, resolution=8)
     arguments = {"precision": 0.01, "seed": 0}
     origin = Inputs(f"python -m dbviz_ray.score {'a_long_name.pt ' * 20}", arguments, HOSTILE, {}, [])
-    write_comparison(store, found, found.figure(), origin)
+    write_comparison(store, found, origin)
 
 
 @pytest.fixture(scope="module", params=[of_sweep, of_losses, of_comparison])

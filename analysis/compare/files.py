@@ -1,0 +1,191 @@
+"""The files of a comparison: the numbers as JSON, CSV and text first, then pictures and one HTML report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from pydantic_core import to_json
+
+from dbviz_ray.errors import DamagedFileError, UserError
+from dbviz_ray.store import Store
+from dbviz_ray.store.models import provenance
+
+from ..figures import DOTS
+from ..figures.drawing import encoded
+from ..figures.reproducibility_matrix import FEW
+from ..report.page import Illustration, render
+from ..statistics.intervals import Advice
+from .comparison import Comparison
+from .rendering import (
+    KINDS,
+    PRECISION,
+    answer,
+    image_rows,
+    model_rows,
+    models_frame,
+    pairs_frame,
+    plane_rows,
+    precision_text,
+    text_report,
+)
+
+RESULT, TEXT, MODELS, PAIRS = "comparison.json", "comparison.txt", "models.csv", "pairs.csv"
+REGIONS, BY_PLANE, MATRIX, REPORT = "regions.png", "agreement_by_plane.png", "reproducibility.png", "report.html"
+UNFINISHED = "labels.npz"
+"""Labels of an interrupted comparison; the same command continues with them."""
+FILES = (RESULT, TEXT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, REPORT, UNFINISHED)
+KIND = "dbviz_ray comparison"
+"""Marks a RESULT as ours."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was compared, and the command that did it."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    """The settings; `precision` is the wanted half-width of the reproducibility's interval."""
+    images: str
+    """A few words about them."""
+    data: Mapping[str, Any]
+    checkpoints: Sequence[Mapping[str, Any]]
+    """For each model its name, file and hash, and what built its network."""
+
+    @classmethod
+    def of_python(cls, comparison: Comparison) -> Inputs:
+        """For a comparison of objects in memory."""
+        arguments = {**comparison.drawn.model_dump(), "precision": PRECISION}
+        return cls("dbviz_ray.compare(...)", arguments, f"{comparison.images:,} images", {}, ())
+
+
+def check_free(store: Store) -> None:
+    """UserError for a folder that cannot be written, or that holds files of these names from anything else."""
+    if store.is_local:
+        folder = Path(store.root)
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError("out", store.root, reason="cannot be written", allowed="a folder, or a path to create one")
+    with suppress(FileNotFoundError, DamagedFileError):
+        if store.read_json(RESULT).get("kind") == KIND:
+            return
+    taken = next((name for name in FILES if store.exists(name)), None)
+    if taken is not None:
+        raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
+
+
+def write_comparison(store: Store, comparison: Comparison, inputs: Inputs, regions: Figure | None = None) -> list[str]:
+    """Write every file and return their names; `regions` is the picture of decision regions on a finer grid."""
+    numbers = write_numbers(store, comparison, inputs)
+    return [*numbers, *write_pictures(store, comparison, inputs, regions or comparison.figure())]
+
+
+def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
+    """Write all numbers in place of an earlier comparison, and return the files' names."""
+    precision = inputs.arguments["precision"]
+    result = {
+        "kind": KIND,
+        "command": inputs.command,
+        "arguments": inputs.arguments,
+        "checkpoints": inputs.checkpoints,
+        "data": {"images": inputs.images, **inputs.data},
+        "remarks": comparison.remarks,
+        "provenance": _made(),
+        "planes": comparison.shape[0],
+        "reproducibility": comparison.reproducibility,
+        "agreement_on_images": comparison.agreement_on_images,
+        "advice": _advice(comparison.advice(precision)),
+        "advice_on_the_worst_known_pair": _advice(comparison.advice_on_worst_pair(precision)[1]),
+        "models": comparison.models,
+        "pairs": comparison.pairs,
+    }
+    text = text_report(comparison, comparison.drawn.classes, precision, comparison.remarks)
+    files = {
+        RESULT: to_json(result, indent=2, inf_nan_mode="null", fallback=str) + b"\n",
+        TEXT: f"{text}\n".encode(),
+        MODELS: models_frame(comparison).to_csv(index=False).encode(),
+        PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
+    }
+    with writing(store):
+        store.write(RESULT, files[RESULT])  # marks the folder as ours
+        for name in set(FILES) - set(files):
+            store.remove(name)
+        for name, content in files.items():
+            store.write(name, content)
+    return list(files)
+
+
+def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions: Figure | None) -> list[str]:
+    """Write the pictures, none if `regions` is None, and the report with them, and return the files' names."""
+    pictures = {} if regions is None else _pictures(comparison, regions)
+    checkpoints = [(facts["name"], f"{facts['checkpoint']}, sha256 {facts['sha256']}") for facts in inputs.checkpoints]
+    images = ("images", ", ".join([inputs.images, *[json.dumps(dict(inputs.data), default=str)] * bool(inputs.data)]))
+    report = render(
+        "comparison.html",
+        title=" and ".join(comparison.names) if len(comparison.models) == 2 else f"{len(comparison.models)} models",
+        comparison=comparison,
+        kind=KINDS[comparison.drawn.classes],
+        answer=answer(comparison, comparison.drawn.classes),
+        precision=precision_text(comparison, inputs.arguments["precision"]),
+        model_rows=model_rows(comparison),
+        plane_rows=plane_rows(comparison),
+        image_rows=image_rows(comparison),
+        pictures=list(pictures.values()),
+        inputs=inputs,
+        origin=[*checkpoints, images, *_made().items()],
+    )
+    files = {**{name: picture.content for name, picture in pictures.items()}, REPORT: report.encode()}
+    with writing(store):
+        for name, content in files.items():
+            store.write(name, content)
+    return list(files)
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[None]:
+    """Within the block, files that cannot be written are a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError("out", store.root, reason=f"cannot be written ({error.strerror or error})") from None
+
+
+def _made() -> dict[str, Any]:
+    return {"made": datetime.now(UTC).isoformat(timespec="seconds"), **provenance()}
+
+
+def _advice(found: Advice) -> dict[str, Any]:
+    return {"precision": found.wanted, "reach": found.reach, "planes": found.items, "models": found.models}
+
+
+def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration]:
+    """PNGs by file name."""
+    found = {}
+
+    def show(name: str, figure: Figure, seen: str, caption: str) -> None:
+        found[name] = Illustration(encoded(figure, "png"), seen, caption, DOTS)
+
+    several = len(comparison.models) > 2
+    if several:
+        half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
+        every_two = "reproducibility of every two models"
+        show(MATRIX, comparison.matrix(), every_two, f"{every_two.capitalize()}{half_width}.")
+    differing = " (the darker, the more pairs)" if several else ", in the colour of the second model's prediction"
+    show(
+        REGIONS,
+        regions,
+        "decision regions",
+        "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
+        f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}.",
+    )
+    mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
+    sorted_planes = f"Planes, sorted by the agreement of the models{mean}."
+    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", sorted_planes)
+    return found
