@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
 from sklearn.metrics import cohen_kappa_score
+from support.html_pages import Page
 from support.network_kinds import KINDS, UNSTEADY
 from support.refusals import refused
 from torch import nn
@@ -264,3 +269,24 @@ def test_outputs_of_every_form_are_taken_and_images_stay(kind, images_and_labels
     result = compare([network, network], images, labels, planes=3, resolution=5)
     assert result.reproducibility.value == 1
     assert torch.equal(images, before)
+
+
+def test_a_comparison_in_a_notebook(images_and_labels, tmp_path):
+    result = compare([network(seed) for seed in range(3)], *images_and_labels, planes=12, resolution=6)
+    kernel = InteractiveShell.instance()
+    shown = kernel.display_formatter.format(result)[0]
+    assert set(result.names) <= set(Page(shown["text/html"]).words)
+    png = kernel.display_formatter.format(result.figure())[0]["image/png"]
+    assert Image.open(io.BytesIO(png)).size[0] > 100
+    for of, count in (("pairs", 3), ("models", 3)):
+        frame = result.to_frame(of)
+        assert len(frame) == count
+        assert not frame.map(lambda cell: isinstance(cell, dict | list | tuple)).any(axis=None)
+    written = result.save(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(written)
+    assert pd.read_csv(tmp_path / "out" / "pairs.csv")["reproducibility"].tolist() == pytest.approx(
+        result.to_frame()["reproducibility"].tolist()
+    )
+    result.save(tmp_path / "out")
+    (tmp_path / "out" / "comparison.json").unlink()
+    assert refused(result.save, tmp_path / "out").field == "out"
