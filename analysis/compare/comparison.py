@@ -48,7 +48,7 @@ class Comparison(Scores):
     `print` shows it in words and tables, a notebook as a table; `to_frame` gives the numbers, `save` writes all files.
     """
 
-    label_maps: NDArray[np.uint8 | np.uint16]
+    label_maps: NDArray[np.uint8]
     """Predicted classes, `[models, planes, resolution (b), resolution (a)]`."""
     planes: PlaneSet
     drawn: PlaneSetConfig
@@ -235,7 +235,7 @@ def comparison_of(
     """
     truth_labels = None if truth is None else truth.numpy()
     return Comparison(
-        **vars(scores_of(labels.names, labels.predicted, labels.maps, truth_labels, labels.classes)),
+        **vars(scores_of(labels.names, list(labels.predicted), labels.maps, truth_labels, labels.classes)),
         label_maps=labels.maps,
         planes=planes if labels.planes == len(planes) else planes.part(range(labels.planes)),
         drawn=config,

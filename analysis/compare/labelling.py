@@ -31,7 +31,7 @@ class Labels:
     classes: int
     predicted: NDArray[np.int64]
     """On the images, `[models, images]`."""
-    maps: NDArray[np.uint8 | np.uint16]
+    maps: NDArray[np.uint8]
     """On the first planes of a set, `[models, planes, resolution (b), resolution (a)]`."""
 
     @property
@@ -89,7 +89,7 @@ class Labeller:
         parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
         return self.device if parameter is None else parameter.device
 
-    def _on_planes(self, name: str, network: Classifier, start: int, end: int) -> NDArray[np.uint8 | np.uint16]:
+    def _on_planes(self, name: str, network: Classifier, start: int, end: int) -> NDArray[np.uint8]:
         device, maps = self._device(network), []
         for first in range(start, end, TOGETHER):
             last = min(first + TOGETHER, end)

@@ -40,7 +40,7 @@ class Builder:
         """Whether the network is one of ours or of timm: these are built for the images."""
         return self.model in ARCHITECTURES or self.model.startswith(TIMM)
 
-    def network(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def network(self, image_shape: tuple[int, int, int], classes: int | None) -> nn.Module:
         """The network without its weights; torch's global random state stays as it was.
 
         A user's function gets the options, and `width`, `image_shape` and `classes` where it has such parameters
@@ -48,17 +48,23 @@ class Builder:
         """
         try:
             with torch.random.fork_rng(devices=[]):
-                if self.is_known:
-                    width = self.width or standard_width(self.model)
-                    return build_network(self.model, width, image_shape, classes, self.options)
-                return self._called(image_shape, classes)
+                if not self.is_known:
+                    return self._called(image_shape, classes)
+                options = dict(self.options)
+                classes = options.pop("classes", classes)
+                if classes is None:
+                    reason = "needs the number of classes, which images without labels do not tell"
+                    raise UserError("models", self.model, reason=reason, allowed="--model-option classes=N")
+                return build_network(
+                    self.model, self.width or standard_width(self.model), image_shape, classes, options
+                )
         except UserError:
             raise
         except Exception as error:  # a user's own code may raise anything
             told = one_line(error, with_type=not isinstance(error, ValueError))
             raise UserError("models", self.model, reason=f"cannot be built: {told}") from error
 
-    def _called(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def _called(self, image_shape: tuple[int, int, int], classes: int | None) -> nn.Module:
         try:
             function = architecture_builder(self.model)
         except UserError as error:
@@ -66,7 +72,7 @@ class Builder:
         parameters = inspect.signature(function).parameters
         required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
         known = {"image_shape": image_shape, "classes": classes}
-        filled = {name: value for name, value in known.items() if name in required}
+        filled = {name: value for name, value in known.items() if name in required and value is not None}
         if self.width:
             if "width" not in parameters:
                 raise UserError("widths", self.width, reason=f"is not allowed: {self.model} has no parameter width")
@@ -87,7 +93,7 @@ class ModelSource:
     built_by: RunModel | Builder
     weights_key: str | None
 
-    def network(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def network(self, image_shape: tuple[int, int, int], classes: int | None) -> nn.Module:
         """The model on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
         if isinstance(self.built_by, RunModel):
             return self.built_by.network()
