@@ -163,7 +163,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"dbviz-ray (figures|disagreement) ", runs(main, skip=1), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/stages runs small ones"),
-    (r"python -m dbviz_ray\.config\.reference > docs/configuration\.md$", parses, "tests/config compares the page"),
+    (r"python docs/configuration\.py > docs/configuration\.md$", parses, "tests/config compares the page"),
     (r"python docs/pictures\.py ", runs_a_script, ""),
     (r"python tests/", is_a_script, "takes minutes; other tests run short forms"),
     (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
