@@ -19,7 +19,7 @@ from dbviz_ray.formatting import Cell, score_cell
 from ..findings.curves import evenly
 from ..scores.groups import NETWORK, at_last_epoch, names_of, records
 from ..tables.outcomes import what_happened
-from ..tables.recipes import at_best_rate, several_recipes
+from ..tables.recipes import at_best_rate, several_recipes, with_accuracy
 from . import style
 from .captions import counts_text, left_out_note, part_of, range_text, rates_note, title_of
 from .sweep_tables import SweepTables
@@ -175,8 +175,7 @@ def by_recipe(tables: SweepTables) -> Figure:
     groups = tables.first("groups")
     every = at_best_rate(groups)
     best = every.iloc[evenly(len(every), MAX_POINTS)]
-    ends = {"accuracy": "test_error", "accuracy_low": "test_error_high", "accuracy_high": "test_error_low"}
-    best = best.assign(network=names_of(best, NETWORK), **{column: 1 - best[error] for column, error in ends.items()})
+    best = with_accuracy(best.assign(network=names_of(best, NETWORK)))
     by_colour = "recipe" if several_recipes(best) else "network"
     by_marker = "recipe" if best["network"].nunique() == 1 else "network"
     colours, markers = _cycled(best[by_colour], style.SERIES_COLOURS), _cycled(best[by_marker], style.MARKERS)

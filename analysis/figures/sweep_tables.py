@@ -218,14 +218,13 @@ def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
 
     Models with equal names are called by their model_ids.
     """
-    parts = [model.config.name_parts for model in models]
-    common = [values[0] for values in zip(*parts, strict=True) if len(set(values)) == 1]
-    names = [[part for part in own if part not in common] for own in parts]
-    if len({model.epoch for model in models}) > 1:
-        names = [[*own, f"epoch {model.epoch}"] for own, model in zip(names, models, strict=True)]
+    epochs = [f"epoch {model.epoch}" for model in models]
+    apart = len(set(epochs)) > 1
+    parts = [[*model.config.name_parts, *[epoch] * apart] for model, epoch in zip(models, epochs, strict=True)]
+    names, common = told_apart(parts)
     texts = [" ".join(own) for own in names]
     if len(set(texts)) < len(texts):
-        texts = [f"{model.model_id} epoch {model.epoch}" for model in models]
+        texts = [f"{model.model_id} {epoch}" for model, epoch in zip(models, epochs, strict=True)]
     return texts, " ".join(common)
 
 

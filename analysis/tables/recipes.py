@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..scores.groups import NETWORK, at_last_epoch, records
 from .outcomes import LEFT_OUT
+from .scored import columns_of
 
 
 def compares_recipes(groups: pd.DataFrame) -> bool:
@@ -44,13 +45,15 @@ def by_recipe(groups: pd.DataFrame) -> pd.DataFrame:
     Accuracy is 1 - test error. With several learning rates, each row is at the best of them (`at_best_rate`). Scores
     are NaN where no training is left.
     """
-    best = at_best_rate(groups)
-    same = ["reproducibility", "reproducibility_low", "reproducibility_high"]
-    table = best[["plane_set", *NETWORK, "label_noise", "recipe", "learning_rate", *same]].copy()
-    accuracy = {"accuracy": "test_error", "accuracy_low": "test_error_high", "accuracy_high": "test_error_low"}
-    for column, error in accuracy.items():
-        table[column] = 1 - best[error]
-    return table.assign(**{column: best[column] for column in ("n_models", *LEFT_OUT)})
+    scores = columns_of("reproducibility", "accuracy")
+    columns = ["plane_set", *NETWORK, "label_noise", "recipe", "learning_rate", *scores, "n_models", *LEFT_OUT]
+    return with_accuracy(at_best_rate(groups))[columns]
+
+
+def with_accuracy(groups: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns of the accuracy, 1 - test error, and its interval."""
+    ends = {"accuracy": "test_error", "accuracy_low": "test_error_high", "accuracy_high": "test_error_low"}
+    return groups.assign(**{column: 1 - groups[error] for column, error in ends.items()})
 
 
 @dataclass(frozen=True)

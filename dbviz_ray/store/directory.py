@@ -222,26 +222,21 @@ def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> R
     """
     began, wait, waited = time.monotonic(), FIRST_WAIT_SECONDS, False
     while True:
+        answers = False
         try:
             result = operation()
+            answers = True
+            return result
         except OSError as error:
             left = seconds - (time.monotonic() - began)
-            if not may_pass(error):  # an answer, such as that there is no such file
-                if waited:
-                    _tell_return(place, began)
-                raise
-            if left <= 0:
+            answers = not may_pass(error)  # such as that there is no such file
+            if answers or left <= 0:
                 raise
             if not waited:
                 say("storage", f"{place} fails ({one_line(error)}); trying for {left:.0f} s more")
             waited = True
             time.sleep(min(wait * _random.uniform(0.5, 1), left))
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-        else:
-            if waited:
-                _tell_return(place, began)
-            return result
-
-
-def _tell_return(place: str, began: float) -> None:
-    say("storage", f"{place} is there again after {time.monotonic() - began:.0f} s")
+        finally:
+            if waited and answers:
+                say("storage", f"{place} is there again after {time.monotonic() - began:.0f} s")

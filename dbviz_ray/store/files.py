@@ -37,15 +37,16 @@ def create_local(filesystem: Any, target: str, content: bytes) -> bool:
     """Write a file if there is none; returns whether this call did. Of several processes one succeeds."""
 
     def link(temporary: str) -> bool:
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            return _create_without_links(target, content)
-        return True
+        with suppress(FileExistsError):
+            try:
+                os.link(temporary, target)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                with open(target, "xb") as stream:  # without hard links, others may see the file before it is whole
+                    stream.write(content)
+            return True
+        return False
 
     return _written_beside(filesystem, target, content, link)
 
@@ -104,16 +105,6 @@ def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callab
             with suppress(OSError):
                 os.remove(temporary)
     raise AssertionError("unreachable")
-
-
-def _create_without_links(target: str, content: bytes) -> bool:
-    """`create_local` for disks without hard links; others may see the file before it is whole."""
-    try:
-        with open(target, "xb") as stream:
-            stream.write(content)
-    except FileExistsError:
-        return False
-    return True
 
 
 _FACTS = b"dbviz"
