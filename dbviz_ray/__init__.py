@@ -1,7 +1,5 @@
 """If I train this network again, do I get the same model? Decision regions at scale, on Ray."""
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """The command `dbviz-ray`, which is also `python -m dbviz_ray`."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

@@ -3,8 +3,6 @@
 Numbers stay numbers until a renderer calls one of these functions; nothing parses what they return.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import textwrap

@@ -4,8 +4,6 @@ dbviz-ray figures RUN [NAME ...]
 dbviz-ray disagreement RUN MODEL MODEL --out FILE
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Iterable, Sequence

@@ -5,8 +5,6 @@
 Every stage does what is missing and nothing else, so the same command starts, continues and repeats.
 """
 
-from __future__ import annotations
-
 import sys
 import textwrap
 from collections.abc import Sequence

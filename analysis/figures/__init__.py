@@ -4,8 +4,6 @@ This file knows every figure without importing matplotlib. A new figure is a mod
 an entry in `FIGURES`.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Decision regions of trainings that differ only in their seeds, and where they disagree: the paper's Figures 1 to 3,
 7 and 8."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

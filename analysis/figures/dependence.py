@@ -1,7 +1,5 @@
 """How results depend on the planes, on the grid, and on each random stream."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 

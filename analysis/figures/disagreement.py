@@ -1,7 +1,5 @@
 """Where two trainings disagree on a plane, and what each predicts there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Draw the figures of a sweep, and store them."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Distances from images to the decision boundary: quantiles of correctly labelled and mislabelled images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

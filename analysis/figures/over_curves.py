@@ -1,8 +1,6 @@
 """Scores over width and over epochs, the paper's Figures 6, 9 and 10, and over both, as in Nakkiran et al., arXiv
 1912.02292, Figure 2."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draws planes, alone or in a grid: label maps or shares, with the three images at their places."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

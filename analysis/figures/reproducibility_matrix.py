@@ -1,7 +1,5 @@
 """How much trainings of every two kinds agree: the paper's Figure 4."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The style of all figures: fonts, colours, axes, legends, titles and captions."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What figures read: tables, representative groups, and label maps; and the models and planes that a user names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@
 `summary` all for a terminal; the report and MLflow's descriptions use the same rows.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Curves over width and over epochs, and the peak of the test error on them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Findings as sentences, each under the question that it answers; their words are in sentences.jinja."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

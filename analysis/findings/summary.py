@@ -1,7 +1,5 @@
 """The findings as short tables, for terminals and reports; findings, outcomes and advice as text for a terminal."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The report of a sweep: one HTML file with what it found, from stored tables, findings and figures."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Facts for the report of a sweep: what it trains, and the versions, machines and time behind its models."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

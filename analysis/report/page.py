@@ -1,7 +1,5 @@
 """HTML pages of reports. They load nothing, run no script, and escape every text."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

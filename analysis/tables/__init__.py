@@ -4,8 +4,6 @@ Models that diverged or failed (`dbviz_ray.store.models`) are left out of every 
 counts them.
 """
 
-from __future__ import annotations
-
 from .compute import compute_tables, read_table, tables_of, write_tables
 from .outcomes import NoModelsError
 

@@ -1,7 +1,5 @@
 """Computes every table of a sweep, section by section and plane set by plane set; writes and reads tables."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

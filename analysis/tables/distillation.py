@@ -1,7 +1,5 @@
 """The table `distillation`: how much students agree with their teachers, and models trained alone with these."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

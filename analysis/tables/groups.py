@@ -1,7 +1,5 @@
 """The tables of groups and of models: their scores, what the intervals come from, margins and coarser grids."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

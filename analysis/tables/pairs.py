@@ -1,7 +1,5 @@
 """The tables of two models or groups: `pairs`, `between_groups` (the paper's Figure 4) and `differences`."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's Table 1, and the best of several learning rates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every table of scores is made from; the columns of a score and its interval."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -12,8 +12,6 @@ The own share is the effect of the stream by itself; the total share includes it
 the streams interact: each of them alone is enough to change the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Everything that is logged of a sweep. It is read from the store before a server is contacted."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

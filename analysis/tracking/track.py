@@ -4,8 +4,6 @@ The results are on disk before anything is logged. If the server is down, `track
 command logs later. The same results are logged once; new results of a run directory replace its runs.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex

@@ -6,8 +6,6 @@ A `ModelConfig` is one cell of the grid with every field resolved. Its `model_id
 all fields and `SCHEMA_VERSION`, so that nobody mistakes an old result for one with changed defaults.
 """
 
-from __future__ import annotations
-
 from dbviz_ray.config.grid import GridConfig
 from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, common_noise

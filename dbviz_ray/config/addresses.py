@@ -1,7 +1,5 @@
 """Addresses of run directories and names of files in them, checked before anything is opened."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

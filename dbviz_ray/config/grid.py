@@ -1,7 +1,5 @@
 """Grids: products of lists, one model for each combination."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Annotated

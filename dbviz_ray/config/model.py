@@ -1,7 +1,5 @@
 """One model, its name, and cohorts of models that are trained together."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,9 +1,7 @@
 """Plane sets: which three images span each plane, and the grid of points on it. Margins: lines through images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -88,7 +86,7 @@ class PlaneSetConfig(Frozen):
         return fields
 
     @model_validator(mode="after")
-    def _fields_belong_together(self) -> PlaneSetConfig:
+    def _fields_belong_together(self) -> Self:
         kind = f"off_manifold={self.off_manifold}"
         if self.labels != "any" and self.images == "test":
             raise excluded("labels", self.labels, "images=test, whose labels are all correct", "any, or images=train")

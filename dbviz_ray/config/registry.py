@@ -4,8 +4,6 @@ Modules are imported on first use, so reading a configuration does not import to
 architecture or data set by its import string; it needs no registration.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import importlib.machinery

@@ -6,8 +6,6 @@ it repeats, a counter such as the epoch. No draw depends on an earlier one: epoc
 of epochs 0 to 6. So a resumed training equals an uninterrupted one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Callable, Iterator

@@ -1,12 +1,10 @@
 """The configuration of a whole sweep, and where it runs."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -75,7 +73,7 @@ class ResourcesConfig(Frozen):
     gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU hour, shown by --plan.")
 
     @model_validator(mode="after")
-    def _graphs_need_a_gpu(self) -> ResourcesConfig:
+    def _graphs_need_a_gpu(self) -> Self:
         if self.execution == "cuda_graph" and not self.gpus_per_cohort:
             raise excluded("execution", "cuda_graph", "gpus_per_cohort=0", "auto, eager or compiled")
         return self
@@ -127,7 +125,7 @@ class SweepConfig(Frozen):
         return completed
 
     @model_validator(mode="after")
-    def _models_can_be_had(self) -> SweepConfig:
+    def _models_can_be_had(self) -> Self:
         for index, case in enumerate(self.cases):
             twice = sorted(case.model_dump(exclude_none=True).keys() & self.grid.model_dump(exclude_none=True).keys())
             if twice:

@@ -1,7 +1,5 @@
 """From a sweep's name and `key=value` overrides to a checked `SweepConfig`, or one clear line a mistake."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 """The data set of a sweep, and how its models are trained."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -67,7 +65,7 @@ class DistillationConfig(Frozen):
     )
 
     @model_validator(mode="after")
-    def _temperature_belongs_to_soft_labels(self) -> DistillationConfig:
+    def _temperature_belongs_to_soft_labels(self) -> Self:
         if self.labels == "hard" and self.temperature != 30:
             raise excluded("temperature", self.temperature, "labels=hard", "unset")
         return self
@@ -128,7 +126,7 @@ class TrainingConfig(Frozen):
     )
 
     @model_validator(mode="after")
-    def _fields_belong_together(self) -> TrainingConfig:
+    def _fields_belong_together(self) -> Self:
         if self.optimizer != "sgd" and self.momentum:
             raise excluded("momentum", self.momentum, f"optimizer={self.optimizer}", "0, or optimizer=sgd")
         if self.mixing == "none" and self.mixing_alpha != 1:

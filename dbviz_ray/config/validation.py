@@ -1,7 +1,5 @@
 """Types of fields; and mistakes in them, each with the field, its value and what is allowed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 

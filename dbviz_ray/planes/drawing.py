@@ -4,8 +4,6 @@ The latter are shuffled pixels, uniform noise and adversarial examples; the pape
 images and noise are almost one region. The "off_manifold" stream draws them, for each plane separately.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

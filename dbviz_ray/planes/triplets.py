@@ -1,7 +1,5 @@
 """Draws the three images of every plane: distinct, never on one line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

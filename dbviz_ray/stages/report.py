@@ -1,7 +1,5 @@
 """The stage report: figures, the report, and MLflow."""
 
-from __future__ import annotations
-
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State

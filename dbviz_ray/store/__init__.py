@@ -1,7 +1,5 @@
 """The run directory of a sweep: whole files, one owner, one driver. `layout` names its files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

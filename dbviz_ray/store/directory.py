@@ -3,8 +3,6 @@
 A file is absent or whole (see `files`). If a disk or a person changed it since, reading it raises DamagedFileError.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -5,8 +5,6 @@ empty file has a final name; this takes 4 ms a file (2026-11-25, ext4 on a virtu
 10 MB on, a multipart upload, which becomes visible when it is complete.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import json

@@ -1,7 +1,5 @@
 """The arguments of the commands: a request declares its options, a mistake is one line, as in a configuration."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What all commands share: one line for each error, and the exit code."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 

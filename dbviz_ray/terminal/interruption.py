@@ -3,8 +3,6 @@
 Both raise KeyboardInterrupt at once. A library may swallow it in a callback, so the next `check` raises it again.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Progress on standard error, by tqdm: one redrawn line on a terminal, occasional lines in a log."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys
