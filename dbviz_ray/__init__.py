@@ -19,15 +19,10 @@ __all__ = [
     "plot_regions",
 ]
 
-_MODULES = {
+_MODULES = dict.fromkeys(__all__, "dbviz_ray.analysis.notebook") | {
     "Comparison": "dbviz_ray.analysis.compare.comparison",
-    "Run": "dbviz_ray.analysis.notebook",
     "UserError": "dbviz_ray.errors",
     "compare": "dbviz_ray.analysis.compare.comparison",
-    "load_run": "dbviz_ray.analysis.notebook",
-    "plot_curve": "dbviz_ray.analysis.notebook",
-    "plot_matrix": "dbviz_ray.analysis.notebook",
-    "plot_regions": "dbviz_ray.analysis.notebook",
 }
 
 

@@ -62,10 +62,6 @@ def _several_kinds(groups: pd.DataFrame) -> bool:
     return len(groups.drop_duplicates(["architecture", "options", "recipe"])) > 1
 
 
-def _has_curves(groups: pd.DataFrame) -> bool:
-    return bool(curves(groups, WIDTH) or curves(groups, EPOCH))
-
-
 def _fits_matrix(groups: pd.DataFrame) -> bool:
     """Whether the table `between_groups` takes the groups of some label noise."""
     kinds = at_last_epoch(groups).drop_duplicates([*NETWORK, "label_noise", "recipe"])
@@ -108,7 +104,7 @@ _ENTRIES = [
         "One plane through three images in trainings that differ only in their seeds, with one colour for each class. "
         "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
         "curves, or one network alone",
-        lambda sweep, groups: _has_curves(groups) or not _several_kinds(groups),
+        lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
     FigureEntry(
         "architectures",

@@ -163,7 +163,9 @@ def streams(tables: SweepTables) -> Figure:
     if table.empty:
         return style.nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
-    groups = groups.assign(name=_names_apart(groups))
+    noises = [f"label noise {noise:g}" for noise in groups["label_noise"]]
+    parts = [[*own, noise] for own, noise in zip(name_parts(groups), noises, strict=True)]
+    groups = groups.assign(name=[", ".join(own) for own in told_apart(parts)[0]])
     shown = groups.iloc[evenly(len(groups), MAX_PANELS)]
     abreast = min(len(shown), ABREAST)
     deep = -(-len(shown) // ABREAST)
@@ -189,13 +191,6 @@ def streams(tables: SweepTables) -> Figure:
         f"bars: 95 % intervals over {covers}"
     )
     return style.inscribe(figure, title_of(tables.sweep), caption)
-
-
-def _names_apart(groups: pd.DataFrame) -> list[str]:
-    """Names and label noise of groups, without the parts that all have in common."""
-    noises = groups["label_noise"]
-    parts = [[*own, f"label noise {noise:g}"] for own, noise in zip(name_parts(groups), noises, strict=True)]
-    return [", ".join(own) for own in told_apart(parts)[0]]
 
 
 def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:

@@ -1,7 +1,5 @@
 """Computes the findings of a sweep from its tables. Their kinds depend on what the sweep varies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,8 +50,8 @@ def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
         *margins(over_width),
         *(streams(tables["streams"]) if "streams" in tables else []),
         *(resolution(tables["resolution"], groups) if over_width else []),
-        *_left_out(last),
-        *_counted(Kind.CONSTANT, last, "n_constant", last["n_models"]),
+        *(finding for lost in LEFT_OUT for finding in _counted(Kind.LEFT_OUT, last, lost, ["n_models", *LEFT_OUT])),
+        *_counted(Kind.CONSTANT, last, "n_constant", ["n_models"]),
     ]
 
 
@@ -226,18 +224,14 @@ def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Finding]:
     yield Finding(Kind.RESOLUTION, subject, (*grids, _number(most, "large_regions", subject, "limit")))
 
 
-def _left_out(last: pd.DataFrame) -> list[Finding]:
-    """How many trainings of each group diverged, and how many failed."""
-    asked = last[["n_models", *LEFT_OUT]].sum(axis=1)
-    return [finding for column in LEFT_OUT for finding in _counted(Kind.LEFT_OUT, last, column, asked)]
-
-
-def _counted(kind: Kind, last: pd.DataFrame, column: str, of: pd.Series[int]) -> list[Finding]:
-    """The trainings that `column` counts, in all and by group; no finding if there are none."""
+def _counted(kind: Kind, last: pd.DataFrame, column: str, among: list[str]) -> Iterator[Finding]:
+    """The trainings that `column` counts, in all and by group, of those that the columns `among` count."""
+    of = last[among].sum(axis=1)
     rows = zip(records(last), of.tolist(), strict=True)
     numbers = [Number("", row["subject"], column, row[column], n=count) for row, count in rows if row[column]]
-    every = Number("all", Subject(), column, int(last[column].sum()), n=int(of.sum()))
-    return [Finding(kind, Subject(), (every, *numbers))] if numbers else []
+    if numbers:
+        every = Number("all", Subject(), column, int(last[column].sum()), n=int(of.sum()))
+        yield Finding(kind, Subject(), (every, *numbers))
 
 
 def _number(

@@ -37,11 +37,6 @@ HEADLINES = {
 
 def write_report(store: Store, sweep: SweepConfig) -> None:
     """Write the report of stored results and figures."""
-    store.write(REPORT_FILE, sweep_report(store, sweep).encode())
-
-
-def sweep_report(store: Store, sweep: SweepConfig) -> str:
-    """The page."""
     found = read_findings(store)
     names = tables_of(sweep)
     tables, kinds = read_shown_tables(store), figures_of(sweep)
@@ -49,7 +44,7 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
     title = sweep.name.replace("_", " ")
     facts, mixed = origin(store, sweep)
     settings = sweep.model_dump(mode="json", exclude_none=True)
-    return render(
+    page = render(
         "sweep.html",
         title=title[:1].upper() + title[1:],
         trainings=trainings(sweep),
@@ -78,6 +73,7 @@ def sweep_report(store: Store, sweep: SweepConfig) -> str:
         mixed=mixed,
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
     )
+    store.write(REPORT_FILE, page.encode())
 
 
 def _compared(groups: pd.DataFrame) -> pd.DataFrame:

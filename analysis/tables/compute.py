@@ -131,25 +131,22 @@ def _tables_of_section(
     compared = _at_best_rates(groups, predictions) if last else []
     sets = [independent_pairs(group) for group in groups]
     sets += between_sets(compared) + stream_sets(groups) + distillation_sets(configs, groups)
-    known = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
-    sharpness = np.array([NAN if value is None else float(value) for value in known])
+    sharp = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
+    sharpness = np.array([NAN if value is None else float(value) for value in sharp])
     observed = Observed(predictions, sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
     for place, plane_set in enumerate(sweep.planes):
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
-        estimates = {group: _in_order(of_images[group] | plane_estimates(group, planes)) for group in groups}
+        known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
+        estimates = {group: {score: of[score] for score in SCORES if score in of} for group, of in known.items()}
         scored = Scored(models, epochs, groups, compared, observed, planes, estimates)
         for name, entry in TABLES.items():
             if name in names and entry.of_planes:
                 yield name, entry.compute(scored).assign(plane_set=plane_set)
             elif name in names and place == 0:
                 yield name, entry.compute(scored)
-
-
-def _in_order(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    return {score: estimates[score] for score in SCORES if score in estimates}
 
 
 def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:
