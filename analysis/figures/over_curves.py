@@ -11,16 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from ..findings.curves import (
-    EPOCH,
-    PEAK,
-    THRESHOLD_ERROR,
-    WIDTH,
-    Axis,
-    Curve,
-    curves,
-    representative_curves,
-)
+from ..findings.curves import EPOCH, PEAK, THRESHOLD_ERROR, WIDTH, Axis, Curve, curves, representative_curves
 from ..scores.groups import NAMING, names_of
 from . import style
 from .captions import counts_text, left_out_note, part_of, title_of

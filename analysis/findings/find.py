@@ -9,13 +9,7 @@ from ..scores.groups import GROUP, KIND, NAMING, NETWORK, at_last_epoch, name_pa
 from ..tables.groups import GRID, LIMIT
 from ..tables.outcomes import LEFT_OUT
 from ..tables.recipes import BestRate, at_best_rate, best_rates, compares_recipes
-from .curves import (
-    EPOCH,
-    WIDTH,
-    Curve,
-    curves,
-    representative_curves,
-)
+from .curves import EPOCH, WIDTH, Curve, curves, representative_curves
 from .rows import NAN, Finding, Kind, Number, Subject
 
 MAX_EPOCH_CURVES = 4

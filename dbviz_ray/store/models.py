@@ -17,16 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.layout import (
-    COHORT_MEMBERS,
-    COHORTS,
-    FAILURES,
-    MODEL,
-    MODELS,
-    PREDICTIONS,
-    Layout,
-    owner_of,
-)
+from dbviz_ray.store.layout import COHORT_MEMBERS, COHORTS, FAILURES, MODEL, MODELS, PREDICTIONS, Layout, owner_of
 from dbviz_ray.terminal import interruption
 
 
