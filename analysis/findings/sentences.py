@@ -4,9 +4,9 @@ import math
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from dbviz_ray.formatting import interval_text, p_text, percent_text
+from dbviz_ray.formatting import interval_text, p_text, percent_text, unbroken
 
 from .curves import THRESHOLD_ERROR
 from .rows import Finding, Number, Subject
@@ -51,15 +51,22 @@ def _value(number: Number, digits: int = 1) -> str:
     return interval_text(number.value, number.low, number.high, digits)
 
 
-def _words() -> Environment:
-    made = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
+def templates(folder: Path) -> Environment:
+    """The templates of a folder. HTML escapes its values; jinja2.UndefinedError if one is missing."""
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters |= {"percent": _percent, "value": _value, "p_text": p_text, "subject": subject_text}
-    made.filters["stream_name"] = STREAM_NAMES.__getitem__
+    made.filters |= {"stream_name": STREAM_NAMES.__getitem__, "unbroken": unbroken}
     made.tests["known"] = lambda value: not math.isnan(value)
     made.globals |= {"max_named": MAX_NAMED, "threshold_error": THRESHOLD_ERROR}
     return made
 
 
-_WORDS = _words().get_template("sentences.jinja").module
+_WORDS = templates(Path(__file__).parent).get_template("sentences.jinja").module
 QUESTIONS: dict[str, str] = vars(_WORDS)["questions"]
 """By kind. A kind without a question has no sentence; only tables show it."""

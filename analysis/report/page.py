@@ -8,12 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
-from dbviz_ray.formatting import unbroken
+from ..findings.sentences import templates
 
-TEMPLATES = Path(__file__).parent / "templates"
 COLUMN = 864
 """Width of a page's text, in pixels."""
 CSS_DOTS = 96
@@ -26,23 +24,11 @@ def render(template: str, **values: Any) -> str:
     Pages escape their values, texts (.txt) do not. Tables are rows of texts and `formatting.Cell`s, the first row the
     head; pictures are `Illustration`s. jinja2.UndefinedError if a value is missing.
     """
-    return _environment().get_template(template).render(contents=[], **values)
+    return _PAGES.get_template(template).render(contents=[], **values)
 
 
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"anchor": _anchor, "unbroken": unbroken}
-    return made
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+_PAGES = templates(Path(__file__).parent / "templates")
+_PAGES.filters["anchor"] = lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 @dataclass(frozen=True)
