@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -51,15 +52,10 @@ def _value(number: Number, digits: int = 1) -> str:
     return interval_text(number.value, number.low, number.high, digits)
 
 
-def templates(folder: Path) -> Environment:
+def templates(folder: Path, **settings: Any) -> Environment:
     """The templates of a folder. HTML escapes its values; jinja2.UndefinedError if one is missing."""
-    made = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader, escape = FileSystemLoader(folder), select_autoescape()
+    made = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, **settings)
     made.filters |= {"percent": _percent, "value": _value, "p_text": p_text, "subject": subject_text}
     made.filters |= {"stream_name": STREAM_NAMES.__getitem__, "unbroken": unbroken}
     made.tests["known"] = lambda value: not math.isnan(value)

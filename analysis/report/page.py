@@ -27,7 +27,7 @@ def render(template: str, **values: Any) -> str:
     return _PAGES.get_template(template).render(contents=[], **values)
 
 
-_PAGES = templates(Path(__file__).parent / "templates")
+_PAGES = templates(Path(__file__).parent / "templates", trim_blocks=True, lstrip_blocks=True)
 _PAGES.filters["anchor"] = lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
