@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -113,7 +114,7 @@ class Labeller:
 
         with evaluating(network):
             _check_steady(name, network, self.images[:STEADY_IMAGES].to(device, dtype))
-            batch = self.batch_points or default_batch(device)
+            batch = self.batch_points or default_batch(device, math.prod(self.images.shape[1:]))
             predicted, classes = zip(*within_memory(attempt, batch), strict=True)
         self.advance(name, len(self.images))
         return torch.cat(predicted).numpy(), classes[0]

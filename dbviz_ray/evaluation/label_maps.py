@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,20 @@ from dbviz_ray.training.allocations import within_memory
 MAX_CLASSES = 256
 """Labels are stored as uint8."""
 
+SMALL = 3 * 32 * 32
+"""Numbers in an image up to which a batch has its full size."""
+
 Classifier = Callable[[Tensor], Tensor]
 """Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`."""
 
 
-def default_batch(device: torch.device) -> int:
-    """Points in a batch. On a CPU the activations of a batch should fit into a core's cache."""
-    return 1000 if device.type == "cpu" else 25_000
+def default_batch(device: torch.device, pixels: int) -> int:
+    """Points in a batch, each an image of `pixels` numbers. Of large images there are fewer, so that memory is bounded.
+
+    On a CPU the activations of a batch should fit into a core's cache.
+    """
+    most, least = (1000, 64) if device.type == "cpu" else (25_000, 512)
+    return min(most, max(least, most * SMALL // pixels))
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def label_planes(
         return PlaneLabels(labels.cpu(), None if shares is None else shares.cpu(), not lost)
 
     with evaluating(network):
-        return within_memory(attempt, batch_points or default_batch(device))
+        return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape)))
 
 
 def first_linear_layer(network: Classifier) -> tuple[nn.Linear, Classifier] | None:

@@ -143,7 +143,7 @@ def margins(
     flattened image is applied to the images instead of the points.
     """
     images, rest = _folded(lines, network, device)
-    batch = batch_points or default_batch(device)
+    batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]))
     with evaluating(network):
         return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch)
 

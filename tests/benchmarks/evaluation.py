@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -81,7 +82,9 @@ def against_a_bare_loop() -> str:
     for architecture, width, shape, count in LOOPS:
         network = initialised_network(architecture, width, shape, 10, seed=0).eval()
         planes = drawn_planes(count, shape)
-        ready = [points.clone() for _, _, points in GridPoints(planes, CPU).batches(default_batch(CPU))]
+        ready = [
+            points.clone() for _, _, points in GridPoints(planes, CPU).batches(default_batch(CPU, math.prod(shape)))
+        ]
 
         @torch.inference_mode()
         def bare(network: torch.nn.Module = network, ready: list[torch.Tensor] = ready) -> None:
