@@ -179,21 +179,25 @@ def html_report(scores: Scores, plane_classes: str, remarks: Sequence[str] = ())
 
 def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION, remarks: Sequence[str] = ()) -> str:
     """The answer, the tables, how many planes `precision` needs, and the remarks, as lines for a terminal."""
-    planes, side = scores.shape
-    models, on_planes, on_images = _tables(scores)
+    (_, models), (planes, on_planes), (images, on_images) = _tables(scores).items()
     blocks = [
         paragraph(answer(scores, plane_classes)),
         "\n".join(aligned(models, narrowest=5)),
-        "\n".join([f"on {planes:,} planes of {side} x {side} points", *with_names_above(on_planes)]),
-        "\n".join([f"on {scores.images:,} images", *with_names_above(on_images)]),
+        "\n".join([planes, *with_names_above(on_planes)]),
+        "\n".join([images, *with_names_above(on_images)]),
         *map(paragraph, (precision_text(scores, precision), *remarks)),
     ]
     return "\n\n".join(blocks)
 
 
-def _tables(scores: Scores) -> list[Rows]:
-    """Models, pairs on planes, and pairs on images, of at most `MAX_ROWS` rows."""
-    return [_cut(model_rows(scores), "models"), _cut(plane_rows(scores), "pairs"), _cut(image_rows(scores), "pairs")]
+def _tables(scores: Scores) -> dict[str, Rows]:
+    """Models, pairs on planes, and pairs on images, by their titles, of at most `MAX_ROWS` rows."""
+    planes, side = scores.shape
+    return {
+        "models": _cut(model_rows(scores), "models"),
+        f"on {planes:,} planes of {side} x {side} points": _cut(plane_rows(scores), "pairs"),
+        f"on {scores.images:,} images": _cut(image_rows(scores), "pairs"),
+    }
 
 
 def _cut(rows: Rows, called: str) -> Rows:
