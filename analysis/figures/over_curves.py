@@ -21,7 +21,13 @@ MAX_CURVES = 4
 FEW = 2
 """Up to this many curves, dashed lines have bands too, and kappa is drawn."""
 DASHED = "--"
-MISLABELLED = "margin_mislabelled"
+PANELS = {
+    "test_error": ("error", "train_error", ""),
+    "fragmentation": ("regions per plane", "", ""),
+    "reproducibility": ("reproducibility", "kappa", "kappa"),
+    "margin": ("distance to the boundary", "margin_mislabelled", "mislabelled images"),
+}
+"""The panels by their scores: label, the score of dashed lines, and what the label calls it."""
 
 
 def double_descent(tables: SweepTables) -> Figure:
@@ -48,40 +54,44 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
     drawn = representative_curves(found, MAX_CURVES)
     parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
     names = [", ".join(own) for own in parts]
-    count = 4 if table["margin"].notna().any() else 3
-    figure, grid = style.panels(count, 1, 7.2, 11.4 if count == 4 else 9.4, sharex=True)
-    column: list[Axes] = list(grid[:, 0])
-    for curve, name, colour in zip(drawn, names, style.SERIES_COLOURS, strict=False):
-        _draw_curve(column, curve, name, colour, few=len(drawn) <= FEW)
-    column[0].set_ylim(0, _error_limit(drawn))
-    if drawn[0].rows["fragmentation"].notna().any():
-        column[1].set_ylim(style.limits([(curve.rows, "fragmentation") for curve in drawn]))
-    for margin in column[3:]:
-        scores = [(curve.rows, score) for curve in drawn for score in (_margin_column(curve), MISLABELLED)]
-        margin.set_ylim(style.limits(scores))
-    _label_panels(column, axis, sorted({int(value) for curve in drawn for value in curve.rows[axis.column]}))
+    shown = [score for score in PANELS if score != "margin" or table["margin"].notna().any()]
+    figure, grid = style.panels(len(shown), 1, 7.2, 2.0 * len(shown) + 3.4, sharex=True)
+    for axes, score in zip(grid[:, 0], shown, strict=True):
+        _draw_panel(axes, score, drawn, names)
+    top, lowest = grid[0, 0], grid[-1, 0]
+    top.yaxis.set_major_formatter("{x:.0%}")
+    lowest.set_xlabel(axis.column)
+    style.log_ticks(lowest, style.spaced(sorted({int(value) for curve in drawn for value in curve.rows[axis.column]})))
     with_threshold = any(curve.interpolation_threshold is not None for curve in drawn)
-    _legend(column[0], names, table["tested_on"].iloc[0], with_threshold)
+    _legend(top, names, table["tested_on"].iloc[0], with_threshold)
     figure.align_ylabels()
     return style.inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
 
 
-def _draw_curve(column: Sequence[Axes], curve: Curve, name: str, colour: str, *, few: bool) -> None:
-    error, regions, agreement = column[:3]
-    rows, x = curve.rows, curve.axis.column
-    style.band(error, rows, x, "test_error", colour, name)
-    style.band(error, rows, x, "train_error", colour, "", line=DASHED, shaded=few)
-    style.band(regions, rows, x, "fragmentation", colour, name)
-    style.band(agreement, rows, x, "reproducibility", colour, name)
-    if few:
-        style.band(agreement, rows, x, "kappa", colour, "", line=DASHED, shaded=False)
-    for margin in column[3:]:
-        style.band(margin, rows, x, _margin_column(curve), colour, name)
-        style.band(margin, rows, x, MISLABELLED, colour, "", line=DASHED, shaded=few)
-    threshold = curve.interpolation_threshold
-    if threshold is not None:
-        for axes in column:
-            axes.axvline(threshold, color=colour, linestyle=":", linewidth=1.2)
+def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[str]) -> None:
+    label, dashed, called = PANELS[score]
+    few = len(drawn) <= FEW
+    dashed = dashed if few or dashed != "kappa" else ""
+    bands = []
+    for curve, name, colour in zip(drawn, names, style.SERIES_COLOURS, strict=False):
+        rows, x, of_right = curve.rows, curve.axis.column, f"{score}_correct"  # if it is known which labels are right
+        solid = of_right if of_right in rows and rows[of_right].notna().any() else score
+        style.band(axes, rows, x, solid, colour, name)
+        if dashed:
+            style.band(axes, rows, x, dashed, colour, "", line=DASHED, shaded=few and dashed != "kappa")
+        if curve.interpolation_threshold is not None:
+            axes.axvline(curve.interpolation_threshold, color=colour, linestyle=":", linewidth=1.2)
+        bands += [(rows, column) for column in (solid, dashed) if column]
+    with_dashed = called and any(line.get_linestyle() == DASHED for line in axes.lines)
+    axes.set_ylabel(f"{label}\n(dashed: {called})" if with_dashed else label)
+    style.plain(axes)
+    axes.set_xscale("log", base=2)
+    if score == "test_error":
+        axes.set_ylim(0, _error_limit(drawn))
+    elif score == "reproducibility":
+        axes.set_ylim(top=1)
+    elif drawn[0].rows[score].notna().any():
+        axes.set_ylim(style.limits(bands))
 
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:
@@ -100,25 +110,6 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bo
         columnspacing=1.2,
         handlelength=1.8,
     )
-
-
-def _label_panels(column: Sequence[Axes], axis: Axis, ticks: list[int]) -> None:
-    labels = ("error", "regions per plane", "reproducibility", "distance to the boundary")
-    dashed = ("", "", "kappa", "mislabelled images")
-    for axes, label, of_dashed in zip(column, labels, dashed, strict=False):
-        with_dashed = of_dashed and any(line.get_linestyle() == DASHED for line in axes.lines)
-        axes.set_ylabel(f"{label}\n(dashed: {of_dashed})" if with_dashed else label)
-        style.plain(axes)
-        axes.set_xscale("log", base=2)
-    column[0].yaxis.set_major_formatter("{x:.0%}")
-    column[2].set_ylim(top=1)
-    column[-1].set_xlabel(axis.column)
-    style.log_ticks(column[-1], style.spaced(ticks))
-
-
-def _margin_column(curve: Curve) -> str:
-    """The margin column: correctly labelled images, or all images if these are unknown."""
-    return "margin_correct" if curve.rows["margin_correct"].notna().any() else "margin"
 
 
 def _error_limit(drawn: Sequence[Curve]) -> float:

@@ -24,6 +24,9 @@ MAX_VALUES = 4
 """Most different values of one fact that are named."""
 SOFTWARE = (*PACKAGES, "python")
 VERSIONS = {"git_commit": "git commit", "git_dirty": "changed since that commit"} | {name: name for name in SOFTWARE}
+MACHINE = ("device", "platform")
+NOTED = (*MACHINE, *VERSIONS)
+"""What `model.json` notes of where a model was trained."""
 Pairs = list[tuple[str, str]]
 """Names and values."""
 
@@ -88,9 +91,19 @@ def origin(store: Store, sweep: SweepConfig) -> tuple[Pairs, list[str]]:
             facts.append(store.read_json(store.model_file(models[place].model_id, "model.json")))
         except (FileNotFoundError, DamagedFileError):
             continue  # the model failed, or the next command makes it again
-    read = [("noted with", f"{len(facts):,} of {len(models):,} models")] if 0 < len(facts) < len(models) else []
-    mixed = [called for name, called in VERSIONS.items() if len(_counted(facts, name)) > 1]
-    return [*_time(facts, len(models)), *_machines(facts), *_versions(facts), _this_version(), *read], mixed
+    noted = {name: Counter(str(fact[name]) for fact in facts if fact.get(name) is not None) for name in NOTED}
+    told = [*_time(facts, len(models)), *((name, _values(noted[name])) for name in MACHINE if noted[name])]
+    memory = [fact["peak_memory_bytes"] for fact in facts if fact.get("peak_memory_bytes")]
+    if memory:
+        told.append(("peak memory", f"{bytes_text(max(memory))} of one process"))
+    common = [name for name in SOFTWARE if len(noted[name]) == 1]  # what differs between models has its own line
+    told += [(called, _values(noted[name])) for name, called in VERSIONS.items() if noted[name] and name not in common]
+    if common:
+        told.append(("software", ", ".join(f"{name} {_values(noted[name])}" for name in common)))
+    told.append(_this_version())
+    if 0 < len(facts) < len(models):
+        told.append(("noted with", f"{len(facts):,} of {len(models):,} models"))
+    return told, [called for name, called in VERSIONS.items() if len(noted[name]) > 1]
 
 
 def _time(facts: Sequence[Mapping[str, Any]], models: int) -> Pairs:
@@ -103,21 +116,6 @@ def _time(facts: Sequence[Mapping[str, Any]], models: int) -> Pairs:
     return [("training took", f"{took}, added up; some may have run at the same time")]
 
 
-def _machines(facts: Sequence[Mapping[str, Any]]) -> Pairs:
-    told = [(name, text) for name in ("device", "platform") if (text := _values(facts, name))]
-    memory = [fact["peak_memory_bytes"] for fact in facts if fact.get("peak_memory_bytes")]
-    return [*told, *([("peak memory", f"{bytes_text(max(memory))} of one process")] if memory else [])]
-
-
-def _versions(facts: Sequence[Mapping[str, Any]]) -> Pairs:
-    """The commit and the software. A version that differs between models has its own line."""
-    told = {name: text for name in VERSIONS if (text := _values(facts, name))}
-    common = [name for name in SOFTWARE if len(_counted(facts, name)) == 1]
-    lines = [(VERSIONS[name], text) for name, text in told.items() if name not in common]
-    software = ", ".join(f"{name} {told[name]}" for name in common)
-    return [*lines, *([("software", software)] if software else [])]
-
-
 def _this_version() -> tuple[str, str]:
     """The time and the version that made this page."""
     made = provenance()
@@ -127,13 +125,8 @@ def _this_version() -> tuple[str, str]:
     return "figures and report", f"{when}, dbviz-ray {made['dbviz-ray']}{commit}{changed}"
 
 
-def _counted(facts: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:
-    return Counter(str(fact[name]) for fact in facts if fact.get(name) is not None)
-
-
-def _values(facts: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The only value, or the most frequent ones with their numbers of models; "" if there is none."""
-    counted = _counted(facts, name).most_common()
-    if len(counted) < 2:
-        return "".join(value for value, _ in counted)
-    return listed([f"{value} ({count:,} models)" for value, count in counted], MAX_VALUES)
+def _values(noted: Counter[str]) -> str:
+    """The only value, or the most frequent ones with their numbers of models."""
+    if len(noted) == 1:
+        return next(iter(noted))
+    return listed([f"{value} ({count:,} models)" for value, count in noted.most_common()], MAX_VALUES)
