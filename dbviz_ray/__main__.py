@@ -41,19 +41,7 @@ def _explain(words: Sequence[str]) -> None:
 
 def _parser() -> Parser:
     lines = "\n".join(f"  {name:14}{text}" for name, (*_, text) in COMMANDS.items())
-    parser = Parser(
-        "dbviz-ray",
-        usage="dbviz-ray COMMAND ...",
-        description="If I train this network again, do I get the same model?",
-        epilog=f"commands:\n{lines}\n\n"
-        "examples:\n"
-        "  dbviz-ray sweep double_descent_digits\n"
-        "  dbviz-ray sweep double_descent --plan\n"
-        "  dbviz-ray score old.pt new.pt --model my_nets:small --data photos.npz\n"
-        "  dbviz-ray figures runs/double_descent_digits --resolution 200\n"
-        "\n`dbviz-ray COMMAND --help` explains a command.\n"
-        'For completion in a shell: eval "$(dbviz-ray --print-completion bash)"',
-    )
+    parser = Parser("", usage="dbviz-ray COMMAND ...", commands=lines)
     parser.add_argument("--version", action="version", version=f"dbviz-ray {version('dbviz-ray')}")
     parser.add_argument(
         "--print-completion", choices=["bash", "zsh", "tcsh"], metavar="SHELL", help="print the completion of a shell"

@@ -4,7 +4,6 @@ dbviz-ray figures RUN [NAME ...]
 dbviz-ray disagreement RUN MODEL MODEL --out FILE
 """
 
-import inspect
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -52,9 +51,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figures(Drawing):
-    """Draw all or some figures of a finished sweep again, from its tables and label maps.
-    Writes PNG and PDF, also GIF for animations and LaTeX for tables, into figures/ of
-    the run directory."""
+    """All or some figures of a finished sweep."""
 
     names: tuple[str, ...] = option(
         "names", "a figure listed below (default: all of the sweep)", (), nargs="*", metavar="NAME"
@@ -79,8 +76,7 @@ class Figures(Drawing):
 
 @dataclass(frozen=True)
 class Disagreement(Drawing):
-    """Draw the decision regions of two models on one plane, and what the second predicts
-    where it disagrees with the first."""
+    """The decision regions of two models on one plane, and where they disagree."""
 
     models: tuple[str, ...] = option(
         "models",
@@ -118,9 +114,6 @@ class Disagreement(Drawing):
         return [str(out)]
 
 
-LIST = "figures, and which sweeps have them:\n" + "\n".join(f"  {e.name:24}{e.sweeps}" for e in FIGURES.values())
-
-
 def main(arguments: Sequence[str] | None = None, command: str | None = None) -> int:
     """Run the command `figures` or `disagreement`; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -130,8 +123,8 @@ def main(arguments: Sequence[str] | None = None, command: str | None = None) -> 
 
 def _run(name: str, words: Sequence[str]) -> None:
     kind = {"figures": Figures, "disagreement": Disagreement}[name]
-    parser = Parser(f"dbviz-ray {name}", kind, description=inspect.getdoc(kind), epilog=LIST * (kind is Figures))
-    request: Figures | Disagreement = kind(**vars(parser.parse_args(words)))
+    figures = "\n".join(f"  {entry.name:24}{entry.sweeps}" for entry in FIGURES.values())
+    request: Figures | Disagreement = kind(**vars(Parser(name, kind, figures=figures).parse_args(words)))
     store = Store(request.run)
     try:
         print(*request.draw(store, store.sweep()), sep="\n")

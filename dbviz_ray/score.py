@@ -100,37 +100,7 @@ OPTIONS = {one.name: one.metadata["name"] for one in fields(Request)} | {"checkp
 
 def parser() -> Parser:
     """The parser of the command."""
-    return Parser(
-        "dbviz-ray score",
-        Request,
-        description=(
-            "Compare two or more trained models: how far their decision regions agree on\n"
-            "planes through images (reproducibility), how fragmented they are\n"
-            "(fragmentation), and what changes on the images themselves from an old model\n"
-            "to a new one (churn), each with a 95 % interval. Prints the result and writes\n"
-            "it as JSON, CSV and text, then pictures and report.html (one file with all).\n"
-            "Interrupted, it keeps the planes that are scored; the same command continues."
-        ),
-        epilog=(
-            "Checkpoints are read without executing anything: safetensors, or files of\n"
-            "torch.save with tensors and plain containers. A state dict may be under model,\n"
-            "state_dict, ... of a training's checkpoint, and its names may have a prefix\n"
-            "(--weights-key chooses among several: an entry, or a prefix such as ema.).\n"
-            "\nexamples:\n"
-            "  dbviz-ray score old.pt new.pt --model my_package.nets:small_cnn \\\n"
-            "      --data cifar10\n"
-            "  dbviz-ray score a.safetensors b.safetensors --data photos.npz \\\n"
-            "      --model torchvision.models:resnet18 --model-option num_classes=10 \\\n"
-            "      --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225 --device cuda\n"
-            "  dbviz-ray score vgg.pt vit.pt --data image_folder \\\n"
-            "      --data-option folder=/data/birds --data-option image_size=32 \\\n"
-            "      --model vgg19 --model vit --width 64 --width 512\n"
-            "  dbviz-ray score \\\n"
-            "      runs/double_descent_digits/models/*-w{8,512}-*-noise0.2-seed0-*\n"
-            "\nexit codes: 0 done, 2 an argument or a file cannot be used, 130 and 143\n"
-            "interrupted"
-        ),
-    )
+    return Parser("score", Request)
 
 
 def main(arguments: Sequence[str] | None = None, command: str = "score") -> int:

@@ -69,28 +69,8 @@ def sweep_and_overrides(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def parser() -> Parser:
     """The parser of the command."""
-    return Parser(
-        "dbviz-ray sweep",
-        Request,
-        description=(
-            "Train every model of a sweep, label planes through images with each of them,\n"
-            "score how reproducible and how fragmented their decision regions are, and draw\n"
-            "the result. The command does what is missing and nothing else: it also\n"
-            "continues an interrupted run, and tells what a finished one found."
-        ),
-        epilog=(
-            "included sweeps:\n"
-            + textwrap.fill(", ".join(embedded_sweeps()), 78, initial_indent="  ", subsequent_indent="  ")
-            + "\n\nexamples:\n"
-            "  dbviz-ray sweep\n"
-            "  dbviz-ray sweep double_descent --plan\n"
-            "  dbviz-ray sweep double_descent_digits grid.width=[4,16] \\\n"
-            "      training.epochs=50 --out runs/small\n"
-            "  dbviz-ray sweep my_sweep.yaml --out s3://bucket/my_sweep\n"
-            "\nexit codes: 0 done, 1 some models or a stage failed, 2 the sweep or an option\n"
-            "cannot be used, 130 and 143 interrupted"
-        ),
-    )
+    sweeps = textwrap.fill(", ".join(embedded_sweeps()), 78, initial_indent="  ", subsequent_indent="  ")
+    return Parser("sweep", Request, sweeps=sweeps)
 
 
 if __name__ == "__main__":

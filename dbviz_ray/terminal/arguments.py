@@ -4,6 +4,8 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import field, fields
+from pathlib import Path
+from string import Template
 from typing import Any, NoReturn
 
 from dbviz_ray.config.registry import nearest
@@ -54,11 +56,15 @@ class _SetField(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are UserErrors that name the option, its value and what is allowed.
 
-    Options may stand between positional words.
+    Options may stand between positional words. The text of a command is in help/, with `lists` in place of their names
+    after a dollar sign; its first paragraph stands above the options.
     """
 
-    def __init__(self, command: str, request: type | None = None, **texts: Any) -> None:
-        super().__init__(prog=command, formatter_class=argparse.RawDescriptionHelpFormatter, **texts)
+    def __init__(self, command: str, request: type | None = None, usage: str | None = None, **lists: str) -> None:
+        file = Path(__file__).parent / "help" / f"{command or 'dbviz-ray'}.txt"
+        description, _, rest = Template(file.read_text("utf-8").rstrip()).safe_substitute(lists).partition("\n\n")
+        layout, name = argparse.RawDescriptionHelpFormatter, f"dbviz-ray {command}".rstrip()
+        super().__init__(name, usage, description, rest, formatter_class=layout)
         if request:
             add_options(self, request)
 
