@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.store import FINDINGS_FILE, Picture, PictureKey, Store
+from dbviz_ray.store import FINDINGS_FILE, Labels, Picture, PictureKey, Store
 
 from .compare.figures import matrix_of
 from .figures.regions import PlanePicture, class_legend, colours_for, draw_regions, plane_picture
@@ -119,7 +119,7 @@ class Run:
             frame = frame.merge(shown[["model_id", "train_error", "test_error"]], on="model_id", how="left")
         return frame
 
-    def label_maps(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> NDArray[np.uint8]:
+    def label_maps(self, model: str, plane_set: str | None = None, epoch: int | None = None) -> Labels:
         """Predicted classes, `[planes, rows, columns]`; coordinate b grows with the rows, a with the columns."""
         with self._labelled(model, plane_set, epoch) as key:
             return self.store.read_label_maps(key.plane_set, key.model_id, key.epoch)
@@ -200,7 +200,6 @@ def plot_regions(
     `plane_set` is one of the run (default: its first). `ax` has one axes for each model. UserError for an unknown
     model, plane set or plane, or the wrong number of axes.
     """
-    _check_kind("of", of, "Run", "Comparison")
     wanted = [models] if isinstance(models, str) else list(models or ())
     if isinstance(of, Run):
         chosen = [choose_model(of.sweep, name) for name in wanted]
@@ -241,7 +240,6 @@ def plot_curve(
     margins are L2 distances in normalised pixels. `plane_set` is one of the run (default: its first). UserError for an
     unknown score, or if the run has no curve over this axis.
     """
-    _check_kind("run", run, "Run")
     axes_of = {axis.column: axis for axis in (WIDTH, EPOCH)}
     if score not in SCORES:
         raise UserError("score", score, allowed=", ".join(SCORES))
@@ -272,7 +270,6 @@ def plot_matrix(
     ± is half a 95 % interval. Of a run it shows the groups with this label noise (default: the largest) on this plane
     set (default: the first). UserError if the run has no such label noise or plane set.
     """
-    _check_kind("of", of, "Run", "Comparison")
     if isinstance(of, Run):
         planes = choose_plane_set(of.sweep, plane_set)
         groups, between = (table[table["plane_set"] == planes] for table in map(of.table, ("groups", "between_groups")))
@@ -290,12 +287,6 @@ def plot_matrix(
     axes: Axes = _axes(ax, 1, (side, side))[0]
     draw_matrix(axes, names, value, reach)
     return axes
-
-
-def _check_kind(field: str, value: object, *allowed: str) -> None:
-    """UserError unless the class of `value` has one of these names: importing `Comparison` would import torch."""
-    if type(value).__name__ not in allowed:
-        raise UserError(field, reason=f"is {type(value).__name__}", allowed=f"a {' or a '.join(allowed)}")
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: tuple[float, float]) -> NDArray[Any]:

@@ -100,7 +100,7 @@ def score(request: Request, command: str) -> None:
     written = write_numbers(store, found, inputs)
     print(text_report(found, config.classes, request.precision, found.remarks), flush=True)
     try:
-        picture = None if request.no_pictures else _regions(found, networks, sources, device, request)
+        picture = None if request.no_pictures else _regions(found, labeller, labels, sources, request)
         written += write_pictures(store, found, inputs, picture)
     except KeyboardInterrupt as stop:
         stop.add_note(f"all numbers are in {request.out}; the pictures are missing")
@@ -136,7 +136,7 @@ def _networks(
 
 
 def _regions(
-    comparison: Comparison, networks: Networks, sources: Sequence[ModelSource], device: torch.device, request: Request
+    comparison: Comparison, labeller: Labeller, labels: Labels, sources: Sequence[ModelSource], request: Request
 ) -> Figure:
     """Decision regions on a grid that is as fine as asked for, or as a share of the points scored allows."""
     shown = representative_planes(comparison.same_points, PLANES_SHOWN)
@@ -148,8 +148,9 @@ def _regions(
     finer = comparison.planes.part(shown, resolution)
     maps = []
     with _progress("draw", sources, len(finer) * resolution**2) as advance:
-        for name, network in networks():
-            maps.append(label_maps(network, finer, device, batch_points=request.batch_points).numpy())
+        for name, network in labeller.networks():
+            read = labels.read(name, network)
+            maps.append(label_maps(read, finer, labeller.device, batch_points=request.batch_points).numpy())
             advance(name, len(finer) * resolution**2)
     return comparison.figure(shown, np.stack(maps))
 
@@ -188,5 +189,6 @@ def _stored_labels(store: Store, key: str) -> Labels | None:
         content: dict[str, Any] = dict(np.load(io.BytesIO(store.read(UNFINISHED)), allow_pickle=False))
         if content.pop("key").item() == key:
             names, classes = map(str, content["names"]), int(content["classes"])
-            return Labels(tuple(names), classes, content["predicted"], content["maps"])
+            probabilities = tuple(map(str, content["probabilities"]))
+            return Labels(tuple(names), classes, content["predicted"], content["maps"], probabilities)
     return None

@@ -34,6 +34,7 @@ from .labelling import Labeller, Labels
 from .rendering import html_report, models_frame, pairs_frame, text_report
 from .scores import Scores, scores_of
 
+ONE_PROBABILITY = "The one score of {} lies within 0 and 1 everywhere, so it counts as the probability of class 1."
 MOST_PLANES = 1_000_000
 MOST_LABELS = 4 * 10**9
 """In memory, one byte each, or two with more than 256 classes."""
@@ -48,7 +49,7 @@ class Comparison(Scores):
     `print` shows it in words and tables, a notebook as a table; `to_frame` gives the numbers, `save` writes all files.
     """
 
-    label_maps: NDArray[np.uint8]
+    label_maps: NDArray[Any]
     """Predicted classes, `[models, planes, resolution (b), resolution (a)]`."""
     planes: PlaneSet
     drawn: PlaneSetConfig
@@ -240,7 +241,7 @@ def comparison_of(
         planes=planes if labels.planes == len(planes) else planes.part(range(labels.planes)),
         drawn=config,
         class_names=tuple(map(str, range(labels.classes) if class_names is None else class_names)),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *(ONE_PROBABILITY.format(name) for name in labels.probabilities)),
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dbviz_ray.architectures.outputs import NoScoresError, logits_of
+from dbviz_ray.architectures.outputs import NoScoresError, ProbabilityOfOne, logits_of
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.label_maps import Classifier, check_scores, default_batch, dtype_of, evaluating, label_planes
 from dbviz_ray.planes import PlaneSet
@@ -32,13 +34,19 @@ class Labels:
     classes: int
     predicted: NDArray[np.int64]
     """On the images, `[models, images]`."""
-    maps: NDArray[np.uint8]
-    """On the first planes of a set, `[models, planes, resolution (b), resolution (a)]`."""
+    maps: NDArray[Any]
+    """On the first planes of a set: uint8 or uint16 `[models, planes, resolution (b), resolution (a)]`."""
+    probabilities: tuple[str, ...] = ()
+    """The models whose one score for each image is taken as the probability of class 1."""
 
     @property
     def planes(self) -> int:
         """How many are labelled."""
         return int(self.maps.shape[1])
+
+    def read(self, name: str, network: Classifier) -> Classifier:
+        """A model, with the scores that its output means."""
+        return ProbabilityOfOne(name, network) if name in self.probabilities else network
 
 
 @dataclass(frozen=True)
@@ -67,19 +75,20 @@ class Labeller:
         if self.batch_points is not None and (not isinstance(self.batch_points, int) or self.batch_points < 1):
             raise UserError("batch_points", self.batch_points, allowed="an integer, at least 1, or unset")
         found = {name: self._on_images(name, network) for name, network in self.networks()}
-        (first, (_, classes)), *others = found.items()
-        for name, (_, own) in others:
+        (first, (_, classes, _)), *others = found.items()
+        for name, (_, own, _) in others:
             if own != classes:
                 reason = f"{first} has {classes} classes and {name} has {own}"
                 raise UserError("models", reason=reason, allowed="models with the same classes")
         none = np.empty((len(found), 0, *[self.planes.resolution] * 2), np.uint8)
-        return Labels(tuple(found), classes, np.stack([predicted for predicted, _ in found.values()]), none)
+        probabilities = tuple(name for name, (_, _, is_one) in found.items() if is_one)
+        return Labels(tuple(found), classes, np.stack([of[0] for of in found.values()]), none, probabilities)
 
     def extended(self, labels: Labels) -> Labels:
         """`labels` with one round of planes more, labelled by every model."""
         start, count = labels.planes, len(self.planes)
         end = min(start + max(TOGETHER, -(-count // ROUNDS)), count)
-        maps = np.stack([self._on_planes(*each, start, end) for each in self.networks()])
+        maps = np.stack([self._on_planes(name, labels.read(name, each), start, end) for name, each in self.networks()])
         return replace(labels, maps=np.concatenate([labels.maps, maps], axis=1))
 
     def finished(self, labels: Labels) -> bool:
@@ -90,7 +99,7 @@ class Labeller:
         parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
         return self.device if parameter is None else parameter.device
 
-    def _on_planes(self, name: str, network: Classifier, start: int, end: int) -> NDArray[np.uint8]:
+    def _on_planes(self, name: str, network: Classifier, start: int, end: int) -> NDArray[Any]:
         device, maps = self._device(network), []
         for first in range(start, end, TOGETHER):
             last = min(first + TOGETHER, end)
@@ -104,8 +113,13 @@ class Labeller:
         return np.concatenate(maps)
 
     @torch.inference_mode()
-    def _on_images(self, name: str, network: Classifier) -> tuple[NDArray[np.int64], int]:
-        """Predicted classes `[images]`, and the number of classes."""
+    def _on_images(self, name: str, network: Classifier) -> tuple[NDArray[np.int64], int, bool]:
+        """Predicted classes `[images]`, the number of classes, and whether it gives probabilities of class 1."""
+        with suppress(UserError):
+            return *self._predictions(name, ProbabilityOfOne(name, network)), True
+        return *self._predictions(name, network), False
+
+    def _predictions(self, name: str, network: Classifier) -> tuple[NDArray[np.int64], int]:
         device, dtype = self._device(network), dtype_of(network)
 
         def attempt(size: int) -> list[tuple[Tensor, int]]:
@@ -146,12 +160,12 @@ def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
         reason = f"fails on images of shape {tuple(images.shape[1:])} (channels, height, width): {told}"
         raise UserError(name, reason=reason) from error
     try:
-        check_scores(scores)
+        check_scores(scores, images)
     except UserError as error:
         raise error.renamed(lambda _: name) from None
-    if len(scores) != len(images) or scores.shape[1] < 2:
+    if scores.shape[1] < 2:
         reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
-        raise UserError(name, reason=reason, allowed="a row for each image, a column for each of at least 2 classes")
+        raise UserError(name, reason=reason, allowed="a column for each of at least 2 classes")
     if scores.isnan().any():
         raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
     return scores

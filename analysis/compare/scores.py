@@ -8,25 +8,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
+
+from dbviz_ray.store import Labels
 
 from ..scores.agreement import (
-    Churn,
     agreement,
-    churn_between,
-    error_consistency_by_item,
-    kappa_by_item,
-    share_of_images,
+    pairs_on_labelled_images,
+    pairs_on_planes,
+    partners_on_images,
+    shares_of_images,
 )
-from ..scores.regions import class_shares, regions_of
-from ..statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
-from ..statistics.intervals import Advice, Interval, advice_on, holm, interval_of, p_value, variances_of
+from ..scores.regions import regions_of
+from ..statistics.estimates import Estimate, every_pair_estimate, mean_estimate
+from ..statistics.intervals import Advice, Interval, Means, advice_on, holm, interval_of, variances_of
 from ..statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")
-SHARE, REGIONS, CORRECTED, CHANGE = (0.0, 1.0), (1.0, math.inf), (-math.inf, 1.0), (-1.0, 1.0)
+SHARE, CHANGE, REGIONS = (0.0, 1.0), (-1.0, 1.0), (1.0, math.inf)
+CORRECTED, ANY = (-math.inf, 1.0), (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,18 @@ class ModelScores:
     """Number of different classes that it predicts, on images and planes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """Shares of the images, each with an exact interval over images."""
+
+    churn: Interval
+    wins: Interval | None
+    losses: Interval | None
+    p_value: float | None
+    """Exact McNemar test (two-sided) of equal accuracy: whether wins and losses are equally frequent."""
+
+
+@dataclass(frozen=True, slots=True)
 class PairScores:
     """Two models: the one given first (`old`) and the one given later (`new`)."""
 
@@ -98,15 +114,14 @@ class Scores:
 
     def advice_on_worst_pair(self, precision: float) -> tuple[PairScores, Advice]:
         """The pair with the widest interval of its reproducibility, and what it takes for that pair."""
-        each = [_advice(mean_estimate(same[None]), precision) for same in self.same_points]
-        worst = max(range(len(each)), key=lambda place: each[place].reach)
-        return self.pairs[worst], each[worst]
+        worst = int(np.argmax(self.same_points.var(axis=1)))
+        return self.pairs[worst], _advice(mean_estimate(self.same_points[worst][None]), precision)
 
 
 def scores_of(
     names: Sequence[str],
     predicted: Sequence[NDArray[np.int64]],
-    label_maps: NDArray[np.uint8],
+    label_maps: Labels,
     labels: NDArray[np.int64] | None,
     classes: int,
 ) -> Scores:
@@ -120,54 +135,62 @@ def scores_of(
         classes: Number of classes.
     """
     models, planes, side, _ = label_maps.shape
-    on_images = np.stack(predicted).astype(np.uint8)
-    right = None if labels is None else on_images == labels
-    same = agreement(label_maps.reshape(models, planes, -1))
-    kappa = kappa_by_item(same, np.stack([class_shares(maps, classes) for maps in label_maps]))
-    capa = None if right is None else error_consistency_by_item(on_images, ~right, classes)
-    of_models = [regions_of(maps, 0.0) for maps in label_maps]
-    regions = [mean_estimate(found.fragmentation[None].astype(float)) for found in of_models]
+    on_images = np.stack(predicted).astype(np.min_scalar_type(classes - 1))
+    images = on_images.shape[1]
     first, second = np.triu_indices(models, 1)
-    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
-    churn = [churn_between(predicted[a], predicted[b], labels) for a, b in pairs]
-    more_regions = [difference(regions[b], regions[a]) for a, b in pairs]
-    regions_p = np.array([p_value(change) for change in more_regions])
-    regions_holm = holm(regions_p)
-    accuracy_holm = holm(np.array([np.nan if found.p_value is None else found.p_value for found in churn]))
-    overall = _mean_of_pairs(same)
+    same, partners, kappas, class_shares = pairs_on_planes(label_maps, classes)
+    alike = Means.of(same.mean(axis=0), planes, ((row, 1) for row in same))
+    found = [regions_of(maps, 0.0) for maps in label_maps]
+    regions = np.stack([of.fragmentation for of in found], axis=1)  # [planes, models]
+    gained = ((row[second] - row[first], 1) for row in regions)
+    more_regions = Means.of(regions.mean(axis=0)[second] - regions.mean(axis=0)[first], planes, gained)
+    regions_p = more_regions.p_values()
+    differing = np.rint((1 - agreement(on_images[:, None])[0][first, second]) * images).astype(np.int64)
+    unknown: Any = repeat(None)
+    errors, wins, losses, accuracy_p, accuracy_holm, change, capa = [unknown] * 7
+    if labels is not None:
+        right = on_images == labels
+        won, lost, changes, capas = pairs_on_labelled_images(differing, right, classes)
+        mcnemar = np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1.0)
+        errors = shares_of_images((~right).sum(axis=1), images)
+        wins, losses = (shares_of_images(counts, images, 2) for counts in (won, lost))
+        accuracy_p, accuracy_holm = mcnemar.tolist(), holm(mcnemar).tolist()
+        change, capa = changes.intervals(CHANGE), capas.intervals(CORRECTED)
+    churn = map(Churn, shares_of_images(differing, images, 2), wins, losses, accuracy_p)
+    overall, of_images = every_pair_estimate(partners), every_pair_estimate(partners_on_images(on_images))
     return Scores(
         models=tuple(
             ModelScores(
                 name=name,
-                error=None if labels is None else share_of_images(int((own != labels).sum()), len(own)),
-                regions=interval_of(count, REGIONS),
-                largest_share=_mean(found.largest_region, SHARE),
-                classes_predicted=len(np.union1d(own, np.unique(maps))),
+                error=error,
+                regions=_mean(of.fragmentation.astype(float), REGIONS),
+                largest_share=_mean(of.largest_region, SHARE),
+                classes_predicted=len(np.union1d(own, np.flatnonzero(shares))),
             )
-            for name, own, maps, found, count in zip(names, predicted, label_maps, of_models, regions, strict=True)
+            for name, own, shares, of, error in zip(names, on_images, class_shares, found, errors, strict=False)
         ),
         pairs=tuple(
-            PairScores(
-                old=names[a],
-                new=names[b],
-                reproducibility=_mean(same[:, a, b], SHARE),
-                kappa=_mean(kappa[:, a, b], CORRECTED),
-                on_images=churn[pair],
-                capa=None if capa is None else _mean(capa[:, a, b], CORRECTED),
-                accuracy_change=None if right is None else _mean(right[b].astype(float) - right[a], CHANGE),
-                regions_change=interval_of(more_regions[pair]),
-                regions_p=float(regions_p[pair]),
-                accuracy_p_holm=None if labels is None else float(accuracy_holm[pair]),
-                regions_p_holm=float(regions_holm[pair]),
+            map(
+                PairScores,
+                map(names.__getitem__, first.tolist()),
+                map(names.__getitem__, second.tolist()),
+                alike.intervals(SHARE),
+                kappas.intervals(CORRECTED),
+                churn,
+                capa,
+                change,
+                more_regions.intervals(ANY, models=2),
+                regions_p.tolist(),
+                accuracy_holm,
+                holm(regions_p).tolist(),
             )
-            for pair, (a, b) in enumerate(pairs)
         ),
         reproducibility=interval_of(overall, SHARE),
-        agreement_on_images=interval_of(_mean_of_pairs(agreement(on_images[:, :, None])), SHARE),
+        agreement_on_images=interval_of(of_images, SHARE),
         overall=overall,
-        same_points=same[:, first, second].T,
+        same_points=same.T,
         shape=(planes, side),
-        images=on_images.shape[1],
+        images=images,
     )
 
 
@@ -177,9 +200,3 @@ def _mean(by_item: Floats, bounds: tuple[float, float]) -> Interval:
 
 def _advice(share: Estimate, precision: float) -> Advice:
     return advice_on(interval_of(share, SHARE), variances_of(share), precision, NAMES)
-
-
-def _mean_of_pairs(same: Floats) -> Estimate:
-    """Mean over pairs of `same`, `[items, models, models]`."""
-    first, second = np.triu_indices(same.shape[1], 1)
-    return pair_estimate(same.mean(axis=0), same[:, first, second].mean(axis=1), on_items=same)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.store import PictureKey, Store
+from dbviz_ray.store import Labels, PictureKey, Store
 
 from ..scores.groups import records
 from .captions import title_of
@@ -36,7 +35,7 @@ class Pair:
     """Two label maps of one plane, and their texts."""
 
     names: Sequence[str]
-    maps: Sequence[NDArray[np.uint8]]
+    maps: Sequence[Labels]
     """`[rows, columns]` each."""
     beside: str = ""
 
@@ -93,13 +92,7 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
     return entitle(figure, title)
 
 
-def draw_difference(
-    axes: Axes,
-    first: NDArray[np.uint8],
-    second: NDArray[np.uint8],
-    picture: PlanePicture,
-    colours: Colours,
-) -> None:
+def draw_difference(axes: Axes, first: Labels, second: Labels, picture: PlanePicture, colours: Colours) -> None:
     """Draw the second map `[rows, columns]` where it differs from the first; grey where they agree."""
     axes.set_facecolor(SAME)
     draw_regions(axes, np.ma.masked_where(first == second, second), picture, colours)

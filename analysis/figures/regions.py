@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from dbviz_ray.formatting import shortened
-from dbviz_ray.store import Picture, Store
+from dbviz_ray.store import Labels, Picture, Store
 
 from .style import CAPTION_COLOUR, CAPTION_SIZE, CLASS_COLOURS, STYLE, class_colours, lines
 
@@ -70,7 +70,7 @@ def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return images[..., :3] if images.shape[-1] >= 3 else np.repeat(images[..., :1], 3, axis=-1)
 
 
-def colours_for(label_maps: Iterable[NDArray[np.uint8]], classes: int) -> Colours:
+def colours_for(label_maps: Iterable[Labels], classes: int) -> Colours:
     """One colour for each class, for a figure that shows these maps.
 
     With more than ten classes, the ten that cover most of the maps get the ten colours, the next ten lighter shades,
@@ -87,7 +87,7 @@ def colours_for(label_maps: Iterable[NDArray[np.uint8]], classes: int) -> Colour
 
 def draw_regions(
     axes: Axes,
-    label_map: NDArray[np.uint8],
+    label_map: NDArray[Any],
     picture: PlanePicture,
     colours: Colours,
     confidence: NDArray[np.floating[Any]] | None = None,
@@ -143,7 +143,7 @@ def _draw_image(axes: Axes, image: NDArray[np.float64], a: float, b: float, pixe
 
 
 def class_legend(
-    figure: Figure, class_names: Sequence[str], caption: str, maps: Sequence[NDArray[np.uint8]], *, every: bool = False
+    figure: Figure, class_names: Sequence[str], caption: str, maps: Sequence[Labels], *, every: bool = False
 ) -> None:
     """Draw the caption and, below it, a patch for `every` class or for those in the label maps, at the lower end.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.errors import UserError
 from dbviz_ray.formatting import listed
-from dbviz_ray.store import Picture, PictureKey, Store
+from dbviz_ray.store import Labels, Picture, PictureKey, Store
 
 from ..findings.curves import EPOCH, WIDTH, curves, evenly
 from ..scores.groups import GROUP, name_parts, records
@@ -164,7 +164,7 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
 
 
-def disagreeing_shares(labels: NDArray[np.uint8], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
+def disagreeing_shares(labels: Labels, pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of pairs of trainings whose classes differ at each point, `[rows, columns]`.
 
     Args:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from dbviz_ray.store import Labels
+
 from ..findings.curves import evenly
 from ..scores.groups import KIND, at_last_epoch, records
 from .captions import title_of
@@ -31,7 +33,7 @@ class _Training:
     name: str
     epochs: list[int]
     """Ascending."""
-    maps: NDArray[np.uint8]
+    maps: Labels
     """Label maps of one plane, `[epochs, rows, columns]`."""
     errors: list[str]
     """A text for each epoch."""

@@ -9,17 +9,18 @@ both are never wrong), the models agree trivially: the score is NaN, and group m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
-from ..statistics.intervals import LEVEL, Interval
+from dbviz_ray.store import Labels
+
+from ..statistics.intervals import LEVEL, Interval, Means
+from .regions import class_shares
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.uint8]
-Classes = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 ROUNDING = 1e-9
 """An expected agreement this close to 1 counts as 1."""
@@ -53,8 +54,6 @@ def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
 def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
     """Cohen's kappa of every two models plus the influence of each plane; the mean over planes is the kappa.
 
-    kappa's derivatives are 1 / (1 - e) by observed agreement o and -(1 - o) / (1 - e)^2 by expected agreement e.
-
     Args:
         observed: `[planes, models, models]`, share of points on which they agree.
         shares: `[models, planes, classes]`, share of each class on each plane.
@@ -65,7 +64,7 @@ def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
     pooled = shares.mean(axis=1)
     expected = np.einsum("apc,bc->pab", shares, pooled) + np.einsum("ac,bpc->pab", pooled, shares)
     by_chance = pooled @ pooled.copy().T  # of a copy: numpy rounds a matrix times its own transpose in another way
-    return _by_item(observed, expected - by_chance, by_chance)
+    return by_item(observed, expected - by_chance, observed.mean(axis=0), by_chance)
 
 
 def error_consistency(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
@@ -97,12 +96,14 @@ def error_consistency_by_item(predictions: Labels, wrong: NDArray[np.bool_], cla
     expected = _of_accuracies(accuracies, classes)
     moved, slope = right - accuracies, accuracies - (1 - accuracies) / (classes - 1)
     linear = expected + moved[:, :, None] * slope + moved[:, None, :] * slope[:, None]
-    return _by_item(observed, linear, expected)
+    return by_item(observed, linear, observed.mean(axis=0), expected)
 
 
-def _by_item(observed: Floats, expected: Floats, mean_expected: Floats) -> Floats:
-    """Score plus influences, of `[items, a, b]` observed and (linearised) expected agreement."""
-    mean_observed = observed.mean(axis=0)
+def by_item(observed: Floats | float, expected: Floats, mean_observed: Floats, mean_expected: Floats) -> Floats:
+    """`beyond_chance` of the means plus the influence of each item, of its observed and (linearised) expected value.
+
+    Its derivatives are 1 / (1 - e) by observed agreement o and -(1 - o) / (1 - e)^2 by expected agreement e.
+    """
     score = beyond_chance(mean_observed, mean_expected)
     room = np.where(np.isnan(score), np.nan, 1 - mean_expected)
     of_expected = (1 - mean_observed) / room**2 * (expected - mean_expected)
@@ -150,11 +151,11 @@ def _bit_words(labels: Labels, words: int) -> NDArray[np.uint64]:
     """The labels' bits: `[bits, planes, models, words]`; points beyond the last are zero in all models."""
     models, planes, points = labels.shape
     bits = max(1, int(labels.max()).bit_length())
-    padded = np.zeros((bits, planes, models, words * WORD), np.uint8)
+    packed = np.zeros((bits, planes, models, words * WORD // 8), np.uint8)
     by_plane = labels.swapaxes(0, 1)
     for bit in range(bits):
-        padded[bit, ..., :points] = (by_plane >> bit) & 1
-    return np.packbits(padded, axis=-1).view(np.uint64)
+        packed[bit, ..., : -(-points // 8)] = np.packbits((by_plane >> bit) & 1 == 1, axis=-1)
+    return packed.view(np.uint64)
 
 
 def _differing_points(words: NDArray[np.uint64]) -> Floats:
@@ -169,37 +170,88 @@ def _differing_points(words: NDArray[np.uint64]) -> Floats:
     return counts
 
 
-@dataclass(frozen=True)
-class Churn:
-    """Shares of the images, each with an exact interval over images."""
-
-    churn: Interval
-    wins: Interval | None
-    """None without true classes, like `losses` and `p_value`."""
-    losses: Interval | None
-    p_value: float | None
-    """Exact McNemar test (two-sided) of equal accuracy: whether wins and losses are equally frequent."""
+def shares_of_images(counts: Integers, images: int, models: int = 1) -> list[Interval]:
+    """Each of `counts` out of `images` with the exact interval of a share (Clopper and Pearson 1934), never empty."""
+    tail = (1 - LEVEL) / 2  # beta quantiles give the ends 400 times faster than a search does
+    low = special.betaincinv(np.maximum(counts, 1), images - counts + 1, tail)
+    high = special.betaincinv(counts + 1, np.maximum(images - counts, 1), 1 - tail)
+    ends = np.where(counts > 0, low, 0.0).tolist(), np.where(counts < images, high, 1.0).tolist()
+    each = zip(counts.tolist(), *ends, strict=True)
+    return [Interval(count / images, low, high, models, images, "items") for count, low, high in each]
 
 
-def churn_between(old: Classes, new: Classes, labels: Classes | None) -> Churn:
-    """How the predictions `old` and `new` of images with true `labels` differ, `[images]` each."""
-    churn = share_of_images(int((old != new).sum()), len(old), models=2)
-    if labels is None:
-        return Churn(churn, None, None, None)
-    wins = int(((old != labels) & (new == labels)).sum())
-    losses = int(((old == labels) & (new != labels)).sum())
-    told = wins + losses
-    return Churn(
-        churn=churn,
-        wins=share_of_images(wins, len(labels), models=2),
-        losses=share_of_images(losses, len(labels), models=2),
-        p_value=float(stats.binomtest(wins, told, 0.5).pvalue) if told else 1.0,
+def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, Means, Floats]:
+    """How far every two models agree on planes, in the order of `numpy.triu_indices`.
+
+    Of 1,000 models there are 499,500 pairs: only the first result has a number for each pair and plane.
+
+    Args:
+        label_maps: `[models, planes, rows, columns]`, predicted classes.
+        classes: The number of classes.
+
+    Returns:
+        The share of points on which they agree, `[planes, pairs]`; its mean over a model's pairs, `[models, planes]`;
+        Cohen's kappas; and the share of each class in the points of all planes, `[models, classes]`.
+    """
+    models, planes = label_maps.shape[:2]
+    first, second = np.triu_indices(models, 1)
+    same, partners, pooled = np.empty((planes, len(first))), np.empty((models, planes)), np.zeros((models, classes))
+    for some, block in agreement_blocks(label_maps.reshape(models, planes, -1)):
+        same[some] = block[:, first, second]
+        partners[:, some] = (block.sum(axis=2).T - 1) / (models - 1)
+    for maps in label_maps.swapaxes(0, 1):
+        pooled += class_shares(maps, classes) / planes
+    mean, by_chance = same.mean(axis=0), (pooled @ pooled.T)[first, second]
+
+    def kappas() -> Iterator[tuple[Floats, int]]:
+        for agreeing, maps in zip(same, label_maps.swapaxes(0, 1), strict=True):
+            expected = class_shares(maps, classes) @ pooled.T
+            yield by_item(agreeing, (expected + expected.T)[first, second] - by_chance, mean, by_chance), 1
+
+    return same, partners, Means.of(beyond_chance(mean, by_chance), planes, kappas()), pooled
+
+
+def partners_on_images(predicted: Labels) -> Floats:
+    """For predicted classes `[models, images]`, the share of the other models that predict a model's class."""
+    alike = np.zeros(predicted.shape)
+    for own in predicted:
+        alike += predicted == own
+    return (alike - 1) / (len(predicted) - 1)
+
+
+def pairs_on_labelled_images(
+    differing: Integers, right: NDArray[np.bool_], classes: int
+) -> tuple[Integers, Integers, Means, Means]:
+    """Wins and losses of every two models, `[pairs]`, and the means of their changes of accuracy and of their CAPA.
+
+    Images of one outcome (who is right, do the two agree) are all alike.
+
+    Args:
+        differing: `[pairs]`, for how many images they predict different classes.
+        right: `[models, images]`, whether predictions are the labels.
+        classes: The number of classes.
+    """
+    models, images = right.shape
+    first, second = np.triu_indices(models, 1)
+    accuracies = right.mean(axis=1)
+    slopes = accuracies - (1 - accuracies) / (classes - 1)
+    same, by_chance = 1 - differing / images, _of_accuracies(accuracies, classes)[first, second]
+    each = np.rint(right.astype(float) @ right.T.astype(float)).astype(np.int64)
+    both, correct = each[first, second], each.diagonal()
+    losses, wins = correct[first] - both, correct[second] - both
+    outcomes = (  # the old one is right, the new one is right, they agree, on how many images
+        (True, True, True, both),
+        (True, False, False, losses),
+        (False, True, False, wins),
+        (False, False, True, images - differing - both),
+        (False, False, False, differing - losses - wins),
     )
 
+    def capas() -> Iterator[tuple[Floats, Integers]]:
+        for old, new, agree, count in outcomes:
+            moved = (old - accuracies[first]) * slopes[second] + (new - accuracies[second]) * slopes[first]
+            yield by_item(agree, by_chance + moved, same, by_chance), count
 
-def share_of_images(count: int, images: int, models: int = 1) -> Interval:
-    """`count` of `images` with the exact interval of a share (Clopper and Pearson 1934), which is never empty."""
-    tail = (1 - LEVEL) / 2  # beta quantiles give the ends 400 times faster than a search does
-    low = float(special.betaincinv(count, images - count + 1, tail)) if count > 0 else 0.0
-    high = float(special.betaincinv(count + 1, images - count, 1 - tail)) if count < images else 1.0
-    return Interval(count / images, low, high, models, images, "items")
+    changes = ((float(new) - old, count) for old, new, _, count in outcomes)
+    change = Means.of((wins - losses) / images, images, changes)
+    return wins, losses, change, Means.of(beyond_chance(same, by_chance), images, capas())

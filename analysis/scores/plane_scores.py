@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dbviz_ray.store import Labels
+
 from .agreement import agreement_blocks
 from .regions import Regions, class_shares, nested_resolutions, regions_of
 
@@ -28,7 +30,7 @@ class Stored:
     planes: int
     resolution: int
     classes: int
-    labels: Callable[[slice], NDArray[np.uint8]]
+    labels: Callable[[slice], Labels]
     """Label maps of some planes: `[models, planes, resolution, resolution]`."""
     probabilities: Callable[[slice], NDArray[np.float16]] | None = None
     """Class probabilities of some planes: `[models, planes, resolution, resolution, classes]`."""

@@ -26,10 +26,13 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.uint8]
+from dbviz_ray.store import Labels
+
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+TOGETHER = 2**23
+"""Points whose regions are found in one pass, which takes some ten bytes for each."""
 LEAST_RESOLUTION = 25
 """On coarser grids than this, counts say nothing about the regions."""
 
@@ -46,14 +49,18 @@ class Regions(NamedTuple):
 
 
 def regions_of(label_maps: Labels, minimum_share: float) -> Regions:
-    """The regions of every label map, all labelled in one pass: stacked with an empty row between them.
+    """The regions of every label map, many labelled in one pass: stacked with an empty row between them.
 
     Args:
         label_maps: `[planes, rows, columns]`, predicted classes.
         minimum_share: Share of a plane's points from which a region counts as large.
     """
     planes, rows, columns = label_maps.shape
-    stacked = np.zeros((planes, rows + 1, columns), dtype=np.uint16)
+    together = max(1, TOGETHER // (rows * columns))
+    if planes > together:
+        parts = [regions_of(label_maps[k : k + together], minimum_share) for k in range(0, planes, together)]
+        return Regions(*map(np.concatenate, zip(*parts, strict=True)))
+    stacked = np.zeros((planes, rows + 1, columns), np.promote_types(label_maps.dtype, np.int16))
     stacked[:, :rows] = label_maps
     stacked[:, :rows] += 1  # zero is background
     numbers = cc3d.connected_components(stacked.reshape(-1, columns), connectivity=8, out_dtype=np.uint32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbviz_ray.config import ModelConfig, SweepConfig
-from dbviz_ray.store import PLANES_TOGETHER, Store
+from dbviz_ray.store import PLANES_TOGETHER, Labels, Store
 from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.models import Outcome
 
@@ -42,7 +42,7 @@ class Predictions:
     """`[models, train images]`: whether the given label is not the true one."""
     test_wrong: NDArray[np.bool_]
     """`[models, test images]`."""
-    on_test: NDArray[np.uint8]
+    on_test: Labels
     """`[models, test images]`, predicted classes."""
 
 
@@ -92,8 +92,9 @@ def stored_planes(
     resolution, class_names = facts["resolution"], facts["class_names"]
     ids = [model.model_id for model in models]
 
-    def labels(some: slice) -> NDArray[np.uint8]:
-        maps = np.empty((len(ids), some.stop - some.start, resolution, resolution), np.uint8)
+    def labels(some: slice) -> Labels:
+        sides = len(ids), some.stop - some.start, resolution, resolution
+        maps = np.empty(sides, np.min_scalar_type(len(class_names) - 1))
         for place, model_id, epoch in zip(maps, ids, epochs, strict=True):
             place[:] = store.read_label_maps(plane_set, model_id, epoch, some)
         return maps

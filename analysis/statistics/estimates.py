@@ -110,6 +110,20 @@ def pair_estimate(
     return _estimate(float(by_pair[first, second].mean()), by_item, cells, pairs, models, levels)
 
 
+def every_pair_estimate(partners: Floats) -> Estimate:
+    """`pair_estimate` of every two models with every pair on every item, from no more than the models' own means.
+
+    A model's pseudo-value, n mean - (n - 1) mean without it, is mean + 2 (n - 1) / (n - 2) (its mean - mean).
+
+    Args:
+        partners: `[models, items]`: each model's mean over its pairs, on each item.
+    """
+    models, by_item = len(partners), partners.mean(axis=0)
+    if models == 2:
+        return replace(mean_estimate(by_item[None]), models=2)
+    return mean_estimate(by_item + 2 * (models - 1) / (models - 2) * (partners - by_item))
+
+
 def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | None = None) -> Estimate:
     """The mean over every pair of a model of one group and a model of another, and over items.
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -33,7 +34,7 @@ MOST = 10_000_000
 """The search for a sufficient number of models or items stops here."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate with its interval and sample sizes.
 
@@ -92,6 +93,40 @@ def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, ma
     if not math.isnan(reach):
         low, high = max(bounds[0], estimate.value - reach), min(bounds[1], estimate.value + reach)
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Many means over the same items at once, as for the pairs of a thousand models."""
+
+    values: Floats
+    errors: Floats
+    """Their standard errors."""
+    items: int
+
+    @classmethod
+    def of(cls, values: Floats, items: int, rows: Iterable[tuple[Any, Any]]) -> Means:
+        """The means `values` over items that come some at a time: the numbers of all means there, and how many do."""
+        squares = np.zeros_like(values)
+        for numbers, count in rows:
+            squares += count * (numbers - values) ** 2
+        return cls(values, np.sqrt(squares / (items - 1) / items), items)
+
+    def intervals(self, bounds: tuple[float, float], models: int = 1) -> list[Interval]:
+        """As `interval_of(mean_estimate(...))` gives for each."""
+        reach = _student(LEVEL, self.items - 1) * self.errors
+        ends = (self.values - reach).clip(min=bounds[0]), (self.values + reach).clip(max=bounds[1])
+        each = zip(*(numbers.tolist() for numbers in (self.values, *ends)), strict=True)
+        return [Interval(value, low, high, models, self.items, "items") for value, low, high in each]
+
+    def p_values(self) -> Floats:
+        """As `p_value(mean_estimate(...))` gives for each."""
+        values = np.abs(self.values)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.maximum(2 * special.stdtr(self.items - 1, -values / self.errors), 1e-15)
+        found[self.errors <= ROUNDING * values] = 2.0 ** (1 - self.items)
+        found[values == 0] = 1.0
+        return np.asarray(found)
 
 
 def ratio_interval(first: Estimate, second: Estimate) -> Interval:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from dbviz_ray.errors import UserError
 
 
 class NoScoresError(TypeError):
@@ -19,10 +21,43 @@ SCORES = ("logits", "out", "scores")
 
 
 def logits_of(output: Any) -> Tensor:
-    """The tensor of class scores: the output itself, its first part, its field `logits` or its entry of such a name.
+    """The class scores `[n, classes]` in an output: itself, its first part, its field `logits` or such an entry.
 
-    A numpy array counts as a tensor. NoScoresError if there is none.
+    A numpy array counts as a tensor. One score z for each image, `[n]` or `[n, 1]`, is the logit of class 1: the scores
+    are 0 and z. NoScoresError if there are none.
     """
+    scores = _scores_in(output)
+    single = single_score(scores)
+    return scores if single is None else torch.stack([torch.zeros_like(single), single], dim=1)
+
+
+def single_score(output: Any) -> Tensor | None:
+    """The score of each image, `[n]`, if an output holds no more than that; one image's may have no dimension."""
+    scores = _scores_in(output)
+    if scores.ndim > 1 and scores.shape[1:] != (1,):
+        return None
+    if not scores.is_floating_point():
+        raise NoScoresError(f"returns one number of type {scores.dtype} for each image, which is no score")
+    return scores.reshape(-1)
+
+
+class ProbabilityOfOne(nn.Module):
+    """A network whose one score is the probability of class 1, as one with the probabilities of both classes."""
+
+    def __init__(self, name: str, network: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.name, self.network = name, network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities `[n, 2]`. UserError for what is none."""
+        score = single_score(self.network(images))
+        if score is None or not ((score >= 0) & (score <= 1)).all():
+            reason = "its one score lies within 0 and 1 on all images, but not on all planes"
+            raise UserError(self.name, reason=reason, allowed="the logit of class 1, or two scores")
+        return torch.stack([1 - score, score], dim=1)
+
+
+def _scores_in(output: Any) -> Tensor:
     if isinstance(getattr(output, "logits", None), Tensor):
         output = output.logits
     elif isinstance(output, Mapping):

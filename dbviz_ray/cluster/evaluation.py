@@ -193,6 +193,7 @@ class Evaluator:
 
     def __init__(self, store: Store, data: DatasetFacts, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
+        self._checked: set[tuple[str, int]] = set()
         self._store, self._data, self._directory = store, data, resources.data_directory
         self._device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
@@ -209,8 +210,11 @@ class Evaluator:
             facts = self._data
             network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
             network = network.to(self._device)
-            dataset = load_dataset(task.model.dataset, self._directory)
-            check_predictions(self._store, task.model, network, dataset, task.epoch)
+            weights = task.model.model_id, task.epoch
+            if weights not in self._checked:
+                dataset = load_dataset(task.model.dataset, self._directory)
+                check_predictions(self._store, task.model, network, dataset, task.epoch)
+                self._checked.add(weights)
             work.do(network, self._device, self._store, task.model.model_id, task.epoch)
         except RayError:  # fetching the work failed; another evaluator may manage
             raise

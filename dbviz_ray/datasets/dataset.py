@@ -58,8 +58,8 @@ def _affine(
     return 1 / (pixel_range * deviations), offset
 
 
-MOST_CLASSES = 256
-"""A label map holds a class in one byte."""
+MOST_CLASSES = 2**16
+"""A label map holds a class in two bytes."""
 FEWEST_IMAGES = 2
 
 

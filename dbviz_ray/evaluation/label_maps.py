@@ -11,18 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.datasets.dataset import MOST_CLASSES
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes import GridPoints, PlaneSet
 from dbviz_ray.training.allocations import within_memory
-
-MAX_CLASSES = 256
-"""Labels are stored as uint8."""
 
 SMALL = 3 * 32 * 32
 """Numbers in an image up to which a batch has its full size."""
 
 Classifier = Callable[[Tensor], Tensor]
-"""Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`."""
+"""Anything that maps images `[n, channels, height, width]` to scores `[n, classes]`, or to one logit each."""
+
+
+def label_type(classes: int) -> torch.dtype:
+    """The smallest type of labels that holds this number of classes."""
+    return torch.uint8 if classes <= 256 else torch.uint16
 
 
 def default_batch(device: torch.device, pixels: int) -> int:
@@ -39,7 +42,7 @@ class PlaneLabels:
     """The predictions of a network at every grid point, on the CPU."""
 
     labels: Tensor
-    """Predicted classes: uint8 `[planes, resolution (b), resolution (a)]`."""
+    """Predicted classes: uint8, or uint16 from 257 classes on, `[planes, resolution (b), resolution (a)]`."""
     probabilities: Tensor | None
     """Softmax of the scores, computed in float32: float16 `[planes, resolution (b), resolution (a), classes]`."""
     numbers: bool
@@ -49,7 +52,7 @@ class PlaneLabels:
 def label_maps(
     network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
 ) -> Tensor:
-    """`label_planes` without probabilities: uint8 `[planes, resolution (b), resolution (a)]`, on the CPU."""
+    """The labels of `label_planes`: `[planes, resolution (b), resolution (a)]`, on the CPU."""
     return label_planes(network, planes, device, batch_points=batch_points).labels
 
 
@@ -76,12 +79,14 @@ def label_planes(
 
     def attempt(batch: int) -> PlaneLabels:
         sides = len(planes), planes.resolution, planes.resolution
-        labels = torch.empty(sides, dtype=torch.uint8, device=device)
+        labels = torch.empty(0)
         shares: Tensor | None = None
         lost = torch.zeros((), dtype=torch.bool, device=device)  # read once, since reading waits for the GPU
         for some_planes, some_rows, points in grid.batches(batch):
             scores = logits_of(rest(points))
-            check_scores(scores)
+            check_scores(scores, points)
+            if not labels.numel():
+                labels = torch.empty(sides, dtype=label_type(scores.shape[1]), device=device)
             block = labels[some_planes, some_rows]
             highest = scores.max(dim=1)
             block.copy_(highest.indices.view(block.shape))
@@ -114,12 +119,11 @@ def _has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def check_scores(scores: Tensor) -> None:
-    """UserError unless `scores` are `[n, classes]` with at most `MAX_CLASSES` classes."""
-    if scores.ndim != 2 or scores.shape[1] > MAX_CLASSES:
-        got = f"{scores.shape[1]} classes" if scores.ndim == 2 else f"scores of shape {tuple(scores.shape)}"
-        allowed = f"scores [n, classes] with at most {MAX_CLASSES} classes"
-        raise UserError("model", reason=f"returns {got}", allowed=allowed)
+def check_scores(scores: Tensor, images: Tensor) -> None:
+    """UserError unless `scores` are `[n, classes]` for n images, with at most `MOST_CLASSES` classes."""
+    if scores.ndim != 2 or len(scores) != len(images) or scores.shape[1] > MOST_CLASSES:
+        reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
+        raise UserError("model", reason=reason, allowed=f"scores [n, classes] with at most {MOST_CLASSES:,} classes")
 
 
 def dtype_of(network: Classifier) -> torch.dtype:

@@ -27,6 +27,7 @@ from dbviz_ray.evaluation.label_maps import (
     dtype_of,
     evaluating,
     first_linear_layer,
+    label_type,
 )
 from dbviz_ray.training.allocations import within_memory
 
@@ -79,7 +80,7 @@ class FoundMargins:
     """The margins of one network."""
 
     predicted: Tensor
-    """Predicted classes of the images: uint8 `[images]`."""
+    """Predicted classes of the images, `[images]`, of the type of labels."""
     distances: Tensor
     """float32 `[images, directions]`; inf where the class does not change within reach."""
 
@@ -187,7 +188,7 @@ class _Search:
         shares = torch.full(self._partners.shape, math.inf, dtype=torch.float64)
         shares[changing.cpu()] = ((low.double() + high.double()) / 2).cpu()
         distances = shares.view_as(self._lines.lengths) * self._lines.lengths
-        return FoundMargins(at_images.cpu(), distances.float())
+        return FoundMargins(at_images.cpu().to(self._label_type), distances.float())
 
     def _first_different_step(self) -> Tensor:
         """The first step of each line with another class than the image, or 0: int64 `[lines]`.
@@ -222,5 +223,6 @@ class _Search:
 
     def _classes(self, points: Tensor) -> Tensor:
         scores = logits_of(self._network(points))
-        check_scores(scores)
-        return scores.max(dim=1).indices.to(torch.uint8)
+        check_scores(scores, points)
+        self._label_type = label_type(scores.shape[1])
+        return scores.max(dim=1).indices

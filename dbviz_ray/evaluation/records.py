@@ -19,6 +19,7 @@ from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.evaluation.label_maps import label_type
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import HISTORY, MODEL, PREDICTIONS, WEIGHTS
@@ -175,6 +176,7 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
 
 def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
     """One row for each image: split, index in the split, given label, true label, predicted class."""
+    dtype = label_type(len(dataset.class_names))
     splits = {"train": trained.given_labels, "test": dataset.test_labels}
     parts = []
     for split, given in splits.items():
@@ -184,9 +186,9 @@ def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
                 {
                     "split": pa.array([split] * len(true)).dictionary_encode(),
                     "index": np.arange(len(true), dtype=np.int32),
-                    "given_label": given.numpy().astype(np.uint8),
-                    "true_label": true.numpy().astype(np.uint8),
-                    "predicted": trained.predictions[split].numpy().astype(np.uint8),
+                    "given_label": given.to(dtype).numpy(),
+                    "true_label": true.to(dtype).numpy(),
+                    "predicted": trained.predictions[split].to(dtype).numpy(),
                 }
             )
         )

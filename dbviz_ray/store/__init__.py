@@ -11,7 +11,7 @@ from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.formatting import listed
-from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Picture, PictureKey, StoredMargins
+from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Labels, Picture, PictureKey, StoredMargins
 from dbviz_ray.store.layout import (
     EVALUATIONS,
     FINDINGS_FILE,
@@ -32,6 +32,7 @@ __all__ = [
     "PLANES_TOGETHER",
     "REPORT_FILE",
     "SWEEP_FILE",
+    "Labels",
     "Picture",
     "PictureKey",
     "Store",

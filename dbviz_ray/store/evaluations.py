@@ -14,6 +14,8 @@ from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import encoded
 from dbviz_ray.store.layout import EVALUATIONS, LABELS, MARGINS, Layout, partition, partitions_of
 
+Labels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Classes: uint16 if there are more than 256."""
 PLANES_TOGETHER = 50
 """Planes in a row group, the least that can be read. 1.25 million labels of a trained network take 80 to 85 kB, no more
 than in a single row group, and reading a tenth takes an eighth of the time (2026-11-22, EPYC 9005)."""
@@ -29,7 +31,7 @@ class StoredMargins:
 
     indices: NDArray[np.int32]
     """Indices of the images in their split, `[images]`."""
-    predicted: NDArray[np.uint8]
+    predicted: Labels
     """Predicted classes of the images, `[images]`."""
     distances: NDArray[np.float32]
     """L2 in normalised pixels, `[images, directions]`; inf where the class does not change within reach."""
@@ -52,7 +54,7 @@ class PictureKey(NamedTuple):
 class Picture:
     """Predictions of a model on one plane."""
 
-    labels: NDArray[np.uint8]
+    labels: Labels
     """Predicted classes, `[resolution (b), resolution (a)]`."""
     confidence: NDArray[np.float16] | None = None
     """Probability of the predicted class, same shape; None unless requested."""
@@ -70,14 +72,12 @@ class EvaluationFiles(Directory, Layout):
         """(model_id, epoch) of all complete label maps of a plane set."""
         return self._complete(f"{LABELS}/{partition('plane_set', plane_set)}", LABELS)
 
-    def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: NDArray[np.uint8]) -> None:
-        """Store label maps uint8 `[planes, resolution (b), resolution (a)]`, one plane a row."""
+    def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: Labels) -> None:
+        """Store label maps `[planes, resolution (b), resolution (a)]`, one plane a row."""
         facts = {"resolution": labels.shape[1]}
         self._write_planes(self.labels_file(plane_set, model_id, epoch), "labels", labels, facts, _LABELS)
 
-    def read_label_maps(
-        self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None
-    ) -> NDArray[np.uint8]:
+    def read_label_maps(self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None) -> Labels:
         """The stored label maps, or some of the planes; reads only the row groups that hold them."""
         name = self.labels_file(plane_set, model_id, epoch)
         return self._read_planes(name, "labels", ("resolution", "resolution"), planes)

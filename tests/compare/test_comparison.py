@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,13 @@ from support.html_pages import Page
 from support.network_kinds import KINDS, UNSTEADY
 from support.refusals import refused
 from torch import nn
+from torchvision.models import resnet18
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
 from dbviz_ray.analysis.compare.scores import scores_of
 from dbviz_ray.architectures import initialised_network
+from dbviz_ray.planes import GridPoints
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +247,8 @@ def lost_beyond_the_pixels(images):
         ({"models": [network(0), ten_but(lambda scores: scores / 0)]}, "model 1"),
         ({"models": [network(0), lost_beyond_the_pixels]}, "model 1"),
         ({"models": [network(0), ten_but(lambda scores: scores[:1])]}, "model 1"),
-        ({"models": [network(0), ten_but(lambda scores: scores[:, :1])]}, "model 1"),
+        ({"models": [network(0), ten_but(lambda scores: scores[:, :1])]}, "models"),
+        ({"models": [network(0), lambda x: x.flatten(1).argmax(1)]}, "model 1"),
         ({"models": [network(0), nn.Sequential(nn.Flatten(), nn.Linear(75, 10))]}, "model 1"),
     ],
 )
@@ -290,3 +294,63 @@ def test_a_comparison_in_a_notebook(images_and_labels, tmp_path):
     result.save(tmp_path / "out")
     (tmp_path / "out" / "comparison.json").unlink()
     assert refused(result.save, tmp_path / "out").field == "out"
+
+
+def test_one_score_for_each_image_is_the_logit_of_class_one_or_its_probability(images_and_labels):
+    images, labels = images_and_labels
+    logit = nn.Sequential(nn.Flatten(), nn.Linear(64, 1)).double()
+    probability, both = nn.Sequential(logit, nn.Sigmoid()), nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).double()
+    with torch.no_grad():
+        logit[1].bias -= logit(images.double()).mean()
+        both[1].weight.copy_(torch.cat([torch.zeros(1, 64), logit[1].weight]))
+        both[1].bias.copy_(torch.cat([torch.zeros(1), logit[1].bias]))
+        above = (logit(images.double())[:, 0] > 0).numpy()
+    assert 0.4 < above.mean() < 0.6
+    models = [both, logit, lambda x: logit(x.double())[:, 0], probability]
+    models.append(lambda x: probability(x.double()).numpy()[:, 0])
+    result = compare(models, images, labels % 2, planes=4, resolution=9, classes="any", batch_points=100)
+    assert result.reproducibility.value == result.agreement_on_images.value == 1
+    assert {model.error.value for model in result.models} == {float((above != labels.numpy() % 2).mean())}
+    assert {model.classes_predicted for model in result.models} == {2}
+    assert [re.findall(r"model \d", remark) for remark in result.remarks] == [["model 3"], ["model 4"]]
+
+
+def test_one_score_that_is_a_probability_on_images_alone_is_refused(images_and_labels):
+    def logit(images):
+        return images.flatten(1).mean(dim=1)
+
+    with_outside, labels = images_and_labels[0] + 0.01, images_and_labels[1] % 2
+    unit = (with_outside - with_outside.min()) / (with_outside.max() - with_outside.min())
+    shifted = [lambda x: logit(x) + 10 * (x < -1e-6).flatten(1).any(dim=1)] * 2
+    options = {"planes": 3, "resolution": 9, "classes": "any"}
+    assert refused(compare, shifted, unit, labels, margin=0.5, **options).field == "model 0"
+    large = compare([lambda x: logit(3 * x)] * 2, unit, labels, **options)
+    assert large.remarks == ()
+    assert large.models[0].classes_predicted <= 2
+
+
+def test_a_thousand_classes_are_as_in_plain_torch():
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(40, 3, 32, 32, generator=generator), torch.randint(1000, (40,), generator=generator)
+    models = [resnet18(num_classes=1000).double().eval() for _ in range(2)]
+    with torch.no_grad():
+        for model in models:
+            model.fc.weight.normal_(generator=generator)  # as different as trained ones
+            model.fc.bias -= model(images.double()).mean(dim=0)
+        models[1].load_state_dict(models[0].state_dict())
+        models[1].fc.bias += torch.randn(1000, generator=generator, dtype=torch.double)
+        result = compare(models, images, labels, planes=3, resolution=7)
+        grid = GridPoints(result.planes, torch.device("cpu"), torch.float64)
+        points = torch.cat([points for _, _, points in grid.batches(1000)])
+        maps = [model(points).argmax(dim=1).view(3, 7, 7).numpy() for model in models]
+        predicted = [model(images.double()).argmax(dim=1).numpy() for model in models]
+    assert max(own.max() for own in maps) > 255
+    assert 0.05 < (maps[0] == maps[1]).mean() < 0.95
+    assert result.label_maps.dtype == np.uint16
+    assert np.array_equal(result.label_maps, maps)
+    (pair,) = result.pairs
+    assert pair.reproducibility.value == pytest.approx((maps[0] == maps[1]).mean())
+    assert pair.kappa.value == pytest.approx(cohen_kappa_score(maps[0].ravel(), maps[1].ravel()))
+    assert pair.on_images.churn.value == pytest.approx((predicted[0] != predicted[1]).mean())
+    assert [model.error.value for model in result.models] == [(own != labels.numpy()).mean() for own in predicted]
+    assert len(result.figure(planes=1).axes) == 3

@@ -30,7 +30,7 @@ def zeros(*shape, dtype=torch.uint8):
         ({"train_labels": torch.arange(40)}, "train: label 4"),
         ({"test_labels": torch.arange(10) % 4 - 1}, "test: label -1"),
         ({"test_labels": (torch.arange(10) % 4).int()}, "torch.int32"),
-        ({"class_names": tuple(map(str, range(257)))}, "257 classes"),
+        ({"class_names": tuple(map(str, range(2**16 + 1)))}, "65537 classes"),
         ({"class_names": None}, "TypeError"),
         ({"mean": (0.5,)}, "(0.5,)"),
         ({"deviation": (1.0, 0.0, 1.0)}, "(1.0, 0.0, 1.0)"),

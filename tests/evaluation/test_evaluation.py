@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from support.random_planes import random_planes
+from support.refusals import refused
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_maps, label_planes
 from dbviz_ray.planes import GridPoints
 
@@ -62,12 +62,37 @@ def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
-def test_any_function_with_as_many_classes_as_a_label_holds_will_do(cpu):
+@pytest.mark.parametrize(("classes", "dtype"), [(256, torch.uint8), (257, torch.uint16), (2**16, torch.uint16)])
+def test_labels_hold_every_class(classes, dtype, cpu):
     planes = random_planes(2, 5, (1, 2, 2))
-    maps = label_maps(lambda images: torch.eye(256)[:, 200].expand(len(images), -1), planes, cpu)
-    assert (maps == 200).all()
-    with pytest.raises(UserError, match="257"):
-        label_maps(lambda images: torch.zeros(len(images), 257), planes, cpu)
+    maps = label_maps(lambda images: torch.arange(float(classes)).expand(len(images), -1), planes, cpu)
+    assert maps.dtype == dtype
+    assert (maps.numpy() == classes - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "batch_points"),
+    [
+        (lambda images: torch.zeros(len(images), 2**16 + 1), None),
+        (lambda images: torch.zeros(10), None),  # the scores of one image, for many
+        (lambda images: torch.zeros(10), 1),
+        (lambda images: torch.tensor(1.0), None),
+    ],
+)
+def test_scores_that_are_no_row_for_each_image_are_refused(function, batch_points, cpu):
+    refused(label_maps, function, random_planes(2, 5, (1, 2, 2)), cpu, batch_points=batch_points)
+
+
+def test_one_logit_labels_two_classes_in_batches_of_any_size(cpu):
+    planes = random_planes(2, 5, (1, 8, 8))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)).double()
+    [(_, _, points)] = GridPoints(planes, cpu, torch.float64).batches(10_000)
+    expected = (network(points) > 0).view(2, 5, 5)
+    assert 0 < expected.double().mean() < 1
+    for batch_points in (None, 7, 1):
+        assert torch.equal(label_maps(network, planes, cpu, batch_points=batch_points).bool(), expected)
+    squeezed = label_maps(lambda images: network(images.double()).squeeze(), planes, cpu, batch_points=1)
+    assert torch.equal(squeezed.bool(), expected)
 
 
 def test_a_batch_that_does_not_fit_is_halved(cpu):

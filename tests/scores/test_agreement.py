@@ -13,12 +13,11 @@ from dbviz_ray.analysis.scores import agreement as same_labels
 from dbviz_ray.analysis.scores.agreement import (
     agreement,
     agreement_blocks,
-    churn_between,
     cohens_kappa,
     error_consistency,
     error_consistency_by_item,
     kappa_by_item,
-    share_of_images,
+    shares_of_images,
 )
 
 CLASSES = 4
@@ -139,14 +138,15 @@ def test_agreement_by_hand():
 
 
 @settings(deadline=None)
-@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 200), st.integers(1, 256), st.integers(0, 2**32))
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 200), st.integers(1, 2**16), st.integers(0, 2**32))
 @example(1, 1, 1, 1, 0)
 @example(2, 3, 64, 256, 0)
 @example(3, 1, 65, 129, 0)
-def test_agreement_is_that_of_bytes(models, planes, points, classes, seed):
-    """Models that differ in a tenth of their labels, with as many classes as a byte holds."""
+@example(2, 2, 9, 2**16, 0)
+def test_agreement_is_that_of_whole_numbers(models, planes, points, classes, seed):
+    """Models that differ in a tenth of their labels, with as many classes as two bytes hold."""
     generator = np.random.default_rng(seed)
-    own = generator.integers(0, classes, (models, planes, points), dtype=np.uint8)
+    own = generator.integers(0, classes, (models, planes, points), dtype=np.min_scalar_type(classes - 1))
     labels = np.where(generator.random(own.shape) < 0.1, own, own[:1])
     labels[..., 0] = classes - 1
     before = labels.copy()
@@ -166,43 +166,9 @@ def test_blocks_do_not_matter(size, planes):
     assert len(blocks) == -(-planes // max(1, size // (3 * 2 * 8)))
 
 
-def test_churn_by_hand():
-    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    old = np.array([0, 0, 1, 1, 0, 2, 2, 1])
-    new = np.array([0, 1, 0, 1, 1, 0, 2, 1])
-    found = churn_between(old, new, labels)
-    assert found.churn.value == 4 / 8, "images 1, 2, 4 and 5"
-    assert found.wins.value == 2 / 8, "images 2 and 4"
-    assert found.losses.value == 1 / 8, "image 1; image 5 goes from one error to another"
-    assert found.p_value == 1.0
-
-
-@pytest.mark.parametrize(
-    ("wins", "losses", "p_value"), [(8, 2, 0.109375), (2, 8, 0.109375), (10, 0, 2 / 1024), (0, 0, 1)]
-)
-def test_exact_mcnemar_test(wins, losses, p_value):
-    """Twice the smaller tail of Binomial(wins + losses, 1/2)."""
-    labels = np.zeros(100, np.int64)
-    old, new = np.zeros(100, np.int64), np.zeros(100, np.int64)
-    old[:wins] = 1
-    new[wins : wins + losses] = 1
-    assert churn_between(old, new, labels).p_value == pytest.approx(p_value)
-
-
 @pytest.mark.parametrize("images", [1, 7, 200])
 def test_the_interval_of_a_share_is_the_exact_one(images):
-    for count in range(images + 1):
-        interval, exact = share_of_images(count, images), binomtest(count, images).proportion_ci(0.95, "exact")
+    for count, interval in enumerate(shares_of_images(np.arange(images + 1), images)):
+        exact = binomtest(count, images).proportion_ci(0.95, "exact")
+        assert interval.value == count / images
         assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=1e-11)
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=30))
-def test_the_churn_is_wins_losses_and_what_stays_wrong(images):
-    old, new, labels = np.array(images).T
-    found, back = churn_between(old, new, labels), churn_between(new, old, labels)
-    stays_wrong = np.mean([a != b and a != label and b != label for a, b, label in images])
-    assert found.churn.value == pytest.approx(found.wins.value + found.losses.value + stays_wrong)
-    assert (found.wins, found.losses, found.p_value) == (back.losses, back.wins, back.p_value)
-    assert found.wins.value - found.losses.value == pytest.approx(np.mean(new == labels) - np.mean(old == labels))
-    for share in (found.churn, found.wins, found.losses):
-        assert 0 <= share.low <= share.value <= share.high <= 1

@@ -71,3 +71,13 @@ def test_extrapolation_finds_the_limit_of_an_error_by_area():
     counts = {points: truth + error / (points - 1) ** 2 for points in (26, 51, 101)}
     np.testing.assert_allclose(extrapolated(counts), truth, rtol=1e-12)
     assert extrapolated({51: np.array([5]), 101: np.array([8])}).tolist() == [9.0]
+
+
+def test_regions_of_many_planes_are_found_some_at_a_time(monkeypatch):
+    maps = np.random.default_rng(0).integers(2**16 - 3, 2**16, (7, 5, 6)).astype(np.uint16)
+    whole = regions_of(maps, 0.2)
+    monkeypatch.setattr("dbviz_ray.analysis.scores.regions.TOGETHER", 61)
+    for found, expected in zip(regions_of(maps, 0.2), whole, strict=True):
+        assert np.array_equal(found, expected)
+    small = regions_of((maps - (2**16 - 3)).astype(np.uint8), 0.2)
+    assert all(np.array_equal(found, expected) for found, expected in zip(small, whole, strict=True))

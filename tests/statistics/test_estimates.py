@@ -13,6 +13,7 @@ from dbviz_ray.analysis.statistics.estimates import (
     Estimate,
     cross_pair_estimate,
     difference,
+    every_pair_estimate,
     logarithm,
     mean_estimate,
     pair_estimate,
@@ -282,3 +283,18 @@ def test_a_thousand_models_in_one_group():
     # Without model i the mean of the others falls by (e_i - mean) / 999, that of their pairs by twice that.
     expected = cells.mean() + 999 * 2 * (effects - effects.mean()) / 999
     assert found[:, 0] == pytest.approx(expected)
+
+
+@given(st.integers(2, 7), st.integers(2, 9), st.integers(0, 1000))
+def test_every_pair_needs_no_more_than_the_means_of_models(models, items, seed):
+    on_items = np.random.default_rng(seed).random((items, models, models))
+    on_items += on_items.transpose(0, 2, 1)
+    first, second = np.triu_indices(models, 1)
+    by_item, others = on_items[:, first, second].mean(axis=1), ~np.eye(models, dtype=bool)
+    expected = pair_estimate(on_items.mean(axis=0), by_item, on_items=on_items)
+    found = every_pair_estimate(np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)]))
+    assert (found.models, found.covers) == (expected.models, expected.covers)
+    assert found.by_item == pytest.approx(expected.by_item)
+    for own, same in zip(found.by_model, expected.by_model, strict=True):
+        assert own == pytest.approx(same)
+    assert (found.value, *found.shared) == pytest.approx((expected.value, *expected.shared))

@@ -1,0 +1,126 @@
+"""All pairs at once: against estimates one by one, by hand, and in little memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from dbviz_ray.analysis.compare.scores import ANY, CHANGE, CORRECTED, SHARE, scores_of
+from dbviz_ray.analysis.scores.agreement import agreement, error_consistency_by_item, kappa_by_item
+from dbviz_ray.analysis.scores.regions import class_shares, regions_of
+from dbviz_ray.analysis.statistics.estimates import difference, mean_estimate, pair_estimate
+from dbviz_ray.analysis.statistics.intervals import interval_of, p_value
+
+
+def alike_models(models, images, planes, classes, seed=0):
+    """Names, predictions, label maps and true classes; the last two models, if there are four, are one."""
+    generator = np.random.default_rng(seed)
+    truth, base = generator.integers(0, classes, images), generator.integers(0, classes, (planes, 6, 6))
+
+    def mostly(right):
+        return np.where(generator.random(right.shape) < 0.6, right, generator.integers(0, classes, right.shape))
+
+    predicted, maps = [mostly(truth) for _ in range(models)], np.stack([mostly(base) for _ in range(models)])
+    if models > 3:
+        predicted[-1], maps[-1] = predicted[-2], maps[-2]
+    return [f"{n}" for n in range(models)], predicted, maps.astype(np.min_scalar_type(classes - 1)), truth
+
+
+def close(found, expected):
+    """Whether intervals are equal to 1e-12, and what they cover."""
+    numbers, words = astuple(found)[:3], astuple(found)[3:]
+    assert numbers == pytest.approx(astuple(expected)[:3], abs=1e-12, nan_ok=True)
+    assert words == astuple(expected)[3:]
+
+
+@pytest.mark.parametrize(("models", "classes"), [(2, 2), (3, 10), (5, 4), (4, 1000)])
+def test_all_pairs_at_once_are_as_one_by_one(models, classes):
+    names, predicted, maps, truth = alike_models(models, 90, 7, classes)
+    found = scores_of(names, predicted, maps, truth, classes)
+    same, on_images = agreement(maps.reshape(models, 7, -1)), np.stack(predicted)
+    kappa = kappa_by_item(same, np.stack([class_shares(own, classes) for own in maps]))
+    capa = error_consistency_by_item(on_images, on_images != truth, classes)
+    regions = [mean_estimate(regions_of(own, 0.0).fragmentation[None].astype(float)) for own in maps]
+    first, second = np.triu_indices(models, 1)
+    for pair, a, b in zip(found.pairs, first, second, strict=True):
+        assert (pair.old, pair.new) == (names[a], names[b])
+        right = on_images[[a, b]] == truth
+        for own, by_item, bounds in (
+            (pair.reproducibility, same[:, a, b], SHARE),
+            (pair.kappa, kappa[:, a, b], CORRECTED),
+            (pair.capa, capa[:, a, b], CORRECTED),
+            (pair.accuracy_change, right[1].astype(float) - right[0], CHANGE),
+        ):
+            close(own, interval_of(mean_estimate(by_item[None]), bounds))
+        change = difference(regions[b], regions[a])
+        close(pair.regions_change, interval_of(change, ANY))
+        assert pair.regions_p == pytest.approx(p_value(change), abs=1e-11)
+        wins, losses = (right[1] & ~right[0]).sum(), (right[0] & ~right[1]).sum()
+        assert (pair.on_images.wins.value, pair.on_images.losses.value) == (wins / 90, losses / 90)
+        assert pair.on_images.churn.value == pytest.approx((predicted[a] != predicted[b]).mean())
+        told = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+        assert pair.on_images.p_value == pytest.approx(told, abs=1e-12)
+    for own, each in ((found.reproducibility, same), (found.agreement_on_images, agreement(on_images[:, :, None]))):
+        close(own, interval_of(pair_estimate(each.mean(0), each[:, first, second].mean(1), on_items=each), SHARE))
+    assert [model.classes_predicted for model in found.models] == [
+        len({*own.tolist(), *of.ravel().tolist()}) for own, of in zip(predicted, maps, strict=True)
+    ]
+
+
+def test_pairs_of_many_models_take_little_memory():
+    """One number for each image and pair would take 1 GB."""
+    models = alike_models(250, 4000, 10, 10)
+    tracemalloc.start()
+    try:
+        found = scores_of(*models, 10)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.pairs) == 31_125
+    assert peak < 1.2e8
+
+
+def churn_between(old, new, labels):
+    maps = np.zeros((2, 2, 2, 2), np.uint8)
+    return scores_of(["old", "new"], [old, new], maps, labels, 4).pairs[0].on_images
+
+
+def test_churn_by_hand():
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    old = np.array([0, 0, 1, 1, 0, 2, 2, 1])
+    new = np.array([0, 1, 0, 1, 1, 0, 2, 1])
+    found = churn_between(old, new, labels)
+    assert found.churn.value == 4 / 8, "images 1, 2, 4 and 5"
+    assert found.wins.value == 2 / 8, "images 2 and 4"
+    assert found.losses.value == 1 / 8, "image 1; image 5 goes from one error to another"
+    assert found.p_value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p_value"), [(8, 2, 0.109375), (2, 8, 0.109375), (10, 0, 2 / 1024), (0, 0, 1)]
+)
+def test_exact_mcnemar_test(wins, losses, p_value):
+    """Twice the smaller tail of Binomial(wins + losses, 1/2)."""
+    labels = np.zeros(100, np.int64)
+    old, new = np.zeros(100, np.int64), np.zeros(100, np.int64)
+    old[:wins] = 1
+    new[wins : wins + losses] = 1
+    assert churn_between(old, new, labels).p_value == pytest.approx(p_value)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=2, max_size=30))
+def test_the_churn_is_wins_losses_and_what_stays_wrong(images):
+    old, new, labels = np.array(images).T
+    found, back = churn_between(old, new, labels), churn_between(new, old, labels)
+    stays_wrong = np.mean([a != b and a != label and b != label for a, b, label in images])
+    assert found.churn.value == pytest.approx(found.wins.value + found.losses.value + stays_wrong)
+    assert (found.wins, found.losses, found.p_value) == (back.losses, back.wins, back.p_value)
+    assert found.wins.value - found.losses.value == pytest.approx(np.mean(new == labels) - np.mean(old == labels))
+    for share in (found.churn, found.wins, found.losses):
+        assert 0 <= share.low <= share.value <= share.high <= 1
