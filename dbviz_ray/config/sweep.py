@@ -1,6 +1,5 @@
 """The configuration of a whole sweep, and where it runs."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,14 +21,10 @@ from dbviz_ray.config.validation import (
     NonNegative,
     PositiveShare,
     Values,
+    absolute,
     excluded,
 )
 from dbviz_ray.errors import FieldError
-
-
-def _not_relative(folder: str) -> str:
-    """Make a path absolute: workers have other working directories, where a relative path means another folder."""
-    return folder if folder.startswith("~") else os.path.abspath(folder)
 
 
 def _without_credentials(address: str) -> str:
@@ -64,7 +59,7 @@ class ResourcesConfig(Frozen):
     evaluators: Count | None = Field(None, description="Number of evaluator actors; if unset, as many as fit.")
     checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
     retries: Index = Field(3, description="Restarts of a cohort, or of an evaluator, whose process died.")
-    data_directory: Annotated[str, AfterValidator(_not_relative)] = Field(
+    data_directory: Annotated[str, AfterValidator(absolute)] = Field(
         "~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node."
     )
     reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(

@@ -10,7 +10,7 @@ import yaml
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.registry import nearest
-from dbviz_ray.config.validation import validated
+from dbviz_ray.config.validation import absolute, validated
 from dbviz_ray.errors import UserError, one_line
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
@@ -42,6 +42,9 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     if not isinstance(fields, dict):
         raise UserError(name, reason=f"holds {type(fields).__name__}", allowed="a mapping of fields")
     fields.setdefault("name", Path(name).stem if is_path else name)
+    dataset = fields.get("dataset")
+    if is_path and isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):
+        dataset["folder"] = absolute(dataset["folder"], start=Path(name).parent)
     for override in overrides:
         set_field(fields, override)
     return validated(SweepConfig, fields)

@@ -15,6 +15,7 @@ from dbviz_ray.config.validation import (
     RecipeName,
     Seed,
     Several,
+    absolute,
     excluded,
     not_repeated,
 )
@@ -27,7 +28,11 @@ class DatasetConfig(Frozen):
     name: Annotated[str, AfterValidator(check_dataset)] = Field(
         "digits", description="A registered data set, or a function as `package.module:function`."
     )
-    folder: str | None = Field(None, description="image_folder only: a folder with train/CLASS/* and test/CLASS/*.")
+    folder: Annotated[str, AfterValidator(absolute)] | None = Field(
+        None,
+        description="image_folder only: a folder with train/CLASS/* and test/CLASS/*; a relative path starts at the "
+        "sweep's file, or at the present folder on a command line.",
+    )
     image_size: Count | None = Field(None, description="image_folder only: images are resized to this side, in pixels.")
     train_size: Several | None = Field(None, description="Training images kept; all of them if unset.")
     test_size: Several | None = Field(None, description="Test images kept; all of them if unset.")

@@ -1,6 +1,8 @@
 """Types of fields; and mistakes in them, each with the field, its value and what is allowed."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +35,11 @@ def not_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if repeated:
         raise FieldError(reason=f"repeats {repeated}", allowed="every value once")
     return values
+
+
+def absolute(path: str, *, start: str | Path = "") -> str:
+    """A relative path from `start`, by default the present folder, as an absolute one: workers stand elsewhere."""
+    return path if path.startswith("~") or os.path.isabs(path) else os.path.abspath(os.path.join(start, path))
 
 
 Element = TypeVar("Element")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,17 +16,22 @@ from dbviz_ray.datasets.draws import kept_indices
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import UserError
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Pillow's names of those kinds of pixels that have one meaning in 8-bit RGB."""
 
 
 def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
-    """Images of `config.folder` (relative to `directory` unless absolute): train/CLASS/* and test/CLASS/*.
+    """Images of `config.folder`: train/CLASS/* and test/CLASS/*; nothing is in the data directory.
 
-    Images are read as 8-bit RGB and resized bilinearly to squares of `config.image_size` pixels, if that is set. The
-    classes are the folders of train, sorted by name. Mean and deviation are the kept training images'; a constant
-    channel has deviation 1.
+    Images are turned upright, read as 8-bit RGB, and resized bilinearly to squares of `config.image_size` pixels, if
+    that is set. The classes are the folders of train, sorted by name. Mean and deviation are the kept training
+    images'; a constant channel has deviation 1.
     """
-    folder = directory / Path(config.folder or "").expanduser()
+    folder = Path(config.folder or "").expanduser()
     names = _class_names(folder / "train")
     unknown = sorted(set(_class_names(folder / "test")) - set(names))
     if unknown:
@@ -74,15 +80,30 @@ def _read(files: Sequence[Path], image_size: int | None) -> Tensor:
 
 
 def _pixels(path: Path, image_size: int | None) -> Tensor:
-    from PIL import Image
+    """Uint8 `[3, height, width]`, as `torchvision.datasets.folder.default_loader` reads it, but upright.
+
+    UserError for an image that this would change without a word: transparent, of several frames, not of 8 bits.
+    """
+    from PIL import Image, ImageOps
 
     with reading(path, "an image that can be read", remedy="replace or remove it"), Image.open(path) as image:
-        if image.mode[0] in "IF":
-            raise ValueError(f"its mode is {image.mode}; allowed: 8 bits a channel")
-        colours = image.convert("RGB")
+        _check_kind(image)
+        colours = ImageOps.exif_transpose(image).convert("RGB")
         if image_size is not None and colours.size != (image_size, image_size):
             colours = colours.resize((image_size, image_size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(colours)).permute(2, 0, 1)
+
+
+def _check_kind(image: ImageFile) -> None:
+    if image.mode not in MODES:
+        raise ValueError(f"its pixels are {image.mode}; allowed: {', '.join(MODES)}")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # photographs of many cameras: the first frame is the picture
+        raise ValueError(f"it has {frames} frames; allowed: one")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise ValueError("some of its pixels are transparent; allowed: pictures pasted on a background")
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        raise ValueError("it is CMYK without Adobe's mark, so that its colours may be inverted")
 
 
 def _scale(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

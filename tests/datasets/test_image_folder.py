@@ -7,6 +7,8 @@ from PIL import Image
 from support import dataset_files
 from support.dataset_files import write_image_folder
 
+from dbviz_ray.config.sweep_files import load_sweep
+
 
 def loaded(folder, **fields):
     return dataset_files.loaded("unused", name="image_folder", folder=str(folder), **fields)
@@ -60,9 +62,19 @@ def test_only_the_kept_images_are_read(tmp_path):
     assert "12" in mistake.allowed
 
 
-def test_a_relative_folder_is_in_the_data_directory(tmp_path):
+def test_a_relative_folder_is_in_the_present_folder_or_beside_the_sweep(tmp_path, monkeypatch):
     write_image_folder(tmp_path / "pets")
-    assert len(dataset_files.loaded(tmp_path, name="image_folder", folder="pets").train_labels) == 12
+    monkeypatch.chdir(tmp_path)
+    assert len(dataset_files.loaded("unused", name="image_folder", folder="pets").train_labels) == 12
+    text = "dataset: {name: image_folder, folder: pets}\ngrid: {width: [3]}\n"
+    (tmp_path / "birds.yaml").write_text(text)
+    beside = load_sweep("birds.yaml")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for sweep in (load_sweep("../birds.yaml"), load_sweep("../birds.yaml", ["dataset.folder=../pets"])):
+        assert sweep.dataset.folder == str(tmp_path / "pets"), "workers and sweep.yaml need the whole path"
+        assert [model.model_id for model in sweep.models()] == [model.model_id for model in beside.models()]
+    assert load_sweep("../birds.yaml", ["dataset.folder=~/pets"]).dataset.folder == "~/pets"
 
 
 def test_a_constant_channel_has_deviation_1(tmp_path):
