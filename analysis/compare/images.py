@@ -1,4 +1,4 @@
-"""The images that models are compared on: a data set, a .npz file, what a function returns, or tensors."""
+"""The images that models are compared on: a data set, a .npz file, what a function returns, tensors or a loader."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel
 
+from .batches import CLASS_NAMES, IMAGES, LABELS, classes_of, parts_of, tensor_of
+
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
 
 CHANNELS = (1, 3, 4)
 """An axis of one of these lengths holds the channels of a file's images."""
 FILE = ".npz"
-ARRAYS = ("images", "labels", "class_names")
-"""What a .npz file may hold; the last one is optional."""
+LARGE = 100
+"""Pixels above it are hardly normalised."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class GivenImages:
 
     images: Tensor
     """float32 `[n, channels, height, width]`"""
-    labels: Tensor
-    """int64 `[n]`"""
+    labels: Tensor | None
+    """int64 `[n]`; None if they are unknown."""
     class_names: tuple[str, ...] | None
     """None if they have no names."""
     called: str
@@ -47,19 +49,22 @@ class GivenImages:
     facts: dict[str, Any]
     """Their source, as JSON holds it."""
     remarks: tuple[str, ...] = ()
+    """Sentences that say what was assumed about them."""
 
     @property
-    def classes(self) -> int:
-        """Number of classes; without names, one more than the largest label."""
-        return len(self.class_names) if self.class_names else int(self.labels.max()) + 1
+    def classes(self) -> int | None:
+        """Number of classes; without names, one more than the largest label; without labels None."""
+        if self.class_names:
+            return len(self.class_names)
+        return None if self.labels is None else int(self.labels.max()) + 1
 
 
 def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
     """The images that the option `--data` means; without it those of the sweep that trained the models `runs`.
 
     - A registered data set, or a function that a sweep would take: one split of it, by default test.
-    - A path that ends in .npz: arrays `images` and `labels`, perhaps `class_names`.
-    - `package.module:function`, called with the `--data-option`s: returns a Dataset, or images and labels.
+    - A path that ends in .npz: the array `images`, perhaps `labels` and `class_names`.
+    - `package.module:function`, called with the `--data-option`s: returns a Dataset, or anything `parts_of` takes.
 
     Raises:
         UserError: about `data`, `data_options`, `split`, `mean` or `deviation`, or about a file.
@@ -93,10 +98,7 @@ def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
         raise UserError("data", name, reason=f"cannot be loaded: {one_line(error, with_type=True)}") from error
     if isinstance(returned, Dataset):
         return _images_of_dataset(request, returned, name)
-    if not isinstance(returned, Sequence) or len(returned) != 2:
-        allowed = "a dbviz_ray.datasets.Dataset, or images and labels"
-        raise UserError("data", name, reason=f"returned {type(returned).__name__}", allowed=allowed)
-    return _images_of_arrays(request, name, dict(zip(ARRAYS, returned, strict=False)), {})
+    return _images_of_arrays(request, name, returned, {})
 
 
 def _takes(function: Any, options: Mapping[str, Any]) -> bool:
@@ -130,7 +132,8 @@ def _images_of_dataset(request: Request, dataset: Dataset, called: str) -> Given
     scaled = _scaled(request, dataset)
     facts = {"split": split, "mean": list(scaled.mean), "deviation": list(scaled.deviation)}
     what = f"{len(images):,} {split} images of {called}"
-    return GivenImages(scaled.normalised(images), labels, dataset.class_names, what, facts)
+    remarks = _assumed(request, scaled, called) if request.data else ()
+    return GivenImages(scaled.normalised(images), labels, dataset.class_names, what, facts, remarks)
 
 
 def _scaled(request: Request, dataset: Dataset) -> Dataset:
@@ -145,63 +148,68 @@ def _scaled(request: Request, dataset: Dataset) -> Dataset:
     return replace(dataset, **{field: values * (channels // len(values)) for field, values in given.items()})
 
 
+def _assumed(request: Request, scaled: Dataset, called: str) -> tuple[str, ...]:
+    """A sentence that says what replaces `--mean` and `--deviation` where they are not given."""
+    unset = {name: getattr(scaled, name) for name in ("mean", "deviation") if getattr(request, name) is None}
+    if not unset:
+        return ()
+    taken = " and ".join(f"{name} {', '.join(f'{value:.4g}' for value in unset[name])}" for name in unset)
+    return (f"The pixels of {called} are divided by {scaled.pixel_range:g} and normalised with {taken}, by default.",)
+
+
 def _read_file(path: Path) -> dict[str, Any]:
-    allowed = "allowed: images, labels and perhaps class_names, without Python objects"
+    """The arrays of a file; None for those of unknown names."""
+    known = (*IMAGES, *LABELS, CLASS_NAMES)
+    allowed = f"allowed: images, perhaps labels and {CLASS_NAMES}, without Python objects"
     with reading(path, "a file of arrays that numpy.savez wrote", allowed), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in ARRAYS if name in file}
+        return {name: file[name] if name in known else None for name in file}
 
 
-def _images_of_arrays(request: Request, name: str, content: Mapping[str, Any], facts: dict[str, Any]) -> GivenImages:
+def _images_of_arrays(request: Request, name: str, given: Any, facts: dict[str, Any]) -> GivenImages:
     """uint8 images are divided by 255 and normalised; floats are normalised already."""
     if request.split is not None:
         reason = f"is not allowed with {name}, whose images are one set"
         raise UserError("split", request.split, reason=reason, allowed="unset")
-    missing = [part for part in ARRAYS[:2] if part not in content]
-    if missing:
-        raise UserError(name, reason=f"has no array {missing[0]}", allowed="images and labels")
-    images = _channels_first(name, tensor_of(f"{name}: images", content["images"]))
-    labels = tensor_of(f"{name}: labels", content["labels"])
-    class_names = tuple(map(str, content["class_names"])) if "class_names" in content else None
+    images, labels = parts_of(name, given)
+    images = _channels_first(name, tensor_of(f"{name}: images", images))
+    named = given.get(CLASS_NAMES) if isinstance(given, Mapping) else None
+    class_names = None if named is None else tuple(map(str, named))
+    remarks: tuple[str, ...] = ()
     if images.dtype == torch.uint8:
-        zeros, ones = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
-        scaled = _scaled(request, Dataset(images, labels, images, labels, (), zeros, ones))
+        zeros, ones, no = (0.0,) * images.shape[1], (1.0,) * images.shape[1], torch.empty(0)
+        scaled = _scaled(request, Dataset(images, no, images, no, (), zeros, ones))
         facts = {**facts, "mean": list(scaled.mean), "deviation": list(scaled.deviation)}
-        images = scaled.normalised(images)
+        images, remarks = scaled.normalised(images), _assumed(request, scaled, name)
     elif not images.is_floating_point():
         raise _unusable(f"{name}: images", images, "uint8, or floats that are normalised already")
     elif request.mean is not None or request.deviation is not None:
         field = "deviation" if request.mean is None else "mean"
         raise UserError(field, reason=f"not allowed with {name}, whose images are floats", allowed="uint8 images")
-    images, labels = images_and_labels(images.float(), labels, f"{name}: ")
-    return GivenImages(images, labels, class_names, f"{len(images):,} images of {name}", facts)
+    elif images.numel() and images.max() > LARGE:
+        remarks = (f"The pixels of {name} reach {images.max():g}; as floats they are taken as normalised.",)
+    images, labels = images_and_labels(images.float(), labels, f"{name}: ", class_names)
+    return GivenImages(images, labels, class_names, f"{len(images):,} images of {name}", facts, remarks)
 
 
-def images_and_labels(images: Any, labels: Any, source: str = "") -> tuple[Tensor, Tensor]:
-    """Images float `[n, channels, height, width]` and labels int64 `[n]`, on the CPU; UserError otherwise.
+def images_and_labels(
+    images: Any, labels: Any | None = None, source: str = "", class_names: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Images float `[n, channels, height, width]` and labels int64 `[n]` if there are any, on the CPU.
 
-    `source` stands before the fields of the error, such as "photos.npz: ".
+    Without labels `images` may be anything that `parts_of` takes, such as a loader. Labels may be what `classes_of`
+    takes. `source` stands before the fields of the UserError for anything else, such as "photos.npz: ".
     """
-    image_tensor, label_tensor = tensor_of(f"{source}images", images), tensor_of(f"{source}labels", labels)
-    if image_tensor.ndim != 4 or not image_tensor.is_floating_point():
+    if labels is None:
+        images, labels = parts_of(f"{source}images", images)
+    tensor = tensor_of(f"{source}images", images)
+    if tensor.ndim != 4 or 0 in tensor.shape[1:] or not tensor.is_floating_point():
         allowed = "floating-point [n, channels, height, width], normalised as the models expect them"
-        raise _unusable(f"{source}images", image_tensor, allowed)
-    if label_tensor.shape != image_tensor.shape[:1] or label_tensor.is_floating_point():
-        raise _unusable(f"{source}labels", label_tensor, f"integers ({len(image_tensor)},), one for each image")
-    if len(image_tensor) < 3:
-        raise UserError(f"{source}images", reason=f"only {len(image_tensor)}", allowed="at least 3, which span a plane")
-    if not image_tensor.isfinite().all():
+        raise _unusable(f"{source}images", tensor, allowed)
+    if len(tensor) < 3:
+        raise UserError(f"{source}images", reason=f"only {len(tensor)}", allowed="at least 3, which span a plane")
+    if not torch.stack(tensor.aminmax()).isfinite().all():  # isfinite of all pixels takes their memory twice
         raise UserError(f"{source}images", reason="some of their pixels are not finite", allowed="finite numbers")
-    if label_tensor.min() < 0:
-        raise UserError(f"{source}labels", int(label_tensor.min()), reason="is not a class", allowed="0 and above")
-    return image_tensor.cpu(), label_tensor.long().cpu()
-
-
-def tensor_of(called: str, values: Any) -> Tensor:
-    """An array, tensor or nested list of numbers as a tensor; UserError otherwise."""
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(called, reason=f"not an array of numbers ({one_line(error, with_type=False)})") from None
+    return tensor, None if labels is None else classes_of(f"{source}labels", labels, len(tensor), class_names)
 
 
 def _unusable(called: str, values: Tensor, allowed: str) -> UserError:
@@ -212,9 +220,9 @@ def _channels_first(name: str, images: Tensor) -> Tensor:
     """`[n, channels, height, width]` from that, from `[n, height, width]` or from `[n, height, width, channels]`."""
     if images.ndim == 3:
         return images[:, None]
-    if images.ndim == 4 and images.shape[1] in CHANNELS:
-        return images
-    if images.ndim == 4 and images.shape[3] in CHANNELS:
-        return images.movedim(3, 1)
-    allowed = "[n, channels, height, width], [n, height, width] or [n, height, width, channels]; 1, 3 or 4 channels"
+    axes = [axis for axis in (1, 3) if images.ndim == 4 and images.shape[axis] in CHANNELS]
+    if len(axes) == 1:
+        return images.movedim(axes[0], 1)
+    allowed = "[n, channels, height, width], [n, height, width] or [n, height, width, channels]"
+    allowed = f"{allowed}, where only the axis of the channels has length 1, 3 or 4"
     raise _unusable(f"{name}: images", images, allowed)

@@ -85,7 +85,7 @@ def test_another_split_and_scale(digits):
         ({"data": None}, "data"),
         ({"data": "digit"}, "data"),
         ({"data": f"{__name__}:absent"}, "data"),
-        ({"data": f"{__name__}:nothing"}, "data"),
+        ({"data": f"{__name__}:nothing"}, f"{__name__}:nothing"),
         ({"data_options": {"sise": 3}}, "sise"),
         ({"mean": (1.0, 2.0)}, "mean"),
         ({"deviation": (0.0,)}, "deviation"),
@@ -94,7 +94,7 @@ def test_another_split_and_scale(digits):
         ({"data": "flat.npz", "data_options": {"a": 1}}, "data_options"),
         ({"data": "absent.npz"}, "absent.npz"),
         ({"data": "objects.npz"}, "objects.npz"),
-        ({"data": "short.npz"}, "short.npz"),
+        ({"data": "unknown.npz"}, "unknown.npz"),
         ({"data": "one.npz"}, "one.npz: images"),
         ({"data": "flat.npz"}, "flat.npz: images"),
         ({"data": "infinite.npz"}, "infinite.npz: images"),
@@ -105,7 +105,7 @@ def test_another_split_and_scale(digits):
 )
 def test_images_that_cannot_be_used(asked, field):
     npz("objects.npz", images=np.array([object()] * 12), labels=LABELS)
-    npz("short.npz", images=NOISE)
+    npz("unknown.npz", images=NOISE, classes=LABELS)
     npz("one.npz", images=NOISE[:1], labels=LABELS[:1])
     npz("flat.npz", images=NOISE.reshape(12, 64), labels=LABELS)
     npz("infinite.npz", images=np.full((12, 8, 8), np.inf), labels=LABELS)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import dataset_files
+from support import dataset_files, image_kinds
 from support.dataset_files import write_image_folder
+from torchvision.datasets.folder import default_loader
 
 from dbviz_ray.config.sweep_files import load_sweep
 
@@ -106,3 +107,22 @@ def test_a_folder_without_images_is_named(tmp_path):
     mistake = refused(tmp_path / "one")
     assert mistake.field == "dataset.name"
     assert "1 classes" in mistake.reason
+
+
+@pytest.mark.parametrize("kind", image_kinds.FILES)
+def test_every_kind_of_file_is_read_as_torchvision_does_but_upright(kind, tmp_path):
+    (ending, write), turned = image_kinds.FILES[kind]
+    write_image_folder(tmp_path)
+    path = tmp_path / "test" / "cat" / f"0.{ending}"
+    write(path)
+    expected = turned(np.array(default_loader(path))).transpose(2, 0, 1)
+    assert torch.equal(loaded(tmp_path).test_images[0], torch.from_numpy(expected.copy()))
+
+
+@pytest.mark.parametrize("kind", image_kinds.REFUSED_FILES)
+def test_files_that_would_change_without_a_word_are_refused(kind, tmp_path):
+    ending, write = image_kinds.REFUSED_FILES[kind]
+    write_image_folder(tmp_path)
+    path = tmp_path / "test" / "cat" / f"0.{ending}"
+    write(path)
+    assert refused(tmp_path).field == str(path)

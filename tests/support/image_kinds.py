@@ -1,0 +1,285 @@
+"""Kinds of image files, arrays and loaders that people have: each is taken as plain PyTorch takes it, or refused.
+
+`FILES` are read as torchvision's `default_loader` reads them, then turned by a function; `REFUSED_FILES` are refused.
+`GIVEN` are `IMAGES` and `LABELS` in another form, as arguments of `images_and_labels`; `REFUSED` are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+"""An image without any symmetry, for files."""
+PICTURE = Image.fromarray(PIXELS)
+Writer = Callable[[Path], object]
+
+
+def saved(ending: str, picture: Image.Image, **options: Any) -> tuple[str, Writer]:
+    """The ending of a file's name, and what writes it."""
+    return ending, lambda path: picture.copy().save(path, **options)
+
+
+def other_frames() -> dict[str, Any]:
+    """Options that make a file of two frames."""
+    return {"save_all": True, "append_images": [Image.fromarray(255 - PIXELS)]}
+
+
+def with_orientation(number: int) -> dict[str, Any]:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return {"exif": exif}
+
+
+def with_alpha(mode: str, alpha: int) -> Image.Image:
+    """Opaque for 255; else one corner has this alpha."""
+    picture = PICTURE.convert(mode)
+    band = Image.new("L", (8, 8), 255)
+    band.paste(alpha, (0, 0, 2, 2))
+    picture.putalpha(band)
+    return picture
+
+
+def content(ending: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    PICTURE.save(stream, ending, **options)
+    return stream.getvalue()
+
+
+def without_adobe(path: Path) -> None:
+    """A CMYK JPEG as some programs write it: nothing says whether its colours are inverted."""
+    stream = io.BytesIO()
+    PICTURE.convert("CMYK").save(stream, "JPEG")
+    whole = stream.getvalue()
+    start = whole.index(b"\xff\xee")
+    path.write_bytes(whole[:start] + whole[start + 2 + int.from_bytes(whole[start + 2 : start + 4], "big") :])
+
+
+def same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: same,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}
+SIXTEEN = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)
+
+FILES: dict[str, tuple[tuple[str, Writer], Callable[[np.ndarray], np.ndarray]]] = {
+    "rgb_png": (saved("png", PICTURE), same),
+    "jpeg": (saved("jpg", PICTURE), same),
+    "webp": (saved("webp", PICTURE, lossless=True), same),
+    "bmp": (saved("bmp", PICTURE), same),
+    "ppm": (saved("ppm", PICTURE), same),
+    "tiff": (saved("tiff", PICTURE), same),
+    "grey_png": (saved("png", PICTURE.convert("L")), same),
+    "grey_jpeg": (saved("jpg", PICTURE.convert("L")), same),
+    "one_bit": (saved("png", PICTURE.convert("1")), same),
+    "palette": (saved("png", PICTURE.quantize(16)), same),
+    "opaque_rgba": (saved("png", with_alpha("RGB", 255)), same),
+    "opaque_grey_with_alpha": (saved("png", with_alpha("L", 255)), same),
+    "palette_whose_transparent_colour_is_unused": (saved("png", PICTURE.quantize(16), transparency=200), same),
+    "cmyk_jpeg": (saved("jpg", PICTURE.convert("CMYK")), same),
+    "cmyk_tiff": (saved("tiff", PICTURE.convert("CMYK")), same),
+    "ycbcr_tiff": (saved("tiff", PICTURE.convert("YCbCr")), same),
+    "photograph_of_two_frames": (
+        ("jpg", lambda path: PICTURE.save(path, "MPO", **other_frames())),
+        same,
+    ),
+    "broken_exif": (saved("jpg", PICTURE, exif=b"Exif\0\0no exif at all"), same),
+    "turned_png": (saved("png", PICTURE, **with_orientation(6)), UPRIGHT[6]),
+    "turned_webp": (saved("webp", PICTURE, lossless=True, **with_orientation(8)), UPRIGHT[8]),
+    **{f"turned_{n}": (saved("jpg", PICTURE, **with_orientation(n)), turn) for n, turn in UPRIGHT.items()},
+}
+
+REFUSED_FILES: dict[str, tuple[str, Writer]] = {
+    "transparent_rgba": saved("png", with_alpha("RGB", 0)),
+    "half_transparent_rgba": saved("webp", with_alpha("RGB", 128), lossless=True),
+    "transparent_grey": saved("png", with_alpha("L", 0)),
+    "transparent_palette": saved("png", PICTURE.quantize(16), transparency=0),
+    "transparent_shares_of_a_palette": saved("png", PICTURE.quantize(4), transparency=bytes([255, 128, 255, 255])),
+    "transparent_colour": saved("png", PICTURE, transparency=tuple(map(int, PIXELS[3, 4]))),
+    "transparent_shade": saved("png", PICTURE.convert("L"), transparency=PICTURE.convert("L").getpixel((0, 0))),
+    "sixteen_bits_png": saved("png", SIXTEEN),
+    "sixteen_bits_tiff": saved("tiff", SIXTEEN),
+    "integers": saved("tiff", SIXTEEN.convert("I")),
+    "floats": saved("tiff", PICTURE.convert("F")),
+    "lab": saved("tiff", Image.new("LAB", (8, 8), (50, 10, 10))),
+    "animated_png": saved("png", PICTURE, **other_frames()),
+    "animated_webp": saved("webp", PICTURE, **other_frames()),
+    "pages": saved("tiff", PICTURE, **other_frames()),
+    "cmyk_without_adobes_mark": ("jpg", without_adobe),
+    "cut_off": ("png", lambda path: path.write_bytes(content("PNG")[:-40])),
+    "web_page": ("jpg", lambda path: path.write_text("<!doctype html><title>404</title>")),
+    "empty": ("png", lambda path: path.write_bytes(b"")),
+}
+
+IMAGES = torch.randint(-128, 129, (12, 3, 8, 8), generator=torch.Generator().manual_seed(0)) / 64
+"""Numbers that float16 and bfloat16 hold exactly."""
+LABELS = torch.arange(12) % 10
+NAMES = [f"class {label}" for label in range(10)]
+ARRAY = IMAGES.numpy()
+
+
+class Items(IterableDataset):
+    """A data set without a length."""
+
+    def __iter__(self) -> Any:
+        return zip(IMAGES, LABELS, strict=True)
+
+
+class Places:
+    """A data set that is no subclass of torch's."""
+
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return IMAGES[place], int(LABELS[place])
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def in_parts(*parts: Any) -> list[Any]:
+    """Batches of 5, 5 and 2."""
+    splits = [part.split(5) for part in parts]
+    return list(splits[0]) if len(parts) == 1 else list(zip(*splits, strict=True))
+
+
+def failing() -> Any:
+    yield IMAGES, LABELS
+    raise OSError("disk\nis gone")
+
+
+MANY = IMAGES.new_zeros(60_000, 1, 1, 1)
+
+GIVEN: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "tensors": lambda: (IMAGES, LABELS),
+    "arrays": lambda: (ARRAY, LABELS.numpy()),
+    "doubles": lambda: (IMAGES.double(), LABELS),
+    "halves": lambda: (IMAGES.half(), LABELS),
+    "bfloat16": lambda: (IMAGES.bfloat16(), LABELS),
+    "big_endian": lambda: (ARRAY.astype(">f4"), LABELS.numpy().astype(">i8")),
+    "read_only": lambda: (read_only(ARRAY), read_only(LABELS.numpy())),
+    "strided": lambda: (IMAGES.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), LABELS),
+    "every_other": lambda: (ARRAY.repeat(2, 0)[::2], LABELS.repeat_interleave(2)[::2]),
+    "negative_strides": lambda: (np.ascontiguousarray(ARRAY[..., ::-1])[..., ::-1], LABELS),
+    "fortran": lambda: (np.asfortranarray(ARRAY), LABELS),
+    "with_gradients": lambda: (IMAGES.clone().requires_grad_(), LABELS),
+    "sparse": lambda: (IMAGES.to_sparse(), LABELS),
+    "list_of_tensors": lambda: (list(IMAGES), LABELS),
+    "list_of_arrays": lambda: (list(ARRAY), LABELS),
+    "nested_lists": lambda: (IMAGES.tolist(), LABELS.tolist()),
+    "int32_labels": lambda: (IMAGES, LABELS.int()),
+    "byte_labels": lambda: (IMAGES, LABELS.numpy().astype(np.uint8)),
+    "uint16_labels": lambda: (IMAGES, LABELS.numpy().astype(np.uint16)),
+    "uint64_labels": lambda: (IMAGES, LABELS.numpy().astype(np.uint64)),
+    "whole_float_labels": lambda: (IMAGES, LABELS.double()),
+    "column_of_labels": lambda: (IMAGES, LABELS[:, None].float()),
+    "one_hot": lambda: (IMAGES, torch.nn.functional.one_hot(LABELS)),
+    "one_hot_floats": lambda: (IMAGES, np.eye(10)[LABELS]),
+    "one_hot_bools": lambda: (IMAGES, np.eye(10, dtype=bool)[LABELS]),
+    "list_of_numpy_labels": lambda: (IMAGES, list(LABELS.numpy())),
+    "list_of_tensor_labels": lambda: (IMAGES, list(LABELS)),
+    "series_of_labels": lambda: (IMAGES, pd.Series(LABELS)),
+    "names": lambda: (IMAGES, [NAMES[label] for label in LABELS], "", NAMES),
+    "array_of_names": lambda: (IMAGES, np.array(NAMES)[LABELS], "", np.array(NAMES)),
+    "series_of_names": lambda: (IMAGES, pd.Series(np.array(NAMES)[LABELS]), "", NAMES),
+    "data_loader": lambda: (DataLoader(TensorDataset(IMAGES, LABELS), 5),),
+    "data_loader_of_items": lambda: (DataLoader(TensorDataset(IMAGES, LABELS), None),),
+    "torch_data_set": lambda: (TensorDataset(IMAGES, LABELS),),
+    "subset": lambda: (Subset(TensorDataset(IMAGES, LABELS), range(12)),),
+    "iterable_data_set": lambda: (Items(),),
+    "data_loader_without_a_length": lambda: (DataLoader(Items(), 5),),
+    "data_set_of_ones_own": lambda: (Places(),),
+    "list_of_batches": lambda: (in_parts(IMAGES, LABELS),),
+    "list_of_two_batches": lambda: ([(IMAGES[:6], LABELS[:6]), (IMAGES[6:], LABELS[6:])],),
+    "list_of_items": lambda: (list(zip(IMAGES, LABELS.tolist(), strict=True)),),
+    "list_of_dictionaries": lambda: ([{"image": x, "label": y, "path": "a.png"} for x, y in in_parts(IMAGES, LABELS)],),
+    "list_of_one_hot_batches": lambda: (in_parts(IMAGES, torch.eye(10)[LABELS]),),
+    "batches_of_names": lambda: ([(x, [NAMES[i] for i in y]) for x, y in in_parts(IMAGES, LABELS)], None, "", NAMES),
+    "generator": lambda: ((batch for batch in in_parts(IMAGES, LABELS)),),
+    "batches_with_gradients": lambda: ([(x.clone().requires_grad_(), y) for x, y in in_parts(IMAGES, LABELS)],),
+    "pair": lambda: ((IMAGES, LABELS),),
+    "mapping": lambda: ({"pixel_values": IMAGES, "labels": LABELS},),
+}
+
+WITHOUT_LABELS: dict[str, Callable[[], Any]] = {
+    "tensor": lambda: IMAGES,
+    "array": lambda: ARRAY,
+    "list_of_images": lambda: list(IMAGES),
+    "two_batches": lambda: [IMAGES[:6], IMAGES[6:]],
+    "batches": lambda: in_parts(IMAGES),
+    "data_loader": lambda: DataLoader(TensorDataset(IMAGES), 5),
+    "data_loader_of_a_tensor": lambda: DataLoader(IMAGES, 5),
+    "pair_with_none": lambda: (IMAGES, None),
+    "dictionaries": lambda: [{"pixel_values": batch} for batch in in_parts(IMAGES)],
+}
+
+REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "pillow_images": lambda: ([PICTURE] * 3,),
+    "pillow_images_with_labels": lambda: ([PICTURE.quantize(16)] * 3, [0, 1, 2]),
+    "data_set_of_pillow_images": lambda: ([(PICTURE, 0), (PICTURE, 1), (PICTURE, 2)],),
+    "objects": lambda: (np.array([object()] * 12), LABELS),
+    "ragged": lambda: ([[1.0], [1.0, 2.0], [3.0]], LABELS),
+    "uint8": lambda: (PIXELS[None].repeat(3, 0), [0, 1, 2]),
+    "uint16": lambda: (np.zeros((3, 3, 8, 8), np.uint16), [0, 1, 2]),
+    "bools": lambda: (IMAGES > 0, LABELS),
+    "integers": lambda: (IMAGES.long(), LABELS),
+    "complex": lambda: (IMAGES + 0j, LABELS),
+    "on_the_meta_device": lambda: (IMAGES.to("meta"), LABELS),
+    "not_a_number": lambda: (torch.full_like(IMAGES, torch.nan), LABELS),
+    "infinite": lambda: (IMAGES / 0, LABELS),
+    "without_pixels": lambda: (IMAGES[..., :0], LABELS),
+    "three_dimensions": lambda: (IMAGES[:, 0], LABELS),
+    "two_images": lambda: (IMAGES[:2], LABELS[:2]),
+    "text": lambda: ("photos",),
+    "a_number": lambda: (3,),
+    "nothing": lambda: (None,),
+    "a_set_of_splits": lambda: ({"train": IMAGES, "test": IMAGES},),
+    "two_kinds_of_labels": lambda: ({"image": IMAGES, "label": LABELS, "target": LABELS},),
+    "labels_of_unknown_name": lambda: ({"image": IMAGES, "fine_label": LABELS},),
+    "no_batches": lambda: ([],),
+    "three_parts": lambda: (in_parts(IMAGES, LABELS, LABELS),),
+    "two_images_in_a_batch": lambda: (in_parts(IMAGES, IMAGES),),
+    "sizes_that_differ": lambda: ([IMAGES, IMAGES[..., 1:]],),
+    "types_that_differ": lambda: ([IMAGES, IMAGES.double()],),
+    "labels_now_and_then": lambda: ([(IMAGES, LABELS), (IMAGES, None)],),
+    "a_label_too_few": lambda: ([(IMAGES, LABELS[1:]), (IMAGES, LABELS)],),
+    "one_hot_items_of_three_classes": lambda: ([(image, torch.eye(3)[0]) for image in IMAGES],),
+    "failing_loader": lambda: (failing(),),
+    "endless_loader": lambda: (itertools.repeat((MANY, MANY[:, 0, 0, 0])),),
+    "fewer_labels": lambda: (IMAGES, LABELS[1:]),
+    "labels_of_two_dimensions": lambda: (IMAGES, LABELS[:, None].repeat(1, 3)),
+    "probabilities": lambda: (IMAGES, torch.full((12, 4), 0.25)),
+    "several_classes_each": lambda: (IMAGES, torch.ones(12, 4)),
+    "fractions": lambda: (IMAGES, LABELS + 0.5),
+    "unknown_labels": lambda: (IMAGES, torch.full((12,), torch.nan)),
+    "negative_labels": lambda: (IMAGES, LABELS - 1),
+    "huge_labels": lambda: (IMAGES, np.full(12, 2**64 - 1, np.uint64)),
+    "complex_labels": lambda: (IMAGES, LABELS + 1j),
+    "names_without_classes": lambda: (IMAGES, ["cat"] * 12),
+    "names_of_no_class": lambda: (IMAGES, ["cat"] * 12, "", NAMES),
+    "labels_with_gaps": lambda: (IMAGES, [None, *LABELS[1:].tolist()]),
+    "ragged_labels": lambda: (IMAGES, [[0], [1, 2]] * 6),
+}
