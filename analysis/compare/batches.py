@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,17 +27,17 @@ def parts_of(called: str, given: Any) -> tuple[Any, Any | None]:
     """The images of anything in `FORMS`, and its labels if it has any; batches are joined. UserError otherwise."""
     if hasattr(given, "__getitem__") and not hasattr(given, "__iter__"):
         given = DataLoader(given, BATCH)
-    parts = _parts(called, given)
-    if parts is not None:
-        return parts
-    if not isinstance(given, Iterable):
-        raise UserError(called, reason=f"is {type(given).__name__}", allowed=FORMS)
     try:
-        return _joined(called, given)
+        parts = _parts(called, given)
+        if parts is None and isinstance(given, Iterable):
+            parts = _joined(called, given)
     except UserError:
         raise
     except Exception as error:  # a user's own code may raise anything
         raise UserError(called, reason=f"cannot be loaded: {one_line(error, with_type=True)}") from error
+    if parts is None:
+        raise UserError(called, reason=f"is {type(given).__name__}", allowed=FORMS)
+    return parts
 
 
 def _parts(called: str, batch: Any) -> tuple[Any, Any | None] | None:
@@ -52,47 +51,41 @@ def _parts(called: str, batch: Any) -> tuple[Any, Any | None] | None:
         return batch[images[0]], batch[labels[0]] if labels else None
     if hasattr(batch, "__array__"):
         return batch, None
-    if not isinstance(batch, Sequence) or not batch or not hasattr(batch[0], "__array__"):
+    if not isinstance(batch, Sequence) or len(batch) not in (1, 2) or not hasattr(batch[0], "__array__"):
         return None
-    dimensions = [np.ndim(part) for part in batch[:2]]
-    if len(batch) == 2 and dimensions[0] > 2 and dimensions[1] <= 2:
-        return batch[0], batch[1]
-    return (batch[0], None) if len(batch) == 1 and dimensions[0] == 4 else None
+    images, labels = (*batch, None)[:2]
+    is_batch = np.ndim(images) > 2 >= np.ndim(labels) if len(batch) == 2 else np.ndim(images) == 4
+    return (images, labels) if is_batch else None
 
 
 def _joined(called: str, batches: Iterable[Any]) -> tuple[Tensor, NDArray[Any] | None]:
-    """All images and labels; an iterable that does not end is refused where the memory is half full."""
+    """All images, and the labels that there are; an iterable that fills half of the memory is refused."""
     whole, labels, count = torch.empty(0), [], 0
     for batch in batches:
-        images, given = _parts(called, batch) or (None, None)
+        images, own = _parts(called, batch) or (None, None)
         if images is None:
             raise UserError(called, reason=f"has a batch that is {type(batch).__name__}", allowed=FORMS)
-        images, own = tensor_of(called, images), None if given is None else _array(given)
+        images, own = tensor_of(called, images), None if own is None else _array(own)
         if images.ndim == 3 and (own is None or own.ndim == 0):  # one image
             images, own = images[None], None if own is None else own[None]
         whole = whole if count else _room(images)
-        if images.ndim != 4 or images.shape[1:] != whole.shape[1:] or images.dtype != whole.dtype:
-            allowed = "[n, channels, height, width], of one size and type"
-            raise UserError(called, reason=f"has a batch of {images.dtype} {tuple(images.shape)}", allowed=allowed)
+        found, end = f"has a batch of {images.dtype} {tuple(images.shape)}", count + len(images)
+        if images.ndim != 4 or (images.shape[1:], images.dtype) != (whole.shape[1:], whole.dtype):
+            raise UserError(called, reason=found, allowed="[n, channels, height, width], of one size and type")
         if own is not None and len(own) != len(images):
-            raise UserError(called, reason=f"has a batch of {len(images)} images and {len(own)} labels")
-        if count + len(images) > len(whole):
+            raise UserError(called, reason=f"{found} with {len(own)} labels", allowed="a label for each image")
+        if end > len(whole):
             allowed = "fewer, such as itertools.islice(loader, 100)"
             raise UserError(called, reason=f"has more than {len(whole):,} images, or no end", allowed=allowed)
-        whole[count : count + len(images)] = images
-        count += len(images)
-        labels.append(own)
-    known = [own for own in labels if own is not None]
-    if len(known) not in (0, len(labels)):
-        raise UserError(called, reason="has batches with labels and batches without")
-    return whole[:count], np.concatenate(known) if known else None
+        whole[count:end], count = images, end
+        labels += [] if own is None else [own]
+    return whole[:count], np.concatenate(labels) if labels else None
 
 
 def _room(first: Tensor) -> Tensor:
     """Room for as many such images as are allowed; only what is written takes memory, and nothing is copied again."""
-    size = first.element_size() * math.prod(first.shape[1:])
-    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    most = min(MOST_IMAGES, half // max(size, 1))
+    size = max(first[:1].nbytes, 1)
+    most = min(MOST_IMAGES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
     return torch.frombuffer(np.empty(most * size, np.uint8), dtype=first.dtype).view(most, *first.shape[1:])
 
 

@@ -126,8 +126,8 @@ class Comparison(Scores):
 
 def compare(
     models: Iterable[Classifier],
-    images: Tensor | NDArray[Any],
-    labels: Tensor | NDArray[Any] | None = None,
+    images: Tensor | NDArray[Any] | Iterable[Any],
+    labels: Tensor | NDArray[Any] | Sequence[Any] | None = None,
     *,
     names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -144,8 +144,10 @@ def compare(
     Args:
         models: Each maps float images `[n, channels, height, width]` to scores `[n, classes]`, old models before new.
             An nn.Module is evaluated in evaluation mode and left as it was.
-        images: `[n, channels, height, width]`, normalised as the models expect them.
-        labels: `[n]`, the images' classes. Without them, errors are not scored and planes go through any three images.
+        images: `[n, channels, height, width]`, normalised as the models expect them; or a loader or a data set of
+            torch that gives such images, with their labels or without.
+        labels: `[n]`, the images' classes: numbers, or names among `class_names`. Without them, errors are not scored
+            and planes go through any three images.
         names: Names of the models; "model 0", "model 1", ... by default.
         class_names: Names of the classes; their numbers by default.
         planes: Number of planes; the interval over planes narrows with its square root.
@@ -168,7 +170,7 @@ def compare(
     called = [f"model {index}" for index in range(len(models))] if names is None else list(names)
     if len(called) != len(models) or len(set(called)) < len(called):
         raise UserError("names", called, allowed=f"{len(models)} different ones")
-    given, truth = images_and_labels(images, labels)
+    given, truth = images_and_labels(images, labels, class_names=class_names)
     config = config if truth is not None else without_labels(config)
     drawn = planes_through(given, truth, config, len(models))
     named = list(zip(called, models, strict=True))

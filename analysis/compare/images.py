@@ -86,6 +86,8 @@ def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
         raise UserError.of([replace(mistake, allowed=f"{mistake.allowed}, or a path that ends in {FILE}")]) from None
     except UserError as error:
         raise error.renamed(lambda _: "data") from None
+    except Exception as error:  # a user's own code may raise anything
+        raise UserError("data", name, reason=f"cannot be imported: {one_line(error, with_type=True)}") from error
     if name in DATASETS or not _takes(loader, options):
         config = validated(DatasetConfig, {"name": name, **options})
         directory = request.data_directory or ResourcesConfig().data_directory

@@ -281,5 +281,6 @@ REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {
     "names_without_classes": lambda: (IMAGES, ["cat"] * 12),
     "names_of_no_class": lambda: (IMAGES, ["cat"] * 12, "", NAMES),
     "labels_with_gaps": lambda: (IMAGES, [None, *LABELS[1:].tolist()]),
+    "pair_with_ragged_labels": lambda: ((IMAGES, [[0], [1, 2]] * 6),),
     "ragged_labels": lambda: (IMAGES, [[0], [1, 2]] * 6),
 }
