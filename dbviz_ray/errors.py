@@ -1,11 +1,9 @@
 """What can go wrong outside the program. Every message says what happened, where, and what to do."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 ABSENT: Final = object()
 """Stands for a value that a mistake does not have."""
@@ -58,15 +56,15 @@ class UserError(Exception):
         self.mistakes: tuple[Mistake, ...] = (Mistake(field, value, reason, allowed, hint),)
 
     @classmethod
-    def of(cls, mistakes: Iterable[Mistake]) -> UserError:
+    def of(cls, mistakes: Iterable[Mistake]) -> Self:
         """An error about several mistakes."""
         error = cls("")
         error.mistakes = tuple(mistakes)
         return error
 
-    def renamed(self, name: Callable[[str], str]) -> UserError:
+    def renamed(self, name: Callable[[str], str]) -> Self:
         """The same mistakes under other names: the reader of an address does not know its option, the caller does."""
-        return UserError.of(replace(mistake, field=name(mistake.field)) for mistake in self.mistakes)
+        return self.of(replace(mistake, field=name(mistake.field)) for mistake in self.mistakes)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.mistakes))

@@ -1,7 +1,5 @@
 """The words of figures: titles, counts, and what captions say."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from dbviz_ray.config import SweepConfig
@@ -16,7 +14,7 @@ def title_of(sweep: SweepConfig, *common: str) -> str:
     return ": ".join(filter(None, [sweep.name.replace("_", " "), ", ".join(filter(None, common))]))
 
 
-def range_text(values: pd.Series[int]) -> str:
+def range_text(values: "pd.Series[int]") -> str:
     """Such as "3" or "2 to 4"."""
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low} to {high}"

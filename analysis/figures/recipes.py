@@ -1,8 +1,6 @@
 """Compares recipes: reproducibility and accuracy in a table and against each other (the paper's Table 1), and learning
 rates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -213,7 +211,7 @@ def _handles(colours: dict[str, str], markers: dict[str, str]) -> Iterator[Line2
     yield from (style.key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items())
 
 
-def _cycled(names: pd.Series[str], values: Sequence[str]) -> dict[str, str]:
+def _cycled(names: "pd.Series[str]", values: Sequence[str]) -> dict[str, str]:
     """A value for each name, shifted by one in each round, so that no combination of colour and marker repeats."""
     count = len(values)
     return {name: values[(index + index // count) % count] for index, name in enumerate(names.unique())}

@@ -1,7 +1,5 @@
 """How decision regions develop: one plane over the kept epochs of a training, as a picture and as a GIF."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,50 @@ from .captions import title_of
 from .regions import class_legend, colours_for, draw_regions, plane_picture
 from .style import entitle, panels
 from .sweep_tables import SweepTables, alike, on_one_grid, representative_groups
+
+MILLISECONDS, HELD = 400, 2500
+"""Duration of a frame, and of the last one."""
+GIF_DOTS, GIF_COLOURS = 100, 256
+"""Dots per inch, and colours of the palette that all frames share, so that nothing flickers."""
+
+
+@dataclass(frozen=True)
+class Animation:
+    """An animation whose frames change a few artists of one figure."""
+
+    figure: Figure
+    frames: int
+    show: Callable[[int], None]
+    """Changes the figure to frame number 0, 1, ..."""
+
+    def images(self) -> NDArray[np.uint8]:
+        """Every frame, `[frames, height, width, 3]`.
+
+        The figure is laid out once, in its last frame, so that nothing jumps.
+        """
+        canvas = FigureCanvasAgg(self.figure)
+        self.figure.set_dpi(GIF_DOTS)
+        self.show(self.frames - 1)
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        images = []
+        for frame in range(self.frames):
+            self.show(frame)
+            canvas.draw()
+            images.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        return np.stack(images)
+
+    def gif(self) -> bytes:
+        """All frames as a GIF."""
+        places, palette = _with_palette(self.images())
+        first, *rest = (Image.fromarray(frame) for frame in places)
+        for image in (first, *rest):
+            image.putpalette(palette.tobytes())
+        durations = [MILLISECONDS] * len(rest) + [HELD]
+        file = io.BytesIO()
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
+        return file.getvalue()
+
 
 MAX_GROUPS, MAX_COLUMNS, MAX_FRAMES = 4, 6, 60
 PANEL = 2.4
@@ -109,50 +151,6 @@ def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
         maps = on_one_grid([tables.picture(of).labels for of in kept])
         trainings.append(_Training(group["text"], [int(of["epoch"]) for of in kept], maps, errors))
     return trainings, common
-
-
-MILLISECONDS, HELD = 400, 2500
-"""Duration of a frame, and of the last one."""
-GIF_DOTS, GIF_COLOURS = 100, 256
-"""Dots per inch, and colours of the palette that all frames share, so that nothing flickers."""
-
-
-@dataclass(frozen=True)
-class Animation:
-    """An animation whose frames change a few artists of one figure."""
-
-    figure: Figure
-    frames: int
-    show: Callable[[int], None]
-    """Changes the figure to frame number 0, 1, ..."""
-
-    def images(self) -> NDArray[np.uint8]:
-        """Every frame, `[frames, height, width, 3]`.
-
-        The figure is laid out once, in its last frame, so that nothing jumps.
-        """
-        canvas = FigureCanvasAgg(self.figure)
-        self.figure.set_dpi(GIF_DOTS)
-        self.show(self.frames - 1)
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
-        images = []
-        for frame in range(self.frames):
-            self.show(frame)
-            canvas.draw()
-            images.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-        return np.stack(images)
-
-    def gif(self) -> bytes:
-        """All frames as a GIF."""
-        places, palette = _with_palette(self.images())
-        first, *rest = (Image.fromarray(frame) for frame in places)
-        for image in (first, *rest):
-            image.putpalette(palette.tobytes())
-        durations = [MILLISECONDS] * len(rest) + [HELD]
-        file = io.BytesIO()
-        first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
-        return file.getvalue()
 
 
 def _with_palette(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

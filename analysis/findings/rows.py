@@ -1,11 +1,9 @@
 """Findings as rows of numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, TypeAdapter
 
@@ -46,13 +44,13 @@ class Subject:
     def __str__(self) -> str:
         return ", ".join(self.name)
 
-    def narrowed(self, **keys: Any) -> Subject:
+    def narrowed(self, **keys: Any) -> Self:
         """A part of it."""
-        return Subject(self.name, {**self.keys, **keys})
+        return replace(self, keys={**self.keys, **keys})
 
-    def without(self, column: str) -> Subject:
+    def without(self, column: str) -> Self:
         """The same for all values of a column."""
-        return Subject(self.name, {key: value for key, value in self.keys.items() if key != column})
+        return replace(self, keys={key: value for key, value in self.keys.items() if key != column})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The table `outcomes`: how work on each model ended; and which models scores leave out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +42,7 @@ LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}
 """The columns of the table `groups` that count lost models, and what happened to them."""
 
 
-def lost_models(outcomes: pd.DataFrame) -> dict[str, pd.Series[bool]]:
+def lost_models(outcomes: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
     """The rows of the table `outcomes` that each column of `LEFT_OUT` counts."""
     diverged = outcomes["outcome"] == Outcome.DIVERGED
     return {"n_diverged": diverged, "n_failed": ~diverged & (outcomes["outcome"] != Outcome.DONE)}

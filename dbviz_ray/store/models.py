@@ -1,7 +1,5 @@
 """What training leaves: models and where they come from, cohorts in training, failures, and how work can end."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
@@ -55,7 +53,7 @@ class WorkEnd:
     """Whether all other work would fail in the same way."""
 
     @classmethod
-    def of(cls, error: Exception) -> WorkEnd:
+    def of(cls, error: Exception) -> Self:
         """The end of work that raised `error`. Raises it again if it would not recur in a new process."""
         if isinstance(error, StorageError):
             return cls(Outcome.FAILED, str(error), stops=True)
