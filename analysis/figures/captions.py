@@ -8,6 +8,15 @@ from ..scores.groups import at_last_epoch
 from ..tables.outcomes import LEFT_OUT
 from ..tables.recipes import several_rates
 
+LABELS = {
+    "test_error": "error",
+    "fragmentation": "regions per plane",
+    "large_regions": "large regions per plane",
+    "reproducibility": "reproducibility",
+    "margin": "distance to the boundary",
+}
+"""Of scores on axes."""
+
 
 def title_of(sweep: SweepConfig, *common: str) -> str:
     """A figure's title: the sweep's name, and what everything shown has in common."""

@@ -14,11 +14,11 @@ from ..scores.groups import GROUP, at_last_epoch, name_parts, names_of, records
 from ..tables.groups import GRID
 from ..tables.recipes import at_best_rate
 from . import style
-from .captions import left_out_note, part_of, range_text, title_of
+from .captions import LABELS, left_out_note, part_of, range_text, title_of
 from .sweep_tables import SweepTables, alike, finest_plane_set, told_apart
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
-SCORES = {"fragmentation": "regions per plane", "reproducibility": "reproducibility"}
+SCORES = ("fragmentation", "reproducibility")
 FAR_APART = 5.0
 """From this ratio of the largest to the smallest count of regions on, their axis is logarithmic."""
 
@@ -99,7 +99,7 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
 
 def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") -> None:
     style.plain(axes)
-    axes.set(**{f"{along}label": SCORES[score]})
+    axes.set(**{f"{along}label": LABELS[score]})
     if score == "reproducibility":
         axes.set(**{f"{along}lim": (min(0.0, rows[f"{score}_low"].min()), 1.0)})
         return
@@ -109,7 +109,7 @@ def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") ->
     axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})
 
 
-COUNTS = {"fragmentation": "regions per plane", "large_regions": "large regions per plane"}
+COUNTS = ("fragmentation", "large_regions")
 
 
 def resolution(tables: SweepTables) -> Figure:
@@ -133,9 +133,9 @@ def resolution(tables: SweepTables) -> Figure:
         for at_limit in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
             style.interval_point(row[1], at_limit, place, "large_regions", colour, "D")
-    for axes, (score, label) in zip(row, COUNTS.items(), strict=True):
+    for axes, score in zip(row, COUNTS, strict=True):
         axes.set_ylim(style.limits([(rows, score)]))
-        axes.set_ylabel(label)
+        axes.set_ylabel(LABELS[score])
         axes.set_xlabel("grid points on a side")
         style.plain(axes)
     style.log_ticks(row[0], points)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..findings.curves import EPOCH, PEAK, THRESHOLD_ERROR, WIDTH, Axis, Curve, curves, representative_curves
 from ..scores.groups import NAMING, names_of
 from . import style
-from .captions import counts_text, left_out_note, part_of, title_of
+from .captions import LABELS, counts_text, left_out_note, part_of, title_of
 from .sweep_tables import SweepTables, surfaces, told_apart
 
 MAX_CURVES = 4
@@ -22,12 +22,12 @@ FEW = 2
 """Up to this many curves, dashed lines have bands too, and kappa is drawn."""
 DASHED = "--"
 PANELS = {
-    "test_error": ("error", "train_error", ""),
-    "fragmentation": ("regions per plane", "", ""),
-    "reproducibility": ("reproducibility", "kappa", "kappa"),
-    "margin": ("distance to the boundary", "margin_mislabelled", "mislabelled images"),
+    "test_error": ("train_error", ""),
+    "fragmentation": ("", ""),
+    "reproducibility": ("kappa", "kappa"),
+    "margin": ("margin_mislabelled", "mislabelled images"),
 }
-"""The panels by their scores: label, the score of dashed lines, and what the label calls it."""
+"""The panels by their scores: the score of dashed lines, and what the label calls it."""
 
 
 def double_descent(tables: SweepTables) -> Figure:
@@ -69,7 +69,7 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
 
 
 def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[str]) -> None:
-    label, dashed, called = PANELS[score]
+    dashed, called = PANELS[score]
     few = len(drawn) <= FEW
     dashed = dashed if few or dashed != "kappa" else ""
     bands = []
@@ -83,7 +83,7 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
             axes.axvline(curve.interpolation_threshold, color=colour, linestyle=":", linewidth=1.2)
         bands += [(rows, column) for column in (solid, dashed) if column]
     with_dashed = called and any(line.get_linestyle() == DASHED for line in axes.lines)
-    axes.set_ylabel(f"{label}\n(dashed: {called})" if with_dashed else label)
+    axes.set_ylabel(LABELS[score] + f"\n(dashed: {called})" * bool(with_dashed))
     style.plain(axes)
     axes.set_xscale("log", base=2)
     if score == "test_error":
@@ -133,12 +133,7 @@ def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> 
 
 
 MAX_SURFACES = 2
-ON_SURFACE = {
-    "test_error": "error",
-    "reproducibility": "reproducibility",
-    "fragmentation": "regions per plane",
-    "margin": "distance to the boundary",
-}
+ON_SURFACE = ("test_error", "reproducibility", "fragmentation", "margin")
 THRESHOLD_COLOUR = "#EE3377"
 
 
@@ -154,7 +149,7 @@ def error_surface(tables: SweepTables) -> Figure:
         return style.nothing_left(tables.sweep, groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
     rows = pd.concat(shown)
-    labels = {score: label for score, label in ON_SURFACE.items() if rows[score].notna().any()}
+    labels = {score: LABELS[score] for score in ON_SURFACE if rows[score].notna().any()}
     labels["test_error"] = f"{groups['tested_on'].iloc[0]} error"
     widths = max(surface["width"].nunique() for surface in shown)
     width = len(labels) * max(2.5, 0.2 * widths + 1.7) + 0.8
