@@ -1,17 +1,16 @@
 """Read weights from files and load them into networks; no code in a file is ever executed.
 
-A file is safetensors, or was written by torch.save. torch's restricted reader (`weights_only=True`) makes tensors,
-numbers, strings and plain containers of the latter and refuses everything else. Usual wrappings are undone: a state
-dict under a key of a larger checkpoint, and whatever prefix the names have (DataParallel, Lightning, torch.compile).
+A file is safetensors, or was written by torch.save; or an index names several. Usual wrappings are undone: a state dict
+under a key of a larger checkpoint, and whatever prefix the names have (DataParallel, Lightning, torch.compile).
 """
 
-from __future__ import annotations
-
+import json
 import pickle
 import warnings
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import safetensors
@@ -23,7 +22,16 @@ from torch.nn.parameter import is_lazy
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.formatting import listed
 
-Weights = dict[str, Tensor]
+from .file_kinds import kind_of
+from .pickles import Inert, read_pickled
+
+Weights = dict[str, Any]
+"""Tensors by name; `EXTRA` state may be anything."""
+INDEX = ".index.json"
+"""End of the name of a file that says which file holds which tensor."""
+IN_FOLDERS = tuple(f"{name}{end}" for end in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin"))
+"""Names of weights in the folders of Hugging Face and timm."""
+EXTRA = "_extra_state"
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which training scripts put a state dict."""
@@ -35,27 +43,54 @@ OPTIONAL = "num_batches_tracked"
 """A buffer of batch norm that files from before torch 0.4.1 lack; `load_state_dict` does without it."""
 NAMED = 3
 """Most names in a message."""
+STATE_DICT = "a state dict, best written by safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
 
 
 def read_weights(path: str | Path, key: str | None = None) -> Weights:
-    """The tensors of a file on the CPU, by their names in the file.
+    """The tensors of a file, an index of files or a folder of `IN_FOLDERS`, on the CPU, by their names in the file.
 
     `key` is the entry of the checkpoint that is the state dict, with dots between nested entries, or a prefix of names
     if it ends with a dot. Without it, the state dict is found if one of `KEYS` and `AVERAGED_KEYS` holds tensors.
-    UserError if the file cannot be read, holds more than tensors and plain containers, or no state dict.
+    UserError if the file cannot be read or holds no state dict.
     """
-    path = Path(path)
-    if path.is_dir():
-        reason = "is a directory without model.json"
-        raise UserError(str(path), reason=reason, allowed="a file, or models/<model_id> of a run")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _saved_by_torch(path)
+    parts = [_content(file) for file in files_of(path)]
+    content = parts[0] if len(parts) == 1 else dict(ChainMap(*(dict(_state_dict(part, path)) for part in parts)))
     found = _entry(content, key, path) if key and not key.endswith(".") else _state_dict(content, path)
-    weights = {str(name): tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+    weights = {
+        str(name): value
+        for name, value in found.items()
+        if isinstance(value, Tensor) or (str(name).endswith(EXTRA) and not _holds_inert(value))
+    }
     if key and key.endswith("."):
         weights = {name.removeprefix(key): tensor for name, tensor in weights.items() if name.startswith(key)}
     if not weights:
-        raise UserError(str(path), reason="holds no tensors", allowed="a state dict")
+        raise UserError(str(path), reason="holds no tensors", allowed=STATE_DICT)
     return weights
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files that hold the weights of a checkpoint. UserError for a folder without weights or a missing shard."""
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in IN_FOLDERS if (path / name).exists()), path)
+    if path.is_dir():
+        allowed = f"a file, models/<model_id> of a run, or a folder with {', '.join(IN_FOLDERS)}"
+        raise UserError(str(path), reason="is a folder without weights", allowed=allowed)
+    if not path.name.endswith(INDEX):
+        return [path]
+    try:
+        files = [path.parent / shard for shard in sorted(set(json.loads(path.read_text())["weight_map"].values()))]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(str(path), reason=f"is no index of weight files ({one_line(error)})") from None
+    missing = [file.name for file in files if not file.exists()]
+    if missing or not files:
+        raise UserError(str(path), reason=f"names files that are missing: {listed(missing, NAMED) or 'none named'}")
+    return files
+
+
+def _holds_inert(value: Any) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
+    return isinstance(value, Inert) or any(map(_holds_inert, inner))
 
 
 def load_weights(network: nn.Module, weights: Weights, source: str | Path, built: str = "") -> None:
@@ -86,12 +121,12 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path, built
         if any(not torch.equal(given[stored[0]], given[name]) for name in stored[1:]):
             raise misfit(f"{listed(stored, NAMED)} are one tensor in the model, and differ in the checkpoint")
         given |= {name: given[stored[0]] for name in names if stored}
-    if any(tensor.dtype == torch.float64 for tensor in given.values()):
+    if any(getattr(tensor, "dtype", None) == torch.float64 for tensor in given.values()):
         network.double()
     try:
         network.load_state_dict(given)
     except RuntimeError as error:
-        raise misfit(_first_difference(given, expected, built) or one_line(error)) from None
+        raise misfit(_first_difference(given, expected, built) or shorten(one_line(error), 200)) from None
 
 
 def _first_difference(given: Weights, expected: Weights, built: str) -> str:
@@ -111,41 +146,29 @@ def _first_difference(given: Weights, expected: Weights, built: str) -> str:
     return f"only in the checkpoint: {listed(unknown, NAMED)}; all {len(expected)} names of the model match"
 
 
-def _safetensors(path: Path) -> Mapping[Any, Any]:
+def _content(path: Path) -> Any:
     try:
-        return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError, KeyError, RuntimeError) as error:
-        raise UserError(str(path), reason=f"cannot be read as safetensors ({one_line(error)})") from None
-
-
-def _saved_by_torch(path: Path) -> Any:
-    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        if path.suffix == ".safetensors" or start[8:] == b"{":
+            return safetensors.torch.load_file(path)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # about old pickle protocols
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(str(path), reason=f"cannot be read ({error.strerror or error})") from None
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:  # more than tensors, numbers and plain containers
+                return read_pickled(path)
     except pickle.UnpicklingError as error:
-        reason = f"refused: it holds {_culprit(str(error))}; reading a pickle can execute code"
-        allowed = "a state dict, best written by safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
-        raise UserError(str(path), reason=reason, allowed=allowed) from None
-    except Exception as error:  # a damaged file makes the reader raise anything
-        reason = f"cannot be read as a file of torch.save ({one_line(error)})"
-        raise UserError(str(path), reason=reason, allowed="that, or .safetensors") from None
+        told = f"refused: {error}; reading a pickle can execute code"
+    except Exception as error:  # a damaged file makes the readers raise anything
+        kind = kind_of(path) if path.is_file() else ""
+        told = f"is {kind}" if kind else f"cannot be read ({shorten(one_line(error), 200)})"
+    raise UserError(str(path), reason=told, allowed=STATE_DICT)
 
 
-def _culprit(message: str) -> str:
-    """What torch's reader refused; its long message alone says it."""
-    for marker in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to load unsupported GLOBAL "):
-        if marker in message:
-            return message.split(marker, 1)[1].split()[0].rstrip(".")
-    return "more than a state dict"
-
-
-def _state_dict(content: Any, path: Path) -> Mapping[Any, Any]:
+def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
     """The state dict within the content of a file."""
-    if not isinstance(content, Mapping):
-        reason = f"holds {type(content).__name__}"
-        raise UserError(str(path), reason=reason, allowed="a state dict, or a checkpoint with one")
+    if not isinstance(content, Mapping) or (isinstance(content, Inert) and not content):
+        raise UserError(str(path), reason=f"holds {type(content).__name__}", allowed=STATE_DICT)
     candidates = [key for key in (*KEYS, *AVERAGED_KEYS) if _holds_tensors(content.get(key))]
     if len(candidates) == 1:
         return _state_dict(content[candidates[0]], path)
@@ -154,6 +177,9 @@ def _state_dict(content: Any, path: Path) -> Mapping[Any, Any]:
         raise UserError("weights_key", reason=reason, allowed=", ".join(candidates))
     if any(isinstance(value, Tensor) for value in content.values()):
         return content
+    pickled = next((content[key] for key in KEYS if isinstance(content.get(key), Inert)), None)
+    if pickled is not None:
+        return _state_dict(pickled, path)
     names = listed(list(map(str, content)), 8) or "an entry that holds one"
     raise UserError("weights_key", reason=f"missing, and {path} holds no state dict by a usual name", allowed=names)
 
@@ -167,9 +193,9 @@ def _holds_tensors(value: Any) -> bool:
     )
 
 
-def _entry(content: Any, key: str, path: Path) -> Mapping[Any, Any]:
+def _entry(content: Any, key: str, path: str | Path) -> Mapping[Any, Any]:
     """The mapping that `key` names, dots between nested keys."""
-    for part in key.split("."):
+    for part in [key] if isinstance(content, Mapping) and key in content else key.split("."):
         if not isinstance(content, Mapping) or part not in content:
             names = listed(list(map(str, content)), 8) if isinstance(content, Mapping) else "entries of mappings"
             raise UserError("weights_key", key, reason=f"is not allowed: {path} has no entry {part}", allowed=names)

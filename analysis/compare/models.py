@@ -18,12 +18,13 @@ from dbviz_ray.config.registry import ARCHITECTURES, TIMM, architecture_builder,
 from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
 
-from .checkpoints import load_weights, read_weights
+from .checkpoints import files_of, load_weights, read_weights
+from .ready import library_of, ready_network
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Builder:
     """Builds the network of a checkpoint."""
 
     model: str
-    """A registered architecture, one of timm, or `package.module:function`."""
+    """A registered architecture, one of timm, `package.module:function`, or what `library_of` a checkpoint says."""
     width: int | None
     options: Mapping[str, Any]
 
@@ -97,6 +98,8 @@ class ModelSource:
         """The model on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
         if isinstance(self.built_by, RunModel):
             return self.built_by.network()
+        if self.built_by.model == library_of(self.checkpoint, has_builder=False):
+            return ready_network(self.built_by.model, self.checkpoint, self.built_by.options, classes).eval()
         weights = read_weights(self.checkpoint, self.weights_key)
         network = self.built_by.network(image_shape, classes)
         built = f"built for images {image_shape} of {classes} classes" if self.built_by.is_known else ""
@@ -106,12 +109,14 @@ class ModelSource:
     def facts(self) -> dict[str, Any]:
         """Its source, as JSON holds it."""
         if isinstance(self.built_by, RunModel):
-            content = self.built_by.store.read(self.built_by.weights_file)
+            contents = [self.built_by.store.read(self.built_by.weights_file)]
             built: dict[str, Any] = {"model_id": self.built_by.config.model_id, "epoch": self.built_by.epoch}
         else:
-            content, built = Path(self.checkpoint).read_bytes(), vars(self.built_by)
-        hashed = hashlib.sha256(content).hexdigest()
-        return {"name": self.name, "checkpoint": self.checkpoint, "sha256": hashed, "bytes": len(content), **built}
+            files = files_of(self.checkpoint) if Path(self.checkpoint).exists() else []
+            contents, built = [file.read_bytes() for file in files], vars(self.built_by)
+        hashed = hashlib.sha256(b"".join(contents)).hexdigest() if contents else "unknown"
+        size = sum(map(len, contents))
+        return {"name": self.name, "checkpoint": self.checkpoint, "sha256": hashed, "bytes": size, **built}
 
 
 def find_models(request: Request) -> list[ModelSource]:
@@ -120,8 +125,11 @@ def find_models(request: Request) -> list[ModelSource]:
     if len(checkpoints) < 2:
         raise UserError("checkpoints", len(checkpoints), reason="given", allowed="two or more")
     names = _checked_names(request.names, len(checkpoints)) if request.names else short_names(checkpoints)
-    found = [find_run_model(checkpoint, request.trusted) for checkpoint in checkpoints]
-    files = [checkpoint for checkpoint, run in zip(checkpoints, found, strict=True) if run is None]
+    found: list[RunModel | Builder | None] = [find_run_model(checkpoint, request.trusted) for checkpoint in checkpoints]
+    for place, checkpoint in enumerate(checkpoints):
+        if found[place] is None and (library := library_of(checkpoint, bool(request.models))):
+            found[place] = Builder(library, None, request.model_options)
+    files = [checkpoint for checkpoint, built in zip(checkpoints, found, strict=True) if built is None]
     for file in files:
         if not Path(file).exists():
             allowed = "a weight file, or models/<model_id> of a run"
@@ -137,8 +145,8 @@ def find_models(request: Request) -> list[ModelSource]:
     models, widths = (_for_each(field, getattr(request, field), len(files)) for field in ("models", "widths"))
     of_files = iter([Builder(*each, request.model_options) for each in zip(models, widths, strict=True)])
     return [
-        ModelSource(name, checkpoint, run or next(of_files), request.weights_key)
-        for name, checkpoint, run in zip(names, checkpoints, found, strict=True)
+        ModelSource(name, checkpoint, built or next(of_files), request.weights_key)
+        for name, checkpoint, built in zip(names, checkpoints, found, strict=True)
     ]
 
 

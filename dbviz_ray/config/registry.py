@@ -51,7 +51,7 @@ DATASETS = {
 }
 """Loaders called as `loader(config, directory)`, returning a `dbviz_ray.datasets.Dataset`."""
 
-_IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 def check_architecture(name: str) -> str:
@@ -96,7 +96,7 @@ def _check(name: str, known: Collection[str], further: str = "") -> str:
     if name in known:
         return name
     allowed = f"{', '.join(known)}, {further}or your own as package.module:function"
-    if not _IMPORT_STRING.match(name):
+    if not IMPORT_STRING.match(name):
         raise FieldError(allowed=allowed, hint=nearest(name, list(known)))
     module = name.partition(":")[0]
     if not _is_there(module):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import pickle
 
@@ -12,7 +10,7 @@ from support.refusals import refused
 from support.user_networks import Quirky
 from torch import nn
 
-from dbviz_ray.analysis.compare.checkpoints import COMPILED, OPTIONAL, load_weights, read_weights
+from dbviz_ray.analysis.compare.checkpoints import COMPILED, load_weights, read_weights
 
 
 def network(seed=0, width=5):
@@ -29,50 +27,8 @@ def same(first, second):
     return all(name == other and torch.equal(tensor, others) for (name, tensor), (other, others) in pairs)
 
 
-def a_training(model):
-    """A checkpoint as training scripts write it, with an optimizer's state beside the weights."""
-    optimizer = torch.optim.Adam(model.parameters())
-    sum(parameter.sum() for parameter in model.parameters()).backward()
-    optimizer.step()
-    return {"epoch": 7, "best": 0.93, "optimizer": optimizer.state_dict(), "notes": ["warm", None]}
-
-
 def with_prefix(prefix, model):
     return {prefix + name: tensor for name, tensor in model.state_dict().items()}
-
-
-WRAPPINGS = {
-    "a state dict": lambda model: model.state_dict(),
-    "model_state_dict and a training": lambda model: {"model_state_dict": model.state_dict(), **a_training(network(9))},
-    "model, twice": lambda model: {"model": {"state_dict": model.state_dict()}},
-    "DataParallel": lambda model: nn.DataParallel(model).state_dict(),
-    "torch.compile": lambda model: torch.compile(model).state_dict(),
-    "a compiled part": lambda model: {
-        name.replace("1.", "1._orig_mod.", 1): tensor for name, tensor in model.state_dict().items()
-    },
-    "an averaged model": lambda model: torch.optim.swa_utils.AveragedModel(model).state_dict(),
-    "a Lightning module": lambda model: {
-        "state_dict": with_prefix("model.", model),
-        "pytorch-lightning_version": "2.0",
-    },
-    "a weighted loss beside a network": lambda model: with_prefix("resnet.", model) | {"loss.weight": torch.ones(3)},
-    "before torch 0.4.1": lambda model: {n: t for n, t in model.state_dict().items() if not n.endswith(OPTIONAL)},
-}
-
-
-@pytest.mark.parametrize("wrapping", [*WRAPPINGS, "safetensors"])
-def test_the_usual_wrappings_are_undone(wrapping, tmp_path):
-    saved, loaded = network(1), network(2)
-    path = tmp_path / ("weights.safetensors" if wrapping == "safetensors" else "weights.pt")
-    if wrapping == "safetensors":
-        safetensors.torch.save_file(nn.DataParallel(saved).state_dict(), path)
-    else:
-        torch.save(WRAPPINGS[wrapping](saved), path)
-    if wrapping == "before torch 0.4.1":
-        loaded[2].num_batches_tracked.copy_(saved[2].num_batches_tracked)
-    assert not same(saved, loaded)
-    load_weights(loaded, read_weights(path), path)
-    assert same(saved, loaded)
 
 
 @given(st.lists(st.sampled_from(["module.", "model.", "own.1.", f"{COMPILED}."]), max_size=4))
@@ -191,16 +147,3 @@ def test_different_weights_for_one_tensor_and_two_for_one_name_are_refused():
     twice = weights | {f"{COMPILED}.head.bias": weights["head.bias"] + 1}
     for given_weights in (untied, twice):
         assert refused(load_weights, tied, given_weights, "weights").field == "weights"
-
-
-SAVED = {"list.pt": [1, 2], "tensor.pt": torch.zeros(3), "module.pt": network(), "cut.pt": network().state_dict()}
-
-
-@pytest.mark.parametrize("name", ["absent.pt", "absent.safetensors", ".", "text.pt", "text.safetensors", *SAVED])
-def test_files_without_a_state_dict(name, tmp_path):
-    for file, content in SAVED.items():
-        torch.save(content, tmp_path / file)
-    os.truncate(tmp_path / "cut.pt", (tmp_path / "cut.pt").stat().st_size - 100)
-    for file in ("text.pt", "text.safetensors"):
-        (tmp_path / file).write_text("hello")
-    assert refused(read_weights, tmp_path / name).field == str(tmp_path / name)

@@ -1,0 +1,63 @@
+"""Files of torch.save with any objects beside the weights: the tensors are read, and nothing is imported or called.
+
+A pickle names functions and classes, and calls them. Here these names stand for what rebuilds tensors, and for nothing
+else: every other one becomes an empty `Inert`.
+"""
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+DANGEROUS = {"os", "posix", "nt", "sys", "subprocess", "builtins.eval", "builtins.exec", "builtins.compile"}
+"""Modules and functions that no training needs in a checkpoint; a file that names one is refused."""
+REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+
+
+class Inert(dict[Any, Any]):
+    """Stands for any object in a pickle: takes what is done to it, keeps the entries of a mapping and nothing else."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> "Inert":
+        """The result of a function that stands within a pickled object."""
+        return Inert()
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    append = extend = add = __setstate__
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for a function or class; a new one every time, because a pickle can set attributes of it."""
+        module = "builtins" if module == "__builtin__" else module  # its name in Python 2, and in protocol 2
+        if {module.partition(".")[0], f"{module}.{name}"} & DANGEROUS:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}")
+        if module == "torch._utils" and name in REBUILDING:
+            return lambda *arguments: getattr(torch._utils, name)(*arguments)
+        if (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
+            return lambda rebuild, kind, arguments, state: rebuild(*arguments)
+        stand_in: Any = type(name, (Inert,), {"__module__": module})
+        found = {"collections.OrderedDict": OrderedDict, "torch.Size": tuple, "builtins.getattr": lambda *_: stand_in}
+        return found.get(f"{module}.{name}", stand_in)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Torch sets `persistent_load`; what it does with anything but the numbers of tensors could write files."""
+        super().__setattr__(name, lambda saved: value(saved) if saved[0] == "storage" else saved[1])
+
+
+def read_pickled(path: Path) -> Any:
+    """What torch.save wrote, tensors on the CPU and other objects as `Inert`; only after torch's restricted reader.
+
+    That one refuses archives with code. UnpicklingError for dangerous objects; a damaged file raises anything.
+    """
+    reader: Any = SimpleNamespace(
+        __name__="inert", Unpickler=_Reader, load=lambda file, **options: _Reader(file, **options).load()
+    )
+    return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
