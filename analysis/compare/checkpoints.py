@@ -54,13 +54,16 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     UserError if the file cannot be read or holds no state dict.
     """
     parts = [_content(file) for file in files_of(path)]
-    content = parts[0] if len(parts) == 1 else dict(ChainMap(*(dict(_state_dict(part, path)) for part in parts)))
-    found = _entry(content, key, path) if key and not key.endswith(".") else _state_dict(content, path)
-    weights = {
-        str(name): value
-        for name, value in found.items()
-        if isinstance(value, Tensor) or (str(name).endswith(EXTRA) and not _holds_inert(value))
-    }
+    try:
+        content = parts[0] if len(parts) == 1 else dict(ChainMap(*(dict(_state_dict(part, path)) for part in parts)))
+        found = _entry(content, key, path) if key and not key.endswith(".") else _state_dict(content, path)
+        weights = {
+            str(name): value
+            for name, value in found.items()
+            if isinstance(value, Tensor) or (str(name).endswith(EXTRA) and not _holds_inert(value))
+        }
+    except RecursionError:
+        raise UserError(str(path), reason="holds something that holds itself", allowed=STATE_DICT) from None
     if key and key.endswith("."):
         weights = {name.removeprefix(key): tensor for name, tensor in weights.items() if name.startswith(key)}
     if not weights:
@@ -158,7 +161,7 @@ def _content(path: Path) -> Any:
             except pickle.UnpicklingError:  # more than tensors, numbers and plain containers
                 return read_pickled(path)
     except pickle.UnpicklingError as error:
-        told = f"refused: {error}; reading a pickle can execute code"
+        told = f"refused: {one_line(error, with_type=False)}; reading a pickle can execute code"
     except Exception as error:  # a damaged file makes the readers raise anything
         kind = kind_of(path) if path.is_file() else ""
         told = f"is {kind}" if kind else f"cannot be read ({shorten(one_line(error), 200)})"

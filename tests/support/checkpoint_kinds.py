@@ -230,6 +230,7 @@ REFUSED: dict[str, tuple[str, Writer]] = {
     "a whole network, old format": ("a.pt", saved(lambda model: model, **OLD)),
     "a whole network within": ("a.pt", saved(lambda model: {"model": model, "epoch": 3})),
     "arrays of numpy": ("a.pt", saved(arrays)),
+    "itself": ("a.pt", saved(lambda model: (own := {}) or own.update(model=own) or own)),
     "a list": ("a.pt", saved(lambda model: list(model.parameters()))),
     "a lost tensor": ("a.pt", saved(lambda model: {**weights_of(model), "6.bias": np.ones(3), "args": Settings()})),
     "sparse tensors": ("a.pt", saved(lambda model: {name: t.to_sparse() for name, t in model.state_dict().items()})),

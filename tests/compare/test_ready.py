@@ -1,0 +1,165 @@
+"""Checkpoints that bring their network predict as the library that wrote them."""
+
+import sys
+
+import pytest
+import torch
+from support.refusals import refused
+
+from dbviz_ray.analysis.compare.models import find_models
+from dbviz_ray.score import Request
+
+IMAGES = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def loaded(checkpoint, **options):
+    request = Request(checkpoints=(str(checkpoint), str(checkpoint)), names=("a", "b"), **options)
+    found = find_models(request)[0]
+    network = found.network((3, 8, 8), 5)
+    assert (len(found.facts()["sha256"]) == 64) == (":" not in str(checkpoint))
+    return network
+
+
+def with_random_weights(network):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2)
+    return network.eval()
+
+
+# ---- ONNX
+
+
+def written(path, batch="n", inputs=1, kind="float", rows=False, outputs="int64[n] label, float[n,5] scores"):
+    """A linear layer over the image."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    weights = torch.rand(192, 5)
+    images = ", ".join(f"{kind}[{batch},{'192' if rows else '3,8,8'}] x{place}" for place in range(inputs))
+    text = f"""<ir_version: 9, opset_import: ["": 17]>
+        g ({images}) => ({outputs}) <float[192,5] w = {{{", ".join(map(str, weights.flatten().tolist()))}}}> {{
+            floats = Cast<to = 1>(x0)
+            flat = Flatten(floats)
+            scores = MatMul(flat, w)
+            label = ArgMax<axis = 1, keepdims = 0>(scores)
+        }}"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    return weights
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch": 4},
+        {"batch": 1},
+        {"batch": 16},
+        {"kind": "double"},
+        {"rows": True},
+        {"outputs": "float[n,5] scores"},
+    ],
+)
+def test_onnx_files(options, tmp_path):
+    weights = written(tmp_path / "net.onnx", **options)
+    network = loaded(tmp_path / "net.onnx")
+    assert torch.allclose(network(IMAGES), IMAGES.flatten(1) @ weights, atol=1e-5)
+    assert network(IMAGES).shape == (7, 5)
+
+
+def test_onnx_files_that_cannot_be_used(tmp_path):
+    path = tmp_path / "net.onnx"
+    for options in ({"inputs": 2}, {"kind": "uint8"}, {"outputs": "int64[n] label"}):
+        written(path, **options)
+        assert refused(loaded, path).field == str(path)
+    for content in (b"", b"version https://git-lfs", b"\x08\x09cut", b"<html>"):
+        path.write_bytes(content)
+        assert refused(loaded, path).field == str(path)
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    (tmp_path / "net.onnx").write_bytes(b"\x08")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert refused(loaded, tmp_path / "net.onnx").hint == "pip install onnxruntime"
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert refused(loaded, tmp_path).hint == "pip install transformers"
+
+
+# ---- folders
+
+
+def test_a_folder_of_timm(tmp_path):
+    timm = pytest.importorskip("timm")
+    saved = with_random_weights(timm.create_model("resnet10t", num_classes=5))
+    timm.models.save_for_hf(saved, tmp_path, safe_serialization=True)
+    with torch.inference_mode():
+        for options in ({}, {"models": ("timm/resnet10t",)}):
+            assert torch.equal(loaded(tmp_path, **options)(IMAGES), saved(IMAGES))
+
+
+@pytest.mark.parametrize("shard", ["10GB", "10KB"])
+def test_a_folder_of_transformers(shard, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.ViTConfig(**sizes, image_size=8, patch_size=4, num_labels=5)
+    saved = with_random_weights(transformers.ViTForImageClassification(config))
+    saved.save_pretrained(tmp_path, max_shard_size=shard)
+    with torch.inference_mode():
+        assert torch.equal(loaded(tmp_path)(IMAGES).logits, saved(IMAGES).logits)
+    headless = transformers.ViTModel(config)
+    for file in tmp_path.glob("model*"):
+        file.unlink()
+    assert refused(loaded, tmp_path).field == str(tmp_path)
+    headless.save_pretrained(tmp_path, max_shard_size=shard)
+    assert "classifier" in refused(loaded, tmp_path).reason
+
+
+@pytest.mark.parametrize("config", ["{}", "[]", "cut {", '{"architecture": "no_such"}'])
+def test_folders_whose_configuration_names_no_network(config, tmp_path):
+    pytest.importorskip("timm")
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert str(tmp_path) in refused(loaded, tmp_path).field
+
+
+# ---- functions
+
+
+CODE = """
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+def module(classes=5):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(192, classes))
+
+def neighbours():
+    return KNeighborsClassifier(1).fit(np.eye(4, 192), [0, 1, 2, 4])
+
+def path():
+    return "weights.pt"
+
+def fails():
+    raise RuntimeError("no\\nweights")
+
+number = 3
+"""
+
+
+def test_functions_that_return_a_model_with_its_weights(tmp_path, monkeypatch):
+    (tmp_path / "ready_nets.py").write_text(CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    network = loaded("ready_nets:module", model_options={"classes": 4})
+    assert network(IMAGES).shape == (7, 4)
+    assert not network.training
+    neighbours = loaded("ready_nets:neighbours")
+    one = torch.eye(4, 192).reshape(4, 3, 8, 8)
+    assert neighbours(one).argmax(1).tolist() == [0, 1, 2, 4]
+    assert neighbours(one).shape == (4, 5)
+    for name in ("path", "fails", "number", "absent"):
+        assert f"ready_nets:{name}" in refused(loaded, f"ready_nets:{name}").field
+    assert "no_module" in refused(loaded, "no_module:net").field
