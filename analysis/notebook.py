@@ -200,6 +200,7 @@ def plot_regions(
     `plane_set` is one of the run (default: its first). `ax` has one axes for each model. UserError for an unknown
     model, plane set or plane, or the wrong number of axes.
     """
+    _check_kind("of", of, "Run", "Comparison")
     wanted = [models] if isinstance(models, str) else list(models or ())
     if isinstance(of, Run):
         chosen = [choose_model(of.sweep, name) for name in wanted]
@@ -240,6 +241,7 @@ def plot_curve(
     margins are L2 distances in normalised pixels. `plane_set` is one of the run (default: its first). UserError for an
     unknown score, or if the run has no curve over this axis.
     """
+    _check_kind("run", run, "Run")
     axes_of = {axis.column: axis for axis in (WIDTH, EPOCH)}
     if score not in SCORES:
         raise UserError("score", score, allowed=", ".join(SCORES))
@@ -270,6 +272,7 @@ def plot_matrix(
     ± is half a 95 % interval. Of a run it shows the groups with this label noise (default: the largest) on this plane
     set (default: the first). UserError if the run has no such label noise or plane set.
     """
+    _check_kind("of", of, "Run", "Comparison")
     if isinstance(of, Run):
         planes = choose_plane_set(of.sweep, plane_set)
         groups, between = (table[table["plane_set"] == planes] for table in map(of.table, ("groups", "between_groups")))
@@ -287,6 +290,12 @@ def plot_matrix(
     axes: Axes = _axes(ax, 1, (side, side))[0]
     draw_matrix(axes, names, value, reach)
     return axes
+
+
+def _check_kind(field: str, value: object, *allowed: str) -> None:
+    """UserError unless the class of `value` has one of these names: importing `Comparison` would import torch."""
+    if type(value).__name__ not in allowed:
+        raise UserError(field, reason=f"is {type(value).__name__}", allowed=f"a {' or a '.join(allowed)}")
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: tuple[float, float]) -> NDArray[Any]:

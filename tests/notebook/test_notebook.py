@@ -219,6 +219,9 @@ def test_the_matrix_of_a_comparison(comparison):
         (lambda run, _: plot_curve(run, "margin"), "over", ""),
         (lambda run, _: plot_matrix(run, label_noise=0.3), "label_noise", "0, 0.2"),
         (lambda run, _: plot_matrix(run, plane_set="x"), "plane set", "test, train"),
+        (lambda run, _: plot_regions(run.store.root), "of", "a Run or a Comparison"),
+        (lambda run, _: plot_matrix(None), "of", "a Run or a Comparison"),
+        (lambda _, own: plot_curve(own), "run", "a Run"),
     ],
 )
 def test_a_wrong_argument_is_a_user_error(run, comparison, asked, field, allowed):
