@@ -22,8 +22,8 @@ class Request:
     """What a command line asks for: each field declares its option."""
 
     checkpoints: tuple[str, ...] = option(
-        "checkpoints", "two or more weight files, old before new; or what needs no --model: folders models/<model_id> of a "
-        "sweep's run, folders of Hugging Face or timm, .onnx files, package.module:function", (), nargs="*", metavar="CHECKPOINT",
+        "checkpoints", "two or more weight files, old before new, or what needs no --model: models/<model_id> of runs, "
+        "folders of Hugging Face or timm, .onnx, package.module:function", (), nargs="*", metavar="CHECKPOINT",
     )  # fmt: skip
     models: tuple[str, ...] = option(
         "--model", f"what builds the network, once for all files or once for each: {', '.join(ARCHITECTURES)}, "
