@@ -1,22 +1,31 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from conftest import small_sweep
+from support.cohorts import cohort_of
 from support.made_up_runs import made_up_run
+from support.random_planes import random_planes
 
+from dbviz_ray.analysis.scores.plane_scores import PairSet, score_planes
+from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig, SweepConfig
 from dbviz_ray.config.validation import validated
+from dbviz_ray.datasets import Dataset
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.margins import margins
-from dbviz_ray.evaluation.work import FindMargins, LabelPlanes, Task, missing_tasks
+from dbviz_ray.evaluation.records import check_predictions, load_network, save_model, save_planes
+from dbviz_ray.evaluation.work import FindMargins, LabellingWork, LabelPlanes, Task, missing_tasks
+from dbviz_ray.planes import GridPoints
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.stages.run import state_of
 from dbviz_ray.store import Store
+from dbviz_ray.training.cohort import train_cohort
 
 PLANES = {"test": {"count": 3, "resolution": 6, "probabilities": True}, "margins": {"count": 2, "resolution": 6}}
 
@@ -85,6 +94,39 @@ def test_labels_are_written_last(tmp_path, cpu, monkeypatch, interrupted):
     assert store.labelled("test") == set()
     assert store.exists(store.probabilities_file("test", "model", 3)) == (interrupted != "probabilities")
     assert store.exists(store.picture_file("test", "model", 3, 0)) == (interrupted == "label_maps")
+
+
+def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
+    generator, store = torch.Generator().manual_seed(0), Store(tmp_path)
+    pixels = torch.randint(0, 256, (2500, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    labels, names = torch.arange(2500) % 1000, tuple(map(str, range(1000)))
+    data = Dataset(pixels[:2000], labels[:2000], pixels[2000:], labels[2000:], names, mean=(0.5,), deviation=(0.1,))
+    models = cohort_of(epochs=1, batch_size=500)[:2]
+    sweep, planes = small_sweep(planes={"test": {"count": 3, "resolution": 7}}), random_planes(3, 7)
+    save_planes(store, "test", planes, data)
+    maps = []
+    for trained in train_cohort(models, data, cpu):
+        model = trained.config
+        save_model(store, trained, data, {})
+        network = load_network(store, model, data.image_shape, 1000)
+        check_predictions(store, model, network, data, 1)
+        LabellingWork("test", planes, probabilities=False).do(network, cpu, store, model.model_id, 1)
+        [(_, _, points)] = GridPoints(planes, cpu, torch.float64).batches(10_000)
+        maps.append(network(points).argmax(dim=1).view(3, 7, 7).numpy())
+        predictions = read_predictions(store, [model], [1])
+        expected = network(data.normalised(data.test_images, torch.float64)).argmax(dim=1)
+        assert np.array_equal(predictions.on_test[0], expected)
+        assert predictions.test_wrong.mean() == (expected != data.test_labels).double().mean()
+    table, _ = store.read_parquet(store.labels_file("test", models[0].model_id, 1))
+    assert table.schema.field("labels").type == pa.list_(pa.uint16(), 49)
+    assert np.max(maps) > 255
+    stored = stored_planes(store, sweep, "test", models, [1, 1])
+    assert np.array_equal(stored.labels(slice(0, 3)), maps)
+    pair = PairSet(np.array([0]), np.array([1]), singly=True)
+    found = score_planes(stored, frozenset({"reproducibility", "fragmentation"}), [pair], 0.0)
+    assert found.same_points.on_planes(pair) == pytest.approx((maps[0] == maps[1]).mean(axis=(1, 2)))
+    assert found.class_shares.shape == (2, 3, 1000)
+    assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from support.cohorts import cohort_of
+from support.cohorts import assert_same_weights, cohort_of
 from support.network_kinds import KINDS, OUTSIDE
 from support.one_by_one import one_by_one
 
@@ -29,6 +31,20 @@ def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
             assert model.weights.keys() == weights.keys()
             for name, tensor in weights.items():
                 torch.testing.assert_close(model.weights[name], tensor, rtol=0, atol=1e-11, equal_nan=True)
+
+
+@pytest.mark.parametrize("stack", [2, 1])
+def test_one_logit_trains_with_binary_cross_entropy(stack, digits, cpu):
+    even = {"train_labels": digits.train_labels % 2, "test_labels": digits.test_labels % 2}
+    data = replace(digits, **even, class_names=("even", "odd"))
+    settings = {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 200}
+    models = cohort_of("support.user_networks:one_logit", 8, epochs=2, **settings)[:2]
+    for model in train_cohort(models, data, cpu, resources=ResourcesConfig(stack=stack)):
+        assert model.stack == stack
+        plain, _ = one_by_one(model.config, data)
+        assert_same_weights(model, plain.state_dict())
+        said = plain(data.normalised(data.test_images, torch.float64)) > 0
+        assert torch.equal(model.predictions["test"], said.long())
 
 
 @pytest.mark.parametrize("kind", sorted(OUTSIDE))
