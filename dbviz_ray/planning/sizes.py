@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbviz_ray.architectures import build_network
-from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.architectures.outputs import logits_of, single_score
 from dbviz_ray.config import Cohort, ModelConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
@@ -157,7 +157,10 @@ def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) ->
     counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
         with calls, counter:
-            scores = logits_of(network.eval()(images))
+            output = network.eval()(images)
+        if calls.last is torch.ops.aten.sigmoid.default and single_score(output) is not None:
+            raise ValueError("its one score for each image comes from a sigmoid; return the logit of class 1")
+        scores = logits_of(output)
         if scores.shape != (len(images), classes):
             raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
         network.train()(images)
@@ -168,9 +171,12 @@ class _CountsCalls(TorchDispatchMode):
     """Counts the calls of tensor operations."""
 
     count = 0
+    last: Any = None
+    """The last operation that is more than a view."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self.count += 1
+        self.last = self.last if func.is_view else func
         return func(*args, **(kwargs or {}))

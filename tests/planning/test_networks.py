@@ -27,6 +27,7 @@ def test_sizes_by_hand():
     ("architecture", "width", "options", "reason"),
     [
         ("support.user_networks:with_too_few_scores", 4, {}, r"\(2, 9\), not \(2, 10\)"),
+        ("support.user_networks:one_probability", 4, {}, "sigmoid"),
         ("vit", 16, {"patch_size": 3}, "patch_size: 3"),
         ("vit", 30, {}, "heads: 8 .* 30"),
         ("vit", 16, {"patch": 2}, "patch: .*patch_size"),

@@ -31,6 +31,10 @@ def one_logit(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0))
 
 
+def one_probability(width, image_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Sigmoid(), nn.Flatten(0))
+
+
 def with_too_few_scores(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
 
