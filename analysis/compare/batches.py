@@ -106,7 +106,7 @@ def tensor_of(called: str, values: Any) -> Tensor:
 
 
 def _array(values: Any) -> NDArray[Any]:
-    if isinstance(values, list | tuple) and any(hasattr(value, "getbands") for value in values):
+    if any(hasattr(value, "getbands") for value in (values if isinstance(values, list | tuple) else [values])):
         raise TypeError("they are Pillow's images, which torchvision.transforms.ToTensor() makes tensors")
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 

@@ -156,7 +156,8 @@ def _assumed(request: Request, scaled: Dataset, called: str) -> tuple[str, ...]:
     if not unset:
         return ()
     taken = " and ".join(f"{name} {', '.join(f'{value:.4g}' for value in unset[name])}" for name in unset)
-    return (f"The pixels of {called} are divided by {scaled.pixel_range:g} and normalised with {taken}, by default.",)
+    options = " and ".join(f"no --{name}" for name in unset)
+    return (f"With {options}, pixels of {called} are divided by {scaled.pixel_range:g} and normalised with {taken}.",)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

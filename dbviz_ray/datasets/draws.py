@@ -143,14 +143,8 @@ def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
 
 
 def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Dataset:
-    (train_images, train_labels), (test_images, test_labels) = train, test
-    return replace(
-        dataset,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-    )
+    fields = "train_images", "train_labels", "test_images", "test_labels"
+    return replace(dataset, **dict(zip(fields, (*train, *test), strict=True)))
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:

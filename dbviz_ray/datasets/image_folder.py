@@ -108,11 +108,9 @@ def _check_kind(image: ImageFile) -> None:
 
 def _scale(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each channel's pixels divided by 255."""
-    mean, deviation = [], []
     levels = torch.arange(256, dtype=torch.float64) / 255
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        share = counts / counts.sum()
-        mean.append(float((share * levels).sum()))
-        deviation.append(float((share * (levels - mean[-1]) ** 2).sum().sqrt()))
-    return tuple(mean), tuple(value or 1.0 for value in deviation)
+    counts = torch.stack([torch.bincount(pixels.flatten(), minlength=256) for pixels in images.unbind(1)]).double()
+    shares = counts / counts.sum(1, keepdim=True)
+    mean = shares @ levels
+    deviation = (shares * (levels - mean[:, None]) ** 2).sum(1).sqrt()
+    return tuple(mean.tolist()), tuple(value or 1.0 for value in deviation.tolist())

@@ -239,6 +239,7 @@ WITHOUT_LABELS: dict[str, Callable[[], Any]] = {
 REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {
     "pillow_images": lambda: ([PICTURE] * 3,),
     "pillow_images_with_labels": lambda: ([PICTURE.quantize(16)] * 3, [0, 1, 2]),
+    "dictionaries_of_pillow_images": lambda: ([{"image": PICTURE, "label": 0}] * 3,),
     "data_set_of_pillow_images": lambda: ([(PICTURE, 0), (PICTURE, 1), (PICTURE, 2)],),
     "objects": lambda: (np.array([object()] * 12), LABELS),
     "ragged": lambda: ([[1.0], [1.0, 2.0], [3.0]], LABELS),
