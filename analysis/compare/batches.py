@@ -77,7 +77,8 @@ def _joined(called: str, batches: Iterable[Any]) -> tuple[Tensor, NDArray[Any] |
         if end > len(whole):
             allowed = "fewer, such as itertools.islice(loader, 100)"
             raise UserError(called, reason=f"has more than {len(whole):,} images, or no end", allowed=allowed)
-        whole[count:end], count = images, end
+        whole[count:end] = images
+        count = end
         labels += [] if own is None else [own]
     return whole[:count], np.concatenate(labels) if labels else None
 

@@ -143,8 +143,8 @@ def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
 
 
 def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Dataset:
-    fields = "train_images", "train_labels", "test_images", "test_labels"
-    return replace(dataset, **dict(zip(fields, (*train, *test), strict=True)))
+    with_train = replace(dataset, train_images=train[0], train_labels=train[1])
+    return replace(with_train, test_images=test[0], test_labels=test[1])
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:
