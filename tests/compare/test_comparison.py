@@ -354,3 +354,19 @@ def test_a_thousand_classes_are_as_in_plain_torch():
     assert pair.on_images.churn.value == pytest.approx((predicted[0] != predicted[1]).mean())
     assert [model.error.value for model in result.models] == [(own != labels.numpy()).mean() for own in predicted]
     assert len(result.figure(planes=1).axes) == 3
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_images_without_labels_give_all_scores_but_errors(count, images_and_labels, tmp_path):
+    images, labels = images_and_labels
+    models = [network(seed) for seed in range(count)]
+    result = compare(models, images, planes=6, resolution=8)
+    known = compare(models, images, labels, planes=6, resolution=8, classes="any")
+    assert result.reproducibility == known.reproducibility
+    assert [pair.on_images.churn for pair in result.pairs] == [pair.on_images.churn for pair in known.pairs]
+    assert {model.error for model in result.models} == {pair.on_images.wins for pair in result.pairs} == {None}
+    assert "None" not in str(result)
+    assert "nan" not in str(result)
+    assert "None" not in result._repr_html_()
+    result.save(tmp_path)
+    assert refused(compare, models, images, classes="same").field == "classes"
