@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +77,8 @@ def score(request: Request, command: str) -> None:
     planes = planes_through(data.images, data.labels, config, len(sources))
     inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     networks = _networks(sources, planes.image_shape, data.classes, device)
-    labels = _stored_labels(store, key := _key(inputs, data.images, planes))
+    key = _key(inputs, data.images, planes)
+    labels: Labels | None = None
 
     def comparison(of: Labels) -> Comparison:
         return comparison_of(of, data.labels, planes, config, data.class_names, data.remarks)
@@ -85,8 +86,9 @@ def score(request: Request, command: str) -> None:
     try:
         with _progress("label", sources, len(data.images) + len(planes) * planes.resolution**2) as advance:
             labeller = Labeller(networks, data.images, planes, device, request.batch_points, advance)
-            labels = labels or labeller.begin()
-            check_classes(labels, data.labels, data.class_names)
+            begun = labeller.begin()
+            check_classes(begun, data.labels, data.class_names)
+            labels = _stored_labels(store, key, begun) or begun
             while not labeller.finished(labels):
                 labels = labeller.extended(labels)
     except KeyboardInterrupt as stop:
@@ -178,17 +180,18 @@ def _key(inputs: Inputs, images: Tensor, planes: PlaneSet) -> str:
 
 def _store_labels(store: Store, key: str, labels: Labels) -> None:
     content = io.BytesIO()
-    np.savez(content, key=key, **vars(labels))
+    np.savez(content, key=key, predicted=labels.predicted, maps=labels.maps)
     with writing(store):
         store.write(UNFINISHED, content.getvalue())
 
 
-def _stored_labels(store: Store, key: str) -> Labels | None:
-    """The labels of an interrupted comparison with this key."""
+def _stored_labels(store: Store, key: str, begun: Labels) -> Labels | None:
+    """The labels of an interrupted comparison with this key, if its models predicted the same on the images.
+
+    A function that builds or loads a network may have changed without the key.
+    """
     with suppress(FileNotFoundError, DamagedFileError, ValueError, KeyError, OSError):
         content: dict[str, Any] = dict(np.load(io.BytesIO(store.read(UNFINISHED)), allow_pickle=False))
-        if content.pop("key").item() == key:
-            names, classes = map(str, content["names"]), int(content["classes"])
-            probabilities = tuple(map(str, content["probabilities"]))
-            return Labels(tuple(names), classes, content["predicted"], content["maps"], probabilities)
+        if content["key"].item() == key and np.array_equal(content["predicted"], begun.predicted):
+            return replace(begun, maps=content["maps"])
     return None

@@ -42,6 +42,17 @@ def network(hidden, classes=10):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
+READY = {"seed": 0}
+
+
+def ready():
+    return initialised_network("fully_connected", 12, (1, 8, 8), 10, READY["seed"])
+
+
+def unchanged():
+    return initialised_network("fully_connected", 12, (1, 8, 8), 10, 9)
+
+
 def of_a_sweep(width, image_shape, classes):
     return network(width, classes)
 
@@ -236,6 +247,16 @@ def test_labels_of_other_inputs_are_not_continued(here, command, labelled):
     assert main([*command, *SIXTY]) == 130
     other = [*command, *SIXTY, "--seed", "1"]
     assert main(other) == main([*other, "--out", "alone"]) == 0
+    assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
+
+
+def test_labels_of_code_that_changed_are_not_continued(here, labelled):
+    """The checkpoint is a function, whose weights have no file."""
+    words = [f"{__name__}:ready", f"{__name__}:unchanged", *DIGITS, *PLANES, *SIXTY]
+    labelled.stop = 7
+    assert main(words) == 130
+    READY["seed"] = 5
+    assert main(words) == main([*words, "--out", "alone"]) == 0
     assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
 
 
