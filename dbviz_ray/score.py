@@ -48,8 +48,8 @@ class Request:
     )  # fmt: skip
     data: str | None = option(
         "--data", f"{', '.join(DATASETS)}; a .npz file with images (uint8, or normalised floats; [n,c,h,w], [n,h,w] or "
-        "[n,h,w,c]), labels and perhaps class_names; or package.module:function that returns a "
-        "dbviz_ray.datasets.Dataset or images and labels", None, "images",
+        "[n,h,w,c]), perhaps labels and class_names; or package.module:function that returns a "
+        "dbviz_ray.datasets.Dataset, images and labels, or a loader", None, "images",
     )  # fmt: skip
     data_options: Mapping[str, Any] = option(
         "--data-option", "field of the data set, such as train_size=1000, or keyword argument of the function",

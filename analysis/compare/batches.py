@@ -1,7 +1,5 @@
 """Images and labels from whatever holds them: arrays, mappings, torch's data sets, loaders, any iterable of batches."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -98,8 +96,8 @@ def tensor_of(called: str, values: Any) -> Tensor:
         if not isinstance(values, Tensor):
             array = _array(values)
             values = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
-        if values.is_complex():
-            raise TypeError("they are complex")
+        if values.is_complex() or values.is_nested:
+            raise TypeError("they are complex or nested")
         dense: Tensor = values.detach().cpu().to_dense()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(called, reason=f"not an array of numbers ({one_line(error, with_type=False)})") from None

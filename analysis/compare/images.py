@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3, 4)
 """An axis of one of these lengths holds the channels of a file's images."""
 FILE = ".npz"
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LARGE = 100
 """Pixels above it are hardly normalised."""
 
@@ -205,7 +206,7 @@ def images_and_labels(
     if labels is None:
         images, labels = parts_of(f"{source}images", images)
     tensor = tensor_of(f"{source}images", images)
-    if tensor.ndim != 4 or 0 in tensor.shape[1:] or not tensor.is_floating_point():
+    if tensor.ndim != 4 or 0 in tensor.shape[1:] or tensor.dtype not in FLOATS:
         allowed = "floating-point [n, channels, height, width], normalised as the models expect them"
         raise _unusable(f"{source}images", tensor, allowed)
     if len(tensor) < 3:

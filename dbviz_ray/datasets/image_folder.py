@@ -1,13 +1,11 @@
 """A user's own images, sorted into folders by split and class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
@@ -15,9 +13,6 @@ from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.datasets.draws import kept_indices
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
 
 LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -84,8 +79,6 @@ def _pixels(path: Path, image_size: int | None) -> Tensor:
 
     UserError for an image that this would change without a word: transparent, of several frames, not of 8 bits.
     """
-    from PIL import Image, ImageOps
-
     with reading(path, "an image that can be read", remedy="replace or remove it"), Image.open(path) as image:
         _check_kind(image)
         colours = ImageOps.exif_transpose(image).convert("RGB")
@@ -94,7 +87,7 @@ def _pixels(path: Path, image_size: int | None) -> Tensor:
         return torch.from_numpy(np.array(colours)).permute(2, 0, 1)
 
 
-def _check_kind(image: ImageFile) -> None:
+def _check_kind(image: ImageFile.ImageFile) -> None:
     if image.mode not in MODES:
         raise ValueError(f"its pixels are {image.mode}; allowed: {', '.join(MODES)}")
     frames = getattr(image, "n_frames", 1)

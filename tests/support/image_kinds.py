@@ -248,6 +248,8 @@ REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {
     "bools": lambda: (IMAGES > 0, LABELS),
     "integers": lambda: (IMAGES.long(), LABELS),
     "complex": lambda: (IMAGES + 0j, LABELS),
+    "nested": lambda: (torch.nested.nested_tensor(list(IMAGES)), LABELS),
+    "floats_of_8_bits": lambda: (IMAGES.to(torch.float8_e4m3fn), LABELS),
     "on_the_meta_device": lambda: (IMAGES.to("meta"), LABELS),
     "not_a_number": lambda: (torch.full_like(IMAGES, torch.nan), LABELS),
     "infinite": lambda: (IMAGES / 0, LABELS),
