@@ -26,6 +26,7 @@ CELL, ROW, NAMES = 1.75, 0.46, 2.4
 HEAD, SECTION = 0.42, 0.32
 """Width of a cell, height of a row, largest width of row names, heights of headings; in inches."""
 SIZE = 9.5
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 MAX_COLUMNS = 8
 LIGHTEST, DARKEST = 0.05, 0.5
 """Ends of the blue scale behind cells, on which black letters are legible."""
@@ -55,9 +56,7 @@ def recipe_table(tables: SweepTables) -> Figure:
     axes.set_axis_off()
     axes.set(xlim=(left, right), ylim=(bottom, 0))
     for column, name in enumerate(columns):
-        axes.text(
-            (column + 0.5) * CELL, -HEAD / 2, style.lines(name, CELL, SIZE), ha="center", va="center", weight="bold"
-        )
+        axes.text((column + 0.5) * CELL, -HEAD / 2, style.lines(name, CELL, SIZE), weight="bold", **MIDDLE)
     known = cells["reproducibility"].dropna()
     span = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     for y, weight in ((0, 1.4), (-HEAD, 0.8), (bottom, 1.4)):
@@ -122,7 +121,7 @@ def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], list[Section
 def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | None, span: tuple[float, float]) -> None:
     middle = left + CELL / 2
     if cell is None or cell["n_models"] == 0:
-        axes.text(middle, top - ROW / 2, _why_empty(cell), ha="center", va="center", color="0.4")
+        axes.text(middle, top - ROW / 2, _why_empty(cell), color="0.4", **MIDDLE)
         return
     value = cell["reproducibility"]
     if not pd.isna(value):
@@ -130,8 +129,8 @@ def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | None,
         colour = colormaps["Blues"](LIGHTEST + depth * (DARKEST - LIGHTEST))
         axes.add_patch(Rectangle((left + 0.03, top - ROW + 0.02), CELL - 0.06, ROW - 0.04, color=colour, linewidth=0))
     same, right = (_percent(cell, score) for score in ("reproducibility", "accuracy"))
-    axes.text(middle, top - 0.4 * ROW, str(same), ha="center", va="center", fontsize=SIZE)
-    axes.text(middle, top - 0.75 * ROW, f"({right})", ha="center", va="center", fontsize=7.5, color="0.25")
+    axes.text(middle, top - 0.4 * ROW, str(same), fontsize=SIZE, **MIDDLE)
+    axes.text(middle, top - 0.75 * ROW, f"({right})", fontsize=7.5, color="0.25", **MIDDLE)
 
 
 def _latex_cell(cell: dict[str, Any] | None) -> str:

@@ -93,17 +93,10 @@ def _curves(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         for error in finding.of("test_error"):
             keys = error.subject.keys
+            point, train_error = _point_name(finding, findings, error), finding.number(error.role, "train_error")
             scores = (finding.number(error.role, score) for score in ("reproducibility", "fragmentation"))
-            rows.append(
-                [
-                    _point_name(finding, findings, error),
-                    str(keys[axis]),
-                    f"{keys['label_noise']:g}",
-                    f"{finding.number(error.role, 'train_error').value:.3f}",
-                    _cell(error),
-                    *map(_cell, scores),
-                ]
-            )
+            fixed = [point, str(keys[axis]), f"{keys['label_noise']:g}", f"{train_error.value:.3f}"]
+            rows.append([*fixed, _cell(error), *map(_cell, scores)])
     return Table(f"Selected points over the {axis}", rows)
 
 
@@ -152,15 +145,9 @@ def _rates(findings: Sequence[Finding]) -> Table:
         keys = finding.subject.keys
         alike = [f"{n.subject.keys['learning_rate']:g}" for n in finding.of("test_error", "not told apart")]
         scores = (finding.number("best", score) for score in ("test_error", "reproducibility"))
-        rows.append(
-            [
-                str(finding.subject),
-                f"{keys['label_noise']:g}",
-                f"{keys['learning_rate']:g}",
-                *map(_cell, scores),
-                " ".join(alike) if len(alike) < 3 else f"{alike[0]} to {alike[-1]}",
-            ]
-        )
+        fixed = [str(finding.subject), f"{keys['label_noise']:g}", f"{keys['learning_rate']:g}"]
+        others = " ".join(alike) if len(alike) < 3 else f"{alike[0]} to {alike[-1]}"
+        rows.append([*fixed, *map(_cell, scores), others])
     return Table("The best learning rates", rows)
 
 

@@ -84,20 +84,18 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         layout = f"{self._stage:{STAGE_COLUMNS - 1}} {{bar}} {self._text().replace('{', '{{').replace('}', '}}')}"
         return str(self.format_meter(**shown | {"bar_format": layout}))
 
-    def skip(self, work: float) -> None:
-        """Count work without using it to estimate the pace."""
+    def work(self, work: float, *, found: bool = False) -> None:
+        """Count work. What is `found` says nothing about the pace, which starts at the first other call, so without the
+        start of workers."""
+        if self._works and not found:
+            self.update(work)
+            return
+        if not found:
+            self._works = True
+            self.start_t = self.last_print_t = time()
         self.n += work
         self.initial += work
         self.last_print_n += work
-
-    def work(self, work: float) -> None:
-        """Count work. The pace starts at the first call, so it excludes the start of workers."""
-        if self._works:
-            self.update(work)
-            return
-        self._works = True
-        self.start_t = self.last_print_t = time()
-        self.skip(work)
 
     def seconds_left(self) -> float | None:
         """Estimated time until all work is done; None if unknown."""
@@ -199,11 +197,8 @@ class Progress(Line):
             self._reached[model] += more
             if self._reached[model] >= amount.units:
                 self._done.add(model)
-            if found:
-                self.skip(more * amount.cost)
-            else:
-                self._units += more
-                self.work(more * amount.cost)
+            self._units += 0 if found else more
+            self.work(more * amount.cost, found=found)
 
     def fail(self, model: str) -> None:
         """Record that a model failed and gets no more work."""
@@ -212,7 +207,7 @@ class Progress(Line):
                 self._failed.add(model)
                 self._done.discard(model)
                 amount = self._amounts[model]
-                self.skip((amount.units - self._reached[model]) * amount.cost)
+                self.work((amount.units - self._reached[model]) * amount.cost, found=True)
 
     def _text(self) -> str:
         models = f"{self._there + len(self._done):,}/{self._there + len(self._amounts):,} models"
