@@ -7,24 +7,21 @@ all fields and `SCHEMA_VERSION`, so that nobody mistakes an old result for one w
 """
 
 from dbviz_ray.config.grid import GridConfig
-from dbviz_ray.config.model import SCHEMA_VERSION, Cohort, ModelConfig, Seeds, differing_fields, fingerprint
+from dbviz_ray.config.model import Cohort, ModelConfig, Seeds, differing_fields, fingerprint
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, common_noise
 from dbviz_ray.config.sweep import ResourcesConfig, SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig
-from dbviz_ray.config.validation import Count, Frozen, NonNegative, Positive, Share
+from dbviz_ray.config.validation import Count, Positive, Share
 
 __all__ = [
-    "SCHEMA_VERSION",
     "AdversaryConfig",
     "Cohort",
     "Count",
     "DatasetConfig",
     "DistillationConfig",
-    "Frozen",
     "GridConfig",
     "MarginsConfig",
     "ModelConfig",
-    "NonNegative",
     "PlaneSetConfig",
     "Positive",
     "ResourcesConfig",

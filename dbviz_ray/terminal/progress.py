@@ -85,8 +85,7 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         return str(self.format_meter(**shown | {"bar_format": layout}))
 
     def work(self, work: float, *, found: bool = False) -> None:
-        """Count work. What is `found` says nothing about the pace, which starts at the first other call, so without the
-        start of workers."""
+        """Count work. The pace starts with the first that is not `found`, so it excludes the start of workers."""
         if self._works and not found:
             self.update(work)
             return
