@@ -95,7 +95,10 @@ def _picture(
         for noise, of_noise in cells.items()
     ]
     columns = list(shown["text"])
-    rows: list[Row | str] = [row for heading, block in blocks for row in (*[heading] * bool(heading), *block)]
+    rows: list[Row | str] = []
+    for heading, block in blocks:
+        rows += [heading] * bool(heading)
+        rows += block
     if len(columns) == 1:
         columns = [row.name for row in blocks[0][1]]
         rows = [Row(heading, plane, [row.panels[0] for row in block]) for heading, block in blocks]
