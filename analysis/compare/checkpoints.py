@@ -27,12 +27,10 @@ from .pickles import Inert, read_pickled
 
 Weights = dict[str, Any]
 """Tensors by name; `EXTRA` state may be anything."""
-INDEX = ".index.json"
-"""End of the name of a file that says which file holds which tensor."""
+EXTRA, INDEX = "_extra_state", ".index.json"
+"""Ends of the names of state that is no tensor, and of a file that says which file holds which tensor."""
 IN_FOLDERS = tuple(f"{name}{end}" for end in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin"))
 """Names of weights in the folders of Hugging Face and timm."""
-EXTRA = "_extra_state"
-
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which training scripts put a state dict."""
 AVERAGED_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
@@ -56,7 +54,7 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     parts = [_content(file) for file in files_of(path)]
     try:
         content = parts[0] if len(parts) == 1 else dict(ChainMap(*(dict(_state_dict(part, path)) for part in parts)))
-        found = _entry(content, key, path) if key and not key.endswith(".") else _state_dict(content, path)
+        found = _state_dict(_entry(content, key, path) if key and not key.endswith(".") else content, path)
         weights = {
             str(name): value
             for name, value in found.items()
@@ -176,36 +174,29 @@ def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
     if len(candidates) == 1:
         return _state_dict(content[candidates[0]], path)
     if candidates:
-        reason = f"missing, and {path} holds several state dicts"
-        raise UserError("weights_key", reason=reason, allowed=", ".join(candidates))
+        raise UserError("weights_key", reason=f"needed: {path} holds several", allowed=", ".join(candidates))
     if any(isinstance(value, Tensor) for value in content.values()):
         return content
-    pickled = next((content[key] for key in KEYS if isinstance(content.get(key), Inert)), None)
-    if pickled is not None:
+    for pickled in (content[key] for key in KEYS if isinstance(content.get(key), Inert)):
         return _state_dict(pickled, path)
     names = listed(list(map(str, content)), 8) or "an entry that holds one"
-    raise UserError("weights_key", reason=f"missing, and {path} holds no state dict by a usual name", allowed=names)
+    raise UserError("weights_key", reason=f"needed: {path} holds no state dict by a usual name", allowed=names)
 
 
 def _holds_tensors(value: Any) -> bool:
     """Whether a value is a mapping with tensors, or has such a mapping under one of `KEYS`."""
     if not isinstance(value, Mapping):
         return False
-    return any(isinstance(entry, Tensor) for entry in value.values()) or any(
-        _holds_tensors(value.get(key)) for key in KEYS
-    )
+    return any(isinstance(entry, Tensor) for entry in value.values()) or any(map(_holds_tensors, map(value.get, KEYS)))
 
 
-def _entry(content: Any, key: str, path: str | Path) -> Mapping[Any, Any]:
-    """The mapping that `key` names, dots between nested keys."""
+def _entry(content: Any, key: str, path: str | Path) -> Any:
+    """What `key` names, dots between nested keys."""
     for part in [key] if isinstance(content, Mapping) and key in content else key.split("."):
         if not isinstance(content, Mapping) or part not in content:
             names = listed(list(map(str, content)), 8) if isinstance(content, Mapping) else "entries of mappings"
             raise UserError("weights_key", key, reason=f"is not allowed: {path} has no entry {part}", allowed=names)
         content = content[part]
-    if not isinstance(content, Mapping):
-        reason = f"holds {type(content).__name__} in {path}"
-        raise UserError("weights_key", key, reason=reason, allowed="a state dict")
     return content
 
 
@@ -220,7 +211,7 @@ def _without_prefix(weights: Weights, expected: Weights, source: str | Path) -> 
     fitting = [prefix for prefix in matches if _fits(prefix, weights, expected)]
     if len(fitting) > 1:
         allowed = ", ".join(prefix or "no prefix" for prefix in fitting)
-        raise UserError("weights_key", reason=f"missing, and {source} holds several sets of weights", allowed=allowed)
+        raise UserError("weights_key", reason=f"needed: {source} holds several sets of weights", allowed=allowed)
     prefix = max(fitting or matches, key=matches.__getitem__, default="")
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 

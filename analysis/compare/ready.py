@@ -51,10 +51,9 @@ def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], cla
         raise
     except Exception as error:  # libraries and a user's own code may raise anything
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == library
-        hint = f"pip install {library}" * is_absent
         kind = f"is {kind_of(Path(checkpoint))}; " if library == "onnxruntime" and not is_absent else ""
         reason = f"{kind}{library} fails: {one_line(error, with_type=True)}"
-        raise UserError(checkpoint, reason=reason, hint=hint) from error
+        raise UserError(checkpoint, reason=reason, hint=f"pip install {library}" * is_absent) from error
 
 
 def _of_timm(timm: Any, folder: str) -> nn.Module:
@@ -102,8 +101,5 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(np.concatenate(found)[: len(given)]).float().to(images.device)
 
 
-LIBRARIES: dict[str, Callable[[Any, str], nn.Module]] = {
-    "onnxruntime": OnnxNetwork,
-    "transformers": _of_transformers,
-    "timm": _of_timm,
-}
+LIBRARIES: dict[str, Callable[[Any, str], nn.Module]]
+LIBRARIES = {"onnxruntime": OnnxNetwork, "transformers": _of_transformers, "timm": _of_timm}
