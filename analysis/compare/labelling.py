@@ -163,9 +163,6 @@ def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
         check_scores(scores, images)
     except UserError as error:
         raise error.renamed(lambda _: name) from None
-    if scores.shape[1] < 2:
-        reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
-        raise UserError(name, reason=reason, allowed="a column for each of at least 2 classes")
     if scores.isnan().any():
         raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
     return scores

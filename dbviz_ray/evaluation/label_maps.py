@@ -120,10 +120,10 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 def check_scores(scores: Tensor, images: Tensor) -> None:
-    """UserError unless `scores` are `[n, classes]` for n images, with at most `MOST_CLASSES` classes."""
-    if scores.ndim != 2 or len(scores) != len(images) or scores.shape[1] > MOST_CLASSES:
+    """UserError unless `scores` are `[n, classes]` for n images, with 2 to `MOST_CLASSES` classes."""
+    if scores.ndim != 2 or len(scores) != len(images) or not 2 <= scores.shape[1] <= MOST_CLASSES:
         reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
-        raise UserError("model", reason=reason, allowed=f"scores [n, classes] with at most {MOST_CLASSES:,} classes")
+        raise UserError("model", reason=reason, allowed=f"scores [n, classes] of 2 to {MOST_CLASSES:,} classes")
 
 
 def dtype_of(network: Classifier) -> torch.dtype:
