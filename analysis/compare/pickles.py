@@ -33,7 +33,9 @@ class Inert(dict[Any, Any]):
     append = extend = add = __setstate__
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """Not the one in C, where a damaged number asks for all memory."""
+
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a function or class; a new one every time, because a pickle can set attributes of it."""
         module = "builtins" if module == "__builtin__" else module  # its name in Python 2, and in protocol 2
@@ -49,7 +51,9 @@ class _Reader(pickle.Unpickler):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Torch sets `persistent_load`; what it does with anything but the numbers of tensors could write files."""
-        super().__setattr__(name, lambda saved: value(saved) if saved[0] == "storage" else saved[1])
+        is_loader = name == "persistent_load"
+        load = (lambda saved: value(saved) if saved[0] == "storage" else saved[1]) if is_loader else value
+        super().__setattr__(name, load)
 
 
 def read_pickled(path: Path) -> Any:
