@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -47,18 +47,19 @@ TRAIN_IMAGES, TEST_IMAGES, BATCH = 50_000, 10_000, 128
 STEPS = -(-TRAIN_IMAGES // BATCH)
 LEARNING_RATE, EPOCHS = 1e-4, 4000
 WIDTHS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
-
 USUAL, EAGER, GRAPH = "usual loop", "one by one, eager", "one by one, CUDA graph"
 COHORTS = {"cohort of 4": 4, "cohort of 8": 8}
+WAYS = (USUAL, EAGER, GRAPH, *COHORTS)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ON_GPU = DEVICE.type == "cuda"
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured."""
+    """How much is measured: a round aims at `seconds`."""
 
     rounds: int
     seconds: float
-    """Aimed at for a round."""
     fewest_steps: int
     most_steps: int
     test_images: int
@@ -70,19 +71,13 @@ class Effort:
 
 @dataclass
 class Contender:
-    """One way to train, and what was measured of it."""
+    """One way to train: `run` takes `steps` of all its models, `evaluate` scores their `Effort.test_images` images."""
 
     run: Callable[[], object]
-    """Some steps of all its models."""
     evaluate: Callable[[], object]
-    """Test logits of all its models on `Effort.test_images` images."""
     steps: int
     models: int = 1
     stack: int | None = None
-    epochs: list[float] = field(default_factory=list)
-    """Seconds per model of an epoch of 50,000 images, round by round, without evaluation."""
-    evaluation: float = math.nan
-    """Seconds per model of an evaluation of 10,000 images."""
 
 
 @dataclass
@@ -100,186 +95,152 @@ class Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def usual_loop(width: int, data: Dataset, device: torch.device, effort: Effort) -> Contender:
+def first_images(data: Dataset, count: int) -> Dataset:
+    """`data` with fewer training images."""
+    return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
+
+
+def usual_loop(width: int, data: Dataset, effort: Effort) -> Contender:
     """A textbook script."""
-    network = initialised_network(ARCHITECTURE, width, SHAPE, 10, seed=0).to(device)
+    network = initialised_network(ARCHITECTURE, width, SHAPE, 10, seed=0).to(DEVICE)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     plain = [transforms.ToTensor(), transforms.Normalize(data.mean, data.deviation)]
     augmented = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *plain]
 
     def step(images: torch.Tensor, labels: torch.Tensor) -> float:
-        images, labels = images.to(device), labels.to(device)
+        images, labels = images.to(DEVICE), labels.to(DEVICE)
         optimizer.zero_grad()
         loss = F.cross_entropy(network(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
 
-    network.train()
-    images, labels = data.normalised(data.train_images[:BATCH]), data.train_labels[:BATCH]
-    step(images, labels)
-    steps = effort.steps(min(timing.seconds_of(lambda: step(images, labels)) for _ in range(3)))
-
     def loader(images: torch.Tensor, labels: torch.Tensor, layers: list[Any]) -> DataLoader[Any]:
-        pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
-        pictures = Pictures(pixels, labels.tolist(), transforms.Compose(layers))
+        pictures = Pictures(
+            images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist(), transforms.Compose(layers)
+        )
         # Persistent, so that starting workers is not multiplied where a round is less than an epoch.
         return DataLoader(pictures, BATCH, shuffle=layers is augmented, num_workers=2, persistent_workers=True)
 
+    network.train()
+    first = data.normalised(data.train_images[:BATCH]), data.train_labels[:BATCH]
+    step(*first)
+    steps = effort.steps(min(timing.seconds_of(lambda: step(*first)) for _ in range(3)))
     seen = first_images(data, steps * BATCH)
     train = loader(seen.train_images, seen.train_labels, augmented)
     test = loader(data.test_images, data.test_labels, plain)
 
     def run() -> None:
         network.train()
-        for images, labels in train:
-            step(images, labels)
+        for batch in train:
+            step(*batch)
 
     @torch.no_grad()
     def evaluate() -> None:
         network.eval()
         for images, labels in test:
-            (network(images.to(device)).argmax(1) == labels.to(device)).sum().item()
+            (network(images.to(DEVICE)).argmax(1) == labels.to(DEVICE)).sum().item()
 
     return Contender(run, evaluate, steps)
 
 
 def in_cohort(
-    width: int,
-    models: int,
-    data: Dataset,
-    device: torch.device,
-    effort: Effort,
-    execution: Literal["auto", "eager"] = "auto",
+    width: int, data: Dataset, effort: Effort, models: int, execution: Literal["auto", "eager"] = "auto"
 ) -> Contender:
     """A cohort with automatic stack, which is chosen on two steps' images and then kept."""
     settings = TrainingConfig(
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        augmentation="crop_flip",
-        precision="bfloat16" if device.type == "cuda" else "float32",
-        evaluate_every=EPOCHS,
-    )
+        epochs=EPOCHS, batch_size=BATCH, learning_rate=LEARNING_RATE, augmentation="crop_flip",
+        precision="bfloat16" if ON_GPU else "float32", evaluate_every=EPOCHS,
+    )  # fmt: skip
     members = timing.models_of(ARCHITECTURE, width, models, settings)
-    trial = CohortTraining(members, first_images(data, 2 * BATCH), device, ResourcesConfig(execution=execution))
+    trial = CohortTraining(members, first_images(data, 2 * BATCH), DEVICE, ResourcesConfig(execution=execution))
     trial.run_epoch()  # captures
-    steps = effort.steps(timing.seconds_of(trial.run_epoch) / 2)
-    stack = trial.network.stack
+    steps, stack = effort.steps(timing.seconds_of(trial.run_epoch) / 2), trial.network.stack
     del trial
-    free_memory(device)
+    free_memory()
     resources = ResourcesConfig(stack=stack, execution=execution)
-    training = CohortTraining(members, first_images(data, steps * BATCH), device, resources)
+    training = CohortTraining(members, first_images(data, steps * BATCH), DEVICE, resources)
 
     def evaluate() -> None:
         for batch in data.test_images.split(EVALUATION_BATCH):
-            training.network.predict(data.normalised(batch.to(device))).argmax(-1).cpu()
+            training.network.predict(data.normalised(batch.to(DEVICE))).argmax(-1).cpu()
 
     return Contender(training.run_epoch, evaluate, steps, models, stack)
 
 
-def first_images(data: Dataset, count: int) -> Dataset:
-    """`data` with fewer training images."""
-    return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
-
-
-def measured(width: int, data: Dataset, device: torch.device, effort: Effort) -> dict[str, Contender]:
-    """All ways for one width; one that does not fit into the memory is left out."""
-    ways: dict[str, Callable[[], Contender]] = {USUAL: lambda: usual_loop(width, data, device, effort)}
-    ways[EAGER] = lambda: in_cohort(width, 1, data, device, effort, "eager")
-    if device.type == "cuda":
-        ways[GRAPH] = lambda: in_cohort(width, 1, data, device, effort)
-    for name, models in COHORTS.items():
-        ways[name] = lambda models=models: in_cohort(width, models, data, device, effort)  # type: ignore[misc]
-    contenders: dict[str, Contender] = {}
-    for name in sorted(ways, key=lambda name: -COHORTS.get(name, 0)):  # the largest finds the most memory
-        try:
-            free_memory(device)
-            contenders[name] = ways[name]()
-        except torch.OutOfMemoryError as error:
-            print(f"width {width}, {name}: {' '.join(str(error).split())}", file=sys.stderr)
-    seconds = timing.alternating({name: contender.run for name, contender in contenders.items()}, effort.rounds)
-    evaluations = timing.alternating({name: contender.evaluate for name, contender in contenders.items()}, 3)
-    for name, contender in contenders.items():
-        contender.epochs = [taken / contender.steps * STEPS / contender.models for taken in seconds[name]]
-        contender.evaluation = min(evaluations[name]) / contender.models * TEST_IMAGES / len(data.test_labels)
-    return {name: contenders[name] for name in ways if name in contenders}
-
-
-def free_memory(device: torch.device) -> None:
+def free_memory() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
-    if device.type == "cuda":
+    if ON_GPU:
         torch.cuda.empty_cache()
 
 
-def tables(results: Mapping[int, dict[str, Contender]], device: torch.device, effort: Effort) -> list[str]:
-    """Everything measured, as Markdown."""
-    names = list(dict.fromkeys(name for of_width in results.values() for name in of_width))
+def measured(width: int, data: Dataset, effort: Effort) -> dict[str, list[str]]:
+    """The cells of a row of each table, by its heading; a way that does not fit into the memory is left out."""
+    # The largest first, which finds the most memory.
+    ways = {name: partial(in_cohort, models=count) for name, count in reversed(COHORTS.items())}
+    ways |= {GRAPH: partial(in_cohort, models=1)} if ON_GPU else {}
+    ways |= {EAGER: partial(in_cohort, models=1, execution="eager"), USUAL: usual_loop}
+    found: dict[str, Contender] = {}
+    for name, way in ways.items():
+        try:
+            free_memory()
+            found[name] = way(width, data, effort)
+        except torch.OutOfMemoryError as error:
+            print(f"width {width}, {name}: {' '.join(str(error).split())}", file=sys.stderr)
+    epochs = timing.alternating({name: of.run for name, of in found.items()}, effort.rounds)
+    for name, of in found.items():
+        epochs[name] = [seconds / of.steps * STEPS / of.models for seconds in epochs[name]]
+    tests = timing.alternating({name: of.evaluate for name, of in found.items()}, 3)
+    parts = TEST_IMAGES / effort.test_images
 
-    def table(cell: Callable[[dict[str, Contender], str], str], columns: list[str]) -> str:
-        rows = [
-            [str(width), *(cell(of_width, name) if name in of_width else "-" for name in columns)]
-            for width, of_width in results.items()
-        ]
-        return timing.markdown(["width", *columns], rows)
+    def faster_than(slower: str) -> Callable[[str], str]:
+        return lambda name: timing.ratio_text(epochs[slower], epochs[name]) if slower in found else "-"
 
-    def times_faster_than(slower: str) -> Callable[[dict[str, Contender], str], str]:
-        return lambda of, name: timing.ratio_text(of[slower].epochs, of[name].epochs) if slower in of else "-"
-
-    def details(of_width: dict[str, Contender], name: str) -> str:
-        contender = of_width[name]
-        return f"{contender.steps} steps" + (f", stack {contender.stack}" if contender.stack else "")
-
-    precision = "the usual loop in float32, the others in bfloat16 autocast" if device.type == "cuda" else "float32"
-    return [
-        f"Seconds per epoch and model, {precision}: medians of {effort.rounds} rounds in turn, scaled from the steps "
-        f"of a round to the {STEPS} of 50,000 images.",
-        table(lambda of_width, name: f"{statistics.median(of_width[name].epochs):.3g}", names),
-        "Times faster per model than the usual loop, median (smallest to largest) over rounds:",
-        table(times_faster_than(USUAL), [name for name in names if name != USUAL]),
-        "Times faster per model than one by one in eager mode:",
-        table(times_faster_than(EAGER), [name for name in (GRAPH, *COHORTS) if name in names]),
-        "Seconds per model of a test evaluation on 10,000 images:",
-        table(lambda of_width, name: f"{of_width[name].evaluation:.3g}", names),
-        "Steps of a round; members computed as one network (stack):",
-        table(details, names),
-    ]
-
-
-def main() -> None:
-    """Print the tables, and append them to `--out`."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    on_gpu = device.type == "cuda"
-    parser = timing.parser_of(__doc__)
-    parser.add_argument("--widths", type=_widths, help="such as 1,2,4; unset: all on a GPU, 1,2,4,8 on a CPU")
-    parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
-    chosen = parser.parse_args()
-    timing.as_a_worker()
-    effort = Effort(3, 1.2, 10, STEPS, TEST_IMAGES) if on_gpu else Effort(5, 4.0, 2, 8, BATCH)
-    if chosen.quick:
-        effort = replace(effort, rounds=2, seconds=effort.seconds / 3)
-    data = timing.random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
-    results = {}
-    for width in chosen.widths or _default_widths(on_gpu, chosen.quick):
-        results[width] = measured(width, data, device, effort)
-        line = ", ".join(f"{name} {statistics.median(way.epochs):.3g} s" for name, way in results[width].items())
-        print(f"width {width}: {line}", file=sys.stderr, flush=True)
-        free_memory(device)
-    timing.report("Double descent", tables(results, device, effort), chosen.out, device)
+    cells: dict[str, Callable[[str], str]] = {
+        f"Seconds per epoch and model: medians of {effort.rounds} rounds, scaled to the {STEPS} steps of 50,000 images":
+            lambda name: f"{statistics.median(epochs[name]):.3g}",
+        "Times faster per model than the usual loop, median (smallest to largest) over rounds":
+            faster_than(USUAL),
+        "Times faster per model than one by one in eager mode": faster_than(EAGER),
+        "Seconds per model of a test evaluation on 10,000 images":
+            lambda name: f"{min(tests[name]) / found[name].models * parts:.3g}",
+        "Steps of a round; members computed as one network (stack)":
+            lambda name: f"{found[name].steps} steps, stack {found[name].stack or 1}",
+    }  # fmt: skip
+    return {text: [cell(name) if name in found else "-" for name in WAYS] for text, cell in cells.items()}
 
 
-def _widths(text: str) -> tuple[int, ...]:
+def widths_of(text: str) -> tuple[int, ...]:
+    """Of 1,2,4."""
     widths = tuple(int(width) for width in text.split(","))
     if min(widths) < 1:
         raise argparse.ArgumentTypeError("widths are 1 or more")
     return widths
 
 
-def _default_widths(on_gpu: bool, quick: bool) -> tuple[int, ...]:
-    if on_gpu:
-        return (1, 8, 64) if quick else WIDTHS
-    return WIDTHS[:2] if quick else WIDTHS[:4]
+def main() -> None:
+    """Print the tables, and append them to `--out`."""
+    parser = timing.parser_of(__doc__)
+    parser.add_argument("--widths", type=widths_of, help="such as 1,2,4; unset: all on a GPU, 1,2,4,8 on a CPU")
+    parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
+    chosen = parser.parse_args()
+    timing.as_a_worker()
+    effort = Effort(3, 1.2, 10, STEPS, TEST_IMAGES) if ON_GPU else Effort(5, 4.0, 2, 8, BATCH)
+    if chosen.quick:
+        effort = replace(effort, rounds=2, seconds=effort.seconds / 3)
+    data = timing.random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
+    usual = ((1, 8, 64) if ON_GPU else WIDTHS[:2]) if chosen.quick else WIDTHS if ON_GPU else WIDTHS[:4]
+    rows: dict[str, list[list[str]]] = {}
+    for width in chosen.widths or usual:
+        for text, cells in measured(width, data, effort).items():
+            rows.setdefault(text, []).append([str(width), *cells])
+        print(f"width {width} is measured", file=sys.stderr, flush=True)
+        free_memory()
+    precision = "The usual loop in float32, the others in bfloat16 autocast" if ON_GPU else "In float32"
+    header = ["width", *WAYS]
+    tables = [f"{text}:\n\n{timing.markdown(header, of)}" for text, of in rows.items()]
+    timing.report("Double descent", [f"{precision}.", *tables], chosen.out, DEVICE)
 
 
 if __name__ == "__main__":

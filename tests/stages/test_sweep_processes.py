@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import random
@@ -16,10 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
+from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
 from support.made_up_runs import made_up_run
-from support.whole_sweeps import SMALL, copied, run, started, tables, wait_for
+from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run, started, tables, wait_for
 
+from dbviz_ray.cluster.session import running_cluster
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep
@@ -77,7 +80,7 @@ def test_double_descent_of_the_digits(tmp_path):
     directory = tmp_path / "digits"
     run(
         directory, "double_descent_digits", "grid.width=[4,8,12,32,256]", "grid.seed=[0,1,2]",
-        "planes={test: {count: 60, resolution: 30}}", "margins=null",
+        "planes={test: {count: 60, resolution: 30}}", "margins=null", *TABLES_ONLY,
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     noisy = frame[frame["label_noise"] == 0.2].set_index("width")
@@ -115,7 +118,9 @@ def test_the_papers_sweep_in_miniature(tmp_path):
 
 OWN_CODE = """
 import weakref
+import analysis
 import torch
+import sweeps
 from torch import nn
 
 def linear(width, image_shape, classes):
@@ -153,7 +158,10 @@ resources: {evaluators: 5}  # more than there is room for
 
 
 def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memory(tmp_path):
+    """Beside modules of the user called analysis and sweeps, which anybody else would import in vain."""
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
+    for name in ("analysis.py", "sweeps.py"):
+        (tmp_path / name).write_text("import sys\nassert 'my_networks' in sys.modules, 'imported by somebody else'\n")
     (tmp_path / "own.yaml").write_text(OWN_SWEEP)
     directory = tmp_path / "run"
     result = run(directory, str(tmp_path / "own.yaml"), code=1)
@@ -170,7 +178,7 @@ def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memor
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [1, 2, 2]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(directory, str(tmp_path / "own.yaml"))
+    mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
     assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
     assert "train    7 of 9 models were there already\n" in mended.stderr
 
@@ -241,6 +249,19 @@ def test_models_of_another_run_are_taken_over(recipes, tmp_path):
     assert {path.parent.name for path in directory.glob("models/*/model.json")} < trained
 
 
+def assert_listens_on_loopback_alone(process):
+    """The command and all that Ray has started for it; no other command may join that, for it ends with this one."""
+    command = psutil.Process(process.pid)
+    sockets = [socket for one in (command, *command.children(recursive=True)) for socket in one.net_connections()]
+    found = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
+    assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
+    for place in found:
+        address = ipaddress.ip_address(place.ip)
+        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, place
+    joinable = running_cluster() or ":"
+    assert joinable.rpartition(":")[2] not in {str(place.port) for place in found}
+
+
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
     (tmp_path / "recipes.yaml").write_text(RECIPES)
     directory, file, generator = tmp_path / "killed", str(tmp_path / "recipes.yaml"), random.Random(SEED)
@@ -250,6 +271,7 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
         process = started(directory, file)
         wait_for(pattern, directory, process)
         if end == signal.SIGTERM:
+            assert_listens_on_loopback_alone(process)
             second = run(directory, file, code=2)
             assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
         else:
@@ -259,5 +281,5 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
     said = Path(f"{directory}.log").read_text()
     assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
     assert "Traceback" not in said
-    run(directory, file)
+    run(directory, file, *TABLES_ONLY)
     assert tables(directory) == tables(recipes[0])

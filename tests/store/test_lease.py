@@ -107,11 +107,20 @@ def test_a_driver_elsewhere_is_known_by_its_beat(directory, capsys):
         assert time.monotonic() - began > BEATS_OBSERVED * BEAT
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"process": 3}', b'{"process": {"pid": "x"}}', b"\xff", b"[1]"])
-def test_a_lease_that_cannot_be_read_is_waited_out(directory, content):
-    directory.write(LEASE_FILE, content)
-    with Lease(directory, BEAT):
-        assert json.loads(directory.read(LEASE_FILE))["process"]["pid"] == os.getpid()
+UNREADABLE = [b"", b"{}", b'{"process": 3}', b'{"process": {"pid": "x"}}', b"\xff", b"[1]"]
+
+
+def test_a_lease_that_cannot_be_read_is_waited_out(directory):
+    def wait_out(number: int) -> int:
+        damaged = Directory(f"{directory.root}/{number}")
+        damaged.write(LEASE_FILE, UNREADABLE[number])
+        began = time.monotonic()
+        with Lease(damaged, BEAT):
+            assert time.monotonic() - began > BEATS_OBSERVED * BEAT
+            return json.loads(damaged.read(LEASE_FILE))["process"]["pid"]
+
+    with ThreadPoolExecutor(len(UNREADABLE)) as pool:
+        assert set(pool.map(wait_out, range(len(UNREADABLE)))) == {os.getpid()}
 
 
 def test_a_driver_learns_that_it_was_taken_over(directory):

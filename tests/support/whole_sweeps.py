@@ -20,7 +20,8 @@ SMALL = [
     "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
     "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
 ]  # fmt: skip
-
+TABLES_ONLY = ["--stages", "train,evaluate,analyse"]
+"""For tests that look at the tables: figures, report and MLflow take half of a small sweep's command."""
 
 shared_folder: Path | None = None
 """Of all processes of a test session."""

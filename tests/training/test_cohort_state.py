@@ -12,13 +12,13 @@ from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.checkpoints import state_of_members
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
-RESIDUAL = {"architecture": "resnet18_width", "width": 2, "batch_size": 100, "epochs": 2}
+NORMALISED = {"architecture": "support.user_networks:convolutional", "width": 2, "batch_size": 100, "epochs": 2}
 SPLIT = {
     "adam, drops": OPTIMIZERS["adam"] | SCHEDULES["drops"],
     "sgd with momentum": OPTIMIZERS["sgd"] | {"epochs": 4},
     "sgd without momentum": OPTIMIZERS["sgd without momentum"] | {"epochs": 4},
     "sam over adamw": SAM["sam over adamw"] | {"epochs": 4},
-    "residual, sam over sgd": SAM["sam over sgd"] | RESIDUAL,
+    "batch norm, dropout, sam over sgd": SAM["sam over sgd"] | NORMALISED,
 }
 PARTS = ([0, 1, 2], [5, 4])
 """Any members in any order; finished ones may be absent."""
