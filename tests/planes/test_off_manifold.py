@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_sweep
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dbviz_ray.cluster.evaluation import stored_planes
 from dbviz_ray.config import AdversaryConfig, PlaneSetConfig
@@ -17,7 +15,7 @@ from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.records import copy_model, load_network, load_planes, save_planes
 from dbviz_ray.planes import draw_plane_set, spans_plane
-from dbviz_ray.planes.drawing import adversarial_examples, shuffled
+from dbviz_ray.planes.drawing import adversarial_examples
 from dbviz_ray.store import Store
 
 RADIUS = 3.0
@@ -52,15 +50,6 @@ def linear_network(weights: list[float], bias: float) -> torch.nn.Sequential:
     return network
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 4))
-def test_shuffles_permute_whole_pixels(seed, channels, side):
-    images = torch.arange(2.0 * channels * side**2).view(2, channels, side, side)
-    made = shuffled(images, np.random.default_rng(seed))
-    for before, after in zip(images.flatten(2), made.flatten(2), strict=True):
-        assert sorted(before.T.tolist()) == sorted(after.T.tolist())
-
-
 @pytest.mark.parametrize("replaced", [2, 3])
 def test_planes_of_shuffled_images(replaced, colours):
     fields = {"count": 10, "seed": 4}
@@ -78,7 +67,9 @@ def test_planes_of_shuffled_images(replaced, colours):
     images, made = (anchors[:, kept:].flatten(0, 1) for anchors in (natural.anchors, planes.anchors))
     for before, after in zip(images, made, strict=True):
         columns = before.flatten(1).T.tolist()
-        orders.add(tuple(columns.index(pixel) for pixel in after.flatten(1).T.tolist()))
+        order = tuple(columns.index(pixel) for pixel in after.flatten(1).T.tolist())
+        assert sorted(order) == list(range(20)), "whole pixels change places"
+        orders.add(order)
     assert len(orders) == 10 * replaced, "every image has an order of its own"
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
 from conftest import small_sweep
 from support.made_up_runs import made_up_run
+from support.refusals import refused
 from support.whole_sweeps import empty_database
 
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.errors import UserError
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.store.layout import FINDINGS_FILE
@@ -51,11 +52,9 @@ def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, ca
 def test_an_address_where_nothing_is_costs_no_minutes():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    with (
-        pytest.raises(UserError, match=f"--address: {address} is not a Ray cluster .*nothing answers"),
-        ray_session(address, ResourcesConfig(), verbose=False),
-    ):
-        pytest.fail("joined what is not there")
+    mistake = refused(ray_session(address, ResourcesConfig(), verbose=False).__enter__)
+    assert mistake.field == "--address"
+    assert address in mistake.reason
 
 
 def test_what_a_sweep_lacks_is_named_before_any_work(capsys, tmp_path, monkeypatch):
@@ -99,9 +98,9 @@ def test_the_plan_follows_overrides(capsys):
 
 def test_analyse_and_report_need_what_comes_before(capsys):
     assert main(["--stages", "analyse"]) == 1
-    assert "104 are not trained and 520 tasks of evaluate not done" in capsys.readouterr().err
+    assert re.search(r"\b104\b.*\b520\b", capsys.readouterr().err), "trainings and tasks of evaluate"
     assert main(["--stages", "report"]) == 1
-    assert "run the stage analyse first" in capsys.readouterr().err
+    assert " analyse " in capsys.readouterr().err
 
 
 def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, monkeypatch, capsys):

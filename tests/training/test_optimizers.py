@@ -51,34 +51,16 @@ RATES = [0.1, 0.1, 0.01, 0.5]
 
 
 @pytest.mark.parametrize("fields", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_every_member_moves_at_its_own_rate_as_in_torch(fields):
-    parameters = stacked()
-    quadratic_steps(CohortOptimizer(parameters, TrainingConfig(**fields), RATES), parameters, 5)
-    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    further = {name: value for name, value in fields.items() if name != "optimizer"}
-    for member, rate in enumerate(RATES):
-        own = {name: tensor[member].clone() for name, tensor in stacked().items()}
-        optimizer = kinds[fields["optimizer"]](own.values(), lr=rate, **further)
-        for step in range(5):
-            optimizer.param_groups[0]["lr"] = rate * 0.9**step
-            for parameter in own.values():
-                parameter.grad = parameter.clone()
-            optimizer.step()
-        for name, parameter in own.items():
-            torch.testing.assert_close(parameters[name][member], parameter)
-
-
-@pytest.mark.parametrize("rates", [[0.1] * 4, RATES], ids=["one rate", "rates of their own"])
-@pytest.mark.parametrize("fields", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_restored_optimizer_continues_unchanged(fields, rates):
+def test_a_restored_optimizer_continues_unchanged(fields):
+    """With rates of their own; tests of training resume with one rate."""
     settings = TrainingConfig(**fields)
     undisturbed, interrupted = stacked(), stacked()
-    quadratic_steps(CohortOptimizer(undisturbed, settings, rates), undisturbed, 6)
-    first = CohortOptimizer(interrupted, settings, rates)
+    quadratic_steps(CohortOptimizer(undisturbed, settings, RATES), undisturbed, 6)
+    first = CohortOptimizer(interrupted, settings, RATES)
     quadratic_steps(first, interrupted, 2)
     saved = {name: tensor.clone() for name, tensor in first.state().items()}
     assert all(tensor.shape[:1] == (4,) for name, tensor in saved.items() if name != "step")
-    second = CohortOptimizer(interrupted, settings, rates)
+    second = CohortOptimizer(interrupted, settings, RATES)
     second.restore(saved)
     quadratic_steps(second, interrupted, 4, start=2)
     for name, tensor in undisturbed.items():

@@ -109,7 +109,7 @@ def test_a_member_does_not_depend_on_the_others(chosen, everyone, digits, cpu):
         assert_same_weights(trained, everyone[index].weights, tolerance=1e-10)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam with decay", "adamw"])
 @pytest.mark.parametrize("stack", [6, 4, 1])
 def test_members_may_have_different_learning_rates(stack, optimizer, digits, cpu):
     grid = {"width": [4], "learning_rate": [0.03, 0.01, 0.002], "seed": [0, 1]}
