@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,9 @@ def load_digits(config: DatasetConfig, directory: Path) -> Dataset:
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
     """
-    [folder] = find_spec("sklearn").submodule_search_locations  # not imported, which takes a second in every worker
-    rows = torch.from_numpy(np.loadtxt(Path(folder) / "datasets/data/digits.csv.gz", np.int64, delimiter=","))
+    # Read without an import of scikit-learn, which takes every worker a second.
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    rows = torch.from_numpy(np.loadtxt(str(file), np.int64, delimiter=","))
     train_size, test_size = digits_sizes(config)
     shuffled = torch.from_numpy(numpy_generator("split", config.split_seed).permutation(DIGITS_IMAGES))
     images, labels = rows[:, :-1].to(torch.uint8).reshape(-1, 1, 8, 8), rows[:, -1].clone()
