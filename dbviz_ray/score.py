@@ -3,8 +3,6 @@
 dbviz-ray score CHECKPOINT CHECKPOINT ... --model MODEL --data DATA
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ print(result)
 result.figure()
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

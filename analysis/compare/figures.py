@@ -1,7 +1,5 @@
 """Pictures of a comparison."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any

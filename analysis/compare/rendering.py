@@ -1,7 +1,5 @@
 """What people see of a comparison: data frames with every number, short tables, and sentences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 What needs the images' true classes is None where they are not known.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ their class frequencies, or only their accuracy. If the expected agreement is 1 
 both are never wrong), the models agree trivially: the score is NaN, and group means leave the pair out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

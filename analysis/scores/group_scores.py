@@ -1,7 +1,5 @@
 """Every score of a group as an estimate: from predictions, label maps and margins of its trainings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Groups: models that differ only in their seeds, at one of their kept epochs; and the names of groups."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -17,8 +17,6 @@ side. One hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each);
     1/2500    four layers             6.661  +1.278   +0.358   +0.079   +0.022                      +0.051;   -0.014
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

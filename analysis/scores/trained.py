@@ -1,7 +1,5 @@
 """Reads trained models, predictions, label maps and margins from the store, as arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property

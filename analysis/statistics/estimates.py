@@ -7,8 +7,6 @@ they are the means by model and by item). Differences of estimates on the same i
 an interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, whatever the score.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal
 

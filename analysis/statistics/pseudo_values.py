@@ -4,8 +4,6 @@ A cell is a model or a pair of models; models are identified by their seeds. Lea
 with a part of it, so cells that share a model do not count as independent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -7,8 +7,6 @@
 - vgg19: Simonyan and Zisserman, arXiv 1409.1556
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Fully connected ReLU networks."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """The class scores in what a network returns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

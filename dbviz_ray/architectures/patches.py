@@ -4,8 +4,6 @@
 - mlp_mixer: Tolstikhin et al., MLP-Mixer, arXiv 2105.01601
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

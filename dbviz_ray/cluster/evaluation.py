@@ -4,8 +4,6 @@ We use neither ray.util.ActorPool, which hands tasks to actors that have no room
 which treat a lost machine like a task that kills every process that tries it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

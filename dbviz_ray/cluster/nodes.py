@@ -1,7 +1,5 @@
 """The machines of the Ray session: which are alive, and which are lost."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Decides which cohort or task comes next and which is tried again; knows neither Ray nor files."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 

@@ -1,7 +1,5 @@
 """The Ray session of one command: joins or starts a cluster, keeps it quiet, and closes it."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -1,7 +1,5 @@
 """A Ray Tune trial in its worker process: trains one cohort and reports how it ended."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Mapping, Sequence

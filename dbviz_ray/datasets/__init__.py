@@ -1,7 +1,5 @@
 """Images as tensors: what a data set is, and how one is loaded."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

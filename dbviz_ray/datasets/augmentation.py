@@ -4,8 +4,6 @@ Each member of a cohort draws its order, crops, flips and mixing from its own st
 other members.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

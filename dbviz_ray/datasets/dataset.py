@@ -1,7 +1,5 @@
 """Labelled images as tensors, split into train and test, and the checks that make them usable."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -3,8 +3,6 @@
 The sizes of registered data sets are known without loading them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Files of public data sets: one process of a machine downloads each, once, and completely or not at all."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import shutil

@@ -5,8 +5,6 @@ to the first point whose predicted class differs from that of x (arXiv 2203.0812
 fixed list of steps; here a coarse scan brackets the change and bisection narrows it down.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures: one plane of a set on a finer grid, where 50 x 50 points would look blocky."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable

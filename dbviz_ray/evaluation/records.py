@@ -1,7 +1,5 @@
 """Writes trained models and plane sets to the store and reads them back."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

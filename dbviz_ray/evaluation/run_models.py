@@ -4,8 +4,6 @@ The run may be somebody else's. Code that its files name is imported only if the
 exists on everybody's machine. Symbolic links are followed, because files are only read.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Results of evaluators: label maps, class probabilities, margins and pictures, one file each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

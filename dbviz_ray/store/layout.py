@@ -25,8 +25,6 @@ Evaluators write probabilities and the first picture before the label maps, whic
 uses the pictures.
 """
 
-from __future__ import annotations
-
 SWEEP_FILE, REPORT_FILE, TRACKING_FILE, LEASE_FILE = "sweep.yaml", "report.html", "tracking.json", ".driver.json"
 FINDINGS_FILE = "scores/findings.json"
 WEIGHTS, HISTORY, PREDICTIONS, MODEL = "weights.safetensors", "history.parquet", "predictions.parquet", "model.json"

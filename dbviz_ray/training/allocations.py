@@ -1,7 +1,5 @@
 """Memory: what operations allocate, what the process uses at most, and smaller batches when it runs out."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

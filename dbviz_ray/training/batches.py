@@ -4,8 +4,6 @@ Each member draws from its own streams, addressed by its seeds and the epoch: ne
 interruption changes its draws.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """A cohort's training state: its parts, the state of some members, and its file in the store."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import safetensors.torch

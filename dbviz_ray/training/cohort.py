@@ -5,8 +5,6 @@ optimizer moments, history and the number of the epoch, and a resumed training e
 An epoch never waits for the device.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Capturing (`make_fx`) records the operations of the forward and backward pass, s
 The three ways give the same numbers up to rounding.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ SAM:       g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all para
 adversary: projected gradient descent moves the images first (`AdversaryConfig`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

@@ -6,8 +6,6 @@
 - Autocast does not reach linear layers, convolutions and attention under `vmap`; here it does.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """torch.optim's fused optimizers for cohorts, whose members may have different learning rates; schedules."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

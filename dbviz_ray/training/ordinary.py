@@ -5,8 +5,6 @@ plain training loop. A module that draws random numbers finds the global generat
 for every pass, so that its draws depend on its seed and step alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial

@@ -1,7 +1,5 @@
 """The sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

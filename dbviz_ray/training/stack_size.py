@@ -1,7 +1,5 @@
 """The fastest number of members to compute as one network. It is measured: no rule holds on every machine."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time
