@@ -31,9 +31,9 @@ from .comparison import (
     check_classes,
     comparison_of,
     device_called,
+    fitting,
     plane_options,
     planes_through,
-    without_labels,
 )
 from .figures import representative_planes
 from .files import UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
@@ -73,7 +73,7 @@ def score(request: Request, command: str) -> None:
         raise UserError("picture_resolution", request.picture_resolution, allowed=allowed)
     sources = find_models(request)
     data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
-    config = config if data.labels is not None else without_labels(config)
+    config = fitting(config, data.labels)
     planes = planes_through(data.images, data.labels, config, len(sources))
     inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     networks = _networks(sources, planes.image_shape, data.classes, device)

@@ -26,6 +26,7 @@ from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.store import Store
 
 from ..figures.regions import PlanePicture, displayable
+from .classifiers import classifier_of
 from .figures import agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
 from .labelling import Labeller, Labels
@@ -169,9 +170,9 @@ def compare(
     if len(called) != len(models) or len(set(called)) < len(called):
         raise UserError("names", called, allowed=f"{len(models)} different ones")
     given, truth = images_and_labels(images, labels, class_names=class_names)
-    config = config if truth is not None else without_labels(config)
+    config = fitting(config, truth)
     drawn = planes_through(given, truth, config, len(models))
-    named = list(zip(called, models, strict=True))
+    named = [(name, classifier_of(name, model, class_names)) for name, model in zip(called, models, strict=True)]
     labeller = Labeller(lambda: named, given, drawn, place, batch_points)
     found = labeller.begin()
     check_classes(found, truth, class_names)
@@ -201,11 +202,16 @@ def device_called(name: torch.device | str) -> torch.device:
     return device
 
 
-def without_labels(config: PlaneSetConfig) -> PlaneSetConfig:
-    """The same planes through any three images. UserError for planes through images of one class."""
-    if config.classes == "same":
+def fitting(config: PlaneSetConfig, labels: Tensor | None) -> PlaneSetConfig:
+    """The planes that the images allow: through any three of them if their classes are unknown or fewer than three.
+
+    UserError for planes through images of one class without labels.
+    """
+    if config.classes == "same" and labels is None:
         raise UserError("classes", config.classes, reason="needs the images' labels", allowed="any")
-    return config.model_copy(update={"classes": "any"})
+    if config.classes == "different" and (labels is None or len(labels.unique()) < 3):
+        return config.model_copy(update={"classes": "any"})
+    return config
 
 
 def planes_through(images: Tensor, labels: Tensor | None, config: PlaneSetConfig, models: int) -> PlaneSet:

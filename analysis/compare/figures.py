@@ -90,8 +90,9 @@ def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[n
     """Names of the models, and the reproducibility of every two and its half-width, `[models, models]` each."""
     names = [model.name for model in scores.models]
     value, half_width = (np.full((len(names), len(names)), np.nan) for _ in range(2))
+    places = {name: place for place, name in enumerate(names)}
     for pair in scores.pairs:
-        a, b = names.index(pair.old), names.index(pair.new)
+        a, b = places[pair.old], places[pair.new]
         value[a, b] = value[b, a] = pair.reproducibility.value
         half_width[a, b] = half_width[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
     return names, value, half_width

@@ -28,12 +28,10 @@ from .rendering import (
     KINDS,
     PRECISION,
     answer,
-    image_rows,
-    model_rows,
     models_frame,
     pairs_frame,
-    plane_rows,
     precision_text,
+    tables,
     text_report,
 )
 
@@ -42,6 +40,8 @@ REGIONS, BY_PLANE, MATRIX, REPORT = "regions.png", "agreement_by_plane.png", "re
 UNFINISHED = "labels.npz"
 """Labels of an interrupted comparison; the same command continues with them."""
 FILES = (RESULT, TEXT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, REPORT, UNFINISHED)
+MOST_ROWS, MOST_IN_MATRIX = 1000, 60
+"""Rows of a table in the report, and models in the picture of all pairs; the CSV files hold all."""
 KIND = "dbviz_ray comparison"
 """Marks a RESULT as ours."""
 
@@ -134,9 +134,7 @@ def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions
         kind=KINDS[comparison.drawn.classes],
         answer=answer(comparison, comparison.drawn.classes),
         precision=precision_text(comparison, inputs.arguments["precision"]),
-        model_rows=model_rows(comparison),
-        plane_rows=plane_rows(comparison),
-        image_rows=image_rows(comparison),
+        tables=tables(comparison, MOST_ROWS),
         pictures=list(pictures.values()),
         inputs=inputs,
         origin=[*checkpoints, images, *_made().items()],
@@ -173,7 +171,7 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
         found[name] = Illustration(encoded(figure, "png"), seen, caption, DOTS)
 
     several = len(comparison.models) > 2
-    if several:
+    if 2 < len(comparison.models) <= MOST_IN_MATRIX:
         half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
         every_two = "reproducibility of every two models"
         show(MATRIX, comparison.matrix(), every_two, f"{every_two.capitalize()}{half_width}.")

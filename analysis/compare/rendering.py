@@ -1,7 +1,7 @@
 """What people see of a comparison: data frames with every number, short tables, and sentences."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ from dbviz_ray.formatting import (
 
 from ..report.page import render
 from ..statistics.intervals import Advice, Interval
-from .scores import Scores
+from .scores import ModelScores, PairScores, Scores
 
 Rows = list[list[str | Cell]]
 
@@ -89,35 +89,38 @@ def _columns(name: str, value: Any) -> list[tuple[str, Any]]:
     return [(name, value)]
 
 
-def model_rows(scores: Scores) -> Rows:
-    """A head, and a row for each model."""
-    rows: Rows = [["", "error", "regions a plane", "largest region"]]
-    for model in scores.models:
-        rows.append([model.name, cell(model.error), cell(model.regions, 2), cell(model.largest_share)])
-    return rows
+def tables(scores: Scores, most: int = MAX_ROWS) -> dict[str, Rows]:
+    """Models, pairs on planes, and pairs on images, by their titles: a head, and at most so many rows."""
+    planes, side = scores.shape
+    p = "p (Holm)" if len(scores.pairs) > 1 else "p"
+    on_planes = ["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", p]
+    on_images = ["old, new", "churn", "wins", "losses", p, "beyond accuracy (CAPA)"]
+    return {
+        "models": _rows(["", "error", "regions a plane", "largest region"], scores.models, _of_model, most),
+        f"pairs on {planes:,} planes of {side} x {side} points": _rows(on_planes, scores.pairs, _on_planes, most),
+        f"pairs on {scores.images:,} images": _rows(on_images, scores.pairs, _on_images, most),
+    }
 
 
-def plane_rows(scores: Scores) -> Rows:
-    """A head, and for each pair a row of its scores on planes."""
-    rows: Rows = [["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", _p_head(scores)]]
-    for pair in scores.pairs:
-        regions = cell(pair.regions_change, 2, signed=True)
-        shares = [cell(pair.reproducibility), cell(pair.kappa)]
-        rows.append([f"{pair.old}, {pair.new}", *shares, regions, p_text(pair.regions_p_holm)])
-    return rows
+def _rows(head: list[str], items: Sequence[Any], row: Callable[[Any], list[str | Cell]], most: int) -> Rows:
+    more = len(items) - most
+    rest = [[f"and {more:,} more", *[""] * (len(head) - 1)]] if more > 0 else []
+    return [head, *map(row, items[:most]), *rest]  # type: ignore[list-item]
 
 
-def image_rows(scores: Scores) -> Rows:
-    """A head, and for each pair a row of its scores on images."""
-    rows: Rows = [["old, new", "churn", "wins", "losses", _p_head(scores), "beyond accuracy (CAPA)"]]
-    for pair in scores.pairs:
-        shares = [cell(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)]
-        rows.append([f"{pair.old}, {pair.new}", *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)])
-    return rows
+def _of_model(model: ModelScores) -> list[str | Cell]:
+    return [model.name, cell(model.error), cell(model.regions, 2), cell(model.largest_share)]
 
 
-def _p_head(scores: Scores) -> str:
-    return "p (Holm)" if len(scores.pairs) > 1 else "p"
+def _on_planes(pair: PairScores) -> list[str | Cell]:
+    regions = cell(pair.regions_change, 2, signed=True)
+    shares = [cell(pair.reproducibility), cell(pair.kappa)]
+    return [f"{pair.old}, {pair.new}", *shares, regions, p_text(pair.regions_p_holm)]
+
+
+def _on_images(pair: PairScores) -> list[str | Cell]:
+    shares = [cell(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)]
+    return [f"{pair.old}, {pair.new}", *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)]
 
 
 def cell(interval: Interval | None, digits: int = 3, *, signed: bool = False) -> Cell:
@@ -170,14 +173,14 @@ def html_report(scores: Scores, plane_classes: str, remarks: Sequence[str] = ())
     return render(
         "comparison_cell.html",
         answer=answer(scores, plane_classes),
-        tables=_tables(scores),
+        tables=tables(scores),
         remarks=[precision_text(scores, PRECISION), *remarks],
     )
 
 
 def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION, remarks: Sequence[str] = ()) -> str:
     """The answer, the tables, how many planes `precision` needs, and the remarks, as lines for a terminal."""
-    (_, models), (planes, on_planes), (images, on_images) = _tables(scores).items()
+    (_, models), (planes, on_planes), (images, on_images) = tables(scores).items()
     blocks = [
         paragraph(answer(scores, plane_classes)),
         "\n".join(aligned(models, narrowest=5)),
@@ -186,18 +189,3 @@ def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION
         *map(paragraph, (precision_text(scores, precision), *remarks)),
     ]
     return "\n\n".join(blocks)
-
-
-def _tables(scores: Scores) -> dict[str, Rows]:
-    """Models, pairs on planes, and pairs on images, by their titles, of at most `MAX_ROWS` rows."""
-    planes, side = scores.shape
-    return {
-        "models": _cut(model_rows(scores), "models"),
-        f"on {planes:,} planes of {side} x {side} points": _cut(plane_rows(scores), "pairs"),
-        f"on {scores.images:,} images": _cut(image_rows(scores), "pairs"),
-    }
-
-
-def _cut(rows: Rows, called: str) -> Rows:
-    more = len(rows) - 1 - MAX_ROWS
-    return rows if more <= 0 else [*rows[: 1 + MAX_ROWS], [f"and {more} more {called}", *[""] * (len(rows[0]) - 1)]]

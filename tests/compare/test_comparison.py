@@ -85,8 +85,8 @@ def test_tables_fit_a_terminal_whatever_the_names():
     _, models_table, on_planes, on_images, *_ = str(result).split("\n\n")
     for table in (models_table, on_planes, on_images):
         assert max(map(len, table.splitlines())) <= 110
-    assert models_table.splitlines()[-1] == "and 4 more models"
-    assert on_planes.splitlines()[-1] == "and 531 more pairs"
+    assert models_table.splitlines()[-1] == "and 4 more"
+    assert on_planes.splitlines()[-1] == "and 531 more"
     assert on_images.splitlines()[3] == f"{names[0]}, {names[1]}"[:107] + "..."
 
 
@@ -370,3 +370,10 @@ def test_images_without_labels_give_all_scores_but_errors(count, images_and_labe
     assert "None" not in result._repr_html_()
     result.save(tmp_path)
     assert refused(compare, models, images, classes="same").field == "classes"
+
+
+def test_two_classes_have_planes_through_any_three_images(images_and_labels):
+    images, labels = images_and_labels
+    result = compare([nn.Sequential(nn.Flatten(), nn.Linear(64, 1)) for _ in range(2)], images, labels % 2, planes=5)
+    assert result.drawn.classes == "any"
+    assert result.pairs[0].on_images.churn.value > 0
