@@ -35,7 +35,9 @@ def build_network(
     builder = architecture_builder(architecture)
     if options:
         _check_options(architecture, builder, options)
-    network: nn.Module = builder(width=width, image_shape=image_shape, classes=classes, **options)
+    network = builder(width=width, image_shape=image_shape, classes=classes, **options)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"its builder returns an object of type {type(network).__name__}, not an nn.Module")
     return network
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 import torch
@@ -23,10 +24,14 @@ DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray 2.60 does so by itself; older ones warn
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # nobody reads their files, and one fails if /dev/shm is full
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command at once; the store knows what is done
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # never: Tune's own state is useless and grows
     "TUNE_MAX_PENDING_TRIALS_PG": "200",  # how far an autoscaler sees ahead
 }
+
+SHORT_FOLDER = "/tmp/ray"
+"""Of Ray's sockets where TMPDIR is too long."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     None joins the cluster of RAY_ADDRESS or of `ray start`, and starts one here if there is neither; "local" always
     starts one. A cluster started here listens on the loopback interface alone.
 
-    Raises UserError if a single machine cannot give what `resources` asks for, StoppedError if Ray itself fails.
+    Raises UserError if a single machine cannot give what `resources` asks for, StoppedError if Ray cannot start
+    or fails.
     """
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -74,7 +80,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
 
 def _join_or_start(address: str | None, level: int) -> bool:
     """Whether a running cluster was joined; otherwise Ray was started on this machine."""
-    options = {"logging_level": level, "log_to_driver": level <= logging.INFO}
+    options: dict[str, Any] = {"logging_level": level, "log_to_driver": level <= logging.INFO}
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
     if joined is None and named == "auto":
@@ -90,7 +96,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
         try:
             ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
             return True
-        except (ConnectionError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
             raise UserError("--address", reason=f"{refused} ({one_line(error)})") from None
     # Ray then takes 127.0.0.1 as this machine's address; otherwise it would listen on all interfaces. The variable is
     # for the processes that Ray starts; this process has read it already.
@@ -98,8 +104,22 @@ def _join_or_start(address: str | None, level: int) -> bool:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray's processes inherit it. A runtime_env would rule out the workers that Ray starts in advance.
     os.environ.update(WORKER_ENVIRONMENT)
-    ray.init(address="local", include_dashboard=False, **options)
+    if _temporary_folder_is_too_long():
+        options["_temp_dir"] = SHORT_FOLDER
+    try:
+        ray.init(address="local", include_dashboard=False, **options)
+    except Exception as error:  # Ray starts many processes: anything may come
+        raise StoppedError(
+            f"Ray cannot start on this machine ({one_line(error, with_type=True)}). It needs a HOME and a TMPDIR that "
+            "can be written, room there and in /dev/shm, and the right to start processes"
+        ) from None
     return False
+
+
+def _temporary_folder_is_too_long() -> bool:
+    """Whether the paths of Ray's sockets, 68 characters longer, would exceed the kernel's 107."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
+    return len(os.fsencode(folder)) > 107 - 68
 
 
 def running_cluster() -> str | None:

@@ -14,7 +14,7 @@ from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
 from dbviz_ray.evaluation.margins import check_enough
 from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.planning.sizes import evaluation_flops, facts_of, longest_first, step_flops, training_flops
-from dbviz_ray.planning.step_times import StepTimes, measured_step_times
+from dbviz_ray.planning.step_times import StepTimes, check_networks, measured_step_times
 
 ASSUMED_GPU_FLOPS = 1e14
 ASSUMED_GPU_STEP_SECONDS = 2e-3
@@ -123,6 +123,7 @@ def plan(sweep: SweepConfig) -> Plan:
     data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
     line_points = _line_points(sweep.margins, data)
     cohorts = sweep.cohorts()
+    check_networks(cohorts, data)
     # All members of a cohort share one network and keep equally many epochs.
     facts = [facts_of(cohort.models[0], data) for cohort in cohorts]
     members = [len(cohort.models) for cohort in cohorts]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -138,12 +139,19 @@ def _network_facts(shape: NetworkShape) -> NetworkFacts:
         flops, calls = _count_operations(network, torch.zeros(2, *shape.image_shape, device=device), shape.classes)
         return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
 
-    try:
+    with refused_in_one_line(shape):
         try:
             return count_on("meta")
         except Exception:
             return count_on("cpu")
-    except Exception as error:  # a user's own code may raise anything
+
+
+@contextmanager
+def refused_in_one_line(shape: NetworkShape) -> Iterator[None]:
+    """Raise a UserError about the architecture for whatever a network of this shape raises inside."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a user's own code may raise anything
         cause = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
         reason = f"does not work at width {shape.width} on images {shape.image_shape}: {cause}"
         raise UserError("grid.architecture", shape.architecture, reason=reason) from None

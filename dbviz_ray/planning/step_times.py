@@ -1,19 +1,22 @@
-"""How long a training step takes on this machine, from a few steps of a few of a sweep's cohorts."""
+"""Trainings of a few steps on random images: whether networks train at all, and how long a step takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.datasets import Dataset, DatasetFacts
 from dbviz_ray.evaluation.label_maps import computing_threads
-from dbviz_ray.planning.sizes import step_flops
+from dbviz_ray.planning.sizes import NetworkShape, facts_of, longest_first, refused_in_one_line, step_flops
 from dbviz_ray.training.cohort import CohortTraining, train_cohort
+from dbviz_ray.training.ordinary import ORDINARY
 
 BUDGET_SECONDS = 20.0
 STEPS = 3
@@ -96,17 +99,6 @@ def _step_seconds(
 
     Choosing the best stack would take longer than the measurement.
     """
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(images) % data.classes
-    channels = data.image_shape[0]
-    names = tuple(map(str, range(data.classes)))
-    dataset = Dataset(pixels, labels, pixels, labels, names, (0.5,) * channels, (0.25,) * channels)
-    settings = {"distillation": None, "batch_size": images, "evaluate_every": STEPS + 1, "epochs": STEPS + 1}
-    models = [
-        model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
-        for model in cohort.models
-    ]
     ends: list[float] = []
 
     def note(training: CohortTraining) -> None:
@@ -115,5 +107,49 @@ def _step_seconds(
             ends.clear()
         ends.append(time.perf_counter())
 
-    train_cohort(models, dataset, device, resources=resources.model_copy(update={"stack": stack}), on_epoch=note)
+    own = resources.model_copy(update={"stack": stack})
+    train_briefly(cohort, data, images, epochs=STEPS + 1, device=device, resources=own, on_epoch=note)
     return (ends[-1] - ends[0]) / (STEPS - 1)
+
+
+def check_networks(cohorts: Sequence[Cohort], data: DatasetFacts) -> None:
+    """UserError at the first network that does not work.
+
+    All are counted. Of each architecture that is not ours, the cheapest is trained for one step on two images.
+    """
+    for cohort in cohorts:
+        facts_of(cohort.models[0], data)
+    one_by_one = ResourcesConfig().model_copy(update={"stack": ORDINARY})
+    cheapest = {(c.models[0].architecture, str(c.models[0].options)): c for c in longest_first(cohorts, data)}
+    for cohort in cheapest.values():
+        if cohort.models[0].architecture not in ARCHITECTURES:
+            train_briefly(Cohort(models=cohort.models[:2]), data, 2, resources=one_by_one)
+
+
+def train_briefly(
+    cohort: Cohort,
+    data: DatasetFacts,
+    images: int,
+    *,
+    epochs: int = 1,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    resources: ResourcesConfig,
+    on_epoch: Callable[[CohortTraining], None] = lambda training: None,
+) -> None:
+    """Train a cohort for one step an epoch on random images of the data set's shape; students without teachers.
+
+    UserError if its networks do not work.
+    """
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(images) % data.classes
+    channels = data.image_shape[0]
+    names = tuple(map(str, range(data.classes)))
+    dataset = Dataset(pixels, labels, pixels, labels, names, (0.5,) * channels, (0.25,) * channels)
+    settings: dict[str, Any] = {"distillation": None, "batch_size": images, "evaluate_every": epochs, "epochs": epochs}
+    models = [
+        model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
+        for model in cohort.models
+    ]
+    with refused_in_one_line(NetworkShape.of(models[0], data)):
+        train_cohort(models, dataset, device, resources=resources, on_epoch=on_epoch)

@@ -77,15 +77,14 @@ def _checked(sweep: SweepConfig) -> DatasetFacts:
         from dbviz_ray.datasets import facts_of_dataset, load_dataset
         from dbviz_ray.evaluation.margins import check_enough
         from dbviz_ray.planes.drawing import check_plane_sets_possible
-        from dbviz_ray.planning.sizes import facts_of
+        from dbviz_ray.planning.step_times import check_networks
 
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
         check_plane_sets_possible(sweep, dataset)
         if sweep.margins is not None:
             check_enough(len(dataset.split(sweep.margins.split)[1]), sweep.margins)
         data = facts_of_dataset(sweep.dataset, sweep.resources.data_directory)
-        for cohort in sweep.cohorts():
-            facts_of(cohort.models[0], data)
+        check_networks(sweep.cohorts(), data)
         return data
 
 

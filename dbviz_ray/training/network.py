@@ -1,6 +1,6 @@
 """Networks of one shape computed as one: their forward pass and gradients, side by side.
 
-The members' parameters are stacked (`torch.func.stack_module_state`). A step is computed with `vmap` for `stack`
+The members' parameters are stacked by name. A step is computed with `vmap` for `stack`
 members at a time, or for each member alone. It is captured once per batch shape as a flat list of tensor operations,
 so that vmap and autograd cost nothing per step. Training arrays of models is the idea of HFTA (Wang et al., MLSys 2021,
 arXiv 2102.02344).

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.gradients import State
@@ -23,13 +22,17 @@ class MemberStates:
     device: torch.device
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
+        """ValueError without a trained parameter."""
         first = networks[0]
         self.members = len(networks)
         self.state_names = _state_names(first)
-        stacked, buffers = stack_module_state(list(networks))
+        stacked = _stacked([dict(network.named_parameters()) for network in networks])
+        buffers = _stacked([dict(network.named_buffers()) for network in networks])
         frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
-        self.parameters = {name: p.detach() for name, p in stacked.items() if name not in frozen}
-        self.buffers = buffers | {name: stacked[name].detach() for name in frozen}
+        self.parameters = {name: parameter for name, parameter in stacked.items() if name not in frozen}
+        self.buffers = buffers | {name: stacked[name] for name in frozen}
+        if not self.parameters:
+            raise ValueError("it has no parameters that training could change")
         self.device = next(iter(stacked.values())).device
 
     def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
@@ -44,6 +47,11 @@ class MemberStates:
         """Copies of one member's tensors, named as in its own `state_dict`."""
         tensors = self.parameters | self.buffers
         return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
+
+
+def _stacked(members: Sequence[State]) -> State:
+    """`torch.func.stack_module_state` refuses members whose class their builder defines anew at every call."""
+    return {name: torch.stack([own[name].detach() for own in members]) for name in members[0]}
 
 
 def sliced(tensors: State, start: int, stop: int) -> State:
