@@ -6,12 +6,11 @@ import torch
 from conftest import small_sweep
 from hypothesis import given
 from hypothesis import strategies as st
-from support.dataset_files import loaded, write_cifar10
 from torchvision.transforms import v2
 
-from dbviz_ray.config.seeds import numpy_generator, torch_generator
+from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import augmentation
-from dbviz_ray.datasets.augmentation import PADDING, AugmentedImages, Mixing, cut_boxes
+from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing, cut_boxes
 
 CLASSES, SIZE = 10, (9, 6)
 UNIT = st.floats(0, 1, exclude_max=True)
@@ -25,33 +24,6 @@ def images_of(data, members=2, **training):
 
 def epoch_of(images, epoch=0):
     return torch.cat([batch for _, batch in images.epoch(epoch, images.order(epoch))], dim=1)
-
-
-def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
-    _, images = images_of(digits)
-    order = images.order(0)
-    assert torch.equal(order.sort().values, torch.arange(200).expand(2, 200))
-    assert not torch.equal(order[0], order[1])
-    assert not torch.equal(order, images.order(1))
-    pieces = list(images.epoch(0, order))
-    assert [place.stop - place.start for place, _ in pieces] == [64, 64, 64, 8]
-    for place, batch in pieces:
-        assert torch.equal(batch, digits.normalised(digits.train_images[order[:, place]]))
-
-
-def test_crops_and_flips_equal_a_naive_loop(tmp_path):
-    write_cifar10(tmp_path)
-    data = loaded(tmp_path, name="cifar10")
-    models, images = images_of(data, augmentation="crop_flip", batch_size=70)
-    order, made = images.order(4), epoch_of(images, 4)
-    padded = torch.nn.functional.pad(data.train_images, (PADDING,) * 4)
-    for member, model in enumerate(models):
-        draws = torch.rand(300, 3, generator=torch_generator("cpu", "augmentation", model.seeds.augmentation, 4))
-        for place in range(0, 300, 17):
-            top, left, flip = (int(d * n) for d, n in zip(draws[place], (9, 9, 2), strict=True))
-            crop = padded[order[member, place], :, top : top + 32, left : left + 32]
-            crop = crop.flip(-1) if flip else crop
-            assert torch.equal(made[member, place], data.normalised(crop))
 
 
 @pytest.mark.parametrize("kind", ["none", "crop_flip"])
@@ -105,24 +77,6 @@ def test_mixing_is_torchvisions(step, kind, alpha, monkeypatch):
         own = theirs.make_params([images[member]]) | {"labels": given_labels, "batch_size": 5}
         torch.testing.assert_close(mixed[member], theirs.transform(images[member], own))
         torch.testing.assert_close(probabilities[member], theirs.transform(given_labels, own))
-
-
-@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mixing_of_a_member_does_not_depend_on_the_others(kind):
-    models = models_of(kind)
-    images, labels = batch()
-    together = mixing_of(models)(1, images, labels)
-    alone = mixing_of(models[2:])(1, images[2:], labels[2:])
-    for all_members, one in zip(together, alone, strict=True):
-        assert torch.equal(all_members[2:], one)
-
-
-def test_every_epoch_and_seed_mixes_differently():
-    models = models_of("mixup")
-    images, labels = batch()
-    first, later = (mixing_of(models, epoch=epoch)(0, images, labels)[1] for epoch in (0, 1))
-    assert not torch.equal(first, later)
-    assert not torch.equal(*(mixing_of([model])(0, images[:1], labels[:1])[1] for model in models[:2]))
 
 
 @given(UNIT, UNIT, UNIT, st.integers(1, 40), st.integers(1, 40))

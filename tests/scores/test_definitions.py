@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from support.made_up_runs import region_sizes
 from support.random_planes import random_planes
 from torch import nn
@@ -24,9 +21,6 @@ NETWORKS = [
     ("resnet18_width", 2, (3, 8, 8), (2, 3)),
 ]
 """Architecture, width, images, and the seeds of two networks that agree in part."""
-
-
-stacks = npst.arrays(np.uint8, st.tuples(st.integers(1, 3), *[st.integers(1, 7)] * 2), elements=st.integers(0, 4))
 
 
 @torch.no_grad()
@@ -61,11 +55,3 @@ def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape,
     assert fragmentation == [[len(region_sizes(np.array(labels))) for labels in of_model] for of_model in naive]
     assert max(map(max, fragmentation)) > 1  # there is something to get wrong
     assert 0 < reproducibility.mean() < 1
-
-
-@settings(max_examples=200)
-@given(stacks)
-def test_the_way_a_map_is_held_does_not_matter(maps):
-    counts = regions_of(maps, 0).fragmentation.tolist()
-    for turned in (maps.transpose(0, 2, 1), maps[:, ::-1], maps[:, :, ::-1], np.rot90(maps, axes=(1, 2))):
-        assert regions_of(turned, 0).fragmentation.tolist() == counts

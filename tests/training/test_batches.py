@@ -31,47 +31,6 @@ def epoch_of(models, data, epoch=5, masks=MASKS):
     return list(batches.epoch(epoch, order, labels))
 
 
-def same(left, right):
-    return all(torch.equal(a[name], b[name]) for a, b in zip(left, right, strict=True) for name in a)
-
-
-def test_labels_stay_with_their_images(digits):
-    models = models_of({"seed": (0, 1)})
-    made = epoch_of(models, digits)
-    assert [batch[LABELS].shape[1] for batch in made] == [64, 64, 64, 8]
-    order = batches_of(models, digits).order(5)
-    images, labels = (torch.cat([batch[name] for batch in made], dim=1) for name in (IMAGES, LABELS))
-    for member, own in enumerate(order):
-        assert torch.equal(images[member], digits.normalised(digits.train_images[own]))
-        assert torch.equal(labels[member], digits.train_labels[own])
-
-
-def test_every_member_draws_as_if_alone(digits):
-    models = models_of({"seed": (0, 1, 2)}, **EVERYTHING)
-    together = epoch_of(models, digits)
-    for member, model in enumerate(models):
-        alone = epoch_of([model], digits)
-        assert same([{name: t[member : member + 1] for name, t in batch.items()} for batch in together], alone)
-
-
-def test_an_epoch_can_be_drawn_without_the_earlier_ones(digits):
-    models = models_of({"seed": (0, 1)}, **EVERYTHING)
-    batches = batches_of(models, digits)
-    labels = digits.train_labels.expand(2, -1)
-    for epoch in range(3):
-        order = batches.order(epoch)
-        drawn = list(batches.epoch(epoch, order, labels.gather(1, order)))
-    assert same(drawn, epoch_of(models, digits, epoch=2))
-    assert not same(drawn, epoch_of(models, digits, epoch=1))
-
-
-def test_every_epoch_draws_everything_anew(digits):
-    models = models_of({"seed": (0, 1)}, **EVERYTHING)
-    for one, other in zip(epoch_of(models, digits, epoch=1), epoch_of(models, digits, epoch=2), strict=True):
-        assert set(one) == {IMAGES, LABELS, START, "a", "b"}
-        assert not any(torch.equal(one[name], other[name]) for name in one)
-
-
 @pytest.mark.parametrize(
     ("stream", "depending"),
     [
@@ -98,12 +57,3 @@ def test_masks_keep_the_right_share_and_scale_it(digits):
 
 def test_dropout_may_drop_everything(digits):
     assert not epoch_of(models_of({"seed": (0,)}), digits, masks={"m": (1.0, (5,))})[0]["m"].any()
-
-
-def test_attacks_start_uniformly_in_the_ball(digits):
-    made = epoch_of(models_of({"seed": (0, 1)}, adversary={}), digits)
-    starts = torch.cat([batch[START].flatten() for batch in made])
-    assert starts.min() >= -1
-    assert starts.max() <= 1
-    assert starts.mean() == pytest.approx(0, abs=4 * (1 / 3 / len(starts)) ** 0.5)
-    assert starts.square().mean() == pytest.approx(1 / 3, rel=0.02)

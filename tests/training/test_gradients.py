@@ -124,14 +124,6 @@ def test_step_after_step_in_any_stack(stack, sam_radius):
         torch.testing.assert_close(cohort.predict(images)[member], reference.eval()(images))
 
 
-def test_sharpness_aware_steps_keep_the_statistics_of_the_first_pass():
-    members = members_of("resnet18_width")
-    settings = TrainingConfig(sam_radius=0.5)
-    cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS)
-    assert_step_equals_members_alone(cohort, references_of(members), 6, sam_radius=0.5)
-    assert cohort.buffers["1.norm1.num_batches_tracked"].tolist() == [1, 1]
-
-
 def test_a_perturbation_is_as_long_as_its_radius_for_each_member():
     parameters = {"w": torch.zeros(3, 2), "b": torch.ones(3)}
     ascent = {"w": torch.tensor([[2.0, 4.0], [0.0, 0.0], [0.0, 0.0]]), "b": torch.tensor([4.0, -5.0, 0.0])}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from support import network_kinds, user_networks
+from support import network_kinds
 from torch import nn
 
 from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
@@ -113,12 +113,3 @@ def test_a_layer_under_two_names_has_two_masks():
     network = with_masked_dropout(network_kinds.with_dropout_under_two_names(4, (1, 8, 8), 10))
     shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 8))}
     assert mask_shapes(network, torch.zeros(3, 1, 8, 8)) == shapes
-
-
-def test_asking_for_shapes_changes_no_statistics():
-    network = with_masked_dropout(user_networks.convolutional(2, (1, 8, 8), 10)).train()
-    before = copy.deepcopy(network.state_dict())
-    assert set(mask_shapes(network, torch.rand(5, 1, 8, 8))) == {"3.mask", "8.mask"}
-    assert network.training
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name])
