@@ -1,25 +1,30 @@
-import os
+"""Every kind of checkpoint predicts as plain PyTorch, or is refused in one line; nothing in it is executed."""
+
+import contextlib
+import itertools
 import pickle
+from functools import partial
 
 import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.checkpoint_kinds import EQUAL, HOSTILE, OLD, REFUSED, Settings, network, renamed
 from support.refusals import refused
 from support.user_networks import Quirky
 from torch import nn
 
 from dbviz_ray.analysis.compare.checkpoints import COMPILED, load_weights, read_weights
+from dbviz_ray.errors import UserError
 
-
-def network(seed=0, width=5):
-    generator = torch.Generator().manual_seed(seed)
-    made = nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
-    with torch.no_grad():
-        for tensor in made.state_dict().values():
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 10)
-    return made.eval()
+IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+SAVERS = {
+    "torch.save": torch.save,
+    "the old format": partial(torch.save, **OLD),
+    "protocol 4": partial(torch.save, pickle_protocol=4),
+    "pickle": lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2)),
+}
 
 
 def same(first, second):
@@ -27,15 +32,76 @@ def same(first, second):
     return all(name == other and torch.equal(tensor, others) for (name, tensor), (other, others) in pairs)
 
 
-def with_prefix(prefix, model):
-    return {prefix + name: tensor for name, tensor in model.state_dict().items()}
+@pytest.mark.parametrize("kind", EQUAL)
+def test_it_predicts_as_plain_pytorch_does(kind, tmp_path):
+    name, write = EQUAL[kind]
+    source, plain = network(1), network(2)
+    plain.load_state_dict(source.state_dict(), strict=True)
+    write(tmp_path / name, source)
+    for path in [tmp_path / name, *([tmp_path] if "model." in name else [])]:
+        loaded = network(3)
+        load_weights(loaded, read_weights(path), path)
+        with torch.inference_mode():
+            assert torch.equal(loaded(IMAGES), plain(IMAGES))
+        assert same(loaded, source)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_it_is_refused_in_one_line(kind, tmp_path):
+    name, write = REFUSED[kind]
+    write(tmp_path / name, network(1))
+    mistake = refused(lambda: load_weights(network(2), read_weights(tmp_path / name), tmp_path / name))
+    assert str(tmp_path / name) in str(mistake)
+    assert len(str(mistake)) < 500
+
+
+@pytest.mark.parametrize("saver", SAVERS)
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_nothing_is_executed(kind, saver, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    marker = tmp_path / "executed"
+    evil = HOSTILE[kind](str(marker))
+    contents = {"state_dict": network(1).state_dict(), "beside": evil}, {"state_dict": evil}, evil, {evil: 1}
+    for content, name in itertools.product(contents, ("evil.pt", "evil.safetensors")):
+        SAVERS[saver](content, tmp_path / name)
+        with contextlib.suppress(UserError):
+            weights = read_weights(tmp_path / name)
+            assert all(map(torch.equal, weights.values(), network(1).state_dict().values()))
+        assert not marker.exists()
+    pickle.loads(pickle.dumps(evil))
+    assert marker.exists(), "the file was no danger in the first place"
+
+
+class Counting(nn.Module):
+    """A layer with state that is no tensor."""
+
+    def __init__(self, power: int = 1) -> None:
+        super().__init__()
+        self.power = power
+
+    def get_extra_state(self):
+        return {"power": self.power}
+
+    def set_extra_state(self, state):
+        self.power = state["power"]
+
+
+def test_state_that_is_no_tensor_is_loaded_and_never_made_up(tmp_path):
+    source, loaded = nn.Sequential(Counting(3), nn.Linear(2, 2)), nn.Sequential(Counting(), nn.Linear(2, 2))
+    path = tmp_path / "weights.pt"
+    torch.save({"model": {f"net.{name}": value for name, value in source.state_dict().items()}}, path)
+    load_weights(loaded, read_weights(path), path)
+    assert loaded[0].power == 3
+    torch.save({**source.state_dict(), "0._extra_state": {"power": Settings()}}, path)
+    assert refused(lambda: load_weights(loaded, read_weights(path), path)).field == str(path)
+    assert loaded[0].power == 3
 
 
 @given(st.lists(st.sampled_from(["module.", "model.", "own.1.", f"{COMPILED}."]), max_size=4))
 def test_prefixes_in_any_order_are_undone(prefixes):
     saved, loaded = network(1), network(2)
     before = "".join(prefixes)
-    load_weights(loaded, with_prefix(before, saved), "weights")
+    load_weights(loaded, renamed(before.__add__)(saved), "weights")
     assert same(saved, loaded)
 
 
@@ -51,52 +117,22 @@ def test_weights_under_two_names_may_be_stored_once(tmp_path):
 def test_a_network_of_double_weights_computes_in_double():
     loaded = network(2)
     load_weights(loaded, network(1).double().state_dict(), "weights")
-    assert loaded(torch.ones(2, 4, dtype=torch.float64)).dtype == torch.float64
+    assert loaded(IMAGES.double()).dtype == torch.float64
 
 
-class Evil:
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("kind", ["torch.save", "torch.save, old format", "pickle", "pickle called .safetensors"])
-def test_code_in_a_file_is_refused_and_not_executed(kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    content = {"state_dict": network().state_dict(), "extra": Evil(tmp_path / "executed")}
-    path = tmp_path / ("evil.safetensors" if "called" in kind else "evil.pt")
-    if kind.startswith("torch"):
-        torch.save(content, path, _use_new_zipfile_serialization=kind == "torch.save")
-    else:
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    assert refused(read_weights, path).field == str(path)
-    assert not (tmp_path / "executed").exists()
-    pickle.loads(pickle.dumps(content["extra"]))
-    assert (tmp_path / "executed").exists(), "the file was no danger in the first place"
-
-
-def broken(change, width=5):
-    weights = network(1, width).state_dict()
-    change(weights)
-    return weights
+WEIGHTS = network(1).state_dict()
+WITHOUT_BIAS = {name: tensor for name, tensor in WEIGHTS.items() if name != "1.bias"}
+OTHER_SHAPES = WEIGHTS | {"0.weight": torch.zeros(6, 1, 3, 3), "6.bias": torch.zeros(4)}
 
 
 @pytest.mark.parametrize(
     ("weights", "parts"),
     [
         # in another order than the network's: the first of the file is not the first of the network
-        (dict(reversed(network(1, 6).state_dict().items())), ["1.weight", "(6, 4)", "(5, 4)"]),
-        (
-            broken(lambda weights: (weights.pop("2.bias"), weights.update({"2.shift": torch.zeros(5)}))),
-            ["2.bias", "(5,)", "2.shift"],
-        ),
-        (
-            broken(lambda weights: weights.update({f"5.{name}": torch.zeros(1) for name in "abcde"})),
-            ["5.a, 5.b, 5.c, and 2 more", "all 9 names"],
-        ),
-        ({"something": torch.zeros(2)}, ["1.weight", "(5, 4)", "something"]),
+        (dict(reversed(OTHER_SHAPES.items())), ["0.weight", "(6, 1, 3, 3)", "(4, 1, 3, 3)"]),
+        (WITHOUT_BIAS | {"1.shift": torch.zeros(4)}, ["1.bias", "(4,)", "1.shift"]),
+        (WEIGHTS | {f"7.{name}": torch.zeros(1) for name in "abcde"}, ["7.a, 7.b, 7.c, and 2 more", "all 11 names"]),
+        ({"something": torch.zeros(2)}, ["0.weight", "(4, 1, 3, 3)", "something"]),
     ],
 )
 def test_weights_that_do_not_fit_name_the_first_layer(weights, parts):
@@ -125,7 +161,7 @@ def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
 
 def test_one_of_several_prefixes_is_chosen_by_name(tmp_path):
     path, loaded = tmp_path / "several.pt", network(3)
-    torch.save(with_prefix("net.", network(1)) | with_prefix("ema.", network(2)), path)
+    torch.save(renamed("net.".__add__)(network(1)) | renamed("ema.".__add__)(network(2)), path)
     mistake = refused(load_weights, loaded, read_weights(path), path)
     assert (mistake.field, mistake.allowed) == ("weights_key", "net., ema.")
     load_weights(loaded, read_weights(path, "ema."), path)
