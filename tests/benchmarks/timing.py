@@ -14,10 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need
 
 from dbviz_ray.config import DatasetConfig, ModelConfig, Seeds, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.training.allocations import WORKER_ENVIRONMENT, peak_memory
+from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -36,15 +33,6 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="append the results to this Markdown file")
     return parser
-
-
-def measure_parts(title: str, description: str | None, parts: dict[str, Callable[[], str]]) -> None:
-    """Measure the parts of a benchmark that the command line names, on one core as a worker, and report them."""
-    parser = parser_of(description)
-    parser.add_argument("--only", action="append", choices=list(parts), help="one part (repeatable)")
-    chosen = parser.parse_args()
-    as_a_worker()
-    report(title, [measure() for name, measure in parts.items() if name in (chosen.only or parts)], chosen.out)
 
 
 def report(title: str, parts: Sequence[str], out: Path | None, device: torch.device = CPU) -> None:
@@ -122,17 +110,6 @@ def as_a_worker() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-
-
-def in_a_process(work: Callable[..., Any], *arguments: object) -> Any:
-    """What `work` returns in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
-def peak_mebibytes() -> float:
-    """The most resident memory of this process so far, MiB."""
-    return peak_memory()["peak_memory_bytes"] / 2**20
 
 
 def random_dataset(shape: tuple[int, int, int], train: int, test: int) -> Dataset:
