@@ -39,11 +39,11 @@ from torchvision import transforms
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.training.cohort import EVALUATION_BATCH, CohortTraining
+from dbviz_ray.training.cohort import CohortTraining
 
 ARCHITECTURE = "resnet18_width"
 SHAPE = (3, 32, 32)
-TRAIN_IMAGES, TEST_IMAGES, BATCH = 50_000, 10_000, 128
+TRAIN_IMAGES, BATCH = 50_000, 128
 STEPS = -(-TRAIN_IMAGES // BATCH)
 LEARNING_RATE, EPOCHS = 1e-4, 4000
 WIDTHS = (1, 2, 4, 8, 10, 16, 20, 32, 64)
@@ -62,7 +62,6 @@ class Effort:
     seconds: float
     fewest_steps: int
     most_steps: int
-    test_images: int
 
     def steps(self, step_seconds: float) -> int:
         """Steps of a round."""
@@ -71,10 +70,9 @@ class Effort:
 
 @dataclass
 class Contender:
-    """One way to train: `run` takes `steps` of all its models, `evaluate` scores their `Effort.test_images` images."""
+    """One way to train: `run` takes `steps` of all its models."""
 
     run: Callable[[], object]
-    evaluate: Callable[[], object]
     steps: int
     models: int = 1
     stack: int | None = None
@@ -104,8 +102,8 @@ def usual_loop(width: int, data: Dataset, effort: Effort) -> Contender:
     """A textbook script."""
     network = initialised_network(ARCHITECTURE, width, SHAPE, 10, seed=0).to(DEVICE)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    plain = [transforms.ToTensor(), transforms.Normalize(data.mean, data.deviation)]
-    augmented = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *plain]
+    layers = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+    layers += [transforms.ToTensor(), transforms.Normalize(data.mean, data.deviation)]
 
     def step(images: torch.Tensor, labels: torch.Tensor) -> float:
         images, labels = images.to(DEVICE), labels.to(DEVICE)
@@ -115,33 +113,24 @@ def usual_loop(width: int, data: Dataset, effort: Effort) -> Contender:
         optimizer.step()
         return loss.item()
 
-    def loader(images: torch.Tensor, labels: torch.Tensor, layers: list[Any]) -> DataLoader[Any]:
-        pictures = Pictures(
-            images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist(), transforms.Compose(layers)
-        )
-        # Persistent, so that starting workers is not multiplied where a round is less than an epoch.
-        return DataLoader(pictures, BATCH, shuffle=layers is augmented, num_workers=2, persistent_workers=True)
-
     network.train()
     first = data.normalised(data.train_images[:BATCH]), data.train_labels[:BATCH]
     step(*first)
     steps = effort.steps(min(timing.seconds_of(lambda: step(*first)) for _ in range(3)))
     seen = first_images(data, steps * BATCH)
-    train = loader(seen.train_images, seen.train_labels, augmented)
-    test = loader(data.test_images, data.test_labels, plain)
+    pictures = Pictures(
+        seen.train_images.permute(0, 2, 3, 1).contiguous().numpy(),
+        seen.train_labels.tolist(),
+        transforms.Compose(layers),
+    )
+    # Persistent, so that starting workers is not multiplied where a round is less than an epoch.
+    train = DataLoader(pictures, BATCH, shuffle=True, num_workers=2, persistent_workers=True)
 
     def run() -> None:
-        network.train()
         for batch in train:
             step(*batch)
 
-    @torch.no_grad()
-    def evaluate() -> None:
-        network.eval()
-        for images, labels in test:
-            (network(images.to(DEVICE)).argmax(1) == labels.to(DEVICE)).sum().item()
-
-    return Contender(run, evaluate, steps)
+    return Contender(run, steps)
 
 
 def in_cohort(
@@ -160,12 +149,7 @@ def in_cohort(
     free_memory()
     resources = ResourcesConfig(stack=stack, execution=execution)
     training = CohortTraining(members, first_images(data, steps * BATCH), DEVICE, resources)
-
-    def evaluate() -> None:
-        for batch in data.test_images.split(EVALUATION_BATCH):
-            training.network.predict(data.normalised(batch.to(DEVICE))).argmax(-1).cpu()
-
-    return Contender(training.run_epoch, evaluate, steps, models, stack)
+    return Contender(training.run_epoch, steps, models, stack)
 
 
 def free_memory() -> None:
@@ -191,8 +175,6 @@ def measured(width: int, data: Dataset, effort: Effort) -> dict[str, list[str]]:
     epochs = timing.alternating({name: of.run for name, of in found.items()}, effort.rounds)
     for name, of in found.items():
         epochs[name] = [seconds / of.steps * STEPS / of.models for seconds in epochs[name]]
-    tests = timing.alternating({name: of.evaluate for name, of in found.items()}, 3)
-    parts = TEST_IMAGES / effort.test_images
 
     def faster_than(slower: str) -> Callable[[str], str]:
         return lambda name: timing.ratio_text(epochs[slower], epochs[name]) if slower in found else "-"
@@ -203,8 +185,6 @@ def measured(width: int, data: Dataset, effort: Effort) -> dict[str, list[str]]:
         "Times faster per model than the usual loop, median (smallest to largest) over rounds":
             faster_than(USUAL),
         "Times faster per model than one by one in eager mode": faster_than(EAGER),
-        "Seconds per model of a test evaluation on 10,000 images":
-            lambda name: f"{min(tests[name]) / found[name].models * parts:.3g}",
         "Steps of a round; members computed as one network (stack)":
             lambda name: f"{found[name].steps} steps, stack {found[name].stack or 1}",
     }  # fmt: skip
@@ -226,10 +206,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
     chosen = parser.parse_args()
     timing.as_a_worker()
-    effort = Effort(3, 1.2, 10, STEPS, TEST_IMAGES) if ON_GPU else Effort(5, 4.0, 2, 8, BATCH)
+    effort = Effort(3, 1.2, 10, STEPS) if ON_GPU else Effort(5, 4.0, 2, 8)
     if chosen.quick:
         effort = replace(effort, rounds=2, seconds=effort.seconds / 3)
-    data = timing.random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), effort.test_images)
+    data = timing.random_dataset(SHAPE, min(TRAIN_IMAGES, effort.most_steps * BATCH), test=BATCH)
     usual = ((1, 8, 64) if ON_GPU else WIDTHS[:2]) if chosen.quick else WIDTHS if ON_GPU else WIDTHS[:4]
     rows: dict[str, list[list[str]]] = {}
     for width in chosen.widths or usual:

@@ -7,15 +7,14 @@ Compares two ResNet-18 of torchvision with 1,000 classes and random weights on 6
 turn, medians over rounds, and the peak memory of a process that does the comparison once.
 """
 
-import argparse
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from timing import parser_of, report
 from torchvision.models import resnet18
 
 from dbviz_ray import compare
@@ -53,9 +52,8 @@ def seconds_of_forward(models: list[torch.nn.Module], images: torch.Tensor) -> f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--once", action="store_true", help="compare once and print the peak memory in MiB")
     given = parser.parse_args()
     images = torch.randn(IMAGES, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -69,9 +67,7 @@ def main() -> None:
     ratio = statistics.median(comparison / forward for comparison, forward in both)
     times = ", ".join(f"{comparison:.0f} s / {forward:.0f} s" for comparison, forward in both)
     text = f"comparison / bare forward: {ratio:.3f} ({times}); peak memory {int(peak):,} MiB"
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n")
+    report("A thousand classes", [text], given.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ channels-last forward of the same number of images and points; medians over roun
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 
 import torch
-from timing import ROOT
+from timing import ROOT, markdown, parser_of, report
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -117,11 +116,10 @@ def whole_command(checkpoints: Path, folder: str, out: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--cifar10", required=True)
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     dataset = load_dataset(DatasetConfig(name="cifar10"), given.cifar10)
     mean, deviation = (torch.tensor(each).view(3, 1, 1) for each in (MEAN, DEVIATION))
@@ -140,27 +138,20 @@ def main() -> None:
     old, new = bare(networks, images, points[:1])[1]
     wrong = [(own != labels).double().mean().item() for own in (old, new)]
     losses = ((old == labels) & (new != labels)).double().mean().item()
+    churn = (old != new).double().mean().item()
     (pair,) = result["pairs"]
     scored = [model["error"]["value"] for model in result["models"]]
     rows = [
-        ("error of ResNet-20", wrong[0], scored[0]),
-        ("error of ResNet-56", wrong[1], scored[1]),
-        ("churn", (old != new).double().mean().item(), pair["on_images"]["churn"]["value"]),
-        ("right in the first, wrong in the second", losses, pair["on_images"]["losses"]["value"]),
+        ["error of ResNet-20", f"{wrong[0]:.2%}", f"{scored[0]:.2%}"],
+        ["error of ResNet-56", f"{wrong[1]:.2%}", f"{scored[1]:.2%}"],
+        ["churn", f"{churn:.2%}", f"{pair['on_images']['churn']['value']:.2%}"],
+        ["right in the first, wrong in the second", f"{losses:.2%}", f"{pair['on_images']['losses']['value']:.2%}"],
     ]
     ratio = statistics.median(command / forward for forward, command in both)
-    text = "\n".join(
-        [
-            "| | plain PyTorch | dbviz-ray score |",
-            "|---|---|---|",
-            *(f"| {name} | {plain:.2%} | {ours:.2%} |" for name, plain, ours in rows),
-            f"\nwhole command / bare forward: {ratio:.3f} "
-            + ", ".join(f"({command:.1f} s / {forward:.1f} s)" for forward, command in both),
-        ]
-    )
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n")
+    times = ", ".join(f"{command:.1f} s / {forward:.1f} s" for forward, command in both)
+    table = markdown(["", "plain PyTorch", "dbviz-ray score"], rows)
+    parts = [table, f"whole command / bare forward: {ratio:.3f} ({times})"]
+    report("Public CIFAR networks", parts, given.out)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
     python tests/benchmarks/training.py [--quick] [--out FILE]
 
-1. One epoch of the digits sweep (1,000 images, batch 128, Adam, test evaluation included) for a cohort of eight, for
-   eight cohorts of one, and for eight ordinary PyTorch loops (module, cross_entropy, backward, fused Adam; the images
-   normalised in advance, no history).
-2. Eight steps (1,024 random 1x8x8 images, batch 128) of cohorts of six resnet18_width networks: computed as one,
-   one after the other (`resources.stack=1`), and as chosen automatically: within 5 % of the better of the two.
+One epoch of the digits sweep (1,000 images, batch 128, Adam, test evaluation included) for a cohort of eight, for eight
+cohorts of one, and for eight ordinary PyTorch loops (module, cross_entropy, backward, fused Adam; the images normalised
+in advance, no history).
 
 Milliseconds per model and epoch on one core, medians over rounds in turn; ratios are those of the rounds.
 """
@@ -17,19 +15,17 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from timing import CPU, alternating, as_a_worker, markdown, models_of, parser_of, random_dataset, ratio_text, report
+from timing import CPU, alternating, as_a_worker, markdown, parser_of, ratio_text, report
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
+from dbviz_ray.config import ModelConfig
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.training.cohort import CohortTraining
 
-MEMBERS, STACKED_MEMBERS = 8, 6
-WIDTHS, STACKED_WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512), (2, 4, 8, 16)
-TOLERANCE = 1.05
-"""What the automatic choice may take, relative to the better of one network and one by one."""
+MEMBERS = 8
+WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 def ordinary_epochs(model: ModelConfig, data: Dataset) -> Callable[[], None]:
@@ -70,30 +66,8 @@ def digits_row(width: int, rounds: int) -> list[str]:
     return [str(width), *times, *(ratio_text(seconds[name], seconds["cohort"]) for name in ("single", "plain"))]
 
 
-def stack_row(width: int, rounds: int) -> list[str]:
-    """Cohorts of residual networks of one width, with every stack."""
-    settings = TrainingConfig(epochs=1000, evaluate_every=1000, learning_rate=1e-4)
-    models = models_of("resnet18_width", width, STACKED_MEMBERS, settings)
-    data = random_dataset((1, 8, 8), 1024, 128)
-    stacks = {"stacked": STACKED_MEMBERS, "single": 1, "chosen": None}
-    trainings = {
-        name: CohortTraining(models, data, CPU, ResourcesConfig(stack=stack)) for name, stack in stacks.items()
-    }
-    seconds = alternating({name: training.run_epoch for name, training in trainings.items()}, rounds)
-    median = {name: statistics.median(taken) for name, taken in seconds.items()}
-    better = min(("stacked", "single"), key=median.__getitem__)
-    return [
-        str(width),
-        *(f"{1e3 * taken / STACKED_MEMBERS:.2f}" for taken in median.values()),
-        str(trainings["chosen"].network.stack),
-        ratio_text(seconds["single"], seconds["stacked"]),
-        ratio_text(seconds["chosen"], seconds[better]),
-        "yes" if median["chosen"] <= TOLERANCE * median[better] else "no",
-    ]
-
-
 def main() -> None:
-    """Print both tables, and append them to `--out`."""
+    """Print the table, and append it to `--out`."""
     parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="the smallest widths and two rounds")
     chosen = parser.parse_args()
@@ -101,17 +75,10 @@ def main() -> None:
     widths, rounds = (1, 2) if chosen.quick else (len(WIDTHS), 9)
     header = ["width", "cohort of 8", "one by one", "plain loop", "one by one / cohort", "plain loop / cohort"]
     digits = markdown(header, [digits_row(width, rounds) for width in WIDTHS[:widths]])
-    header = ["width", "stack 6", "one by one", "automatic", "its stack", "one by one / stack 6"]
-    header += ["automatic / better", "within 5 %"]
-    stacks = markdown(header, [stack_row(width, rounds) for width in STACKED_WIDTHS[:widths]])
-    parts = [
-        f"Milliseconds per epoch and model, medians of {rounds} rounds in turn; ratios: median (smallest to largest). "
-        "Fully connected networks on digits:",
-        digits,
-        "Cohorts of 6 resnet18_width networks on 1,024 images of 1x8x8 pixels:",
-        stacks,
-    ]
-    report("Cohorts on one core", parts, chosen.out)
+    text = (
+        f"Milliseconds per epoch and model, medians of {rounds} rounds in turn; ratios: median (smallest to largest)."
+    )
+    report("Cohorts on one core", [text, digits], chosen.out)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 from conftest import small_sweep
 
 from dbviz_ray import config
-from dbviz_ray.config import SweepConfig, common_noise, differing_fields
-from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
+from dbviz_ray.config import SweepConfig, common_noise
+from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -74,16 +74,6 @@ def test_names_of_models_and_cohorts_stay(name, model_id, cohort_id):
     assert (sweep.models()[-1].model_id, sweep.cohorts()[-1].cohort_id) == (model_id, cohort_id)
 
 
-def test_differing_fields_are_named_with_dots():
-    left, right = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
-    assert list(differing_fields(left, right)) == ["a.c", "d", "e"]
-
-
-def test_every_embedded_sweep_loads():
-    for name in embedded_sweeps():
-        assert load_sweep(name).name == name
-
-
 def test_the_papers_sweep():
     sweep = load_sweep("double_descent")
     assert len(sweep.models()) == 25 * 2 * 2
@@ -92,19 +82,10 @@ def test_the_papers_sweep():
     assert sweep.training.epochs == 4000
 
 
-def test_overrides_reach_nested_fields():
-    sweep = load_sweep("double_descent_digits", ["training.epochs=50", "grid.width=[4,16]", "planes.test.count=7"])
-    assert (sweep.training.epochs, sweep.grid.width, sweep.planes["test"].count) == (50, (4, 16), 7)
-
-
 def test_a_file_of_ones_own(tmp_path):
     (tmp_path / "mine.yaml").write_text("grid: {width: [3], seed: [0, 1]}\ntraining: {learning_rate: 1e-3}\n")
     sweep = load_sweep(f"{tmp_path}/mine.yaml")
     assert (sweep.name, sweep.training.learning_rate) == ("mine", 1e-3)
-
-
-def test_one_seed_is_enough_without_reproducibility():
-    assert load_sweep("double_descent_digits", ["grid.seed=[0]", "scores=[fragmentation]"]).scores == ("fragmentation",)
 
 
 def test_cases_are_joined_and_share_what_the_grid_says():

@@ -123,18 +123,6 @@ def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, tol
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_sweep_names_the_nearest():
-    mistake = refused(load_sweep, "double_decsent")
-    assert mistake.value == "double_decsent"
-    assert "double_descent" in mistake.hint
-
-
-def test_yaml_never_constructs_objects(tmp_path):
-    path = tmp_path / "hostile.yaml"
-    path.write_text("grid: !!python/object/apply:os.system ['touch hostile-code-ran']\n")
-    assert refused(load_sweep, str(path)).field == str(path)
-
-
 def distilled(recipes):
     return {"grid": {"width": [4, 16], "recipes": recipes}}
 

@@ -28,10 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["double_descent_digit"], "sweep: 'double_descent_digit' is unknown; did you mean double_descent_digits"),
-        (["training.epohs=3"], "training.epohs: "),
         (["double_descent_digits", "grid.width=[0]"], "grid.width.0: 0 "),
-        (["grid.label_noise=[1.5]"], "grid.label_noise.0: 1.5 "),
-        (["grid.seed=[0]"], "at least 2 seeds"),
         (["dataset.train_size=1800"], "dataset.train_size: 1800"),
         (["--stages", "train,eat"], "--stages: 'eat' "),
         (["--precision", "abc"], "--precision: 'abc' "),
@@ -57,19 +54,11 @@ def test_an_address_where_nothing_is_costs_no_minutes():
     assert address in mistake.reason
 
 
-def test_what_a_sweep_lacks_is_named_before_any_work(capsys, tmp_path, monkeypatch):
-    (tmp_path / "unbuildable_network.py").write_text(
-        "def build(width, image_shape, classes):\n    raise OSError('no')\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def test_data_that_cannot_be_downloaded_are_named_before_any_work(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no network")))
-    for arguments, named in (
-        (["grid.architecture=[unbuildable_network:build]"], "grid.architecture: 'unbuildable_network:build'"),
-        (["double_descent", f"resources.data_directory={tmp_path / 'data'}"], "cifar-10-python.tar.gz"),
-    ):
-        assert main(arguments) == 2
-        [line] = capsys.readouterr().err.splitlines()
-        assert named in line
+    assert main(["double_descent", f"resources.data_directory={tmp_path / 'data'}"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "cifar-10-python.tar.gz" in line
     assert not (tmp_path / "runs").exists()
 
 

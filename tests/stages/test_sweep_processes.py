@@ -103,7 +103,7 @@ def test_the_papers_sweep_in_miniature(tmp_path):
         f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
         "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
-        "margins={images: 20, directions: 2}",
+        "margins={images: 20, directions: 2}", *TABLES_ONLY,
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     assert set(frame["plane_set"]) == {"test", "attack"}
@@ -175,7 +175,7 @@ def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memor
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [1, 2, 2]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(directory, str(tmp_path / "own.yaml"))
+    mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
     assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
     assert "train    7 of 9 models were there already\n" in mended.stderr
 
