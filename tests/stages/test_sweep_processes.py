@@ -175,7 +175,7 @@ def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memor
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [1, 2, 2]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
+    mended = run(directory, str(tmp_path / "own.yaml"))
     assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
     assert "train    7 of 9 models were there already\n" in mended.stderr
 
