@@ -9,6 +9,7 @@ import pickle
 import warnings
 from collections import ChainMap, Counter
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -108,12 +109,9 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path, built
     def misfit(difference: str) -> UserError:
         return UserError(str(source), reason=f"does not fit the model: {difference}")
 
-    expected = {
-        name: tensor
-        for name, tensor in network.state_dict().items()
-        if isinstance(tensor, Tensor) and not is_lazy(tensor)
-    }
-    plain = {_uncompiled(name): tensor for name, tensor in weights.items()}
+    state = network.state_dict().items()
+    expected = {name: tensor for name, tensor in state if isinstance(tensor, Tensor) and not is_lazy(tensor)}
+    plain = {".".join(part for part in name.split(".") if part != COMPILED): tensor for name, tensor in weights.items()}
     if len(plain) < len(weights):
         raise misfit(f"it holds weights with and without {COMPILED} under one name")
     given = _without_prefix(plain, expected, source)
@@ -202,12 +200,8 @@ def _entry(content: Any, key: str, path: str | Path) -> Any:
 
 def _without_prefix(weights: Weights, expected: Weights, source: str | Path) -> Weights:
     """The weights under the one prefix that fits, without it; if none fits, under the one that has most names."""
-    matches = Counter(
-        weight.removesuffix(name)
-        for weight in weights
-        for name in expected
-        if weight == name or weight.endswith(f".{name}")
-    )
+    pairs = product(weights, expected)
+    matches = Counter(weight.removesuffix(name) for weight, name in pairs if f".{weight}".endswith(f".{name}"))
     fitting = [prefix for prefix in matches if _fits(prefix, weights, expected)]
     if len(fitting) > 1:
         allowed = ", ".join(prefix or "no prefix" for prefix in fitting)
@@ -232,7 +226,3 @@ def _tied(expected: Weights) -> list[list[str]]:
         place = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else (name,)
         by_place.setdefault(place, []).append(name)
     return list(by_place.values())
-
-
-def _uncompiled(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != COMPILED)

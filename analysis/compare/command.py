@@ -26,15 +26,7 @@ from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 from dbviz_ray.training.allocations import keep_freed_memory
 
-from .comparison import (
-    Comparison,
-    check_classes,
-    comparison_of,
-    device_called,
-    fitting,
-    plane_options,
-    planes_through,
-)
+from .comparison import Comparison, check_classes, comparison_of, device_called, plane_options, planes_through
 from .figures import representative_planes
 from .files import UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
 from .images import find_images
@@ -73,8 +65,7 @@ def score(request: Request, command: str) -> None:
         raise UserError("picture_resolution", request.picture_resolution, allowed=allowed)
     sources = find_models(request)
     data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
-    config = fitting(config, data.labels)
-    planes = planes_through(data.images, data.labels, config, len(sources))
+    config, planes = planes_through(data.images, data.labels, config, len(sources))
     inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     networks = _networks(sources, planes.image_shape, data.classes, device)
     key = _key(inputs, data.images, planes)
@@ -94,7 +85,10 @@ def score(request: Request, command: str) -> None:
     except KeyboardInterrupt as stop:
         if labels is not None and labels.planes > 1:
             write_numbers(store, comparison(labels), inputs)
-            _store_labels(store, key, labels)
+            content = io.BytesIO()
+            np.savez(content, key=key, predicted=labels.predicted, maps=labels.maps)
+            with writing(store):
+                store.write(UNFINISHED, content.getvalue())
             kept = f"the first {labels.planes:,} of {len(planes):,} planes are scored in {request.out}"
             stop.add_note(f"{kept}; the same command continues")
         raise
@@ -130,10 +124,7 @@ def _networks(
     size = 0
     for name, network in loaded():
         size += sum(tensor.nbytes for tensor in network.parameters()) if isinstance(network, nn.Module) else 0
-        if size > HELD_BYTES:
-            held.clear()
-        else:
-            held.append((name, network))
+        held = [] if size > HELD_BYTES else [*held, (name, network)]
     return loaded if size > HELD_BYTES else lambda: iter(held)
 
 
@@ -176,13 +167,6 @@ def _key(inputs: Inputs, images: Tensor, planes: PlaneSet) -> str:
     for part in (images, planes.anchor_indices):
         hashed.update(part.contiguous().numpy().data)
     return hashed.hexdigest()
-
-
-def _store_labels(store: Store, key: str, labels: Labels) -> None:
-    content = io.BytesIO()
-    np.savez(content, key=key, predicted=labels.predicted, maps=labels.maps)
-    with writing(store):
-        store.write(UNFINISHED, content.getvalue())
 
 
 def _stored_labels(store: Store, key: str, begun: Labels) -> Labels | None:

@@ -96,9 +96,8 @@ class Comparison(Scores):
         count = self.shape[0]
         shown = representative_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)
         if not shown or not all(isinstance(plane, int | np.integer) and 0 <= plane < count for plane in shown):
-            raise UserError(
-                "planes", planes, allowed=f"how many, at least 1, or a list of numbers from 0 to {count - 1}"
-            )
+            allowed = f"how many, at least 1, or a list of numbers from 0 to {count - 1}"
+            raise UserError("planes", planes, allowed=allowed)
         pictures = self.label_maps[:, shown] if maps is None else maps
         called = [f"plane {plane}\nagreement {self.same_points[:, plane].mean():.0%}" for plane in shown]
         return regions_figure(self.names, [self.picture_of(plane) for plane in shown], pictures, called)
@@ -118,9 +117,8 @@ class Comparison(Scores):
         low, high = anchors.min(), anchors.max()
         a, b = shown.coordinates[0].numpy().T
         (left, *_, right), (bottom, *_, top) = shown.axes[0].tolist()
-        return PlanePicture(
-            displayable((anchors - low) / (high - low)), a, b, (left, right, bottom, top), self.class_names
-        )
+        images = displayable((anchors - low) / (high - low))
+        return PlanePicture(images, a, b, (left, right, bottom, top), self.class_names)
 
 
 def compare(
@@ -170,8 +168,7 @@ def compare(
     if len(called) != len(models) or len(set(called)) < len(called):
         raise UserError("names", called, allowed=f"{len(models)} different ones")
     given, truth = images_and_labels(images, labels, class_names=class_names)
-    config = fitting(config, truth)
-    drawn = planes_through(given, truth, config, len(models))
+    config, drawn = planes_through(given, truth, config, len(models))
     named = [(name, classifier_of(name, model, class_names)) for name, model in zip(called, models, strict=True)]
     labeller = Labeller(lambda: named, given, drawn, place, batch_points)
     found = labeller.begin()
@@ -202,20 +199,18 @@ def device_called(name: torch.device | str) -> torch.device:
     return device
 
 
-def fitting(config: PlaneSetConfig, labels: Tensor | None) -> PlaneSetConfig:
-    """The planes that the images allow: through any three of them if their classes are unknown or fewer than three.
+def planes_through(
+    images: Tensor, labels: Tensor | None, config: PlaneSetConfig, models: int
+) -> tuple[PlaneSetConfig, PlaneSet]:
+    """The planes on which `models` models are compared, and how they were chosen.
 
-    UserError for planes through images of one class without labels.
+    They go through any three images if their classes are unknown or fewer than three. UserError for fewer than two
+    models, or impossible planes.
     """
     if config.classes == "same" and labels is None:
         raise UserError("classes", config.classes, reason="needs the images' labels", allowed="any")
     if config.classes == "different" and (labels is None or len(labels.unique()) < 3):
-        return config.model_copy(update={"classes": "any"})
-    return config
-
-
-def planes_through(images: Tensor, labels: Tensor | None, config: PlaneSetConfig, models: int) -> PlaneSet:
-    """The planes on which `models` models are compared. UserError for fewer than two models, or impossible planes."""
+        config = config.model_copy(update={"classes": "any"})
     if models < 2:
         raise UserError("models", models, reason="given", allowed="two or more")
     if config.count > MOST_PLANES:
@@ -225,7 +220,7 @@ def planes_through(images: Tensor, labels: Tensor | None, config: PlaneSetConfig
         reason = f"of {config.resolution} x {config.resolution} points for {models} models are {predictions:,} labels"
         raise UserError("planes", config.count, reason=reason, allowed=f"at most {MOST_LABELS:,} labels")
     known = torch.full((len(images),), NO_CLASS) if labels is None else labels
-    return draw_planes(images.float(), known, config)
+    return config, draw_planes(images.float(), known, config)
 
 
 def comparison_of(
@@ -240,9 +235,9 @@ def comparison_of(
 
     `truth` are the images' classes, `[images]`, if they are known. The planes were drawn by `config`.
     """
-    truth_labels = None if truth is None else truth.numpy()
+    known = None if truth is None else truth.numpy()
     return Comparison(
-        **vars(scores_of(labels.names, list(labels.predicted), labels.maps, truth_labels, labels.classes)),
+        **vars(scores_of(labels.names, labels.predicted, labels.maps, known, labels.classes)),
         label_maps=labels.maps,
         planes=planes if labels.planes == len(planes) else planes.part(range(labels.planes)),
         drawn=config,

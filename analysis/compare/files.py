@@ -24,16 +24,7 @@ from ..figures.reproducibility_matrix import FEW
 from ..report.page import Illustration, render
 from ..statistics.intervals import Advice
 from .comparison import Comparison
-from .rendering import (
-    KINDS,
-    PRECISION,
-    answer,
-    models_frame,
-    pairs_frame,
-    precision_text,
-    tables,
-    text_report,
-)
+from .rendering import KINDS, PRECISION, answer, models_frame, pairs_frame, precision_text, tables, text_report
 
 RESULT, TEXT, MODELS, PAIRS = "comparison.json", "comparison.txt", "models.csv", "pairs.csv"
 REGIONS, BY_PLANE, MATRIX, REPORT = "regions.png", "agreement_by_plane.png", "reproducibility.png", "report.html"
@@ -81,10 +72,10 @@ def check_free(store: Store) -> None:
         raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
 
 
-def write_comparison(store: Store, comparison: Comparison, inputs: Inputs, regions: Figure | None = None) -> list[str]:
-    """Write every file and return their names; `regions` is the picture of decision regions on a finer grid."""
+def write_comparison(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
+    """Write every file and return their names."""
     numbers = write_numbers(store, comparison, inputs)
-    return [*numbers, *write_pictures(store, comparison, inputs, regions or comparison.figure())]
+    return [*numbers, *write_pictures(store, comparison, inputs, comparison.figure())]
 
 
 def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
@@ -117,9 +108,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
         store.write(RESULT, files[RESULT])  # marks the folder as ours
         for name in set(FILES) - set(files):
             store.remove(name)
-        for name, content in files.items():
-            store.write(name, content)
-    return list(files)
+    return _written(store, files)
 
 
 def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions: Figure | None) -> list[str]:
@@ -139,7 +128,10 @@ def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions
         inputs=inputs,
         origin=[*checkpoints, images, *_made().items()],
     )
-    files = {**{name: picture.content for name, picture in pictures.items()}, REPORT: report.encode()}
+    return _written(store, {name: picture.content for name, picture in pictures.items()} | {REPORT: report.encode()})
+
+
+def _written(store: Store, files: Mapping[str, bytes]) -> list[str]:
     with writing(store):
         for name, content in files.items():
             store.write(name, content)
@@ -173,17 +165,15 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
     several = len(comparison.models) > 2
     if 2 < len(comparison.models) <= MOST_IN_MATRIX:
         half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
-        every_two = "reproducibility of every two models"
-        show(MATRIX, comparison.matrix(), every_two, f"{every_two.capitalize()}{half_width}.")
+        caption = f"Reproducibility of every two models{half_width}."
+        show(MATRIX, comparison.matrix(), "reproducibility of every two models", caption)
     differing = " (the darker, the more pairs)" if several else ", in the colour of the second model's prediction"
-    show(
-        REGIONS,
-        regions,
-        "decision regions",
+    caption = (
         "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
-        f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}.",
     )
+    caption += f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}."
+    show(REGIONS, regions, "decision regions", caption)
     mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
-    sorted_planes = f"Planes, sorted by the agreement of the models{mean}."
-    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", sorted_planes)
+    caption = f"Planes, sorted by the agreement of the models{mean}."
+    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", caption)
     return found

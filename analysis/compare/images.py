@@ -122,9 +122,10 @@ def _images_of_runs(request: Request, runs: Sequence[RunModel]) -> GivenImages:
     first, *others = [run.config for run in runs]
     for other in others:
         if other.dataset != first.dataset:
-            sets = {model.model_id: model.dataset.model_dump(exclude_none=True) for model in (first, other)}
-            trained = [f"{model_id} was trained on {fields}" for model_id, fields in sets.items()]
-            raise UserError("data", reason=f"required, since {' and '.join(trained)}")
+            one, two = (
+                f"{of.model_id} was trained on {of.dataset.model_dump(exclude_none=True)}" for of in (first, other)
+            )
+            raise UserError("data", reason=f"required, since {one} and {two}")
     dataset = load_dataset(first.dataset, request.data_directory or runs[0].data_directory)
     return _images_of_dataset(request, dataset, first.dataset.name)
 
@@ -227,6 +228,7 @@ def _channels_first(name: str, images: Tensor) -> Tensor:
     axes = [axis for axis in (1, 3) if images.ndim == 4 and images.shape[axis] in CHANNELS]
     if len(axes) == 1:
         return images.movedim(axes[0], 1)
-    allowed = "[n, channels, height, width], [n, height, width] or [n, height, width, channels]"
-    allowed = f"{allowed}, where only the axis of the channels has length 1, 3 or 4"
+    allowed = (
+        "[n, height, width], or [n, channels, height, width] or [n, height, width, channels] with 1, 3 or 4 channels"
+    )
     raise _unusable(f"{name}: images", images, allowed)

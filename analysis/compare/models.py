@@ -56,9 +56,8 @@ class Builder:
                 if classes is None:
                     reason = "needs the number of classes, which images without labels do not tell"
                     raise UserError("models", self.model, reason=reason, allowed="--model-option classes=N")
-                return build_network(
-                    self.model, self.width or standard_width(self.model), image_shape, classes, options
-                )
+                width = self.width or standard_width(self.model)
+                return build_network(self.model, width, image_shape, classes, options)
         except UserError:
             raise
         except Exception as error:  # a user's own code may raise anything

@@ -32,46 +32,42 @@ KINDS = {"different": "three images of different classes", "any": "three images"
 
 def models_frame(scores: Scores) -> pd.DataFrame:
     """A row for each model."""
-    return _frame(
-        scores,
-        (
-            {
-                "model": model.name,
-                "error": model.error,
-                "regions": model.regions,
-                "largest_region_share": model.largest_share,
-                "classes_predicted": model.classes_predicted,
-            }
-            for model in scores.models
-        ),
-    )
+    rows = [
+        {
+            "model": model.name,
+            "error": model.error,
+            "regions": model.regions,
+            "largest_region_share": model.largest_share,
+            "classes_predicted": model.classes_predicted,
+        }
+        for model in scores.models
+    ]
+    return _frame(scores, rows)
 
 
 def pairs_frame(scores: Scores) -> pd.DataFrame:
     """A row for each pair, the old model before the new one."""
-    return _frame(
-        scores,
-        (
-            {
-                "old": pair.old,
-                "new": pair.new,
-                "reproducibility": pair.reproducibility,
-                "kappa": pair.kappa,
-                "agreement_on_images": pair.agreement_on_images,
-                "churn": pair.on_images.churn,
-                "wins": pair.on_images.wins,
-                "losses": pair.on_images.losses,
-                "accuracy_change": pair.accuracy_change,
-                "mcnemar_p": pair.on_images.p_value,
-                "mcnemar_p_holm": pair.accuracy_p_holm,
-                "capa": pair.capa,
-                "regions_change": pair.regions_change,
-                "regions_p": pair.regions_p,
-                "regions_p_holm": pair.regions_p_holm,
-            }
-            for pair in scores.pairs
-        ),
-    )
+    rows = [
+        {
+            "old": pair.old,
+            "new": pair.new,
+            "reproducibility": pair.reproducibility,
+            "kappa": pair.kappa,
+            "agreement_on_images": pair.agreement_on_images,
+            "churn": pair.on_images.churn,
+            "wins": pair.on_images.wins,
+            "losses": pair.on_images.losses,
+            "accuracy_change": pair.accuracy_change,
+            "mcnemar_p": pair.on_images.p_value,
+            "mcnemar_p_holm": pair.accuracy_p_holm,
+            "capa": pair.capa,
+            "regions_change": pair.regions_change,
+            "regions_p": pair.regions_p,
+            "regions_p_holm": pair.regions_p_holm,
+        }
+        for pair in scores.pairs
+    ]
+    return _frame(scores, rows)
 
 
 def _frame(scores: Scores, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

@@ -118,22 +118,18 @@ class Scores:
 
 def scores_of(
     names: Sequence[str],
-    predicted: Sequence[NDArray[np.int64]],
+    predicted: NDArray[np.int64],
     label_maps: Labels,
     labels: NDArray[np.int64] | None,
     classes: int,
 ) -> Scores:
     """All scores of two or more models.
 
-    Args:
-        names: Of the models.
-        predicted: Predicted classes of each model, `[images]`.
-        label_maps: Predicted classes, `[models, planes, rows, columns]`.
-        labels: True classes, `[images]`, if they are known.
-        classes: Number of classes.
+    `predicted` are their classes on the images, `[models, images]`; `label_maps` on the planes, `[models, planes, rows,
+    columns]`; `labels` are the true classes, `[images]`, if they are known.
     """
     models, planes, side, _ = label_maps.shape
-    on_images = np.stack(predicted).astype(np.min_scalar_type(classes - 1))
+    on_images = np.asarray(predicted, np.min_scalar_type(classes - 1))
     images = on_images.shape[1]
     first, second = np.triu_indices(models, 1)
     same, partners, kappas, class_shares = pairs_on_planes(label_maps, classes)

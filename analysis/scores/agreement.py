@@ -34,30 +34,19 @@ def beyond_chance(observed: Floats, expected: Floats) -> Floats:
 
 
 def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
-    """Cohen's kappa (1960) of every two models, over the points of all planes together.
+    """Cohen's kappa (1960) of every two models over the points of all planes, `[models, models]`, at most 1.
 
-    Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes.
-
-    Args:
-        observed: `[models, models]`, share of points on which they agree, over all planes.
-        shares: `[models, planes, classes]`, share of each class on each plane.
-
-    Returns:
-        `[models, models]`, at most 1; NaN where both predict one and the same class everywhere.
+    Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes. `observed` is the share of
+    points on which they agree, `[models, models]`; `shares` are those of the classes, `[models, planes, classes]`.
     """
     pooled = shares.mean(axis=1)
     return beyond_chance(observed, pooled @ pooled.T)
 
 
 def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
-    """Cohen's kappa of every two models plus the influence of each plane; the mean over planes is the kappa.
+    """`cohens_kappa` plus the influence of each plane, `[planes, models, models]`, with the kappa as mean over planes.
 
-    Args:
-        observed: `[planes, models, models]`, share of points on which they agree.
-        shares: `[models, planes, classes]`, share of each class on each plane.
-
-    Returns:
-        `[planes, models, models]`; NaN as in `cohens_kappa`.
+    `observed` is the agreement on each plane, `[planes, models, models]`.
     """
     pooled = shares.mean(axis=1)
     expected = np.einsum("apc,bc->pab", shares, pooled) + np.einsum("ac,bpc->pab", pooled, shares)
@@ -74,20 +63,13 @@ def error_consistency(observed: Floats, wrong: NDArray[np.bool_], classes: int) 
     Args:
         observed: `[models, models]`, share of images for which they predict the same class.
         wrong: `[models, images]`, whether predictions differ from the labels.
-        classes: The number of classes, at least two.
-
-    Returns:
-        `[models, models]`; NaN where two models are both never wrong.
+        classes: At least two.
     """
     return beyond_chance(observed, _of_accuracies(1 - wrong.mean(axis=1), classes))
 
 
 def error_consistency_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
-    """`error_consistency` plus the influence of each image; the mean over images is the score.
-
-    Returns:
-        `[images, models, models]`; NaN as there.
-    """
+    """`error_consistency` plus the influence of each image, `[images, models, models]`; its mean is the score."""
     observed = (predictions[:, None] == predictions).transpose(2, 0, 1).astype(float)
     right = 1 - wrong.T.astype(float)  # [images, models]
     accuracies = right.mean(axis=0)
@@ -116,22 +98,12 @@ def _of_accuracies(right: Floats, classes: int) -> Floats:
 
 
 def agreement(labels: Labels) -> Floats:
-    """Share of equal labels of every two models on every plane.
+    """Share of equal `labels` `[models, planes, points]` of every two models on a plane, `[planes, models, models]`.
 
     The reproducibility score of arXiv 2203.08124 is its mean over planes. (The paper calls it intersection over
     union; it is plain agreement.)
-
-    Args:
-        labels: `[models, planes, points]`, predicted classes.
-
-    Returns:
-        `[planes, models, models]`, symmetric, with ones on the diagonal.
     """
-    models, planes, _ = labels.shape
-    shares = np.empty((planes, models, models))
-    for some, block in agreement_blocks(labels):
-        shares[some] = block
-    return shares
+    return np.concatenate([block for _, block in agreement_blocks(labels)])
 
 
 def agreement_blocks(labels: Labels) -> Iterator[tuple[slice, Floats]]:
@@ -185,7 +157,7 @@ def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, M
 
     Args:
         label_maps: `[models, planes, rows, columns]`, predicted classes.
-        classes: The number of classes.
+        classes: Their number.
 
     Returns:
         The share of points on which they agree, `[planes, pairs]`; its mean over a model's pairs, `[models, planes]`;
@@ -211,9 +183,7 @@ def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, M
 
 def partners_on_images(predicted: Labels) -> Floats:
     """For predicted classes `[models, images]`, the share of the other models that predict a model's class."""
-    alike = np.zeros(predicted.shape)
-    for own in predicted:
-        alike += predicted == own
+    alike = sum((predicted == own for own in predicted), np.zeros(predicted.shape))
     return (alike - 1) / (len(predicted) - 1)
 
 
@@ -222,12 +192,8 @@ def pairs_on_labelled_images(
 ) -> tuple[Integers, Integers, Means, Means]:
     """Wins and losses of every two models, `[pairs]`, and the means of their changes of accuracy and of their CAPA.
 
-    Images of one outcome (who is right, do the two agree) are all alike.
-
-    Args:
-        differing: `[pairs]`, for how many images they predict different classes.
-        right: `[models, images]`, whether predictions are the labels.
-        classes: The number of classes.
+    Images of one outcome (who is right, do the two agree) are all alike. `differing` says for how many images two
+    models predict different classes, `[pairs]`; `right` whether predictions are the labels, `[models, images]`.
     """
     models, images = right.shape
     first, second = np.triu_indices(models, 1)

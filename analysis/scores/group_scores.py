@@ -7,13 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics.estimates import (
-    Estimate,
-    mean_estimate,
-    pair_estimate,
-    quantile_estimate,
-    sample_estimate,
-)
+from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from .agreement import agreement, cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
 from .groups import Group
 from .plane_scores import PairMeans, PairSet, PlaneScores, pairs_within
@@ -105,8 +99,7 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
 
 
 def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
-    by_plane = means.on_planes(independent_pairs(group))
-    each = _each_on_planes(group, means)
+    by_plane, each = means.on_planes(independent_pairs(group)), _each_on_planes(group, means)
     return pair_estimate(_by_pair(group, means), by_plane, group.independent, group.levels, each)
 
 
@@ -114,13 +107,14 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     """Cohen's kappa, the mean over the group's pairs for which it is defined."""
     by_pair = cohens_kappa(_by_pair(group, means), shares)
     each = _each_on_planes(group, means)
+    on_planes = None
     if each is None:  # with many trainings, a plane's influence comes from their mean
         mean_shares = shares.mean(axis=0, keepdims=True)
         by_plane = kappa_by_item(means.on_planes(independent_pairs(group))[:, None, None], mean_shares)[:, 0, 0]
-        return pair_estimate(by_pair, by_plane, group.independent, group.levels)
-    on_planes = kappa_by_item(each, shares)
-    counted = np.triu(group.independent & np.isfinite(by_pair), 1)
-    by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
+    else:
+        on_planes = kappa_by_item(each, shares)
+        counted = np.triu(group.independent & np.isfinite(by_pair), 1)
+        by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
     return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
 
@@ -170,8 +164,7 @@ def _over_pairs(
     each = np.ones((images, *used.shape)) if len(used) <= MAX_SINGLY_ON_IMAGES else None
     pairs = np.argwhere(np.triu(used, 1))
     for pair in pairs:
-        a, b = pair
-        on_images = score(pair)
+        (a, b), on_images = pair, score(pair)
         by_pair[a, b] = by_pair[b, a] = on_images.mean()
         total += on_images
         if each is not None:

@@ -62,11 +62,8 @@ class PlaneScores:
 def score_planes(stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet], minimum_share: float) -> PlaneScores:
     """Compute the wanted ones of "reproducibility" and "fragmentation".
 
-    Args:
-        stored: The label maps.
-        wanted: Which scores to compute.
-        sets: Sets of pairs of models whose means are wanted on every plane; other pairs get only their mean.
-        minimum_share: Share of a plane's points from which on a region counts as large.
+    The means of `sets` of pairs are kept for every plane; other pairs get only their mean over planes. A region with
+    at least `minimum_share` of a plane's points counts as large.
     """
     models, planes, classes = stored.models, stored.planes, stored.classes
     same = PairMeans(models, planes, sets) if "reproducibility" in wanted and models > 1 else None
@@ -96,9 +93,8 @@ def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.
     points = probabilities.shape[2] * probabilities.shape[3]
     for offset in range(probabilities.shape[1]):
         of_plane = probabilities[:, offset].reshape(len(probabilities), -1).astype(np.float32)
-        values = (of_plane @ of_plane.T).astype(float) / points
         plane = some.start + offset
-        soft.add(slice(plane, plane + 1), values[None])
+        soft.add(slice(plane, plane + 1), (of_plane @ of_plane.T).astype(float)[None] / points)
 
 
 def _chunks(stored: Stored, bytes_of_plane: int) -> list[slice]:

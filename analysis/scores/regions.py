@@ -47,11 +47,9 @@ class Regions(NamedTuple):
 
 
 def regions_of(label_maps: Labels, minimum_share: float) -> Regions:
-    """The regions of every label map, many labelled in one pass: stacked with an empty row between them.
+    """The regions of `label_maps` `[planes, rows, columns]`, many labelled in one pass: an empty row parts them.
 
-    Args:
-        label_maps: `[planes, rows, columns]`, predicted classes.
-        minimum_share: Share of a plane's points from which a region counts as large.
+    A region with at least `minimum_share` of a plane's points counts as large.
     """
     planes, rows, columns = label_maps.shape
     together = max(1, TOGETHER // (rows * columns))
@@ -79,15 +77,7 @@ def _points_of_regions(numbers: NDArray[np.uint32]) -> Integers:
 
 
 def class_shares(label_maps: Labels, classes: int) -> Floats:
-    """The share of each class in the points of every label map.
-
-    Args:
-        label_maps: `[planes, rows, columns]`, predicted classes below `classes`.
-        classes: The number of classes.
-
-    Returns:
-        `[planes, classes]`; the sum over classes is 1.
-    """
+    """The share of each class in the points of `label_maps` `[planes, rows, columns]`: `[planes, classes]`."""
     planes = len(label_maps)
     flat = label_maps.reshape(planes, -1)
     cells = flat + np.arange(0, planes * classes, classes)[:, None]
@@ -116,11 +106,7 @@ def extrapolated(counts: Mapping[int, Integers] | Mapping[int, Floats]) -> Float
     This is a fixed combination, so each plane has a value, and means and intervals follow as for any score. It works
     for counts with a least area (see the top of this file), not for regions of every size. We also tried an error that
     shrinks with the length of a step: from 101 and 201 it leaves -0.20 instead of -0.01 for four layers.
-
-    Args:
-        counts: Counts of one shape by resolution; two resolutions or more.
     """
     coarse, fine = sorted(counts)[-2:]
-    weight_fine, weight_coarse = (fine - 1) ** 2, (coarse - 1) ** 2
-    limit: Floats = (weight_fine * counts[fine] - weight_coarse * counts[coarse]) / (weight_fine - weight_coarse)
-    return limit
+    of_fine, of_coarse = (fine - 1) ** 2, (coarse - 1) ** 2
+    return np.asarray((of_fine * counts[fine] - of_coarse * counts[coarse]) / (of_fine - of_coarse))

@@ -53,14 +53,11 @@ class Estimate:
 
 
 def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
-    """The mean over models and items, two crossed random factors.
+    """The mean of `values` `[models, items]`, two crossed random factors; at least one model and two items.
 
     Its variance is (MS_models + MS_items - MS_residual) / (n_models n_items) (Searle, Casella and McCulloch, Variance
-    Components, 1992, chapter 4); the residual is `shared`.
-
-    Args:
-        values: `[models, items]`, at least one model and two items.
-        levels: Seeds that models share; by default every model is a sample of its own.
+    Components, 1992, chapter 4); the residual is `shared`. `levels` are seeds that models share; by default every model
+    is a sample of its own.
     """
     models, items = values.shape
     _check_items(items)
@@ -70,8 +67,9 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
     models = len(values)
-    value, members = float(values.mean()), np.arange(models)[:, None]
-    return replace(_estimate(value, np.empty(0), values[:, None], members, models, levels), covers="models")
+    members = np.arange(models)[:, None]
+    found = _estimate(float(values.mean()), np.empty(0), values[:, None], members, models, levels)
+    return replace(found, covers="models")
 
 
 def pair_estimate(
@@ -93,7 +91,7 @@ def pair_estimate(
             pair without a score.
         by_item: `[items]`, each item's mean over the used pairs that are defined.
         used: `[models, models]`, symmetric: which pairs count; all by default.
-        levels: Seeds that models share; by default every model is a sample of its own.
+        levels: As in `mean_estimate`.
         on_items: `[items, models, models]`, each pair on each item, with means `by_pair` and `by_item`. With it, the
             interaction of models and items is counted once; without it, twice, and intervals are slightly too wide.
     """
@@ -112,9 +110,7 @@ def every_pair_estimate(partners: Floats) -> Estimate:
     """`pair_estimate` of every two models with every pair on every item, from no more than the models' own means.
 
     A model's pseudo-value, n mean - (n - 1) mean without it, is mean + 2 (n - 1) / (n - 2) (its mean - mean).
-
-    Args:
-        partners: `[models, items]`: each model's mean over its pairs, on each item.
+    `partners` is each model's mean over its pairs, on each item: `[models, items]`.
     """
     models, by_item = len(partners), partners.mean(axis=0)
     if models == 2:
@@ -157,12 +153,8 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
     """The mean over models of a quantile over items.
 
     An item's pseudo-value is the quantile plus its influence, (quantile - [value <= Q]) / f(Q), averaged over models,
-    with the density f estimated from the distance of two neighbouring quantiles (Bofinger 1975's bandwidth).
-
-    Args:
-        values: `[models, items]`.
-        quantile: From 0 to 1, excluded.
-        levels: Seeds that models share; by default every model is a sample of its own.
+    with the density f estimated from the distance of two neighbouring quantiles (Bofinger 1975's bandwidth). `values`
+    are `[models, items]`, `levels` as in `mean_estimate`.
     """
     if not 0 < quantile < 1:
         raise ValueError(f"quantile must lie between 0 and 1, not {quantile}")
@@ -195,20 +187,9 @@ def logarithm(estimate: Estimate) -> Estimate:
         raise ValueError(f"only a positive score has a logarithm, not {estimate.value}")
     value = float(np.log(estimate.value))
 
-    def logarithms(pseudo: Floats) -> Floats:
-        return np.asarray(value + (pseudo - estimate.value) / estimate.value)
-
-    def relative(part: Variance) -> Variance:
-        return part[0] / estimate.value**2, part[1]
-
-    return replace(
-        estimate,
-        value=value,
-        by_item=logarithms(estimate.by_item),
-        by_model=tuple(logarithms(sample) for sample in estimate.by_model),
-        shared=relative(estimate.shared),
-        joint=relative(estimate.joint),
-    )
+    by_item, *by_model = (value + (pseudo / estimate.value - 1) for pseudo in (estimate.by_item, *estimate.by_model))
+    shared, joint = ((part / estimate.value**2, freedom) for part, freedom in (estimate.shared, estimate.joint))
+    return replace(estimate, value=value, by_item=by_item, by_model=tuple(by_model), shared=shared, joint=joint)
 
 
 def _unknown(models: int) -> Estimate:
@@ -220,13 +201,8 @@ def _estimate(
 ) -> Estimate:
     """A mean over cells, with pseudo-values of every stream, and interactions among streams and with items.
 
-    Args:
-        value: The mean.
-        by_item: Means `[items]`.
-        cells: `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
-        members: `[cells, models of a cell]`.
-        models: The number of models.
-        levels: See `mean_estimate`.
+    `cells` are `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
+    `members` are `[cells, models of a cell]`.
     """
     streams = varied(levels, models)
     samples = [leaving_out(cells, members, level) for level in streams]
@@ -245,8 +221,7 @@ def _estimate(
 
 def _row_means(by_pair: Floats, value: float) -> Floats:
     """Means of the rows with at least one defined pair, centred on the value."""
-    defined = np.isfinite(by_pair)
-    rows = np.where(defined, by_pair, 0.0).sum(axis=1)[defined.any(axis=1)] / defined.sum(axis=1)[defined.any(axis=1)]
+    rows = np.nanmean(by_pair[np.isfinite(by_pair).any(axis=1)], axis=1)
     return np.asarray(rows - rows.mean() + value)
 
 

@@ -86,12 +86,9 @@ class Variances:
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
-    """The 95 % interval of an estimate, cut at the smallest and largest possible value; NaN ends if nothing is
-    known."""
+    """The 95 % interval of an estimate, cut at the smallest and largest possible value; NaN if nothing is known."""
     reach = variances_of(estimate).reach()
-    low, high = math.nan, math.nan
-    if not math.isnan(reach):
-        low, high = max(bounds[0], estimate.value - reach), min(bounds[1], estimate.value + reach)
+    low, high = (float(np.clip(end, *bounds)) for end in (estimate.value - reach, estimate.value + reach))
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
 
 
@@ -185,8 +182,7 @@ def _student(level: float, freedom: float) -> float:
 
 @dataclass(frozen=True)
 class Advice:
-    """The sample sizes that bring an interval's half-width to at most `wanted`; the present ones if it is so
-    already."""
+    """The sample sizes that bring an interval's half-width to at most `wanted`, or the present ones if it is so."""
 
     interval: Interval
     reach: float
@@ -263,8 +259,8 @@ def advice_on(interval: Interval, variances: Variances, wanted: float, names: tu
     both = None
     if of_items is None and of_models is None and with_models and with_items:
         fewest = _smallest(models, lambda number: reaches(number, MOST * items, wanted / math.sqrt(2)))
-        enough = None if fewest is None else _smallest(items, lambda number: reaches(fewest, number))
-        both = None if fewest is None or enough is None else (fewest, enough)
+        enough = fewest and _smallest(items, lambda number: reaches(fewest, number))
+        both = (fewest, enough) if fewest and enough else None
     return replace(advice, items=of_items, models=of_models, both=both)
 
 
