@@ -183,7 +183,9 @@ def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, M
 
 def partners_on_images(predicted: Labels) -> Floats:
     """For predicted classes `[models, images]`, the share of the other models that predict a model's class."""
-    alike = sum((predicted == own for own in predicted), np.zeros(predicted.shape))
+    alike = np.zeros(predicted.shape)
+    for own in predicted:
+        alike += predicted == own
     return (alike - 1) / (len(predicted) - 1)
 
 

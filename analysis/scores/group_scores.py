@@ -164,7 +164,8 @@ def _over_pairs(
     each = np.ones((images, *used.shape)) if len(used) <= MAX_SINGLY_ON_IMAGES else None
     pairs = np.argwhere(np.triu(used, 1))
     for pair in pairs:
-        (a, b), on_images = pair, score(pair)
+        a, b = pair
+        on_images = score(pair)
         by_pair[a, b] = by_pair[b, a] = on_images.mean()
         total += on_images
         if each is not None:
