@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.label_maps import Classifier, label_maps
+from dbviz_ray.evaluation.label_maps import label_maps
 from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION
 from dbviz_ray.evaluation.run_models import RunModel
 from dbviz_ray.planes import PlaneSet
@@ -36,8 +36,6 @@ from .rendering import text_report
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
-
-Networks = Callable[[], Iterator[tuple[str, Classifier]]]
 
 PLANES_SHOWN = 3
 PICTURES_SHARE = 10
@@ -106,24 +104,22 @@ def score(request: Request, command: str) -> None:
 
 def _networks(
     sources: Sequence[ModelSource], image_shape: tuple[int, int, int], classes: int | None, device: torch.device
-) -> Networks:
+) -> Callable[[], Iterator[tuple[str, nn.Module]]]:
     """The names and the networks; those that fit into memory together are loaded once, others again at each call.
 
     All are loaded before anything is labelled, so that weights that do not fit are found at once.
     """
 
-    def loaded() -> Iterator[tuple[str, Classifier]]:
+    def loaded() -> Iterator[tuple[str, nn.Module]]:
         for source in sources:
             interruption.check()
-            network = source.network(image_shape, classes)
-            if isinstance(network, nn.Module):  # channels-last: a third faster on ResNets of CIFAR's size
-                network.to(device).to(memory_format=torch.channels_last)
-            yield source.name, network
+            network = source.network(image_shape, classes).to(device)
+            yield source.name, network.to(memory_format=torch.channels_last)  # a third faster on small ResNets
 
-    held: list[tuple[str, Classifier]] = []
+    held: list[tuple[str, nn.Module]] = []
     size = 0
     for name, network in loaded():
-        size += sum(tensor.nbytes for tensor in network.parameters()) if isinstance(network, nn.Module) else 0
+        size += sum(tensor.nbytes for tensor in network.parameters())
         held = [] if size > HELD_BYTES else [*held, (name, network)]
     return loaded if size > HELD_BYTES else lambda: iter(held)
 

@@ -5,16 +5,7 @@ smaller than a step can be missed, and one narrower than a step, such as an acut
 breaks tips, so the plain count does not converge to the true number of regions (tests/support/exact_regions.py); the
 count of regions of a least area does.
 
-Trained networks on digits, 150 planes: the exact mean count, and the error of the count on grids of 51 to 401 points a
-side. One hidden layer of width 8 to 64, label noise 0 and 0.2 (15 models each); four layers of width 32 and 64 (8):
-
-    least share of the plane          exact      51      101      201      401    extrapolated from 51, 101;  101, 201
-    none      noise 0                 4.498  -0.007   +0.007   +0.016   +0.019                      +0.011;   +0.019
-    none      noise 0.2               6.357  -0.028   +0.015   +0.048   +0.070                      +0.029;   +0.060
-    none      four layers             7.018  +3.524   +5.048   +5.393   +2.895                      +5.556;   +5.508
-    1/2500    noise 0                 4.440  +0.005    0.000   +0.001   +0.001                      -0.002;   +0.002
-    1/2500    noise 0.2               6.140  +0.044   +0.026   +0.015   +0.008                      +0.020;   +0.011
-    1/2500    four layers             6.661  +1.278   +0.358   +0.079   +0.022                      +0.051;   -0.014
+Trained networks on digits, 150 planes: counts on finer and finer grids stand in tests/benchmarks/RESULTS.md.
 """
 
 from collections.abc import Mapping

@@ -98,8 +98,7 @@ def stored_planes(
         return maps
 
     def probabilities(some: slice) -> NDArray[np.float16]:
-        each = [store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)]
-        return np.stack(each)
+        return np.stack([store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)])
 
     with_probabilities = probabilities if sweep.planes[plane_set].probabilities else None
     return Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities, PLANES_TOGETHER)
