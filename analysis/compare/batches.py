@@ -28,7 +28,7 @@ def parts_of(called: str, given: Any) -> tuple[Any, Any | None]:
     try:
         parts = _parts(called, given)
         if parts is None and isinstance(given, Iterable):
-            parts = _joined(called, given)
+            return _joined(called, given)
     except UserError:
         raise
     except Exception as error:  # a user's own code may raise anything

@@ -48,9 +48,8 @@ def regions_figure(
     """
     shown = min(len(names), MAX_COLUMNS)
     heights = [min(plane.aspect, 1.6) for plane in planes]
-    figure = CellFigure(
-        figsize=(PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8), layout="constrained"
-    )
+    size = PANEL * (shown + 1) + 0.5, PANEL * sum(heights) + 0.12 * len(planes) + 0.8
+    figure = CellFigure(figsize=size, layout="constrained")
     grid = figure.subplots(len(planes), shown + 1, squeeze=False, height_ratios=heights)
     class_names = planes[0].class_names
     colours = colours_for(maps, len(class_names))
@@ -113,16 +112,14 @@ def agreement_figure(scores: Scores) -> Figure:
     else:
         label = f"mean of {len(ranked)} pairs: {scores.reproducibility.value:.3f}"
         axes.plot(ranks, ranked.mean(axis=0), color=SERIES_COLOURS[0], linewidth=1.8, label=label)
-        axes.fill_between(
-            ranks, ranked.min(axis=0), ranked.max(axis=0), color=SERIES_COLOURS[0], alpha=0.18, linewidth=0,
-            label="from the least to the most similar pair",
-        )  # fmt: skip
+        band = axes.fill_between(ranks, ranked.min(axis=0), ranked.max(axis=0), color=SERIES_COLOURS[0], alpha=0.18)
+        band.set(linewidth=0, label="from the least to the most similar pair")
     plain(axes)
     axes.set(xlim=(0, 1), ylim=(min(0.99, max(0.0, float(ranked.min()) - 0.03)), 1.005))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel(f"share of the {planes} planes, from least to most agreement")
-    axes.set_ylabel("points on which\nthe models agree")
+    across = f"share of the {planes} planes, from least to most agreement"
+    axes.set(xlabel=across, ylabel="points on which\nthe models agree")
     figure.legend(fontsize=8, frameon=False, loc="outside upper left")
     return figure
 

@@ -78,7 +78,7 @@ def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
             raise UserError("data_options", list(options), reason=f"is not allowed with {name}", allowed="none")
         path = Path(name)
         content = _read_file(path)
-        return _images_of_arrays(request, path.name, content, {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+        return _images_of_arrays(request, path.name, content, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     try:
         check_dataset(name)
         loader = dataset_loader(name)
@@ -101,7 +101,7 @@ def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
         raise UserError("data", name, reason=f"cannot be loaded: {one_line(error, with_type=True)}") from error
     if isinstance(returned, Dataset):
         return _images_of_dataset(request, returned, name)
-    return _images_of_arrays(request, name, returned, {})
+    return _images_of_arrays(request, name, returned)
 
 
 def _takes(function: Any, options: Mapping[str, Any]) -> bool:
@@ -157,7 +157,7 @@ def _assumed(request: Request, scaled: Dataset, called: str) -> tuple[str, ...]:
     unset = {name: getattr(scaled, name) for name in ("mean", "deviation") if getattr(request, name) is None}
     if not unset:
         return ()
-    taken = " and ".join(f"{name} {', '.join(f'{value:.4g}' for value in unset[name])}" for name in unset)
+    taken = " and ".join(f"{name} {', '.join(map('{:.4g}'.format, values))}" for name, values in unset.items())
     options = " and ".join(f"no --{name}" for name in unset)
     return (f"With {options}, pixels of {called} are divided by {scaled.pixel_range:g} and normalised with {taken}.",)
 
@@ -170,7 +170,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         return {name: file[name] if name in known else None for name in file}
 
 
-def _images_of_arrays(request: Request, name: str, given: Any, facts: dict[str, Any]) -> GivenImages:
+def _images_of_arrays(request: Request, name: str, given: Any, **facts: Any) -> GivenImages:
     """uint8 images are divided by 255 and normalised; floats are normalised already."""
     if request.split is not None:
         reason = f"is not allowed with {name}, whose images are one set"
@@ -183,7 +183,7 @@ def _images_of_arrays(request: Request, name: str, given: Any, facts: dict[str, 
     if images.dtype == torch.uint8:
         zeros, ones, no = (0.0,) * images.shape[1], (1.0,) * images.shape[1], torch.empty(0)
         scaled = _scaled(request, Dataset(images, no, images, no, (), zeros, ones))
-        facts = {**facts, "mean": list(scaled.mean), "deviation": list(scaled.deviation)}
+        facts |= {"mean": list(scaled.mean), "deviation": list(scaled.deviation)}
         images, remarks = scaled.normalised(images), _assumed(request, scaled, name)
     elif not images.is_floating_point():
         raise _unusable(f"{name}: images", images, "uint8, or floats that are normalised already")

@@ -136,8 +136,8 @@ def scores_of(
     alike = Means.of(same.mean(axis=0), planes, ((row, 1) for row in same))
     found = [regions_of(maps, 0.0) for maps in label_maps]
     regions = np.stack([of.fragmentation for of in found], axis=1)  # [planes, models]
-    gained = ((row[second] - row[first], 1) for row in regions)
-    more_regions = Means.of(regions.mean(axis=0)[second] - regions.mean(axis=0)[first], planes, gained)
+    mean, gained = regions.mean(axis=0), ((row[second] - row[first], 1) for row in regions)
+    more_regions = Means.of(mean[second] - mean[first], planes, gained)
     regions_p = more_regions.p_values()
     differing = np.rint((1 - agreement(on_images[:, None])[0][first, second]) * images).astype(np.int64)
     unknown: Any = repeat(None)

@@ -128,21 +128,24 @@ class PairMeans:
     """
 
     def __init__(self, models: int, planes: int, sets: Sequence[PairSet]) -> None:
-        self._sum = np.zeros((models, models))
-        self._planes = planes
-        known = [pairs for pairs in sets if len(pairs.first)]
-        self._singly = _Followed([pairs for pairs in known if pairs.singly])
-        self._means = _Followed([pairs for pairs in known if not pairs.singly])
-        self._of_pairs = np.empty((planes, len(self._singly.first)))
-        self._of_sets = np.empty((planes, len(self._means.sizes)))
+        known = sorted((pairs for pairs in sets if len(pairs.first)), key=lambda pairs: not pairs.singly)
+        nothing = np.empty(0, np.intp)
+        self._first = np.concatenate([nothing, *(pairs.first for pairs in known)])
+        self._second = np.concatenate([nothing, *(pairs.second for pairs in known)])
+        self._sizes = np.array([len(pairs.first) for pairs in known], np.intp)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        self._places = {pairs.key: place for place, pairs in enumerate(known)}
+        self._sum, self._planes = np.zeros((models, models)), planes
+        self._singly = np.empty((planes, sum(len(pairs.first) for pairs in known if pairs.singly)))
+        self._of_sets = np.empty((planes, len(known)))
 
     def add(self, some: slice, values: Floats) -> None:
         """Take in the planes `some`: `[those planes, models, models]`, symmetric."""
         self._sum += values.sum(axis=0)
-        self._of_pairs[some] = values[:, self._singly.first, self._singly.second]
-        if len(self._means.sizes):
-            of_pairs = values[:, self._means.first, self._means.second]
-            self._of_sets[some] = np.add.reduceat(of_pairs, self._means.starts, axis=1) / self._means.sizes
+        if len(self._sizes):
+            of_pairs = values[:, self._first, self._second]
+            self._singly[some] = of_pairs[:, : self._singly.shape[1]]
+            self._of_sets[some] = np.add.reduceat(of_pairs, self._starts, axis=1) / self._sizes
 
     @property
     def by_pair(self) -> Floats:
@@ -151,26 +154,12 @@ class PairMeans:
 
     def on_planes(self, pairs: PairSet) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
-        if pairs.singly:
-            return np.asarray(self.each_on_planes(pairs).mean(axis=1))
-        return np.asarray(self._of_sets[:, self._means.places[pairs.key]])
+        return np.asarray(self._of_sets[:, self._places[pairs.key]])
 
     def each_on_planes(self, pairs: PairSet) -> Floats:
         """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
-        start = self._singly.starts[self._singly.places[pairs.key]]
-        return np.asarray(self._of_pairs[:, start : start + len(pairs.first)])
-
-
-class _Followed:
-    """Pairs of several sets, one set after another."""
-
-    def __init__(self, sets: Sequence[PairSet]) -> None:
-        self.places = {pairs.key: place for place, pairs in enumerate(sets)}
-        self.sizes = np.array([len(pairs.first) for pairs in sets], dtype=np.intp)
-        self.starts = np.cumsum(self.sizes) - self.sizes
-        nothing = np.empty(0, np.intp)
-        self.first = np.concatenate([nothing, *(pairs.first for pairs in sets)])
-        self.second = np.concatenate([nothing, *(pairs.second for pairs in sets)])
+        start = self._starts[self._places[pairs.key]]
+        return np.asarray(self._singly[:, start : start + len(pairs.first)])
 
 
 def pairs_within(members: NDArray[np.intp], used: NDArray[np.bool_] | None = None, *, singly: bool = False) -> PairSet:

@@ -6,11 +6,8 @@ short. The root of the squares of the two samples' own t intervals (Graybill and
 long. The half-width used here is the mean of the two. If only one sample has variance, all three are Student's
 interval.
 
-Coverage of 95 % intervals, for means of normal effects in any proportion over 100 items: 93.2 to 97.9 % with three
-models (the usual formula: 92.3 to 98.4 %), 94.4 to 97.7 % with five, 94.6 to 97.1 % with ten, and 88.9 to 97.7 % with
-two; above 97 % only if neither models nor items have effects of their own. For scores of label maps and images it is
-92.1 to 98.5 %, and 93 to 97 % in 457 of 480 cases. It is too high for scores of pairs if pairs have effects and models
-hardly any (error consistency of three models: up to 99.5 %). See tests/benchmarks/RESULTS.md.
+Measured coverage of 95 % intervals is 93.2 to 97.9 % with three models (the usual formula: 92.3 to 98.4 %), and too
+high for scores of pairs if pairs have effects and models hardly any. See tests/benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
