@@ -101,9 +101,8 @@ def load_weights(network: nn.Module, weights: Weights, source: str | Path, built
     If the names have a prefix under which all of the network's names and shapes are there, what lies beside it is left
     out. Names that share one tensor may be stored once (as safetensors' save_model does).
 
-    Raises:
-        UserError: about the file `source` if they do not match; it names the first layer, in the network's own order,
-            that differs, and says how the network was `built`. About `weights_key` if several prefixes fit.
+    UserError about the file `source` if they do not match; it names the first layer, in the network's own order, that
+    differs, and says how the network was `built`. About `weights_key` if several prefixes fit.
     """
 
     def misfit(difference: str) -> UserError:

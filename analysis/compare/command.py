@@ -48,9 +48,7 @@ HELD_BYTES = 2 * 10**9
 def score(request: Request, command: str) -> None:
     """Compare the models, print the result, and write the files; `command` is for the report.
 
-    Raises:
-        UserError: about a field of `request`, or about a file.
-        KeyboardInterrupt: with a note that says what was kept.
+    UserError about a field of `request` or a file; KeyboardInterrupt with a note that says what was kept.
     """
     keep_freed_memory()
     store = Store(request.out)

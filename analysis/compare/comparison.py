@@ -30,7 +30,7 @@ from .classifiers import classifier_of
 from .figures import agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
 from .labelling import Labeller, Labels
-from .rendering import html_report, models_frame, pairs_frame, text_report
+from .rendering import PRECISION, html_report, models_frame, pairs_frame, text_report
 from .scores import Scores, scores_of
 
 ONE_PROBABILITY = "The one score of {} lies within 0 and 1 everywhere, so it counts as the probability of class 1."
@@ -76,7 +76,9 @@ class Comparison(Scores):
 
         store = Store(folder)
         check_free(store)
-        return write_comparison(store, self, Inputs.of_python(self))
+        arguments = {**self.drawn.model_dump(), "precision": PRECISION}
+        inputs = Inputs("dbviz_ray.compare(...)", arguments, f"{self.images:,} images", {}, ())
+        return write_comparison(store, self, inputs)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,11 +89,8 @@ class Comparison(Scores):
         """Regions of planes (rows) by model (columns), and where the models disagree.
 
         Args:
-            planes: Which planes, or how many of `representative_planes`.
+            planes: Which planes, or how many of `representative_planes`. UserError for those that do not exist.
             maps: Label maps `[models, planes shown, rows, columns]` of a finer grid; by default those that were scored.
-
-        Raises:
-            UserError: for planes that do not exist.
         """
         count = self.shape[0]
         shown = representative_planes(self.same_points, max(planes, 0)) if isinstance(planes, int) else list(planes)

@@ -24,7 +24,7 @@ from ..figures.reproducibility_matrix import FEW
 from ..report.page import Illustration, render
 from ..statistics.intervals import Advice
 from .comparison import Comparison
-from .rendering import KINDS, PRECISION, answer, models_frame, pairs_frame, precision_text, tables, text_report
+from .rendering import KINDS, answer, models_frame, pairs_frame, precision_text, tables, text_report
 
 RESULT, TEXT, MODELS, PAIRS = "comparison.json", "comparison.txt", "models.csv", "pairs.csv"
 REGIONS, BY_PLANE, MATRIX, REPORT = "regions.png", "agreement_by_plane.png", "reproducibility.png", "report.html"
@@ -49,12 +49,6 @@ class Inputs:
     data: Mapping[str, Any]
     checkpoints: Sequence[Mapping[str, Any]]
     """For each model its name, file and hash, and what built its network."""
-
-    @classmethod
-    def of_python(cls, comparison: Comparison) -> Inputs:
-        """For a comparison of objects in memory."""
-        arguments = {**comparison.drawn.model_dump(), "precision": PRECISION}
-        return cls("dbviz_ray.compare(...)", arguments, f"{comparison.images:,} images", {}, ())
 
 
 def check_free(store: Store) -> None:

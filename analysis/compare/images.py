@@ -67,8 +67,7 @@ def find_images(request: Request, runs: Sequence[RunModel]) -> GivenImages:
     - A path that ends in .npz: the array `images`, perhaps `labels` and `class_names`.
     - `package.module:function`, called with the `--data-option`s: returns a Dataset, or anything `parts_of` takes.
 
-    Raises:
-        UserError: about `data`, `data_options`, `split`, `mean` or `deviation`, or about a file.
+    UserError about `data`, `data_options`, `split`, `mean` or `deviation`, or about a file.
     """
     name, options = request.data, request.data_options
     if name is None:

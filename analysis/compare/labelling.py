@@ -69,8 +69,7 @@ class Labeller:
     def begin(self) -> Labels:
         """Label the images; no planes yet.
 
-        Raises:
-            UserError: about a model with other classes than the first, or that is no function from images to scores.
+        UserError about a model with other classes than the first, or that is no function from images to scores.
         """
         if self.batch_points is not None and (not isinstance(self.batch_points, int) or self.batch_points < 1):
             raise UserError("batch_points", self.batch_points, allowed="an integer, at least 1, or unset")

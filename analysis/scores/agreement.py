@@ -58,12 +58,9 @@ def error_consistency(observed: Floats, wrong: NDArray[np.bool_], classes: int) 
     """Agreement of every two models on labelled images beyond that of independent models of their accuracies.
 
     Chance adjusted probabilistic agreement for hard predictions (Goel et al. 2025, arXiv 2502.04313): independent
-    models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1) of the images.
-
-    Args:
-        observed: `[models, models]`, share of images for which they predict the same class.
-        wrong: `[models, images]`, whether predictions differ from the labels.
-        classes: At least two.
+    models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1) of the images. `observed` is the
+    share of images for which they predict the same class, `[models, models]`; `wrong` says which predictions differ
+    from the labels, `[models, images]`.
     """
     return beyond_chance(observed, _of_accuracies(1 - wrong.mean(axis=1), classes))
 
@@ -153,11 +150,8 @@ def shares_of_images(counts: Integers, images: int, models: int = 1) -> list[Int
 def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, Means, Floats]:
     """How far every two models agree on planes, in the order of `numpy.triu_indices`.
 
-    Of 1,000 models there are 499,500 pairs: only the first result has a number for each pair and plane.
-
-    Args:
-        label_maps: `[models, planes, rows, columns]`, predicted classes.
-        classes: Their number.
+    Of 1,000 models there are 499,500 pairs: only the first result has a number for each pair and plane. `label_maps`
+    are `[models, planes, rows, columns]`.
 
     Returns:
         The share of points on which they agree, `[planes, pairs]`; its mean over a model's pairs, `[models, planes]`;

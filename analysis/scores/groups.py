@@ -51,7 +51,7 @@ class Group:
         for stream in Seeds.model_fields:
             _, levels = np.unique([getattr(seeds, stream) for seeds in self.seeds], return_inverse=True)
             if levels.any():
-                found.setdefault(_in_order_of_appearance(levels), []).append(stream)
+                found.setdefault(tuple(pd.factorize(levels)[0].tolist()), []).append(stream)
         return {tuple(names): np.array(levels) for levels, names in found.items()}
 
     @property
@@ -77,11 +77,6 @@ def groups_among(models: Sequence[ModelConfig], epochs: Sequence[int]) -> list[G
         Group(keys[members[0]], np.array(members, dtype=np.intp), tuple(models[place].seeds for place in members))
         for members in places.values()
     ]
-
-
-def _in_order_of_appearance(levels: NDArray[np.int64]) -> tuple[int, ...]:
-    number: dict[int, int] = {}
-    return tuple(number.setdefault(int(level), len(number)) for level in levels)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
