@@ -1,7 +1,5 @@
 """Networks of every family: their parameters, shapes and initial weights, and what cannot be built."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 
@@ -89,22 +87,17 @@ def test_options_change_the_network():
     assert parameters("mlp_mixer", 8, token_expansion=0.5) < parameters("mlp_mixer", 8)
 
 
-@pytest.mark.parametrize("shape", [DIGITS, (1, 28, 28), CIFAR, (3, 64, 64), (2, 4, 4)])
+@pytest.mark.parametrize("shape", [DIGITS, (1, 28, 28), CIFAR, (3, 64, 64), (2, 4, 4), (3, 16, 28)])
 @pytest.mark.parametrize("architecture", SMALL)
 def test_any_image_shape(architecture, shape):
+    if architecture == "vit" and shape[1] != shape[2]:
+        return  # refused below
     width, options = SMALL[architecture]
     with torch.device("meta"):
         network = build_network(architecture, width, shape, 7, options)
         for mode in (True, False):
             assert network.train(mode)(torch.zeros(5, *shape)).shape == (5, 7)
     assert not [module for module in network.modules() if getattr(module, "inplace", False)]
-
-
-@pytest.mark.parametrize("architecture", [name for name in SMALL if name != "vit"])
-def test_images_need_not_be_square(architecture):
-    width, options = SMALL[architecture]
-    with torch.device("meta"):
-        assert build_network(architecture, width, (3, 16, 28), 7, options)(torch.zeros(5, 3, 16, 28)).shape == (5, 7)
 
 
 @pytest.mark.parametrize("architecture", SMALL)

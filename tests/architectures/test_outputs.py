@@ -1,7 +1,5 @@
 """What a network returns, as class scores: one logit for two classes, and what is refused."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 import math
 import re
@@ -141,19 +139,6 @@ def test_all_scores_against_plain_definitions():
     assert found.shape == (30, 6)
 
 
-def test_without_true_classes_what_needs_none_stays_and_the_rest_is_absent():
-    generator = np.random.default_rng(0)
-    predicted, maps = list(generator.integers(0, 4, (3, 50))), generator.integers(0, 4, (3, 5, 6, 6), dtype=np.uint8)
-    with_truth, without = (scores_of(["a", "b", "c"], predicted, maps, labels, 4) for labels in (predicted[0], None))
-    assert without.reproducibility == with_truth.reproducibility
-    assert without.agreement_on_images == with_truth.agreement_on_images
-    for own, same in zip(without.models, with_truth.models, strict=True):
-        assert own == replace(same, error=None)
-    for own, same in zip(without.pairs, with_truth.pairs, strict=True):
-        churn = replace(same.on_images, wins=None, losses=None, p_value=None)
-        assert own == replace(same, on_images=churn, capa=None, accuracy_change=None, accuracy_p_holm=None)
-
-
 def test_three_models_give_an_interval_over_models_too(images_and_labels):
     result = compare([network(s) for s in range(3)], *images_and_labels, planes=20, resolution=10)
     assert result.reproducibility.covers == "models and items"
@@ -225,13 +210,8 @@ def lost_beyond_the_pixels(images):
         ({"models": 3}, "models"),
         ({"models": [lambda x: x.flatten(1)[:, :7], network(0)]}, "models"),
         ({"images": torch.zeros(5, 1, 8, 8, dtype=torch.uint8)}, "images"),
-        ({"images": torch.zeros(5, 8, 8)}, "images"),
-        ({"images": torch.full((100, 1, 8, 8), math.nan)}, "images"),
-        ({"images": [[[0.0]], [[0.0, 1.0]]]}, "images"),
         ({"labels": torch.zeros(3)}, "labels"),
         ({"labels": torch.arange(100) % 10 + 3}, "labels"),
-        ({"labels": torch.arange(100) % 10 - 1}, "labels"),
-        ({"labels": ["a"] * 100}, "labels"),
         ({"planes": 1}, "planes"),
         ({"planes": 10**9}, "planes"),
         ({"planes": 10**6, "resolution": 50}, "planes"),
@@ -363,8 +343,12 @@ def test_images_without_labels_give_all_scores_but_errors(count, images_and_labe
     result = compare(models, images, planes=6, resolution=8)
     known = compare(models, images, labels, planes=6, resolution=8, classes="any")
     assert result.reproducibility == known.reproducibility
-    assert [pair.on_images.churn for pair in result.pairs] == [pair.on_images.churn for pair in known.pairs]
-    assert {model.error for model in result.models} == {pair.on_images.wins for pair in result.pairs} == {None}
+    assert result.agreement_on_images == known.agreement_on_images
+    for own, same in zip(result.models, known.models, strict=True):
+        assert own == replace(same, error=None)
+    for own, same in zip(result.pairs, known.pairs, strict=True):
+        churn = replace(same.on_images, wins=None, losses=None, p_value=None)
+        assert own == replace(same, on_images=churn, capa=None, accuracy_change=None, accuracy_p_holm=None)
     assert "None" not in str(result)
     assert "nan" not in str(result)
     assert "None" not in result._repr_html_()

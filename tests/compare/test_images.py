@@ -1,7 +1,5 @@
 """Every kind of array, file and loader is taken as plain PyTorch takes it, or refused in one line."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import warnings

@@ -1,7 +1,5 @@
 """All pairs at once: against estimates one by one, by hand, and in little memory."""
 
-from __future__ import annotations
-
 import tracemalloc
 from dataclasses import astuple
 

@@ -1,7 +1,5 @@
 """What a configuration draws from a data set: kept and held-out images, label noise."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

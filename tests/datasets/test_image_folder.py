@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -32,14 +30,10 @@ def test_images_are_read_as_they_are(tmp_path):
     assert pixels.std(dim=(0, 2, 3), correction=0) == pytest.approx([1, 1, 1])
 
 
-def test_images_of_several_sizes_and_modes_are_resized(tmp_path):
+def test_images_of_several_sizes_are_resized(tmp_path):
     write_image_folder(tmp_path, sizes=((10, 8), (5, 20)))
-    for name in ("000.png", "001.png"):
-        path = tmp_path / "test" / "cat" / name
-        Image.open(path).convert("L").save(path)
     data = loaded(tmp_path, image_size=6)
     assert data.train_images.shape == (12, 3, 6, 6)
-    assert torch.equal(data.test_images[0, 0], data.test_images[0, 2])
     mistake = refused(tmp_path)
     assert mistake.field == "dataset.image_size"
     assert all(told in mistake.reason for told in ("000.png", "10x8", "001.png", "5x20"))
@@ -85,24 +79,14 @@ def test_a_constant_channel_has_deviation_1(tmp_path):
     assert loaded(tmp_path).deviation == (1.0, 1.0, 1.0)
 
 
-def test_broken_images_and_folders_are_named(tmp_path):
+def test_folders_that_cannot_be_used_are_named(tmp_path):
     assert refused(tmp_path).field == "dataset.folder"
     write_image_folder(tmp_path)
-    path = tmp_path / "test" / "dog" / "001.png"
-    whole = path.read_bytes()
-    Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).save(path)
-    assert "I;16" in refused(tmp_path).reason
-    for content in (b"", b"no image", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        assert refused(tmp_path).field == str(path)
     (tmp_path / "test" / "dog").rename(tmp_path / "test" / "dogs")
     assert refused(tmp_path).field == str(tmp_path / "test" / "dogs")
-
-
-def test_a_folder_without_images_is_named(tmp_path):
-    (tmp_path / "train" / "cat").mkdir(parents=True)
-    (tmp_path / "test").mkdir()
-    assert refused(tmp_path).field == str(tmp_path / "train")
+    (tmp_path / "empty" / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "empty" / "test").mkdir()
+    assert refused(tmp_path / "empty").field == str(tmp_path / "empty" / "train")
     write_image_folder(tmp_path / "one", classes=("cat",))
     mistake = refused(tmp_path / "one")
     assert mistake.field == "dataset.name"

@@ -1,7 +1,5 @@
 """Public data sets in their own formats: what is read, and which files are refused."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import os

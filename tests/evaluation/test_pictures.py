@@ -1,7 +1,5 @@
 """Single planes on finer grids: taken with the label maps or when somebody asks, and shown in their place."""
 
-from __future__ import annotations
-
 import shutil
 from typing import Any
 

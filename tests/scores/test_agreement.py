@@ -1,7 +1,5 @@
 """Agreement beyond chance and accuracy: against scikit-learn, by hand, and against leaving items out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings

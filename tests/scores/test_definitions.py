@@ -1,7 +1,5 @@
 """The label maps and both scores are those of the definitions, computed naively and in full."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

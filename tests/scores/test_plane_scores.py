@@ -1,7 +1,5 @@
 """Scores on planes while label maps stream past: nothing depends on how many are read at a time."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

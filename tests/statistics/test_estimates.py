@@ -1,7 +1,5 @@
 """Estimates: values and pseudo-values, by hand and against leaving out one by one."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Intervals and tests: by hand, and how often they hold the truth (tests/benchmarks/coverage.py has the long form)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Advice on precision: what it says is what more models or items then give."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

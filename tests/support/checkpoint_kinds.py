@@ -37,17 +37,8 @@ Writer = Callable[[Path, nn.Module], Any]
 def network(seed: int = 0) -> nn.Module:
     """Its scores of images `[n, 1, 8, 8]` depend on each of its tensors."""
     generator = torch.Generator().manual_seed(seed)
-    layers = (
-        nn.Conv2d(1, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.LazyLinear(5),
-        nn.Tanh(),
-        nn.Linear(5, 3),
-    )
-    made = nn.Sequential(*layers)
-    made(torch.zeros(2, 1, 8, 8))
+    images = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
+    made = nn.Sequential(*images, nn.Linear(144, 5), nn.Tanh(), nn.Linear(5, 3))
     with torch.no_grad():
         for tensor in made.state_dict().values():
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
@@ -158,10 +149,8 @@ def sharded(lost: bool = False) -> Writer:
         index, weights = {}, list(model.state_dict().items())
         write_part = safetensors.torch.save_file if ".safetensors" in path.name else torch.save
         for shard in range(2):
-            part, name = (
-                dict(weights[shard::2]),
-                path.name.replace(".", f"-0000{shard}.", 1).removesuffix(".index.json"),
-            )
+            part = dict(weights[shard::2])
+            name = path.name.replace(".", f"-0000{shard}.", 1).removesuffix(".index.json")
             index |= dict.fromkeys(part, name)
             if not (lost and shard):
                 write_part(part, path.parent / name)

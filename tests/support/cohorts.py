@@ -1,7 +1,5 @@
 """Small cohorts of digits models, and what their tests share."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from conftest import small_sweep

@@ -9,8 +9,6 @@ neighbours never contradict each other and no geometric tolerance decides what i
 Regions are joined where they share a piece of boundary; two of one class that only touch in a point are two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

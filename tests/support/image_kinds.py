@@ -4,8 +4,6 @@
 `GIVEN` are `IMAGES` and `LABELS` in another form, as arguments of `images_and_labels`; `REFUSED` are refused.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 from collections.abc import Callable
@@ -98,10 +96,7 @@ FILES: dict[str, tuple[tuple[str, Writer], Callable[[np.ndarray], np.ndarray]]] 
     "cmyk_jpeg": (saved("jpg", PICTURE.convert("CMYK")), same),
     "cmyk_tiff": (saved("tiff", PICTURE.convert("CMYK")), same),
     "ycbcr_tiff": (saved("tiff", PICTURE.convert("YCbCr")), same),
-    "photograph_of_two_frames": (
-        ("jpg", lambda path: PICTURE.save(path, "MPO", **other_frames())),
-        same,
-    ),
+    "photograph_of_two_frames": (("jpg", lambda path: PICTURE.save(path, "MPO", **other_frames())), same),
     "broken_exif": (saved("jpg", PICTURE, exif=b"Exif\0\0no exif at all"), same),
     "turned_png": (saved("png", PICTURE, **with_orientation(6)), UPRIGHT[6]),
     "turned_webp": (saved("webp", PICTURE, lossless=True, **with_orientation(8)), UPRIGHT[8]),

@@ -1,7 +1,5 @@
 """A quick network of each family of architectures."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Draws for a cohort's steps."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from conftest import small_sweep

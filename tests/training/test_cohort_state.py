@@ -1,7 +1,5 @@
 """Some members of a cohort continue from the state of the whole as they would have in it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

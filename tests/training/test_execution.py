@@ -1,7 +1,5 @@
 """All ways to run captured steps agree."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

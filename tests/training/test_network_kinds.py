@@ -1,7 +1,5 @@
 """Every kind of network trains as a plain loop trains it, in any stack, whatever its code does."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
