@@ -1,12 +1,15 @@
 """Every kind of network trains as a plain loop trains it, in any stack, whatever its code does."""
 
-from dataclasses import replace
+import os
 
 import pytest
 import torch
-from support.cohorts import assert_same_weights, cohort_of
-from support.network_kinds import KINDS, OUTSIDE
+from hypothesis import given, settings
+from hypothesis.strategies import lists, sampled_from
+from support.cohorts import cohort_of
+from support.network_kinds import KINDS, LAYERS, OUTSIDE
 from support.one_by_one import one_by_one
+from support.random_networks import CODES, name_of
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.cohort import train_cohort
@@ -15,12 +18,11 @@ from dbviz_ray.training.ordinary import ORDINARY
 SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
-    settings = {"sam_radius": 0.05} if kind in SAM_TOO else {}
-    models = cohort_of(f"support.network_kinds:{kind}", 4, epochs=2, batch_size=600, **settings)[:2]
+def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, tolerance=1e-11, **training):
+    """All members together and each alone end with the weights of an ordinary loop."""
+    models = cohort_of(architecture, 4, epochs=2, batch_size=600, **training)[:members]
     plain = {}
-    for stack in (2, 1):
+    for stack in (members, 1):
         for model in train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)):
             key = model.config.model_id, model.stack == ORDINARY
             if key not in plain:
@@ -28,21 +30,25 @@ def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
             weights = plain[key].state_dict()
             assert model.weights.keys() == weights.keys()
             for name, tensor in weights.items():
-                torch.testing.assert_close(model.weights[name], tensor, rtol=0, atol=1e-11, equal_nan=True)
+                torch.testing.assert_close(model.weights[name], tensor, rtol=0, atol=tolerance, equal_nan=True)
 
 
-@pytest.mark.parametrize("stack", [2, 1])
-def test_one_logit_trains_with_binary_cross_entropy(stack, digits, cpu):
-    even = {"train_labels": digits.train_labels % 2, "test_labels": digits.test_labels % 2}
-    data = replace(digits, **even, class_names=("even", "odd"))
-    settings = {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 200}
-    models = cohort_of("support.user_networks:one_logit", 8, epochs=2, **settings)[:2]
-    for model in train_cohort(models, data, cpu, resources=ResourcesConfig(stack=stack)):
-        assert model.stack == stack
-        plain, _ = one_by_one(model.config, data)
-        assert_same_weights(model, plain.state_dict())
-        said = plain(data.normalised(data.test_images, torch.float64)) > 0
-        assert torch.equal(model.predictions["test"], said.long())
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
+    extra = {"sam_radius": 0.05} if kind in SAM_TOO else {}
+    assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, **extra)
+
+
+@settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "3")), deadline=None, print_blob=True)
+@given(
+    layers=lists(sampled_from(sorted(LAYERS)), min_size=1, max_size=3),
+    codes=lists(sampled_from(CODES), min_size=1, max_size=2),
+    sam_radius=sampled_from([None, 0.05]),
+)
+def test_random_networks_train_as_in_a_plain_loop_alone_and_three_together(digits, cpu, layers, codes, sam_radius):
+    """RANDOM_NETWORKS=500 tries so many."""
+    extra = {} if sam_radius is None else {"sam_radius": sam_radius}
+    assert_trains_as_in_a_plain_loop(name_of(layers, codes), digits, cpu, members=3, tolerance=1e-9, **extra)
 
 
 @pytest.mark.parametrize("kind", sorted(OUTSIDE))
