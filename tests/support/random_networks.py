@@ -1,7 +1,5 @@
 """Networks made of the kinds of `network_kinds`: "support.random_networks:LAYER__LAYER__and__CODE__CODE"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from support.network_kinds import KINDS, LAYERS, Base
