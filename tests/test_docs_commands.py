@@ -114,6 +114,7 @@ def installs(command: str) -> None:
             assert words[1] == "install"
             extras = PYPROJECT["optional-dependencies"]
             packages = {re.split(r"[^\w-]", needed)[0] for extra in extras.values() for needed in extra}
+            packages.add("transformers")  # reads folders of Hugging Face where it is installed
             assert all(extra in extras for extra in re.findall(r"\[(.*?)\]", part))
             assert all((ROOT / words[at + 1]).is_file() for at, word in enumerate(words) if word == "-c")
             named = [word for word in words[2:] if re.fullmatch(r"\w+", word)]

@@ -62,8 +62,8 @@ def score(request: Request, command: str) -> None:
     sources = find_models(request)
     data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
     config, planes = planes_through(data.images, data.labels, config, len(sources))
-    inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     networks = _networks(sources, planes.image_shape, data.classes, device)
+    inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     key = _key(inputs, data.images, planes)
     labels: Labels | None = None
 
