@@ -24,7 +24,7 @@ from .ready import library_of, ready_network
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".onnx")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".onnx")
 
 
 @dataclass(frozen=True)
