@@ -99,8 +99,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
         PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
     }
     with writing(store):
-        store.write(RESULT, files[RESULT])  # marks the folder as ours
-        for name in set(FILES) - set(files):
+        for name in set(FILES) - set(files):  # an earlier RESULT stays, which marks the folder as ours
             store.remove(name)
     return _written(store, files)
 
