@@ -1,7 +1,5 @@
 """Networks that cannot be trained, as builders `(width, image_shape, classes)`: "support.broken_networks:NAME"."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
@@ -91,9 +89,4 @@ WORKING = {
     "probabilities": with_outputs(lambda scores: F.softmax(scores, 1)),
     "defined_anew": network(),
 }
-
-
-def __getattr__(name):
-    if name in WORKING:
-        return WORKING[name]
-    raise AttributeError(name)
+globals().update(WORKING)

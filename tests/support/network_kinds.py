@@ -4,9 +4,8 @@ All take `[n, 1, 8, 8]` images. `KINDS` are those that train, of which `OUTSIDE`
 `UNSTEADY` are no functions of the image.
 """
 
-from __future__ import annotations
-
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -21,14 +20,6 @@ from torch.utils.checkpoint import checkpoint
 KINDS: dict[str, Any] = {}
 OUTSIDE: dict[str, Any] = {}
 UNSTEADY: dict[str, Any] = {}
-
-
-def __getattr__(name: str) -> Any:
-    for kinds in (KINDS, OUTSIDE, UNSTEADY):
-        if name in kinds:
-            return kinds[name]
-    raise AttributeError(name)
-
 
 # Layers between a convolution without bias and a head. A bias in front of batch norm has the gradient zero but for
 # rounding, which Adam blows up.
@@ -59,8 +50,8 @@ LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
 def with_layers(layers):
     def build(width, image_shape, classes):
         convolution = nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)
-        pooling = nn.AdaptiveAvgPool2d(2), nn.Flatten()
-        network = nn.Sequential(convolution, *layers(width), *pooling, nn.LazyLinear(classes)).eval()
+        head = nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LazyLinear(classes)
+        network = nn.Sequential(convolution, *layers(width), *head).eval()
         with torch.no_grad():
             network(torch.zeros(1, *image_shape))  # gives the lazy layer its shape
         return network.train()
@@ -72,7 +63,7 @@ KINDS |= {name: with_layers(layers) for name, layers in LAYERS.items()}
 
 
 class Base(nn.Module):
-    """One hidden layer and a head; subclasses change what happens between them."""
+    """One hidden layer and a head; subclasses `prepare()`, and do `between(h)` what is theirs."""
 
     def __init__(self, width: int, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -81,28 +72,42 @@ class Base(nn.Module):
         self.head = nn.Linear(self.size, classes)
         self.prepare()
 
-    def prepare(self) -> None:
-        """Nothing."""
-
-    def between(self, h: Tensor) -> Tensor:
-        return h
-
     def forward(self, x: Tensor) -> Any:
         return self.head(self.between(torch.relu(self.hidden(x.flatten(1)))))
 
 
-def between(name, function, prepare=lambda net: None, kinds=KINDS):
-    """A kind that does `function(network, h)` between its layers."""
-    kinds[name] = type(name, (Base,), {"between": function, "prepare": prepare})
+def between(prepare=lambda net: None, kinds=KINDS, **functions):
+    """Kinds that do `function(network, h)` between their layers, with what `prepare(network)` made."""
+    kinds |= {name: type(name, (Base,), {"between": own, "prepare": prepare}) for name, own in functions.items()}
 
 
-def add_calls(net):
-    net.calls = 0
-
-
-def count(net, h):
-    net.calls += net.training
+def same(net, h):
     return h
+
+
+def scaled(net, h):
+    return h * net.scale.to(h)
+
+
+def inner(net):
+    net.inner = nn.Linear(net.size, net.size)
+
+
+def constant(net):
+    return torch.linspace(0.5, 1.5, net.size)
+
+
+def drawn(net):
+    return torch.from_numpy(np.random.default_rng().normal(size=net.size)).float()
+
+
+def with_attribute(name, make):
+    """Prepares an attribute that is no buffer."""
+    return lambda net: vars(net).update({name: make(net)})
+
+
+def with_buffer(name, make, persistent=True):
+    return lambda net: net.register_buffer(name, make(net), persistent)
 
 
 def smaller(net, h):
@@ -112,14 +117,13 @@ def smaller(net, h):
 
 
 def with_mask(net, h):
-    scaled = h.clone()
-    scaled[h > 0.5] *= 0.1
+    scaled, mask = h.clone(), h > 0.5
+    scaled[mask] *= 0.1
     return scaled
 
 
 def with_rows(net, h):
-    bright = h.sum(1) > h.sum(1).median()
-    scaled = h.clone()
+    bright, scaled = h.sum(1) > h.sum(1).median(), h.clone()
     scaled[bright] = torch.tanh(h[bright])
     return scaled
 
@@ -127,24 +131,6 @@ def with_rows(net, h):
 def largest(net, h):
     values, places = h.topk(net.size // 2, dim=1)
     return torch.zeros_like(h).scatter(1, places, values)
-
-
-def less_mean_in_place(net, h):
-    if net.training:
-        net.mean.lerp_(h.detach().mean(0), 0.1)
-    return h - net.mean
-
-
-def less_mean_assigned(net, h):
-    if net.training:
-        net.mean = 0.9 * net.mean + 0.1 * h.detach().mean(0)
-    return h - net.mean
-
-
-def annealed(net, h):
-    if net.training:
-        net.calls = net.calls + 1
-    return torch.sin(h * (1 + 1 / (1 + net.calls)))
 
 
 def hooked(net, h):
@@ -178,6 +164,29 @@ class Sign(torch.autograd.Function):
         return gradient * (x.abs() < 1)
 
 
+def count(net, h):
+    net.calls += net.training
+    return h
+
+
+def less_mean_in_place(net, h):
+    if net.training:
+        net.mean.lerp_(h.detach().mean(0), 0.1)
+    return h - net.mean
+
+
+def less_mean_assigned(net, h):
+    if net.training:
+        net.mean = 0.9 * net.mean + 0.1 * h.detach().mean(0)
+    return h - net.mean
+
+
+def annealed(net, h):
+    if net.training:
+        net.calls = net.calls + 1
+    return torch.sin(h * (1 + 1 / (1 + net.calls)))
+
+
 def tied(net):
     net.inner, net.again = nn.Linear(net.size, net.size), nn.Linear(net.size, net.size)
     net.again.weight = net.inner.weight
@@ -193,103 +202,64 @@ def tables(net):
 
 
 def in_tables(net, h):
-    places = (h.detach().mean(1) * 4).long().clamp(0, 4)
-    return net.product(h, h) * 0.1 + net.table(places)
+    return net.product(h, h) * 0.1 + net.table((h.detach().mean(1) * 4).long().clamp(0, 4))
 
 
-def same(net, h):
-    return h
+def gated(net, h):
+    return h + net.gate * torch.sin(h * (1 + (random.random() if net.training else 0.5)))
 
-
-def scaled(net, h):
-    return h * net.scale.to(h)
-
-
-def inner(net):
-    net.inner = nn.Linear(net.size, net.size)
-
-
-def constant(net):
-    return torch.linspace(0.5, 1.5, net.size)
-
-
-def drawn(net):
-    return torch.from_numpy(np.random.default_rng().normal(size=net.size)).float()
-
-
-def halve(gradients):
-    return tuple(gradient * 0.5 for gradient in gradients)
-
-
-between("draws_from_python", lambda net, h: h * 0.5 if net.training and random.random() < 0.5 else h)
-between("draws_from_numpy", lambda net, h: h + float(np.random.normal()) * 0.1 if net.training else h)
-between("draws_from_torch", lambda net, h: h + 0.1 * torch.randn_like(h) if net.training else h)
-between("functional_dropout", lambda net, h: F.dropout(h, 0.4, net.training))
-between("counts_calls", count, add_calls)
-between("counts_in_a_buffer", annealed, lambda net: net.register_buffer("calls", torch.zeros(())))
-between("mean_in_place", less_mean_in_place, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
-between("mean_assigned", less_mean_assigned, lambda net: net.register_buffer("mean", torch.zeros(net.size)))
-between("branches_on_a_value", lambda net, h: h * 2 if h.mean() > 0.2 else h / 2)
-between("loops_until_small", smaller)
-between("boolean_mask", with_mask)
-between("masked_rows", with_rows)
-between("loops_over_the_batch", lambda net, h: torch.stack([row / (1 + row.norm()) for row in h]))
-between("sorts_and_picks", largest)
-between("einsum_and_fft", lambda net, h: torch.einsum("ni,nj->nj", h, torch.fft.fft(h).abs()) / net.size)
-between("straight_through", lambda net, h: Sign.apply(h - 0.3))
-between("checkpointed", lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=False), inner)
-between("stops_gradients", without_gradient)
-between("hook_on_a_tensor", hooked)
-between("backward_hook", same, lambda net: net.head.register_full_backward_hook(lambda m, inputs, _: halve(inputs)))
-between("forward_hook", same, lambda net: net.hidden.register_forward_hook(lambda m, inputs, output: output * 1.5))
-between("tied_weights", lambda net, h: net.again(torch.relu(net.inner(h))), tied)
-between(
-    "weight_through_a_list", lambda net, h: h * net.own[0].mean(), lambda net: vars(net).update(own=[net.hidden.weight])
-)
-between("clamps_its_weights", clamped)
-between("constant_attribute", scaled, lambda net: vars(net).update(scale=constant(net)))
-between("unsaved_constant", scaled, lambda net: net.register_buffer("scale", constant(net), persistent=False))
-between("parameter_lists", lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"], lists)
-between("unused_parameter", same, inner)
-between("fixed_types", lambda net, h: (h.float() @ torch.eye(net.size)).to(net.head.weight.dtype))
-between("bilinear_and_embedding", in_tables, tables)
-between("pruned", same, lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3))
-between(
-    "branch_behind_a_zero",
-    lambda net, h: h + net.gate * torch.sin(h * (1 + (random.random() if net.training else 0.5))),
-    lambda net: net.register_parameter("gate", nn.Parameter(torch.zeros(()))),
-)
 
 between(
-    "random_frequencies",
-    lambda net, h: torch.sin(scaled(net, h)),
-    lambda net: vars(net).update(scale=drawn(net)),
-    OUTSIDE,
+    draws_from_python=lambda net, h: h * 0.5 if net.training and random.random() < 0.5 else h,
+    draws_from_numpy=lambda net, h: h + float(np.random.normal()) * 0.1 if net.training else h,
+    draws_from_torch=lambda net, h: h + 0.1 * torch.randn_like(h) if net.training else h,
+    functional_dropout=lambda net, h: F.dropout(h, 0.4, net.training),
+    branches_on_a_value=lambda net, h: h * 2 if h.mean() > 0.2 else h / 2,
+    loops_until_small=smaller,
+    boolean_mask=with_mask,
+    masked_rows=with_rows,
+    loops_over_the_batch=lambda net, h: torch.stack([row / (1 + row.norm()) for row in h]),
+    sorts_and_picks=largest,
+    einsum_and_fft=lambda net, h: torch.einsum("ni,nj->nj", h, torch.fft.fft(h).abs()) / net.size,
+    straight_through=lambda net, h: Sign.apply(h - 0.3),
+    stops_gradients=without_gradient,
+    hook_on_a_tensor=hooked,
+    clamps_its_weights=clamped,
+    fixed_types=lambda net, h: (h.float() @ torch.eye(net.size)).to(net.head.weight.dtype),
 )
-between(
-    "random_wiring",
-    lambda net, h: h[:, net.wires],
-    lambda net: vars(net).update(wires=list(drawn(net).argsort())),
-    OUTSIDE,
-)
-between("unsaved_frequencies", scaled, lambda net: net.register_buffer("scale", drawn(net), persistent=False), OUTSIDE)
-between("anneals_by_a_counter", annealed, add_calls, OUTSIDE)
-between("unsaved_mean", less_mean_assigned, lambda net: vars(net).update(mean=torch.zeros(())), OUTSIDE)
+no_calls = with_attribute("calls", lambda net: 0)
+between(no_calls, counts_calls=count)
+between(with_buffer("calls", lambda net: torch.zeros(())), counts_in_a_buffer=annealed)
+mean = with_buffer("mean", lambda net: torch.zeros(net.size))
+between(mean, mean_in_place=less_mean_in_place, mean_assigned=less_mean_assigned)
+between(inner, checkpointed=lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=False))
+between(inner, unused_parameter=same)
+between(lambda net: net.head.register_full_backward_hook(lambda m, inputs, _: (inputs[0] * 0.5,)), backward_hook=same)
+between(lambda net: net.hidden.register_forward_hook(lambda m, inputs, output: output * 1.5), forward_hook=same)
+between(tied, tied_weights=lambda net, h: net.again(torch.relu(net.inner(h))))
+weight_in_a_list = with_attribute("own", lambda net: [net.hidden.weight])
+between(weight_in_a_list, weight_through_a_list=lambda net, h: h * net.own[0].mean())
+between(with_attribute("scale", constant), constant_attribute=scaled)
+between(with_buffer("scale", constant, persistent=False), unsaved_constant=scaled)
+between(lists, parameter_lists=lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"])
+between(tables, bilinear_and_embedding=in_tables)
+between(lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3), pruned=same)
+between(lambda net: net.register_parameter("gate", nn.Parameter(torch.zeros(()))), branch_behind_a_zero=gated)
 
-between("noise_in_evaluation", lambda net, h: h + torch.randn_like(h), kinds=UNSTEADY)
-between("looks_at_its_batch", lambda net, h: (h - h.mean(0)) * 3, kinds=UNSTEADY)
+between(with_attribute("scale", drawn), OUTSIDE, random_frequencies=lambda net, h: torch.sin(scaled(net, h)))
+wires = with_attribute("wires", lambda net: list(drawn(net).argsort()))
+between(wires, OUTSIDE, random_wiring=lambda net, h: h[:, net.wires])
+between(with_buffer("scale", drawn, persistent=False), OUTSIDE, unsaved_frequencies=scaled)
+between(no_calls, OUTSIDE, anneals_by_a_counter=annealed)
+between(with_attribute("mean", lambda net: torch.zeros(())), OUTSIDE, unsaved_mean=less_mean_assigned)
 
 
-class Sequence(nn.Module):
-    """Rows of the image as a sequence of 8 tokens of 8 numbers."""
-
-    def __init__(self, middle: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.middle, self.head = middle, nn.Linear(8, classes)
+class RowsAsTokens(nn.Sequential):
+    """A layer for sequences over the rows of the image, 8 tokens of 8 numbers, and a head."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result = self.middle(x.mean(1))
-        return self.head((result[0] if isinstance(result, tuple) else result).mean(1))
+        result = self[0](x.mean(1))
+        return self[1]((result[0] if isinstance(result, tuple) else result).mean(1))
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -305,32 +275,19 @@ SEQUENCES = {
     "transformer_layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True),
 }
 KINDS |= {
-    name: lambda width, image_shape, classes, make=make: Sequence(make(), classes) for name, make in SEQUENCES.items()
+    name: lambda width, image_shape, classes, make=make: RowsAsTokens(make(), nn.Linear(8, classes))
+    for name, make in SEQUENCES.items()
 }
 
 
-class Normed(nn.Module):
+class Normed(nn.Sequential):
     """A convolution, batch norm and dropout."""
 
     def __init__(self, width: int, image_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(image_shape[0], width, 3, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(width)
-        self.drop = nn.Dropout(0.3)
-        self.head = nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.head(self.drop(torch.relu(self.norm(self.conv(x))).flatten(1)))
-
-
-class CallsItsDropoutTwice(Normed):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(super().forward(x))
-
-
-def with_dropout_under_two_names(width, image_shape, classes):
-    dropout, size = nn.Dropout(0.5), image_shape[0] * image_shape[1] * image_shape[2]
-    return nn.Sequential(nn.Flatten(), dropout, nn.Linear(size, 2 * width), dropout, nn.Linear(2 * width, classes))
+        conv, norm = nn.Conv2d(image_shape[0], width, 3, bias=False), nn.BatchNorm2d(width)
+        head = nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes)
+        layers = {"conv": conv, "norm": norm, "relu": nn.ReLU(), "flat": nn.Flatten(), "drop": nn.Dropout(0.3)}
+        super().__init__(OrderedDict(layers, head=head))
 
 
 class NormThenActivation(nn.BatchNorm2d):
@@ -345,34 +302,20 @@ class DecayingMomentum(Normed):
         return super().forward(x)
 
 
-class ReadsItsNorm(Normed):
-    def forward(self, x: Tensor) -> Tensor:
-        assert isinstance(self.norm, nn.BatchNorm2d)
-        return super().forward(x) * (1 + self.norm.running_var.mean())
-
-
-class ChangesItsInput(Normed):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.mul_(0.5))
-
-
 def keeping(layer_type, mode):
     """`train()` leaves layers of one type in `mode`."""
 
-    class Keeping(Normed):
-        def train(self, training: bool = True) -> Keeping:
-            super().train(training)
-            for layer in self.modules():
-                if isinstance(layer, layer_type):
-                    nn.Module.train(layer, mode)
-            return self
+    def train(net, training=True):
+        nn.Module.train(net, training)
+        for layer in net.modules():
+            if isinstance(layer, layer_type):
+                nn.Module.train(layer, mode)
+        return net
 
-    return Keeping
+    return type("Keeping", (Normed,), {"train": train})
 
 
 def changed(change):
-    """A builder of `Normed` networks that `change` changes."""
-
     def build(width, image_shape, classes):
         network = Normed(width, image_shape, classes)
         change(network, width)
@@ -382,25 +325,24 @@ def changed(change):
 
 
 def returning(wrap):
-    """The outputs are wrapped."""
-    return type("Returning", (Normed,), {"forward": lambda self, x: wrap(Normed.forward(self, x))})
+    """Returns `wrap(network, logits)`."""
+    return type("Returning", (Normed,), {"forward": lambda net, x: wrap(net, Normed.forward(net, x))})
 
 
 KINDS |= {
     "frozen_batch_norm": keeping(nn.BatchNorm2d, False),
-    "hook_on_a_batch_norm": changed(
-        lambda net, k: net.norm.register_forward_hook(lambda m, inputs, output: output * 0.5)
-    ),
-    "hook_before_a_dropout": changed(
-        lambda net, k: net.drop.register_forward_pre_hook(lambda m, inputs: halve(inputs))
-    ),
+    "hook_on_a_batch_norm": changed(lambda net, k: net.norm.register_forward_hook(lambda m, x, output: output * 0.5)),
+    "hook_before_a_dropout": changed(lambda net, k: net.drop.register_forward_pre_hook(lambda m, x: (x[0] * 0.5,))),
     "derived_batch_norm": changed(lambda net, k: setattr(net, "norm", NormThenActivation(k))),
-    "dropout_called_twice": CallsItsDropoutTwice,
-    "reads_its_batch_norm": ReadsItsNorm,
+    "dropout_called_twice": returning(lambda net, logits: net.drop(logits)),
+    "reads_its_batch_norm": returning(lambda net, logits: logits * (1 + net.norm.running_var.mean())),
     "momentum_that_decays": DecayingMomentum,
-    "changes_its_input": ChangesItsInput,
-    "returns_a_tuple": returning(lambda logits: (logits, logits.mean())),
-    "returns_a_dictionary": returning(lambda logits: {"features": logits + 1, "logits": logits}),
-    "returns_an_object": returning(lambda logits: SimpleNamespace(logits=logits)),
+    "changes_its_input": type("Changing", (Normed,), {"forward": lambda net, x: Normed.forward(net, x.mul_(0.5))}),
+    "returns_a_tuple": returning(lambda net, logits: (logits, logits.mean())),
+    "returns_a_dictionary": returning(lambda net, logits: {"features": logits + 1, "logits": logits}),
+    "returns_an_object": returning(lambda net, logits: SimpleNamespace(logits=logits)),
 }
+between(kinds=UNSTEADY, noise_in_evaluation=lambda net, h: h + torch.randn_like(h))
+between(kinds=UNSTEADY, looks_at_its_batch=lambda net, h: (h - h.mean(0)) * 3)
 UNSTEADY |= {"keeps_dropout_on": keeping(nn.Dropout, True), "keeps_batch_statistics": keeping(nn.BatchNorm2d, True)}
+globals().update(KINDS | OUTSIDE | UNSTEADY)

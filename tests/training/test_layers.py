@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from support import network_kinds
 from torch import nn
 
 from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
@@ -21,8 +20,6 @@ DROPOUTS = {
     "of channels, 1d": (nn.Dropout1d(0.3), (5, 4, 3), (5, 4, 1)),
     "of channels, 2d": (nn.Dropout2d(0.3), (5, 4, 3, 3), (5, 4, 1, 1)),
 }
-
-
 PRODUCTS = {
     "linear over tokens": (nn.Linear(4, 3), (6, 5, 4)),
     "convolution, 1d": (nn.Conv1d(4, 3, 3), (6, 4, 8)),
@@ -31,21 +28,13 @@ PRODUCTS = {
 }
 
 
-def random_members(norm, count=3):
-    torch.manual_seed(0)
-    members = [copy.deepcopy(norm).double() for _ in range(count)]
-    for member in members:
-        nn.init.normal_(member.weight)
-        nn.init.normal_(member.bias)
-        member.running_mean.normal_()
-        member.running_var.uniform_(0.5, 2)
-    return members
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize(("norm", "shape"), NORMS.values(), ids=NORMS)
 def test_folded_batch_norm_is_torchs(norm, shape, training):
-    members = random_members(norm)
+    torch.manual_seed(0)
+    members = [copy.deepcopy(norm).double() for _ in range(3)]
+    for tensor in (tensor for member in members for tensor in member.state_dict().values() if tensor.ndim):
+        nn.init.uniform_(tensor, 0.5, 2)
     state = StackedState([nn.Sequential(member) for member in members])
     inputs = torch.randn(3, *shape, dtype=torch.float64)
     weights = torch.randn(shape, dtype=torch.float64)
@@ -108,6 +97,7 @@ def test_masked_dropout_does_what_torchs_does(layer, shape, mask_shape):
 
 
 def test_a_layer_under_two_names_has_two_masks():
-    network = with_masked_dropout(network_kinds.with_dropout_under_two_names(4, (1, 8, 8), 10))
+    dropout = nn.Dropout(0.5)
+    network = with_masked_dropout(nn.Sequential(nn.Flatten(), dropout, nn.Linear(64, 8), dropout, nn.Linear(8, 10)))
     shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 8))}
     assert mask_shapes(network, torch.zeros(3, 1, 8, 8)) == shapes

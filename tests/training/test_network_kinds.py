@@ -16,11 +16,12 @@ from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
 
 SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
+SETTINGS = {kind: {"sam_radius": 0.05} for kind in SAM_TOO} | {"loops_over_the_batch": {"batch_size": 50}}
 
 
 def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, tolerance=1e-11, **training):
     """All members together and each alone end with the weights of an ordinary loop."""
-    models = cohort_of(architecture, 4, epochs=2, batch_size=600, **training)[:members]
+    models = cohort_of(architecture, 4, **{"epochs": 2, "batch_size": 600} | training)[:members]
     plain = {}
     for stack in (members, 1):
         for model in train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)):
@@ -35,8 +36,7 @@ def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, toler
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
-    extra = {"sam_radius": 0.05} if kind in SAM_TOO else {}
-    assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, **extra)
+    assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, **SETTINGS.get(kind, {}))
 
 
 @settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "3")), deadline=None, print_blob=True)
