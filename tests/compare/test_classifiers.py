@@ -69,17 +69,8 @@ def test_functions_get_what_they_take(model):
 
 def test_what_is_no_classifier_is_refused():
     several = RandomForestClassifier(2).fit(ROWS, np.stack([LABELS, LABELS], 1))
-    models = [
-        "net.pt",
-        {"weight": WEIGHTS},
-        nn.Linear,
-        3,
-        None,
-        LinearSVC(),
-        LinearRegression().fit(ROWS, LABELS),
-        several,
-    ]
-    for model in models:
+    regression = LinearRegression().fit(ROWS, LABELS)
+    for model in ("net.pt", {"weight": WEIGHTS}, nn.Linear, 3, None, LinearSVC(), regression, several):
         assert refused(classifier_of, "a", model).field == "a"
     for labels in (np.array(NAMES)[LABELS], LABELS - 1):
         assert refused(classifier_of, "a", LinearSVC().fit(ROWS, labels), NAMES[:2]).field == "class_names"

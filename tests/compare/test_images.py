@@ -33,20 +33,16 @@ def here(name):
     return f"{__name__}:{name}"
 
 
-def byte_loader():
-    return DataLoader(TensorDataset(torch.from_numpy(BYTES), LABELS), 5)
-
-
-def alone():
-    return BYTES
-
-
-def loud():
-    return (IMAGES.double() * 100, LABELS)
-
-
-def named():
-    return {"image": IMAGES, "label": [f"class {label}" for label in LABELS], "class_names": image_kinds.NAMES}
+LABEL_NAMES = [f"class {label}" for label in LABELS]
+FUNCTIONS = {
+    "byte_loader": lambda: DataLoader(TensorDataset(torch.from_numpy(BYTES), LABELS), 5),
+    "alone": lambda: BYTES,
+    "loud": lambda: (IMAGES.double() * 100, LABELS),
+    "named": lambda: {"image": IMAGES, "label": LABEL_NAMES, "class_names": image_kinds.NAMES},
+    "arrays": lambda: (dataset().normalised(dataset().test_images), dataset().test_labels),
+    "nothing": lambda: None,
+}
+globals().update(FUNCTIONS)
 
 
 @pytest.mark.parametrize("kind", GIVEN)
@@ -119,14 +115,6 @@ def dataset(test_size=100):
 
 def loader(config, directory):
     return dataset()
-
-
-def arrays():
-    return dataset().normalised(dataset().test_images), dataset().test_labels
-
-
-def nothing():
-    return None
 
 
 def npz(path, **content):

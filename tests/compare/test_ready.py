@@ -49,17 +49,12 @@ def written(path, batch="n", inputs=1, kind="float", rows=False, outputs="int64[
     return weights
 
 
+ONLY_SCORES = "float[n,5] scores"
+
+
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"batch": 4},
-        {"batch": 1},
-        {"batch": 16},
-        {"kind": "double"},
-        {"rows": True},
-        {"outputs": "float[n,5] scores"},
-    ],
+    [{}, {"batch": 4}, {"batch": 1}, {"batch": 16}, {"kind": "double"}, {"rows": True}, {"outputs": ONLY_SCORES}],
 )
 def test_onnx_files(options, tmp_path):
     weights = written(tmp_path / "net.onnx", **options)
