@@ -12,6 +12,8 @@ from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
 EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
 TOGETHER = ResourcesConfig(stack=6)
 
+CONVOLUTIONAL = {"architecture": "support.user_networks:convolutional", "width": 2}
+
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
     "sgd without momentum": {"optimizer": "sgd", "learning_rate": 0.1},

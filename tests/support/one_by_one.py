@@ -1,7 +1,5 @@
 """An ordinary training loop over one ordinary module, to compare cohorts with; float64."""
 
-from __future__ import annotations
-
 import copy
 import math
 import random
@@ -10,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim import lr_scheduler
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of
@@ -20,27 +19,19 @@ from dbviz_ray.datasets import noisy_labels
 def optimizer_and_scheduler(network, settings, steps_per_epoch):
     """torch's own; the scheduler is advanced after every step."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    match settings.optimizer:
-        case "sgd":
-            optimizer = torch.optim.SGD(parameters, momentum=settings.momentum, **common)
-        case "adam":
-            optimizer = torch.optim.Adam(parameters, **common)
-        case "adamw":
-            optimizer = torch.optim.AdamW(parameters, **common)
-    schedulers = torch.optim.lr_scheduler
-    total = settings.epochs * steps_per_epoch
-    match settings.schedule:
-        case "constant":
-            scheduler = schedulers.ConstantLR(optimizer, factor=1)
-        case "drops":
-            milestones = [math.ceil(settings.epochs * part) * steps_per_epoch for part in (0.375, 0.625, 0.875)]
-            scheduler = schedulers.MultiStepLR(optimizer, milestones, gamma=0.1)
-        case "cosine":
-            scheduler = schedulers.CosineAnnealingLR(optimizer, T_max=total)
-        case "inverse_sqrt":
-            scheduler = schedulers.LambdaLR(optimizer, lambda step: (1 + math.floor(step / 512)) ** -0.5)
-    return optimizer, scheduler
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    momentum = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
+    optimizer = kinds[settings.optimizer](
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, **momentum
+    )
+    milestones = [math.ceil(settings.epochs * part) * steps_per_epoch for part in (0.375, 0.625, 0.875)]
+    schedules = {
+        "constant": lambda: lr_scheduler.ConstantLR(optimizer, factor=1),
+        "drops": lambda: lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs * steps_per_epoch),
+        "inverse_sqrt": lambda: lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.floor(step / 512)) ** -0.5),
+    }
+    return optimizer, schedules[settings.schedule]()
 
 
 def pixels(model, data, indices, places, draws):
@@ -55,30 +46,22 @@ def pixels(model, data, indices, places, draws):
     return data.normalised(images, torch.float64)
 
 
-class Mixer:
+def mixed(model, epoch, steps, step, images, labels):
     """Mixup and CutMix by their papers' formulas, one number after the other."""
-
-    def __init__(self, model, epoch, steps):
-        self.kind = model.training.mixing
-        generator = numpy_generator("mixing", model.seeds.augmentation, epoch)
-        alpha = model.training.mixing_alpha
-        self.shares = generator.beta(alpha, alpha, steps)
-        self.centres = generator.random((steps, 2))
-
-    def __call__(self, step, images, labels):
-        classes = F.one_hot(labels, 10).double()
-        share = float(self.shares[step])
-        if self.kind == "mixup":
-            mixed = share * images + (1 - share) * images.roll(1, 0)
-        else:
-            height, width = images.shape[2:]
-            y, x = int(self.centres[step, 0] * height), int(self.centres[step, 1] * width)
-            half_y, half_x = (int(0.5 * math.sqrt(1 - share) * side) for side in (height, width))
-            rows, columns = slice(max(y - half_y, 0), y + half_y), slice(max(x - half_x, 0), x + half_x)
-            mixed = images.clone()
-            mixed[:, :, rows, columns] = images.roll(1, 0)[:, :, rows, columns]
-            share = 1 - images[0, 0, rows, columns].numel() / (height * width)
-        return mixed, share * classes + (1 - share) * classes.roll(1, 0)
+    generator, alpha = numpy_generator("mixing", model.seeds.augmentation, epoch), model.training.mixing_alpha
+    share, centre = float(generator.beta(alpha, alpha, steps)[step]), generator.random((steps, 2))[step]
+    classes = F.one_hot(labels, 10).double()
+    if model.training.mixing == "mixup":
+        images = share * images + (1 - share) * images.roll(1, 0)
+    else:
+        height, width = images.shape[2:]
+        y, x = int(centre[0] * height), int(centre[1] * width)
+        half_y, half_x = (int(0.5 * math.sqrt(1 - share) * side) for side in (height, width))
+        rows, columns = slice(max(y - half_y, 0), y + half_y), slice(max(x - half_x, 0), x + half_x)
+        images, others = images.clone(), images.roll(1, 0)[:, :, rows, columns]
+        images[:, :, rows, columns] = others
+        share = 1 - others[0, 0].numel() / (height * width)
+    return images, share * classes + (1 - share) * classes.roll(1, 0)
 
 
 def replace_dropout(network, generator_of):
@@ -90,8 +73,7 @@ def replace_dropout(network, generator_of):
             return inputs[0]
         if layer not in masks:
             shape = inputs[0].shape
-            if isinstance(layer, nn.Dropout2d):
-                shape = (*shape[:2], 1, 1)
+            shape = (*shape[:2], 1, 1) if isinstance(layer, nn.Dropout2d) else shape
             kept = torch.empty(shape, dtype=torch.float64).bernoulli_(1 - layer.p, generator=generator_of())
             masks[layer] = kept / (1 - layer.p)
         return inputs[0] * masks[layer]
@@ -104,8 +86,7 @@ def replace_dropout(network, generator_of):
 
 def attack(network, images, labels, start, settings, data):
     """Projected gradient descent with autograd's gradients of the pixels."""
-    deviation = torch.tensor(data.deviation, dtype=torch.float64).view(-1, 1, 1)
-    mean = torch.tensor(data.mean, dtype=torch.float64).view(-1, 1, 1)
+    mean, deviation = (torch.tensor(of, dtype=torch.float64).view(-1, 1, 1) for of in (data.mean, data.deviation))
     radius, length = (raw / data.pixel_range / deviation for raw in (settings.radius, settings.step))
     network.eval()
     moved = images + start * radius
@@ -146,12 +127,6 @@ def sharpness_aware_gradients(network, radius, loss):
     network.load_state_dict(kept)
 
 
-def seed_everything(seed):
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
 def one_by_one(model, data, teacher=None, *, draws_itself=False):
     """The trained module in evaluation mode, and per-epoch (loss, error) on the given labels.
 
@@ -170,14 +145,13 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
         streams["dropout"] = torch_generator("cpu", "dropout", seeds.dropout, epoch)
         attacks = torch_generator("cpu", "attack", seeds.augmentation, epoch)
         draws = torch.rand(len(given), 3, generator=torch_generator("cpu", "augmentation", seeds.augmentation, epoch))
-        mixer = Mixer(model, epoch, steps)
         order = torch.randperm(len(given), generator=torch_generator("cpu", "order", seeds.order, epoch))
         places = torch.arange(len(given)).split(settings.batch_size)
         losses, wrong = 0.0, 0
         for step, batch in enumerate(order.split(settings.batch_size)):
             images, labels = pixels(model, data, batch, places[step], draws), given[batch]
             if settings.mixing != "none":
-                images, labels = mixer(step, images, labels)
+                images, labels = mixed(model, epoch, steps, step, images, labels)
             if settings.adversary is not None:
                 start = torch.empty_like(images).uniform_(-1, 1, generator=attacks)
                 images = attack(network, images, labels, start, settings.adversary, data)
@@ -186,7 +160,9 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
             seed = derived_seed("forward", seeds.dropout, epoch, step)
 
             def outputs(images=images, seed=seed):
-                seed_everything(seed)
+                random.seed(seed)
+                np.random.seed(seed % 2**32)
+                torch.manual_seed(seed)
                 return logits_of(network(images))
 
             logits = outputs()

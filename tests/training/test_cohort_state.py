@@ -4,19 +4,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cohorts import OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
+from support.cohorts import CONVOLUTIONAL, OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.checkpoints import state_of_members
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, train_cohort
 
-NORMALISED = {"architecture": "support.user_networks:convolutional", "width": 2, "batch_size": 100, "epochs": 2}
 SPLIT = {
     "adam, drops": OPTIMIZERS["adam"] | SCHEDULES["drops"],
     "sgd with momentum": OPTIMIZERS["sgd"] | {"epochs": 4},
     "sgd without momentum": OPTIMIZERS["sgd without momentum"] | {"epochs": 4},
     "sam over adamw": SAM["sam over adamw"] | {"epochs": 4},
-    "batch norm, dropout, sam over sgd": SAM["sam over sgd"] | NORMALISED,
+    "batch norm, dropout, sam over sgd": SAM["sam over sgd"] | CONVOLUTIONAL | {"batch_size": 100, "epochs": 2},
 }
 PARTS = ([0, 1, 2], [5, 4])
 """Any members in any order; finished ones may be absent."""

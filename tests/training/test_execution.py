@@ -38,7 +38,10 @@ def assert_agree(ours, theirs, **tolerance):
         torch.testing.assert_close(tensor, theirs[name], **tolerance)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+
+
+@needs_gpu
 @pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
 @pytest.mark.parametrize("network", ["resnet18_width", "support.user_networks:convolutional"])
 def test_steps_of_a_cuda_graph_equal_eager_ones(network, stack):
@@ -49,21 +52,17 @@ def test_steps_of_a_cuda_graph_equal_eager_ones(network, stack):
     assert_agree(graphs, eager, rtol=1e-6, atol=1e-8)
 
 
-class MakesConstants(nn.Module):
+class MakesConstants(nn.Sequential):
     """Its forward pass makes a tensor, which capturing keeps as a constant."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(64, 10)
-
     def forward(self, x):
-        return self.head(x.flatten(1)) * torch.linspace(0, 1, 10, dtype=x.dtype, device=x.device)
+        return super().forward(x) * torch.linspace(0, 1, 10, dtype=x.dtype, device=x.device)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@needs_gpu
 def test_a_cuda_graph_keeps_its_constants():
     torch.manual_seed(0)
-    networks, device = [MakesConstants() for _ in range(MEMBERS)], torch.device("cuda")
+    networks, device = [MakesConstants(nn.Flatten(), nn.Linear(64, 10)) for _ in range(MEMBERS)], torch.device("cuda")
     graphs = trained(networks, CudaGraph(), 1, [8, 5] * 20, device)
     assert_agree(graphs, trained(networks, Eager(), 1, [8, 5] * 20, device), rtol=1e-4, atol=1e-5)
 

@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
@@ -30,13 +29,3 @@ def test_sharpness_of_every_member_is_its_own(architecture):
     labels = torch.randint(10, (3, 300), generator=generator)
     expected = [by_hand(network, images, own) for network, own in zip(networks, labels, strict=True)]
     assert sharpness(StackedState(networks), images, labels).tolist() == pytest.approx(expected, rel=1e-9)
-
-
-def test_sharpness_of_a_linear_loss_is_the_radius_times_its_slope():
-    """Two classes, far from the boundary on the wrong side: the loss is the difference of the scores."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
-    nn.init.constant_(network[1].weight, 0.0)
-    network[1].weight.data[0] = 50.0
-    images = torch.ones(4, 1, 1, 1, dtype=torch.float64)
-    found = sharpness(StackedState([network]), images, torch.ones(1, 4, dtype=torch.int64))
-    assert found.item() == pytest.approx(RADIUS * 2**0.5)

@@ -65,9 +65,6 @@ def test_the_fastest_that_fits_is_chosen(seconds, fits, best, machine, batch, mo
     pretend(monkeypatch, seconds)
     machine.largest_that_fits = fits
     assert fastest_stack(machine, batch) == best
-
-
-def test_it_is_an_error_if_nothing_fits(machine, batch):
     machine.largest_that_fits = 0
     with pytest.raises(torch.OutOfMemoryError):
         fastest_stack(machine, batch)
