@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -23,18 +21,17 @@ def test_models_are_the_product_of_the_grid(sweep):
     assert models[0].model_id.startswith("fully_connected-w4-adam-noise0-seed0-")
 
 
-def test_model_id_depends_on_every_field(sweep):
+def test_model_id_depends_on_every_field():
     def ids(**fields):
         return {model.model_id for model in small_sweep(**fields).models()}
 
+    training, grid = {"epochs": 3, "batch_size": 64}, {"width": [4, 16], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    of_training = ({"learning_rate": 0.02}, {"evaluate_every": 2}, {"sam_radius": 0.1}, {"snapshots": [1]})
     changes = [
-        {"training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.02}},
-        {"training": {"epochs": 3, "batch_size": 64, "evaluate_every": 2}},
-        {"training": {"epochs": 3, "batch_size": 64, "sam_radius": 0.1}},
-        {"training": {"epochs": 3, "batch_size": 64, "snapshots": [1]}},
+        *({"training": training | change} for change in of_training),
         {"dataset": {"name": "digits", "train_size": 200, "held_out": 50}},
         {"dataset": {"name": "digits", "train_size": 200, "test_size": 99}},
-        {"grid": {"width": [4, 16], "label_noise": [0.0, 0.2], "seed": [0, 1, 2], "init_seed": [7]}},
+        {"grid": grid | {"init_seed": [7]}},
     ]
     for change in changes:
         assert not ids() & ids(**change), change
@@ -52,8 +49,7 @@ def test_cohorts_hold_models_of_one_shape_and_limited_size():
     sweep = small_sweep(resources={"max_cohort_size": 4})
     cohorts = sweep.cohorts()
     assert [len(cohort.models) for cohort in cohorts] == [4, 2, 4, 2]
-    for cohort in cohorts:
-        assert len({model.shape_key for model in cohort.models}) == 1
+    assert all(len({model.shape_key for model in cohort.models}) == 1 for cohort in cohorts)
     assert len({cohort.cohort_id for cohort in cohorts}) == 4
     assert [m for c in cohorts for m in c.models] == sweep.models()
 
@@ -78,8 +74,7 @@ def test_the_papers_sweep():
     sweep = load_sweep("double_descent")
     assert len(sweep.models()) == 25 * 2 * 2
     assert {m.seeds.label_noise for m in sweep.models()} == {0}
-    assert sweep.training.learning_rate == 1e-4
-    assert sweep.training.epochs == 4000
+    assert (sweep.training.learning_rate, sweep.training.epochs) == (1e-4, 4000)
 
 
 def test_a_file_of_ones_own(tmp_path):
@@ -89,11 +84,8 @@ def test_a_file_of_ones_own(tmp_path):
 
 
 def test_cases_are_joined_and_share_what_the_grid_says():
-    sweep = small_sweep(
-        grid={"seed": [3, 4]},
-        cases=[{"architecture": ["vit", "vgg19"]}, {"architecture": ["wide_resnet28"], "width": [1, 2]}],
-    )
-    models = sweep.models()
+    cases = [{"architecture": ["vit", "vgg19"]}, {"architecture": ["wide_resnet28"], "width": [1, 2]}]
+    models = small_sweep(grid={"seed": [3, 4]}, cases=cases).models()
     found = [(m.architecture, m.width) for m in models[::2]]
     assert found == [("vit", 512), ("vgg19", 64), ("wide_resnet28", 1), ("wide_resnet28", 2)]
     assert [m.seeds.init for m in models] == [3, 4] * 4
@@ -101,11 +93,9 @@ def test_cases_are_joined_and_share_what_the_grid_says():
 
 def test_recipes_replace_fields_of_the_common_training():
     recipes = {"slow": {"learning_rate": 0.001}, "sgd": {"optimizer": "sgd", "momentum": 0.9}}
-    sweep = small_sweep(grid={"width": [4], "recipes": recipes})
-    by_name = {m.recipe: m.training for m in sweep.models()}
-    assert {t.epochs for t in by_name.values()} == {3}
-    assert (by_name["slow"].optimizer, by_name["slow"].learning_rate) == ("adam", 0.001)
-    assert (by_name["sgd"].optimizer, by_name["sgd"].learning_rate) == ("sgd", 0.01)
+    models = small_sweep(grid={"width": [4], "recipes": recipes}).models()
+    found = {(m.recipe, m.training.epochs, m.training.optimizer, m.training.learning_rate) for m in models}
+    assert found == {("slow", 3, "adam", 0.001), ("sgd", 3, "sgd", 0.01)}
 
 
 def test_a_recipes_name_is_no_part_of_a_model():

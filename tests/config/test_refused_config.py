@@ -1,7 +1,5 @@
 """Mistakes in a configuration: each names its field."""
 
-from __future__ import annotations
-
 import pytest
 from conftest import small_sweep
 from support.refusals import refused
@@ -11,6 +9,11 @@ from dbviz_ray.sweep import main
 
 NOISY = {"width": [4], "label_noise": [0.0, 0.1, 0.2], "seed": [0, 1], "label_noise_seed": [3]}
 STREAMS = ("init", "order", "augmentation", "dropout", "label_noise")
+
+
+def assert_names(mistake, field, told, *also):
+    assert mistake.field == field
+    assert told in " ".join(map(str, [mistake.reason, mistake.allowed, mistake.hint, *also]))
 
 
 # The last column: names and numbers that the advice holds.
@@ -56,52 +59,17 @@ STREAMS = ("init", "order", "augmentation", "dropout", "label_noise")
     ],
 )
 def test_a_mistake_names_the_field_and_what_is_allowed(override, field, told):
-    mistake = refused(load_sweep, "double_descent_digits", [override])
-    assert mistake.field == field
-    assert told in " ".join([mistake.reason, mistake.allowed, mistake.hint])
-
-
-@pytest.mark.parametrize(
-    ("fields", "field", "told"),
-    [
-        ({"labels": "mixed"}, "labels", "images=train"),
-        ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),
-        ({"off_manifold": "adversarial", "off_manifold_images": 2}, "off_manifold_images", "off_manifold=adversarial"),
-        ({"off_manifold": "shuffled", "off_manifold_images": 1}, "off_manifold_images", "2 or 3"),
-        ({"adversary": {}}, "adversary", "off_manifold=adversarial"),
-        ({"off_manifold": "shuffled", "attacked": "x"}, "attacked", "off_manifold=adversarial"),
-        ({"off_manifold": "adversarial", "attacked": "vit-1"}, "attacked", "fully_connected-w4"),
-        ({"off_manifold": "adversarial", "adversary": {"radios": 1.0}}, "adversary.radios", "radius?"),
-        ({"off_manifold": "adversarial", "images": "train", "labels": "mixed"}, "labels", "correct or mislabelled"),
-        ({"off_manifold": "uniform_noise", "images": "train", "labels": "correct"}, "labels", "0 of the images"),
-        ({"off_manifold": "uniform_noise", "classes": "same"}, "classes", "0 of the images"),
-        ({"off_manifold": "adversarial", "indices": [[0, 1, 2], [3, 4, 5]]}, "indices", "1 of the images"),
-        ({"indices": [[0, 1, 2]]}, "indices", "2"),
-        ({"indices": [[0, 1, 1], [3, 4, 5]]}, "indices", "three"),
-        ({"indices": [[0, 1, 2], [2, 0, 1]]}, "indices", "three"),
-        ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2", "missing"),
-        ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2", "0"),
-        ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "2 indices"),
-        ({"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"}, "classes", "2 indices"),
-        ({"classes": "equal"}, "classes", "'different', 'any' or 'same'"),
-        ({"probabilities": "yes"}, "probabilities", "true or false"),
-    ],
-)
-def test_fields_of_planes_that_exclude_each_other_are_named(fields, field, told):
-    mistake = refused(small_sweep, planes={"test": fields})
-    assert mistake.field == f"planes.test.{field}"
-    assert told in " ".join([mistake.reason, mistake.allowed, mistake.hint])
+    assert_names(refused(load_sweep, "double_descent_digits", [override]), field, told)
 
 
 @pytest.mark.parametrize("labels", ["correct", "mislabelled", "mixed"])
 def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
     planes = {"noisy": {"images": "train", "labels": labels}}
     assert small_sweep(grid=NOISY, planes=planes)
-    without_noise = refused(small_sweep, grid=NOISY | {"label_noise": [0.0]}, planes=planes)
-    assert (without_noise.field, without_noise.value) == ("planes.noisy.labels", labels)
-    several_seeds = refused(small_sweep, grid=NOISY | {"label_noise_seed": None}, planes=planes)
-    assert (several_seeds.field, several_seeds.value) == ("planes.noisy.labels", labels)
-    assert "0, 1" in several_seeds.reason
+    for without, told in (({"label_noise": [0.0]}, ""), ({"label_noise_seed": None}, "0, 1")):
+        mistake = refused(small_sweep, grid=NOISY | without, planes=planes)
+        assert mistake.value == labels
+        assert_names(mistake, "planes.noisy.labels", told)
     clean_ones_may_differ = [NOISY | {"label_noise": [0.0], "label_noise_seed": [9]}, NOISY | {"label_noise": [0.2]}]
     assert small_sweep(grid={}, cases=clean_ones_may_differ, planes=planes)
 
@@ -123,14 +91,35 @@ def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, tol
     assert list(tmp_path.iterdir()) == []
 
 
-def distilled(recipes):
-    return {"grid": {"width": [4, 16], "recipes": recipes}}
-
-
 SAME_TRAININGS = {"width": [4], "seed": [0, 1]} | {f"{stream}_seed": [0] for stream in STREAMS}
 TWO_OF_A_NAME = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
 TWO_TEACHERS = {"alone": {}, "a": {"distillation": {"recipe": "alone", "seed": 1}}}
 STUDENTS_TEACH = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}
+
+
+PLANES = [
+    ({"labels": "mixed"}, "labels", "images=train"),
+    ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),
+    ({"off_manifold": "adversarial", "off_manifold_images": 2}, "off_manifold_images", "off_manifold=adversarial"),
+    ({"off_manifold": "shuffled", "off_manifold_images": 1}, "off_manifold_images", "2 or 3"),
+    ({"adversary": {}}, "adversary", "off_manifold=adversarial"),
+    ({"off_manifold": "shuffled", "attacked": "x"}, "attacked", "off_manifold=adversarial"),
+    ({"off_manifold": "adversarial", "attacked": "vit-1"}, "attacked", "fully_connected-w4"),
+    ({"off_manifold": "adversarial", "adversary": {"radios": 1.0}}, "adversary.radios", "radius?"),
+    ({"off_manifold": "adversarial", "images": "train", "labels": "mixed"}, "labels", "correct or mislabelled"),
+    ({"off_manifold": "uniform_noise", "images": "train", "labels": "correct"}, "labels", "0 of the images"),
+    ({"off_manifold": "uniform_noise", "classes": "same"}, "classes", "0 of the images"),
+    ({"off_manifold": "adversarial", "indices": [[0, 1, 2], [3, 4, 5]]}, "indices", "1 of the images"),
+    ({"indices": [[0, 1, 2]]}, "indices", "2"),
+    ({"indices": [[0, 1, 1], [3, 4, 5]]}, "indices", "three"),
+    ({"indices": [[0, 1, 2], [2, 0, 1]]}, "indices", "three"),
+    ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2", "missing"),
+    ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2", "0"),
+    ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "2 indices"),
+    ({"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"}, "classes", "2 indices"),
+    ({"classes": "equal"}, "classes", "'different', 'any' or 'same'"),
+    ({"probabilities": "yes"}, "probabilities", "true or false"),
+]
 
 
 @pytest.mark.parametrize(
@@ -138,14 +127,14 @@ STUDENTS_TEACH = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": 
     [
         ({"grid": SAME_TRAININGS}, "grid.seed", "[0, 1]"),
         ({"grid": {"width": [4]}, "cases": TWO_OF_A_NAME}, "cases", "recipe a of fully_connected"),
-        (distilled(TWO_TEACHERS), "grid.recipes.a.distillation", "2 models"),
-        (distilled(STUDENTS_TEACH), "grid.recipes.a.distillation", "0 models"),
+        ({"grid": {"width": [4, 16], "recipes": TWO_TEACHERS}}, "grid.recipes.a.distillation", "2 models"),
+        ({"grid": {"width": [4, 16], "recipes": STUDENTS_TEACH}}, "grid.recipes.a.distillation", "0 models"),
+        *(({"planes": {"test": fields}}, f"planes.test.{field}", told) for fields, field, told in PLANES),
     ],
 )
-def test_trainings_that_are_one_too_many_or_teach_nobody(fields, field, told):
+def test_fields_that_exclude_each_other_or_teach_nobody_are_named(fields, field, told):
     mistake = refused(small_sweep, **fields)
-    assert mistake.field == field
-    assert told in f"{mistake.value} {mistake.reason}"
+    assert_names(mistake, field, told, *[mistake.value for _ in fields.keys() & {"grid"}])
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated():

@@ -1,4 +1,4 @@
-from __future__ import annotations
+from itertools import product
 
 import torch
 from hypothesis import given
@@ -8,10 +8,8 @@ from dbviz_ray.config.seeds import derived_seed, numpy_generator, torch_generato
 
 
 def test_streams_seeds_and_counters_are_unrelated():
-    seeds = {
-        derived_seed(stream, seed, epoch) for stream in ("init", "order") for seed in range(20) for epoch in range(20)
-    }
-    assert len(seeds) == 2 * 20 * 20
+    addresses = product(("init", "order"), range(20), range(20))
+    assert len({derived_seed(*address) for address in addresses}) == 2 * 20 * 20
     assert derived_seed("order", 1, 23) != derived_seed("order", 12, 3)
 
 

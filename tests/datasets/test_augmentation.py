@@ -14,59 +14,39 @@ CLASSES, SIZE = 10, (9, 6)
 UNIT = st.floats(0, 1, exclude_max=True)
 
 
-def images_of(data, members=2, **training):
-    sweep = small_sweep(grid={"width": [4], "seed": list(range(members))}, training={"batch_size": 64} | training)
-    models = sweep.models()
-    return models, AugmentedImages(models, data, torch.device("cpu"), torch.float32)
-
-
-def epoch_of(images, epoch=0):
-    return torch.cat([batch for _, batch in images.epoch(epoch, images.order(epoch))], dim=1)
+def epoch_of(data, kind):
+    """Every batch of one epoch of two models."""
+    models = small_sweep(
+        grid={"width": [4], "seed": [0, 1]}, training={"batch_size": 64, "augmentation": kind}
+    ).models()
+    images = AugmentedImages(models, data, torch.device("cpu"), torch.float32)
+    return [batch for _, batch in images.epoch(0, images.order(0))]
 
 
 @pytest.mark.parametrize("kind", ["none", "crop_flip"])
 @pytest.mark.parametrize("block_bytes", [1, 2 * 64 * 64 * 4 * 2])
 def test_the_block_size_changes_nothing(kind, block_bytes, digits, monkeypatch):
-    _, images = images_of(digits, augmentation=kind)
-    at_once = epoch_of(images)
+    at_once = epoch_of(digits, kind)
     monkeypatch.setattr(augmentation, "BLOCK_BYTES", block_bytes)
-    _, in_blocks = images_of(digits, augmentation=kind)
-    order = in_blocks.order(0)
-    assert [place.stop - place.start for place, _ in in_blocks.epoch(0, order)] == [64, 64, 64, 8]
-    assert torch.equal(epoch_of(in_blocks), at_once)
-
-
-def models_of(kind, alpha=1.0):
-    training = {"mixing": kind, "mixing_alpha": alpha}
-    return small_sweep(grid={"width": [4], "seed": [0, 1, 2]}, training=training).models()
-
-
-def mixing_of(models, steps=4, epoch=3):
-    return Mixing(models, epoch, steps, SIZE, CLASSES, torch.device("cpu"))
-
-
-def draws_of(model, steps=4, epoch=3):
-    """One member's shares and centres, from the address of its stream."""
-    generator = numpy_generator("mixing", model.seeds.augmentation, epoch)
-    alpha = model.training.mixing_alpha
-    return generator.beta(alpha, alpha, steps), generator.random((steps, 2))
-
-
-def batch(members=3, images=5):
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(CLASSES, (members, images), generator=generator)
-    return torch.rand(members, images, 2, *SIZE, generator=generator), labels
+    in_blocks = epoch_of(digits, kind)
+    assert [batch.shape[1] for batch in in_blocks] == [64, 64, 64, 8]
+    assert torch.equal(torch.cat(in_blocks, dim=1), torch.cat(at_once, dim=1))
 
 
 @pytest.mark.parametrize(("kind", "alpha"), [("mixup", 0.3), ("mixup", 1.0), ("cutmix", 1.0)])
 @pytest.mark.parametrize("step", range(4))
 def test_mixing_is_torchvisions(step, kind, alpha, monkeypatch):
-    models = models_of(kind, alpha)
-    images, labels = batch()
-    mixed, probabilities = mixing_of(models)(step, images, labels)
+    """With the shares and centres of each member's stream in the place of torchvision's draws."""
+    training = {"mixing": kind, "mixing_alpha": alpha}
+    models = small_sweep(grid={"width": [4], "seed": [0, 1, 2]}, training=training).models()
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(CLASSES, (3, 5), generator=generator)
+    images = torch.rand(3, 5, 2, *SIZE, generator=generator)
+    mixed, probabilities = Mixing(models, 3, 4, SIZE, CLASSES, torch.device("cpu"))(step, images, labels)
     theirs = {"mixup": v2.MixUp, "cutmix": v2.CutMix}[kind](num_classes=CLASSES)
     for member, model in enumerate(models):
-        shares, centres = draws_of(model)
+        draws = numpy_generator("mixing", model.seeds.augmentation, 3)
+        shares, centres = draws.beta(alpha, alpha, 4), draws.random((4, 2))
         y, x = (int(centre * side) for centre, side in zip(centres[step], SIZE, strict=True))
         drawn = iter([torch.tensor([x]), torch.tensor([y])])  # torchvision draws the column first
         monkeypatch.setattr(theirs._dist, "sample", lambda _, share=shares[step]: torch.tensor(share))
@@ -87,9 +67,3 @@ def test_the_share_is_the_area_outside_a_box_within_the_image(share, y, x, heigh
     outside[top:bottom, left:right] = 0
     assert shares[0] == pytest.approx(outside.mean())
     assert shares[0] >= share - 1e-12  # at the edges, a box is cut off
-
-
-def test_a_box_in_the_middle_by_hand():
-    boxes, shares = cut_boxes(np.array([0.75]), np.array([[0.5, 0.5]]), (32, 16))
-    assert boxes.tolist() == [[8, 4, 24, 12]]
-    assert shares.tolist() == [0.75]

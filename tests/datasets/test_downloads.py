@@ -1,7 +1,7 @@
+import multiprocessing
 import socket
-import subprocess
-import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -9,54 +9,44 @@ from support.dataset_files import loaded, refused, write_cifar10, write_fashion_
 
 from dbviz_ray.datasets.public import CIFAR10_FOLDER
 
-TWO_LOADERS = """
-import sys, time
-from pathlib import Path
-import torchvision.datasets.utils
-from support.dataset_files import loaded, write_cifar10
-
-directory, own, other = Path(sys.argv[1]), *sys.argv[2:]
-
-def fake(url, root, filename, md5):
-    with (directory / "downloads").open("a") as log:
-        log.write(f"{own}\\n")
-    time.sleep(0.5)
-    write_cifar10(Path(root))
-    time.sleep(0.5)
-
-torchvision.datasets.utils.download_and_extract_archive = fake
-(directory / own).touch()
-while not (directory / other).exists():
-    time.sleep(0.01)
-assert len(loaded(directory / "data", name="cifar10").train_labels) == 300
-"""
+ARCHIVES = "torchvision.datasets.utils.download_and_extract_archive"
 
 
-def test_two_processes_download_once(tmp_path):
-    names = ["first", "second"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_LOADERS, str(tmp_path), *order],
-            cwd=Path(__file__).parents[1],
-            stderr=subprocess.PIPE,
-        )
-        for order in (names, names[::-1])
-    ]
-    errors = [process.communicate()[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    assert len((tmp_path / "downloads").read_text().split()) == 1
+def test_two_processes_download_once(tmp_path, monkeypatch):
+    processes = multiprocessing.get_context("fork")
+    both_run, downloads = processes.Barrier(2), processes.Value("i", 0)
+
+    def slow_download(url, root, filename, md5):
+        with downloads.get_lock():
+            downloads.value += 1
+        time.sleep(0.3)
+        write_cifar10(Path(root))
+        time.sleep(0.3)
+
+    def load():
+        both_run.wait(60)
+        assert len(loaded(tmp_path / "data", name="cifar10").train_labels) == 300
+
+    monkeypatch.setattr(ARCHIVES, slow_download)
+    loaders = [processes.Process(target=load) for _ in range(2)]
+    for loader in loaders:
+        loader.start()
+    for loader in loaders:
+        loader.join()
+    assert [loader.exitcode for loader in loaders] == [0, 0]
+    assert downloads.value == 1
     assert not list((tmp_path / "data").glob(".*"))
 
 
-@pytest.mark.parametrize(
-    ("name", "put_there"),
-    [
-        ("cifar10", "cifar-10-python.tar.gz"),
-        ("cifar100", "cifar-100-python.tar.gz"),
-        ("svhn", "train_32x32.mat and test_32x32.mat"),
-        ("fashion_mnist", "FashionMNIST/raw/train-images-idx3-ubyte.gz"),
-    ],
-)
+PUT_THERE = {
+    "cifar10": "cifar-10-python.tar.gz",
+    "cifar100": "cifar-100-python.tar.gz",
+    "svhn": "train_32x32.mat and test_32x32.mat",
+    "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte.gz",
+}
+
+
+@pytest.mark.parametrize(("name", "put_there"), PUT_THERE.items())
 def test_missing_files_say_what_to_put_where(tmp_path, monkeypatch, name, put_there):
     def no_network(*_args, **_kwargs):
         raise OSError("network is unreachable")
@@ -75,7 +65,7 @@ def test_an_interrupted_download_leaves_no_half_file(tmp_path, monkeypatch):
         (Path(root) / CIFAR10_FOLDER / "data_batch_4").write_bytes(b"half")
         raise ConnectionResetError("connection reset")
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", cut_off)
+    monkeypatch.setattr(ARCHIVES, cut_off)
     assert "connection reset" in refused(tmp_path, name="cifar10").reason
     assert not (tmp_path / CIFAR10_FOLDER).exists()
 

@@ -43,11 +43,8 @@ def test_only_the_kept_images_are_read(tmp_path):
     write_image_folder(tmp_path)
     everything = loaded(tmp_path)
     data = loaded(tmp_path, train_size=5, test_size=3)
-    kept = [
-        index
-        for index, image in enumerate(everything.train_images)
-        if (data.train_images == image).all((1, 2, 3)).any()
-    ]
+    is_kept = [(data.train_images == image).all((1, 2, 3)).any().item() for image in everything.train_images]
+    kept = np.flatnonzero(is_kept)
     assert len(kept) == 5
     assert torch.equal(everything.train_images[kept], data.train_images)
     assert torch.equal(everything.train_labels[kept], data.train_labels)
@@ -93,20 +90,22 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
     assert "1 classes" in mistake.reason
 
 
+def write_kind(folder, ending, write):
+    """One more image of a cat, the first one for the test."""
+    write_image_folder(folder)
+    path = folder / "test" / "cat" / f"0.{ending}"
+    write(path)
+    return path
+
+
 @pytest.mark.parametrize("kind", image_kinds.FILES)
 def test_every_kind_of_file_is_read_as_torchvision_does_but_upright(kind, tmp_path):
-    (ending, write), turned = image_kinds.FILES[kind]
-    write_image_folder(tmp_path)
-    path = tmp_path / "test" / "cat" / f"0.{ending}"
-    write(path)
-    expected = turned(np.array(default_loader(path))).transpose(2, 0, 1)
+    path = write_kind(tmp_path, *image_kinds.FILES[kind])
+    expected = image_kinds.TURNS.get(kind, np.array)(np.array(default_loader(path))).transpose(2, 0, 1)
     assert torch.equal(loaded(tmp_path).test_images[0], torch.from_numpy(expected.copy()))
 
 
 @pytest.mark.parametrize("kind", image_kinds.REFUSED_FILES)
 def test_files_that_would_change_without_a_word_are_refused(kind, tmp_path):
-    ending, write = image_kinds.REFUSED_FILES[kind]
-    write_image_folder(tmp_path)
-    path = tmp_path / "test" / "cat" / f"0.{ending}"
-    write(path)
+    path = write_kind(tmp_path, *image_kinds.REFUSED_FILES[kind])
     assert refused(tmp_path).field == str(path)

@@ -1,7 +1,5 @@
 """Small data sets as files in the formats of the true ones, and the mistake with which one is refused."""
 
-from __future__ import annotations
-
 import gzip
 import pickle
 

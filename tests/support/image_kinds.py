@@ -1,10 +1,9 @@
 """Kinds of image files, arrays and loaders that people have: each is taken as plain PyTorch takes it, or refused.
 
-`FILES` are read as torchvision's `default_loader` reads them, then turned by a function; `REFUSED_FILES` are refused.
+`FILES` are read as torchvision's `default_loader` reads them, some then turned (`TURNS`); `REFUSED_FILES` are refused.
 `GIVEN` are `IMAGES` and `LABELS` in another form, as arguments of `images_and_labels`; `REFUSED` are refused.
 """
 
-import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,7 @@ def saved(ending: str, picture: Image.Image, **options: Any) -> tuple[str, Write
     return ending, lambda path: picture.copy().save(path, **options)
 
 
-def other_frames() -> dict[str, Any]:
-    """Options that make a file of two frames."""
+def two_frames() -> dict[str, Any]:
     return {"save_all": True, "append_images": [Image.fromarray(255 - PIXELS)]}
 
 
@@ -48,27 +46,21 @@ def with_alpha(mode: str, alpha: int) -> Image.Image:
     return picture
 
 
-def content(ending: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    PICTURE.save(stream, ending, **options)
-    return stream.getvalue()
-
-
 def without_adobe(path: Path) -> None:
     """A CMYK JPEG as some programs write it: nothing says whether its colours are inverted."""
-    stream = io.BytesIO()
-    PICTURE.convert("CMYK").save(stream, "JPEG")
-    whole = stream.getvalue()
+    PICTURE.convert("CMYK").save(path)
+    whole = path.read_bytes()
     start = whole.index(b"\xff\xee")
     path.write_bytes(whole[:start] + whole[start + 2 + int.from_bytes(whole[start + 2 : start + 4], "big") :])
 
 
-def same(pixels: np.ndarray) -> np.ndarray:
-    return pixels
+def cut_off(path: Path) -> None:
+    PICTURE.save(path)
+    path.write_bytes(path.read_bytes()[:-40])
 
 
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: same,
+    1: np.asarray,
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -79,29 +71,30 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 SIXTEEN = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)
 
-FILES: dict[str, tuple[tuple[str, Writer], Callable[[np.ndarray], np.ndarray]]] = {
-    "rgb_png": (saved("png", PICTURE), same),
-    "jpeg": (saved("jpg", PICTURE), same),
-    "webp": (saved("webp", PICTURE, lossless=True), same),
-    "bmp": (saved("bmp", PICTURE), same),
-    "ppm": (saved("ppm", PICTURE), same),
-    "tiff": (saved("tiff", PICTURE), same),
-    "grey_png": (saved("png", PICTURE.convert("L")), same),
-    "grey_jpeg": (saved("jpg", PICTURE.convert("L")), same),
-    "one_bit": (saved("png", PICTURE.convert("1")), same),
-    "palette": (saved("png", PICTURE.quantize(16)), same),
-    "opaque_rgba": (saved("png", with_alpha("RGB", 255)), same),
-    "opaque_grey_with_alpha": (saved("png", with_alpha("L", 255)), same),
-    "palette_whose_transparent_colour_is_unused": (saved("png", PICTURE.quantize(16), transparency=200), same),
-    "cmyk_jpeg": (saved("jpg", PICTURE.convert("CMYK")), same),
-    "cmyk_tiff": (saved("tiff", PICTURE.convert("CMYK")), same),
-    "ycbcr_tiff": (saved("tiff", PICTURE.convert("YCbCr")), same),
-    "photograph_of_two_frames": (("jpg", lambda path: PICTURE.save(path, "MPO", **other_frames())), same),
-    "broken_exif": (saved("jpg", PICTURE, exif=b"Exif\0\0no exif at all"), same),
-    "turned_png": (saved("png", PICTURE, **with_orientation(6)), UPRIGHT[6]),
-    "turned_webp": (saved("webp", PICTURE, lossless=True, **with_orientation(8)), UPRIGHT[8]),
-    **{f"turned_{n}": (saved("jpg", PICTURE, **with_orientation(n)), turn) for n, turn in UPRIGHT.items()},
+FILES: dict[str, tuple[str, Writer]] = {
+    "rgb_png": saved("png", PICTURE),
+    "jpeg": saved("jpg", PICTURE),
+    "webp": saved("webp", PICTURE, lossless=True),
+    "bmp": saved("bmp", PICTURE),
+    "ppm": saved("ppm", PICTURE),
+    "tiff": saved("tiff", PICTURE),
+    "grey_png": saved("png", PICTURE.convert("L")),
+    "grey_jpeg": saved("jpg", PICTURE.convert("L")),
+    "one_bit": saved("png", PICTURE.convert("1")),
+    "palette": saved("png", PICTURE.quantize(16)),
+    "opaque_rgba": saved("png", with_alpha("RGB", 255)),
+    "opaque_grey_with_alpha": saved("png", with_alpha("L", 255)),
+    "palette_whose_transparent_colour_is_unused": saved("png", PICTURE.quantize(16), transparency=200),
+    "cmyk_jpeg": saved("jpg", PICTURE.convert("CMYK")),
+    "cmyk_tiff": saved("tiff", PICTURE.convert("CMYK")),
+    "ycbcr_tiff": saved("tiff", PICTURE.convert("YCbCr")),
+    "photograph_of_two_frames": saved("jpg", PICTURE, format="MPO", **two_frames()),
+    "broken_exif": saved("jpg", PICTURE, exif=b"Exif\0\0no exif at all"),
+    "turned_png": saved("png", PICTURE, **with_orientation(6)),
+    "turned_webp": saved("webp", PICTURE, lossless=True, **with_orientation(8)),
+    **{f"turned_{n}": saved("jpg", PICTURE, **with_orientation(n)) for n in UPRIGHT},
 }
+TURNS = {"turned_png": UPRIGHT[6], "turned_webp": UPRIGHT[8]} | {f"turned_{n}": turn for n, turn in UPRIGHT.items()}
 
 REFUSED_FILES: dict[str, tuple[str, Writer]] = {
     "transparent_rgba": saved("png", with_alpha("RGB", 0)),
@@ -116,11 +109,11 @@ REFUSED_FILES: dict[str, tuple[str, Writer]] = {
     "integers": saved("tiff", SIXTEEN.convert("I")),
     "floats": saved("tiff", PICTURE.convert("F")),
     "lab": saved("tiff", Image.new("LAB", (8, 8), (50, 10, 10))),
-    "animated_png": saved("png", PICTURE, **other_frames()),
-    "animated_webp": saved("webp", PICTURE, **other_frames()),
-    "pages": saved("tiff", PICTURE, **other_frames()),
+    "animated_png": saved("png", PICTURE, **two_frames()),
+    "animated_webp": saved("webp", PICTURE, **two_frames()),
+    "pages": saved("tiff", PICTURE, **two_frames()),
     "cmyk_without_adobes_mark": ("jpg", without_adobe),
-    "cut_off": ("png", lambda path: path.write_bytes(content("PNG")[:-40])),
+    "cut_off": ("png", cut_off),
     "web_page": ("jpg", lambda path: path.write_text("<!doctype html><title>404</title>")),
     "empty": ("png", lambda path: path.write_bytes(b"")),
 }

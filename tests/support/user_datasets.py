@@ -1,7 +1,5 @@
 """A data set as a user writes one."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
