@@ -1,7 +1,5 @@
 """Small models and data that many tests share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +11,8 @@ from support.whole_sweeps import SMALL, run
 
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.tables import compute_tables, write_tables
-from dbviz_ray.config import SweepConfig
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import ResourcesConfig, SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.evaluation.records import load_network, save_model
@@ -58,6 +57,12 @@ def cpu() -> torch.device:
     return torch.device("cpu")
 
 
+@pytest.fixture
+def network() -> torch.nn.Module:
+    """An untrained one for the digits."""
+    return initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
+
+
 @pytest.fixture(scope="session")
 def finished_run(
     tmp_path_factory: pytest.TempPathFactory, digits: Dataset, cpu: torch.device
@@ -67,7 +72,7 @@ def finished_run(
     store = Store(tmp_path_factory.mktemp("finished") / "small")
     store.claim(sweep)
     for cohort in sweep.cohorts():
-        for trained in train_cohort(cohort.models, digits, cpu):
+        for trained in train_cohort(cohort.models, digits, cpu, resources=ResourcesConfig(stack=6)):
             save_model(store, trained, digits, {"device": "cpu"})
     work = work_of(sweep, store)
     for task in missing_tasks(sweep, store):

@@ -29,9 +29,8 @@ def test_probabilities_are_the_softmax_of_the_scores_and_the_batch_does_not_matt
 
 def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
     """Scores of 1e5 are infinite in float16; the softmax is taken before."""
-    planes = random_planes(2, 4, (1, 2, 2))
-    labelled = label_planes(lambda images: torch.tensor([[1e5, 1e5, 0.0]]).expand(len(images), -1), planes, cpu,
-                            probabilities=True)  # fmt: skip
+    network = lambda images: torch.tensor([[1e5, 1e5, 0.0]]).expand(len(images), -1)  # noqa: E731
+    labelled = label_planes(network, random_planes(2, 4, (1, 2, 2)), cpu, probabilities=True)
     assert labelled.probabilities.unique().tolist() == [0, 0.5]
 
 
@@ -68,17 +67,12 @@ def test_labels_hold_every_class(classes, dtype, cpu):
     assert (maps.numpy() == classes - 1).all()
 
 
-@pytest.mark.parametrize(
-    ("function", "batch_points"),
-    [
-        (lambda images: torch.zeros(len(images), 2**16 + 1), None),
-        (lambda images: torch.zeros(10), None),  # the scores of one image, for many
-        (lambda images: torch.zeros(10), 1),
-        (lambda images: torch.tensor(1.0), None),
-    ],
-)
-def test_scores_that_are_no_row_for_each_image_are_refused(function, batch_points, cpu):
-    refused(label_maps, function, random_planes(2, 5, (1, 2, 2)), cpu, batch_points=batch_points)
+def test_scores_that_are_no_row_for_each_image_are_refused(cpu):
+    planes = random_planes(2, 5, (1, 2, 2))
+    for scores in (torch.zeros(10), torch.tensor(1.0)):  # those of one image, for many
+        refused(label_maps, lambda _, scores=scores: scores, planes, cpu)
+    refused(label_maps, lambda _: torch.zeros(10), planes, cpu, batch_points=1)
+    refused(label_maps, lambda images: torch.zeros(len(images), 2**16 + 1), planes, cpu)
 
 
 def test_one_logit_labels_two_classes_in_batches_of_any_size(cpu):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refusals import refused
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig
-from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.margins import draw_lines, margins
 
 CPU = torch.device("cpu")
@@ -63,23 +63,12 @@ def test_distances_to_a_hyperplane_are_those_of_the_formula():
     assert (found.distances - expected)[finite].abs().max() <= 0.5e-3 + 1e-6
 
 
-def test_a_margin_worked_out_by_hand():
-    """On one pixel: class 1 from 2 on. From 0 towards 5 that is 2 away, from 5 towards 0 it is 3."""
-    images = torch.tensor([0.0, 5.0]).view(2, 1, 1, 1)
-    lines = draw_lines(images, MarginsConfig(directions=1, steps=3, tolerance=1e-4))
-    found = margins(lambda x: torch.cat([2 - x.flatten(1), x.flatten(1) - 2], dim=1), lines, CPU)
-    by_image = dict(zip(lines.start_indices.tolist(), found.distances[:, 0].tolist(), strict=True))
-    assert by_image == {0: pytest.approx(2, abs=1e-4), 1: pytest.approx(3, abs=1e-4)}
-    assert sorted(zip(lines.start_indices.tolist(), found.predicted.tolist(), strict=True)) == [(0, 0), (1, 1)]
-
-
 @given(seed=st.integers(0, 1000), reach=st.sampled_from([0.5, 1.0, 2.0]), steps=st.integers(150, 400))
 @settings(max_examples=15, deadline=None)
 def test_margins_are_those_of_a_dense_search(seed, reach, steps):
     network = untrained(seed=seed)
-    lines = draw_lines(
-        random_images(8, seed=seed), MarginsConfig(directions=3, reach=reach, steps=steps, tolerance=1e-3, seed=seed)
-    )
+    config = MarginsConfig(directions=3, reach=reach, steps=steps, tolerance=1e-3, seed=seed)
+    lines = draw_lines(random_images(8, seed=seed), config)
     found = margins(network, lines, CPU).distances.double()
     dense = naive_distances(network, lines)
     spacing = float(lines.lengths.max()) * reach / 20_000
@@ -173,9 +162,7 @@ def test_images_that_are_the_same_are_no_partners():
     assert len(lines.starts) == 42
     assert (lines.lengths > 0).all()
     for too_few, config in ((images, MarginsConfig(directions=3)), (random_images(10), MarginsConfig(directions=10))):
-        with pytest.raises(UserError) as error:
-            draw_lines(too_few, config)
-        [mistake] = error.value.mistakes
+        mistake = refused(draw_lines, too_few, config)
         assert (mistake.field, mistake.value) == ("margins.directions", config.directions)
 
 

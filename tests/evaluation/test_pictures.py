@@ -12,7 +12,6 @@ from conftest import small_sweep
 from support.random_planes import random_planes
 
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
-from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture, take_pictures
@@ -21,11 +20,6 @@ from dbviz_ray.evaluation.work import LabelPlanes
 from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
-
-
-@pytest.fixture
-def network():
-    return initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +53,7 @@ def test_pictures_come_back_and_open_as_one_table(tmp_path):
     assert store.read_picture("test", "m", 2, 0) is None
     table = pq.read_table(store.path("pictures"), columns=["labels", "plane"])
     assert table.schema.field("labels").type == pa.list_(pa.uint8())
-    assert sorted(zip(table["plane"].to_pylist(), map(len, table["labels"].to_pylist()), strict=True)) == [
-        (0, 16), (5, 49)
-    ]  # fmt: skip
+    assert {row["plane"]: len(row["labels"]) for row in table.to_pylist()} == {0: 16, 5: 49}
 
 
 @pytest.mark.parametrize("probabilities", [False, True])
@@ -96,9 +88,7 @@ def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
     assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
     assert "label    12 models in " in capsys.readouterr().err
     model = next(model for model in sweep.models() if model.label_noise)
-    assert len(stored_pictures(store)) == 2 * 2 * 3, (
-        "two widths with and without noise, three seeds; no other plane set"
-    )
+    assert len(stored_pictures(store)) == 2 * 2 * 3, "widths, noise and seeds; no other plane set"
     network = load_network(store, model, (1, 8, 8), 10)
     expected = label_planes(network, load_planes(store, "test")[0].part([0], 23), cpu).labels[0]
     assert np.array_equal(store.read_picture("test", model.model_id, 3, 0).labels, expected)
@@ -143,9 +133,9 @@ def test_maps_are_enlarged_to_the_finest_by_their_nearest_points():
 
 
 @pytest.mark.parametrize("resolution", ["1", "2001"])
-def test_a_resolution_that_is_none_is_refused(run, resolution, capsys):
-    assert main(["figures", run[0].root, "decision_regions", "--resolution", resolution]) == 2
-    assert f"--resolution: {resolution} is not allowed; allowed: from 2 to 2000" in capsys.readouterr().err
+def test_a_resolution_that_is_none_is_refused(finished_run, resolution, capsys):
+    assert main(["figures", finished_run[0].root, "decision_regions", "--resolution", resolution]) == 2
+    assert f"--resolution: {resolution} " in capsys.readouterr().err
 
 
 def test_without_weights_figures_show_what_is_stored_of_several_grids(run, capsys):
@@ -155,7 +145,7 @@ def test_without_weights_figures_show_what_is_stored_of_several_grids(run, capsy
     store.remove_folder("models")
     assert main(["figures", store.root, "decision_regions", "disagreement"]) == 0
     assert main(["figures", store.root, "decision_regions", "--resolution", "40"]) == 2
-    assert "is not there; allowed: no --resolution without the weights" in capsys.readouterr().err
+    assert f"--resolution: {store.path('models')}/" in capsys.readouterr().err
     assert stored_pictures(store) == [store.picture_file("test", model.model_id, 3, 0)]
 
 
@@ -168,7 +158,7 @@ def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(run, capsys):
     store.write_json(file, store.read_json(file) | {"config": model.model_dump(mode="json")})
     arguments = ["disagreement", store.root, "w4-adam-noise0-seed0", "w4-adam-noise0-seed1", "--resolution", "30"]
     assert main(arguments) == 2
-    assert f"names the code '{code}', which would be imported and run" in capsys.readouterr().err
+    assert f"'{code}'" in capsys.readouterr().err
     assert main([*arguments, "--trust", code]) == 2
     assert "describes the model" in capsys.readouterr().err
     assert stored_pictures(store) == []

@@ -6,14 +6,13 @@ from conftest import small_sweep
 from support.cohorts import cohort_of
 from support.made_up_runs import made_up_run
 from support.random_planes import random_planes
+from support.refusals import refused
 
 from dbviz_ray.analysis.scores.plane_scores import PairSet, score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
-from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig, SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.margins import margins
 from dbviz_ray.evaluation.records import check_predictions, load_network, save_model, save_planes
@@ -45,21 +44,16 @@ def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
     store.drop(store.margins_file(model.model_id, 3))
     store.drop(store.labels_file("margins", model.model_id, 1))
     store.drop(store.probabilities_file("test", model.model_id, 3))
-    expected = [
-        Task(LabelPlanes("test"), model, 3),
-        Task(LabelPlanes("margins"), model, 1),
-        Task(FindMargins(), model, 3),
-    ]
+    expected = [Task(what, model, epoch) for what, epoch in zip(whats, (3, 1, 3), strict=True)]
     assert state_of(asks_for_all, store, Options()).tasks == expected
     without = small_sweep(planes=PLANES, training=asks_for_all.training.model_dump())
     assert [task.what for task in missing_tasks(without, store)] == whats[:2]
 
 
-def test_work_writes_what_it_finds(asks_for_all, tmp_path, digits, cpu):
+def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu):
     store = Store(tmp_path)
     work = work_of(asks_for_all, store)
     assert set(work) == {task.what for task in missing_tasks(asks_for_all, store)}
-    network = initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
     for found in work.values():
         found.do(network, cpu, store, "model", 3)
     planes = work[LabelPlanes("test")].planes
@@ -81,12 +75,11 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, digits, cpu):
 
 
 @pytest.mark.parametrize("interrupted", ["probabilities", "picture", "label_maps"])
-def test_labels_are_written_last(tmp_path, cpu, monkeypatch, interrupted):
+def test_labels_are_written_last(tmp_path, network, cpu, monkeypatch, interrupted):
     store = Store(tmp_path)
     sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8, "probabilities": True}})
     labelling = work_of(sweep, store)[LabelPlanes("test")]
     monkeypatch.setattr(Store, f"write_{interrupted}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    network = initialised_network("fully_connected", 8, (1, 8, 8), 10, seed=0)
     with pytest.raises(KeyboardInterrupt):
         labelling.do(network, cpu, store, "model", 3)
     assert store.labelled("test") == set()
@@ -127,18 +120,9 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("split", "validation"),
-        ("images", 0),
-        ("steps", 2.5),
-        ("reach", 0),
-        ("tolerance", float("-inf")),
-        ("direction", 3),
-    ],
-)
+WRONG = {"split": "validation", "images": 0, "steps": 2.5, "reach": 0, "tolerance": float("-inf"), "direction": 3}
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG.items())
 def test_mistakes_in_margins_are_named(field, value):
-    with pytest.raises(UserError) as error:
-        validated(SweepConfig, {"name": "x", "margins": {field: value}})
-    assert error.value.mistakes[0].field == f"margins.{field}"
+    assert refused(validated, SweepConfig, {"name": "x", "margins": {field: value}}).field == f"margins.{field}"
