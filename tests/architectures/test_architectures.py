@@ -5,12 +5,13 @@ import sys
 
 import pytest
 import torch
+from support.refusals import refused
 from support.small_networks import SMALL
 from torch import nn
 
 from dbviz_ray.architectures import build_network, initialised_network, timm_builder
 from dbviz_ray.architectures.patches import SelfAttention
-from dbviz_ray.errors import FieldError, UserError
+from dbviz_ray.errors import FieldError
 
 CIFAR, DIGITS = (3, 32, 32), (1, 8, 8)
 
@@ -111,10 +112,10 @@ def test_the_seed_alone_decides_the_initialisation(architecture):
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("architecture", ["fully_connected", "fully_connected_deep"])
-def test_fully_connected_networks_begin_with_a_linear_layer(architecture):
-    network = build_network(architecture, 16, CIFAR, 10)
-    assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
+def test_fully_connected_networks_begin_with_a_linear_layer():
+    for architecture in ("fully_connected", "fully_connected_deep"):
+        network = build_network(architecture, 16, CIFAR, 10)
+        assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
 
 
 def test_attention_is_torchs():
@@ -156,9 +157,8 @@ def test_vit_has_dropout_in_modules_called_once():
     ],
 )
 def test_what_cannot_be_built(architecture, width, shape, options, beginning):
-    with pytest.raises(ValueError, match=rf"^{beginning}") as caught:
+    with pytest.raises(ValueError, match=rf"^{beginning}.*$"):
         build_network(architecture, width, shape, 10, options)
-    assert "\n" not in str(caught.value)
 
 
 def test_timm():
@@ -176,6 +176,4 @@ def test_timm():
 
 def test_timm_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError) as error:
-        timm_builder("resnet50")
-    assert error.value.mistakes[0].hint == "pip install timm"
+    assert refused(timm_builder, "resnet50").hint == "pip install timm"

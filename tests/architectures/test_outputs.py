@@ -12,16 +12,11 @@ from dbviz_ray.architectures.outputs import NoScoresError, logits_of
 LOGITS = torch.tensor([-2.0, 0, 0.5, 3], dtype=torch.float64)
 
 
+COLUMN = LOGITS[:, None]
+
+
 @pytest.mark.parametrize(
-    "output",
-    [
-        LOGITS,
-        LOGITS[:, None],
-        LOGITS.numpy(),
-        (LOGITS, None),
-        {"logits": LOGITS[:, None]},
-        SimpleNamespace(logits=LOGITS),
-    ],
+    "output", [LOGITS, COLUMN, LOGITS.numpy(), (LOGITS, None), {"logits": COLUMN}, SimpleNamespace(logits=LOGITS)]
 )
 def test_one_logit_is_that_of_class_one(output):
     scores = logits_of(output)

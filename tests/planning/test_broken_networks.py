@@ -1,7 +1,5 @@
 """--plan and the sweep itself refuse a network alike, before anything is trained."""
 
-from __future__ import annotations
-
 import pytest
 from conftest import small_sweep
 from support.broken_networks import BROKEN, WORKING

@@ -1,14 +1,12 @@
 """The memory that a cohort is said to need, against what its training allocates; and how allocations are counted."""
 
-from __future__ import annotations
-
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 import torch
 from support import user_networks
-from support.cohorts import OPTIMIZERS, Memory, cohort_of
+from support.cohorts import CONVOLUTIONAL, OPTIMIZERS, Memory, cohort_of
 
 from dbviz_ray.config import AdversaryConfig, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts
@@ -26,11 +24,7 @@ TRAINED = {
     "residual, sam": {"architecture": "resnet18_width", "width": 4, "sam_radius": 0.05},
     "residual, bfloat16": {"architecture": "resnet18_width", "width": 4, "precision": "bfloat16"},
     "transformer": {"architecture": "vit", "width": 16},
-    "dropout, attacked": {
-        "architecture": "support.user_networks:convolutional",
-        "width": 8,
-        "adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2),
-    },
+    "dropout, attacked": CONVOLUTIONAL | {"width": 8, "adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2)},
 }
 
 
@@ -48,16 +42,13 @@ def test_what_is_counted_before_is_what_training_allocates(settings, stack, digi
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "sgd without momentum"])
 def test_a_checkpoint_counts_as_what_is_saved(optimizer, digits, cpu):
     """On images of 8x8 pixels a VGG-19 is nearly all weights."""
-    models = cohort_of("vgg19", 64, **{"precision": "float32"} | OPTIMIZERS[optimizer])[:3]
-    small = [model.model_copy(update={"width": 8}) for model in cohort_of("vgg19", 8, **OPTIMIZERS[optimizer])[:2]]
-    memory = Memory()
-    short = [m.model_copy(update={"training": m.training.model_copy(update={"epochs": 1})}) for m in small]
-    train_cohort(short, digits, cpu, resources=ResourcesConfig(stack=1), checkpoints=memory)
+    alone, memory = ResourcesConfig(stack=1), Memory()
+    small, large = (cohort_of("vgg19", width, epochs=1, **OPTIMIZERS[optimizer])[:2] for width in (8, 64))
+    train_cohort(small, digits, cpu, resources=alone, checkpoints=memory)
     saved = sum(tensor.nbytes for tensor in memory.saved[-1].values())
-    need = memory_need(short, DIGITS, ResourcesConfig(stack=1)).host - WORKER_BYTES
-    assert need > (CHECKPOINT_COPIES + 1) * saved
-    large = memory_need(models, DIGITS, ResourcesConfig(stack=1)).host - WORKER_BYTES
-    assert large > 10 * need
+    of_small, of_large = (memory_need(models, DIGITS, alone).host - WORKER_BYTES for models in (small, large))
+    assert of_small > (CHECKPOINT_COPIES + 1) * saved
+    assert of_large > 10 * of_small
 
 
 def test_more_of_everything_needs_more(digits):
@@ -65,12 +56,9 @@ def test_more_of_everything_needs_more(digits):
         models = cohort_of("resnet18_width", **{"width": 4, "batch_size": 128, "precision": "float32"} | settings)
         return memory_need(models[:members], data, resources)
 
-    least = need().host
-    assert need(members=4).host > least
-    assert need(width=8).host > least
-    assert need(precision="float64").host > least
-    assert need(data=DatasetFacts((3, 64, 64), 10, 50_000, 10_000)).host > least
-    assert need(batch_size=1024).host > least
+    least, large = need().host, DatasetFacts((3, 64, 64), 10, 50_000, 10_000)
+    for more in ({"members": 4}, {"width": 8}, {"precision": "float64"}, {"data": large}, {"batch_size": 1024}):
+        assert need(**more).host > least, more
     assert need(resources=ResourcesConfig(stack=1)).host < least
     assert need().device == 0
     on_gpu = need(resources=ResourcesConfig(gpus_per_cohort=1))

@@ -10,6 +10,7 @@ from torch import nn
 
 from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested_resolutions, regions_of
 from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.label_maps import label_maps
 from dbviz_ray.planes import PlaneSet, draw_plane_set
@@ -77,11 +78,7 @@ HAND_MADE = {
         [(1, 0.4375), (0, 0.28125), (0, 0.28125)],
     ),
     "a tent of a tent": (
-        [
-            ([[1.0, 0.0], [1.0, 0.0]], [0.0, -0.5]),
-            (TENT * 2, [0.0, -0.5]),
-            ([[0.0, 0.0], TENT[0]], [0.5, 0.0]),
-        ],
+        [([[1.0, 0.0], [1.0, 0.0]], [0.0, -0.5]), (TENT * 2, [0.0, -0.5]), ([[0.0, 0.0], TENT[0]], [0.5, 0.0])],
         [(1, 0.25), (1, 0.25), (0, 0.25), (0, 0.125), (0, 0.125)],
     ),
 }
@@ -119,7 +116,7 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
     sweep = small_sweep(
         dataset={"name": "digits", "train_size": 500, "test_size": 200},
         grid={"width": [8, 32], "label_noise": [0.2], "seed": [0, 1]},
-        training={"epochs": 100, "batch_size": 64, "learning_rate": 0.01},
+        training={"epochs": 100, "batch_size": 125, "learning_rate": 0.02, "evaluate_every": 100},
         planes={"test": {"count": 10, "resolution": 401}},
     )
     data = load_dataset(sweep.dataset, "unused")
@@ -130,7 +127,7 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
         pairs.append((network, planes))
     planes = draw_plane_set(sweep.planes["test"], data)
     for cohort in sweep.cohorts():
-        for trained in train_cohort(cohort.models, data, torch.device("cpu")):
+        for trained in train_cohort(cohort.models, data, torch.device("cpu"), resources=ResourcesConfig(stack=2)):
             network = build_network("fully_connected", trained.config.width, data.image_shape, 10)
             network.load_state_dict(trained.weights)
             pairs.append((network, planes))

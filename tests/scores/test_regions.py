@@ -1,6 +1,5 @@
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from support.made_up_runs import region_sizes
@@ -11,22 +10,6 @@ CLASSES = 5
 label_stacks = npst.arrays(
     np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, CLASSES - 1)
 )
-
-
-def test_regions_by_hand():
-    maps = np.array(
-        [
-            [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
-            [[2, 0, 0, 2], [0, 0, 0, 0], [1, 1, 1, 2]],
-        ],
-        dtype=np.uint8,
-    )
-    regions = regions_of(maps, minimum_share=0.25)
-    assert regions.fragmentation.tolist() == [1, 5]
-    assert regions.large_regions.tolist() == [1, 2]  # 12; and of 6, 3, 1, 1, 1 points the first two
-    assert regions.largest_region.tolist() == [1, 0.5]
-    assert class_shares(maps, 3).tolist() == [[1, 0, 0], [0.5, 0.25, 0.25]]
-    assert class_shares(maps, 4)[:, 3].tolist() == [0, 0]
 
 
 @settings(max_examples=200)
@@ -42,26 +25,14 @@ def test_regions_equal_those_of_skimage(maps, share):
         assert shares[plane].tolist() == (np.bincount(labels.ravel(), minlength=CLASSES) / points).tolist()
 
 
-@pytest.mark.parametrize(
-    ("resolution", "expected"),
-    [
-        (201, [(8, 26), (4, 51), (2, 101), (1, 201)]),
-        (50, [(1, 50)]),
-        (51, [(2, 26), (1, 51)]),
-        (49, [(2, 25), (1, 49)]),
-        (20, [(1, 20)]),
-    ],
-)
-def test_the_grids_within_a_grid(resolution, expected):
-    assert nested_resolutions(resolution) == expected
-
-
 @given(st.integers(2, 2000))
-def test_a_nested_grid_reaches_from_edge_to_edge(resolution):
-    for stride, points in nested_resolutions(resolution):
-        places = np.arange(resolution)[::stride]
-        assert (len(places), places[-1]) == (points, resolution - 1)
-        assert points >= 25 or stride == 1
+@example(201)
+@example(50)
+def test_nested_grids_are_all_that_reach_from_edge_to_edge(resolution):
+    """Every second point, every fourth and so on, as long as a side keeps 25 points."""
+    halvings = [(2**n, (resolution - 1) / 2**n + 1) for n in range(11)]
+    expected = [(stride, points) for stride, points in halvings if stride == 1 or (points >= 25 and points % 1 == 0)]
+    assert nested_resolutions(resolution) == expected[::-1]
 
 
 def test_extrapolation_finds_the_limit_of_an_error_by_area():

@@ -9,7 +9,7 @@ neighbours never contradict each other and no geometric tolerance decides what i
 Regions are joined where they share a piece of boundary; two of one class that only touch in a point are two.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,20 +65,16 @@ class Cells:
         return values
 
     def areas(self) -> list[float]:
-        found = []
-        for x, y in (self.points[cell].T for cell in self.corners):
-            found.append(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
-        return found
+        points = (self.points[cell].T for cell in self.corners)
+        return [abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 for x, y in points]
 
-    def neighbours(self) -> Iterator[tuple[int, int]]:
+    def neighbours(self) -> list[list[int]]:
         """Every two cells that share an edge."""
-        first: dict[tuple[int, int], int] = {}
+        cells: dict[tuple[int, int], list[int]] = {}
         for number, cell in enumerate(self.corners):
             for edge in edges_of(cell):
-                if edge in first:
-                    yield first[edge], number
-                else:
-                    first[edge] = number
+                cells.setdefault(edge, []).append(number)
+        return [both for both in cells.values() if len(both) == 2]
 
 
 def edges_of(cell: list[int]) -> list[tuple[int, int]]:
