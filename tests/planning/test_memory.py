@@ -17,13 +17,14 @@ from dbviz_ray.training.cohort import train_cohort
 DIGITS = DatasetFacts((1, 8, 8), 10, 200, 100)
 CIFAR = DatasetFacts((3, 32, 32), 10, 50_000, 10_000)
 MIB = 2**20
+RESIDUAL = {"architecture": "wide_resnet28", "width": 2, "options": {"depth": 10}}
 TRAINED = {
     "fully connected, adam": {"width": 512},
     "fully connected, sgd": {"width": 512} | OPTIMIZERS["sgd"],
-    "residual, sgd": {"architecture": "resnet18_width", "width": 4} | OPTIMIZERS["sgd"],
-    "residual, sam": {"architecture": "resnet18_width", "width": 4, "sam_radius": 0.05},
-    "residual, bfloat16": {"architecture": "resnet18_width", "width": 4, "precision": "bfloat16"},
-    "transformer": {"architecture": "vit", "width": 16},
+    "residual, sgd": RESIDUAL | OPTIMIZERS["sgd"],
+    "residual, sam": RESIDUAL | {"sam_radius": 0.05},
+    "residual, bfloat16": RESIDUAL | {"precision": "bfloat16"},
+    "transformer": {"architecture": "vit", "width": 16, "options": {"layers": 2}},
     "dropout, attacked": CONVOLUTIONAL | {"width": 8, "adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2)},
 }
 
@@ -112,7 +113,7 @@ def measured_peaks() -> list[int]:
 
 
 def test_the_peak_of_a_process_is_measured_and_can_be_measured_anew():
-    with ProcessPoolExecutor(1, get_context("spawn")) as new_process:  # this one may keep what it frees
+    with ProcessPoolExecutor(1, get_context("fork")) as new_process:  # this one may keep what it frees
         before, risen, freed, anew = new_process.submit(measured_peaks).result()
     assert risen - before > 150 * MIB
     assert freed > risen - MIB  # the kernel counts in bundles of pages

@@ -29,9 +29,10 @@ SCHEDULES = {
 SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adam with decay", "adamw")}
 
 
-def cohort_of(architecture="fully_connected", width=8, **training):
+def cohort_of(architecture="fully_connected", width=8, options=None, **training):
     """Six digits models that differ in their seeds and label noise."""
     grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
+    grid["options"] = options or {}
     settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
     return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
 

@@ -71,7 +71,7 @@ def test_history_and_predictions_are_those_of_the_training(digits, cpu):
 @pytest.fixture(scope="module")
 def everyone(digits, cpu):
     """Six models trained side by side with every option of training."""
-    models = cohort_of(**CONVOLUTIONAL | ALL_AT_ONCE)
+    models = cohort_of(**CONVOLUTIONAL | ALL_AT_ONCE, batch_size=100)
     return train_cohort(models, digits, cpu, resources=cohorts.TOGETHER)
 
 
@@ -132,7 +132,7 @@ RESUMED = {
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("settings", RESUMED.values(), ids=RESUMED)
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, members, digits, cpu):
-    models = cohort_of(**{"precision": "float32", "epochs": 4} | settings)[:members]
+    models = cohort_of(**{"precision": "float32", "epochs": 4, "batch_size": 100} | settings)[:members]
     models = [with_rate(model, 0.02 / place) for place, model in enumerate(models, 1)]
     resources = ResourcesConfig(stack=members, checkpoint_seconds=0)
     arguments = {"teachers": teachers_of(models, digits), "resources": resources}
@@ -144,7 +144,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, mem
 
 
 def test_a_training_killed_twice_keeps_its_stack(digits, cpu):
-    models = cohort_of(precision="float32", epochs=6)
+    models = cohort_of(precision="float32", epochs=6, batch_size=100)
     every_epoch = ResourcesConfig(stack=4, checkpoint_seconds=0)
     undisturbed = train_cohort(models, digits, cpu, resources=every_epoch)
     memory = killed_after(2, models, digits, cpu, resources=every_epoch)
@@ -191,7 +191,7 @@ def test_noisy_and_clean_training_errors_differ_by_the_noise(digits, cpu):
 @pytest.mark.parametrize("stack", [4, 2])
 @pytest.mark.parametrize("settings", [OPTIMIZERS["sgd"], SAM["sam over sgd"]], ids=["plain", "sam"])
 def test_a_member_that_diverges_leaves_the_others_alone(settings, stack, digits, cpu):
-    models = cohort_of(**CONVOLUTIONAL | settings)[:4]
+    models = cohort_of(**CONVOLUTIONAL | settings, batch_size=100)[:4]
     wild = [models[0], with_rate(models[1], 1e200), *models[2:]]
     trained = train_cohort(wild, digits, cpu, resources=ResourcesConfig(stack=stack))
     healthy = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
