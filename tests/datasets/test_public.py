@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import loadmat, savemat
+from support.checkpoint_kinds import Made
 from support.dataset_files import WRITERS, idx, loaded, refused, write_cifar10, write_fashion_mnist
 
 from dbviz_ray.datasets.public import CIFAR10_CLASSES, CIFAR10_FOLDER, CIFAR100_FOLDER, FASHION_MNIST_FILES
@@ -70,11 +71,6 @@ def test_fashion_mnist_is_read_in_its_true_format(tmp_path, compressed):
     assert sorted(data.train_labels.tolist()) == sorted([*range(10)] * 3)
 
 
-class Hostile:
-    def __reduce__(self):
-        return os.system, ("touch hostile-code-ran",)
-
-
 def cifar_batch(**changes):
     content = {"data": np.zeros((4, 3072), dtype=np.uint8), "labels": [0, 1, 2, 3], "fine_labels": [0, 1, 2, 3]}
     return pickle.dumps({key.encode(): value for key, value in (content | changes).items()}, protocol=2)
@@ -88,7 +84,7 @@ def svhn_file(**changes):
 
 
 BROKEN_CIFAR = {
-    "hostile": (pickle.dumps(Hostile()), "system"),
+    "hostile": (pickle.dumps(Made(os.system, "touch hostile-code-ran")), "system"),
     "without images": (pickle.dumps({b"labels": [0]}), "data"),
     "no dictionary": (pickle.dumps(3), "int"),
     "half": (cifar_batch()[:500], ""),
