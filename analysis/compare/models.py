@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dbviz_ray.architectures import build_network
+from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config.registry import ARCHITECTURES, TIMM, architecture_builder, check_architecture, standard_width
 from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
@@ -57,7 +57,7 @@ class Builder:
                     reason = "needs the number of classes, which images without labels do not tell"
                     raise UserError("models", self.model, reason=reason, allowed="--model-option classes=N")
                 width = self.width or standard_width(self.model)
-                return build_network(self.model, width, image_shape, classes, options)
+                return initialised_network(self.model, width, image_shape, classes, options=options)
         except UserError:
             raise
         except Exception as error:  # a user's own code may raise anything

@@ -19,17 +19,22 @@ _NO_OPTIONS: Mapping[str, Any] = {}
 _NOT_OPTIONS = ("width", "image_shape", "classes")
 
 
-def build_network(
+def initialised_network(
     architecture: str,
     width: int,
     image_shape: tuple[int, int, int],
     classes: int,
+    seed: int | None = None,
     options: Mapping[str, Any] = _NO_OPTIONS,
 ) -> nn.Module:
     """A network that maps `[n, channels, height, width]` to logits `[n, classes]`, initialised by its builder.
 
-    ValueError if the architecture does not allow this width, image shape or one of the options.
+    With a seed, the builder draws from the "init" stream, on the CPU; afterwards the global generators of Python, numpy
+    and torch are where they were. ValueError if the architecture does not allow this width, image shape or an option.
     """
+    if seed is not None:
+        with drawing_from(derived_seed("init", seed), torch.device("cpu")):
+            return initialised_network(architecture, width, image_shape, classes, None, options)
     if width < 1:
         raise ValueError(f"width: {width} is not allowed; allowed: 1 or more")
     builder = architecture_builder(architecture)
@@ -41,29 +46,16 @@ def build_network(
     return network
 
 
-def initialised_network(
-    architecture: str,
-    width: int,
-    image_shape: tuple[int, int, int],
-    classes: int,
-    seed: int,
-    options: Mapping[str, Any] = _NO_OPTIONS,
-) -> nn.Module:
-    """`build_network` with parameters drawn from the "init" stream, always on the CPU.
-
-    The global generators of Python, numpy and torch are seeded, and put back afterwards.
-    """
-    with drawing_from(derived_seed("init", seed), torch.device("cpu")):
-        return build_network(architecture, width, image_shape, classes, options)
-
-
 def _check_options(architecture: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """ValueError unless the builder takes options of these names and, if annotated, of these types and ranges."""
     parameters = inspect.signature(builder).parameters.values()
     named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     allowed = [name for name in named if name not in _NOT_OPTIONS]
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    hints = _type_hints(builder)
+    try:
+        hints = get_type_hints(builder, include_extras=True) if inspect.isfunction(builder) else {}
+    except NameError:  # a user's own annotation that is imported for type checkers only
+        hints = {}
     for name, value in options.items():
         if name in _NOT_OPTIONS or not (name in allowed or takes_any):
             names = ", ".join(allowed) or "none"
@@ -73,13 +65,6 @@ def _check_options(architecture: str, builder: Callable[..., Any], options: Mapp
                 TypeAdapter(hints[name]).validate_python(value)
             except ValidationError as error:
                 raise ValueError(f"options.{name}: {value!r}: {error.errors()[0]['msg']}") from None
-
-
-def _type_hints(builder: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(builder, include_extras=True) if inspect.isfunction(builder) else {}
-    except NameError:  # a user's own annotation that is imported for type checkers only
-        return {}
 
 
 def out_of_place(network: nn.Module) -> nn.Module:

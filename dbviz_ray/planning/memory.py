@@ -1,14 +1,13 @@
 """The memory that training a cohort needs, before it is trained: counted on the meta device, beside what was measured.
 
-At its peak a worker holds what it holds all the time (its code, the data set, weights, moments, labels), the most that
-one of these takes: a step (what the backward pass needs, and the gradients), an evaluation, an epoch's metrics,
-sharpness, the trained models; and on the host, a checkpoint on its way to the store.
+It is what a worker holds all the time, the most that a step, an evaluation or another phase takes and, on the host, a
+checkpoint on its way to the store.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
@@ -185,30 +184,17 @@ def _gradient_bytes(network: StackedState, images: Tensor, members: int, *, trai
     of_members = images.expand(members, *images.shape)
     labels = torch.zeros(of_members.shape[:2], dtype=torch.int64, device=images.device)
     masks = network.mask_shapes(images) if training else {}
-
-    def gradients() -> object:
+    with AllocationCounter(images.device.type) as counter:
         drawn = {name: images.new_ones(members, *shape) for name, (_, shape) in masks.items()}
         moved = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         logits = network.forward(moved, buffers | drawn, of_members, training=training, exact=not training)
-        return torch.autograd.grad(cross_entropy(logits, labels), list(moved.values()), allow_unused=True)
-
-    return _peak(gradients, images.device)
+        torch.autograd.grad(cross_entropy(logits, labels), list(moved.values()), allow_unused=True)
+    return counter.peak
 
 
 def _evaluation_bytes(network: StackedState, images: Tensor, members: int) -> int:
     """The peak of the first `members`' evaluation of the same images, which are made for it."""
-    parameters, buffers = network.sliced(0, members)
-
-    def logits() -> object:
+    with torch.no_grad(), AllocationCounter(images.device.type) as counter:
         same = torch.zeros_like(images).expand(members, *images.shape)
-        return network.forward(parameters, buffers, same, training=False, exact=True)
-
-    with torch.no_grad():
-        return _peak(logits, images.device)
-
-
-def _peak(work: Callable[[], object], device: torch.device) -> int:
-    counter = AllocationCounter(device.type)
-    with counter:
-        work()
+        network.forward(*network.sliced(0, members), same, training=False, exact=True)
     return counter.peak

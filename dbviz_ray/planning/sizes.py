@@ -1,9 +1,4 @@
-"""Sizes of networks, and the operations and relative costs of training and evaluating them; nothing is trained for it.
-
-For the estimate of the remaining time, a batch costs its floating-point operations plus `CALL_FLOPS` for each call of a
-tensor operation; calls dominate in small networks with many layers. This value gave the closest estimates on CPUs, in
-the digits sweeps of double descent, architectures and optimizers.
-"""
+"""Sizes of networks, and the operations and relative costs of training and evaluating them; nothing is trained."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from dbviz_ray.architectures import build_network
+from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of, single_score
 from dbviz_ray.config import Cohort, ModelConfig
 from dbviz_ray.datasets import DatasetFacts
@@ -29,6 +24,8 @@ from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.terminal.progress import Amount
 
 CALL_FLOPS = 1e6
+"""For the estimate of the remaining time, a call of a tensor operation costs as much as so many operations. This value
+gave the closest estimates on CPUs; calls dominate in small networks with many layers."""
 LABELLED_TOGETHER = 1000
 """Points in a batch."""
 
@@ -51,7 +48,8 @@ class NetworkShape(NamedTuple):
     def network(self, device: str) -> nn.Module:
         """A network of this shape; on the "meta" device it has no numbers."""
         with torch.device(device):
-            return build_network(self.architecture, self.width, self.image_shape, self.classes, dict(self.options))
+            sizes = self.width, self.image_shape, self.classes
+            return initialised_network(self.architecture, *sizes, options=dict(self.options))
 
 
 @dataclass(frozen=True)

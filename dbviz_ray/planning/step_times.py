@@ -60,13 +60,6 @@ def measured_step_times(
     Random images of the data set's shape; a distilled model without its teacher. A step that would take too long is
     measured on fewer images, and left out if not even two images of each member are quick enough.
     """
-    with computing_threads(resources.cpus_per_cohort):  # as in a trial
-        return _measured(cohorts, data, device, resources)
-
-
-def _measured(
-    cohorts: Sequence[Cohort], data: DatasetFacts, device: torch.device, resources: ResourcesConfig
-) -> StepTimes:
     curves: dict[str, list[tuple[float, float]]] = {}
     started, rate = time.perf_counter(), FIRST_GUESS_FLOPS
     by_architecture: dict[str, list[tuple[float, Cohort]]] = {}
@@ -151,5 +144,6 @@ def train_briefly(
         model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})
         for model in cohort.models
     ]
-    with refused_in_one_line(NetworkShape.of(models[0], data)):
+    shape, threads = NetworkShape.of(models[0], data), resources.cpus_per_cohort
+    with refused_in_one_line(shape), computing_threads(threads):  # as in a trial
         train_cohort(models, dataset, device, resources=resources, on_epoch=on_epoch)

@@ -8,7 +8,7 @@ from support.refusals import refused
 from support.small_networks import SMALL
 from torch import nn
 
-from dbviz_ray.architectures import build_network, initialised_network, timm_builder
+from dbviz_ray.architectures import initialised_network, timm_builder
 from dbviz_ray.architectures.patches import SelfAttention
 from dbviz_ray.errors import FieldError
 
@@ -17,7 +17,7 @@ CIFAR, DIGITS = (3, 32, 32), (1, 8, 8)
 
 def parameters(architecture, width, image_shape=CIFAR, **options):
     with torch.device("meta"):
-        network = build_network(architecture, width, image_shape, 10, options)
+        network = initialised_network(architecture, width, image_shape, 10, options=options)
     return sum(p.numel() for p in network.parameters())
 
 
@@ -56,7 +56,7 @@ def test_any_image_shape(architecture, shape):
         return  # refused below
     width, options = SMALL[architecture]
     with torch.device("meta"):
-        network = build_network(architecture, width, shape, 7, options)
+        network = initialised_network(architecture, width, shape, 7, options=options)
         for mode in (True, False):
             assert network.train(mode)(torch.zeros(5, *shape)).shape == (5, 7)
     assert not [module for module in network.modules() if getattr(module, "inplace", False)]
@@ -75,7 +75,7 @@ def test_the_seed_alone_decides_the_initialisation(architecture):
 
 def test_fully_connected_networks_begin_with_a_linear_layer():
     for architecture in ("fully_connected", "fully_connected_deep"):
-        network = build_network(architecture, 16, CIFAR, 10)
+        network = initialised_network(architecture, 16, CIFAR, 10)
         assert [type(layer) for layer in network[:2]] == [nn.Flatten, nn.Linear]
 
 
@@ -89,7 +89,7 @@ def test_attention_is_torchs():
 
 
 def test_vit_has_dropout_in_modules_called_once():
-    network = build_network("vit", 8, DIGITS, 10, {"layers": 2, "heads": 2})
+    network = initialised_network("vit", 8, DIGITS, 10, options={"layers": 2, "heads": 2})
     calls = []
     dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
     for module in dropouts:
@@ -119,7 +119,7 @@ def test_vit_has_dropout_in_modules_called_once():
 )
 def test_what_cannot_be_built(architecture, width, shape, options, beginning):
     with pytest.raises(ValueError, match=rf"^{beginning}.*$"):
-        build_network(architecture, width, shape, 10, options)
+        initialised_network(architecture, width, shape, 10, options=options)
 
 
 def test_timm():

@@ -9,7 +9,7 @@ from support.random_planes import planes_through, random_planes
 from torch import nn
 
 from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested_resolutions, regions_of
-from dbviz_ray.architectures import build_network, initialised_network
+from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.label_maps import label_maps
@@ -128,7 +128,7 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
     planes = draw_plane_set(sweep.planes["test"], data)
     for cohort in sweep.cohorts():
         for trained in train_cohort(cohort.models, data, torch.device("cpu"), resources=ResourcesConfig(stack=2)):
-            network = build_network("fully_connected", trained.config.width, data.image_shape, 10)
+            network = initialised_network("fully_connected", trained.config.width, data.image_shape, 10)
             network.load_state_dict(trained.weights)
             pairs.append((network, planes))
     exact = [regions for network, planes in pairs for regions in exact_regions(network, planes)]

@@ -12,7 +12,7 @@ from support.small_networks import SMALL
 from torch.func import grad
 from torch.nn import functional as F
 
-from dbviz_ray.architectures import build_network, convolutional
+from dbviz_ray.architectures import initialised_network, convolutional
 from dbviz_ray.config import AdversaryConfig, DistillationConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training import gradients
@@ -55,7 +55,7 @@ def members_of(architecture, count=2):
     if architecture == "vit":
         options = options | {"dropout": 0.2}
     torch.manual_seed(0)
-    members = [build_network(architecture, width, SHAPE, CLASSES, options).double() for _ in range(count)]
+    members = [initialised_network(architecture, width, SHAPE, CLASSES, options=options).double() for _ in range(count)]
     with torch.no_grad():
         for parameter in (p for member in members for p in member.parameters()):
             parameter += 0.1 * torch.randn_like(parameter)
