@@ -1,7 +1,6 @@
 """Training images made on the device: gathered, augmented, normalised and mixed.
 
-Each member of a cohort draws its order, crops, flips and mixing from its own streams: its images do not depend on the
-other members.
+Each member of a cohort draws its order, crops, flips and mixing from its own streams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,34 +85,19 @@ class AugmentedImages:
 
 
 class Mixing:
-    """Mixup or CutMix for the batches of one epoch.
-
-    Args:
-        models: Members of a cohort; they share their training settings.
-        epoch: Number of the epoch, from 0.
-        steps: Batches in the epoch.
-        image_size: Height and width.
-        classes: Number of classes.
-        device: Where the batches are.
-    """
+    """Mixup or CutMix for the `steps` batches of one epoch, on a device, of members that share their settings."""
 
     def __init__(
-        self,
-        models: Sequence[ModelConfig],
-        epoch: int,
-        steps: int,
-        image_size: tuple[int, int],
-        classes: int,
-        device: torch.device,
+        self, models: Sequence[ModelConfig], epoch: int, steps: int, dataset: Dataset, device: torch.device
     ) -> None:
         settings = models[0].training
-        self._classes = classes
+        self._classes = len(dataset.class_names)
         shares, boxes = [], []
         for model in models:
             generator = numpy_generator("mixing", model.seeds.augmentation, epoch)
             share = generator.beta(settings.mixing_alpha, settings.mixing_alpha, steps)
             if settings.mixing == "cutmix":
-                box, share = cut_boxes(share, generator.random((steps, 2)), image_size)
+                box, share = cut_boxes(share, generator.random((steps, 2)), dataset.image_shape[1:])
                 boxes.append(box)
             shares.append(share)
         self._shares = torch.from_numpy(np.stack(shares)).to(device)

@@ -1,7 +1,5 @@
-"""Draws the planes that a sweep asks for, through natural images or through images off the data manifold.
-
-The latter are shuffled pixels, uniform noise and adversarial examples; the paper finds that planes through shuffled
-images and noise are almost one region. The "off_manifold" stream draws them, for each plane separately.
+"""Draws the planes that a sweep asks for, through natural images or through images off the data manifold: shuffled
+pixels, uniform noise and adversarial examples. The "off_manifold" stream draws these, for each plane separately.
 """
 
 from collections.abc import Iterator
@@ -33,41 +31,27 @@ def draw_plane_set(
     """The planes that `config` asks for: distinct images, never collinear, drawn from the "planes" stream.
 
     The paper draws i.i.d. training images; its code draws test images with replacement until the labels differ. Here
-    both splits are possible, and no image is twice in a triplet.
-
-    Args:
-        config: Which planes.
-        dataset: The images.
-        given: The training labels int64 `[n]` that models see; needed unless `config.labels` is "any".
-        network: The attacked model; needed if `config.off_manifold` is "adversarial".
-
-    Raises:
-        UserError: if the images do not allow such planes.
+    both splits are possible, and no image is twice in a triplet. `given` are the training labels int64 `[n]` that
+    models see, needed unless `config.labels` is "any"; adversarial planes need the attacked `network`. UserError if the
+    images do not allow such planes.
     """
     images, labels = dataset.split(config.images)
     indices = draw_triplets(dataset, config, given)
-    anchors = dataset.normalised(images[indices])
-    if config.off_manifold == "none":
-        return PlaneSet(anchors, indices, labels[indices], config.resolution, config.margin)
+    anchors, kinds = dataset.normalised(images[indices]), (NATURAL, NATURAL, NATURAL)
     if config.off_manifold == "adversarial":
         if network is None:
             raise UserError("off_manifold", config.off_manifold, reason="needs a network to attack; none is given")
         anchors = _adversarial(anchors[:, 0], config, dataset, network)
         indices, kinds = indices[:, :1].expand(-1, 3), ADVERSARIAL
-    else:
+    elif config.off_manifold != "none":
         anchors = torch.stack([_replaced(natural, plane, config, dataset) for plane, natural in enumerate(anchors)])
         first = NATURAL if config.off_manifold_images == 2 else config.off_manifold
         kinds = (first, config.off_manifold, config.off_manifold)
     natural = torch.tensor([kind == NATURAL for kind in kinds])
     from_noise = torch.tensor([kind == "uniform_noise" for kind in kinds])
-    return PlaneSet(
-        anchors,
-        indices.where(natural, -1),
-        labels[indices].where(~from_noise, -1),
-        config.resolution,
-        config.margin,
-        Origin(kinds, indices.where(~from_noise, -1), config.attacked),
-    )
+    sources, true = indices.where(~from_noise, -1), labels[indices].where(~from_noise, -1)
+    origin = None if natural.all() else Origin(kinds, sources, config.attacked)
+    return PlaneSet(anchors, indices.where(natural, -1), true, config.resolution, config.margin, origin)
 
 
 def _replaced(natural: Tensor, plane: int, config: PlaneSetConfig, dataset: Dataset) -> Tensor:
@@ -109,7 +93,7 @@ def _adversarial(natural: Tensor, config: PlaneSetConfig, dataset: Dataset, netw
             for images, start in zip(natural.split(BATCH), starts.split(BATCH), strict=True)
         ]
     )
-    signs = directions.sign() * pixel_limits(dataset, natural.device, natural.dtype).unit
+    signs = directions.sign() * pixel_limits(dataset, natural.device, natural.dtype)[2]
     anchors = torch.stack([natural, examples, natural + _beside(examples - natural, signs)], dim=1)
     lost = next((plane for plane, triplet in enumerate(anchors) if not spans_plane(triplet)), None)
     if lost is not None:

@@ -1,7 +1,6 @@
 """The inputs of a cohort's training steps: images, labels, attack starts and dropout masks.
 
-Each member draws from its own streams, addressed by its seeds and the epoch: neither the other members nor an
-interruption changes its draws.
+Each member draws from its own streams, addressed by its seeds and the epoch.
 """
 
 import math
@@ -36,24 +35,20 @@ class Batches:
         self._models = models
         self._settings = models[0].training
         self._images = AugmentedImages(models, dataset, device, dtype)
-        self._image_size = dataset.image_shape[1:]
-        self._classes = len(dataset.class_names)
+        self.order = self._images.order
+        self._dataset = dataset
         self._device = device
         self._mask_shapes = mask_shapes
         self._known_masks: dict[int, MaskShapes] = {}
         self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
 
-    def order(self, epoch: int) -> Tensor:
-        """The order of the training images: int64 `[members, images]`."""
-        return self._images.order(epoch)
-
     def epoch(self, epoch: int, order: Tensor, labels: Tensor) -> Iterator[Batch]:
         """One epoch's batches of training images in this order, with labels int64 `[members, images]`."""
         mixing = None
         if self._settings.mixing != "none":
-            shape = (self._image_size, self._classes, self._device)
-            mixing = Mixing(self._models, epoch, self.steps_per_epoch, *shape)
-        attacks, masks = (self._generators(stream, epoch) for stream in ("attack", "dropout"))
+            mixing = Mixing(self._models, epoch, self.steps_per_epoch, self._dataset, self._device)
+        attacks = [torch_generator(self._device, "attack", m.seeds.augmentation, epoch) for m in self._models]
+        masks = [torch_generator(self._device, "dropout", m.seeds.dropout, epoch) for m in self._models]
         for step, (place, images) in enumerate(self._images.epoch(epoch, order)):
             batch = {IMAGES: images, LABELS: labels[:, place]}
             if mixing is not None:
@@ -62,15 +57,11 @@ class Batches:
                 batch[START] = torch.empty(images.shape, dtype=images.dtype, device=self._device)
                 for start, generator in zip(batch[START], attacks, strict=True):
                     start.uniform_(-1, 1, generator=generator)
-            yield batch | (self._seeds(epoch, step) if self._mask_shapes is None else self._drawn_masks(images, masks))
-
-    def _generators(self, stream: str, epoch: int) -> list[torch.Generator]:
-        seeds = [m.seeds.dropout if stream == "dropout" else m.seeds.augmentation for m in self._models]
-        return [torch_generator(self._device, stream, seed, epoch) for seed in seeds]
-
-    def _seeds(self, epoch: int, step: int) -> Batch:
-        """A seed for each member's own draws in one step, from the stream "forward" of its dropout seed."""
-        return {SEEDS: torch.tensor([derived_seed("forward", m.seeds.dropout, epoch, step) for m in self._models])}
+            if self._mask_shapes is None:
+                seeds = [derived_seed("forward", m.seeds.dropout, epoch, step) for m in self._models]
+                yield batch | {SEEDS: torch.tensor(seeds)}
+            else:
+                yield batch | self._drawn_masks(images, masks)
 
     def _drawn_masks(self, images: Tensor, generators: Sequence[torch.Generator]) -> Batch:
         """Masks `[members, n, ...]` of zeros and 1/(1 - p), by buffer name."""

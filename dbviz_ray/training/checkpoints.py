@@ -14,7 +14,7 @@ from dbviz_ray.training.gradients import State
 from dbviz_ray.training.optimizers import STEP
 
 PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
-HISTORY_STATE, EPOCH, STACK = "history", "epoch", "stack"
+HISTORIES, EPOCH, STACK = "history", "epoch", "stack"
 SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
 """Tensors that all members share."""
 
@@ -77,6 +77,6 @@ def state_of_members(state: State, members: Sequence[int]) -> State:
             return tensor.clone()
         if name == STACK:
             return tensor.clamp(max=len(members))
-        return tensor.index_select(-1 if name == HISTORY_STATE else 0, chosen.to(tensor.device))
+        return tensor.index_select(-1 if name == HISTORIES else 0, chosen.to(tensor.device))
 
     return {name: of_members(name, tensor) for name, tensor in state.items()}

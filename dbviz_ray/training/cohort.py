@@ -1,8 +1,5 @@
-"""Training of a cohort, without Ray.
-
-Seed and epoch address all draws of an epoch (`dbviz_ray.config.seeds`). So the state between two epochs is weights,
-optimizer moments, history and the number of the epoch, and a resumed training equals an uninterrupted one bit by bit.
-An epoch never waits for the device.
+"""Training of a cohort, without Ray. Each epoch draws from streams of its own (`dbviz_ray.config.seeds`), so a resumed
+training equals an uninterrupted one bit by bit. An epoch never waits for the device.
 """
 
 import math
@@ -20,22 +17,14 @@ from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
-from dbviz_ray.training.checkpoints import (
-    BUFFERS,
-    EPOCH,
-    HISTORY_STATE,
-    OPTIMIZER,
-    PARAMETERS,
-    STACK,
-    CohortCheckpoints,
-)
+from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORIES, OPTIMIZER, PARAMETERS, STACK, CohortCheckpoints
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import fastest_stack
-from dbviz_ray.training.verification import StepsDifferError
+from dbviz_ray.training.verification import StepsDifferError, norm
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are means over the epoch's own batches (augmented, in training mode,
@@ -124,10 +113,9 @@ class CohortTraining:
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates)
         self._evaluation_batch = EVALUATION_BATCH
         if resources.stack is None and len(models) > 1 and isinstance(self.network, CohortNetwork):
-            first = next(self._batches.epoch(0, self._batches.order(0), self.given_labels))
-            self._set_stack(fastest_stack(self.network, first))
+            fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
         else:
-            self._set_stack(min(resources.stack or 1, len(models)))
+            self.network.restack(min(resources.stack or 1, len(models)))
 
     def _built(self, model: ModelConfig) -> nn.Module:
         shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
@@ -142,22 +130,12 @@ class CohortTraining:
             again = self._built(self.models[member]).eval()
             again.load_state_dict(self.network.member_state(member))
             parameters, _ = self.network.sliced(member, member + 1)
-            trained, loaded = (
-                self.network.evaluated(member, parameters, images.clone())[0],
-                logits_of(again(images.clone())),
-            )
-            difference = float((loaded - trained).double().nan_to_num(0, 0, 0).norm())
-            if difference > RELOADED_DIFFERENCE * float(trained.double().nan_to_num(0, 0, 0).norm()):
+            trained = self.network.evaluated(member, parameters, images.clone())[0]
+            if norm(logits_of(again(images.clone())) - trained) > RELOADED_DIFFERENCE * norm(trained):
                 raise ValueError(
                     "its predictions need more than its state_dict: a network that is built anew and loads it predicts "
                     "something else; register what is missing as buffers"
                 )
-
-    def _set_stack(self, stack: int) -> None:
-        """Compute `stack` members at a time, and free what was captured for other stacks."""
-        if isinstance(self.network, CohortNetwork):
-            self.network.restack(stack)
-            self.network.forget_other_stacks()
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation if it is due."""
@@ -175,24 +153,9 @@ class CohortTraining:
             rows += losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 
-    def keeps_state(self) -> bool:
-        """Whether the networks hold state that `state()` does not; such a training starts again from its beginning."""
-        return isinstance(self.network, OrdinaryNetwork) and self.network.keeps_state()
-
     def _step(self, batch: Batch, factor: float) -> Tensor:
         """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
-
-        network = self.network
-
-        def prepare(stack: int) -> None:
-            assert isinstance(network, CohortNetwork)
-            if stack != network.stack:
-                self._set_stack(stack)
-            network.prepare(batch)
-
-        if isinstance(network, CohortNetwork):
-            within_memory(prepare, network.stack)
-        gradients, logits = network.backward(batch)
+        gradients, logits = self.network.backward(batch)
         self.optimizer.step(gradients, factor)
         return logits
 
@@ -200,18 +163,18 @@ class CohortTraining:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
         kinds = {PARAMETERS: self.network.parameters, BUFFERS: self.network.buffers, OPTIMIZER: self.optimizer.state()}
         state = {f"{kind}/{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
-        state |= {HISTORY_STATE: self.history, EPOCH: torch.tensor(self.epoch)}
+        state |= {HISTORIES: self.history, EPOCH: torch.tensor(self.epoch)}
         state |= {STACK: torch.tensor(self.network.stack)}  # another stack rounds differently
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device."""
-        self._set_stack(int(state[STACK]))
+        self.network.restack(int(state[STACK]))
         for kind, tensors in ((PARAMETERS, self.network.parameters), (BUFFERS, self.network.buffers)):
             for name, tensor in tensors.items():
                 tensor.copy_(state[f"{kind}/{name}"])
         self.optimizer.restore({name: state[f"{OPTIMIZER}/{name}"] for name in self.optimizer.state()})
-        self.history.copy_(state[HISTORY_STATE])
+        self.history.copy_(state[HISTORIES])
         self.epoch = int(state[EPOCH])
 
     def trained(self) -> list[TrainedModel]:
@@ -291,7 +254,7 @@ def train_cohort(
             # The last state is saved too: if writing the models is interrupted, they can be written again.
             done = training.epoch == training.settings.epochs
             due = done or time.monotonic() - last_save >= resources.checkpoint_seconds
-            if checkpoints and due and not training.keeps_state():
+            if checkpoints and due and not training.network.keeps_state():
                 checkpoints.save(training.state())
                 last_save = time.monotonic()
             on_epoch(training)

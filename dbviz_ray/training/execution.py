@@ -1,7 +1,6 @@
 """How captured training steps run: one operation after the other, compiled, or as one CUDA graph.
 
-Capturing (`make_fx`) records the operations of the forward and backward pass, so that vmap and autograd run only once.
-The three ways give the same numbers up to rounding.
+All three give the same numbers up to rounding. `make_fx` captures the operations of the forward and backward pass.
 """
 
 import itertools

@@ -1,16 +1,9 @@
 """Losses, and one training step as a pure function of parameters, buffers and batch, which can be captured.
 
 The loss is the sum of the members' mean losses, so every member's gradient is its own.
-
-plain:     g = grad L(w)
-SAM:       g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all parameters of one member (Foret et al.,
-           arXiv 2010.01412, eq. 2). The weights never move, so nothing has to be undone. Batch norm's running
-           statistics come from the first pass only.
-adversary: projected gradient descent moves the images first (`AdversaryConfig`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -38,16 +31,6 @@ class Forward(Protocol):
         """Logits `[members, n, classes]` of images `[members, n, ...]`."""
 
 
-@dataclass(frozen=True)
-class PixelLimits:
-    """Limits of an attack in normalised pixels, each float `[channels, 1, 1]`."""
-
-    lowest: Tensor
-    highest: Tensor
-    unit: Tensor
-    """One raw pixel unit."""
-
-
 Step = Callable[[State, State, State, Batch], tuple[State, Tensor]]
 """From (parameters, buffers, teachers' state, batch) to all gradients and logits `[members, n, classes]`."""
 
@@ -65,15 +48,17 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return losses / labels.shape[1]
 
 
-def distillation_loss(logits: Tensor, labels: Tensor, teacher: Tensor, settings: DistillationConfig) -> Tensor:
-    """The loss of `DistillationConfig`, a scalar; `teacher` holds logits `[members, n, classes]`."""
+def training_loss(logits: Tensor, labels: Tensor, taught: Tensor | None, settings: DistillationConfig | None) -> Tensor:
+    """`cross_entropy` or, with logits `[members, n, classes]` of a teacher, the loss of `DistillationConfig`."""
+    if settings is None or taught is None:
+        return cross_entropy(logits, labels)
     if settings.labels == "hard":
-        scores = _at_least_single(teacher)
+        scores = _at_least_single(taught)
         chosen = torch.zeros_like(scores).scatter(-1, scores.argmax(dim=-1, keepdim=True), 1)
         of_teacher = cross_entropy(logits, chosen + 0 * scores)  # NaN if the teacher diverged
     else:
         warmth = settings.temperature
-        probabilities = torch.softmax(_at_least_single(teacher) / warmth, dim=-1)
+        probabilities = torch.softmax(_at_least_single(taught) / warmth, dim=-1)
         of_teacher = warmth**2 * cross_entropy(_at_least_single(logits) / warmth, probabilities)
     if settings.share == 1:
         return of_teacher
@@ -99,8 +84,12 @@ def _at_least_single(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward | None, limits: PixelLimits) -> Step:
-    """The step that `settings` asks for. Its logits come from the first pass, before the weights are perturbed."""
+def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward | None, limits: Tensor) -> Step:
+    """The step that `settings` asks for. Its logits come from the first pass, before the weights are perturbed.
+
+    Sharpness-aware minimisation takes g = grad L(w + rho * grad L(w) / |grad L(w)|), the norm over all parameters of
+    one member (Foret et al., arXiv 2010.01412, eq. 2), and batch norm's running statistics from the first pass only.
+    """
 
     def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
         images, labels = batch[IMAGES], batch[LABELS]
@@ -115,7 +104,7 @@ def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward |
 
         def loss_and_logits(parameters: State, buffers: State) -> tuple[Tensor, Tensor]:
             logits = forward(parameters, buffers | masks, images, training=True)
-            return training_loss(logits, labels, taught, settings), logits
+            return training_loss(logits, labels, taught, settings.distillation), logits
 
         if not settings.sam_radius:
             return grad(loss_and_logits, has_aux=True)(parameters, buffers)  # type: ignore[no-any-return]
@@ -132,13 +121,6 @@ def masks_of(batch: Batch) -> State:
     return {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START, SEEDS)}
 
 
-def training_loss(logits: Tensor, labels: Tensor, taught: Tensor | None, settings: TrainingConfig) -> Tensor:
-    """The sum of the members' losses, a scalar; `taught` holds the teachers' logits, all `[members, n, classes]`."""
-    if settings.distillation is None or taught is None:
-        return cross_entropy(logits, labels)
-    return distillation_loss(logits, labels, taught, settings.distillation)
-
-
 def perturbed(parameters: State, ascent: State, radius: float) -> State:
     """Each member's parameters, moved by `radius` along its own gradient: w + radius * g / |g|."""
     squares = [gradient.square().reshape(len(gradient), -1).sum(dim=1) for gradient in ascent.values()]
@@ -151,21 +133,21 @@ def perturbed(parameters: State, ascent: State, radius: float) -> State:
 
 
 def attacked(
-    gradient: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: PixelLimits
+    gradient: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: Tensor
 ) -> Tensor:
-    """Images `[members, n, channels, height, width]` moved along a gradient, within the ball and the pixels' range."""
-    radius, length = settings.radius * limits.unit, settings.step * limits.unit
-    lowest = torch.maximum(images - radius, limits.lowest)
-    highest = torch.minimum(images + radius, limits.highest)
+    """Images `[..., channels, height, width]` moved along a gradient, within the ball and the pixels' range."""
+    least, most, unit = limits
+    radius, length = settings.radius * unit, settings.step * unit
+    lowest, highest = torch.maximum(images - radius, least), torch.minimum(images + radius, most)
     moved = (images + start * radius).clamp(lowest, highest)
     for _ in range(settings.steps):
         moved = (moved + length * gradient(moved).sign()).clamp(lowest, highest)
     return moved
 
 
-def pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> PixelLimits:
-    """The range of `dataset`'s pixels, and one raw pixel unit."""
+def pixel_limits(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Limits of an attack: lowest and highest normalised pixel, and one raw pixel unit, `[3, channels, 1, 1]`."""
     mean, deviation = (
         torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in (dataset.mean, dataset.deviation)
     )
-    return PixelLimits(-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation))
+    return torch.stack([-mean / deviation, (1 - mean) / deviation, 1 / (dataset.pixel_range * deviation)])

@@ -1,9 +1,7 @@
-"""Networks of one shape computed as one: their forward pass and gradients, side by side.
+"""Networks of one shape computed as one, their parameters stacked by name, an idea of HFTA (arXiv 2102.02344).
 
-The members' parameters are stacked by name. A step is computed with `vmap` for `stack`
-members at a time, or for each member alone. It is captured once per batch shape as a flat list of tensor operations,
-so that vmap and autograd cost nothing per step. Training arrays of models is the idea of HFTA (Wang et al., MLSys 2021,
-arXiv 2102.02344).
+A step is computed with `vmap` for `stack` members at a time, or for each member alone. It is captured once per batch
+shape as a flat list of tensor operations, so that vmap and autograd cost nothing per step.
 """
 
 from __future__ import annotations
@@ -20,11 +18,12 @@ from torch.func import functional_call, vmap
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.errors import one_line
+from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.execution import Eager, Part
-from dbviz_ray.training.gradients import IMAGES, Batch, PixelLimits, State, Step, gradient_step
+from dbviz_ray.training.gradients import IMAGES, Batch, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.training.ordinary import OrdinaryNetwork
-from dbviz_ray.training.states import MemberStates, autocast_type, sliced
+from dbviz_ray.training.states import MemberStates, autocast_type, kept, sliced
 from dbviz_ray.training.verification import StepsDifferError, attributes, verify, verify_execution
 
 
@@ -76,16 +75,16 @@ class StackedState(MemberStates):
 class CohortNetwork(StackedState):
     """Networks of one shape, on one device, that are trained together.
 
-    Only adversarial training uses `limits`. For distillation, `teachers` holds one trained network for each member.
-    `verifies` tells whether captured steps are compared with ordinary modules. StepsDifferError if a member cannot be
-    copied, or differs from others outside of its state.
+    Only adversarial training uses `limits` (see `pixel_limits`). For distillation, `teachers` holds one trained network
+    for each member. `verifies` tells whether captured steps are compared with ordinary modules. StepsDifferError if a
+    member cannot be copied, or differs from others outside of its state.
     """
 
     def __init__(
         self,
         networks: Sequence[nn.Module],
         settings: TrainingConfig,
-        limits: PixelLimits,
+        limits: Tensor,
         teachers: Sequence[nn.Module] = (),
         execution: Eager | None = None,
         *,
@@ -109,24 +108,30 @@ class CohortNetwork(StackedState):
         self._verifies = verifies
         self._verified: set[int] = set()
         self._running: dict[tuple[int, torch.Size], Part] = {}
-        self.restack(self.members)
+        self.stack = self.members
+        """How many members are computed at a time."""
 
     def restack(self, stack: int) -> None:
-        """Compute `stack` members at a time from now on."""
+        """Compute `stack` members at a time from now on, and free the captured steps of other stacks."""
         self.stack = stack
-        self._chunks = [(start, min(start + stack, self.members)) for start in range(0, self.members, stack)]
+        self._running = {key: run for key, run in self._running.items() if key[0] == stack}
 
-    def forget_other_stacks(self) -> None:
-        """Free the captured steps of other stacks."""
-        self._running = {key: run for key, run in self._running.items() if key[0] == self.stack}
+    def _chunks(self) -> list[tuple[int, int]]:
+        return [(start, min(start + self.stack, self.members)) for start in range(0, self.members, self.stack)]
 
     def backward(self, batch: Batch) -> tuple[State, Tensor]:
         """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`.
 
-        In training mode. Batches of one shape must hold the same tensors. The next call may reuse the memory of the
-        gradients.
+        In training mode, with fewer members at a time from now on if memory runs out. Batches of one shape must hold
+        the same tensors. The next call may reuse the memory of the gradients.
         """
-        return self.prepare(batch)(batch)
+
+        def prepared(stack: int) -> Part:
+            if stack != self.stack:
+                self.restack(stack)
+            return self.prepare(batch)
+
+        return within_memory(prepared, self.stack)(batch)
 
     def prepare(self, batch: Batch) -> Part:
         """The function that computes `backward` for batches of this shape, captured at the first one.
@@ -150,7 +155,7 @@ class CohortNetwork(StackedState):
         In evaluation mode and without autocast, as for label maps.
         """
         parts = []
-        for start, stop in self._chunks:
+        for start, stop in self._chunks():
             same = images.expand(stop - start, *images.shape)
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
@@ -169,7 +174,7 @@ class CohortNetwork(StackedState):
 
         Two members stand for a stack of any size, since vmap treats all sizes alike.
         """
-        for size in {min(stop - start, 2) for start, stop in self._chunks} - self._verified:
+        for size in {min(stop - start, 2) for start, stop in self._chunks()} - self._verified:
             try:
                 verify(self._in_float64(size), _double(sliced(batch, 0, size)))
             except (StepsDifferError, torch.OutOfMemoryError):
@@ -179,21 +184,15 @@ class CohortNetwork(StackedState):
             self._verified.add(size)
         if type(self._execution) is Eager and self._settings.precision != "bfloat16":
             return  # the same operations as in float64
-        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        with suppress(torch.OutOfMemoryError):  # ordinary modules need more memory than captured steps
+        with kept(self.buffers), suppress(torch.OutOfMemoryError):  # ordinary modules need more memory
             verify_execution(self, run, batch)
-        for name, buffer in self.buffers.items():
-            buffer.copy_(before[name])  # in place: a CUDA graph has fixed memory
 
     def _in_float64(self, size: int) -> CohortNetwork:
         """The first members as one stack that is captured as this one and not verified itself."""
         settings = self._settings.model_copy(update={"precision": "float64"})
-        limits = PixelLimits(
-            *(limit.double() for limit in (self._limits.lowest, self._limits.highest, self._limits.unit))
-        )
         teachers = [copy.deepcopy(teacher).double() for teacher in self._teacher_modules[:size]]
         members = [copy.deepcopy(self._pristine).double() for _ in range(size)]
-        twin = CohortNetwork(members, settings, limits, teachers, verifies=False)
+        twin = CohortNetwork(members, settings, self._limits.double(), teachers, verifies=False)
         for of_twin, own in zip(twin.sliced(0, size), self.sliced(0, size), strict=True):
             for name, tensor in own.items():
                 of_twin[name].copy_(tensor)
@@ -211,18 +210,13 @@ class CohortNetwork(StackedState):
         """The step of all members for batches of one shape, one part for each chunk."""
         parts: list[Part] = []
         captured: dict[int, Step] = {}
-        # Preparing may run steps, which would update batch norm's statistics once too often.
-        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        for start, stop in self._chunks:
-            inputs = (*self.sliced(start, stop), sliced(self._teacher_state, start, stop))
-            if stop - start not in captured:
-                captured[stop - start] = self._execution.captured(self._step, *inputs, sliced(batch, start, stop))
-            parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
-        try:
+        with kept(self.buffers):  # preparing may run steps
+            for start, stop in self._chunks():
+                inputs = (*self.sliced(start, stop), sliced(self._teacher_state, start, stop))
+                if stop - start not in captured:
+                    captured[stop - start] = self._execution.captured(self._step, *inputs, sliced(batch, start, stop))
+                parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
             return self._execution.prepared(parts, batch)
-        finally:
-            for name, buffer in self.buffers.items():
-                buffer.copy_(before[name])
 
 
 def _run_chunk(

@@ -90,10 +90,7 @@ class CohortOptimizer:
 
 
 def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig) -> torch.optim.Optimizer:
-    match settings.optimizer:
-        case "adam":
-            return torch.optim.Adam(groups, weight_decay=settings.weight_decay, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
-        case "sgd":
-            return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=settings.weight_decay, fused=True)

@@ -23,7 +23,6 @@ from dbviz_ray.training.gradients import (
     SEEDS,
     START,
     Batch,
-    PixelLimits,
     State,
     attacked,
     masks_of,
@@ -31,7 +30,7 @@ from dbviz_ray.training.gradients import (
     training_loss,
 )
 from dbviz_ray.training.layers import MASK, MaskedDropout
-from dbviz_ray.training.states import MemberStates, autocast_type
+from dbviz_ray.training.states import MemberStates, autocast_type, kept
 from dbviz_ray.training.verification import attributes
 
 ORDINARY = 0
@@ -39,13 +38,9 @@ ORDINARY = 0
 
 
 class OrdinaryNetwork(MemberStates):
-    """Networks that are trained side by side, one call after the other.
+    """Networks that are trained side by side, one call after the other; the arguments are those of `CohortNetwork`.
 
-    Args:
-        networks: Members, of one shape and on one device. Their tensors become views of the stacked state.
-        settings: What a step computes.
-        limits: Limits of an attack; only adversarial training uses them.
-        teachers: One trained network for each member, for distillation.
+    The tensors of the networks become views of the stacked state.
     """
 
     stack = ORDINARY
@@ -54,7 +49,7 @@ class OrdinaryNetwork(MemberStates):
         self,
         networks: Sequence[nn.Module],
         settings: TrainingConfig,
-        limits: PixelLimits,
+        limits: Tensor,
         teachers: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__(networks)
@@ -73,6 +68,9 @@ class OrdinaryNetwork(MemberStates):
             for name, tensor in own.items():
                 tensor.data = (self.parameters | self.buffers)[name][member]
 
+    def restack(self, stack: int) -> None:
+        """Nothing: each member is called alone."""
+
     def backward(self, batch: Batch) -> tuple[State, Tensor]:
         """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`."""
         steps = [self._step(member, batch) for member in range(self.members)]
@@ -81,7 +79,7 @@ class OrdinaryNetwork(MemberStates):
         return gradients, torch.stack([logits for _, logits in steps])
 
     def keeps_state(self) -> bool:
-        """Whether attributes of the modules have changed since the first step. No checkpoint holds these."""
+        """Whether attributes of the modules, which no checkpoint holds, have changed since the first step."""
         return self._settled is not None and attributes(self.networks[0]) != self._settled
 
     @torch.no_grad()
@@ -107,7 +105,7 @@ class OrdinaryNetwork(MemberStates):
             with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_buffers(member):
                 logits = logits_of(self.networks[member].train(training)(images))
                 self.draws = self.draws or drawn()
-            return training_loss(logits[None], labels[None], taught, settings), logits
+            return training_loss(logits[None], labels[None], taught, settings.distillation), logits
 
         def gradient_of_images(moved: Tensor) -> Tensor:
             leaf = moved.detach().requires_grad_()
@@ -123,7 +121,9 @@ class OrdinaryNetwork(MemberStates):
         if settings.sam_radius:
             own = {name: parameter[member : member + 1] for name, parameter in self.parameters.items()}
             ascent = {name: gradient[None] for name, gradient in gradients.items()}
-            with self._moved(member, perturbed(own, ascent, settings.sam_radius)):
+            with kept(self._own[member]):
+                for name, moved in perturbed(own, ascent, settings.sam_radius).items():
+                    self._own[member][name].data.copy_(moved[0])
                 gradients, _ = self._gradients(member, lambda: loss_and_logits(images, training=True))
         return gradients, logits.detach()
 
@@ -134,21 +134,6 @@ class OrdinaryNetwork(MemberStates):
         loss, logits = loss_and_logits()
         loss.backward()
         return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in own.items()}, logits
-
-    @contextmanager
-    def _moved(self, member: int, parameters: State) -> Iterator[None]:
-        """With these parameters `[1, ...]`; afterwards parameters and buffers are what they were."""
-        own = self._own[member]
-        before = {name: tensor.detach().clone() for name, tensor in own.items()}
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                own[name].copy_(parameter[0])
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, tensor in before.items():
-                    own[name].copy_(tensor)
 
     @contextmanager
     def _whole_buffers(self, member: int) -> Iterator[None]:

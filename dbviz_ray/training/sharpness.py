@@ -1,4 +1,4 @@
-"""The sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412)."""
+"""The sharpness of a minimum."""
 
 import torch
 from torch import Tensor
@@ -17,15 +17,9 @@ BATCH = 128
 def sharpness(network: MemberStates, images: Tensor, labels: Tensor, batch: int = BATCH) -> Tensor:
     """L(w + rho * g / |g|) - L(w) with g = grad L(w), for every member: float `[members]`.
 
-    This is the sharpness of a minimum, which sharpness-aware minimisation lowers (Foret et al., arXiv 2010.01412). L is
-    the mean cross-entropy over the images in evaluation mode, without autocast. It is computed for one member and few
-    images at a time: a training that fits into a GPU's memory must not fail at its end.
-
-    Args:
-        network: The members.
-        images: Plain images `[n, channels, height, width]`, the same for all.
-        labels: Given labels int64 `[members, n]`.
-        batch: Images at a time.
+    Sharpness-aware minimisation lowers it (Foret et al., arXiv 2010.01412). L is the mean cross-entropy over plain
+    images `[n, channels, height, width]` with given labels int64 `[members, n]`, in evaluation mode, without autocast,
+    of one member and `batch` images at a time: a training that fits into a GPU's memory must not fail at its end.
     """
     return torch.stack([_sharpness_of(network, images, labels, batch, member) for member in range(network.members)])
 

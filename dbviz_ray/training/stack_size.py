@@ -9,6 +9,7 @@ import torch
 
 from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.states import kept
 from dbviz_ray.training.verification import StepsDifferError
 
 ROUNDS = 5
@@ -21,22 +22,26 @@ PREFERENCE = 0.97
 def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     """Find the fastest number of members to compute together for batches like `batch`, and set `network` to it.
 
-    The network has at least two members. Stacks are halved while that is faster. Then the best ones and single members
-    are measured in turn. A stack that does not fit into memory, or does not do what ordinary modules do, is not chosen.
-    Batch norm's statistics do not change. Raises torch.OutOfMemoryError or StepsDifferError if not even one member
-    alone can be computed.
+    Of at least two members. Stacks are halved while that is faster. Then the best ones and single members are measured
+    in turn. A stack that does not fit into memory, or does not do what ordinary modules do, is not chosen. The buffers
+    do not change. torch.OutOfMemoryError or StepsDifferError if not even one member alone can be computed.
     """
-    before = {name: buffer.clone() for name, buffer in network.buffers.items()}
+    with kept(network.buffers):
+        best = _measured(network, batch)
+    network.restack(best)
+    return best
+
+
+def _measured(network: CohortNetwork, batch: Batch) -> int:
     rough: dict[int, float] = {}
     stack = network.members
     while stack > 1:
-        network.restack(stack)
+        network.stack = stack
         try:
-            network.backward(batch)  # captures the step
+            network.prepare(batch)
             rough[stack] = _seconds(network, batch, 1)
         except (torch.OutOfMemoryError, StepsDifferError):
             network.restack(1)
-            network.forget_other_stacks()
         else:
             if rough[stack] > 1.1 * min(rough.values()):
                 rough.pop(stack)
@@ -45,24 +50,20 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     finalists = sorted(rough, key=rough.__getitem__)[:2]
     stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
     try:
-        best = _fastest(network, batch, stacks)
+        return _fastest(network, batch, stacks)
     except torch.OutOfMemoryError:  # the captured steps of one leave too little memory for another
         if not rough:
             raise
-        best = finalists[0]
-    network.restack(best)
-    for name, buffer in network.buffers.items():
-        buffer.copy_(before[name])
-    return best
+        return finalists[0]
 
 
 def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int:
     """The stack with the smallest median time of a step; a larger one if the gain is small."""
     steps: dict[int, int] = {}
     for stack in stacks:
-        network.restack(stack)
+        network.stack = stack
         try:
-            network.backward(batch)
+            network.prepare(batch)
         except StepsDifferError:
             if not steps and stack == stacks[-1]:
                 raise
@@ -71,7 +72,7 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
     seconds: dict[int, list[float]] = {stack: [] for stack in steps}
     for _ in range(ROUNDS):
         for stack, count in steps.items():
-            network.restack(stack)
+            network.stack = stack
             seconds[stack].append(_seconds(network, batch, count))
     median = {stack: statistics.median(times) for stack, times in seconds.items()}
     best = next(iter(steps))

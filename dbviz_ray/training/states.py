@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,10 @@ class MemberStates:
         """One member's logits `[1, n, classes]` with other parameters `[1, ...]`: evaluation mode, no autocast."""
         raise NotImplementedError
 
+    def keeps_state(self) -> bool:
+        """Whether the networks hold state beside these tensors; their training starts again from its beginning."""
+        return False
+
     def sliced(self, start: int, stop: int) -> tuple[State, State]:
         """Views of some members' parameters and buffers."""
         return sliced(self.parameters, start, stop), sliced(self.buffers, start, stop)
@@ -52,6 +57,18 @@ class MemberStates:
 def _stacked(members: Sequence[State]) -> State:
     """`torch.func.stack_module_state` refuses members whose class their builder defines anew at every call."""
     return {name: torch.stack([own[name].detach() for own in members]) for name in members[0]}
+
+
+@contextmanager
+def kept(tensors: State) -> Iterator[None]:
+    """Within the block these tensors may change; afterwards they hold what they held, in the same memory."""
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(before[name])
 
 
 def sliced(tensors: State, start: int, stop: int) -> State:

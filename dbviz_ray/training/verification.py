@@ -2,18 +2,13 @@
 
 A captured step is a list of tensor operations. It lacks what a module's Python code does besides: drawing random
 numbers, counting, deciding by values, calling hooks. No list of such cases is complete, so results are compared.
-
-`verify` compares two steps in float64, where rounding hides nothing: on different batches, from weights at which no
-branch of a network is switched off. Every logit, gradient and buffer must agree. `verify_execution` compares one step
-as it runs in training, perhaps in bfloat16 or as a CUDA graph. There a ReLU at zero may fall to either side, so only
-differences as large as the numbers themselves count.
 """
 
 from __future__ import annotations
 
 import collections
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,13 +41,10 @@ class StepsDifferError(Exception):
 
 @torch.no_grad()
 def verify(network: CohortNetwork, batch: Batch) -> None:
-    """Raise StepsDifferError unless the steps of `network` are those of ordinary modules; changes its state.
+    """Raise StepsDifferError unless two steps of `network` are those of ordinary modules; changes its state.
 
-    The first and the last member are compared.
-
-    Args:
-        network: All its members in one stack, in float64.
-        batch: A batch for them.
+    All its members are one stack in float64, where rounding hides nothing. The steps are on different batches, from
+    weights at which no branch of a network is switched off. Every logit, gradient and buffer must agree.
     """
     generator = torch_generator(network.device, "verification", 0)
     for parameter in network.parameters.values():
@@ -61,6 +53,27 @@ def verify(network: CohortNetwork, batch: Batch) -> None:
         parameter += SPREAD * (spread + 0.1) * noise
     batches = [{name: tensor[:, :IMAGES_COMPARED] for name, tensor in batch.items()}]
     batches.append(_other(batches[0]))
+    for captured, right in _both_results(network, batches):
+        _compare(captured, right, PRECISION)
+
+
+@torch.no_grad()
+def verify_execution(network: CohortNetwork, run: Part, batch: Batch) -> None:
+    """Raise StepsDifferError if `run`, the step as it runs in training, differs grossly on this batch; changes buffers.
+
+    There a ReLU at zero may fall to either side, so only differences as large as the numbers themselves count.
+    """
+    for captured, right in _both_results(network, [batch], run):
+        gradients = [name for name in captured if name.startswith(GRADIENTS)]
+        for result in (captured, right):
+            result["all gradients"] = torch.cat([result.pop(name).flatten() for name in gradients])
+        _compare(captured, right, GROSS)
+
+
+def _both_results(
+    network: CohortNetwork, batches: Sequence[Batch], run: Part | None = None
+) -> Iterator[tuple[State, State]]:
+    """What the captured step and ordinary modules compute, for the first and the last member."""
     members = sorted({0, network.members - 1})
     expected = []
     for member in members:
@@ -69,24 +82,8 @@ def verify(network: CohortNetwork, batch: Batch) -> None:
         expected += _results(ordinary.backward, ordinary.buffers, own, [0], ordinary.networks[0])
         if ordinary.draws:
             raise StepsDifferError("its forward pass draws random numbers itself")
-    run = network.prepare(batches[0])
-    for captured, right in zip(_results(run, network.buffers, batches, members), expected, strict=True):
-        _compare(captured, right, PRECISION)
-
-
-@torch.no_grad()
-def verify_execution(network: CohortNetwork, run: Part, batch: Batch) -> None:
-    """Raise StepsDifferError if `run` differs grossly from ordinary modules on this batch; changes buffers."""
-    members = sorted({0, network.members - 1})
-    expected = []
-    for member in members:
-        ordinary = network.ordinary(member)
-        expected += _results(ordinary.backward, ordinary.buffers, [sliced(batch, member, member + 1)], [0])
-    for captured, right in zip(_results(run, network.buffers, [batch], members), expected, strict=True):
-        gradients = [name for name in captured if name.startswith(GRADIENTS)]
-        for result in (captured, right):
-            result["all gradients"] = torch.cat([result.pop(name).flatten() for name in gradients])
-        _compare(captured, right, GROSS)
+    run = run or network.prepare(batches[0])
+    return zip(_results(run, network.buffers, batches, members), expected, strict=True)
 
 
 def _other(batch: Batch) -> Batch:
@@ -123,18 +120,18 @@ def _results(
 
 def _compare(captured: State, ordinary: State, precision: float) -> None:
     """StepsDifferError at the first tensor that differs by more than `precision` times its norm."""
-    scale = max(_norm(tensor) for tensor in ordinary.values())
+    scale = max(norm(tensor) for tensor in ordinary.values())
     for name, right in ordinary.items():
         if name not in captured:  # a dropout mask
             continue
-        difference = _norm(captured[name] - right)
+        difference = norm(captured[name] - right)
         # A gradient that is zero but for rounding, as that of a bias in front of batch norm, has no size of its own.
-        if difference > precision * (_norm(right) + scale / 1000):
-            share = 100 * difference / max(_norm(right), difference)
+        if difference > precision * (norm(right) + scale / 1000):
+            share = 100 * difference / max(norm(right), difference)
             raise StepsDifferError(f"{name} differ from those of ordinary PyTorch by {share:.2g} %")
 
 
-def _norm(tensor: Tensor) -> float:
+def norm(tensor: Tensor) -> float:
     """The norm of the finite values."""
     return float(torch.nan_to_num(tensor.double(), 0, 0, 0).norm())
 

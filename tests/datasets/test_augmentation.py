@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import v2
 
 from dbviz_ray.config.seeds import numpy_generator
-from dbviz_ray.datasets import augmentation
+from dbviz_ray.datasets import Dataset, augmentation
 from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing, cut_boxes
 
 CLASSES, SIZE = 10, (9, 6)
@@ -42,7 +42,8 @@ def test_mixing_is_torchvisions(step, kind, alpha, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (3, 5), generator=generator)
     images = torch.rand(3, 5, 2, *SIZE, generator=generator)
-    mixed, probabilities = Mixing(models, 3, 4, SIZE, CLASSES, torch.device("cpu"))(step, images, labels)
+    data = Dataset(images[0], labels[0], images[0], labels[0], tuple("0123456789"), (0.0, 0.0), (1.0, 1.0))
+    mixed, probabilities = Mixing(models, 3, 4, data, torch.device("cpu"))(step, images, labels)
     theirs = {"mixup": v2.MixUp, "cutmix": v2.CutMix}[kind](num_classes=CLASSES)
     for member, model in enumerate(models):
         draws = numpy_generator("mixing", model.seeds.augmentation, 3)

@@ -7,7 +7,7 @@ from conftest import small_sweep
 from dbviz_ray.config import ResourcesConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training.cohort import train_cohort
-from dbviz_ray.training.gradients import IMAGES, LABELS, PixelLimits
+from dbviz_ray.training.gradients import IMAGES, LABELS
 
 EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
 TOGETHER = ResourcesConfig(stack=6)
@@ -38,7 +38,7 @@ def cohort_of(architecture="fully_connected", width=8, options=None, **training)
 
 
 def pixel_limits(lowest=0.0, highest=1.0, unit=0.1):
-    return PixelLimits(*(torch.tensor(value, dtype=torch.float64).view(1, 1, 1) for value in (lowest, highest, unit)))
+    return torch.tensor([lowest, highest, unit], dtype=torch.float64).view(3, 1, 1, 1)
 
 
 def batch_of(cohort, images, seed=0):

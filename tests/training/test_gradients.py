@@ -45,7 +45,7 @@ def test_a_diverged_teacher_spoils_only_its_own_student(kind, scores):
     logits, teacher, labels = scores
     teacher[1, 2] = float("nan")
     settings = DistillationConfig(recipe="teacher", labels=kind)
-    gradient = torch.func.grad(lambda own: gradients.distillation_loss(own, labels, teacher, settings))(logits)
+    gradient = torch.func.grad(lambda own: gradients.training_loss(own, labels, teacher, settings))(logits)
     assert [own.isfinite().all().item() for own in gradient] == [True, False, True]
 
 
@@ -126,9 +126,8 @@ def test_a_perturbation_is_as_long_as_its_radius_for_each_member():
 def attack(weights, images, start, radius, step, steps, *limits):
     """On a loss whose gradients are the weights; limits are the lowest and highest pixel, and the unit of radii."""
     ascent = grad(lambda moved: (moved * weights).sum())
-    return gradients.attacked(
-        ascent, images, start, AdversaryConfig(radius=radius, step=step, steps=steps), gradients.PixelLimits(*limits)
-    )
+    settings = AdversaryConfig(radius=radius, step=step, steps=steps)
+    return gradients.attacked(ascent, images, start, settings, torch.stack(limits))
 
 
 @settings(deadline=None)

@@ -16,10 +16,10 @@ class Machine(CohortNetwork):
 
     largest_that_fits = MEMBERS
 
-    def backward(self, batch):
+    def prepare(self, batch):
         if self.stack > self.largest_that_fits:
             raise torch.OutOfMemoryError
-        return super().backward(batch)
+        return super().prepare(batch)
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ def test_the_fastest_that_fits_is_chosen(seconds, fits, best, machine, batch, mo
 
 def test_one_stack_is_chosen_if_two_do_not_fit_side_by_side(machine, batch, monkeypatch):
     pretend(monkeypatch, LARGEST_IS_FASTEST)
-    backward, held = machine.backward, set()
+    prepare, held = machine.prepare, set()
 
     def crowded(batch):
         held.add(machine.stack)
         if len(held) > 1:
             held.clear()
             raise torch.OutOfMemoryError
-        return backward(batch)
+        return prepare(batch)
 
-    monkeypatch.setattr(machine, "backward", crowded)
+    monkeypatch.setattr(machine, "prepare", crowded)
     assert fastest_stack(machine, batch) == 6
