@@ -5,7 +5,7 @@ import pickle
 import shutil
 import socket
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -28,12 +28,10 @@ class Download:
     """As in `dataset.name`."""
     files: tuple[str, ...]
     """Paths relative to the data directory; each may also end in .gz."""
-    fetch: Callable[[Path], None]
-    """Downloads `files` into a folder and checks their MD5 sums."""
+    sources: Callable[[], Iterable[tuple[str, str, str]]]
+    """Address, path relative to the data directory and MD5 sum of each download; archives are unpacked."""
     by_hand: str
     """What a user without a network puts into the data directory, and where it comes from."""
-    archive: str | None = None
-    """What `fetch` unpacks; a copy in the data directory is used instead of a download."""
 
 
 def found(directory: Path, file: str) -> Path | None:
@@ -65,14 +63,18 @@ def _missing(download: Download, directory: Path) -> list[str]:
 
 def _fetch(download: Download, directory: Path) -> None:
     """Download into a separate folder first: no process sees a half-written file, even after a crash."""
+    from torchvision.datasets import utils
+
     staging = directory / f".{download.name}-download"
-    staging.mkdir(exist_ok=True)
-    if download.archive and (directory / download.archive).is_file():
-        shutil.copyfile(directory / download.archive, staging / download.archive)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        download.fetch(staging)
+        for url, file, md5 in download.sources():
+            (staging / file).parent.mkdir(parents=True, exist_ok=True)
+            if (directory / file).is_file():  # such as an archive that was put there by hand
+                shutil.copyfile(directory / file, staging / file)
+            fetch = utils.download_and_extract_archive if file.endswith(".tar.gz") else utils.download_url
+            fetch(url, str((staging / file).parent), filename=Path(file).name, md5=md5)
     finally:
         socket.setdefaulttimeout(timeout)
     for file in _missing(download, directory):

@@ -85,17 +85,14 @@ def load_cifar100(config: DatasetConfig, directory: Path) -> Dataset:
 
 
 def _ensure_cifar(classes: int, files: tuple[str, ...], directory: Path) -> None:
-    archive = f"cifar-{classes}-python.tar.gz"
-
-    def fetch(target: Path) -> None:
+    def sources() -> list[tuple[str, str, str]]:
         from torchvision import datasets
 
         source = getattr(datasets, f"CIFAR{classes}")
-        unpack = datasets.utils.download_and_extract_archive
-        unpack(source.url, str(target), filename=source.filename, md5=source.tgz_md5)
+        return [(source.url, source.filename, source.tgz_md5)]
 
-    by_hand = f"{archive} (https://www.cs.toronto.edu/~kriz/cifar.html) or its folder {Path(files[0]).parent}"
-    ensure(Download(f"cifar{classes}", files, fetch, by_hand, archive), directory)
+    archive = f"cifar-{classes}-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
+    ensure(Download(f"cifar{classes}", files, sources, f"{archive} or its folder {Path(files[0]).parent}"), directory)
 
 
 def _cifar_split(directory: Path, files: Sequence[str], label_key: bytes, classes: int) -> tuple[Tensor, Tensor]:
@@ -115,14 +112,13 @@ def load_svhn(config: DatasetConfig, directory: Path) -> Dataset:
     deviation are the training pixels', as published in DeepOBS (F. Schneider et al., arXiv 1903.05499).
     """
 
-    def fetch(target: Path) -> None:
-        from torchvision.datasets import SVHN, utils
+    def sources() -> list[tuple[str, str, str]]:
+        from torchvision.datasets import SVHN
 
-        for url, filename, md5 in (SVHN.split_list["train"], SVHN.split_list["test"]):
-            utils.download_url(url, str(target), filename, md5)
+        return [SVHN.split_list["train"], SVHN.split_list["test"]]
 
     by_hand = f"{' and '.join(SVHN_FILES)} (http://ufldl.stanford.edu/housenumbers)"
-    ensure(Download("svhn", SVHN_FILES, fetch, by_hand), directory)
+    ensure(Download("svhn", SVHN_FILES, sources, by_hand), directory)
     train, test = (_svhn_split(directory / file) for file in SVHN_FILES)
     scale = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     return kept(config, Dataset(*train, *test, tuple("0123456789"), *scale))
@@ -145,17 +141,15 @@ def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
     training pixels', as published in github.com/chatflip/CalculationMeanStd.
     """
 
-    def fetch(target: Path) -> None:
-        from torchvision.datasets import FashionMNIST, utils
+    def sources() -> list[tuple[str, str, str]]:
+        from torchvision.datasets import FashionMNIST
 
-        for filename, md5 in FashionMNIST.resources:
-            utils.download_url(
-                f"{FashionMNIST.mirrors[0]}{filename}", str(target / FASHION_MNIST_FOLDER), filename, md5
-            )
+        mirror = FashionMNIST.mirrors[0]
+        return [(f"{mirror}{file}", f"{FASHION_MNIST_FOLDER}/{file}", md5) for file, md5 in FashionMNIST.resources]
 
     files = ", ".join(f"{file}.gz" for file in FASHION_MNIST_FILES)
     by_hand = f"{files} (https://github.com/zalandoresearch/fashion-mnist)"
-    ensure(Download("fashion_mnist", FASHION_MNIST_FILES, fetch, by_hand), directory)
+    ensure(Download("fashion_mnist", FASHION_MNIST_FILES, sources, by_hand), directory)
     train = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[:2])
     test = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[2:])
     return kept(config, Dataset(*train, *test, FASHION_MNIST_CLASSES, mean=(0.2860,), deviation=(0.3530,)))
