@@ -1,8 +1,6 @@
-"""Margins: the distance from an image to the first change of the predicted class, along lines to other images.
-
-The line from image x to image y has the points x + s (y - x). A margin is the distance (L2 in normalised pixels) from x
-to the first point whose predicted class differs from that of x (arXiv 2203.08124, Section 4). The paper's code scans a
-fixed list of steps; here a coarse scan brackets the change and bisection narrows it down.
+"""Margins: the distance (L2 in normalised pixels) from an image to the first change of the predicted class, along lines
+to other images (arXiv 2203.08124, Section 4). The paper's code scans a fixed list of steps; here a coarse scan brackets
+the change and bisection narrows it down.
 """
 
 import math
@@ -136,10 +134,7 @@ def margins(
     The scan evaluates `lines.steps` points of each line, evenly spaced up to `lines.reach` times its length. Between
     the first point of another class and the point before it, bisection narrows the change to an interval no longer than
     `lines.tolerance`; the result is its middle. The scan misses a change that is undone before its next point; of
-    several changes between two points it may find any.
-
-    A module is evaluated in evaluation mode and in the precision of its parameters. A first linear layer over the
-    flattened image is applied to the images instead of the points.
+    several changes between two points it may find any. Networks are evaluated as in `label_planes`.
     """
     images, rest = _folded(lines, network, device)
     batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]))

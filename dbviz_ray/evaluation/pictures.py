@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 
 import torch
-from torch import nn
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
@@ -61,17 +60,20 @@ def take_pictures(
 ) -> None:
     """Store the wanted pictures on grids of `resolution` points a side, except those that are as fine already.
 
-    The networks run in this process, on a GPU if there is one, and show their progress.
-
-    Raises:
-        UserError: before anything is labelled, if the resolution is out of range, weights are missing, or the code of
-            a network or data set is not among `trusted`.
+    The networks run in this process, on a GPU if there is one, and show their progress. UserError, before anything is
+    labelled, if the resolution is out of range, weights are missing, or the code of a network or data set is not among
+    `trusted`.
     """
     if not 2 <= resolution <= FINEST:
         raise UserError("--resolution", resolution, allowed=f"from 2 to {FINEST}")
     keys = sorted(set(wanted))
     scored = {name: load_planes(store, name) for name in {key.plane_set for key in keys}}
-    coarse = [key for key in keys if _finest(store, key, scored[key.plane_set][0]) < resolution]
+
+    def is_coarse(key: PictureKey) -> bool:
+        picture = store.read_picture(key.plane_set, key.model_id, key.epoch, key.plane)
+        return max(scored[key.plane_set][0].resolution, picture.resolution if picture else 0) < resolution
+
+    coarse = list(filter(is_coarse, keys))
     if not coarse:
         return
     models = {key[:2]: _model(store, key, trusted) for key in coarse}
@@ -83,7 +85,8 @@ def take_pictures(
     with Progress("label", amounts, "pictures") as progress:
         for model, pictures in groupby(coarse, key=lambda key: key[:2]):
             network = models[model].network_for(first.image_shape, len(class_names)).to(device)
-            with computing_threads(1 if _is_small(network, first.image_shape) else torch.get_num_threads()):
+            size = sum(p.numel() for p in network.parameters()) * first.anchors[0, 0, 0].numel()
+            with computing_threads(1 if size < SMALL_NETWORK else torch.get_num_threads()):
                 for model_id, epoch, plane_set, plane in pictures:
                     interruption.check()
                     planes, confidence = scored[plane_set][0], sweep.planes[plane_set].probabilities
@@ -91,17 +94,6 @@ def take_pictures(
                     store.write_picture(plane_set, model_id, epoch, plane, picture)
                     taken[model_id] += 1
                     progress.reach(model_id, taken[model_id])
-
-
-def _is_small(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters * image_shape[1] * image_shape[2] < SMALL_NETWORK
-
-
-def _finest(store: Store, key: PictureKey, planes: PlaneSet) -> int:
-    """Points on a side of the finest labels of a plane that are stored."""
-    picture = store.read_picture(key.plane_set, key.model_id, key.epoch, key.plane)
-    return max(planes.resolution, picture.resolution if picture else 0)
 
 
 def _model(store: Store, asked: PictureKey, trusted: Collection[str]) -> RunModel:

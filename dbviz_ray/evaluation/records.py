@@ -21,10 +21,9 @@ from dbviz_ray.evaluation.label_maps import label_type
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import HISTORY, MODEL, PREDICTIONS, WEIGHTS
+from dbviz_ray.store.models import Outcome
 from dbviz_ray.training.cohort import TrainedModel
 
-DONE, DIVERGED = "done", "diverged"
-"""Outcomes of a training."""
 CHECKED_IMAGES, ROUNDING = 64, 0.02
 """Images whose predictions are checked, and the share of the range of logits that may be rounding."""
 
@@ -40,7 +39,7 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
         store.model_file(model_id, MODEL),
         {
             "model_id": model_id,
-            "outcome": DONE if trained.diverged_epoch is None else DIVERGED,
+            "outcome": Outcome.DONE if trained.diverged_epoch is None else Outcome.DIVERGED,
             "diverged_epoch": trained.diverged_epoch,
             "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
             "stack": trained.stack,
@@ -175,22 +174,20 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
 def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
     """One row for each image: split, index in the split, given label, true label, predicted class."""
     dtype = label_type(len(dataset.class_names))
-    splits = {"train": trained.given_labels, "test": dataset.test_labels}
-    parts = []
-    for split, given in splits.items():
-        true = dataset.split(split)[1]
-        parts.append(
-            pa.table(
-                {
-                    "split": pa.array([split] * len(true)).dictionary_encode(),
-                    "index": np.arange(len(true), dtype=np.int32),
-                    "given_label": given.to(dtype).numpy(),
-                    "true_label": true.to(dtype).numpy(),
-                    "predicted": trained.predictions[split].to(dtype).numpy(),
-                }
-            )
+
+    def rows(split: str, given: Tensor, true: Tensor) -> pa.Table:
+        columns = {"given_label": given, "true_label": true, "predicted": trained.predictions[split]}
+        return pa.table(
+            {
+                "split": pa.array([split] * len(true)).dictionary_encode(),
+                "index": np.arange(len(true), dtype=np.int32),
+                **{name: classes.to(dtype).numpy() for name, classes in columns.items()},
+            }
         )
-    return pa.concat_tables(parts).unify_dictionaries()
+
+    train = rows("train", trained.given_labels, dataset.train_labels)
+    test = rows("test", dataset.test_labels, dataset.test_labels)
+    return pa.concat_tables([train, test]).unify_dictionaries()
 
 
 def _fixed_lists(values: Tensor) -> pa.FixedSizeListArray:

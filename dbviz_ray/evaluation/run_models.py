@@ -17,9 +17,10 @@ from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
-from dbviz_ray.evaluation.records import DONE, load_network
+from dbviz_ray.evaluation.records import load_network
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.layout import MODEL, WEIGHTS
+from dbviz_ray.store.models import Outcome
 
 _ADDRESS = re.compile(r"^(?P<root>.+)/models/(?P<model_id>[^/]+)(/snapshots/epoch=(?P<epoch>[0-9]{1,9}))?/*$")
 
@@ -85,7 +86,7 @@ def run_model(
         raise
     except (DamagedFileError, OSError, RecursionError) as error:
         raise UserError(f"{address}/{MODEL}", reason=f"cannot be read ({one_line(error)})") from None
-    if facts.get("outcome") != DONE:
+    if facts.get("outcome") != Outcome.DONE:
         raise UserError(address, reason="its training diverged", allowed="a model whose training did not diverge")
     fields = facts.get("config", {})
     unknown = next((code for code in _code_in(fields) if code not in trusted), None)

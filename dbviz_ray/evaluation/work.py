@@ -21,19 +21,8 @@ if TYPE_CHECKING:
     from dbviz_ray.planes import PlaneSet
 
 
-@dataclass(frozen=True)
-class LabelPlanes:
-    """Label maps of a plane set, with class probabilities where it asks for them."""
-
-    plane_set: str
-
-
-@dataclass(frozen=True)
-class FindMargins:
-    """Margins of images."""
-
-
-What = LabelPlanes | FindMargins
+What = str | None
+"""What an evaluator does: label the plane set of this name or, if None, find margins."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +41,10 @@ def missing_tasks(sweep: SweepConfig, store: Store) -> list[Task]:
     If the planes are missing, their label maps count as missing too: the planes may be drawn differently.
     """
     complete: dict[What, set[tuple[str, int]]] = {
-        LabelPlanes(name): store.labelled(name) if store.exists(store.planes_file(name)) else set()
-        for name in sweep.planes
+        name: store.labelled(name) if store.exists(store.planes_file(name)) else set() for name in sweep.planes
     }
     if sweep.margins is not None:
-        complete[FindMargins()] = store.with_margins()
+        complete[None] = store.with_margins()
     wanted = [(model, epoch) for model in sweep.models() for epoch in model.training.kept_epochs]
     return [
         Task(what, model, epoch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.evaluation.work import FindMargins, LabellingWork, LabelPlanes, MarginsWork, What, Work, missing_tasks
+from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, What, Work, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import settle
@@ -52,11 +52,11 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
     from dbviz_ray.evaluation.margins import draw_lines
 
     work: dict[What, Work] = {
-        LabelPlanes(name): LabellingWork(name, stored_planes(sweep, store, name), planes.probabilities)
+        name: LabellingWork(name, stored_planes(sweep, store, name), planes.probabilities)
         for name, planes in sweep.planes.items()
     }
     if sweep.margins is not None:
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
         lines = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
-        work[FindMargins()] = MarginsWork(sweep.margins, lines)
+        work[None] = MarginsWork(sweep.margins, lines)
     return work

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbviz_ray.cluster.schedule import CohortSchedule, CrashBudget, TaskQueue, cohorts_to_train, halves
 from dbviz_ray.config import Cohort
-from dbviz_ray.evaluation.work import LabelPlanes, Task
+from dbviz_ray.evaluation.work import Task
 from dbviz_ray.store.models import Outcome
 
 RECIPES = {"alone": {}, "distilled": {"distillation": {"recipe": "alone"}}}
@@ -168,7 +168,7 @@ def test_begun_cohorts_keep_their_members_and_the_sweep_groups_the_rest(sweep):
 
 
 MODELS = small_sweep().models()
-TASKS = [Task(LabelPlanes(name), model, 3) for name in ("test", "train") for model in MODELS]
+TASKS = [Task(name, model, 3) for name in ("test", "train") for model in MODELS]
 
 
 def test_a_node_prefers_models_it_trained():

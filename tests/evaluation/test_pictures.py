@@ -16,7 +16,6 @@ from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
-from dbviz_ray.evaluation.work import LabelPlanes
 from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
@@ -60,7 +59,7 @@ def test_pictures_come_back_and_open_as_one_table(tmp_path):
 def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, network, cpu, probabilities):
     store = Store(tmp_path)
     sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8, "probabilities": probabilities}})
-    work = work_of(sweep, store)[LabelPlanes("test")]
+    work = work_of(sweep, store)["test"]
     assert work.points == 20 * 64 + 11 * 11
     work.do(network, cpu, store, "m", 3)
     picture = store.read_picture("test", "m", 3, SHOWN_PLANE)

@@ -16,7 +16,7 @@ from dbviz_ray.datasets import Dataset
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.margins import margins
 from dbviz_ray.evaluation.records import check_predictions, load_network, save_model, save_planes
-from dbviz_ray.evaluation.work import FindMargins, LabellingWork, LabelPlanes, Task, missing_tasks
+from dbviz_ray.evaluation.work import LabellingWork, Task, missing_tasks
 from dbviz_ray.planes import GridPoints
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.evaluate import work_of
@@ -34,7 +34,7 @@ def asks_for_all() -> SweepConfig:
 
 
 def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
-    whats = [LabelPlanes("test"), LabelPlanes("margins"), FindMargins()]
+    whats = ["test", "margins", None]
     empty = missing_tasks(asks_for_all, Store(tmp_path / "empty"))
     assert [task.what for task in empty] == [what for what in whats for _ in range(12 * 2)]
     assert len({(task.what, task.model.model_id, task.epoch) for task in empty}) == len(empty)
@@ -56,12 +56,12 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
     assert set(work) == {task.what for task in missing_tasks(asks_for_all, store)}
     for found in work.values():
         found.do(network, cpu, store, "model", 3)
-    planes = work[LabelPlanes("test")].planes
+    planes = work["test"].planes
     labelled = label_planes(network, planes, cpu, probabilities=True)
     assert np.array_equal(store.read_label_maps("test", "model", 3), labelled.labels)
     assert np.array_equal(store.read_probabilities("test", "model", 3), labelled.probabilities)
     assert not store.exists(store.probabilities_file("margins", "model", 3))
-    stored, lines = store.read_margins("model", 3), work[FindMargins()].lines
+    stored, lines = store.read_margins("model", 3), work[None].lines
     assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
     assert stored.distances.shape == (8, 3)
     with torch.no_grad():
@@ -70,15 +70,15 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
     defaults = MarginsConfig()
     expected = {"split": "train", "seed": 0, "steps": defaults.steps, "reach": 1.0, "tolerance": defaults.tolerance}
     assert stored.facts == expected
-    assert work[LabelPlanes("test")].points == 3 * 36
-    assert work[FindMargins()].points == 8 + 8 * 3 * (defaults.steps + lines.halvings)
+    assert work["test"].points == 3 * 36
+    assert work[None].points == 8 + 8 * 3 * (defaults.steps + lines.halvings)
 
 
 @pytest.mark.parametrize("interrupted", ["probabilities", "picture", "label_maps"])
 def test_labels_are_written_last(tmp_path, network, cpu, monkeypatch, interrupted):
     store = Store(tmp_path)
     sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8, "probabilities": True}})
-    labelling = work_of(sweep, store)[LabelPlanes("test")]
+    labelling = work_of(sweep, store)["test"]
     monkeypatch.setattr(Store, f"write_{interrupted}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         labelling.do(network, cpu, store, "model", 3)
