@@ -1,8 +1,4 @@
-"""Draws planes; then a pool of Ray actors, the evaluators, labels them and finds margins, one task after another.
-
-We use neither ray.util.ActorPool, which hands tasks to actors that have no room yet, nor Ray's own restarts of actors,
-which treat a lost machine like a task that kills every process that tries it.
-"""
+"""Draws planes; then a pool of Ray actors, the evaluators, labels them and finds margins, one task after another."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,20 +37,10 @@ def evaluate_models(
     session: Session,
     trained_on: Mapping[str, str],
 ) -> StageEnd:
-    """Do `tasks` in this order, except that an evaluator first takes models trained on its own node.
+    """Do `tasks` in this order, except that an evaluator first takes models that `trained_on` names its own node for.
 
-    Ray's object store ships the work once to each node. Every file is written whole, so a repeated task is harmless.
-
-    Args:
-        store: The run directory.
-        tasks: The missing tasks.
-        work: How to do each kind of task.
-        amounts: Points to compute, by model_id.
-        there: Number of models that need nothing.
-        data: Sizes of the data set.
-        resources: What evaluators may use.
-        session: The cluster.
-        trained_on: The node that trained a model, by model_id, where known.
+    `amounts` are the points to compute, by model_id; `there` more models need nothing. Ray's object store ships the
+    work once to each node. Every file is written whole, so a repeated task is harmless.
     """
     if not tasks:
         return StageEnd()
@@ -93,7 +79,11 @@ class _Evaluator:
 
 
 class _Pool:
-    """Evaluators at work. One without room gets no task until it has started, so it holds up none."""
+    """Evaluators at work. One without room gets no task until it has started, so it holds up none.
+
+    ray.util.ActorPool would give it one, and Ray's own restarts of actors would treat a lost machine like a task that
+    kills every process that tries it.
+    """
 
     def __init__(
         self,

@@ -53,10 +53,7 @@ class CrashBudget:
 class CohortSchedule:
     """Hands out cohorts in order, students after their teachers, and decides which are tried again.
 
-    Args:
-        cohorts: The cohorts to train, first to start first.
-        trained: model_ids already trained.
-        retries: How often a cohort is tried again after its process crashed.
+    `trained` are model_ids; `retries` counts how often a cohort is tried again after its process crashed.
     """
 
     failures: dict[str, Failure]
@@ -82,7 +79,7 @@ class CohortSchedule:
         if self.stopped is not None:
             return None
         for cohort in list(self._waiting):
-            if not _teachers(cohort) <= self._settled:
+            if not {model.teacher for model in cohort.models} - {None} <= self._settled:
                 continue
             self._waiting.remove(cohort)
             ready = self._without_orphans(cohort)
@@ -102,20 +99,18 @@ class CohortSchedule:
         self._running.discard(cohort.cohort_id)
         if outcome is Outcome.CRASHED and node_is_lost():
             outcome = Outcome.PREEMPTED
-        members = len(cohort.models)
         if outcome is Outcome.DONE:
             self._settled.update(model.model_id for model in cohort.models)
-        elif outcome is Outcome.PREEMPTED or self._is_tried_again(cohort, outcome, node_is_lost):
+        elif outcome is Outcome.PREEMPTED or (
+            outcome is Outcome.CRASHED and self._budget.allows_another_try(cohort.cohort_id, node_is_lost)
+        ):
             self._waiting.insert(0, cohort)
-        elif outcome is Outcome.OUT_OF_MEMORY and members > 1:
+        elif outcome is Outcome.OUT_OF_MEMORY and len(cohort.models) > 1:
             self._waiting[:0] = halves(cohort)
         else:
             for model in cohort.models:
                 self._fail(model.model_id, outcome, reason)
         return outcome
-
-    def _is_tried_again(self, cohort: Cohort, outcome: Outcome, node_is_lost: NodeIsLost) -> bool:
-        return outcome is Outcome.CRASHED and self._budget.allows_another_try(cohort.cohort_id, node_is_lost)
 
     def _without_orphans(self, cohort: Cohort) -> Cohort | None:
         """The cohort without the members whose teachers failed; these fail as well. None if no member is left."""
@@ -138,17 +133,10 @@ def halves(cohort: Cohort) -> list[Cohort]:
     return [Cohort(models=cohort.models[:middle]), Cohort(models=cohort.models[middle:])]
 
 
-def _teachers(cohort: Cohort) -> set[str]:
-    return {model.teacher for model in cohort.models if model.teacher is not None}
-
-
 class TaskQueue:
     """Waiting tasks, first to start first.
 
-    Args:
-        tasks: The tasks to do.
-        trained_on: The node that trained a model, by model_id, where known; its cache probably holds the weights.
-        retries: How often a task is tried again after it crashed an evaluator.
+    `trained_on` gives the node that trained a model, by model_id, where known; its cache probably holds the weights.
     """
 
     def __init__(self, tasks: Sequence[Task], trained_on: Mapping[str, str], retries: int) -> None:

@@ -104,7 +104,8 @@ def _join_or_start(address: str | None, level: int) -> bool:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray's processes inherit it. A runtime_env would rule out the workers that Ray starts in advance.
     os.environ.update(WORKER_ENVIRONMENT)
-    if _temporary_folder_is_too_long():
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
+    if len(os.fsencode(folder)) > 107 - 68:  # a socket's path may have 107 characters, and Ray's names in it have 68
         options["_temp_dir"] = SHORT_FOLDER
     try:
         ray.init(address="local", include_dashboard=False, **options)
@@ -114,12 +115,6 @@ def _join_or_start(address: str | None, level: int) -> bool:
             "can be written, room there and in /dev/shm, and the right to start processes"
         ) from None
     return False
-
-
-def _temporary_folder_is_too_long() -> bool:
-    """Whether the paths of Ray's sockets, 68 characters longer, would exceed the kernel's 107."""
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
-    return len(os.fsencode(folder)) > 107 - 68
 
 
 def running_cluster() -> str | None:

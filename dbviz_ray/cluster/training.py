@@ -1,8 +1,5 @@
-"""Ray Tune trains cohorts: one trial, one cohort.
-
-Tune places trials, starts and reuses their processes, and reports their ends. A `CohortSchedule` decides which cohort
-comes next and which is tried again, and the store knows what is complete: Tune's snapshots lag behind, and its retries
-know neither lost machines nor halved cohorts.
+"""Ray Tune trains cohorts, one a trial: it places trials and reuses their processes. A `CohortSchedule` decides what is
+next and what is tried again, since Tune's retries know neither lost machines nor halved cohorts.
 """
 
 from __future__ import annotations
@@ -52,19 +49,12 @@ def train_cohorts(
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
     session: Session,
-    driver: str | None = None,
+    driver: str,
 ) -> StageEnd:
-    """Train `cohorts`, starting them in this order.
+    """Train the missing `cohorts`, starting them in this order.
 
-    Args:
-        store: The run directory.
-        cohorts: The missing cohorts.
-        data: The data set.
-        trained: model_ids already trained, teachers included.
-        resources: What trials may use.
-        facts: Stored with every model.
-        session: The cluster.
-        driver: Token of the lease; workers write only while it is valid.
+    `trained` are model_ids, teachers included; `facts` are stored with every model. `driver` is the token of the lease:
+    workers write only while it is valid.
     """
     if not cohorts:
         return StageEnd()
@@ -92,9 +82,7 @@ def train_cohorts(
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(
-                name="train", storage_path=scratch, verbose=0, callbacks=[watcher], stop=_StopWith(schedule)
-            ),
+            run_config=tune.RunConfig(name="train", storage_path=scratch, verbose=0, callbacks=[watcher], stop=watcher),
         )
         tuner.fit()
     return StageEnd(schedule.failures, watcher.trained_on, watcher.damaged, schedule.stopped)
@@ -117,20 +105,6 @@ def room_of_cohort(
         fits = resources.gpu_memory is None or need.device * sharing <= resources.gpu_memory * GIB
         room["GPU"] = resources.gpus_per_cohort / (sharing if is_small and fits else 1)
     return room
-
-
-class _StopWith(tune.Stopper):  # type: ignore[misc]
-    """Ends all trials, pending ones included, once the schedule has stopped."""
-
-    def __init__(self, schedule: CohortSchedule) -> None:
-        self._schedule = schedule
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether all trials end."""
-        return self._schedule.stopped is not None
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
@@ -158,8 +132,8 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         """Nothing was saved."""
 
 
-class _Watcher(tune.Callback):  # type: ignore[misc]
-    """Updates the progress display and reports the ends of trials to the schedule."""
+class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
+    """Updates the progress display, and reports the ends of trials to the schedule; all end once that has stopped."""
 
     def __init__(self, schedule: CohortSchedule, progress: Progress) -> None:
         self._schedule, self._progress = schedule, progress
@@ -171,6 +145,13 @@ class _Watcher(tune.Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune stores its callbacks, but nothing restores them."""
         return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials end, pending ones included."""
+        return self._schedule.stopped is not None
 
     def begins(self, trial_id: str, cohort: Cohort) -> None:
         """Remember a trial's cohort and the nodes now alive."""

@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,11 +34,11 @@ def train_in_trial(
     models: Mapping[str, ModelConfig],
     resources: ResourcesConfig,
     facts: Mapping[str, Any],
-    driver: str | None,
+    driver: str,
 ) -> None:
     """Train the cohort of `config["members"]`; the last report gives its `WorkEnd`.
 
-    `driver` is the token of the driver's lease, if there is one. Raises only errors that a new process may avoid: Tune
+    `driver` is the token of the driver's lease. Raises only errors that a new process may avoid: Tune
     then ends the trial, and the schedule decides whether to try again.
     """
     cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
@@ -55,7 +56,7 @@ def train_in_trial(
 
 
 def _train(
-    cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], driver: str | None, node: str
+    cohort: Cohort, store: Store, resources: ResourcesConfig, facts: Mapping[str, Any], driver: str, node: str
 ) -> dict[str, Any]:
     """Train the missing models of a cohort; returns the last report."""
     epochs = cohort.models[0].training.epochs
@@ -72,11 +73,7 @@ def _train(
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started = time.monotonic()
-
-    def check() -> None:
-        if driver is not None:
-            check_driver(store, driver)
-
+    check = partial(check_driver, store, driver)
     reports = _Reports(node, started, from_epoch=epochs)
     checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
 
