@@ -8,16 +8,7 @@ if TYPE_CHECKING:
     from dbviz_ray.analysis.notebook import Run, load_run, plot_curve, plot_matrix, plot_regions
     from dbviz_ray.errors import UserError
 
-__all__ = [
-    "Comparison",
-    "Run",
-    "UserError",
-    "compare",
-    "load_run",
-    "plot_curve",
-    "plot_matrix",
-    "plot_regions",
-]
+__all__ = ["Comparison", "Run", "UserError", "compare", "load_run", "plot_curve", "plot_matrix", "plot_regions"]
 
 _MODULES = dict.fromkeys(__all__, "dbviz_ray.analysis.notebook") | {
     "Comparison": "dbviz_ray.analysis.compare.comparison",

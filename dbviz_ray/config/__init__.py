@@ -1,9 +1,6 @@
 """The configuration of a sweep: typed, immutable, and checked when it is read, so that other rooms can trust it.
 
-    SweepConfig --models()--> ModelConfig, ... --cohorts()--> Cohort, ...
-
-A `ModelConfig` is one cell of the grid with every field resolved. Its `model_id` is a readable name plus a hash over
-all fields and `SCHEMA_VERSION`, so that nobody mistakes an old result for one with changed defaults.
+SweepConfig --models()--> ModelConfig, ... --cohorts()--> Cohort, ...
 """
 
 from dbviz_ray.config.grid import GridConfig

@@ -37,8 +37,11 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
 
     Raises UserError, naming the field, its value and what is allowed.
     """
-    is_path = name.endswith((".yaml", ".yml")) or os.sep in name
-    fields = _parsed(name, _read(Path(name)) if is_path else _embedded(name))
+    is_path, sweeps = name.endswith((".yaml", ".yml")) or os.sep in name, embedded_sweeps()
+    if not is_path and name not in sweeps:
+        allowed = f"{', '.join(sweeps)}, or a path to a .yaml file"
+        raise UserError("sweep", name, reason="is unknown", allowed=allowed, hint=nearest(name, list(sweeps)))
+    fields = _parsed(name, _read(Path(name)) if is_path else sweeps[name])
     if not isinstance(fields, dict):
         raise UserError(name, reason=f"holds {type(fields).__name__}", allowed="a mapping of fields")
     fields.setdefault("name", Path(name).stem if is_path else name)
@@ -48,14 +51,6 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     for override in overrides:
         set_field(fields, override)
     return validated(SweepConfig, fields)
-
-
-def _embedded(name: str) -> str:
-    sweeps = embedded_sweeps()
-    if name not in sweeps:
-        allowed = f"{', '.join(sweeps)}, or a path to a .yaml file"
-        raise UserError("sweep", name, reason="is unknown", allowed=allowed, hint=nearest(name, list(sweeps)))
-    return sweeps[name]
 
 
 def _read(path: Path) -> str:

@@ -67,13 +67,9 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
         return model.model_validate(fields)
     except ValidationError as error:
         details = error.errors()
-        causes = [d for d in details if not any(_is_within(other["loc"], d["loc"]) for other in details)]
+        # A list with a wrong element is not itself wrong.
+        causes = [d for d in details if not any(d["loc"] == o["loc"][: len(d["loc"])] != o["loc"] for o in details)]
         raise UserError.of(_mistake(model, detail) for detail in causes) from None
-
-
-def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    """Whether one location lies inside another: a list with a wrong element is not itself wrong."""
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 _ALLOWED = {

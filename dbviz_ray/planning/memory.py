@@ -184,7 +184,8 @@ def _gradient_bytes(network: StackedState, images: Tensor, members: int, *, trai
     of_members = images.expand(members, *images.shape)
     labels = torch.zeros(of_members.shape[:2], dtype=torch.int64, device=images.device)
     masks = network.mask_shapes(images) if training else {}
-    with AllocationCounter(images.device.type) as counter:
+    counter = AllocationCounter(images.device.type)
+    with counter:
         drawn = {name: images.new_ones(members, *shape) for name, (_, shape) in masks.items()}
         moved = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         logits = network.forward(moved, buffers | drawn, of_members, training=training, exact=not training)
@@ -194,7 +195,8 @@ def _gradient_bytes(network: StackedState, images: Tensor, members: int, *, trai
 
 def _evaluation_bytes(network: StackedState, images: Tensor, members: int) -> int:
     """The peak of the first `members`' evaluation of the same images, which are made for it."""
-    with torch.no_grad(), AllocationCounter(images.device.type) as counter:
+    counter = AllocationCounter(images.device.type)
+    with torch.no_grad(), counter:
         same = torch.zeros_like(images).expand(members, *images.shape)
         network.forward(*network.sliced(0, members), same, training=False, exact=True)
     return counter.peak

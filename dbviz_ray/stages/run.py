@@ -6,6 +6,7 @@ Stages import heavy libraries only when there is work, so that a finished sweep 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
@@ -48,14 +49,14 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
         except DamagedFileError as error:
             damage = error
     data = _checked(sweep) if state.computes(options) else None
-    repairs = _Repairs(store, options)
+    dropped: set[str] = set()
     with Lease(store) as lease, interruption.watching(lease.check):
         store.claim(sweep)
         store = store.patient()
         while True:
             try:
                 if damage is not None:
-                    repairs.drop(damage)
+                    _drop(damage, store, options.stages, dropped)
                 _run(sweep, store, options, lease.token, data)
                 break
             except DamagedFileError as error:
@@ -112,30 +113,26 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
         report.run(sweep, store, options, state)
 
 
-class _Repairs:
-    """Deletes damaged files that the stages of a command make again, each at most once."""
+def _drop(error: DamagedFileError, store: Store, stages: Sequence[str], dropped: set[str]) -> None:
+    """Delete the damaged file and all other damaged ones; adds their names to `dropped`.
 
-    def __init__(self, store: Store, options: Options) -> None:
-        self._store, self._stages = store, options.stages
-        self._dropped: set[str] = set()
-
-    def drop(self, error: DamagedFileError) -> None:
-        """Delete the damaged file and all other damaged ones. StageFailedError if these stages do not remake it."""
-        kind = folder_of(error.name)
-        stage = MADE_BY.get(kind)
-        if stage is None:
-            raise StageFailedError(f"{error}; delete {error.path}")
-        if stage not in self._stages:
-            again = [s for s in STAGES[STAGES.index(stage) :] if s == stage or s in self._stages]
-            raise StageFailedError(f"{error}; the same command with --stages {','.join(again)} makes it again")
-        if error.name in self._dropped:
-            raise StageFailedError(f"{error}, corrupt again after rewriting; check the disk")
-        # A disk that lost one file may have lost others: find all before workers start again.
-        folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in self._stages]
-        others = self._store.damaged_files(folders) if kind in folders else []
-        names = {error.name, *(other.name for other in others)}
-        what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
-        say(stage, f"{error}; {what} made again")
-        self._dropped |= names
-        for name in names:
-            self._store.drop(name)
+    StageFailedError if these stages do not make it again, or if they have already done so.
+    """
+    kind = folder_of(error.name)
+    stage = MADE_BY.get(kind)
+    if stage is None:
+        raise StageFailedError(f"{error}; delete {error.path}")
+    if stage not in stages:
+        again = [s for s in STAGES[STAGES.index(stage) :] if s == stage or s in stages]
+        raise StageFailedError(f"{error}; the same command with --stages {','.join(again)} makes it again")
+    if error.name in dropped:
+        raise StageFailedError(f"{error}, corrupt again after rewriting; check the disk")
+    # A disk that lost one file may have lost others: find all before workers start again.
+    folders = [folder for folder in (MODELS, *EVALUATIONS) if MADE_BY[folder] in stages]
+    others = store.damaged_files(folders) if kind in folders else []
+    names = {error.name, *(other.name for other in others)}
+    what = "it is" if len(names) == 1 else f"{len(names)} damaged files are"
+    say(stage, f"{error}; {what} made again")
+    dropped |= names
+    for name in names:
+        store.drop(name)

@@ -30,14 +30,11 @@ Result = TypeVar("Result")
 
 
 class Directory:
-    """Files by their names relative to `root`. Its only state is its place, so it can be sent to any process.
+    """Files by their names relative to `root`, a path or an address that `checked_address` allows.
 
-    Args:
-        root: A path, or an address that `checked_address` allows.
-        patience: Seconds to wait for an object store that does not answer.
-
-    All operations raise UserError for a name that could lead outside, FileNotFoundError or NotADirectoryError for an
-    absent file, and StorageError if the disk or the store fails.
+    Its only state is its place, so it can be sent to any process. An object store that does not answer is waited for
+    during `patience` seconds. All operations raise UserError for a name that could lead outside, FileNotFoundError or
+    NotADirectoryError for an absent file, and StorageError if the disk or the store fails.
     """
 
     def __init__(self, root: str | Path, patience: float = 0.0) -> None:
@@ -213,10 +210,7 @@ def may_pass(error: OSError) -> bool:
 def waited_for(operation: Callable[[], Result], seconds: float, place: str) -> Result:
     """The result of `operation`, tried again for `seconds` while it fails with an OSError that may pass.
 
-    Says once on standard error that it waits for `place`, and once that `place` is back.
-
-    Raises:
-        OSError: The last one, if it will not pass or the time is over.
+    Says once on standard error that it waits for `place`, and once that `place` is back. Raises the last OSError.
     """
     began, wait, waited = time.monotonic(), FIRST_WAIT_SECONDS, False
     while True:

@@ -1,8 +1,7 @@
 """Files that are absent or whole, whatever dies while they are written.
 
-A local file is written under a temporary name, flushed to the disk and renamed, so that even after a power failure no
-empty file has a final name; this takes 4 ms a file (2026-11-25, ext4 on a virtual disk). An object is one PUT or, from
-10 MB on, a multipart upload, which becomes visible when it is complete.
+A local file is flushed to the disk under a temporary name and renamed, in 4 ms (2026-11-25, ext4 on a virtual disk). An
+object is one PUT or, from 10 MB on, a multipart upload, which becomes visible when it is complete.
 """
 
 import ctypes

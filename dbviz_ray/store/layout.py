@@ -1,28 +1,7 @@
-"""The run directory: the name of every file, and which stage makes it.
+"""The run directory: the name of every file, and which stage makes it. docs/tables.md tells what each holds.
 
-    sweep.yaml                                         the resolved configuration
-    models/<model_id>/weights.safetensors              the weights after the last epoch
-    models/<model_id>/history.parquet                  one epoch a row
-    models/<model_id>/predictions.parquet              one image a row: split, index, labels, predicted class
-    models/<model_id>/snapshots/epoch=<00100>/         weights and predictions after an earlier epoch
-    models/<model_id>/model.json                       configuration and outcome; written last
-    cohorts/<cohort_id>/state.safetensors              training state, until the cohort is complete
-    cohorts/<cohort_id>/cohort.json                    the model_ids of its members
-    planes/<plane_set>.parquet                         images and coordinates, one plane a row
-    labels/plane_set=<..>/model_id=<..>/epoch=<00400>/labels.parquet                 one plane a row: plane, labels
-    probabilities/plane_set=<..>/model_id=<..>/epoch=<00400>/probabilities.parquet   if requested: plane, probabilities
-    margins/model_id=<..>/epoch=<00400>/margins.parquet      one image a row: index, predicted, distances, reaches
-    pictures/plane_set=<..>/model_id=<..>/epoch=<00400>/plane=<00000>/picture.parquet   one plane on a finer grid
-    failures/<model_id>.json                           why a model failed, until it is tried again
-    scores/<table>.parquet, scores/<table>.csv         the tables of the analysis
-    scores/findings.json                               its findings, as rows and sentences
-    figures/<figure>.png, .pdf, .gif, .tex
-    report.html                                        all results, for people
-    tracking.json                                      what was logged to MLflow, and where
-    .driver.json                                       the driver at work (see `lease`)
-
-Evaluators write probabilities and the first picture before the label maps, which mark all three as complete. No score
-uses the pictures.
+Evaluators write probabilities and the first picture before the label maps, which mark all three as complete. Beside
+that page, cohorts/<cohort_id>/ holds state.safetensors, the training state, and cohort.json, the members' model_ids.
 """
 
 SWEEP_FILE, REPORT_FILE, TRACKING_FILE, LEASE_FILE = "sweep.yaml", "report.html", "tracking.json", ".driver.json"

@@ -27,8 +27,6 @@ BEATS_OBSERVED = 6
 _LONGEST_BEAT_SECONDS = 60.0
 _SETTLE_LOCAL_SECONDS = 0.3
 """Like `SETTLE_SECONDS`, for a local disk, where a check and a write take milliseconds."""
-
-
 _ENDED = "ZX"
 """States of dead processes that their parents have not yet waited for."""
 
@@ -112,14 +110,9 @@ class Lease:
 
     A killed driver's lease is taken over at once on the same machine, elsewhere after `BEATS_OBSERVED` beats. Clocks of
     machines are not compared. A driver that could not reach the directory for so long may be taken for dead, and learns
-    of it from `check`.
+    of it from `check`. The lease is renewed every `beat_seconds`.
 
-    Args:
-        directory: The run directory.
-        beat_seconds: How often the lease is renewed.
-
-    Raises:
-        UserError: On entry, if another driver lives, or the directory cannot be written.
+    UserError on entry, if another driver lives, or the directory cannot be written.
     """
 
     def __init__(self, directory: Directory, beat_seconds: float = BEAT_SECONDS) -> None:

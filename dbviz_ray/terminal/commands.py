@@ -10,12 +10,9 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def run_command(name: str, command: Callable[[], None], continues: str = "the same command continues") -> int:
-    """Run `command` and return its exit code; standard error gets one line for each mistake.
+    """Run `command` and return its exit code; standard error gets one line for each mistake, beginning with `name`.
 
-    Args:
-        name: What the user typed, such as "dbviz-ray sweep".
-        command: Does the work.
-        continues: How to go on after an interruption or a failure of the storage.
+    `continues` tells how to go on after an interruption or a failure of the storage.
     """
 
     def say(text: object) -> None:

@@ -165,13 +165,9 @@ class Amount:
 
 
 class Progress(Line):
-    """A stage with many models: shows models done and failed, the pace, and the time left by cost.
+    """A stage with many models: shows models done and failed, the pace in `unit`s, and the time left by cost.
 
-    Args:
-        stage: Its name.
-        amounts: What each model needs.
-        unit: Such as "epochs".
-        there: Models that are complete already.
+    `amounts` tells what each model needs; `there` more models are complete already.
     """
 
     def __init__(self, stage: str, amounts: Mapping[str, Amount], unit: str, there: int = 0) -> None:

@@ -136,7 +136,7 @@ def attacked(
     gradient: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, settings: AdversaryConfig, limits: Tensor
 ) -> Tensor:
     """Images `[..., channels, height, width]` moved along a gradient, within the ball and the pixels' range."""
-    least, most, unit = limits
+    least, most, unit = limits.unbind()
     radius, length = settings.radius * unit, settings.step * unit
     lowest, highest = torch.maximum(images - radius, least), torch.minimum(images + radius, most)
     moved = (images + start * radius).clamp(lowest, highest)
