@@ -12,7 +12,7 @@ from support.small_networks import SMALL
 from torch.func import grad
 from torch.nn import functional as F
 
-from dbviz_ray.architectures import initialised_network, convolutional
+from dbviz_ray.architectures import convolutional, initialised_network
 from dbviz_ray.config import AdversaryConfig, DistillationConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training import gradients
