@@ -17,6 +17,7 @@ BEGINNINGS: dict[str, tuple[bytes, ...]] = {
 WITHIN = {
     ".npy": "an npz file of numpy",
     "constants.pkl": "a TorchScript archive, which holds code",
+    "archive_format": "a program of torch.export",
     "model.weights.h5": "a model of Keras",
     "data.pkl": "a damaged file of torch.save",
 }
@@ -31,7 +32,7 @@ def kind_of(path: Path) -> str:
         return "empty, or begins with nothing but zeros"
     if not start.startswith(b"PK\x03\x04"):
         found = [kind for kind, beginnings in BEGINNINGS.items() if start.lstrip().startswith(beginnings)]
-        return found[0] if found else "text" * start.isascii()
+        return found[0] if found else "text" * (start.isascii() and b"\0" not in start)
     try:
         with zipfile.ZipFile(path) as archive:
             names = " ".join(archive.namelist())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -95,15 +96,16 @@ class Labeller:
         return labels.planes == len(self.planes)
 
     def _device(self, network: Classifier) -> torch.device:
-        parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
-        return self.device if parameter is None else parameter.device
+        tensors = chain(network.parameters(), network.buffers()) if isinstance(network, nn.Module) else iter(())
+        return next((tensor.device for tensor in tensors), self.device)
 
     def _on_planes(self, name: str, network: Classifier, start: int, end: int) -> NDArray[Any]:
         device, maps = self._device(network), []
         for first in range(start, end, TOGETHER):
             last = min(first + TOGETHER, end)
             some = self.planes.part(range(first, last))
-            labelled = label_planes(network, some, device, batch_points=self.batch_points)
+            with _told_as(name, some.image_shape):
+                labelled = label_planes(network, some, device, batch_points=self.batch_points)
             if not labelled.numbers:
                 reason = "some of its scores on the planes are NaN"
                 raise UserError(name, reason=reason, allowed="numbers that can be compared")
@@ -111,7 +113,7 @@ class Labeller:
             self.advance(name, len(self.images) + last * self.planes.resolution**2)
         return np.concatenate(maps)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _on_images(self, name: str, network: Classifier) -> tuple[NDArray[np.int64], int, bool]:
         """Predicted classes `[images]`, the number of classes, and whether it gives probabilities of class 1."""
         with suppress(UserError):
@@ -149,20 +151,26 @@ def _check_steady(name: str, network: Classifier, images: Tensor) -> None:
 
 def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
     """A network's scores of images. UserError unless they are a row of numbers for each image."""
-    try:
+    with _told_as(name, images.shape[1:]):
         scores = logits_of(network(images))
+        check_scores(scores, images)
+    if scores.isnan().any():
+        raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
+    return scores
+
+
+@contextmanager
+def _told_as(name: str, shape: Sequence[int]) -> Iterator[None]:
+    """UserError about the network `name` for whatever it raises on images of this shape."""
+    try:
+        yield
     except torch.OutOfMemoryError:
         raise
+    except UserError as error:
+        raise error.renamed(lambda _: name) from None
     except NoScoresError as error:
         raise UserError(name, reason=str(error), allowed="a tensor of scores [n, classes]") from None
     except Exception as error:  # a user's own code may raise anything
         told = one_line(error, with_type=True)
-        reason = f"fails on images of shape {tuple(images.shape[1:])} (channels, height, width): {told}"
+        reason = f"fails on images of shape {tuple(shape)} (channels, height, width): {told}"
         raise UserError(name, reason=reason) from error
-    try:
-        check_scores(scores, images)
-    except UserError as error:
-        raise error.renamed(lambda _: name) from None
-    if scores.isnan().any():
-        raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
-    return scores

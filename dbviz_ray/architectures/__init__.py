@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from dbviz_ray.config.registry import TIMM, architecture_builder, nearest
 from dbviz_ray.config.seeds import derived_seed, drawing_from
@@ -43,7 +44,16 @@ def initialised_network(
     network = builder(width=width, image_shape=image_shape, classes=classes, **options)
     if not isinstance(network, nn.Module):
         raise TypeError(f"its builder returns an object of type {type(network).__name__}, not an nn.Module")
+    if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *image_shape))
+        network.train()
     return network
+
+
+def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """`network` in float64 or float32. Complex tensors stay complex: `Module.to` would drop their imaginary parts."""
+    return network.double() if dtype == torch.float64 else network.float()
 
 
 def _check_options(architecture: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:

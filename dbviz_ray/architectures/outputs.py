@@ -66,4 +66,6 @@ def _scores_in(output: Any) -> Tensor:
         output = torch.from_numpy(output)
     if not isinstance(output, Tensor):
         raise NoScoresError(f"returns {type(output).__name__}, which holds no tensor of class scores")
+    if output.is_complex() or output.layout != torch.strided:
+        raise NoScoresError(f"returns {output.dtype} numbers, {output.layout}, which are no class scores")
     return output

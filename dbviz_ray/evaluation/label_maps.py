@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.datasets.dataset import MOST_CLASSES
@@ -56,7 +58,7 @@ def label_maps(
     return label_planes(network, planes, device, batch_points=batch_points).labels
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and not inference_mode: a network may take gradients, or keep tensors that it makes
 def label_planes(
     network: Classifier,
     planes: PlaneSet,
@@ -73,9 +75,6 @@ def label_planes(
     points.
     """
     grid, rest = GridPoints(planes, device, dtype_of(network)), network
-    folded = first_linear_layer(network)
-    if folded is not None:
-        grid, rest = grid.through(folded[0]), folded[1]
 
     def attempt(batch: int) -> PlaneLabels:
         sides = len(planes), planes.resolution, planes.resolution
@@ -98,25 +97,33 @@ def label_planes(
         return PlaneLabels(labels.cpu(), None if shares is None else shares.cpu(), not lost)
 
     with evaluating(network):
+        folded = first_linear_layer(network, planes.anchors[0].to(device, dtype_of(network)))
+        if folded is not None:
+            grid, rest = grid.through(folded[0]), folded[1]
         return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape)))
 
 
-def first_linear_layer(network: Classifier) -> tuple[nn.Linear, Classifier] | None:
+def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, Classifier] | None:
     """The linear layer over the flattened image with which a network begins, and the rest of the network; else None.
 
-    Such a layer maps planes to planes and lines to lines, so it can be applied to the images that span them.
+    Such a layer maps planes to planes and lines to lines, so it can be applied to the images that span them. Hooks and
+    replaced methods may do more: on a few `images` both parts together must be the network.
     """
-    if type(network) is not nn.Sequential or len(network) < 3 or _has_hooks(network):
+    if type(network) is not nn.Sequential or len(network) < 3:
         return None
-    flatten, linear = network[0], network[1]
-    flattens = type(flatten) is nn.Flatten and (flatten.start_dim, flatten.end_dim) == (1, -1)
-    if not flattens or type(linear) is not nn.Linear or any(_has_hooks(layer) for layer in (flatten, linear)):
+    flatten, linear, rest = network[0], network[1], network[2:]
+    if (
+        type(flatten) is not nn.Flatten
+        or (flatten.start_dim, flatten.end_dim) != (1, -1)
+        or type(linear) is not nn.Linear
+    ):
         return None
-    return linear, network[2:]
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    whole = logits_of(network(images.clone()))
+    parts = logits_of(rest(F.linear(images.flatten(1), linear.weight, linear.bias)))
+    is_same = whole.shape == parts.shape and torch.allclose(
+        whole, parts, rtol=1e-3, atol=1e-3 * float(whole.abs().max())
+    )
+    return (linear, rest) if is_same else None
 
 
 def check_scores(scores: Tensor, images: Tensor) -> None:
@@ -127,9 +134,9 @@ def check_scores(scores: Tensor, images: Tensor) -> None:
 
 
 def dtype_of(network: Classifier) -> torch.dtype:
-    """The precision of a module's parameters; float32 for other classifiers."""
+    """The precision of a module's parameters, or of its buffers without any; float32 for other classifiers."""
     if isinstance(network, nn.Module):
-        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
+        floating = (t.dtype for t in chain(network.parameters(), network.buffers()) if t.is_floating_point())
         return next(floating, torch.float32)
     return torch.float32
 
@@ -140,8 +147,10 @@ def evaluating(network: Classifier) -> Iterator[None]:
     if not isinstance(network, nn.Module):
         yield
         return
-    was_training = [module for module in network.modules() if module.training]
-    network.eval()
+    was_training = [module for module in network.modules() if getattr(module, "training", False)]
+    if was_training:  # a frozen module has no modes
+        with suppress(NotImplementedError):  # nor has a program of torch.export
+            network.eval()
     try:
         yield
     finally:

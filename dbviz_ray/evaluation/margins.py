@@ -125,7 +125,7 @@ def check_enough(images: int, config: MarginsConfig) -> None:
         raise UserError("margins.directions", config.directions, reason=reason, allowed="fewer than there are images")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def margins(
     network: Classifier, lines: MarginLines, device: torch.device, *, batch_points: int | None = None
 ) -> FoundMargins:
@@ -136,16 +136,16 @@ def margins(
     `lines.tolerance`; the result is its middle. The scan misses a change that is undone before its next point; of
     several changes between two points it may find any. Networks are evaluated as in `label_planes`.
     """
-    images, rest = _folded(lines, network, device)
     batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]))
     with evaluating(network):
+        images, rest = _folded(lines, network, device)
         return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch)
 
 
 def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tuple[Tensor, Classifier]:
     """The images and the network; or the images after its first layer, which maps lines to lines, and the rest."""
     dtype = dtype_of(network)
-    folded = first_linear_layer(network)
+    folded = first_linear_layer(network, lines.images[:3].to(device, dtype))
     if folded is None:
         return lines.images.to(device, dtype), network
     layer, rest = folded

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures import in_precision, initialised_network
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset
@@ -78,7 +78,7 @@ def load_network(
     """A trained model after `epoch` (by default its last), as a module on the CPU in evaluation mode."""
     sizes = config.width, image_shape, classes
     network = initialised_network(config.architecture, *sizes, config.seeds.init, config.options)
-    network.to(torch.float64 if config.training.precision == "float64" else torch.float32)
+    in_precision(network, torch.float64 if config.training.precision == "float64" else torch.float32)
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
         network.load_state_dict(store.read_tensors(file))

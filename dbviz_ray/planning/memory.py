@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from dbviz_ray.architectures import in_precision
 from dbviz_ray.config import ModelConfig, ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.datasets.augmentation import BLOCK_BYTES, PADDING
@@ -163,7 +164,7 @@ def network_memory(model: ModelConfig, data: DatasetFacts, stack: int, batch: in
 @lru_cache(maxsize=1024)
 def _counted(device: str, shape: NetworkShape, precision: str, stack: int, batch: int, evaluated: int) -> NetworkMemory:
     dtype = torch.float64 if precision == "float64" else torch.float32
-    module = shape.network(device).to(dtype)
+    module = in_precision(shape.network(device), dtype)
     network = StackedState([module] * stack, torch.bfloat16 if precision == "bfloat16" else None)
 
     def images(count: int) -> Tensor:

@@ -151,7 +151,9 @@ def refused_in_one_line(shape: NetworkShape) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:  # a user's own code may raise anything
         cause = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
-        reason = f"does not work at width {shape.width} on images {shape.image_shape}: {cause}"
+        lacks_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in cause
+        fails = "needs more memory than this machine has" if lacks_memory else "does not work"
+        reason = f"{fails} at width {shape.width} on images {shape.image_shape}: {cause}"
         raise UserError("grid.architecture", shape.architecture, reason=reason) from None
 
 

@@ -11,12 +11,9 @@ from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import COHORT_STATE
 from dbviz_ray.training.gradients import State
-from dbviz_ray.training.optimizers import STEP
 
 PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
 HISTORIES, EPOCH, STACK = "history", "epoch", "stack"
-SHARED = {EPOCH, f"{OPTIMIZER}/{STEP}"}
-"""Tensors that all members share."""
 
 
 class CohortCheckpoints:
@@ -73,7 +70,7 @@ def state_of_members(state: State, members: Sequence[int]) -> State:
     chosen = torch.tensor(members)
 
     def of_members(name: str, tensor: Tensor) -> Tensor:
-        if name in SHARED:
+        if name == EPOCH:
             return tensor.clone()
         if name == STACK:
             return tensor.clamp(max=len(members))

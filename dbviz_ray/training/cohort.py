@@ -4,16 +4,17 @@ training equals an uninterrupted one bit by bit. An epoch never waits for the de
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures import in_precision, initialised_network
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.errors import one_line
 from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
@@ -91,13 +92,20 @@ class CohortTraining:
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
         networks = [self._built(model) for model in models]
         limits = pixel_limits(dataset, device, self._dtype)
-        of_teachers = [teacher.to(device, self._dtype) for teacher in teachers]
+        of_teachers = [in_precision(teacher, self._dtype).to(device) for teacher in teachers]
         self.network: CohortNetwork | OrdinaryNetwork
         if resources.stack == ORDINARY:
             self.network = OrdinaryNetwork(networks, self.settings, limits, of_teachers)
         else:
             execution = execution_for(resources.execution, device)
-            self.network = CohortNetwork(networks, self.settings, limits, of_teachers, execution)
+            self.network = CohortNetwork(
+                networks,
+                self.settings,
+                limits,
+                of_teachers,
+                execution,
+                fresh=lambda member: self._built(models[member]),
+            )
         self.epoch = 0
         self.remark = ""
         """What the user should know about the way in which the networks are trained."""
@@ -110,7 +118,8 @@ class CohortTraining:
         masks = self.network.mask_shapes if isinstance(self.network, CohortNetwork) else None
         self._batches = Batches(models, dataset, device, self._dtype, masks)
         rates = [model.training.learning_rate for model in models]
-        self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates)
+        apart = isinstance(self.network, OrdinaryNetwork)
+        self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates, apart=apart)
         self._evaluation_batch = EVALUATION_BATCH
         if resources.stack is None and len(models) > 1 and isinstance(self.network, CohortNetwork):
             fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
@@ -120,21 +129,34 @@ class CohortTraining:
     def _built(self, model: ModelConfig) -> nn.Module:
         shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
         network = initialised_network(model.architecture, model.width, shape, classes, model.seeds.init, model.options)
-        return network.to(self.device, self._dtype)
+        return in_precision(network, self._dtype).to(self.device)
 
     @torch.no_grad()
-    def check_reloading(self, members: Sequence[int]) -> None:
-        """ValueError unless networks that are built anew, with the state of these members, predict what they do."""
+    def check_reloading(self, members: Iterable[int]) -> None:
+        """ValueError unless networks that are built anew, with the state of these members, predict what they do.
+
+        Before the first epoch StepsDifferError, if they can be trained in another way.
+        """
         images = self.dataset.normalised(self.dataset.test_images[:RELOADED_IMAGES].to(self.device), self._dtype)
+        may_differ = self.epoch == 0 and self.network.stack != ORDINARY
+        try:
+            predicted = self.network.predict(images)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a user's own code may raise anything
+            if may_differ:
+                raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
+            raise
         for member in members:
             again = self._built(self.models[member]).eval()
             again.load_state_dict(self.network.member_state(member))
-            parameters, _ = self.network.sliced(member, member + 1)
-            trained = self.network.evaluated(member, parameters, images.clone())[0]
+            trained = predicted[member]
             if norm(logits_of(again(images.clone())) - trained) > RELOADED_DIFFERENCE * norm(trained):
+                if may_differ:
+                    raise StepsDifferError("its predictions differ from those of ordinary PyTorch")
                 raise ValueError(
                     "its predictions need more than its state_dict: a network that is built anew and loads it predicts "
-                    "something else; register what is missing as buffers"
+                    "something else; register what is missing as buffers, and draw no random numbers in evaluation mode"
                 )
 
     def run_epoch(self) -> None:
@@ -156,7 +178,7 @@ class CohortTraining:
     def _step(self, batch: Batch, factor: float) -> Tensor:
         """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
         gradients, logits = self.network.backward(batch)
-        self.optimizer.step(gradients, factor)
+        self.optimizer.step(gradients, factor, self.network.idle)
         return logits
 
     def state(self) -> State:
@@ -245,7 +267,7 @@ def train_cohort(
         if saved:
             training.restore(saved)
         del saved  # frees its memory
-        training.check_reloading([0])  # before hours are spent
+        training.check_reloading({0, len(models) - 1})  # before hours are spent
         last_save = time.monotonic()
         while training.epoch < training.settings.epochs:
             training.run_epoch()

@@ -27,15 +27,11 @@ class Eager:
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """`step`, captured for inputs of these shapes.
 
-        It is traced with shapes only, which computes nothing and saves the memory that autograd holds, half of all. A
-        network that needs numbers, or has operations without shape rules, runs instead, on copies of its buffers.
+        It is traced with shapes only: that computes nothing, saves the memory that autograd holds, half of all, and
+        fails where values decide, which no list of operations can follow.
         """
-        try:
-            trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
-            return simplified(trace(parameters, buffers, teachers, batch))
-        except Exception:  # a user's own code may raise anything; a real fault is raised again below
-            copies = {name: buffer.clone() for name, buffer in buffers.items()}
-        return simplified(make_fx(step)(parameters, copies, teachers, batch))
+        trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
+        return simplified(trace(parameters, buffers, teachers, batch))
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""
@@ -165,11 +161,12 @@ def _transpose_product(step: GraphModule, node: Node) -> None:
     if not isinstance(product, Node) or product.target is not aten.bmm.default or len(product.users) > 1:
         return
     left, right = product.args
-    if not isinstance(left, Node) or not _is_matrix_transpose(left):
+    if not isinstance(right, Node) or not isinstance(left, Node) or not _is_matrix_transpose(left):
         return
     with step.graph.inserting_before(node):
         turned = step.graph.call_function(aten.transpose.int, (right, 1, 2))
         better = step.graph.call_function(aten.bmm.default, (turned, left.args[0]))
+        turned.meta = {"val": right.meta["val"].transpose(1, 2)}
         better.meta = node.meta
     node.replace_all_uses_with(better)
 

@@ -123,8 +123,8 @@ def masks_of(batch: Batch) -> State:
 
 def perturbed(parameters: State, ascent: State, radius: float) -> State:
     """Each member's parameters, moved by `radius` along its own gradient: w + radius * g / |g|."""
-    squares = [gradient.square().reshape(len(gradient), -1).sum(dim=1) for gradient in ascent.values()]
-    norm = torch.stack(squares).sum(dim=0).sqrt()
+    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in ascent.values()]
+    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     scale = radius / norm.clamp(min=SMALLEST_NORM)
     return {
         name: parameter + ascent[name] * scale.view(-1, *(1 for _ in parameter.shape[1:]))

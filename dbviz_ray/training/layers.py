@@ -44,7 +44,12 @@ class MaskedDropout(nn.Module):
 
     def mask_shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of the mask for an input like `x`."""
-        return (*x.shape[:2], *(1 for _ in x.shape[2:])) if isinstance(self, CHANNEL_DROPOUTS) else tuple(x.shape)
+        if not isinstance(self, CHANNEL_DROPOUTS):
+            return tuple(x.shape)
+        # What torch takes as channels of one image.
+        unbatched = (isinstance(self, nn.Dropout1d) and x.ndim == 2) or (isinstance(self, nn.Dropout3d) and x.ndim == 4)
+        kept = 1 if unbatched else 2
+        return (*x.shape[:kept], *(1 for _ in x.shape[kept:]))
 
 
 def with_masked_dropout(network: nn.Module) -> nn.Module:

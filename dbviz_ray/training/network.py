@@ -34,8 +34,8 @@ class StackedState(MemberStates):
         super().__init__(networks)
         first = networks[0]
         # Copies of one network serve as functions; not on the meta device: moving there would untie weights.
-        self._alone = with_masked_dropout(copy.deepcopy(first))
-        self._together = with_folded_batch_norm(with_masked_dropout(copy.deepcopy(first)))
+        self._alone = _copied(first)
+        self._together = with_folded_batch_norm(_copied(first))
         # This makes grouped convolutions up to 3 times faster on CPUs (12 channels of 8x8 images).
         convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
@@ -72,12 +72,23 @@ class StackedState(MemberStates):
         return mask_shapes(self._alone, images)
 
 
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        return with_masked_dropout(copy.deepcopy(network))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # it may hold anything, such as a lock
+        raise StepsDifferError(f"a copy of it cannot be made ({one_line(error)})") from error
+
+
 class CohortNetwork(StackedState):
     """Networks of one shape, on one device, that are trained together.
 
     Only adversarial training uses `limits` (see `pixel_limits`). For distillation, `teachers` holds one trained network
-    for each member. `verifies` tells whether captured steps are compared with ordinary modules. StepsDifferError if a
-    member cannot be copied, or differs from others outside of its state.
+    for each member. `fresh` builds a member anew, without its state; by default it is a copy of the first. A copy lacks
+    the hooks on its parameters, and its closures use the tensors of the original. `verifies` tells whether captured
+    steps are compared with ordinary modules. StepsDifferError if a member cannot be copied, or differs from others
+    outside of its state.
     """
 
     def __init__(
@@ -88,22 +99,21 @@ class CohortNetwork(StackedState):
         teachers: Sequence[nn.Module] = (),
         execution: Eager | None = None,
         *,
+        fresh: Callable[[int], nn.Module] | None = None,
         verifies: bool = True,
     ) -> None:
         if any(attributes(network) != attributes(networks[0]) for network in networks[1:]):
             raise StepsDifferError("the members differ outside of their parameters and buffers")
-        try:
-            self._pristine = with_masked_dropout(copy.deepcopy(networks[0]))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise StepsDifferError(f"a copy of it cannot be made ({one_line(error)})") from error
+        if fresh is None:
+            pristine = _copied(networks[0])
+        self._fresh = fresh or (lambda member: copy.deepcopy(pristine))
         precision = autocast_type(settings)
         super().__init__(networks, precision)
         self._settings, self._limits, self._teacher_modules = settings, limits, teachers
         self._teachers = StackedState(teachers, precision) if teachers else None
         self._teacher_state = self._teachers.parameters | self._teachers.buffers if self._teachers else {}
         self._step = gradient_step(self.forward, settings, self._teachers.forward if self._teachers else None, limits)
+        self.decays = settings.weight_decay > 0
         self._execution = execution or Eager()
         self._verifies = verifies
         self._verified: set[int] = set()
@@ -156,7 +166,7 @@ class CohortNetwork(StackedState):
         """
         parts = []
         for start, stop in self._chunks():
-            same = images.expand(stop - start, *images.shape)
+            same = images.clone().expand(stop - start, *images.shape)  # a network may change its input
             parts.append(self.forward(*self.sliced(start, stop), same, training=False, exact=True))
         return torch.cat(parts)
 
@@ -191,8 +201,12 @@ class CohortNetwork(StackedState):
         """The first members as one stack that is captured as this one and not verified itself."""
         settings = self._settings.model_copy(update={"precision": "float64"})
         teachers = [copy.deepcopy(teacher).double() for teacher in self._teacher_modules[:size]]
-        members = [copy.deepcopy(self._pristine).double() for _ in range(size)]
-        twin = CohortNetwork(members, settings, self._limits.double(), teachers, verifies=False)
+
+        def fresh(member: int) -> nn.Module:
+            return self._fresh(member).double()
+
+        members, limits = [*map(fresh, range(size))], self._limits.double()
+        twin = CohortNetwork(members, settings, limits, teachers, fresh=fresh, verifies=False)
         for of_twin, own in zip(twin.sliced(0, size), self.sliced(0, size), strict=True):
             for name, tensor in own.items():
                 of_twin[name].copy_(tensor)
@@ -201,7 +215,7 @@ class CohortNetwork(StackedState):
     def ordinary(self, member: int) -> OrdinaryNetwork:
         """One member as an ordinary module that has never been called, with a copy of its state."""
         teachers = [copy.deepcopy(teacher) for teacher in self._teacher_modules[member : member + 1]]
-        alone = OrdinaryNetwork([copy.deepcopy(self._pristine)], self._settings, self._limits, teachers)
+        alone = OrdinaryNetwork([with_masked_dropout(self._fresh(member))], self._settings, self._limits, teachers)
         for name, tensor in (self.parameters | self.buffers).items():
             (alone.parameters | alone.buffers)[name].copy_(tensor[member : member + 1])
         return alone

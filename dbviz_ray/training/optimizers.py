@@ -2,11 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.gradients import State
@@ -42,11 +41,13 @@ class CohortOptimizer:
     """An optimizer for stacked parameters. Its steps are elementwise, so no member affects another.
 
     The parameters `[members, ...]` are changed in place. Consecutive members with the same learning rate form a
-    parameter group of views of the stacked tensors.
+    parameter group of views of the stacked tensors; `apart`, each member does.
     """
 
-    def __init__(self, parameters: State, settings: TrainingConfig, learning_rates: Sequence[float]) -> None:
-        changes = [i for i in range(1, len(learning_rates)) if learning_rates[i] != learning_rates[i - 1]]
+    def __init__(
+        self, parameters: State, settings: TrainingConfig, learning_rates: Sequence[float], *, apart: bool = False
+    ) -> None:
+        changes = [i for i in range(1, len(learning_rates)) if apart or learning_rates[i] != learning_rates[i - 1]]
         spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
         self._views = [(span, {name: tensor[span] for name, tensor in parameters.items()}) for span in spans]
         rates = [learning_rates[span.start] for span in spans]
@@ -54,43 +55,49 @@ class CohortOptimizer:
             {"params": list(views.values()), "lr": rate, "initial_lr": rate}
             for (_, views), rate in zip(self._views, rates, strict=True)
         ]
-        self._optimizer = _torch_optimizer(groups, settings)
+        fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
+        self._optimizer = _torch_optimizer(groups, settings, fused)
         # torch would make the moments in the first step, after the stack was fitted into memory.
         moments = moments_of(settings)
         self._moments = {f"{m}/{name}": torch.zeros_like(p) for m in moments for name, p in parameters.items()}
-        self._steps: list[Tensor] = []
+        self._steps: State = {}
+        if settings.optimizer != "sgd":
+            self._steps = {f"{STEP}/{name}": torch.zeros(len(p), device=p.device) for name, p in parameters.items()}
         for span, views in self._views:
             for name, view in views.items():
                 own = {moment: self._moments[f"{moment}/{name}"][span] for moment in moments}
-                if settings.optimizer != "sgd":
-                    own[STEP] = torch.zeros((), device=view.device)
-                    self._steps.append(own[STEP])
+                if self._steps:
+                    own[STEP] = self._steps[f"{STEP}/{name}"][span.start]  # counts for the whole span
                 self._optimizer.state[view] = own
 
-    def step(self, gradients: State, factor: float) -> None:
-        """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate."""
+    def step(self, gradients: State, factor: float, idle: Sequence[Collection[str]] = ()) -> None:
+        """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate.
+
+        `idle` names for each member those that stay; members must then be apart.
+        """
         for span, views in self._views:
             for name, view in views.items():
-                view.grad = gradients[name][span]
+                view.grad = None if idle and name in idle[span.start] else gradients[name][span]
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         self._optimizer.step()
         self._optimizer.zero_grad()  # the next step's gradients need the memory
 
     def state(self) -> State:
-        """Moments `[members, ...]` as "moment/parameter", and the number of steps; not copies."""
-        return self._moments | {STEP: self._steps[0]} if self._steps else self._moments
+        """Moments `[members, ...]`, and numbers of steps `[members]`, as "moment/parameter"; not copies."""
+        for span, _ in self._views:
+            for steps in self._steps.values():
+                steps[span] = steps[span.start].clone()
+        return self._moments | self._steps
 
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device."""
-        for name, moment in self._moments.items():
+        for name, moment in (self._moments | self._steps).items():
             moment.copy_(state[name])
-        for step in self._steps:
-            step.copy_(state[STEP])
 
 
-def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig) -> torch.optim.Optimizer:
+def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig, fused: bool) -> torch.optim.Optimizer:
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=settings.weight_decay, fused=True)
+    return kind(groups, weight_decay=settings.weight_decay, fused=fused)

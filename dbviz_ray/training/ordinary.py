@@ -8,11 +8,11 @@ for every pass, so that its draws depend on its seed and step alone.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
@@ -59,6 +59,7 @@ class OrdinaryNetwork(MemberStates):
         )
         self.draws = False
         """Whether a forward pass has drawn random numbers."""
+        self.idle: list[set[str]] = [set() for _ in networks]
         self._settled: dict[str, Any] | None = None
         self.networks = networks
         self._teachers = [teacher.eval() for teacher in teachers]
@@ -85,13 +86,24 @@ class OrdinaryNetwork(MemberStates):
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Logits `[members, n, classes]` of the same images `[n, channels, height, width]`, in evaluation mode."""
-        return torch.cat([self.evaluated(member, {}, images) for member in range(self.members)])
+        return torch.cat([self.evaluated(member, {}, images.clone()) for member in range(self.members)])
 
     def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
         """See `MemberStates.evaluated`."""
-        network = self.networks[member].eval()
-        with self._whole_buffers(member):
-            return logits_of(functional_call(network, {name: t[0] for name, t in parameters.items()}, (images,)))[None]
+        own = self._own[member]
+        with kept(own) if parameters else nullcontext(), self._whole_state(member):
+            for name, parameter in parameters.items():
+                own[name].data.copy_(parameter[0])
+            return logits_of(self.networks[member].eval()(images))[None]
+
+    def evaluation_gradient(self, member: int, images: Tensor, loss: Callable[[Tensor], Tensor]) -> State:
+        """See `MemberStates.evaluation_gradient`."""
+
+        def loss_and_logits() -> tuple[Tensor, Tensor]:
+            logits = self.evaluated(member, {}, images)
+            return loss(logits), logits
+
+        return {name: gradient[None] for name, gradient in self._gradients(member, loss_and_logits)[0].items()}
 
     def _step(self, member: int, batch: Batch) -> tuple[State, Tensor]:
         """One member's gradients, and its logits `[n, classes]` before any perturbation."""
@@ -102,7 +114,7 @@ class OrdinaryNetwork(MemberStates):
             dropout._buffers[MASK] = mask[member]
 
         def loss_and_logits(images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-            with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_buffers(member):
+            with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_state(member):
                 logits = logits_of(self.networks[member].train(training)(images))
                 self.draws = self.draws or drawn()
             return training_loss(logits[None], labels[None], taught, settings.distillation), logits
@@ -133,22 +145,22 @@ class OrdinaryNetwork(MemberStates):
             parameter.grad = None
         loss, logits = loss_and_logits()
         loss.backward()
-        return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in own.items()}, logits
+        self.idle[member] = {name for name, parameter in own.items() if parameter.grad is None}
+        return {name: torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for name, p in own.items()}, logits
 
     @contextmanager
-    def _whole_buffers(self, member: int) -> Iterator[None]:
-        """Copy buffers that the module assigns anew back to the stacked state."""
+    def _whole_state(self, member: int) -> Iterator[None]:
+        """Copy tensors that the module assigns anew, or their data, back to the stacked state."""
         yield
-        network = self.networks[member]
-        for name, buffer in self._own[member].items():
-            parent, _, last = name.rpartition(".")
-            buffers = network.get_submodule(parent)._buffers
-            assigned = buffers.get(last, buffer)
-            if assigned is not buffer:
-                if assigned is None or assigned.shape != buffer.shape:
-                    raise ValueError(f"the buffer {name} changes its shape in the forward pass")
-                buffer.data.copy_(assigned.detach())
-                buffers[last] = buffer
+        network, state = self.networks[member], self.parameters | self.buffers
+        for name, tensor in self._own[member].items():
+            assigned, whole = attrgetter(name)(network), state[name][member]
+            if assigned is None or assigned.shape != whole.shape:
+                raise ValueError(f"its tensor {name} changes its shape in the forward pass")
+            if assigned.data_ptr() != whole.data_ptr():
+                tensor.data = whole.copy_(assigned.detach())
+                parent, _, last = name.rpartition(".")
+                setattr(attrgetter(parent)(network) if parent else network, last, tensor)
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """The sharpness of a minimum."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from dbviz_ray.training.gradients import State, cross_entropy, perturbed
+from dbviz_ray.training.gradients import cross_entropy, perturbed
 from dbviz_ray.training.states import MemberStates
 
 RADIUS = 0.05
@@ -28,18 +30,18 @@ def _sharpness_of(network: MemberStates, images: Tensor, labels: Tensor, batch: 
     parameters, _ = network.sliced(member, member + 1)
     parts = list(zip(images.split(batch), labels[member : member + 1].split(batch, dim=1), strict=True))
 
-    def loss(weights: State, some: Tensor, given: Tensor) -> Tensor:
-        return cross_entropy(network.evaluated(member, weights, some), given) * (len(some) / len(images))
+    def share_of_loss(given: Tensor, logits: Tensor) -> Tensor:
+        return cross_entropy(logits, given) * (given.shape[1] / len(images))
+
+    def change(some: Tensor, given: Tensor) -> Tensor:
+        after, before = (share_of_loss(given, network.evaluated(member, of, some)) for of in (moved, parameters))
+        return after - before
 
     ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    for part in parts:
-        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
-        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-        gradients = torch.autograd.grad(loss(leaves, *part), list(leaves.values()), allow_unused=True)
-        for total, gradient in zip(ascent.values(), gradients, strict=True):
-            if gradient is not None:
-                total += gradient
+    for some, given in parts:
+        of_some = network.evaluation_gradient(member, some, partial(share_of_loss, given))
+        for name, total in ascent.items():
+            total += of_some[name]
     with torch.no_grad():
         moved = perturbed(parameters, ascent, RADIUS)
-        changes = (loss(moved, *part) - loss(parameters, *part) for part in parts)
-        return sum(changes, start=images.new_zeros(()))
+        return sum((change(*part) for part in parts), start=images.new_zeros(()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,6 +21,8 @@ class MemberStates:
     state_names: dict[str, str]
     """From the names in a member's `state_dict` to the names of the tensors above."""
     device: torch.device
+    idle: Sequence[Collection[str]] = ()
+    """For each member the parameters that its last step did not use, which an optimizer leaves as they are."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         """ValueError without a trained parameter."""
@@ -43,6 +45,14 @@ class MemberStates:
     def keeps_state(self) -> bool:
         """Whether the networks hold state beside these tensors; their training starts again from its beginning."""
         return False
+
+    def evaluation_gradient(self, member: int, images: Tensor, loss: Callable[[Tensor], Tensor]) -> State:
+        """The gradient `[1, ...]` by parameter of a loss of one member's logits `[1, n, classes]`, evaluated."""
+        own, _ = self.sliced(member, member + 1)
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in own.items()}
+        # torch.func.grad would keep tensors for second derivatives and need twice the memory.
+        loss(self.evaluated(member, leaves, images)).backward()
+        return {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
 
     def sliced(self, start: int, stop: int) -> tuple[State, State]:
         """Views of some members' parameters and buffers."""
