@@ -12,7 +12,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 from support.html_pages import Page
-from support.network_kinds import KINDS, UNSTEADY
+from support.network_kinds import UNSTEADY
+from support.random_networks import ALL
 from support.refusals import refused
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -216,10 +217,13 @@ def test_a_network_that_is_no_function_of_the_image_is_refused(kind, images_and_
     assert refused(lambda: compare(networks, *images_and_labels, planes=3, resolution=5)).field == "model 0"
 
 
-@pytest.mark.parametrize("kind", ["returns_a_tuple", "returns_a_dictionary", "returns_an_object", "changes_its_input"])
+MORE = ("changes_its_input", "gradient_within", "holds_a_lock", "scripted")
+
+
+@pytest.mark.parametrize("kind", ["returns_a_tuple", "returns_a_dictionary", "returns_an_object", *MORE])
 def test_outputs_of_every_form_are_taken_and_images_stay(kind, images_and_labels):
     images, labels = images_and_labels
-    before, network = images.clone(), KINDS[kind](4, (1, 8, 8), 10)
+    before, network = images.clone(), ALL[kind](4, (1, 8, 8), 10)
     result = compare([network, network], images, labels, planes=3, resolution=5)
     assert result.reproducibility.value == 1
     assert torch.equal(images, before)

@@ -74,12 +74,13 @@ def replace_dropout(network, generator_of):
         if layer not in masks:
             shape = inputs[0].shape
             shape = (*shape[:2], 1, 1) if isinstance(layer, nn.Dropout2d) else shape
+            shape = (len(inputs[0]), 1) if isinstance(layer, nn.Dropout1d) else shape  # of rows, as of one image
             kept = torch.empty(shape, dtype=torch.float64).bernoulli_(1 - layer.p, generator=generator_of())
             masks[layer] = kept / (1 - layer.p)
         return inputs[0] * masks[layer]
 
     for layer in network.modules():
-        if isinstance(layer, (nn.Dropout, nn.Dropout2d)):
+        if isinstance(layer, (nn.Dropout, nn.Dropout1d, nn.Dropout2d)):
             layer.register_forward_hook(hook)
     return masks
 

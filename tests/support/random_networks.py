@@ -1,11 +1,13 @@
-"""Networks made of the kinds of `network_kinds`: "support.random_networks:LAYER__LAYER__and__CODE__CODE"."""
+"""Networks made of the kinds of networks: "support.random_networks:LAYER__LAYER__and__CODE__CODE"."""
 
 from collections.abc import Callable
 
 from support.network_kinds import KINDS, LAYERS, Base
+from support.python_kinds import PYTHON_KINDS
 from torch import nn
 
-CODES = sorted(name for name, kind in KINDS.items() if isinstance(kind, type) and issubclass(kind, Base))
+ALL = KINDS | PYTHON_KINDS
+CODES = sorted(name for name, kind in ALL.items() if isinstance(kind, type) and issubclass(kind, Base))
 """What a network may do between two linear layers."""
 BETWEEN, AND = "__", "__and__"
 
@@ -28,7 +30,7 @@ def __getattr__(name: str) -> Callable[..., nn.Module]:
         features = 4 * width
         built += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
         for code in codes:
-            built.append(KINDS[code](width, (features, 1, 1), classes))
+            built.append(ALL[code](width, (features, 1, 1), classes))
             features = classes
         return nn.Sequential(*built)
 

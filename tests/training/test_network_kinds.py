@@ -9,6 +9,7 @@ from hypothesis.strategies import lists, sampled_from
 from support.cohorts import cohort_of
 from support.network_kinds import KINDS, LAYERS, OUTSIDE
 from support.one_by_one import one_by_one
+from support.python_kinds import PYTHON_KINDS
 from support.random_networks import CODES, name_of
 
 from dbviz_ray.config import ResourcesConfig
@@ -37,6 +38,13 @@ def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, toler
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
     assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, **SETTINGS.get(kind, {}))
+
+
+@pytest.mark.parametrize("kind", sorted(PYTHON_KINDS))
+def test_a_kind_that_is_more_than_operations_trains_as_in_a_plain_loop(kind, digits, cpu):
+    """With weight decay, which leaves parameters without gradients as they are."""
+    decay = {"optimizer": "adam", "weight_decay": 0.01, "batch_size": 50}
+    assert_trains_as_in_a_plain_loop(f"support.python_kinds:{kind}", digits, cpu, **decay)
 
 
 @settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "3")), deadline=None, print_blob=True)

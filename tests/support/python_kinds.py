@@ -1,0 +1,157 @@
+"""Kinds of networks whose Python code does what no list of tensor operations can: "support.python_kinds:NAME"."""
+
+import threading
+from types import SimpleNamespace
+
+import torch
+from support.network_kinds import Normed, between, inner, same
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+PYTHON_KINDS: dict = {}
+
+
+def prepared(*steps):
+    """Prepares all of these."""
+    return lambda net: [step(net) for step in steps]
+
+
+def experts(net):
+    net.experts, net.router = nn.ModuleList([nn.Linear(net.size, net.size) for _ in range(6)]), nn.Linear(net.size, 6)
+
+
+def hit_experts(net, h):
+    """As Mixtral does; an expert without rows gets no gradient at all, which Adam takes for no step."""
+    weights, chosen = net.router(h).softmax(1).max(1)
+    mixed = h
+    for number, expert in enumerate(net.experts):
+        rows = (chosen == number).nonzero().squeeze(1)
+        if len(rows):
+            mixed = mixed.index_add(0, rows, expert(h[rows]) * weights[rows, None])
+    return mixed
+
+
+def skipped(net, h):
+    """LayerDrop: a layer without gradient in some steps."""
+    return h if net.training and torch.rand([]) < 0.5 else h + net.inner(h)
+
+
+def two(net):
+    inner(net)
+    net.average = nn.Linear(net.size, net.size).requires_grad_(False)
+
+
+def averaged(net, h):
+    """As MoCo writes it: new data for a parameter."""
+    if net.training:
+        for mean, own in zip(net.average.parameters(), net.inner.parameters(), strict=True):
+            mean.data = mean.data * 0.9 + own.data * 0.1
+    return net.inner(h) + net.average(h)
+
+
+def stepped(net, h):
+    """A gradient step on its own weights, in evaluation mode too."""
+    with torch.enable_grad():
+        weight = net.inner.weight
+        (gradient,) = torch.autograd.grad((F.linear(h, weight) - h).square().mean(), weight, create_graph=net.training)
+    return F.linear(h, weight - 0.5 * gradient)
+
+
+def downhill(net, h):
+    """A gradient of what it computes, in evaluation mode too."""
+    with torch.enable_grad():
+        point = h if h.requires_grad else h.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(torch.tanh(net.inner(point)).square().sum(), point, create_graph=True)
+    return h - 0.3 * gradient
+
+
+class Counter:
+    __slots__ = ("calls",)
+
+
+def warmed_up(net, h):
+    """The effect comes late: a few steps do not show it."""
+    net.counter.calls += net.training
+    return h * 0.5 if net.training and net.counter.calls < 5 else h
+
+
+def in_turn(net, h):
+    with net.lock:
+        return torch.sin(h)
+
+
+def guarded(net, h):
+    return h.clamp(max=1.2) if h.abs().max() > 3 else h
+
+
+def with_counter(net):
+    net.counter = Counter()
+    net.counter.calls = 0
+
+
+def complex_weights(net):
+    net.frequencies = nn.Parameter(torch.randn(net.size // 2 + 1, dtype=torch.cfloat) * 0.5 + 1)
+
+
+def filtered(net, h):
+    return torch.fft.irfft(torch.fft.rfft(h) * net.frequencies, n=net.size)
+
+
+def own_function(net):
+    vars(net).update(own=lambda h: torch.relu(net.inner(h)))
+
+
+def patched(net):
+    before = net.hidden.forward
+    net.hidden.forward = lambda x: before(x) * 1.5
+
+
+between(
+    inner,
+    PYTHON_KINDS,
+    reentrant_checkpoint=lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=True),
+)
+between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_step_within=stepped, gradient_within=downhill)
+between(experts, PYTHON_KINDS, experts_that_are_hit=hit_experts)
+between(two, PYTHON_KINDS, averages_its_own_weights=averaged)
+between(with_counter, PYTHON_KINDS, warms_up_by_a_counter_in_slots=warmed_up)
+between(lambda net: vars(net).update(lock=threading.Lock()), PYTHON_KINDS, holds_a_lock=in_turn)
+between(lambda net: None, PYTHON_KINDS, guards_against_large_values=guarded)
+between(complex_weights, PYTHON_KINDS, complex_weights=filtered)
+between(prepared(inner, own_function), PYTHON_KINDS, function_over_itself=lambda net, h: net.own(h))
+between(patched, PYTHON_KINDS, replaced_method=same)
+between(
+    lambda net: net.hidden.register_forward_hook(lambda layer, inputs, output: output * (1 + net.head.bias.mean())),
+    PYTHON_KINDS,
+    hook_that_uses_the_network=same,
+)
+between(
+    lambda net: net.head.weight.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01)),
+    PYTHON_KINDS,
+    hook_on_a_parameter=same,
+)
+between(
+    lambda net: setattr(net, "rows", nn.Dropout1d(0.3)), PYTHON_KINDS, dropout_of_whole_rows=lambda net, h: net.rows(h)
+)
+
+
+class BranchesInEvaluation(Normed):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores if self.training or scores.max() > 0 else SimpleNamespace(logits=-scores)
+
+
+def lazy(width, image_shape, classes):
+    return nn.Sequential(
+        nn.LazyConv2d(width, 3, bias=False), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(classes)
+    )
+
+
+PYTHON_KINDS |= {
+    "branches_in_evaluation": BranchesInEvaluation,
+    "lazy": lazy,
+    "scripted": lambda width, image_shape, classes: torch.jit.script(Normed(width, image_shape, classes)),
+    "data_parallel": lambda width, image_shape, classes: nn.DataParallel(Normed(width, image_shape, classes)),
+}
+globals().update(PYTHON_KINDS)
