@@ -36,7 +36,7 @@ CUDA_BYTES = 2 * 2**30
 HEAP = 2.2
 """Resident bytes for each one that a pass over images is counted to take: with the memory settings of workers, freed
 blocks leave holes that larger ones do not fit into (1.9 to 2.6, tests/benchmarks/memory.py)."""
-VERIFIED_COPIES = 10
+VERIFIED_COPIES = 8
 """Copies of a member's weights while it is compared with ordinary modules."""
 CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
@@ -68,7 +68,7 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     network = network_memory(models[0], data, stack, batch, evaluated)
     weights = members * (network.parameters + network.buffers)
     state = weights + members * network.parameters * len(moments_of(settings))
-    held = state + 3 * weights // members  # two networks serve as functions, and one is verified with
+    held = state + 2 * weights // members  # two networks serve as functions
     held += 2 * weights if settings.distillation is not None else 0  # teachers, taken to be as large, and stacked
     labels = members * data.train_images * (LABEL_BYTES + CROP_BYTES * (settings.augmentation == "crop_flip"))
     stored = (data.train_images + data.test_images) * math.prod(data.image_shape)

@@ -71,7 +71,6 @@ complex_scores = with_outputs(lambda scores: scores.to(torch.complex64))
 backward_fails = with_outputs(NoBackward.apply)
 without_parameters = lambda width, image_shape, classes: nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(10))  # noqa: E731
 frozen = lambda width, image_shape, classes: network()(width, image_shape, classes).requires_grad_(False)  # noqa: E731
-lazy = lambda width, image_shape, classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))  # noqa: E731
 on_the_meta_device = lambda width, image_shape, classes: network()(width, image_shape, classes).to("meta")  # noqa: E731
 fails_in_training = network(lambda net, x: fails() if net.training else net.head(x.flatten(1)))
 fails_in_evaluation = network(lambda net, x: net.head(x.flatten(1)) if net.training else fails())
@@ -81,7 +80,7 @@ BROKEN = [
     *("takes_other_parameters", "not_callable", "forward_fails", "forward_stops", "needs_another_size"),
     *("too_many_classes", "too_few_classes", "returns_no_scores", "returns_text", "returns_none"),
     *("another_batch_size", "without_gradient", "returns_classes", "complex_scores", "backward_fails", "state_outside"),
-    *("without_parameters", "frozen", "lazy", "on_the_meta_device", "fails_in_training", "fails_in_evaluation"),
+    *("without_parameters", "frozen", "on_the_meta_device", "fails_in_training", "fails_in_evaluation"),
 ]
 
 WORKING = {
