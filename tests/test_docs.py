@@ -1,7 +1,5 @@
 """The pages link to one another, name everything that exists, and their facts are right."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

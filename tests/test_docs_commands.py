@@ -1,7 +1,5 @@
 """Every command and all Python in the pages runs, or is checked as far as possible here."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import shlex

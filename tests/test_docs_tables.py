@@ -1,7 +1,5 @@
 """docs/tables.md names every column of every file, with its type."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

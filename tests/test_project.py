@@ -1,7 +1,5 @@
 """The project as a whole: linter, types, rooms, README."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

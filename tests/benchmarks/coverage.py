@@ -17,8 +17,6 @@ The true values of agreement, kappa and error follow from the effects' variances
 million pairs of models; those of regions are means over maps of as many models, on as many planes.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import sys

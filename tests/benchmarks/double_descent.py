@@ -16,8 +16,6 @@ turn, after a round of warm-up: medians over rounds of as many steps as take a s
 are processes beside it.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import statistics

@@ -6,8 +6,6 @@ Points per second of `label_maps` (points built, forward, argmax, labels as uint
 `for batch in ready_batches: network(batch)` with the same batch size, on one core; medians over rounds in turn.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import statistics

@@ -9,8 +9,6 @@ and by plain PyTorch, and the time of the whole command, with 20 planes of 2,500
 channels-last forward of the same number of images and points; medians over rounds in turn.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

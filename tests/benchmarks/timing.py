@@ -3,8 +3,6 @@
 On a shared machine only ratios within one run mean something.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import os

@@ -9,8 +9,6 @@ in advance, no history).
 Milliseconds per model and epoch on one core, medians over rounds in turn; ratios are those of the rounds.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 

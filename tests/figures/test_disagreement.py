@@ -1,7 +1,5 @@
 """Where two models of a run disagree, and which models a name means."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from conftest import small_sweep

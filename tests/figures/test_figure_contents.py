@@ -1,7 +1,5 @@
 """The axes of the figures show the values of the tables."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

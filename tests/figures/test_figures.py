@@ -1,7 +1,5 @@
 """Which figures a sweep has, and that they are drawn from its tables."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The command `dbviz-ray figures`: its help, its output and its errors."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,7 +1,5 @@
 """Figures of decision regions show the stored label maps and scores, in colours that everybody can tell apart."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

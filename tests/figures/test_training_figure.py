@@ -1,7 +1,5 @@
 """Regions over the epochs of a training: the picture, and the GIF."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

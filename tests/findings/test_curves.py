@@ -1,7 +1,5 @@
 """Curves, their representative points, and the probability of a peak of the test error by chance."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Findings as rows, and some of their sentences."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """Findings, outcomes and advice as text for a terminal."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from support.group_tables import DESCENT, KEY, groups, rates, recipes, summary_of

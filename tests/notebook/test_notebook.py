@@ -1,7 +1,5 @@
 """A run in a notebook, and figures on axes of one's own."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The report of a sweep, as text."""
 
-from __future__ import annotations
-
 from conftest import small_sweep
 from support.html_pages import HOSTILE, report_of
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run

@@ -1,7 +1,5 @@
 """Reports in a real browser: without errors, without the network, readable on a phone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

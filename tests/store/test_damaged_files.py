@@ -1,7 +1,5 @@
 """Files that a disk or a hand has changed: named, and made again where they can be."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

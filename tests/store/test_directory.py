@@ -1,7 +1,5 @@
 """One layer over local disks and object stores."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Files and run directories of somebody who means harm: refused with one line, or harmless; nothing is executed."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Two drivers never work on one run directory, on a disk or in an object store."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """A real browser without a window, for tests that open pages as people do; they are skipped where there is none."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The project's pages, and what in them can be run."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Tables `groups` from a few numbers, with their findings and summary."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from dbviz_ray.analysis.findings import Findings, find

@@ -1,7 +1,5 @@
 """HTML pages as text, and reports of made-up runs."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 
 from dbviz_ray.analysis.findings import find, write_findings

@@ -1,7 +1,5 @@
 """Run directories with made-up predictions: what the analysis reads, without a training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An S3 server of moto's in a process of its own, behind a door that can be shut, and run directories in it."""
 
-from __future__ import annotations
-
 import re
 import socket
 import struct

@@ -1,7 +1,5 @@
 """What a server must hold of a small sweep that was tracked: everything, and once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

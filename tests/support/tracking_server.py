@@ -3,8 +3,6 @@
 Its database is a PostgreSQL of its own where that is installed, else an sqlite file.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -19,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import psycopg2
 import requests
@@ -128,7 +127,7 @@ class TrackingServer(Program):
         }
         self.environment.pop("MLFLOW_TRACKING_URI", None)
 
-    def __enter__(self) -> TrackingServer:
+    def __enter__(self) -> Self:
         try:
             if self.database:
                 self.database.start()
@@ -202,7 +201,7 @@ class Network:
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

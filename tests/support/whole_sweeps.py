@@ -1,7 +1,5 @@
 """Whole sweeps as processes of their own, for tests that start, kill and compare them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

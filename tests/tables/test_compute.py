@@ -1,7 +1,5 @@
 """Which tables there are and of which models they tell; and that nothing depends on how much is read at a time."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from conftest import small_sweep

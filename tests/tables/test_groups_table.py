@@ -1,7 +1,5 @@
 """The table `groups` against a naive computation from the stored files."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

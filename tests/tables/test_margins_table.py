@@ -1,7 +1,5 @@
 """The table `margins`, and margins in `groups`, against a naive computation from the stored files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from conftest import small_sweep

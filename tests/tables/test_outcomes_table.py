@@ -1,7 +1,5 @@
 """The table `outcomes`, and that `groups` counts what it says."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from conftest import small_sweep

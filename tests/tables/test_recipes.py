@@ -1,7 +1,5 @@
 """The table by_recipe, and the best of several learning rates."""
 
-from __future__ import annotations
-
 import pytest
 from support.group_tables import rates, recipes
 

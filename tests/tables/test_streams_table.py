@@ -1,7 +1,5 @@
 """The table `streams`: cases of known shares, and the formulas in plain loops."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

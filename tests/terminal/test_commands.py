@@ -1,7 +1,5 @@
 """The command `dbviz-ray`: dispatch, help, version, completion; and a user's own analysis.py beside it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

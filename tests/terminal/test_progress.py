@@ -1,7 +1,5 @@
 """What a command tells about its progress, on terminals and in logs."""
 
-from __future__ import annotations
-
 import io
 import threading
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What runs say, and MLflow for real, in an sqlite file; test_tracking_server.py has the servers."""
 
-from __future__ import annotations
-
 import math
 import re
 import shutil

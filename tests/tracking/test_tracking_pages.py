@@ -1,7 +1,5 @@
 """MLflow's pages in a real browser: a newcomer sees the curves at once, and every link leads on."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

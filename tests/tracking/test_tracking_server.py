@@ -1,7 +1,5 @@
 """MLflow servers that are down, die, hang and lose answers: in the end everything is logged, and once."""
 
-from __future__ import annotations
-
 import os
 import random
 import re
