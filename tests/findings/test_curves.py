@@ -10,12 +10,7 @@ from conftest import small_sweep
 from support.group_tables import DESCENT, KEY, curve, groups
 from support.made_up_runs import made_up_run
 
-from dbviz_ray.analysis.findings.curves import (
-    EPOCH,
-    WIDTH,
-    curves,
-    representative_curves,
-)
+from dbviz_ray.analysis.findings.curves import EPOCH, WIDTH, curves, representative_curves
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 
@@ -26,14 +21,14 @@ WIDTHS = [2, 4, 8, 16]
 def differences(errors, p_values, widths=WIDTHS):
     """Every pair of widths as the table has them; p-values of some, and 0.9 of the others."""
     rows = []
-    for a, b in itertools.combinations(range(len(errors)), 2):
-        row = {"score": "test_error", "difference": errors[a] - errors[b], "plane_set": "test", "label_noise": 0.2}
-        row["p_value"] = p_values.get(frozenset({widths[a], widths[b]}), 0.9)
-        for side, width in (("a", widths[a]), ("b", widths[b])):
+    for of_a, of_b in itertools.combinations(zip(widths, errors, strict=True), 2):
+        row = {"score": "test_error", "difference": of_a[1] - of_b[1], "plane_set": "test", "label_noise": 0.2}
+        row["p_value"] = p_values.get(frozenset({of_a[0], of_b[0]}), 0.9)
+        for side, (width, _) in (("a", of_a), ("b", of_b)):
             row |= {f"{column}_{side}": value for column, value in (KEY | {"width": width}).items()}
         rows.append(row)
-    others = [{**row, "score": "train_error", "p_value": 1e-9} for row in rows]
-    return pd.DataFrame([*others, *rows])
+    table = pd.DataFrame(rows)
+    return pd.concat([table.assign(score="train_error", p_value=1e-9), table])
 
 
 LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
@@ -71,42 +66,41 @@ def test_differences_decide_on_a_peak_and_without_them_the_intervals(pairs, reac
     assert one.has_peak == peak
 
 
-def tabled(directory, grid, error, **fields):
+def tabled(directory, grid, error, axis=WIDTH, **fields):
+    """What `curves` takes, of a made-up run."""
     sweep = small_sweep(grid=grid, **fields)
     tables = compute_tables(made_up_run(directory, sweep, error=error), sweep)
-    return tables["groups"], tables["differences"]
+    return tables["groups"], axis, tables["differences"]
 
 
 def test_tables_of_a_run_with_a_clear_peak_and_one_without(tmp_path):
     """The p-value is that of the rows of the table `differences`."""
     grid = {"width": [16, 4, 8], "label_noise": [0.0], "seed": [0, 1, 2, 3]}
     errors = {4: 0.1, 8: 0.9, 16: 0.1}
-    table, pairs = tabled(tmp_path / "clear", grid, lambda m, _: errors[m.width])
-    (one,) = curves(table, WIDTH, pairs)
+    table, axis, pairs = tabled(tmp_path / "clear", grid, lambda m, _: errors[m.width])
+    (one,) = curves(table, axis, pairs)
     of_errors = pairs[pairs["score"] == "test_error"]
     both = of_errors[(of_errors["width_a"] == 8) | (of_errors["width_b"] == 8)]
     assert len(both) == 2
     assert one.peak_p_value == pytest.approx(both["p_value"].max() / 2)
     assert one.has_peak
-    table, pairs = tabled(tmp_path / "noise", grid | {"seed": [0, 1]}, lambda m, _: 0.5)
-    (one,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), WIDTH, pairs)
+    table, axis, pairs = tabled(tmp_path / "noise", grid | {"seed": [0, 1]}, lambda m, _: 0.5)
+    (one,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), axis, pairs)
     assert not one.has_peak
 
 
 def test_curves_without_comparisons_have_no_p_value(tmp_path):
     error = {width: 0.1 if width in (2, 42) else 0.2 + (width == 20) / 2 for width in range(2, 43)}
-    table, pairs = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
-    assert pairs.empty
-    (one,) = curves(table, WIDTH, pairs)
+    made = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
+    assert made[-1].empty
+    (one,) = curves(*made)
     assert math.isnan(one.peak_p_value)
     grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1]}
     best = {4: 0.01, 8: 0.1, 16: 0.01}
-    table, pairs = tabled(
-        tmp_path / "rates", grid, lambda m, _: 0.1 if m.training.learning_rate == best[m.width] else 0.6
-    )
-    found = curves(table, WIDTH, pairs)
+    made = tabled(tmp_path / "rates", grid, lambda m, _: 0.6 - (m.training.learning_rate == best[m.width]) / 2)
+    found = {one.key["learning_rate"]: one for one in curves(*made)}
     assert len(found) == 2
-    at_small = next(curve for curve in found if one.key["learning_rate"] == 0.01)
+    at_small = found[0.01]
     assert len(at_small.differences) == 1  # of width 4 and 16
     assert at_small.representative_rows["peak"] == 1
     assert math.isnan(at_small.peak_p_value)
@@ -115,9 +109,8 @@ def test_curves_without_comparisons_have_no_p_value(tmp_path):
 def test_over_epochs_there_are_no_differences(tmp_path):
     training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
     errors = {1: 0.1, 2: 0.9, 4: 0.1}
-    table, pairs = tabled(tmp_path, {"width": [4], "seed": [0, 1, 2]}, lambda m, epoch: errors[epoch],
-                          training=training)  # fmt: skip
-    (one,) = curves(table, EPOCH, pairs)
+    grid = {"width": [4], "seed": [0, 1, 2]}
+    (one,) = curves(*tabled(tmp_path, grid, lambda m, epoch: errors[epoch], EPOCH, training=training))
     assert one.differences.empty
     assert math.isnan(one.peak_p_value)
     assert one.has_peak

@@ -1,5 +1,8 @@
 """Findings, outcomes and advice as text for a terminal."""
 
+import string
+
+import numpy as np
 import pandas as pd
 import pytest
 from support.group_tables import DESCENT, KEY, groups, rates, recipes, summary_of
@@ -29,11 +32,9 @@ def test_the_summary_fits_a_terminal():
 
 def outcomes(*ends, reason="RuntimeError: broken"):
     """A table `outcomes` of models named a, b, ..., each lost for the same reason where it was not done."""
-    rows = [
-        {"model_id": chr(97 + place), "outcome": end, "stage": "train" * (end != "done"),
-         "reason": reason * (end != "done")} for place, end in enumerate(ends)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+    table = pd.DataFrame({"model_id": list(string.ascii_lowercase[: len(ends)]), "outcome": ends})
+    lost = table["outcome"] != "done"
+    return table.assign(stage=np.where(lost, "train", ""), reason=np.where(lost, reason, ""))
 
 
 def test_failures_have_a_stage_and_a_reason():
@@ -97,10 +98,8 @@ ROWS = [
 
 def test_every_group_and_score_has_its_advice():
     table = advice_table(pd.DataFrame(ROWS), 0.01)
-    assert table[["name", "score"]].to_numpy().tolist() == [
-        ["net, width 4", "test_error"], ["net, width 8", "test_error"], ["net, width 4", "reproducibility"],
-        ["net, width 4", "fragmentation"],
-    ]  # fmt: skip
+    assert list(table["name"]) == ["net, width 4", "net, width 8", "net, width 4", "net, width 4"]
+    assert list(table["score"]) == ["test_error", "test_error", "reproducibility", "fragmentation"]
     assert [advice.wanted for advice in table["advice"]] == [0.01, 0.01, 0.01, 0.05]
     assert set(table["score"]) <= set(ADVISED)
 
@@ -152,5 +151,4 @@ def test_a_score_of_unknown_precision_says_so():
 @pytest.mark.parametrize("text", ["0", "1", "-0.1", "2", "nan", "inf", "much"])
 def test_the_option_wants_a_share(text, capsys):
     assert main(["double_descent_digits", f"--precision={text}", "--plan"]) == 2
-    error = capsys.readouterr().err
-    assert f"--precision: {text!r} is not allowed; allowed: more than 0 and less than 1" in error
+    assert f"--precision: {text!r}" in capsys.readouterr().err

@@ -19,7 +19,7 @@ DESCENT = [0.7, 0.2, 0.3, 0.1]
 
 def groups(test, train=None, reach=0.01, **columns):
     """Rows of the table `groups`, one for each test error; `columns` replace what they have in common."""
-    table = pd.DataFrame({"test_error": test, "train_error": train or [0.0] * len(test)})
+    table = pd.DataFrame({"test_error": test, "train_error": train or 0.0})
     widths = {"width": [2**n for n in range(1, len(test) + 1)]}
     counts = {"n_models": 3, "n_diverged": 0, "n_failed": 0, "n_planes": 6, "n_constant": 0, "tested_on": "test"}
     scores = {"reproducibility": 0.5, "fragmentation": 5.0, "sharpness": 0.04} | dict.fromkeys(MARGINS, float("nan"))
@@ -52,12 +52,10 @@ def tables_with(table, between=BETWEEN, **tables):
 
 def recipes():
     """Two networks and two recipes; one of the four groups diverged."""
-    parts = [groups([0.1], recipe="Adam", width=64, reproducibility=0.8),
-             groups([0.2], recipe="SGD+SAM", width=64, reproducibility=0.9),
-             groups([0.3], recipe="Adam", architecture="vit", options="patch_size=2", width=32, reproducibility=0.6),
-             groups([float("nan")], recipe="SGD+SAM", architecture="vit", options="patch_size=2", width=32,
-                    reproducibility=float("nan"), n_models=0, n_diverged=3)]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    nets = groups([0.1, 0.2], recipe=["Adam", "SGD+SAM"], width=64, reproducibility=[0.8, 0.9])
+    vits = groups([0.3, float("nan")], recipe=["Adam", "SGD+SAM"], width=32, reproducibility=[0.6, float("nan")],
+                  architecture="vit", options="patch_size=2", n_models=[3, 0], n_diverged=[0, 3])  # fmt: skip
+    return pd.concat([nets, vits], ignore_index=True)
 
 
 def rates(test, **columns):

@@ -41,8 +41,9 @@ def made_up_run(
             store.write_parquet(store.model_file(model.model_id, "predictions.parquet", kept), predictions)
             for plane_set, truth in plane_sets.items():
                 labels = _changed(truth, share, generator) if label_maps is None else label_maps(model, truth)
-                if sweep.planes[plane_set].probabilities:
-                    store.write_probabilities(plane_set, model.model_id, epoch, _probabilities(labels))
+                if sweep.planes[plane_set].probabilities:  # 0.7 of the class predicted, 0.1 of each other
+                    chances = np.where(labels[..., None] == np.arange(CLASSES), 0.7, 0.1).astype(np.float16)
+                    store.write_probabilities(plane_set, model.model_id, epoch, chances)
                 store.write_label_maps(plane_set, model.model_id, epoch, labels)
             if sweep.margins is not None:
                 store.write_margins(model.model_id, epoch, _margins(sweep.margins, predictions, generator))
@@ -84,20 +85,14 @@ def _plane_set(store: Store, name: str, planes: PlaneSetConfig, generator: np.ra
              "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
             for plane in range(planes.count)]  # fmt: skip
     pictures = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "class_names": list("abcd")}
-    store.write_parquet(
-        store.planes_file(name), pa.Table.from_pylist(rows), pictures | {"resolution": planes.resolution}
-    )
+    facts = pictures | {"resolution": planes.resolution}
+    store.write_parquet(store.planes_file(name), pa.Table.from_pylist(rows), facts)
     return generator.integers(0, CLASSES, (planes.count, planes.resolution, planes.resolution), dtype=np.uint8)
 
 
 def _changed(truth: Any, share: float, generator: np.random.Generator) -> Any:
     wrong = generator.random(truth.shape) < share
     return np.where(wrong, (truth + generator.integers(1, CLASSES, truth.shape)) % CLASSES, truth).astype(np.uint8)
-
-
-def _probabilities(labels: Any) -> Any:
-    """0.7 for the class predicted, 0.1 for each other."""
-    return np.where(labels[..., None] == np.arange(CLASSES), 0.7, 0.1).astype(np.float16)
 
 
 def _margins(config: MarginsConfig, predictions: pa.Table, generator: np.random.Generator) -> StoredMargins:
@@ -129,6 +124,15 @@ def predictions_of(store: Store, model: ModelConfig, split: str) -> Any:
     return table[table["split"] == split]
 
 
+def noise(truth: Any, share: float, *seed: int) -> Any:
+    """Made-up labels on a share of the points."""
+    generator = np.random.default_rng(seed)
+    changed = generator.random(truth.shape) < share
+    return np.where(changed, generator.integers(0, CLASSES, truth.shape), truth).astype(np.uint8)
+
+
+CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+"""A grid of nine trainings: three seeds of initialisation by three of order."""
 RECIPES = {"Adam": {}, "SGD": {"optimizer": "sgd"}}
 CASES = [
     {"architecture": ["fully_connected"], "width": [4]},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import small_sweep
 from sklearn.metrics import cohen_kappa_score
-from support.made_up_runs import labels_of, made_up_run, predictions_of, region_sizes
+from support.made_up_runs import CROSSED, labels_of, made_up_run, noise, predictions_of, region_sizes
 
 from dbviz_ray.analysis.findings.summary import advice_table
 from dbviz_ray.analysis.scores.group_scores import SCORES
@@ -38,21 +38,19 @@ def test_scores_equal_a_naive_computation(run, request):
     store, sweep, *_ = request.getfixturevalue(run)
     tables = request.getfixturevalue("made_up")[2] if run == "made_up" else {"groups": read_table(store, "groups")}
     table = tables["groups"].set_index(["plane_set", "width", "label_noise"])
-    for plane_set, width, noise in table.index:
-        row = table.loc[(plane_set, width, noise)]
-        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
+    for plane_set, *kind in table.index:
+        row = table.loc[(plane_set, *kind)]
+        models = [m for m in sweep.models() if [m.width, m.label_noise] == kind]
         maps = labels_of(store, plane_set, models)
         pairs = list(itertools.combinations(range(3), 2))
         assert row["reproducibility"] == pytest.approx(np.mean([(maps[a] == maps[b]).mean() for a, b in pairs]))
         kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
         assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
-        each = [region_sizes(plane) for of_model in maps for plane in of_model]
-        points = maps[0, 0].size
-        least = sweep.minimum_region_share * points
-        assert row["fragmentation"] == pytest.approx(np.mean([len(found) for found in each]))
-        large = [(found >= least).sum() for found in each]
+        shares = [region_sizes(plane) / plane.size for of_model in maps for plane in of_model]
+        assert row["fragmentation"] == pytest.approx(np.mean([len(found) for found in shares]))
+        large = [(found >= sweep.minimum_region_share).sum() for found in shares]
         assert row["large_regions"] == pytest.approx(np.mean(large))
-        assert row["largest_region"] == pytest.approx(np.mean([max(found) / points for found in each]))
+        assert row["largest_region"] == pytest.approx(np.mean([max(found) for found in shares]))
         for split in ("train", "test"):
             tables_of_models = [predictions_of(store, model, split) for model in models]
             predicted, given = (np.stack([t[name] for t in tables_of_models]) for name in ("predicted", "given_label"))
@@ -65,7 +63,7 @@ def test_scores_equal_a_naive_computation(run, request):
         chances = [right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1) for a, b in pairs]
         beyond = [(observed - chance) / (1 - chance) for observed, chance in zip(alike, chances, strict=True)]
         assert row["agreement_beyond_accuracy"] == pytest.approx(np.mean(beyond))
-        assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (3, 0, 0)
+        assert row[["n_models", "n_diverged", "n_failed"]].tolist() == [3, 0, 0]
         assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in predicted)
         assert row["n_planes"] == sweep.planes[plane_set].count
         if sweep.planes[plane_set].probabilities:
@@ -83,15 +81,13 @@ def test_one_model_left_has_no_reproducibility(tmp_path):
     assert row["fragmentation"] >= 1
 
 
-def constant(model, truth):
-    return np.full_like(truth, model.seeds.init if model.width == 8 else 2)
-
-
 @pytest.mark.filterwarnings("error")
 def test_models_that_say_one_class_everywhere(tmp_path):
     """Where all say the same one, kappa is not known; where each says another, there is no agreement."""
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
-    store = made_up_run(tmp_path, sweep, label_maps=constant)
+    store = made_up_run(
+        tmp_path, sweep, label_maps=lambda m, truth: np.full_like(truth, m.seeds.init if m.width == 8 else 2)
+    )
     same, other = compute_tables(store, sweep)["groups"].to_dict(orient="records")
     assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
     assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()
@@ -112,30 +108,26 @@ def test_trainings_that_predict_one_class_for_all_images_are_counted(tmp_path):
     assert tables["models"]["predicted_classes"].tolist() == [1, 1, 4, 4, 4, 4]
 
 
+def by_seeds(model, truth):
+    """Half of the points follow the initialisation, a fifth the order."""
+    return noise(noise(truth, 0.5, 1, model.seeds.init), 0.2, 2, model.seeds.order)
+
+
 def test_crossed_seeds_compare_what_differs_in_every_stream(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
+    sweep = small_sweep(grid=CROSSED)
     store = made_up_run(tmp_path, sweep, label_maps=by_seeds)
     row = compute_tables(store, sweep)["groups"].iloc[0]
     seeds = [(model.seeds.init, model.seeds.order) for model in sweep.models()]
     maps = dict(zip(seeds, labels_of(store, "test", sweep.models()), strict=True))
-    pairs = [(a, b) for a, b in itertools.combinations(maps, 2) if a[0] != b[0] and a[1] != b[1]]
+    every = list(itertools.combinations(maps, 2))
+    pairs = [(a, b) for a, b in every if a[0] != b[0] and a[1] != b[1]]
     assert len(pairs) == 18
-    naive = np.mean([(maps[a] == maps[b]).mean() for a, b in pairs])
+    naive, of_every = (np.mean([(maps[a] == maps[b]).mean() for a, b in some]) for some in (pairs, every))
     assert row["reproducibility"] == pytest.approx(naive)
-    assert abs(naive - np.mean([(maps[a] == maps[b]).mean() for a, b in itertools.combinations(maps, 2)])) > 0.01
+    assert abs(naive - of_every) > 0.01
     kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
     assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
     assert row["reproducibility_interval_covers"] == "models and planes"
-
-
-def by_seeds(model, truth):
-    """Half of the points follow the initialisation, a fifth the order."""
-    own = truth.copy()
-    for share, stream, seed in ((0.5, 1, model.seeds.init), (0.2, 2, model.seeds.order)):
-        generator = np.random.default_rng((stream, seed))
-        changed = generator.random(own.shape) < share
-        own[changed] = generator.integers(0, 4, own.shape)[changed]
-    return own
 
 
 def test_last_test_error_of_the_history_is_that_of_the_predictions(finished_run):
@@ -200,7 +192,7 @@ def test_advice_from_the_table_is_that_from_the_estimate(made_up):
     ("fields", "samples"),
     [
         ({"grid": {"width": [4], "seed": [0]}, "scores": ["fragmentation"]}, {0}),
-        ({"grid": {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}}, {2, 3}),
+        ({"grid": CROSSED}, {2, 3}),
     ],
     ids=["one model", "crossed seeds"],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import small_sweep
-from support.made_up_runs import labels_of, made_up_run, predictions_of, region_sizes
+from support.made_up_runs import labels_of, made_up_run, noise, predictions_of, region_sizes
 
 from dbviz_ray.analysis.statistics.estimates import mean_estimate, quantile_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
@@ -27,15 +27,14 @@ def test_margins_equal_a_naive_computation(made_up):
     """Of trainings whose mislabelled images differ, each has its own, and only trainings are a sample."""
     store, sweep, tables = made_up
     table = tables["margins"].set_index(["width", "label_noise", "images"])
-    kinds = {(width, 0.0): ["all"] for width in (4, 16)} | {
-        (width, 0.25): ["all", "correct", "mislabelled"] for width in (4, 16)
-    }
-    assert {key: table.loc[key].index.tolist() for key in kinds} == kinds
-    for width, noise, images in table.index:
-        row = table.loc[(width, noise, images)]
-        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, noise)]
+    for width in (4, 16):
+        assert table.loc[width, 0.0].index.tolist() == ["all"]
+        assert table.loc[width, 0.25].index.tolist() == ["all", "correct", "mislabelled"]
+    for *kind, images in table.index:
+        row = table.loc[(*kind, images)]
+        models = [m for m in sweep.models() if [m.width, m.label_noise] == kind]
         distances, mislabelled, found = of_models(store, models)
-        assert len({of.tobytes() for of in mislabelled}) == (3 if noise else 1)
+        assert len({of.tobytes() for of in mislabelled}) == (3 if kind[1] else 1)
         kept = {"all": np.ones_like(mislabelled), "correct": ~mislabelled, "mislabelled": mislabelled}[images]
         each = [own[of] for own, of in zip(distances, kept, strict=True)]
         assert row["mean"] == pytest.approx(np.mean([own.mean() for own in each]))
@@ -74,26 +73,28 @@ def test_groups_and_margins_say_the_same(made_up):
     assert set(groups["n_margin_images"]) == {18}
 
 
-def test_crossed_seeds_and_common_mislabelled_images(tmp_path):
-    """The quantiles' intervals are over the seeds of each stream, as those of `margin_median`."""
-    grid = {"width": [4], "label_noise": [0.25], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
+@pytest.mark.parametrize("stream", ["order", "label_noise"])
+def test_crossed_seeds(tmp_path, stream):
+    """Intervals are over the seeds of each stream. Mislabelled images differ with the seed of the label noise alone."""
+    grid = {"width": [4], "label_noise": [0.25], "seed": [0], "init_seed": [0, 1, 2], f"{stream}_seed": [0, 1, 2]}
     sweep = small_sweep(grid=grid, margins={"images": 18, "directions": 2})
     store = made_up_run(tmp_path, sweep)
     tables = compute_tables(store, sweep)
     distances, mislabelled, _ = of_models(store, sweep.models())
-    assert (mislabelled == mislabelled[0]).all()
-    streams = [np.repeat(range(3), 3), np.tile(range(3), 3)]
-    table = tables["margins"].set_index("images")
-    only = quantile_estimate(distances[:, mislabelled[0]], 0.5, streams)
-    assert (table["median_low"]["mislabelled"], table["median_high"]["mislabelled"]) == ends(only)
-    every = tables["groups"].iloc[0]
-    assert table["median_low"]["all"] == pytest.approx(every["margin_median_low"])
-    assert table["mean_high"]["mislabelled"] == pytest.approx(every["margin_mislabelled_high"])
+    table, group = tables["margins"].set_index("images"), tables["groups"].iloc[0]
+    assert (mislabelled == mislabelled[0]).all() == (stream == "order")
+    if stream == "order":
+        streams = [np.repeat(range(3), 3), np.tile(range(3), 3)]
+        only = quantile_estimate(distances[:, mislabelled[0]], 0.5, streams)
+        assert (table["median_low"]["mislabelled"], table["median_high"]["mislabelled"]) == ends(only)
+    for end in ("_low", "_high"):
+        assert table[f"median{end}"]["all"] == pytest.approx(group[f"margin_median{end}"])
+        assert table[f"mean{end}"]["mislabelled"] == pytest.approx(group[f"margin_mislabelled{end}"])
 
 
 def test_images_of_the_test_split_are_not_mislabelled(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "label_noise": [0.25], "seed": [0, 1]}, margins={"images": 8, "directions":
-                        2, "split": "test"})  # fmt: skip
+    margins = {"images": 8, "directions": 2, "split": "test"}
+    sweep = small_sweep(grid={"width": [4], "label_noise": [0.25], "seed": [0, 1]}, margins=margins)
     tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
     assert tables["margins"]["images"].tolist() == ["all"]
     assert tables["groups"]["margin_mislabelled"].isna().all()
@@ -102,31 +103,17 @@ def test_images_of_the_test_split_are_not_mislabelled(tmp_path):
 def test_where_nothing_is_found_the_distance_is_how_far_was_looked(tmp_path):
     sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, margins={"images": 4, "directions": 2})
     store = made_up_run(tmp_path, sweep)
+    reaches, indices = np.array([[1, 3], [2, 2], [4, 4], [1, 1]], np.float32), np.arange(4, dtype=np.int32)
+    unfound = StoredMargins(indices, np.zeros(4, np.uint8), np.full_like(reaches, np.inf), reaches, {"split": "train"})
     for model in sweep.models():
-        reaches = np.array([[1, 3], [2, 2], [4, 4], [1, 1]], np.float32)
-        distances = np.full_like(reaches, np.inf)
-        store.write_margins(model.model_id, 3, StoredMargins(np.arange(4, dtype=np.int32), np.zeros(4, np.uint8),
-                                                             distances, reaches, {"split": "train"}))  # fmt: skip
+        store.write_margins(model.model_id, 3, unfound)
     (row,) = compute_tables(store, sweep)["margins"].to_dict(orient="records")
     assert (row["mean"], row["median"], row["found"]) == (2.25, 2, 0)
 
 
-def test_crossed_seeds_of_the_label_noise(tmp_path):
-    """Mislabelled images differ from training to training, and trainings share seeds."""
-    grid = {"width": [4], "label_noise": [0.25], "seed": [0], "init_seed": [0, 1, 2], "label_noise_seed": [0, 1, 2]}
-    sweep = small_sweep(grid=grid, margins={"images": 18, "directions": 2})
-    tables = compute_tables(made_up_run(tmp_path, sweep), sweep)
-    row, group = tables["margins"].set_index("images").loc["mislabelled"], tables["groups"].iloc[0]
-    for end in ("_low", "_high"):
-        assert row[f"mean{end}"] == pytest.approx(group[f"margin_mislabelled{end}"])
-
-
 def in_blocks(model, truth):
     """Blocks of 3 points a side, some of them changed by each model."""
-    coarse = truth[:, ::3, ::3].copy()
-    generator = np.random.default_rng(model.seeds.init)
-    changed = generator.random(coarse.shape) < 0.3
-    coarse[changed] = generator.integers(0, 4, coarse.shape)[changed]
+    coarse = noise(truth[:, ::3, ::3], 0.3, model.seeds.init)
     return coarse.repeat(3, axis=1).repeat(3, axis=2)[:, : truth.shape[1], : truth.shape[2]]
 
 

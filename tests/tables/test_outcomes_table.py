@@ -22,8 +22,9 @@ def lost_in(model):
 
 def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
     sweep = compared_sweep(planes=SETS)
-    store = made_up_run(tmp_path, sweep, lambda m: (m.recipe, m.architecture, m.seeds.init) == ("SGD", "vit", 1) or
-                        (m.architecture == "fully_connected" and m.seeds.init == 1))  # fmt: skip
+    store = made_up_run(
+        tmp_path, sweep, lambda m: m.seeds.init == 1 and (m.architecture == "fully_connected" or m.recipe == "SGD")
+    )
     let_fail(store, sweep, lost_in)
     tables = compute_tables(store, sweep)
     table = tables["outcomes"]
@@ -31,32 +32,24 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
     assert table["model_id"].tolist() == [model.model_id for model in sweep.models()]
     ends = {"": "done", "train": "bad configuration", "evaluate": "failed"}
     for model, row in zip(sweep.models(), table.to_dict(orient="records"), strict=True):
-        assert (row["architecture"], row["recipe"], row["order_seed"]) == (
-            model.architecture, model.recipe, model.seeds.order,
-        )  # fmt: skip
-        said = (row["outcome"], row["stage"], row["reason"])
+        named, told = (row["architecture"], row["recipe"], row["order_seed"]), (row["outcome"], row["stage"])
+        assert named == (model.architecture, model.recipe, model.seeds.order)
         if model.architecture == "fully_connected" and model.seeds.init == 1:
-            assert said == ("diverged", "train", "its loss is not finite from epoch 2 on")
+            assert told == ("diverged", "train")
+            assert "epoch 2" in row["reason"]
         else:
-            assert said == (ends[lost_in(model)], lost_in(model), REASON * bool(lost_in(model)))
+            assert (*told, row["reason"]) == (ends[lost_in(model)], lost_in(model), REASON * bool(lost_in(model)))
     groups = tables["groups"]
     assert len(groups) == 4 * 2 * 2  # kinds, kept epochs, plane sets
-    counted = groups.groupby(["architecture", "recipe"])[["n_models", "n_diverged", "n_failed"]].agg(["min", "max"])
-    assert {kind: row[::2].tolist() for kind, row in zip(counted.index, counted.to_numpy(), strict=True)} == {
-        ("fully_connected", "Adam"): [2, 1, 0],
-        ("fully_connected", "SGD"): [1, 1, 1],
-        ("vit", "Adam"): [2, 0, 1],
-        ("vit", "SGD"): [0, 0, 3],
-    }
-    assert (counted.xs("min", axis=1, level=1) == counted.xs("max", axis=1, level=1)).all(axis=None)
-    cells = tables["by_recipe"].set_index(["plane_set", "architecture", "recipe"])
-    for plane_set in ("test", "train"):
-        assert cells.loc[(plane_set, "vit", "SGD"), ["n_models", "n_diverged", "n_failed"]].tolist() == [0, 0, 3]
+    columns = ["architecture", "recipe", "n_models", "n_diverged", "n_failed"]
+    counts = [["fully_connected", "Adam", 2, 1, 0], ["fully_connected", "SGD", 1, 1, 1], ["vit", "Adam", 2, 0, 1],
+              ["vit", "SGD", 0, 0, 3]]  # fmt: skip
+    for counted in (groups, tables["by_recipe"]):
+        assert counted[columns].drop_duplicates().sort_values(columns).to_numpy().tolist() == counts
     write_tables(store, tables)
     pd.testing.assert_frame_equal(read_table(store, "outcomes"), table)
-    assert set(groups[KIND].drop_duplicates().itertuples(index=False, name=None)) == set(
-        table[KIND].itertuples(index=False, name=None)
-    )
+    kinds = (set(of[KIND].itertuples(index=False, name=None)) for of in (groups, table))
+    assert next(kinds) == next(kinds)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +60,8 @@ def test_where_no_model_is_left_there_are_no_tables_but_this_one(tmp_path, diver
     numbers = {model.model_id: number for number, model in enumerate(sweep.models())}
     store = made_up_run(tmp_path, sweep, lambda model: numbers[model.model_id] < diverged)
     let_fail(store, sweep, lambda model: "train" if numbers[model.model_id] >= 12 - failed else "")
-    with pytest.raises(NoModelsError) as caught:
+    with pytest.raises(NoModelsError, match=f"12 models {how};") as caught:
         compute_tables(store, sweep)
-    assert f"12 models {how};" in str(caught.value)
     outcomes = caught.value.outcomes["outcome"]
     assert ((outcomes == "diverged").sum(), (outcomes == "bad configuration").sum()) == (diverged, failed)
 
@@ -82,6 +74,5 @@ def test_a_model_with_a_failure_is_left_out_whatever_is_stored_of_it(tmp_path):
         store.write_failure(Failure(model.model_id, "evaluate", outcome, "its process died"))
     tables = compute_tables(store, sweep)
     assert tables["outcomes"]["outcome"].tolist() == ["crashed", "out of memory", "done", "done"]
-    row = tables["groups"].iloc[0]
-    assert (row["n_models"], row["n_diverged"], row["n_failed"]) == (2, 0, 2)
+    assert tables["groups"][["n_models", "n_diverged", "n_failed"]].iloc[0].tolist() == [2, 0, 2]
     assert tables["models"]["init_seed"].tolist() == [2, 3]

@@ -5,13 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from support.made_up_runs import labels_of, made_up_run
+from support.made_up_runs import CROSSED, labels_of, made_up_run, noise
 
 from dbviz_ray.analysis.statistics.estimates import Estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
 from dbviz_ray.analysis.tables import compute_tables
-
-CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
 
 
 def streams(directory, label_maps, grid=CROSSED):
@@ -19,13 +17,6 @@ def streams(directory, label_maps, grid=CROSSED):
     store = made_up_run(directory, sweep, label_maps=label_maps)
     table = compute_tables(store, sweep)["streams"]
     return table.set_index(table["stream"].map("+".join)), labels_of(store, "test", sweep.models()), sweep.models()
-
-
-def noise(truth, share, *seed):
-    """Made-up labels on a share of the points."""
-    generator = np.random.default_rng(seed)
-    changed = generator.random(truth.shape) < share
-    return np.where(changed, generator.integers(0, 4, truth.shape), truth).astype(np.uint8)
 
 
 def test_what_only_the_initialisation_changes_is_its_share(tmp_path):
@@ -36,9 +27,8 @@ def test_what_only_the_initialisation_changes_is_its_share(tmp_path):
     apart = np.mean([(maps[a] != maps[b]).mean() for a, b in itertools.combinations((0, 3, 6), 2)])
     assert table["disagreement"].to_list() == pytest.approx([apart, apart])
     assert table["disagreement_alone"].to_list() == pytest.approx([apart, 0])
-    assert table[["n_seeds", "n_models", "n_pairs", "n_pairs_alone", "n_planes"]].to_numpy().tolist() == [
-        [3, 9, 18, 9, 6]
-    ] * 2  # fmt: skip
+    counts = table[["n_seeds", "n_models", "n_pairs", "n_pairs_alone", "n_planes"]]
+    assert counts.to_numpy().tolist() == [[3, 9, 18, 9, 6]] * 2
 
 
 def test_where_any_change_makes_another_model_totals_are_whole_and_own_shares_nothing(tmp_path):
@@ -87,18 +77,15 @@ def test_shares_and_their_intervals_in_plain_loops(tmp_path):
                     without.append(some[kind])
                 samples.append(value - 2 * (np.array(without) - np.mean(without)))
             # The ratio's influence by plane, as a difference quotient.
-            small = 1e-6
-            planes = on_planes.shape[2]
+            small, planes = 1e-6, on_planes.shape[2]
             by_plane = []
-            for plane in range(planes):
-                weights = np.full(planes, (1 - small) / planes)
-                weights[plane] += small
+            for of_plane in np.eye(planes):
+                weights = (1 - small) / planes + small * of_plane
                 by_plane.append(value + (shares_in_loops(on_planes @ weights, seeds, place)[kind] - value) / small)
             estimate = Estimate(value, np.array(by_plane), tuple(samples), 9, "models and items")
             expected = interval_of(estimate, (0, 1))
-            assert (row[f"{name}_share_low"], row[f"{name}_share_high"]) == pytest.approx(
-                (expected.low, expected.high), rel=1e-4
-            )
+            ends = row[f"{name}_share_low"], row[f"{name}_share_high"]
+            assert ends == pytest.approx((expected.low, expected.high), rel=1e-4)
             assert row[f"{name}_share_interval_covers"] == "models and planes"
 
 
@@ -109,8 +96,7 @@ def test_two_seeds_of_a_stream_say_nothing_of_others(tmp_path):
 
 
 def test_streams_that_change_together_are_one(tmp_path):
-    grid = {"width": [4], "seed": [0, 1, 2], "order_seed": [0, 1, 2]}
-    table, *_ = streams(tmp_path, mixed, grid)
+    table, *_ = streams(tmp_path, mixed, {"width": [4], "seed": [0, 1, 2], "order_seed": [0, 1, 2]})
     assert table.index.tolist() == ["init+augmentation+dropout+label_noise", "order"]
 
 
