@@ -83,6 +83,13 @@ def finished_run(
     return store, sweep
 
 
+@pytest.fixture
+def copied_run(finished_run: tuple[Store, SweepConfig], tmp_path: Path) -> tuple[Store, SweepConfig]:
+    """A copy of the finished run that a test may change, in the folder `runs` of its own folder."""
+    store, sweep = finished_run
+    return Store(whole_sweeps.copied(Path(store.root), tmp_path / "runs" / "small")), sweep
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder that all test processes share."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import small_sweep
-from support.drawn_figures import drawn
+from support.drawn_figures import drawn_one
 from support.made_up_runs import labels_of
 from support.refusals import refused
 
@@ -15,27 +15,20 @@ SNAPSHOTS = small_sweep(training={"epochs": 3, "batch_size": 64, "snapshots": [1
 
 
 def test_a_model_is_named_by_a_part_of_its_id_that_no_other_has():
-    first = SNAPSHOTS.models()[0]
-    for name in (first.model_id, "w4-adam-noise0-seed0"):
-        assert choose_model(SNAPSHOTS, name).config == first
-    assert choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2").epoch == 3
-    assert choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2@1").epoch == 1
-    assert choose_model(SNAPSHOTS, first.model_id, epoch=2).epoch == 2
+    first, *_, last = SNAPSHOTS.models()
+    for found, model, epoch in (
+        (choose_model(SNAPSHOTS, first.model_id, epoch=2), first, 2),
+        (choose_model(SNAPSHOTS, "w4-adam-noise0-seed0"), first, 3),
+        (choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2@1"), last, 1),
+    ):
+        assert (found.config, found.epoch) == (model, epoch)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "allowed"),
-    [
-        ("w4-", "w4-", "one model_id"),
-        ("vit", "vit", "one model_id"),
-        ("w4-adam-noise0-seed0@7", SNAPSHOTS.models()[0].model_id, "1, 2, 3"),
-        ("w4-adam-noise0-seed0@x", SNAPSHOTS.models()[0].model_id, "1, 2, 3"),
-    ],
-)
-def test_a_name_that_means_no_model_or_several_is_refused(name, value, allowed):
+@pytest.mark.parametrize("name", ["w4-", "vit", "w4-adam-noise0-seed0@7", "w4-adam-noise0-seed0@x"])
+def test_a_name_that_means_no_model_or_several_is_refused(name):
     mistake = refused(choose_model, SNAPSHOTS, name)
-    assert (mistake.field, mistake.value) == ("model", value)
-    assert mistake.allowed.startswith(allowed)
+    assert (mistake.field, mistake.value) == ("model", SNAPSHOTS.models()[0].model_id if "@" in name else name)
+    assert ("1, 2, 3" in mistake.allowed) == ("@" in name)
 
 
 def test_models_are_called_by_what_tells_them_apart():
@@ -69,8 +62,8 @@ def test_a_plane_that_is_not_there_is_refused(made_up, plane_set, plane, allowed
 
 def test_a_sweep_shows_its_least_and_its_most_reproducible_trainings(tmp_path):
     sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]})
-    store, figures = drawn(tmp_path, sweep, error=lambda model, _: 1 / model.width, only=["disagreement"])
-    axes = figures["disagreement"].axes
+    store, figure = drawn_one(tmp_path, sweep, "disagreement", error=lambda model, _: 1 / model.width)
+    axes = figure.axes
     assert [row.get_ylabel().splitlines()[0] for row in axes[::3]] == ["width 2", "width 8"]
     models = [model for model in sweep.models() if model.width == 2]
     for shown, maps in zip(axes[:2], labels_of(store, "test", models), strict=True):

@@ -1,19 +1,9 @@
 """The command `dbviz-ray figures`: its help, its output and its errors."""
 
-import shutil
-
 import pytest
 
 from dbviz_ray.analysis.figures import FIGURES
 from dbviz_ray.redraw import main
-from dbviz_ray.store import Store
-
-
-@pytest.fixture
-def run(finished_run, tmp_path):
-    """A copy of a finished run."""
-    shutil.copytree(finished_run[0].root, tmp_path / "run")
-    return Store(tmp_path / "run")
 
 
 def test_the_help_names_every_figure(capsys):
@@ -23,7 +13,8 @@ def test_the_help_names_every_figure(capsys):
     assert all(f"  {name} " in text and kind.sweeps in text for name, kind in FIGURES.items())
 
 
-def test_one_figure_is_redrawn(run, capsys):
+def test_one_figure_is_redrawn(copied_run, capsys):
+    run, _ = copied_run
     before = run.read(run.figure_file("plane_sets"))
     for name in ("plane_sets", "decision_regions"):
         run.remove(run.figure_file(name))
@@ -33,21 +24,18 @@ def test_one_figure_is_redrawn(run, capsys):
     assert capsys.readouterr().out.splitlines()[0] == run.path(run.figure_file("plane_sets"))
 
 
-def cut_groups(run: Store) -> None:
-    run.write(run.scores_file("groups"), run.read(run.scores_file("groups"))[:500])
-
-
 @pytest.mark.parametrize(
     ("damage", "figures", "code", "told"),
     [
         (lambda run: run.remove("sweep.yaml"), [], 2, "sweep.yaml"),
         (lambda run: None, ["epochs"], 2, "figure: 'epochs' "),
         (lambda run: run.remove(run.scores_file("groups")), [], 2, "groups"),
-        (cut_groups, ["plane_sets"], 1, "scores/groups.parquet"),
+        (lambda run: run.write(run.scores_file("groups"), b"PAR1"), ["plane_sets"], 1, "scores/groups.parquet"),
         (lambda run: run.remove(run.files("labels/plane_set=test")[0]), ["decision_regions"], 1, "labels/"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line_that_names_it(run, damage, figures, code, told, capsys):
+def test_what_cannot_be_drawn_is_one_line_that_names_it(copied_run, damage, figures, code, told, capsys):
+    run, _ = copied_run
     damage(run)
     assert main(["figures", run.root, *figures]) == code
     (line,) = capsys.readouterr().err.splitlines()

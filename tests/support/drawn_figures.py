@@ -37,6 +37,12 @@ def drawn(
     return store, figures
 
 
+def drawn_one(directory: Path, sweep: SweepConfig, name: str, **made_up: Any) -> tuple[Store, Figure]:
+    """The same with one figure."""
+    store, figures = drawn(directory, sweep, only=[name], **made_up)
+    return store, figures[name]
+
+
 def tabulated(store: Store, sweep: SweepConfig, failed: Callable[[ModelConfig], str]) -> Store:
     """A made-up run with its tables, without what failed."""
     let_fail(store, sweep, failed)
