@@ -82,10 +82,8 @@ def test_models_come_with_all_their_fields_and_what_became_of_them(run):
     models = run.models.set_index("model_id")
     assert len(models) == 12
     for config in run.sweep.models():
-        row = models.loc[config.model_id]
-        assert (row["width"], row["label_noise"]) == (config.width, config.label_noise)
-        assert row["training.epochs"] == 3
-        assert row["seeds.init"] == config.seeds.init
+        row = models.loc[config.model_id, ["width", "label_noise", "training.epochs", "seeds.init"]]
+        assert row.tolist() == [config.width, config.label_noise, 3, config.seeds.init]
     lost = models[models["outcome"] != "done"]
     assert list(lost.index.str.contains(LOST)) == [True]
     assert lost["test_error"].isna().all()
@@ -143,9 +141,8 @@ def test_a_run_tells_what_it_is(run):
 
 def test_regions_of_a_run(run):
     panels = plot_regions(run, SHOWN, plane=2)
-    assert panels.shape == (2,)
-    assert np.array_equal(values(panels[0]), run.label_maps(SHOWN[0])[2])
-    assert np.array_equal(values(panels[1]), run.label_maps(SHOWN[1])[2])
+    for axes, name in zip(panels, SHOWN, strict=True):
+        assert np.array_equal(values(axes), run.label_maps(name)[2])
     assert [axes.get_title() for axes in panels] == ["w2 seed0 epoch 3", "w8 seed1 epoch 1"]
     own = Figure().subplots(1, 2)
     assert list(plot_regions(run, SHOWN, plane_set="train", ax=own)) == list(own)
@@ -243,6 +240,6 @@ def test_looking_at_a_run_needs_neither_torch_nor_ray_and_comparing_no_ray(run):
         "plot_curve(run); plot_matrix(run); print({'torch', 'ray', 'mlflow'} & set(sys.modules)); "
         "from dbviz_ray import compare; print({'ray', 'mlflow'} & set(sys.modules))"
     )
-    environment = {**os.environ, "MPLBACKEND": "agg"}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    words, environment = [sys.executable, "-c", code], os.environ | {"MPLBACKEND": "agg"}
+    result = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert (result.stdout, result.returncode) == ("set()\nset()\n", 0), result.stderr

@@ -72,9 +72,8 @@ def of_losses(store: Store) -> None:
 def of_comparison(store: Store) -> None:
     models = [nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval() for _ in range(3)]
     found = compare(models, torch.rand(30, 1, 4, 4), torch.arange(30) % 3, planes=4, resolution=8)
-    arguments = {"precision": 0.01, "seed": 0}
-    origin = Inputs(f"python -m dbviz_ray.score {'a_long_name.pt ' * 20}", arguments, HOSTILE, {}, [])
-    write_comparison(store, found, origin)
+    command, arguments = f"python -m dbviz_ray.score {'a_long_name.pt ' * 20}", {"precision": 0.01, "seed": 0}
+    write_comparison(store, found, Inputs(command, arguments, HOSTILE, {}, []))
 
 
 @pytest.fixture(scope="module", params=[of_sweep, of_losses, of_comparison])
@@ -95,15 +94,12 @@ def test_a_report_opens_without_errors_and_can_be_read(request, troubles, report
     assert wrong == []
     assert found["pictures"]
     assert all(alt and drawn for alt, drawn in found["pictures"])
-    assert found["headings"].count(1) == 1
-    assert found["headings"][0] == 1
+    assert (found["headings"].count(1), found["headings"][0]) == (1, 1)
     steps = zip(found["headings"], found["headings"][1:], strict=False)
     assert all(below <= above + 1 for above, below in steps)
     assert found["entries"] == found["headings"].count(2) > 3
-    assert found["unresolved"] == []
     assert found["width"] <= opened.viewport_size["width"]
-    assert found["small"] == []
-    assert found["broken"] == []
+    assert [found["unresolved"], found["small"], found["broken"]] == [[], [], []]
 
 
 def test_unfolded_and_enlarged_parts_stay_within_the_page(phone: Page, report: Path):

@@ -8,16 +8,15 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-VARIABLE = "BROWSER_PROGRAM"
 QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for the tests of a file; it ends with them, since its event loop would be in the way of others."""
-    program = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = os.environ.get("BROWSER_PROGRAM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH, and {VARIABLE} names none")
+        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH, and BROWSER_PROGRAM names none")
     with sync_playwright() as driver, driver.chromium.launch(executable_path=program, args=QUIET) as started:
         yield started
 
@@ -47,16 +46,11 @@ def troubles() -> Callable[[Page], list[str]]:
 
     def listen(page: Page) -> list[str]:
         found: list[str] = []
-
-        def note(wrong: bool, what: str) -> None:
-            if wrong:
-                found.append(what)
-
-        page.on("console", lambda said: note(said.type in ("error", "warning"), f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: note(True, f"error: {error}"))
-        page.on("requestfailed", lambda request: note(True, f"failed: {request.url[:200]} {request.failure}"))
-        page.on("response", lambda answer: note(answer.status > 399, f"{answer.status}: {answer.url}"))
-        page.on("request", lambda asked: note(not asked.url.startswith(("file:", "data:")), asked.url))
+        page.on("console", lambda said: found.extend([said.text] * (said.type in ("error", "warning"))))
+        page.on("pageerror", lambda error: found.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: found.append(f"failed: {request.url[:200]} {request.failure}"))
+        page.on("response", lambda answer: found.extend([f"{answer.status}: {answer.url}"] * (answer.status > 399)))
+        page.on("request", lambda asked: found.extend([asked.url] * (not asked.url.startswith(("file:", "data:")))))
         return found
 
     return listen

@@ -14,8 +14,6 @@ HOSTILE = "<script>alert('&amp;')</script>"
 class Page(HTMLParser):
     """What a page refers to, its text, and whether every tag is closed in its turn."""
 
-    EMPTY = frozenset({"meta", "img", "br", "link", "input"})
-
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
@@ -35,7 +33,7 @@ class Page(HTMLParser):
         names = [name for name, _ in attributes]
         assert len(set(names)) == len(names)
         self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "action")]
-        if tag not in self.EMPTY:
+        if tag not in ("meta", "img", "br", "link", "input"):  # empty
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -53,17 +53,9 @@ def terminal(monkeypatch) -> Terminal:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (100, 20))
     terminal = Terminal()
-    set_error_stream(monkeypatch, terminal)
+    # Pytest sets `sys.stderr` itself.
+    monkeypatch.setattr("dbviz_ray.terminal.progress.sys", SimpleNamespace(stderr=terminal))
     return terminal
-
-
-def set_error_stream(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
-    """Standard error as the progress sees it; pytest sets `sys.stderr` itself."""
-    monkeypatch.setattr("dbviz_ray.terminal.progress.sys", SimpleNamespace(stderr=stream))
-
-
-def redraw(progress: Progress) -> None:
-    progress.refresh()
 
 
 def train(there: int = 0) -> Progress:
@@ -79,7 +71,7 @@ def trained(progress: Progress, clock: Clock) -> None:
     for epoch in (2, 3):
         clock.now += 5
         progress.reach("large", epoch)
-    redraw(progress)
+    progress.refresh()
 
 
 def test_a_terminal_shows_one_line_that_is_redrawn(terminal, clock):
@@ -91,7 +83,7 @@ def test_a_terminal_shows_one_line_that_is_redrawn(terminal, clock):
         progress.reach("a", 10)
         progress.fail("b")
         say("store", "is away {for now}")
-        redraw(progress)
+        progress.refresh()
         assert terminal.lines[-2] == "store    is away {for now}"
         assert " 1/5 models, " in terminal.lines[-1]
         assert ", 1 failed, " in terminal.lines[-1]
@@ -105,7 +97,7 @@ def test_the_time_left_follows_the_cost_and_not_the_number_of_models(terminal, c
         trained(progress, clock)
         for model in "abcd":
             progress.reach(model, 10, found=True)
-        redraw(progress)
+        progress.refresh()
         assert " 4/5 models, about 35 s left" in terminal.lines[-1]
 
 
@@ -123,15 +115,14 @@ def test_a_narrow_terminal_and_one_without_a_size_show_what_matters_most(termina
 )
 def test_a_log_gets_few_lines_and_no_control_characters(terminal, clock, monkeypatch, variable, value, is_terminal):
     monkeypatch.setenv(variable, value)
-    stream = terminal if is_terminal else io.StringIO()
-    set_error_stream(monkeypatch, stream)
+    monkeypatch.setattr(terminal, "isatty", lambda: is_terminal)
     with train(there=3) as progress:
         for second in range(0, 10 * 3600, 10):
             clock.now += 10
             progress.reach("large", second / 3600)
-            redraw(progress)
+            progress.refresh()
         progress.reach("large", 10)
-    lines = stream.getvalue().splitlines()
+    lines = terminal.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)
     assert lines[0] == "train    3 of 8 models were there already"
     assert lines[1] == "train    3/8 models, starting"
@@ -149,7 +140,7 @@ def test_work_done_again_is_not_counted_twice_and_found_work_says_nothing_about_
         progress.reach("large", 5)
         clock.now += 10
         progress.reach("large", 8)
-        redraw(progress)
+        progress.refresh()
         assert " 0/5 models, about 10 s left" in terminal.lines[-1]
         for model in ("a", "b", "c", "d", "large"):
             progress.reach(model, 12)
@@ -170,7 +161,7 @@ def test_an_interruption_while_the_line_is_drawn_blocks_nobody(terminal, monkeyp
     with train() as progress, monkeypatch.context() as patch:
         patch.setattr(Line, "display", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            redraw(progress)
+            progress.refresh()
         patch.undo()
     assert terminal.lines[-2] == "train    0 models in 0.0 s"
 
