@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dbviz_ray.architectures.outputs import NoScoresError, ProbabilityOfOne, logits_of
+from dbviz_ray.architectures.outputs import NoScoresError, ProbabilityOfOne
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.evaluation.label_maps import Classifier, check_scores, default_batch, dtype_of, evaluating, label_planes
+from dbviz_ray.evaluation.label_maps import Classifier, default_batch, dtype_of, evaluating, label_planes, scores_of
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.training.allocations import within_memory
 
@@ -152,8 +152,7 @@ def _check_steady(name: str, network: Classifier, images: Tensor) -> None:
 def _scores(name: str, network: Classifier, images: Tensor) -> Tensor:
     """A network's scores of images. UserError unless they are a row of numbers for each image."""
     with _told_as(name, images.shape[1:]):
-        scores = logits_of(network(images))
-        check_scores(scores, images)
+        scores = scores_of(network, images)
     if scores.isnan().any():
         raise UserError(name, reason="some of its scores are NaN", allowed="numbers that can be compared")
     return scores

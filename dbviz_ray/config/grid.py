@@ -10,9 +10,7 @@ from dbviz_ray.config.model import ModelConfig, Seeds
 from dbviz_ray.config.registry import standard_width
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.validation import (
-    DEFAULT_ARCHITECTURE,
     DEFAULT_RECIPE,
-    DEFAULT_SEEDS,
     Architecture,
     Count,
     Frozen,
@@ -24,6 +22,8 @@ from dbviz_ray.config.validation import (
     Values,
 )
 from dbviz_ray.errors import FieldError
+
+DEFAULT_ARCHITECTURE, DEFAULT_SEEDS = "fully_connected", (0, 1)
 
 
 class GridConfig(Frozen):

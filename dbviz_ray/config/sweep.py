@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.addresses import checked_address
-from dbviz_ray.config.grid import GridConfig, with_teachers
+from dbviz_ray.config.grid import DEFAULT_SEEDS, GridConfig, with_teachers
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.validation import (
-    DEFAULT_SEEDS,
     Count,
     Frozen,
     Index,

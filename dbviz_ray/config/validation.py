@@ -24,9 +24,7 @@ RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_
 Architecture = Annotated[str, AfterValidator(check_architecture)]
 Options = dict[str, bool | int | float | str]
 
-DEFAULT_ARCHITECTURE = "fully_connected"
 DEFAULT_RECIPE = "default"
-DEFAULT_SEEDS = (0, 1)
 
 
 def not_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:

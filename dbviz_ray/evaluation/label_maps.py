@@ -82,8 +82,7 @@ def label_planes(
         shares: Tensor | None = None
         lost = torch.zeros((), dtype=torch.bool, device=device)  # read once, since reading waits for the GPU
         for some_planes, some_rows, points in grid.batches(batch):
-            scores = logits_of(rest(points))
-            check_scores(scores, points)
+            scores = scores_of(rest, points)
             if not labels.numel():
                 labels = torch.empty(sides, dtype=label_type(scores.shape[1]), device=device)
             block = labels[some_planes, some_rows]
@@ -126,11 +125,13 @@ def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, 
     return (linear, rest) if is_same else None
 
 
-def check_scores(scores: Tensor, images: Tensor) -> None:
-    """UserError unless `scores` are `[n, classes]` for n images, with 2 to `MOST_CLASSES` classes."""
+def scores_of(network: Classifier, images: Tensor) -> Tensor:
+    """A network's scores `[n, classes]` of n images; UserError unless there are 2 to `MOST_CLASSES` classes."""
+    scores = logits_of(network(images))
     if scores.ndim != 2 or len(scores) != len(images) or not 2 <= scores.shape[1] <= MOST_CLASSES:
         reason = f"returns scores of shape {tuple(scores.shape)} for {len(images)} images"
         raise UserError("model", reason=reason, allowed=f"scores [n, classes] of 2 to {MOST_CLASSES:,} classes")
+    return scores
 
 
 def dtype_of(network: Classifier) -> torch.dtype:

@@ -12,18 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.errors import UserError
 from dbviz_ray.evaluation.label_maps import (
     Classifier,
-    check_scores,
     default_batch,
     dtype_of,
     evaluating,
     first_linear_layer,
     label_type,
+    scores_of,
 )
 from dbviz_ray.training.allocations import within_memory
 
@@ -215,7 +214,6 @@ class _Search:
         return torch.cat(parts)
 
     def _classes(self, points: Tensor) -> Tensor:
-        scores = logits_of(self._network(points))
-        check_scores(scores, points)
+        scores = scores_of(self._network, points)
         self._label_type = label_type(scores.shape[1])
         return scores.max(dim=1).indices

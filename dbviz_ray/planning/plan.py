@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +52,8 @@ class Plan:
     parameters: int
     smallest: int
     largest: int
-    weight_bytes: int
-    label_bytes: int
-    probability_bytes: int
+    storage: Mapping[str, int]
+    """Bytes, by what they hold."""
     points: int
     """Grid points in all."""
     line_points: int
@@ -72,6 +71,7 @@ class Plan:
     def __str__(self) -> str:
         resources = self.sweep.resources
         on_gpu = resources.gpus_per_cohort > 0
+        stored = [f"about {bytes_text(size)} of {kind}" for kind, size in self.storage.items() if size]
         rows = [
             ("sweep", self.sweep.name),
             ("grid", _grid_text(self.sweep)),
@@ -80,7 +80,7 @@ class Plan:
             ("planes", f"{self.planes:,} a labelling, in {len(self.sweep.planes)} plane sets"),
             ("forward passes", f"{self.points:,} grid points, {self.labellings:,} labellings of all plane sets"),
             *([("", f"at most {self.line_points:,} points on lines")] if self.line_points else []),
-            ("storage", self._storage()),
+            ("storage", f"{', '.join(stored[:-1])} and {stored[-1]}"),
             ("training", f"{sum(c.flops for c in self.cohorts):.3g} floating-point operations"),
         ]
         if on_gpu:
@@ -100,11 +100,6 @@ class Plan:
         rows.append(("basis", self.basis))
         text = "\n".join(f"{name:15} {value}" for name, value in rows)
         return f"{text}\n\n{self._cohort_lines(on_gpu)}"
-
-    def _storage(self) -> str:
-        kinds = {"weights": self.weight_bytes, "label maps": self.label_bytes, "probabilities": self.probability_bytes}
-        parts = [f"about {bytes_text(size)} of {kind}" for kind, size in kinds.items() if size]
-        return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
     def _cohort_lines(self, on_gpu: bool) -> str:
         """One line for each of the most expensive cohorts."""
@@ -152,9 +147,11 @@ def plan(sweep: SweepConfig) -> Plan:
         parameters=sum(f.parameters * count for f, count in zip(facts, members, strict=True)),
         smallest=min(f.parameters for f in facts),
         largest=max(f.parameters for f in facts),
-        weight_bytes=4 * sum(f.parameters * labelling for f, labelling in zip(facts, kept, strict=True)),
-        label_bytes=int(labellings * points * LABEL_BYTES_PER_POINT),
-        probability_bytes=int(labellings * with_probabilities * data.classes * PROBABILITY_BYTES),
+        storage={
+            "weights": 4 * sum(f.parameters * labelling for f, labelling in zip(facts, kept, strict=True)),
+            "label maps": int(labellings * points * LABEL_BYTES_PER_POINT),
+            "probabilities": int(labellings * with_probabilities * data.classes * PROBABILITY_BYTES),
+        },
         points=labellings * points,
         line_points=labellings * line_points,
         evaluation_seconds=forward * (points + line_points) / times.flops_rate,

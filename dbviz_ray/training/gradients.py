@@ -93,7 +93,7 @@ def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward |
 
     def step(parameters: State, buffers: State, teachers: State, batch: Batch) -> tuple[State, Tensor]:
         images, labels = batch[IMAGES], batch[LABELS]
-        masks = masks_of(batch)
+        masks = {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START, SEEDS)}
         if settings.adversary is not None:
 
             def loss_of_images(moved: Tensor) -> Tensor:
@@ -114,11 +114,6 @@ def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward |
         return grad(loss_and_logits, has_aux=True)(moved, untouched)[0], logits
 
     return step
-
-
-def masks_of(batch: Batch) -> State:
-    """The dropout masks in a batch, by buffer name."""
-    return {name: tensor for name, tensor in batch.items() if name not in (IMAGES, LABELS, START, SEEDS)}
 
 
 def perturbed(parameters: State, ascent: State, radius: float) -> State:

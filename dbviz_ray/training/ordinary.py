@@ -17,18 +17,7 @@ from torch import Tensor, nn
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.config.seeds import drawing_from
-from dbviz_ray.training.gradients import (
-    IMAGES,
-    LABELS,
-    SEEDS,
-    START,
-    Batch,
-    State,
-    attacked,
-    masks_of,
-    perturbed,
-    training_loss,
-)
+from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch, State, attacked, perturbed, training_loss
 from dbviz_ray.training.layers import MASK, MaskedDropout
 from dbviz_ray.training.states import MemberStates, autocast_type, kept
 from dbviz_ray.training.verification import attributes
@@ -109,9 +98,10 @@ class OrdinaryNetwork(MemberStates):
         """One member's gradients, and its logits `[n, classes]` before any perturbation."""
         images, labels, settings = batch[IMAGES][member], batch[LABELS][member], self._settings
         seed = int(batch[SEEDS][member]) if SEEDS in batch else 0
-        for name, mask in masks_of(batch).items():
-            dropout = self.networks[member].get_submodule(name.removesuffix(f".{MASK}"))
-            dropout._buffers[MASK] = mask[member]
+        for name in batch:
+            path, _, last = name.rpartition(".")
+            if last == MASK:
+                self.networks[member].get_submodule(path)._buffers[MASK] = batch[name][member]
 
         def loss_and_logits(images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
             with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_state(member):

@@ -21,7 +21,7 @@ def test_plan_counts_what_the_sweep_holds():
     assert (counted.models, len(counted.cohorts), counted.planes, counted.labellings) == (12, 2, 8, 24)
     assert counted.points == 24 * (3 * 16 + 5 * 4)
     assert counted.parameters == 6 * (64 * 4 + 4 + 40 + 10) + 6 * (64 * 16 + 16 + 160 + 10)
-    assert counted.weight_bytes == 2 * 4 * counted.parameters
+    assert counted.storage["weights"] == 2 * 4 * counted.parameters
     assert 0 < counted.training_seconds < 60
 
 
@@ -33,7 +33,7 @@ def test_plan_counts_margins_and_probabilities():
     assert counted.line_points == 12 * 100 * (1 + 4 * 20)
     assert counted.points == without.points
     assert counted.evaluation_seconds > without.evaluation_seconds
-    assert counted.probability_bytes == pytest.approx(1.8 * 12 * 3 * 16 * 10, abs=1)
+    assert counted.storage["probabilities"] == pytest.approx(1.8 * 12 * 3 * 16 * 10, abs=1)
     assert f"{counted.line_points:,}" in str(counted)
 
 
