@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 NO_WIDTH = 1e-9
 """Widths up to this come from rounding."""
 COLUMNS = 110
-LEAST_NAME = 16
 NO_BREAK = "\u00a0"
 LARGE = 1e6
 """From here on, values have an exponent: an interval of two trainings can end at 1e100."""
@@ -97,9 +96,9 @@ def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: fl
     return interval_cell(scale * row[score], scale * row[f"{score}_low"], scale * row[f"{score}_high"], digits)
 
 
-def percent_text(value: float, low: float, high: float, digits: int = 1, *, signed: bool = False) -> str:
+def percent_text(value: float, low: float, high: float, digits: int = 1) -> str:
     """A share and its interval in percent, such as "51.2% [47.9, 54.4]"."""
-    return interval_text(100 * value, 100 * low, 100 * high, digits, unit="%", signed=signed)
+    return interval_text(100 * value, 100 * low, 100 * high, digits, unit="%")
 
 
 def unbroken(text: str) -> str:
@@ -126,14 +125,13 @@ def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
     return separator.join([*names[:most], *([f"and {more:,} more"] if more > 0 else [])])
 
 
-def aligned(rows: Sequence[Sequence[object]], widths: Sequence[int] = (), narrowest: int = LEAST_NAME) -> list[str]:
-    """The rows as lines, every column as wide as it must be, at least `widths`; the first starts at the left.
+def aligned(rows: Sequence[Sequence[object]], narrowest: int) -> list[str]:
+    """The rows as lines, every column as wide as it must be; the first starts at the left.
 
     It is shortened where a line would not fit, and never narrower than `narrowest`.
     """
     texts = [[str(cell) for cell in row] for row in rows]
-    needed = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    wide = [max(width, least) for width, least in zip(needed, widths or needed, strict=True)]
+    wide = [max(map(len, column)) for column in zip(*texts, strict=True)]
     wide[0] = max(min(wide[0], COLUMNS - sum(wide[1:]) - 2 * len(wide[1:])), narrowest)
     lines = []
     for first, *others in texts:

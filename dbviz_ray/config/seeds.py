@@ -2,8 +2,8 @@
 
 Every random draw belongs to a stream with a name ("init", "order", "augmentation", "mixing", "attack", "dropout",
 "label_noise", "forward", "planes", "off_manifold", "margins", "split") and is addressed by its seed and, where
-it repeats, a counter such as the epoch. No draw depends on an earlier one: epoch 7 draws its data order without those
-of epochs 0 to 6. So a resumed training equals an uninterrupted one.
+it repeats, a counter such as the epoch. No draw depends on an earlier one, so a resumed training equals an
+uninterrupted one.
 """
 
 import hashlib

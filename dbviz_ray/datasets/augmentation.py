@@ -44,7 +44,7 @@ class AugmentedImages:
         ]
         return torch.stack(draws).to(self._device)
 
-    def epoch(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def augmented(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """One epoch's batches: place in the epoch, and images `[members, batch, channels, height, width]`."""
         crops = self._crops(epoch) if self._augmented else None
         members, total = order.shape

@@ -3,7 +3,6 @@
 The sizes of registered data sets are known without loading them.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -146,33 +145,19 @@ def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Ten
 
 
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:
-    """The labels int64 `[n]` that a model is trained on: `share` of each class is falsified.
+    """The labels int64 `[n]` that a model is trained on, `share` of each class replaced by a different class.
 
-    Asymmetric noise follows the data set's `confusions`; without them, each class becomes the next one and the last
-    becomes the first.
+    Symmetric noise draws it uniformly. Asymmetric noise follows the data set's `confusions`, where a class that is its
+    own confusion keeps its labels; without them, each class becomes the next one. As in the paper, `round(share * size
+    of the class)` labels of each class are replaced. The "label_noise" stream draws them.
     """
-    classes = len(dataset.class_names)
-    if noise_kind == "symmetric":
-        return noisy_labels(dataset.train_labels, classes, share, seed)
-    next_classes = tuple((label + 1) % classes for label in range(classes))
-    return noisy_labels(dataset.train_labels, classes, share, seed, dataset.confusions or next_classes)
-
-
-def noisy_labels(
-    labels: Tensor, classes: int, share: float, seed: int, confusions: Sequence[int] | None = None
-) -> Tensor:
-    """A copy of `labels`, int64 `[n]`, with `share` of each class replaced by a different class, drawn uniformly.
-
-    With `confusions` (asymmetric noise), the replaced labels of class c become `confusions[c]`; a class that is its own
-    confusion keeps its labels. As in the paper, `round(share * size of the class)` labels of each class are replaced.
-    The "label_noise" stream draws them.
-    """
-    generator = numpy_generator("label_noise", seed)
-    noisy = labels.numpy().copy()
+    classes, labels = len(dataset.class_names), dataset.train_labels.numpy()
+    generator, noisy = numpy_generator("label_noise", seed), labels.copy()
+    confusions = dataset.confusions or [(label + 1) % classes for label in range(classes)]
     for label in range(classes):
-        members = np.flatnonzero(labels.numpy() == label)
+        members = np.flatnonzero(labels == label)
         chosen = generator.permutation(members)[: round(share * len(members))]
-        if confusions is None:
+        if noise_kind == "symmetric":
             noisy[chosen] = (label + generator.integers(1, classes, size=len(chosen))) % classes
         else:
             noisy[chosen] = confusions[label]

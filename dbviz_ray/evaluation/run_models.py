@@ -1,7 +1,7 @@
 """Trained models of a sweep, addressed by their folder: `runs/<sweep>/models/<model_id>`.
 
-The run may be somebody else's. Code that its files name is imported only if the reader names it too: `torch.hub:load`
-exists on everybody's machine. Symbolic links are followed, because files are only read.
+The run may be somebody else's: code that its files name is imported only if the reader names it too, since
+`torch.hub:load` exists on everybody's machine.
 """
 
 import os

@@ -17,7 +17,7 @@ from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch
 from dbviz_ray.training.layers import MaskShapes
 
 
-class Batches:
+class Batches(AugmentedImages):
     """The inputs of the steps of a cohort, epoch by epoch. The training images stay on the device.
 
     `mask_shapes` tells from one member's images `[n, channels, height, width]` which dropout masks it needs; None for
@@ -32,12 +32,8 @@ class Batches:
         dtype: torch.dtype,
         mask_shapes: Callable[[Tensor], MaskShapes] | None,
     ) -> None:
-        self._models = models
+        super().__init__(models, dataset, device, dtype)
         self._settings = models[0].training
-        self._images = AugmentedImages(models, dataset, device, dtype)
-        self.order = self._images.order
-        self._dataset = dataset
-        self._device = device
         self._mask_shapes = mask_shapes
         self._known_masks: dict[int, MaskShapes] = {}
         self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
@@ -49,7 +45,7 @@ class Batches:
             mixing = Mixing(self._models, epoch, self.steps_per_epoch, self._dataset, self._device)
         attacks = [torch_generator(self._device, "attack", m.seeds.augmentation, epoch) for m in self._models]
         masks = [torch_generator(self._device, "dropout", m.seeds.dropout, epoch) for m in self._models]
-        for step, (place, images) in enumerate(self._images.epoch(epoch, order)):
+        for step, (place, images) in enumerate(self.augmented(epoch, order)):
             batch = {IMAGES: images, LABELS: labels[:, place]}
             if mixing is not None:
                 batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])

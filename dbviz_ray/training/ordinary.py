@@ -1,8 +1,7 @@
-"""Members trained as ordinary PyTorch modules, one after the other, with autograd's own backward pass.
+"""Members trained as ordinary PyTorch modules, slower than `CohortNetwork` and right for every module.
 
-This is slower than `CohortNetwork` and right for every module, whatever its code does: a step makes the calls of a
-plain training loop. A module that draws random numbers finds the global generators of Python, numpy and torch seeded
-for every pass, so that its draws depend on its seed and step alone.
+A step makes the calls of a plain training loop. The global generators of Python, numpy and torch are seeded for every
+pass, so that a module's draws depend on its seed and step alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -20,7 +20,7 @@ def epoch_of(data, kind):
         grid={"width": [4], "seed": [0, 1]}, training={"batch_size": 64, "augmentation": kind}
     ).models()
     images = AugmentedImages(models, data, torch.device("cpu"), torch.float32)
-    return [batch for _, batch in images.epoch(0, images.order(0))]
+    return [batch for _, batch in images.augmented(0, images.order(0))]
 
 
 @pytest.mark.parametrize("kind", ["none", "crop_flip"])

@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config.seeds import derived_seed, numpy_generator, torch_generator
-from dbviz_ray.datasets import noisy_labels
+from dbviz_ray.datasets import given_labels
 
 
 def optimizer_and_scheduler(network, settings, steps_per_epoch):
@@ -136,7 +136,7 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
     settings, seeds = model.training, model.seeds
     network = initialised_network(model.architecture, model.width, data.image_shape, 10, seeds.init, model.options)
     network = network.double().train()
-    given = noisy_labels(data.train_labels, 10, model.label_noise, seeds.label_noise)
+    given = given_labels(data, "symmetric", model.label_noise, seeds.label_noise)
     steps = math.ceil(len(given) / settings.batch_size)
     optimizer, scheduler = optimizer_and_scheduler(network, settings, steps)
     streams = {}
