@@ -1,11 +1,4 @@
-"""Convolutional networks for small images: ResNet-18, wide ResNet, DenseNet-121 and VGG-19.
-
-- resnet18: He et al., Deep Residual Learning, arXiv 1512.03385
-- resnet18_width: He et al., Identity Mappings in Deep Residual Networks, arXiv 1603.05027
-- wide_resnet28: Zagoruyko and Komodakis, Wide Residual Networks, arXiv 1605.07146
-- densenet121: Huang et al., Densely Connected Convolutional Networks, arXiv 1608.06993
-- vgg19: Simonyan and Zisserman, arXiv 1409.1556
-"""
+"""Convolutional networks for small images: ResNet-18, wide ResNet, DenseNet-121 and VGG-19."""
 
 from collections.abc import Callable, Sequence
 
@@ -63,8 +56,8 @@ class ResidualBlock(BasicBlock):  # type: ignore[misc]
 def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """torchvision's ResNet-18 with stages of k, 2k, 4k and 8k channels, k = `width`; 64 is standard.
 
-    Unlike He et al., the stem is 3x3 with stride 1 and no max pooling follows, so any image size works. The
-    initialisation is torch's default, as in the reference code.
+    Unlike He et al. (arXiv 1512.03385), the stem is 3x3 with stride 1 and no max pooling follows, so any image size
+    works. The initialisation is torch's default, as in the reference code.
     """
     layers: list[nn.Module] = [
         nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False),
@@ -120,8 +113,8 @@ def resnet18_width(*, width: int, image_shape: tuple[int, int, int], classes: in
 def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int, depth: Count = 28) -> nn.Module:
     """WRN-`depth`-k without dropout, k = `width`: a stem of 16 channels and stages of 16k, 32k and 64k channels.
 
-    k = 10 is standard; the paper (arXiv 2203.08124) also has 20 and 30. Convolutions are initialised as in He et al.,
-    arXiv 1502.01852 (normal, fan out), the last bias with zeros.
+    It is that of arXiv 1605.07146. k = 10 is standard; the paper (arXiv 2203.08124) also has 20 and 30. Convolutions
+    are initialised as in He et al., arXiv 1502.01852 (normal, fan out), the last bias with zeros.
     """
     if depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth: {depth} is not allowed; allowed: 6n + 4 with n of 1 or more (10, 16, 22, 28, ...)")
@@ -161,9 +154,9 @@ class DenseLayer(nn.Module):
 def densenet121(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """DenseNet-BC of 121 layers with growth rate `width`; 32 is standard.
 
-    As in the CIFAR networks of Huang et al. and the reference code, it begins with a 3x3 convolution of 2 * `width`
-    channels, without batch norm or pooling before the blocks. Each transition halves the image, unless it is 1 pixel
-    wide. The initialisation is torch's default, as in the reference code.
+    As in the CIFAR networks of Huang et al. (arXiv 1608.06993) and the reference code, it begins with a 3x3 convolution
+    of 2 * `width` channels, without batch norm or pooling before the blocks. Each transition halves the image, unless
+    it is 1 pixel wide. The initialisation is torch's default, as in the reference code.
     """
     channels, side = 2 * width, min(image_shape[1:])
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], channels, 3, padding=1, bias=False)]
@@ -182,8 +175,8 @@ def densenet121(*, width: int, image_shape: tuple[int, int, int], classes: int) 
 def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """torchvision's VGG-19 features with batch norm; the first stage has `width` channels, 64 is standard.
 
-    Unlike Simonyan and Zisserman, every stage is scaled by `width` / 64, global average pooling and one linear layer
-    replace their three layers (as in the reference code), and images 1 pixel wide are not pooled.
+    Unlike Simonyan and Zisserman (arXiv 1409.1556), every stage is scaled by `width` / 64, global average pooling and
+    one linear layer replace their three layers (as in the reference code), and images 1 pixel wide are not pooled.
     """
     side = min(image_shape[1:])
     layers: list[str | int] = []

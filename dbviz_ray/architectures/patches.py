@@ -1,8 +1,4 @@
-"""Networks that cut small images into patches: vision transformer and MLP-Mixer.
-
-- vit: Dosovitskiy et al., An Image is Worth 16x16 Words, arXiv 2010.11929
-- mlp_mixer: Tolstikhin et al., MLP-Mixer, arXiv 2105.01601
-"""
+"""Networks that cut images into patches: vision transformer (arXiv 2010.11929) and MLP-Mixer (arXiv 2105.01601)."""
 
 import math
 

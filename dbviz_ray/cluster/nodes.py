@@ -37,15 +37,12 @@ def loss_of(node: str | None, there_before: set[str]) -> NodeIsLost:
     concerned = there_before if node is None else {node}
 
     def is_lost() -> bool:
-        answering = {row["NodeID"] for row in ray.nodes() if row["NodeID"] in concerned and _answers(row)}
-        return bool(concerned - answering)
+        # We ask them, since Ray notices dead processes at once but a dead node only after 15 s.
+        alive = {row["NodeID"]: row for row in ray.nodes() if row["Alive"]}
+        addresses = [(alive[n]["NodeManagerAddress"], alive[n]["NodeManagerPort"]) for n in concerned if n in alive]
+        return len(addresses) < len(concerned) or not all(answers(*address) for address in addresses)
 
     return is_lost
-
-
-def _answers(node: Mapping[str, Any]) -> bool:
-    """Whether a node is alive. We ask it, since Ray notices dead processes at once but a dead node only after 15 s."""
-    return bool(node["Alive"]) and answers(node["NodeManagerAddress"], node["NodeManagerPort"])
 
 
 def room_for(needed: Mapping[str, float], there: Mapping[str, float]) -> int:
