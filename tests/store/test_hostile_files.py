@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from conftest import small_sweep
-from support.whole_sweeps import copied
 
 from dbviz_ray import score, sweep
 from dbviz_ray.analysis.tables import read_table
+from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, UserError
@@ -47,10 +48,10 @@ def marker(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(finished_run, tmp_path):
-    """A copy of the finished run that may be spoiled, and two of its models."""
-    store, sweep = finished_run
-    return Store(copied(Path(store.root), tmp_path / "run")), sweep.models()[:2]
+def run(copied_run):
+    """A run that may be spoiled, and two of its models."""
+    store, sweep = copied_run
+    return store, sweep.models()[:2]
 
 
 def folders(run):
@@ -78,16 +79,17 @@ def test_the_payloads_work(tmp_path):
     assert (tmp_path / "executed").exists()
 
 
-# ---- weights and arrays
-
-
 def tensors(header, data=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps({"a": header}).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def hostile_weights(marker):
-    return {
+def test_hostile_weights(run, digits, marker, capsys):
+    store, models = run
+    of_run = store.model_file(models[0].model_id, "weights.safetensors")
+    wider = initialised_network("fully_connected", 8, digits.image_shape, 10, seed=0, options={})
+    words = ["a.safetensors", "b.safetensors", "--model", "fully_connected", "--width", "4", "--data", "digits"]
+    contents = {
         "pickle": pickle.dumps(Payload(marker)),
         "empty": b"",
         "endless header": tensors(b"{}", length=2**63),
@@ -97,19 +99,15 @@ def hostile_weights(marker):
         "overflowing strides": tensors({"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}),
         "unknown type": tensors({"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}, bytes(4)),
         "other names": tensors({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, bytes(4)),
+        "other shapes": safetensors.torch.save(wider.state_dict()),
     }
-
-
-def test_hostile_weights(run, digits, marker, capsys):
-    store, models = run
-    of_run = Path(folders(run)[0]) / "weights.safetensors"
-    words = ["a.safetensors", "b.safetensors", "--model", "fully_connected", "--width", "4", "--data", "digits"]
-    for what, content in hostile_weights(marker).items():
-        for file in (of_run, "a.safetensors", "b.safetensors"):
+    for what, content in contents.items():
+        for file in (store.path(of_run), "a.safetensors", "b.safetensors"):
             Path(file).write_bytes(content)
-        with pytest.raises(DamagedFileError):
+        with pytest.raises(DamagedFileError) as raised:
             load_network(store, models[0], digits.image_shape, 10)
-        assert str(of_run) in refused(score, [*folders(run), *PLANES], capsys), what
+        assert raised.value.name == of_run
+        assert of_run in refused(score, [*folders(run), *PLANES], capsys), what
         assert "a.safetensors: " in refused(score, [*words, *PLANES], capsys), what
     torch.save({"state_dict": Payload(marker)}, "a.pt")
     Path("b.pt").write_bytes(pickle.dumps(Payload(marker)))
@@ -123,8 +121,6 @@ def test_hostile_arrays(marker, run, capsys):
     assert "images.npz" in refused(score, [*folders(run), *PLANES, "--data", "images.npz"], capsys)
 
 
-# ---- YAML
-
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
 )
@@ -132,14 +128,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 def hostile_yaml(marker):
-    return [
-        f"!!python/object/apply:os.system ['touch {marker}']",
-        f"!!python/object/new:os.system [touch {marker}]",
-        "!!python/name:os.system",
-        "!!python/module:os",
-        "[" * 100_000,
-        "\x1b[2J",
-    ]
+    applied = f"!!python/object/apply:os.system ['touch {marker}']", f"!!python/object/new:os.system [touch {marker}]"
+    return [*applied, "!!python/name:os.system", "!!python/module:os", "[" * 100_000, "\x1b[2J"]
 
 
 def test_hostile_sweeps(marker, capsys):
@@ -157,8 +147,10 @@ def test_hostile_sweeps(marker, capsys):
 
 def test_a_hostile_sweep_file_in_a_run_directory(run, marker, capsys):
     store, _ = run
-    for text in [*hostile_yaml(marker), "{name: !!str '\x85\\e[2J'}", '{name: "\\e[2J"}', BOMB, BOMB + "name: *a11"]:
-        Path("run/sweep.yaml").write_text(text)
+    damaged = ["", "- 1", "name: [", "42"]
+    escapes = ["{name: !!str '\x85\\e[2J'}", '{name: "\\e[2J"}']
+    for text in [*hostile_yaml(marker), *escapes, *damaged, BOMB, BOMB + "name: *a11"]:
+        store.write("sweep.yaml", text.encode())
         line = refused(sweep, ["double_descent_digits", "--out", store.root], capsys)
         assert line.startswith("dbviz-ray sweep: --out: ")
         assert find_run_model(folders(run)[0]).data_directory == "~/.cache/dbviz_ray"
@@ -173,17 +165,13 @@ def test_where_a_run_says_that_its_data_are(run, marker):
         assert find_run_model(folders(run)[0]).data_directory == used
 
 
-# ---- Parquet
-
-
 def test_hostile_tables(tmp_path, marker):
     """Schema metadata that some reader, of some version, would execute or stumble over, and what is no table."""
     code = f"__import__('os').system('touch {marker}')"
     column = {"name": "a", "field_name": "a", "pandas_type": "object", "numpy_type": code, "metadata": None}
     described = {"index_columns": [code], "columns": [column], "column_indexes": [column]}
-    pickled = {
-        "ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickle.dumps(Payload(marker)),
-    }  # fmt: skip
+    pickled = {"name": "arrow.py_extension_type", "metadata": pickle.dumps(Payload(marker))}
+    pickled = {f"ARROW:extension:{key}": value for key, value in pickled.items()}
     store = Store(tmp_path / "run")
     file = Path(store.path(store.scores_file("groups")))
     file.parent.mkdir(parents=True)
@@ -205,9 +193,6 @@ def test_hostile_tables(tmp_path, marker):
             read_table(store, "groups")
 
 
-# ---- what model.json names
-
-
 def changed(store, model, **fields):
     """Other fields in the configuration that a model.json holds."""
     file = store.model_file(model.model_id, "model.json")
@@ -219,10 +204,10 @@ def changed(store, model, **fields):
 def test_code_that_a_run_names_is_not_imported(run, marker, monkeypatch, capsys):
     """Code that is on every machine and runs what lies beside it, and a package of the run's own."""
     store, models = run
-    for folder, file in (("hub", "hubconf.py"), ("hostile_package", "__init__.py")):
-        Path(folder).mkdir()
+    hostile = ("hub", "hubconf.py"), ("hostile_package", "__init__.py"), ("hostile_package", "networks.py")
+    for folder, file in hostile:
+        Path(folder).mkdir(exist_ok=True)
         Path(folder, file).write_text(f"import os\nos.system('touch {marker}')\n")
-    Path("hostile_package/networks.py").touch()
     monkeypatch.syspath_prepend(marker.parent)
     code = "hostile_package.networks:make"
     hub = {"repo_or_dir": str(Path("hub").absolute()), "model": "net", "source": "local"}
@@ -284,9 +269,6 @@ def test_a_model_json_that_is_none(run, marker, capsys):
             load_config(store, models[0].model_id)
 
 
-# ---- names and links
-
-
 def test_hostile_names(run, marker, capsys):
     store, _ = run
     model, other = folders(run)
@@ -310,8 +292,8 @@ def test_a_link_is_followed_to_read_and_never_to_delete(run, digits, marker):
     assert find_run_model(str(folder)).config == models[0]
     store.remove_folder(f"models/{models[0].model_id}")
     assert not folder.exists()
-    Path("run/cohorts").mkdir()
-    Path("run/cohorts/link").symlink_to(elsewhere)
+    Path(store.path("cohorts")).mkdir()
+    Path(store.path("cohorts/link")).symlink_to(elsewhere)
     store.remove_folder("cohorts")
     assert (elsewhere / "weights.safetensors").exists()
 

@@ -7,19 +7,12 @@ import pytest
 import torch
 import yaml
 from conftest import small_sweep
+from support.refusals import refused
 
 from dbviz_ray.cluster.schedule import halves
 from dbviz_ray.config import PlaneSetConfig
-from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation.records import (
-    copy_model,
-    load_config,
-    load_network,
-    load_planes,
-    save_model,
-    save_planes,
-    save_snapshot,
-)
+from dbviz_ray.evaluation import records
+from dbviz_ray.evaluation.records import load_network, save_model
 from dbviz_ray.planes import draw_plane_set
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.store.models import Failure, Outcome
@@ -35,15 +28,13 @@ def store(tmp_path):
 def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep):
     store.claim(sweep)
     store.claim(small_sweep(resources={"retries": 9}, description="other words"))
-    with pytest.raises(UserError, match=r"training\.epochs"):
-        store.claim(small_sweep(training={"epochs": 4, "batch_size": 64}))
+    assert "training.epochs" in str(refused(store.claim, small_sweep(training={"epochs": 4, "batch_size": 64})))
 
 
 def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
     (tmp_path / "thesis.tex").write_text("precious")
     for taken in (tmp_path, tmp_path / "thesis.tex"):
-        with pytest.raises(UserError):
-            Store(taken).claim(sweep)
+        assert refused(Store(taken).claim, sweep).field == "--out"
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
@@ -135,8 +126,8 @@ def test_margins_come_back_and_open_in_plain_parquet(store):
 
 def test_planes_come_back(store, digits):
     planes = draw_plane_set(PlaneSetConfig(count=4, resolution=9), digits)
-    save_planes(store, "test", planes, digits)
-    back, class_names = load_planes(store, "test")
+    records.save_planes(store, "test", planes, digits)
+    back, class_names = records.load_planes(store, "test")
     for field in ("anchors", "anchor_indices", "anchor_labels", "axes", "coordinates"):
         assert torch.equal(getattr(back, field), getattr(planes, field))
     assert class_names == list("0123456789")
@@ -159,7 +150,7 @@ def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits
         facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
         assert (facts["outcome"], facts["diverged_epoch"], facts["device"]) == ("done", None, "cpu")
         assert 0 < facts["sharpness"] < 1
-        assert load_config(store, trained.config.model_id) == trained.config
+        assert records.load_config(store, trained.config.model_id) == trained.config
     history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
     assert history["epoch"].to_pylist() == [1, 2, 3]
 
@@ -170,12 +161,12 @@ def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digit
     snapshots = []
     last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
     for snapshot in snapshots:
-        save_snapshot(store, snapshot, digits)
+        records.save_snapshot(store, snapshot, digits)
     for trained in last:
         save_model(store, trained, digits, {})
     other = Store(tmp_path / "other")
     for trained in [*snapshots, *last]:
-        copy_model(store, other, trained.config)
+        records.copy_model(store, other, trained.config)
         network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
         predicted = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
@@ -208,9 +199,8 @@ def test_a_checkpoint_is_split_among_the_halves_of_its_cohort(store, sweep, digi
     train_cohort(whole.models, digits, torch.device("cpu"), checkpoints=CohortCheckpoints(store, whole))
     state = CohortCheckpoints(store, whole).load()
     CohortCheckpoints(store, whole).split(halves(whole))
-    assert store.begun_cohorts() == {
-        half.cohort_id: [model.model_id for model in half.models] for half in halves(whole)
-    }
+    begun = {half.cohort_id: [model.model_id for model in half.models] for half in halves(whole)}
+    assert store.begun_cohorts() == begun
     parts = [CohortCheckpoints(store, half).load() for half in halves(whole)]
     for name in ("history", *(name for name in state if name.startswith("parameters/"))):
         joined = torch.cat([part[name] for part in parts], dim=-1 if name == "history" else 0)
@@ -242,13 +232,6 @@ def test_a_file_uri_is_a_directory(tmp_path):
     assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("content", ["", "- 1", "name: [", "42"])
-def test_a_damaged_sweep_file_is_named(store, sweep, content):
-    store.write("sweep.yaml", content.encode())
-    with pytest.raises(UserError, match=r"sweep\.yaml"):
-        store.check_owner(sweep)
-
-
 def test_what_a_killed_claim_left_does_not_matter(store, sweep, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".sweep.yaml.123.tmp").write_text("name")
@@ -263,5 +246,4 @@ def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store):
     del fields["margins"], fields["minimum_region_share"], fields["planes"]["test"]["probabilities"]
     store.write("sweep.yaml", yaml.safe_dump(fields).encode())
     store.check_owner(sweep)
-    with pytest.raises(UserError, match="minimum_region_share"):
-        store.check_owner(small_sweep(minimum_region_share=0.1))
+    assert "minimum_region_share" in str(refused(store.check_owner, small_sweep(minimum_region_share=0.1)))

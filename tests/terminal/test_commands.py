@@ -8,17 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from support.documents import ROOT
 
 from dbviz_ray.__main__ import COMMANDS, main
 from dbviz_ray.errors import StageFailedError, StorageError, UserError
 from dbviz_ray.terminal.commands import run_command
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "ray", "mlflow", "matplotlib")
 
 
-def python(*words: str, folder: Path, timeout: int = 280) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=timeout)
+def python(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=280)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,10 @@ def test_modules_of_the_user_called_analysis_and_sweeps_are_not_in_the_way(tmp_p
     """They raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
     for name in ("analysis.py", "sweeps.py"):
         (tmp_path / name).write_text("raise ImportError\n")
-    for words in (
-        ["-c", "from dbviz_ray import compare, load_run, plot_curve"],
-        ["-m", "dbviz_ray", "sweep", "double_descent_digits", "grid.width=[3]", "--plan"],
-    ):
-        result = python(*words, folder=tmp_path)
-        assert result.returncode == 0, result.stderr
+    code = "from dbviz_ray import compare, load_run, plot_curve; from dbviz_ray.__main__ import main; "
+    code += "raise SystemExit(main(['sweep', 'double_descent_digits', 'grid.width=[3]', '--plan']))"
+    result = python("-c", code, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow
