@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import small_sweep
 from support.documents import ROOT
-from support.made_up_runs import CASES, RECIPES, made_up_run
+from support.made_up_runs import CASES, CROSSED, RECIPES, made_up_run
 
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
@@ -54,7 +54,7 @@ def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
     """Columns of every table of the analysis: from a real run, or a made-up one if it has no such rows."""
     files = (undisturbed[0] / "scores").glob("*.parquet")
     found = {file.stem: columns_of(pq.read_schema(file)) for file in files if pq.read_metadata(file).num_rows}
-    streams = small_sweep(grid={"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]})
+    streams = small_sweep(grid=CROSSED)
     fine = small_sweep(planes={"test": {"count": 3, "resolution": 51}})
     recipes = {**RECIPES, "distilled": {"distillation": {"recipe": "Adam"}}}
     lessons = small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refusals import refused
 
 from dbviz_ray.errors import UserError
 from dbviz_ray.store.directory import Directory
@@ -59,16 +61,15 @@ def test_of_many_creators_one_succeeds(directory):
     with ThreadPoolExecutor(8) as pool:
         created = list(pool.map(lambda content: directory.create("a/lease", content), contents))
     assert sum(created) == 1
-    assert directory.read("a/lease") == contents[created.index(True)]
     assert not directory.create("a/lease", b"late")
     assert directory.read("a/lease") == contents[created.index(True)]
 
 
 def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
-    def refused(*_):
+    def not_permitted(*_):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "link", not_permitted)
     directory = Directory(tmp_path)
     assert directory.create("a", b"1")
     assert not directory.create("a", b"2")
@@ -81,11 +82,9 @@ def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
 def test_names_that_could_lead_outside_are_refused(directory, name):
     reading = (directory.read, directory.exists, directory.path, directory.files)
     for operation in (*reading, directory.remove, directory.remove_folder):
-        with pytest.raises(UserError):
-            operation(name)
+        refused(operation, name)
     for write in (directory.write, directory.create):
-        with pytest.raises(UserError):
-            write(name, b"")
+        refused(write, name, b"")
 
 
 @given(st.text(st.sampled_from("ab./\\\0\n~é ="), max_size=12))
@@ -107,9 +106,9 @@ def test_every_name_is_refused_or_stays_inside(tmp_path_factory, name):
      "abfs://:SECRET@account/run", "abfs://:SEC/RET==@account/run", "abfss://c@account.host/run?sas_token=SECRET"],
 )  # fmt: skip
 def test_credentials_in_an_address_are_refused_and_not_repeated(address):
-    with pytest.raises(UserError, match=r"AWS_PROFILE|GOOGLE|AZURE") as refused:
-        Directory(address)
-    assert not [word for word in ("AKIA", "SEC", "RET") if word in str(refused.value).replace("SECRET_ACCESS", "")]
+    told = str(refused(Directory, address))
+    assert re.search("AWS_PROFILE|GOOGLE|AZURE", told)
+    assert not re.search("AKIA|SEC|RET", told.replace("SECRET_ACCESS", ""))
 
 
 def test_which_addresses_are_taken():
@@ -117,9 +116,8 @@ def test_which_addresses_are_taken():
                     "abfs://container@account.dfs.core.windows.net/a"):  # fmt: skip
         assert Directory(address).root == address
     for address in ("http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"):
-        with pytest.raises(UserError) as error:
-            Directory(address)
-        assert (error.value.mistakes[0].field, error.value.mistakes[0].value) == ("--out", address)
+        mistake = refused(Directory, address)
+        assert (mistake.field, mistake.value) == ("--out", address)
 
 
 def test_a_disk_that_takes_no_more_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -56,8 +56,7 @@ def _commands(script: str) -> list[str]:
     for line in script.splitlines():
         begun = f"{begun}\n{line}" if begun else line
         if not _goes_on(begun):
-            command = re.sub(r"\s+# .*$", "", begun.replace("\\\n", " ")).strip()
-            found.append(command)
+            found.append(re.sub(r"\s+# .*$", "", begun.replace("\\\n", " ")).strip())
             begun = ""
     assert not begun, f"a command without an end: {begun}"
     return [command for command in found if command and not command.startswith("#")]
