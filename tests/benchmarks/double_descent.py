@@ -1,6 +1,6 @@
 """What does training for the double-descent sweep cost: the usual loop, one by one, and in cohorts?
 
-    python tests/benchmarks/double_descent.py [--widths 1,2,4,...] [--quick] [--out FILE]
+    python tests/benchmarks/double_descent.py [--widths 1 2 4 ...] [--quick] [--out FILE]
 
 For a bare machine: wants torch, torchvision, numpy and pydantic (`pip install pydantic`), no Ray and no data. Random
 images of CIFAR-10's shape; resnet18_width, batch 128, Adam at 1e-4, crop_flip. Seconds per epoch and model of
@@ -16,7 +16,6 @@ turn, after a round of warm-up: medians over rounds of as many steps as take a s
 are processes beside it.
 """
 
-import argparse
 import gc
 import statistics
 import sys
@@ -91,8 +90,9 @@ class Pictures(torch.utils.data.Dataset[tuple[Any, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def first_images(data: Dataset, count: int) -> Dataset:
-    """`data` with fewer training images."""
+def first_steps(data: Dataset, steps: int) -> Dataset:
+    """`data` with the training images of some steps."""
+    count = steps * BATCH
     return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
 
 
@@ -115,12 +115,9 @@ def usual_loop(width: int, data: Dataset, effort: Effort) -> Contender:
     first = data.normalised(data.train_images[:BATCH]), data.train_labels[:BATCH]
     step(*first)
     steps = effort.steps(min(timing.seconds_of(lambda: step(*first)) for _ in range(3)))
-    seen = first_images(data, steps * BATCH)
-    pictures = Pictures(
-        seen.train_images.permute(0, 2, 3, 1).contiguous().numpy(),
-        seen.train_labels.tolist(),
-        transforms.Compose(layers),
-    )
+    seen = first_steps(data, steps)
+    images = seen.train_images.permute(0, 2, 3, 1).contiguous().numpy()
+    pictures = Pictures(images, seen.train_labels.tolist(), transforms.Compose(layers))
     # Persistent, so that starting workers is not multiplied where a round is less than an epoch.
     train = DataLoader(pictures, BATCH, shuffle=True, num_workers=2, persistent_workers=True)
 
@@ -140,13 +137,13 @@ def in_cohort(
         precision="bfloat16" if ON_GPU else "float32", evaluate_every=EPOCHS,
     )  # fmt: skip
     members = timing.models_of(ARCHITECTURE, width, models, settings)
-    trial = CohortTraining(members, first_images(data, 2 * BATCH), DEVICE, ResourcesConfig(execution=execution))
+    trial = CohortTraining(members, first_steps(data, 2), DEVICE, ResourcesConfig(execution=execution))
     trial.run_epoch()  # captures
     steps, stack = effort.steps(timing.seconds_of(trial.run_epoch) / 2), trial.network.stack
     del trial
     free_memory()
     resources = ResourcesConfig(stack=stack, execution=execution)
-    training = CohortTraining(members, first_images(data, steps * BATCH), DEVICE, resources)
+    training = CohortTraining(members, first_steps(data, steps), DEVICE, resources)
     return Contender(training.run_epoch, steps, models, stack)
 
 
@@ -189,18 +186,10 @@ def measured(width: int, data: Dataset, effort: Effort) -> dict[str, list[str]]:
     return {text: [cell(name) if name in found else "-" for name in WAYS] for text, cell in cells.items()}
 
 
-def widths_of(text: str) -> tuple[int, ...]:
-    """Of 1,2,4."""
-    widths = tuple(int(width) for width in text.split(","))
-    if min(widths) < 1:
-        raise argparse.ArgumentTypeError("widths are 1 or more")
-    return widths
-
-
 def main() -> None:
     """Print the tables, and append them to `--out`."""
     parser = timing.parser_of(__doc__)
-    parser.add_argument("--widths", type=widths_of, help="such as 1,2,4; unset: all on a GPU, 1,2,4,8 on a CPU")
+    parser.add_argument("--widths", type=int, nargs="+", help="unset: all on a GPU, 1 2 4 8 on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer widths, fewer and shorter rounds")
     chosen = parser.parse_args()
     timing.as_a_worker()

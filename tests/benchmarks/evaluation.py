@@ -43,9 +43,8 @@ def against_a_bare_loop() -> str:
     for architecture, width, shape, count in LOOPS:
         network = initialised_network(architecture, width, shape, 10, seed=0).eval()
         planes = drawn_planes(count, shape)
-        ready = [
-            points.clone() for _, _, points in GridPoints(planes, CPU).batches(default_batch(CPU, math.prod(shape)))
-        ]
+        batches = GridPoints(planes, CPU).batches(default_batch(CPU, math.prod(shape)))
+        ready = [points.clone() for _, _, points in batches]
 
         @torch.inference_mode()
         def bare(network: torch.nn.Module = network, ready: list[torch.Tensor] = ready) -> None:

@@ -128,10 +128,8 @@ def main() -> None:
     points = points.contiguous(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as out:
         bare(networks, images[:BATCH], points[:BATCH])
-        both = [
-            (bare(networks, images, points)[0], whole_command(given.checkpoints, given.cifar10, out))
-            for _ in range(given.rounds)
-        ]
+        both = [(bare(networks, images, points)[0], whole_command(given.checkpoints, given.cifar10, out))
+                for _ in range(given.rounds)]  # fmt: skip
         result = json.loads((Path(out) / "comparison.json").read_text())
     old, new = bare(networks, images, points[:1])[1]
     wrong = [(own != labels).double().mean().item() for own in (old, new)]

@@ -69,31 +69,25 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
 
 
-def alternating(
-    work: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
+def alternating(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each round of each piece of work, done in turn after one round of warm-up; GPUs are waited for."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):
         for name, do in work.items():
-            taken = seconds_of(do, clock)
+            taken = seconds_of(do)
             if round_number:
                 seconds[name].append(taken)
     return seconds
 
 
-def seconds_of(do: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+def seconds_of(do: Callable[[], object]) -> float:
     """Seconds that `do` takes, until the GPU, if there is one, has done it."""
-    _wait()
-    started = clock()
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    started = time.perf_counter()
     do()
-    _wait()
-    return clock() - started
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    wait()
+    return time.perf_counter() - started
 
 
 def ratio_text(slower: Sequence[float], faster: Sequence[float]) -> str:
@@ -124,14 +118,6 @@ def random_dataset(shape: tuple[int, int, int], train: int, test: int) -> Datase
 
 def models_of(architecture: str, width: int, count: int, training: TrainingConfig) -> list[ModelConfig]:
     """Models that differ in their seeds alone."""
-    return [
-        ModelConfig(
-            architecture=architecture,
-            width=width,
-            label_noise=0.0,
-            seeds=Seeds(init=seed, order=seed, augmentation=seed, dropout=seed, label_noise=seed),
-            dataset=DatasetConfig(),
-            training=training,
-        )
-        for seed in range(count)
-    ]
+    seeds = [Seeds(init=n, order=n, augmentation=n, dropout=n, label_noise=n) for n in range(count)]
+    alike = {"architecture": architecture, "width": width, "label_noise": 0.0, "dataset": DatasetConfig()}
+    return [ModelConfig(**alike, seeds=own, training=training) for own in seeds]
