@@ -13,24 +13,22 @@ from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis.scores.group_scores import SCORES
-from dbviz_ray.analysis.tables import compute_tables, read_table, tables_of, write_tables
+from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tracking import TrackingUnavailableError, contents, is_tracked, track, tracking_uri
 from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
 
 
-@pytest.fixture
-def run(finished_run, tmp_path, monkeypatch):
-    """A copy of the finished run beside an empty database, and no tracking URI in the environment."""
+@pytest.fixture(autouse=True)
+def beside_an_empty_database(tmp_path, monkeypatch):
+    """No tracking URI is in the environment."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store, sweep = finished_run
-    shutil.copytree(store.root, tmp_path / "runs" / "small")
+    (tmp_path / "runs").mkdir()
     empty_database(tmp_path / "runs")
-    return Store(tmp_path / "runs" / "small"), sweep
 
 
-def test_results_are_logged_once_in_sqlite_beside_the_run_directory(run, tmp_path):
-    store, sweep = run
+def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path):
+    store, sweep = copied_run
     (tmp_path / "runs" / "mlflow.db").unlink(missing_ok=True)  # made if there is none
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
@@ -40,9 +38,8 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(run, tmp_pat
     assert is_tracked(store)
     assert track(store, sweep) == first, "logging the same results again changes nothing"
     check_runs(store, sweep, uri)
-    changed = {name: read_table(store, name) for name in tables_of(sweep)}
-    changed["groups"]["test_error"] /= 2
-    write_tables(store, changed)
+    groups = read_table(store, "groups")
+    write_tables(store, {"groups": groups.assign(test_error=groups["test_error"] / 2)})
     assert not is_tracked(store)
     parent = track(store, sweep)
     assert parent != first, "other results replace the runs"
@@ -54,8 +51,7 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(run, tmp_pat
     assert not is_tracked(store)
 
 
-def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
     training = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
     recipes = {"plain": {}, "SGD+SAM": {"optimizer": "sgd", "sam_radius": 0.05}}
     sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
@@ -83,8 +79,8 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failing", [1, 9])
-def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
-    store, sweep = run
+def test_half_logged_runs_are_replaced(copied_run, monkeypatch, failing):
+    store, sweep = copied_run
     batches = []
 
     def broken(self, run_id, *_args, **_kwargs):
@@ -102,9 +98,9 @@ def test_half_logged_runs_are_replaced(run, monkeypatch, failing):
     check_runs(store, sweep, tracking_uri(store))
 
 
-def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, monkeypatch):
-    store, sweep = run
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+def test_the_same_path_on_another_machine_is_another_directory(copied_run, tmp_path, monkeypatch):
+    store, sweep = copied_run
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs/mlflow.db")
     shutil.copytree(store.root, tmp_path / "elsewhere")
     first = track(store, sweep)
     shutil.rmtree(store.root)
@@ -115,10 +111,10 @@ def test_the_same_path_on_another_machine_is_another_directory(run, tmp_path, mo
     assert len(runs) == 2 * 17
 
 
-def test_what_the_page_reads_from_python(run, capsys):
+def test_what_the_page_reads_from_python(copied_run, capsys):
     [code] = blocks("python", page=ROOT / "docs" / "mlflow.md")
     [name] = re.findall(r'get_experiment_by_name\("(\w+)"\)', code.text)
-    store, sweep = run
+    store, sweep = copied_run
     track(store, sweep.model_copy(update={"name": name}))
     there = code.text.replace("sqlite:///runs/mlflow.db", tracking_uri(store))  # MLflow remembers what it has opened
     assert there != code.text
@@ -150,7 +146,6 @@ def test_addresses_are_told_without_passwords(uri, told):
 
 
 def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db"
 
@@ -179,9 +174,7 @@ def test_models_that_were_lost_are_marked_and_say_why(lossy, monkeypatch):
     assert len(contents.runs_of(*lossy)) == 2, "many models have no runs"
 
 
-def test_models_that_were_lost_are_logged_once(lossy, tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    empty_database(tmp_path / "runs")
+def test_models_that_were_lost_are_logged_once(lossy):
     first = track(*lossy)
     assert track(*lossy) == first
     _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
