@@ -28,11 +28,10 @@ from dbviz_ray.training.allocations import keep_freed_memory
 
 from .comparison import Comparison, check_classes, comparison_of, device_called, plane_options, planes_through
 from .figures import representative_planes
-from .files import UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
-from .images import find_images
+from .files import TEXT, UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
+from .images import GivenImages, find_images
 from .labelling import Labeller, Labels
 from .models import ModelSource, find_models
-from .rendering import text_report
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
@@ -62,7 +61,7 @@ def score(request: Request, command: str) -> None:
     sources = find_models(request)
     data = find_images(request, [source.built_by for source in sources if isinstance(source.built_by, RunModel)])
     config, planes = planes_through(data.images, data.labels, config, len(sources))
-    networks = _networks(sources, planes.image_shape, data.classes, device)
+    networks = _networks(sources, data, device)
     inputs = Inputs(command, asdict(request), data.called, data.facts, [source.facts() for source in sources])
     key = _key(inputs, data.images, planes)
     labels: Labels | None = None
@@ -90,7 +89,7 @@ def score(request: Request, command: str) -> None:
         raise
     found = comparison(labels)
     written = write_numbers(store, found, inputs)
-    print(text_report(found, config.classes, request.precision, found.remarks), flush=True)
+    print(store.read(TEXT).decode(), end="", flush=True)
     try:
         picture = None if request.no_pictures else _regions(found, labeller, labels, sources, request)
         written += write_pictures(store, found, inputs, picture)
@@ -101,7 +100,7 @@ def score(request: Request, command: str) -> None:
 
 
 def _networks(
-    sources: Sequence[ModelSource], image_shape: tuple[int, int, int], classes: int | None, device: torch.device
+    sources: Sequence[ModelSource], data: GivenImages, device: torch.device
 ) -> Callable[[], Iterator[tuple[str, nn.Module]]]:
     """The names and the networks; those that fit into memory together are loaded once, others again at each call.
 
@@ -111,7 +110,7 @@ def _networks(
     def loaded() -> Iterator[tuple[str, nn.Module]]:
         for source in sources:
             interruption.check()
-            network = source.network(image_shape, classes).to(device)
+            network = source.network(data).to(device)
             yield source.name, network.to(memory_format=torch.channels_last)  # a third faster on small ResNets
 
     held: list[tuple[str, nn.Module]] = []

@@ -19,6 +19,7 @@ from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
 
 from .checkpoints import files_of, load_weights, read_weights
+from .images import GivenImages
 from .ready import library_of, ready_network
 
 if TYPE_CHECKING:
@@ -93,15 +94,18 @@ class ModelSource:
     built_by: RunModel | Builder
     weights_key: str | None
 
-    def network(self, image_shape: tuple[int, int, int], classes: int | None) -> nn.Module:
-        """The model on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
+    def network(self, data: GivenImages) -> nn.Module:
+        """The model for these images, on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
         if isinstance(self.built_by, RunModel):
             return self.built_by.network()
         if self.built_by.model == library_of(self.checkpoint, has_builder=False):
-            return ready_network(self.built_by.model, self.checkpoint, self.built_by.options, classes).eval()
+            names = data.class_names or tuple(map(str, range(data.classes or 0)))
+            return ready_network(self.built_by.model, self.checkpoint, self.built_by.options, names).eval()
         weights = read_weights(self.checkpoint, self.weights_key)
-        network = self.built_by.network(image_shape, classes)
-        built = f"built for images {image_shape} of {classes} classes" if self.built_by.is_known else ""
+        _, channels, height, width = data.images.shape
+        shape = channels, height, width
+        network = self.built_by.network(shape, data.classes)
+        built = f"built for images {shape} of {data.classes} classes" if self.built_by.is_known else ""
         load_weights(network, weights, self.checkpoint, built)
         return network.eval()
 
@@ -141,6 +145,9 @@ def find_models(request: Request) -> list[ModelSource]:
     if files and not request.models:
         allowed = "a registered architecture or package.module:function"
         raise UserError("models", reason=f"required for {files[0]}", allowed=allowed)
+    if request.weights_key and not files:
+        reason = f"is not allowed: {checkpoints[0]} is loaded with its network"
+        raise UserError("weights_key", request.weights_key, reason=reason, allowed="weight files")
     models, widths = (_for_each(field, getattr(request, field), len(files)) for field in ("models", "widths"))
     of_files = iter([Builder(*each, request.model_options) for each in zip(models, widths, strict=True)])
     return [

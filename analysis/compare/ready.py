@@ -1,7 +1,7 @@
 """Checkpoints that bring their network: ONNX files, folders of Hugging Face and timm, and functions of the user's."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def library_of(checkpoint: str, has_builder: bool) -> str | None:
     return "transformers" if b'"model_type"' in (path / CONFIG).read_bytes() else "timm"
 
 
-def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], classes: int | None) -> nn.Module:
+def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], class_names: Sequence[str]) -> nn.Module:
     """The network of a checkpoint on the CPU, built by `library_of` it; the `options` are arguments of a function.
 
     UserError if it cannot be built, or the library is not installed.
@@ -43,7 +43,7 @@ def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], cla
     try:
         if library == checkpoint:
             returned = architecture_builder(checkpoint)(**options)
-            return classifier_of(checkpoint, returned, list(map(str, range(classes or 0))))
+            return classifier_of(checkpoint, returned, class_names)
         files_of(checkpoint)  # a line about weights that are missing
         with torch.random.fork_rng(devices=[]):
             return LIBRARIES[library](importlib.import_module(library), checkpoint)

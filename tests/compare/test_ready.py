@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.refusals import refused
 
+from dbviz_ray.analysis.compare.images import GivenImages
 from dbviz_ray.analysis.compare.models import find_models
 from dbviz_ray.score import Request
 
@@ -15,7 +16,7 @@ IMAGES = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 def loaded(checkpoint, **options):
     request = Request(checkpoints=(str(checkpoint), str(checkpoint)), names=("a", "b"), **options)
     found = find_models(request)[0]
-    network = found.network((3, 8, 8), 5)
+    network = found.network(GivenImages(IMAGES, None, tuple("abcde"), "", {}))
     assert (len(found.facts()["sha256"]) == 64) == (":" not in str(checkpoint))
     return network
 
@@ -61,6 +62,8 @@ def test_onnx_files(options, tmp_path):
     network = loaded(tmp_path / "net.onnx")
     assert torch.allclose(network(IMAGES), IMAGES.flatten(1) @ weights, atol=1e-5)
     assert network(IMAGES).shape == (7, 5)
+    mistake = refused(loaded, tmp_path / "net.onnx", weights_key="ema")
+    assert (mistake.field, mistake.value) == ("weights_key", "ema")
 
 
 def test_onnx_files_that_cannot_be_used(tmp_path):
@@ -132,8 +135,8 @@ def module(classes=5):
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(192, classes))
 
-def neighbours():
-    return KNeighborsClassifier(1).fit(np.eye(4, 192), [0, 1, 2, 4])
+def neighbours(classes=(0, 1, 2, 4)):
+    return KNeighborsClassifier(1).fit(np.eye(4, 192), classes)
 
 def path():
     return "weights.pt"
@@ -151,10 +154,12 @@ def test_functions_that_return_a_model_with_its_weights(tmp_path, monkeypatch):
     network = loaded("ready_nets:module", model_options={"classes": 4})
     assert network(IMAGES).shape == (7, 4)
     assert not network.training
-    neighbours = loaded("ready_nets:neighbours")
     one = torch.eye(4, 192).reshape(4, 3, 8, 8)
-    assert neighbours(one).argmax(1).tolist() == [0, 1, 2, 4]
-    assert neighbours(one).shape == (4, 5)
+    for options in ({}, {"classes": list("abce")}):
+        neighbours = loaded("ready_nets:neighbours", model_options=options)
+        assert neighbours(one).argmax(1).tolist() == [0, 1, 2, 4]
+        assert neighbours(one).shape == (4, 5)
+    assert refused(loaded, "ready_nets:neighbours", model_options={"classes": list("abcz")}).field == "class_names"
     for name in ("path", "fails", "number", "absent"):
         assert f"ready_nets:{name}" in refused(loaded, f"ready_nets:{name}").field
     assert "no_module" in refused(loaded, "no_module:net").field
