@@ -96,9 +96,11 @@ def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: fl
     return interval_cell(scale * row[score], scale * row[f"{score}_low"], scale * row[f"{score}_high"], digits)
 
 
-def percent_text(value: float, low: float, high: float, digits: int = 1) -> str:
+def percent_text(
+    value: float, low: float, high: float, digits: int = 1, *, unit: str = "%", signed: bool = False
+) -> str:
     """A share and its interval in percent, such as "51.2% [47.9, 54.4]"."""
-    return interval_text(100 * value, 100 * low, 100 * high, digits, unit="%")
+    return interval_text(100 * value, 100 * low, 100 * high, digits, unit=unit, signed=signed)
 
 
 def unbroken(text: str) -> str:

@@ -72,13 +72,13 @@ class Comparison(Scores):
 
         UserError if the folder cannot be written, or holds files of these names from anything else.
         """
-        from .files import Inputs, check_free, write_comparison
+        from .files import Inputs, check_free, write_numbers, write_pictures
 
         store = Store(folder)
         check_free(store)
         arguments = {**self.drawn.model_dump(), "precision": PRECISION}
         inputs = Inputs("dbviz_ray.compare(...)", arguments, f"{self.images:,} images", {}, ())
-        return write_comparison(store, self, inputs)
+        return write_numbers(store, self, inputs) + write_pictures(store, self, inputs, self.figure())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -66,12 +66,6 @@ def check_free(store: Store) -> None:
         raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
 
 
-def write_comparison(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
-    """Write every file and return their names."""
-    numbers = write_numbers(store, comparison, inputs)
-    return [*numbers, *write_pictures(store, comparison, inputs, comparison.figure())]
-
-
 def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
     """Write all numbers in place of an earlier comparison, and return the files' names."""
     precision = inputs.arguments["precision"]

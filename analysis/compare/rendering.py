@@ -1,21 +1,13 @@
 """What people see of a comparison: data frames with every number, short tables, and sentences."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
 
-from dbviz_ray.formatting import (
-    Cell,
-    aligned,
-    interval_cell,
-    interval_text,
-    p_text,
-    paragraph,
-    percent_text,
-    with_names_above,
-)
+from dbviz_ray.formatting import Cell, aligned, interval_cell, p_text, paragraph, percent_text, with_names_above
 
 from ..report.page import render
 from ..statistics.intervals import Advice, Interval
@@ -28,61 +20,41 @@ MAX_ROWS = 30
 """Rows of a printed table; the files hold all."""
 KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
 """What a plane goes through, by the option `classes`."""
+OF_PAIRS = (
+    *("old", "new", "reproducibility", "kappa", "agreement_on_images"),
+    *("on_images.churn", "on_images.wins", "on_images.losses"),
+    *("accuracy_change", "on_images.p_value", "accuracy_p_holm", "capa"),
+    *("regions_change", "regions_p", "regions_p_holm"),
+)
+COLUMNS = {
+    "name": "model",
+    "largest_share": "largest_region_share",
+    "p_value": "mcnemar_p",
+    "accuracy_p_holm": "mcnemar_p_holm",
+}
+"""The columns of frames that are not called as the attributes of scores."""
 
 
 def models_frame(scores: Scores) -> pd.DataFrame:
     """A row for each model."""
-    rows = [
-        {
-            "model": model.name,
-            "error": model.error,
-            "regions": model.regions,
-            "largest_region_share": model.largest_share,
-            "classes_predicted": model.classes_predicted,
-        }
-        for model in scores.models
-    ]
-    return _frame(scores, rows)
+    return _frame(scores, scores.models, ("name", "error", "regions", "largest_share", "classes_predicted"))
 
 
 def pairs_frame(scores: Scores) -> pd.DataFrame:
     """A row for each pair, the old model before the new one."""
-    rows = [
-        {
-            "old": pair.old,
-            "new": pair.new,
-            "reproducibility": pair.reproducibility,
-            "kappa": pair.kappa,
-            "agreement_on_images": pair.agreement_on_images,
-            "churn": pair.on_images.churn,
-            "wins": pair.on_images.wins,
-            "losses": pair.on_images.losses,
-            "accuracy_change": pair.accuracy_change,
-            "mcnemar_p": pair.on_images.p_value,
-            "mcnemar_p_holm": pair.accuracy_p_holm,
-            "capa": pair.capa,
-            "regions_change": pair.regions_change,
-            "regions_p": pair.regions_p,
-            "regions_p_holm": pair.regions_p_holm,
-        }
-        for pair in scores.pairs
-    ]
-    return _frame(scores, rows)
+    return _frame(scores, scores.pairs, OF_PAIRS)
 
 
-def _frame(scores: Scores, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """The rows, three columns for an interval, and the numbers of images and planes."""
-    sizes = {"n_images": scores.images, "n_planes": scores.shape[0]}
-    return pd.DataFrame(
-        {name: value for column, of_row in (row | sizes).items() for name, value in _columns(column, of_row)}
-        for row in rows
-    )
-
-
-def _columns(name: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Interval):
-        return [(name, value.value), (f"{name}_low", value.low), (f"{name}_high", value.high)]
-    return [(name, value)]
+def _frame(scores: Scores, items: Sequence[Any], attributes: Sequence[str]) -> pd.DataFrame:
+    """These attributes of the items, three columns for an interval, and the numbers of images and planes."""
+    columns: dict[str, list[Any]] = {}
+    for attribute in attributes:
+        last = attribute.rpartition(".")[2]
+        name, values = COLUMNS.get(last, last), list(map(attrgetter(attribute), items))
+        columns[name] = [getattr(value, "value", value) for value in values]
+        if isinstance(values[0], Interval):
+            columns |= {f"{name}_{end}": list(map(attrgetter(end), values)) for end in ("low", "high")}
+    return pd.DataFrame(columns | {"n_images": scores.images, "n_planes": scores.shape[0]})
 
 
 def tables(scores: Scores, most: int = MAX_ROWS) -> dict[str, Rows]:
@@ -133,7 +105,7 @@ def answer(scores: Scores, plane_classes: str) -> str:
         scores=scores,
         kind=KINDS[plane_classes],
         percent=lambda share: percent_text(share.value, share.low, share.high),
-        points=_points,
+        points=lambda change: percent_text(change.value, change.low, change.high, unit=" points", signed=True),
         number=cell,
         p=lambda value: f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}",
     )
@@ -150,11 +122,6 @@ def precision_text(scores: Scores, precision: float) -> str:
 
 def _paragraph(template: str, **values: Any) -> str:
     return " ".join(render(template, **values).split())
-
-
-def _points(change: Interval) -> str:
-    value, low, high = (100 * end for end in (change.value, change.low, change.high))
-    return interval_text(value, low, high, 1, unit=" points", signed=True)
 
 
 def _half_width(advice: Advice) -> str:
