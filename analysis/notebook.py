@@ -131,16 +131,15 @@ class Run:
 
     def picture(self, model: str, plane: int = 0, plane_set: str | None = None, epoch: int | None = None) -> Picture:
         """One plane on its finest stored grid: `labels` `[rows, columns]`; `confidence` in them, if stored."""
-        with self._labelled(model, plane_set, epoch) as key:
-            check_plane(self.sweep.planes[key.plane_set].count, plane)
-            return shown_picture(self.store, key._replace(plane=plane))
+        with self._labelled(model, plane_set, epoch, plane) as key:
+            return shown_picture(self.store, key)
 
     @contextmanager
-    def _labelled(self, model: str, plane_set: str | None, epoch: int | None) -> Iterator[PictureKey]:
-        """Yield the key of the first plane; missing label maps raise UserError within the block."""
-        planes, chosen = choose_plane_set(self.sweep, plane_set), choose_model(self.sweep, model, epoch)
+    def _labelled(self, model: str, plane_set: str | None, epoch: int | None, plane: int = 0) -> Iterator[PictureKey]:
+        """Yield the key of a plane; missing label maps raise UserError within the block."""
+        planes, chosen = choose_plane_set(self.sweep, plane_set, plane), choose_model(self.sweep, model, epoch)
         with _files_of_run(f"label maps of {chosen.model_id} on {planes}", TRAINED):
-            yield PictureKey(chosen.model_id, chosen.epoch, planes, 0)
+            yield PictureKey(chosen.model_id, chosen.epoch, planes, plane)
 
     def planes(self, plane_set: str | None = None) -> pd.DataFrame:
         """One row for each plane: its grid and three images with classes and coordinates (L2, normalised pixels)."""
@@ -150,8 +149,7 @@ class Run:
 
     def plane(self, plane: int = 0, plane_set: str | None = None) -> PlanePicture:
         """One plane: `images` `[3, height, width, 3]` from 0 to 1, coordinates `a` and `b`, and `extent`."""
-        planes = choose_plane_set(self.sweep, plane_set)
-        check_plane(self.sweep.planes[planes].count, plane)
+        planes = choose_plane_set(self.sweep, plane_set, plane)
         with _files_of_run(f"plane set {planes}", EVALUATED):
             return plane_picture(self.store, planes, plane)
 
@@ -164,9 +162,8 @@ def _files_of_run(what: str, allowed: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(what, reason="does not exist", allowed=allowed) from None
     except DamagedFileError as error:
-        raise UserError(
-            what, reason=str(error), allowed="a whole file; the command that made it makes it again"
-        ) from None
+        again = "a whole file; the command that made it makes it again"
+        raise UserError(what, reason=str(error), allowed=again) from None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, figures_of
-from dbviz_ray.analysis.figures.sweep_tables import check_plane, choose_model, choose_plane_set
+from dbviz_ray.analysis.figures.sweep_tables import choose_model, choose_plane_set
 from dbviz_ray.analysis.report import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
@@ -98,8 +98,7 @@ class Disagreement(Drawing):
         from dbviz_ray.analysis.figures.style import STYLE
 
         models = [choose_model(sweep, name) for name in self.models]
-        plane_set, out = choose_plane_set(sweep, self.plane_set), Path(self.out)
-        check_plane(sweep.planes[plane_set].count, self.plane)
+        plane_set, out = choose_plane_set(sweep, self.plane_set, self.plane), Path(self.out)
         if out.suffix.removeprefix(".") not in SUFFIXES or not out.absolute().parent.is_dir():
             names = " or ".join(f"*.{suffix}" for suffix in SUFFIXES)
             raise UserError("--out", self.out, allowed=f"a file {names} in a folder that exists")

@@ -4,9 +4,9 @@ This file knows every figure without importing matplotlib. A new figure is a mod
 an entry in `FIGURES`.
 """
 
-import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
@@ -30,9 +30,8 @@ DOTS = 150
 class FigureEntry:
     """A figure that sweeps may have."""
 
-    name: str
-    module: str
-    """The module of this package whose function `name` draws the figure."""
+    place: str
+    """`module:function` of this package: the function draws the figure and has its name."""
     title: str
     shows: str
     """What the figure shows and how to read it, in a sentence or two."""
@@ -44,14 +43,18 @@ class FigureEntry:
     """Suffixes of further files with the same content; the function `name_suffix` makes each."""
 
     @property
+    def name(self) -> str:
+        """The name of the figure."""
+        return self.place.partition(":")[2]
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of its files."""
         return (*SUFFIXES, *self.others)
 
     def draw(self, tables: SweepTables, suffix: str = "") -> Any:
         """The matplotlib Figure of a sweep; with one of the `others` as suffix, that file's bytes."""
-        module = importlib.import_module(f"{__name__}.{self.module}")
-        return getattr(module, f"{self.name}_{suffix}" if suffix else self.name)(tables)
+        return resolve_name(f"{__name__}.{self.place}" + f"_{suffix}" * bool(suffix))(tables)
 
 
 def _compares(sweep: SweepConfig) -> bool:
@@ -70,8 +73,7 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 
 _ENTRIES = [
     FigureEntry(
-        "double_descent",
-        "over_curves",
+        "over_curves:double_descent",
         "Double descent",
         "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
         "happens, the test error peaks near the dotted line, where the network first memorises the training labels; "
@@ -80,8 +82,7 @@ _ENTRIES = [
         lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),
     FigureEntry(
-        "epochs",
-        "over_curves",
+        "over_curves:epochs",
         "Over the training",
         "The same scores over the epochs of a training. If the test error rises again while the training error still "
         "falls, the network memorises labels; regions and disagreement grow with it.",
@@ -89,8 +90,7 @@ _ENTRIES = [
         lambda sweep, groups: bool(curves(groups, EPOCH)),
     ),
     FigureEntry(
-        "error_surface",
-        "over_curves",
+        "over_curves:error_surface",
         "Over width and epoch",
         "Scores over width and epoch at once; above the line the training labels are memorised. Follow a row to see "
         "what width does, and a column to see what longer training does.",
@@ -98,8 +98,7 @@ _ENTRIES = [
         lambda sweep, groups: bool(surfaces(groups)),
     ),
     FigureEntry(
-        "decision_regions",
-        "decision_regions",
+        "decision_regions:decision_regions",
         "Decision regions",
         "One plane through three images in trainings that differ only in their seeds, with one colour for each class. "
         "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
@@ -107,8 +106,7 @@ _ENTRIES = [
         lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
     FigureEntry(
-        "architectures",
-        "decision_regions",
+        "decision_regions:architectures",
         "Decision regions of every kind of network",
         "One plane through three images: a column for each kind of network, from the most to the least reproducible, "
         "and a row for each training. Trainings of one architecture share shapes that those of another lack; the grey "
@@ -117,8 +115,7 @@ _ENTRIES = [
         lambda sweep, groups: _several_kinds(groups),
     ),
     FigureEntry(
-        "training",
-        "training",
+        "training:training",
         "Regions during the training",
         "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Regions that "
         "settle early are those that trainings have in common.",
@@ -127,16 +124,14 @@ _ENTRIES = [
         others=("gif",),
     ),
     FigureEntry(
-        "disagreement",
-        "disagreement",
+        "disagreement:disagreement",
         "Where two trainings disagree",
         "Two trainings that differ only in their seeds, and what the second predicts where it differs from the first.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
     FigureEntry(
-        "off_manifold",
-        "decision_regions",
+        "decision_regions:off_manifold",
         "Planes off the data",
         "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
         "regions. Trainings that agree on natural planes only have learned the data and nothing beyond it.",
@@ -144,8 +139,7 @@ _ENTRIES = [
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
     ),
     FigureEntry(
-        "reproducibility_matrix",
-        "reproducibility_matrix",
+        "reproducibility_matrix:reproducibility_matrix",
         "Reproducibility within and between kinds",
         "On how many points of the planes two trainings agree, of one kind (framed) and of two. Blocks of high values "
         "off the frames are kinds of networks that learn the same regions.",
@@ -153,8 +147,7 @@ _ENTRIES = [
         lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
     ),
     FigureEntry(
-        "recipe_table",
-        "recipes",
+        "recipes:recipe_table",
         "Reproducibility and accuracy by recipe",
         "A row for each network and a column for each recipe; the darker a cell, the more its trainings agree. The "
         "table of differences says which cells differ by more than chance.",
@@ -163,8 +156,7 @@ _ENTRIES = [
         others=("tex",),
     ),
     FigureEntry(
-        "by_recipe",
-        "recipes",
+        "recipes:by_recipe",
         "Reproducibility against accuracy",
         "A point for each network and recipe, with both intervals. Of two points of equal accuracy the higher one is "
         "the more dependable choice.",
@@ -172,8 +164,7 @@ _ENTRIES = [
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
     FigureEntry(
-        "learning_rates",
-        "recipes",
+        "recipes:learning_rates",
         "Learning rates",
         "Error and reproducibility over the learning rates tried, with a ring at the smallest error. A ring at the end "
         "of a curve says that a better rate may lie beyond.",
@@ -181,8 +172,7 @@ _ENTRIES = [
         lambda sweep, groups: several_rates(groups),
     ),
     FigureEntry(
-        "plane_sets",
-        "dependence",
+        "dependence:plane_sets",
         "Planes of different kinds",
         "Regions per plane and reproducibility on each plane set: whether results on planes through test images hold "
         "on others.",
@@ -190,8 +180,7 @@ _ENTRIES = [
         lambda sweep, groups: len(sweep.planes) > 1,
     ),
     FigureEntry(
-        "margins",
-        "margins",
+        "margins:margins",
         "Margins",
         "How far images are from the decision boundary. Mislabelled images that a network has memorised lie closer to "
         "it than correctly labelled ones: they are islands.",
@@ -199,8 +188,7 @@ _ENTRIES = [
         lambda sweep, groups: sweep.margins is not None,
     ),
     FigureEntry(
-        "streams",
-        "dependence",
+        "dependence:streams",
         "Random streams",
         "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
         "this stream alone (total), and the share that goes away if they differ in all others (own).",
@@ -208,8 +196,7 @@ _ENTRIES = [
         lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
     ),
     FigureEntry(
-        "resolution",
-        "dependence",
+        "dependence:resolution",
         "Resolution",
         "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
         "grid is fine enough.",

@@ -18,15 +18,7 @@ from ..scores.groups import GROUP, NETWORK, Group, records
 from ..tables.recipes import at_best_rate
 from .captions import left_out_note, part_of, range_text, rates_note, title_of
 from .regions import Panel, PlanePicture, Row, draw_grid, plane_picture
-from .sweep_tables import (
-    MAX_SHOWN,
-    SweepTables,
-    alike,
-    disagreeing_shares,
-    groups_by_reproducibility,
-    groups_on_curve,
-    on_one_grid,
-)
+from .sweep_tables import SweepTables, alike, disagreeing_shares, groups_by_reproducibility, groups_on_curve
 
 MAX_COLUMNS = 12
 MANY_COLUMNS = 6
@@ -50,7 +42,7 @@ def decision_regions(tables: SweepTables) -> Figure:
     on_curve = groups_on_curve(trained, tables.table("differences"))
     if on_curve:
         return _picture(tables, trained, *on_curve, fixed=[column for column in GROUP if column != "label_noise"])
-    shown, common = groups_by_reproducibility(trained, MAX_SHOWN)
+    shown, common = groups_by_reproducibility(trained)
     return _picture(tables, at_best_rate(trained), shown.sort_index(), common, rates_note(tables.first("groups")))
 
 
@@ -128,7 +120,7 @@ def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
     agreement = f", agreement {same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]" * bool(np.isfinite(same))
     seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
     pairs = Group({}, np.arange(len(members)), seeds).independent
-    shares = disagreeing_shares(on_one_grid([picture.labels for picture in pictures]), pairs)
+    shares = disagreeing_shares([picture.labels for picture in pictures], pairs)
     return Cell(error + agreement, pictures, shares)
 
 
@@ -151,10 +143,9 @@ TRAININGS = {1: 4, 2: 3, 3: 2}
 
 
 def off_manifold(tables: SweepTables) -> Figure:
-    """Planes off the data beside natural ones. Rows: plane sets; columns: trainings of at most three groups.
+    """The first plane of each set, off the data and natural ones. Columns: trainings of at most three groups.
 
-    The groups have the largest label noise. Above the first panel of each group stands its number of regions per plane
-    of the set. Each row shows the first plane of its set.
+    Above the first panel of each group stands its number of regions per plane of the set.
     """
     trained, best = tables.table("groups"), at_best_rate(tables.trained())
     trained = trained[trained["n_models"] > 0]

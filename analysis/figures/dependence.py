@@ -26,11 +26,7 @@ Looks = Mapping[str, tuple[str, str]]
 
 
 def plane_sets(tables: SweepTables) -> Figure:
-    """Regions on the left and reproducibility on the right, one colour for each plane set, at the largest label noise.
-
-    Each curve over width has a row of panels. Without curves, every group at its last epoch and best learning rate has
-    points with intervals.
-    """
+    """Regions and reproducibility of each plane set, at the largest label noise: over width, or by group."""
     groups = tables.table("groups")
     noisiest = groups[groups["label_noise"] == groups[groups["n_models"] > 0]["label_noise"].max()]
     known = [score for score in SCORES if groups[score].notna().any()]
@@ -113,10 +109,7 @@ COUNTS = ("fragmentation", "large_regions")
 
 
 def resolution(tables: SweepTables) -> Figure:
-    """Regions, and large regions with their limit, over the resolution: one colour for each representative group.
-
-    Uses the planes of `finest_plane_set`.
-    """
+    """Regions, and large regions with their limit, over the resolution: one colour for each representative group."""
     groups, common = tables.representative_groups()
     table = tables.table("resolution")
     table = table[table["plane_set"] == finest_plane_set(tables.sweep)]
@@ -155,10 +148,7 @@ SHARES = {"total": (style.SERIES_COLOURS[0], "o", -0.12), "own": (style.SERIES_C
 
 
 def streams(tables: SweepTables) -> Figure:
-    """A panel for each group, at most `MAX_PANELS`, with one row for each stream: its two shares and their intervals.
-
-    Drawn from the first plane set, at the last epoch.
-    """
+    """A panel for each group, at most `MAX_PANELS`, with one row for each stream: its two shares with intervals."""
     table = at_last_epoch(tables.first("streams"))
     if table.empty:
         return style.nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")

@@ -14,15 +14,7 @@ from ..scores.groups import records
 from .captions import title_of
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .style import STYLE, entitle, lines, nothing_left, panels
-from .sweep_tables import (
-    ChosenModel,
-    SweepTables,
-    check_plane,
-    choose_plane_set,
-    on_one_grid,
-    short_names,
-    shown_picture,
-)
+from .sweep_tables import ChosenModel, SweepTables, choose_plane_set, on_one_grid, short_names, shown_picture
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""
@@ -65,7 +57,7 @@ def disagreement_of(
     store: Store, sweep: SweepConfig, models: Sequence[ChosenModel], plane_set: str, plane: int
 ) -> Figure:
     """Where two models of a run disagree on one plane. UserError if there is no such plane."""
-    check_plane(sweep.planes[choose_plane_set(sweep, plane_set)].count, plane)
+    choose_plane_set(sweep, plane_set, plane)
     names, common = short_names(models)
     keys = [PictureKey(model.model_id, model.epoch, plane_set, plane) for model in models]
     pair = Pair(names, [shown_picture(store, key).labels for key in keys])

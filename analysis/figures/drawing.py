@@ -54,14 +54,14 @@ def encoded(figure: Figure, suffix: str) -> bytes:
 @contextmanager
 def _enlarged(figure: Figure) -> Iterator[None]:
     """Within the block, pictures without interpolation repeat their pixels until they have `CRISP` on a side."""
-    images = [image for axes in figure.axes for image in axes.images if image.get_interpolation() == "none"]
-    originals = [image.get_array() for image in images]
-    for image, pixels in zip(images, originals, strict=True):
+    shown = [image for axes in figure.axes for image in axes.images if image.get_interpolation() == "none"]
+    originals = {image: image.get_array() for image in shown}
+    for image, pixels in originals.items():
         if pixels is not None:
             times = max(1, CRISP // max(pixels.shape[:2]))
             image.set_data(pixels.repeat(times, axis=0).repeat(times, axis=1))
     try:
         yield
     finally:
-        for image, pixels in zip(images, originals, strict=True):
+        for image, pixels in originals.items():
             image.set_data(pixels)

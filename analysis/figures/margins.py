@@ -22,10 +22,7 @@ BOX = 0.26
 
 
 def margins(tables: SweepTables) -> Figure:
-    """A box for each representative group between the quartiles, with lines to the outer tenths.
-
-    The median has an interval.
-    """
+    """A box for each representative group between the quartiles, with lines to the outer tenths."""
     groups, common = tables.representative_groups()
     table = tables.table("margins")
     apart = table[table["images"] != "all"]

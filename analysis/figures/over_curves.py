@@ -41,12 +41,7 @@ def epochs(tables: SweepTables) -> Figure:
 
 
 def _over(axis: Axis, tables: SweepTables) -> Figure:
-    """Panels on a log axis, with 95 % bands: error (dashed: training error), regions per plane, reproducibility
-    (dashed: kappa) and, if known, margins of correctly labelled (dashed: mislabelled) images.
-
-    Each curve has a colour, at most `MAX_CURVES`; dotted vertical lines mark interpolation thresholds. Drawn from the
-    first plane set.
-    """
+    """The `PANELS` on a log axis, with a colour for each curve; dotted vertical lines mark interpolation thresholds."""
     table = tables.first("groups")
     found = curves(table, axis, tables.table("differences"))
     if not found:
@@ -138,11 +133,7 @@ THRESHOLD_COLOUR = "#EE3377"
 
 
 def error_surface(tables: SweepTables) -> Figure:
-    """A row of heat maps for each surface, at most two, of the largest label noises; widths across, epochs upwards.
-
-    A line marks the epoch from which on the training error is at most `THRESHOLD_ERROR`. Drawn from the first plane
-    set.
-    """
+    """A row of heat maps for each surface, at most two, of the largest label noises; widths across, epochs upwards."""
     groups = tables.first("groups")
     found = surfaces(groups)
     if not found:

@@ -2,7 +2,6 @@
 rates."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -32,26 +31,16 @@ LIGHTEST, DARKEST = 0.05, 0.5
 """Ends of the blue scale behind cells, on which black letters are legible."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """Networks and recipes at one label noise."""
-
-    heading: str
-    """Empty for the only section."""
-    rows: Sequence[tuple[str, Sequence[dict[str, Any] | None]]]
-    """A row's name, and the row of `by_recipe` for each column; None where there is none."""
+Sections = dict[str, list[tuple[str, list[dict[str, Any] | str]]]]
+"""By headings, "" for the only one: names of rows, and for each column the row of `by_recipe`, or why there is none."""
 
 
 def recipe_table(tables: SweepTables) -> Figure:
-    """Rows networks, columns recipes; the darker a cell, the more reproducible. One section a label noise. Many recipes
-    are rows.
-
-    From the first plane set's rows of the table `by_recipe`.
-    """
+    """Rows networks, columns recipes, or the other way round if recipes are many; a section for each label noise."""
     cells, columns, sections = _content(tables)
-    names = [name for section in sections for name, _ in section.rows]
+    names = [name for rows in sections.values() for name, _ in rows]
     left, right = -min(NAMES, 0.085 * max(map(len, names)) + 0.2), CELL * len(columns)
-    bottom = -HEAD - ROW * len(names) - SECTION * sum(bool(section.heading) for section in sections)
+    bottom = -HEAD - ROW * len(names) - SECTION * sum(map(bool, sections))
     figure, ((axes,),) = style.panels(1, 1, max(5.4, right - left + 0.2), 1.2 - bottom)
     axes.set_axis_off()
     axes.set(xlim=(left, right), ylim=(bottom, 0))
@@ -62,11 +51,11 @@ def recipe_table(tables: SweepTables) -> Figure:
     for y, weight in ((0, 1.4), (-HEAD, 0.8), (bottom, 1.4)):
         axes.plot([left, right], [y, y], color="black", linewidth=weight, clip_on=False)
     top = -HEAD
-    for section in sections:
-        if section.heading:
-            axes.text(left, top - SECTION / 2, section.heading, va="center", style="italic", color="0.3")
+    for heading, rows in sections.items():
+        if heading:
+            axes.text(left, top - SECTION / 2, heading, va="center", style="italic", color="0.3")
             top -= SECTION
-        for name, row in section.rows:
+        for name, row in rows:
             axes.text(left, top - ROW / 2, style.lines(name, -left, SIZE), va="center")
             for column, cell in enumerate(row):
                 _draw_cell(axes, column * CELL, top, cell, span)
@@ -81,26 +70,25 @@ def recipe_table(tables: SweepTables) -> Figure:
 
 
 def recipe_table_tex(tables: SweepTables) -> bytes:
-    """The same for LaTeX with the package booktabs: reproducibility with its interval and, in brackets, accuracy, in
-    percent."""
+    """The same for LaTeX with the package booktabs."""
     cells, columns, sections = _content(tables)
     planes = tables.sweep.planes[tables.plane_set].count
     counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
-    rows = [
+    lines = [
         f"% {title_of(tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; needs booktabs",
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
         r"\toprule",
         _latex_row("", *map(_escaped, columns)),
     ]
-    for section in sections:
-        rows.append(r"\midrule")
-        if section.heading:
-            rows.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{section.heading}}}}} \\")
-        rows += [_latex_row(_escaped(name), *map(_latex_cell, row)) for name, row in section.rows]
-    return "\n".join([*rows, r"\bottomrule", r"\end{tabular}", ""]).encode()
+    for heading, rows in sections.items():
+        lines.append(r"\midrule")
+        if heading:
+            lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{heading}}}}} \\")
+        lines += [_latex_row(_escaped(name), *map(_latex_cell, row)) for name, row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]).encode()
 
 
-def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], list[Section]]:
+def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], Sections]:
     """The first planes' rows of `by_recipe`, the names of the columns, and the sections."""
     cells = tables.first("by_recipe")
     cells = cells.assign(network=names_of(cells, NETWORK))
@@ -108,20 +96,19 @@ def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], list[Section
     if cells["recipe"].nunique() > max(MAX_COLUMNS, cells["network"].nunique()):
         across, down = down, across
     columns = list(dict.fromkeys(cells[across]))
-    noises = sorted(cells["label_noise"].unique())
-    sections = []
-    for noise in noises:
-        of_noise = cells[cells["label_noise"] == noise]
-        by_place = {(cell[down], cell[across]): cell for cell in records(of_noise)}
-        rows = [(name, [by_place.get((name, column)) for column in columns]) for name in of_noise[down].unique()]
-        sections.append(Section(f"label noise {noise:g}" * (len(noises) > 1), rows))
+    noisy = cells["label_noise"].nunique() > 1
+    sections: Sections = {}
+    for noise, of_noise in cells.groupby("label_noise"):
+        known = {(of[down], of[across]): of if of["n_models"] else what_happened(of) for of in records(of_noise)}
+        rows = [(name, [known.get((name, column), "") for column in columns]) for name in of_noise[down].unique()]
+        sections[f"label noise {noise:g}" * noisy] = rows
     return cells, columns, sections
 
 
-def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | None, span: tuple[float, float]) -> None:
+def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | str, span: tuple[float, float]) -> None:
     middle = left + CELL / 2
-    if cell is None or cell["n_models"] == 0:
-        axes.text(middle, top - ROW / 2, _why_empty(cell), color="0.4", **MIDDLE)
+    if isinstance(cell, str):
+        axes.text(middle, top - ROW / 2, cell, color="0.4", **MIDDLE)
         return
     value = cell["reproducibility"]
     if not pd.isna(value):
@@ -133,14 +120,10 @@ def _draw_cell(axes: Axes, left: float, top: float, cell: dict[str, Any] | None,
     axes.text(middle, top - 0.75 * ROW, f"({right})", fontsize=7.5, color="0.25", **MIDDLE)
 
 
-def _latex_cell(cell: dict[str, Any] | None) -> str:
-    if cell is None or cell["n_models"] == 0:
-        return _why_empty(cell)
+def _latex_cell(cell: dict[str, Any] | str) -> str:
+    if isinstance(cell, str):
+        return cell
     return f"{_percent(cell, 'reproducibility')} ({_percent(cell, 'accuracy').text})"
-
-
-def _why_empty(cell: dict[str, Any] | None) -> str:
-    return "" if cell is None else what_happened(cell)
 
 
 def _percent(cell: dict[str, Any], score: str) -> Cell:
@@ -166,8 +149,7 @@ MAX_POINTS = 24
 def by_recipe(tables: SweepTables) -> Figure:
     """A panel for each label noise, and in it a point for each group with two intervals, at most `MAX_POINTS` in all.
 
-    Colours stand for recipes and markers for networks. If each network has one recipe, both stand for the network; if
-    there is one network, both stand for the recipe. Drawn from the first plane set, at the best learning rates.
+    Colours stand for recipes and markers for networks, or both for what varies.
     """
     groups = tables.first("groups")
     every = at_best_rate(groups)
@@ -219,8 +201,7 @@ def _cycled(names: "pd.Series[str]", values: Sequence[str]) -> dict[str, str]:
 def learning_rates(tables: SweepTables) -> Figure:
     """A column for each network and label noise: error above, reproducibility below, one colour for each recipe.
 
-    A ring marks the smallest error; "x2" at the top of the error panel means that two trainings diverged. Drawn from
-    the first plane set, at the last epoch.
+    "x2" at the top of the error panel means that two trainings diverged.
     """
     groups = at_last_epoch(tables.first("groups"))
     groups = groups.assign(network=names_of(groups, NETWORK))

@@ -28,11 +28,7 @@ CELL = 0.62
 
 
 def reproducibility_matrix(tables: SweepTables) -> Figure:
-    """A panel for each label noise: rows and columns groups at their last epochs (and best learning rates); framed:
-    within a group.
-
-    From the first plane set's rows of `groups` (diagonal) and `between_groups`.
-    """
+    """A panel for each label noise: rows and columns are groups at their best learning rates."""
     groups, between = tables.first("groups"), tables.first("between_groups")
     last = at_best_rate(groups)
     names, common = told_apart(name_parts(last))

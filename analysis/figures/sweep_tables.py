@@ -85,7 +85,7 @@ def representative_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tu
     """
     noise = groups["label_noise"].max()
     on_curve = None if compares_recipes(groups) else groups_on_curve(groups, differences)
-    rows, name = on_curve or groups_by_reproducibility(groups, MAX_SHOWN)
+    rows, name = on_curve or groups_by_reproducibility(groups)
     return rows, ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
 
 
@@ -105,7 +105,7 @@ def groups_on_curve(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd
     return None
 
 
-def groups_by_reproducibility(groups: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+def groups_by_reproducibility(groups: pd.DataFrame, most: int = MAX_SHOWN) -> tuple[pd.DataFrame, str]:
     """At most `most` groups of the largest label noise, evenly spaced from the most to the least reproducible.
 
     Each is at its last epoch and best learning rate, and called by the column `text`; second, what all have in common.
@@ -164,13 +164,12 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
 
 
-def disagreeing_shares(labels: Labels, pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of pairs of trainings whose classes differ at each point, `[rows, columns]`.
+def disagreeing_shares(maps: Sequence[Labels], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of pairs of trainings whose classes differ at each point of the finest map, `[rows, columns]`.
 
-    Args:
-        labels: `[trainings, rows, columns]`, predicted classes.
-        pairs: `[trainings, trainings]`, symmetric: which pairs count.
+    `maps` are predicted classes, `[rows, columns]` each; `pairs`, `[trainings, trainings]` and symmetric, which count.
     """
+    labels = on_one_grid(maps)
     differing = np.zeros(labels.shape[1:])
     for label_map, others in zip(labels, pairs, strict=True):
         differing += (labels[others] != label_map).sum(axis=0)
@@ -226,11 +225,13 @@ def short_names(models: Sequence[ChosenModel]) -> tuple[list[str], str]:
     return texts, " ".join(common)
 
 
-def choose_plane_set(sweep: SweepConfig, name: str | None = None) -> str:
-    """The plane set called `name`, by default the sweep's first one. UserError if there is none."""
+def choose_plane_set(sweep: SweepConfig, name: str | None = None, plane: int = 0) -> str:
+    """The plane set called `name`, by default the sweep's first one. UserError if there is none, or no such plane."""
     if name is not None and name not in sweep.planes:
         raise UserError("plane set", name, reason="is not one of this run", allowed=", ".join(sweep.planes))
-    return name or next(iter(sweep.planes))
+    chosen = name or next(iter(sweep.planes))
+    check_plane(sweep.planes[chosen].count, plane)
+    return chosen
 
 
 def check_plane(count: int, plane: int) -> None:
