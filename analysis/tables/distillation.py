@@ -34,21 +34,12 @@ class _Lesson:
     controls: Group
     taught: PairSet
     """Each student with its teacher."""
-
-    @property
-    def taught_by(self) -> NDArray[np.intp]:
-        """Places of the teachers."""
-        return np.unique(self.taught.second)
-
-    @property
-    def others(self) -> NDArray[np.intp]:
-        """Places of the controls that are no teachers."""
-        return np.setdiff1d(self.controls.members, self.taught_by)
-
-    @property
-    def control_pairs(self) -> PairSet:
-        """Controls with teachers; where all controls are teachers, teachers with one another."""
-        return pairs_between(self.taught_by, self.others) if len(self.others) else pairs_within(self.taught_by)
+    taught_by: NDArray[np.intp]
+    """Places of the teachers."""
+    others: NDArray[np.intp]
+    """Places of the controls that are no teachers."""
+    control_pairs: PairSet
+    """Controls with teachers; where all controls are teachers, teachers with one another."""
 
 
 def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) -> list[PairSet]:
@@ -97,12 +88,13 @@ def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator
                 by_teachers.setdefault(group_at[teacher], []).append((student, teacher))
         for teachers, taught in by_teachers.items():
             first, second = np.array(taught, dtype=np.intp).T
+            own, taught_by = PairSet(first, second, singly=True), np.unique(second)
             for controls in groups:
                 alike = all(controls.key[column] == students.key[column] for column in (*NETWORK, "label_noise"))
-                lesson = _Lesson(students, teachers, controls, PairSet(first, second, singly=True))
-                alone = models[controls.members[0]].teacher is None
-                if alike and alone and len(lesson.control_pairs.first):
-                    yield lesson
+                alone, others = models[controls.members[0]].teacher is None, np.setdiff1d(controls.members, taught_by)
+                pairs = pairs_between(taught_by, others) if len(others) else pairs_within(taught_by)
+                if alike and alone and len(pairs.first):
+                    yield _Lesson(students, teachers, controls, own, taught_by, others, pairs)
 
 
 def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:

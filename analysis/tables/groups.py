@@ -11,23 +11,18 @@ from ..scores.groups import GROUP, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
-from .scored import NAN, Scored, columns_of, covers_text, ends, value_and_ends
+from .scored import NAN, Scored, columns_of, covers_text, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
-    """One row for each group.
-
-    `n_constant` counts the trainings that predict one class for all test images; `margin_found` is the share of
-    directions in which a boundary was found (see `margins_table`).
-    """
+    """One row for each group."""
     predictions, margins = scored.observed.predictions, scored.observed.margins
     rows = []
     for group in scored.groups:
         intervals = {score: interval_of(found, SCORES[score]) for score, found in scored.estimates[group].items()}
-        row: dict[str, Any] = {**group.key, "n_models": len(group.members)}
-        row |= {score: value_and_ends(score, intervals.get(score))[score] for score in SCORES}
+        row: dict[str, Any] = {**group.key, "n_models": len(group.members), **dict.fromkeys(SCORES)}  # values first
         for score in SCORES:
-            row |= ends(score, intervals.get(score))
+            row |= value_and_ends(score, intervals.get(score))
         of_members = predictions.on_test[group.members]
         row |= {
             "n_planes": scored.planes.planes,
@@ -46,11 +41,7 @@ FACTS = ("cohort_id", "stack", "device", "git_commit", "git_dirty", "torch")
 
 
 def models_table(scored: Scored) -> pd.DataFrame:
-    """One row for each model; intervals are over planes.
-
-    `predicted_classes` counts the classes that a model predicts for any test image. With 1 it has collapsed, and
-    agrees trivially with other collapsed models.
-    """
+    """One row for each model; intervals are over planes."""
     observed, predictions = scored.observed, scored.observed.predictions
     rows = []
     for index, (model, epoch) in enumerate(zip(scored.models, scored.epochs, strict=True)):
@@ -74,11 +65,7 @@ def models_table(scored: Scored) -> pd.DataFrame:
 
 
 def uncertainty_table(scored: Scored) -> pd.DataFrame:
-    """One row for each group and score: its interval, and the variances and degrees of freedom behind it.
-
-    `models_variances` has one value for each random stream that varies separately and, if there are several, a last
-    one for their interaction; see `dbviz_ray.analysis.statistics.intervals`.
-    """
+    """One row for each group and score: its interval, and the variances and degrees of freedom behind it."""
     rows: list[dict[str, Any]] = []
     for group in scored.groups:
         for score, estimate in scored.estimates[group].items():
@@ -121,12 +108,7 @@ def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:
-    """One row for each group and kind of images: all, those with correct labels, those with wrong ones.
-
-    An image's margin is the mean over directions of the distance (L2, normalised pixels) to the first change of class,
-    or of the searched distance if there is none. `found` is the share of directions with a change: if it is far from 1,
-    the mean and the upper quantiles are too small.
-    """
+    """One row for each group and kind of images; where no boundary was found, the searched distance counts."""
     margins, rows = scored.observed.margins, []
     assert margins is not None  # only sweeps with margins have this table
     for group in scored.groups:
@@ -149,9 +131,7 @@ RESOLUTION = [*GROUP, "kind", "resolution", *columns_of(*COUNTS), "n_models", "n
 def resolution_table(scored: Scored) -> pd.DataFrame:
     """One row for each group and each grid within its grid, and one for the limit of ever finer grids.
 
-    Only the number of large regions has a limit; that of all regions has none on a grid (see
-    `dbviz_ray.analysis.scores.regions`). `resolution` is empty in the limit. If the grid contains no coarser one, there
-    are no rows.
+    Only the number of large regions has a limit (see `scores.regions`). Without a coarser grid there are no rows.
     """
     grids, rows = scored.planes.by_resolution, []
     kinds: list[tuple[str, int | None, Mapping[str, Floats]]] = []

@@ -18,11 +18,7 @@ from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
 
 
 def pairs_table(scored: Scored) -> pd.DataFrame:
-    """One row for every two models.
-
-    `agreement_beyond_accuracy` is their agreement on the test images beyond what their errors explain (see
-    `dbviz_ray.analysis.scores.agreement`).
-    """
+    """One row for every two models."""
     models, planes, predictions = scored.configs, scored.planes, scored.observed.predictions
     first, second = np.triu_indices(len(models), 1)
     ids = np.array([model.model_id for model in models])
@@ -116,9 +112,8 @@ DIFFERENCES = [
 def differences_table(scored: Scored) -> pd.DataFrame:
     """One row for each score and every two groups of equal label noise.
 
-    The difference (a - b) and the ratio (a / b, for positive scores) have intervals over the trainings of both groups
-    and over their common planes or images, pairwise. `p_value_holm` is corrected for all rows of its score and plane
-    set. Scores of images have the same rows in every plane set.
+    Intervals are over the trainings of both and over their common planes or images, pairwise. Scores of images have the
+    same rows in every plane set.
     """
     rows: list[dict[str, Any]] = []
     margins = scored.observed.margins

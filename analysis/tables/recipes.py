@@ -38,11 +38,7 @@ def at_best_rate(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_recipe(groups: pd.DataFrame) -> pd.DataFrame:
-    """The numbers of the paper's Table 1: one row a plane set, network, label noise and recipe.
-
-    Accuracy is 1 - test error. With several learning rates, each row is at the best of them (`at_best_rate`). Scores
-    are NaN where no training is left.
-    """
+    """The numbers of the paper's Table 1: one row a plane set, network, label noise and recipe (`at_best_rate`)."""
     scores = columns_of("reproducibility", "accuracy")
     columns = ["plane_set", *NETWORK, "label_noise", "recipe", "learning_rate", *scores, "n_models", *LEFT_OUT]
     return with_accuracy(at_best_rate(groups))[columns]
@@ -69,8 +65,7 @@ class BestRate:
 def best_rates(groups: pd.DataFrame) -> list[BestRate]:
     """Of every network, recipe and label noise with several learning rates: the one with the smallest test error.
 
-    From the rows of the first plane set. A rate whose models all failed does not count as tried; one whose models all
-    diverged does.
+    A rate whose models all failed does not count as tried; one whose models all diverged does.
     """
     last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
     found = []

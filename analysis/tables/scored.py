@@ -42,15 +42,10 @@ def columns_of(*scores: str, covers: bool = False) -> list[str]:
     return [f"{score}{end}" for score in scores for end in ends_of_names]
 
 
-def ends(score: str, interval: Interval | None) -> dict[str, float]:
-    """The columns of a score's interval; NaN for a score that is not known."""
-    low, high = (interval.low, interval.high) if interval else (NAN, NAN)
-    return {f"{score}_low": low, f"{score}_high": high}
-
-
 def value_and_ends(score: str, interval: Interval | None) -> dict[str, float]:
     """The columns of a score and its interval; NaN for a score that is not known."""
-    return {score: interval.value if interval else NAN, **ends(score, interval)}
+    value, low, high = (interval.value, interval.low, interval.high) if interval else (NAN, NAN, NAN)
+    return {score: value, f"{score}_low": low, f"{score}_high": high}
 
 
 def with_covers(score: str, interval: Interval | None) -> dict[str, Any]:

@@ -1,15 +1,9 @@
 """The table `streams`: how much each random stream contributes to the disagreement of trainings.
 
-With one-hot predictions o, two trainings disagree on a point with probability E|o - o'|^2 / 2. So disagreement is a
-variance, and it is divided among the streams (initialisation, data order, augmentation, label noise) like any variance
-(Sobol, Mathematics and Computers in Simulation 55, 2001). Let D be the mean disagreement of trainings that differ in
-all varied streams. Then a stream has
-
-    total share = D(differing in this stream alone) / D,
-    own share   = 1 - D(differing in all streams but this one) / D.
-
-The own share is the effect of the stream by itself; the total share includes its interactions. If they are far apart,
-the streams interact: each of them alone is enough to change the model.
+Disagreement is the variance of one-hot predictions, E|o - o'|^2 / 2, and is divided among the streams like any variance
+(Sobol, Mathematics and Computers in Simulation 55, 2001). Of the mean disagreement D of trainings that differ in all
+varied streams, a stream's total share, with its interactions, is D(differing in this stream alone) / D; its own share
+is 1 - D(differing in all streams but this one) / D.
 """
 
 from collections.abc import Iterator, Sequence
