@@ -1,6 +1,8 @@
 """Computes the findings of a sweep from its tables. Their kinds depend on what the sweep varies."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -118,13 +120,8 @@ def _plane_sets(best: pd.DataFrame) -> Iterator[Finding]:
     if best["plane_set"].nunique() < 2 or groups.ngroups > MAX_GROUPS:
         return
     for _, rows in groups:
-        numbers = (
-            _number(row, score, _subject(row), row["plane_set"])
-            for score in ON_PLANES
-            for row in records(rows[rows[score].notna()])
-        )
-        (first, *_) = records(rows)
-        yield Finding(Kind.PLANE_SETS, first["subject"].without("plane_set"), tuple(numbers))
+        subject = rows["subject"].iloc[0].without("plane_set")
+        yield Finding(Kind.PLANE_SETS, subject, _numbers(rows, ON_PLANES, _subject, "{plane_set}"))
 
 
 def _rates(rates: Sequence[BestRate]) -> Iterator[Finding]:
@@ -162,10 +159,9 @@ def _sharpness(best: pd.DataFrame) -> Iterator[Finding]:
     best = best.assign(network=pd.Series(name_parts(best, NETWORK), index=best.index, dtype=object))
     for _, rows in best.groupby([*NETWORK, "label_noise"], sort=False):
         if rows["recipe"].nunique() > 1:
-            numbers = tuple(_number(row, "sharpness", row["subject"], row["recipe"]) for row in records(rows))
             (first, *_) = records(rows)
             subject = Subject(first["network"], {column: first[column] for column in (*NETWORK, "label_noise")})
-            yield Finding(Kind.SHARPNESS, subject, numbers)
+            yield Finding(Kind.SHARPNESS, subject, _numbers(rows, ["sharpness"], itemgetter("subject"), "{recipe}"))
 
 
 def margins(found: Sequence[Curve]) -> Iterator[Finding]:
@@ -174,12 +170,10 @@ def margins(found: Sequence[Curve]) -> Iterator[Finding]:
         rows = curve.rows.iloc[list(curve.shown_rows.values())]
         scores = ["margin"] if rows["margin_mislabelled"].isna().all() else list(BY_LABELS)
         if rows[scores].notna().all(axis=None):
-            numbers = (
-                _number(row, score, _subject(row, curve.name_parts)) for score in scores for row in records(rows)
-            )
+            numbers = _numbers(rows, scores, partial(_subject, name=curve.name_parts))
             condition = {"not_found": 1 - float(rows["margin_found"].min())}
             subject = Subject(curve.name_parts, curve.key).without("plane_set")
-            yield Finding(Kind.MARGINS, subject, tuple(numbers), condition=condition)
+            yield Finding(Kind.MARGINS, subject, numbers, condition=condition)
 
 
 def streams(table: pd.DataFrame) -> Iterator[Finding]:
@@ -188,11 +182,7 @@ def streams(table: pd.DataFrame) -> Iterator[Finding]:
         return
     last = _with_subjects(at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]]))
     for _, rows in last.groupby(KIND, sort=False):
-        shares = [
-            _number(row, score, row["subject"].narrowed(stream=row["stream"]), "stream")
-            for score in SHARES
-            for row in records(rows[rows[score].notna()])
-        ]
+        shares = _numbers(rows, SHARES, lambda row: row["subject"].narrowed(stream=row["stream"]), "stream")
         if shares:
             (first, *_) = records(rows)
             whole = _number(first, "disagreement", first["subject"], "all")
@@ -208,13 +198,10 @@ def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Finding]:
     limits = last[last["kind"] == LIMIT]
     most = records(limits)[int(limits["large_regions"].to_numpy().argmax())]
     own = last[(last[[*GROUP, "plane_set"]] == [most[column] for column in (*GROUP, "plane_set")]).all(axis=1)]
+    on_grids = own[own["kind"] == GRID].astype({"resolution": int}).sort_values("resolution")
     named = at_last_epoch(groups[groups["plane_set"] == most["plane_set"]])
     subject = _side(most, named, "{}")
-    grids = [
-        _number(row, score, _subject(row | {"resolution": int(row["resolution"])}, subject.name), "grid")
-        for score in ("fragmentation", "large_regions")
-        for row in records(own[own["kind"] == GRID].sort_values("resolution"))
-    ]
+    grids = _numbers(on_grids, ("fragmentation", "large_regions"), partial(_subject, name=subject.name), "grid")
     yield Finding(Kind.RESOLUTION, subject, (*grids, _number(most, "large_regions", subject, "limit")))
 
 
@@ -233,6 +220,14 @@ def _number(
 ) -> Number:
     low, high = (row.get(f"{score}_{end}", NAN) for end in ("low", "high"))
     return Number(role, subject, score, row[score], low, high, row.get("n_models", 0), comparison)
+
+
+def _numbers(
+    rows: pd.DataFrame, scores: Iterable[str], subject: Callable[[dict[str, Any]], Subject], role: str = ""
+) -> tuple[Number, ...]:
+    """A number for each score of each row that has it; `role` may name columns, such as "{recipe}"."""
+    known = ((row, score) for score in scores for row in records(rows[rows[score].notna()]))
+    return tuple(_number(row, score, subject(row), role.format_map(row)) for row, score in known)
 
 
 def _with_subjects(table: pd.DataFrame) -> pd.DataFrame:

@@ -40,7 +40,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
     found = read_findings(store)
     names = tables_of(sweep)
     tables, kinds = read_shown_tables(store), figures_of(sweep)
-    groups = tables["groups"]
+    groups, compared = tables["groups"], _compared(tables["groups"])
     title = sweep.name.replace("_", " ")
     facts, mixed = origin(store, sweep)
     settings = sweep.model_dump(mode="json", exclude_none=True)
@@ -48,8 +48,11 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         "sweep.html",
         title=title[:1].upper() + title[1:],
         trainings=trainings(sweep),
-        headlines=_headlines(_compared(groups)),
-        extremes=_extremes(_compared(groups)),
+        headlines=_headlines(compared),
+        extremes=[
+            (f"{100 * (1 - row['reproducibility']):.0f}", row["called"])
+            for row in _least_and_most(compared, "reproducibility")
+        ],
         answers={
             question: [(subject_text(finding.subject), told(finding)) for finding in findings]
             for question, findings in found.answers.items()
@@ -115,12 +118,6 @@ def _headlines(groups: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
             notes = [" ".join([*[row["called"]] * several, *cell.notes]) for row, cell in zip(ends, cells, strict=True)]
             headlines.append((name.format(tested_on=groups["tested_on"].iloc[0]), values, notes))
     return headlines
-
-
-def _extremes(groups: pd.DataFrame) -> list[tuple[str, str]]:
-    """Of 100 points, those on which another training predicts another class: worst and best group."""
-    rows = _least_and_most(groups, "reproducibility")
-    return [(f"{100 * (1 - row['reproducibility']):.0f}", row["called"]) for row in rows]
 
 
 def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[str, str, Illustration | None]]:

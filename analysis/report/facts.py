@@ -56,12 +56,8 @@ def trainings(sweep: SweepConfig) -> Trainings:
     if any(model.label_noise for model in models):
         used.add("label_noise")
     names = STREAM_NAMES | {"label_noise": "mislabelled images"}
-    changed: list[str] = []
-    same: list[str] = []
-    for stream in Seeds.model_fields:
-        if stream in used:
-            several = len({getattr(model.seeds, stream) for model in models}) > 1
-            (changed if several else same).append(names[stream])
+    seeds = {stream: len({getattr(model.seeds, stream) for model in models}) for stream in Seeds.model_fields}
+    changed, same = ([names[of] for of in seeds if of in used and (seeds[of] > 1) == apart] for apart in (True, False))
     return Trainings(len(counts), min(counts), max(counts), changed, same)
 
 
