@@ -15,16 +15,10 @@ from scipy import stats
 
 from dbviz_ray.store import Labels
 
-from ..scores.agreement import (
-    agreement,
-    pairs_on_labelled_images,
-    pairs_on_planes,
-    partners_on_images,
-    shares_of_images,
-)
+from ..scores.agreement import agreement, pairs_on_labelled_images, pairs_on_planes, partners_on_images
 from ..scores.regions import regions_of
 from ..statistics.estimates import Estimate, every_pair_estimate, mean_estimate
-from ..statistics.intervals import Advice, Interval, Means, advice_on, holm, interval_of, variances_of
+from ..statistics.intervals import Advice, Interval, Means, advice_on, holm, interval_of, shares_of_images, variances_of
 from ..statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")

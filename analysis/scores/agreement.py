@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from dbviz_ray.store import Labels
 
-from ..statistics.intervals import LEVEL, Interval, Means
+from ..statistics.intervals import Means
 from .regions import class_shares
 
 Floats = NDArray[np.float64]
@@ -135,16 +134,6 @@ def _differing_points(words: NDArray[np.uint64]) -> Floats:
             differs |= of_bit[:, model, None] ^ of_bit[:, model + 1 :]
         counts[:, model, model + 1 :] = np.bitwise_count(differs).sum(axis=-1, dtype=np.int64)
     return counts
-
-
-def shares_of_images(counts: Integers, images: int, models: int = 1) -> list[Interval]:
-    """Each of `counts` out of `images` with the exact interval of a share (Clopper and Pearson 1934), never empty."""
-    tail = (1 - LEVEL) / 2  # beta quantiles give the ends 400 times faster than a search does
-    low = special.betaincinv(np.maximum(counts, 1), images - counts + 1, tail)
-    high = special.betaincinv(counts + 1, np.maximum(images - counts, 1), 1 - tail)
-    ends = np.where(counts > 0, low, 0.0).tolist(), np.where(counts < images, high, 1.0).tolist()
-    each = zip(counts.tolist(), *ends, strict=True)
-    return [Interval(count / images, low, high, models, images, "items") for count, low, high in each]
 
 
 def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, Means, Floats]:

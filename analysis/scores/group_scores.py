@@ -36,20 +36,8 @@ SCORES: dict[str, Bounds] = {
     "sharpness": AT_LEAST_ZERO,
 }
 """The scores of a group, with the smallest and largest possible value. A new score needs an entry here and an estimate
-in `image_estimates` or `plane_estimates`; tables, intervals, differences and advice follow.
-
-- train_error, test_error: share of images whose prediction is not the given label.
-- reproducibility: share of the planes' points on which two trainings agree.
-- kappa: the same corrected for chance (Cohen), from the classes' shares of all planes.
-- soft_agreement: the same for classes drawn from the predicted probabilities; where a sweep stores them.
-- agreement_on_test_images: share of test images on which two trainings agree; agreement_beyond_accuracy: the same
-  beyond what two independent models of their accuracies agree on (`scores.agreement.error_consistency`).
-- fragmentation: regions in a plane; large_regions: those with at least `minimum_region_share` of the points;
-  largest_region: the largest one's share of the points.
-- margin: distance to the decision boundary, mean over directions and images; margin_median: median over images;
-  margin_correct, margin_mislabelled: mean over images with correct, and with wrong, labels.
-- sharpness: of the minimum, see `dbviz_ray.training.network.sharpness`.
-"""
+in `image_estimates` or `plane_estimates`; tables, intervals, differences and advice follow. docs/tables.md says what
+each is, as a column of `groups`."""
 
 MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16
 """Groups with more members do not follow every pair on every plane, or on every image. The interaction of models and
@@ -140,17 +128,13 @@ def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -
     predicted, wrong = predictions.on_test[group.members], predictions.test_wrong[group.members]
     beyond = error_consistency(agreement(predicted[:, None])[0], wrong, classes)
 
-    def same(pair: NDArray[np.intp]) -> Floats:
-        return np.asarray(predicted[pair[0]] == predicted[pair[1]], dtype=float)
-
     def consistent(pair: NDArray[np.intp]) -> Floats:
         return error_consistency_by_item(predicted[pair], wrong[pair], classes)[:, 0, 1]
 
-    images, known = predicted.shape[1], group.independent & np.isfinite(beyond)
-    return {
-        "agreement_on_test_images": _over_pairs(group, group.independent, images, same),
-        "agreement_beyond_accuracy": _over_pairs(group, known, images, consistent),
-    }
+    images, every, known = predicted.shape[1], group.independent, group.independent & np.isfinite(beyond)
+    alike = _over_pairs(group, every, images, lambda pair: np.equal(*predicted[pair]).astype(float))
+    beyond_accuracy = _over_pairs(group, known, images, consistent)
+    return {"agreement_on_test_images": alike, "agreement_beyond_accuracy": beyond_accuracy}
 
 
 def _over_pairs(

@@ -84,17 +84,10 @@ def score_planes(stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet]
                     by_resolution[points][name][model, some] = on_planes
     if soft is not None and stored.probabilities is not None:
         for some in _chunks(stored, models * stored.resolution**2 * classes * 4):
-            _add_soft_agreement(soft, some, stored.probabilities(some))
+            for plane, of_plane in enumerate(stored.probabilities(some).swapaxes(0, 1), some.start):
+                flat = of_plane.reshape(models, -1).astype(np.float32)
+                soft.add(slice(plane, plane + 1), (flat @ flat.T).astype(float)[None] / stored.resolution**2)
     return PlaneScores(planes, same, soft, shares, by_resolution)
-
-
-def _add_soft_agreement(soft: PairMeans, some: slice, probabilities: NDArray[np.float16]) -> None:
-    """Take in class probabilities `[models, planes, rows, columns, classes]`."""
-    points = probabilities.shape[2] * probabilities.shape[3]
-    for offset in range(probabilities.shape[1]):
-        of_plane = probabilities[:, offset].reshape(len(probabilities), -1).astype(np.float32)
-        plane = some.start + offset
-        soft.add(slice(plane, plane + 1), (of_plane @ of_plane.T).astype(float)[None] / points)
 
 
 def _chunks(stored: Stored, bytes_of_plane: int) -> list[slice]:

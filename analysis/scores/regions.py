@@ -94,9 +94,8 @@ def extrapolated(counts: Mapping[int, Integers] | Mapping[int, Floats]) -> Float
 
         (n^2 counts_n - m^2 counts_m) / (n^2 - m^2).
 
-    This is a fixed combination, so each plane has a value, and means and intervals follow as for any score. It works
-    for counts with a least area (see the top of this file), not for regions of every size. We also tried an error that
-    shrinks with the length of a step: from 101 and 201 it leaves -0.20 instead of -0.01 for four layers.
+    It works for counts with a least area (see the top of this file), not for regions of every size. An error that
+    shrinks with the length of a step leaves -0.20 instead of -0.01 for four layers, from 101 and 201 points.
     """
     coarse, fine = sorted(counts)[-2:]
     of_fine, of_coarse = (fine - 1) ** 2, (coarse - 1) ** 2

@@ -14,19 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from .pseudo_values import (
-    NO_VARIANCE,
-    Floats,
-    Levels,
-    Variance,
-    beyond_streams,
-    interaction,
-    leaving_out,
-    reduced,
-    sum_of,
-    three_together,
-    varied,
-)
+from . import pseudo_values as pseudo
+from .pseudo_values import NO_VARIANCE, Floats, Levels, Variance
 
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
 BY_SIDES_KNOWN: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
@@ -140,13 +129,13 @@ def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | Non
     sides = tuple(side for side in (_row_means(by_pair, value), _row_means(by_pair.T, value)) if len(side) > 1)
     terms = []
     if defined.all() and len(sides) == 2:
-        terms.append(interaction(by_pair))
+        terms.append(pseudo.interaction(by_pair))
     if defined.all() and on_items is not None:
-        terms += [interaction(on_items.mean(axis=axis).T) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
+        terms += [pseudo.interaction(on_items.mean(axis=axis).T) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
         if len(sides) == 2:
-            variance, freedom = three_together(on_items)
+            variance, freedom = pseudo.three_together(on_items)
             terms.append((-variance, freedom))
-    return Estimate(value, by_item, sides, models, BY_SIDES_KNOWN[len(sides)], sum_of(terms))
+    return Estimate(value, by_item, sides, models, BY_SIDES_KNOWN[len(sides)], pseudo.sum_of(terms))
 
 
 def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = None) -> Estimate:
@@ -161,8 +150,8 @@ def quantile_estimate(values: Floats, quantile: float, levels: Levels | None = N
     _check_items(values.shape[1])
     of_models = np.quantile(values, quantile, axis=1)
     influence = (quantile - (values <= of_models[:, None])) * _sparsity(values, quantile)[:, None]
-    pseudo = of_models[:, None] + influence - influence.mean(axis=1, keepdims=True)
-    return mean_estimate(pseudo, levels)
+    moved = of_models[:, None] + influence - influence.mean(axis=1, keepdims=True)
+    return mean_estimate(moved, levels)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
@@ -177,7 +166,7 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
         *(value - (own - second.value) for own in second.by_model),
     )
     covers = BY_SIDES_KNOWN[bool(first.by_model) + bool(second.by_model)] if len(first.by_item) else "models"
-    shared, joint = sum_of([first.shared, second.shared]), sum_of([first.joint, second.joint])
+    shared, joint = pseudo.sum_of([first.shared, second.shared]), pseudo.sum_of([first.joint, second.joint])
     return Estimate(value, first.by_item - second.by_item, by_model, models, covers, shared, joint)
 
 
@@ -187,7 +176,7 @@ def logarithm(estimate: Estimate) -> Estimate:
         raise ValueError(f"only a positive score has a logarithm, not {estimate.value}")
     value = float(np.log(estimate.value))
 
-    by_item, *by_model = (value + (pseudo / estimate.value - 1) for pseudo in (estimate.by_item, *estimate.by_model))
+    by_item, *by_model = (value + (own / estimate.value - 1) for own in (estimate.by_item, *estimate.by_model))
     shared, joint = ((part / estimate.value**2, freedom) for part, freedom in (estimate.shared, estimate.joint))
     return replace(estimate, value=value, by_item=by_item, by_model=tuple(by_model), shared=shared, joint=joint)
 
@@ -204,18 +193,18 @@ def _estimate(
     `cells` are `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
     `members` are `[cells, models of a cell]`.
     """
-    streams = varied(levels, models)
-    samples = [leaving_out(cells, members, level) for level in streams]
+    streams = pseudo.varied(levels, models)
+    samples = [pseudo.leaving_out(cells, members, level) for level in streams]
     known = [sample for sample in samples if sample is not None]
     if not known or len(known) < len(samples):
         return Estimate(value, by_item, (), models, "items")
-    each = known[0] if len(streams) == 1 else leaving_out(cells, members, np.arange(models))
+    each = known[0] if len(streams) == 1 else pseudo.leaving_out(cells, members, np.arange(models))
     assert each is not None  # leaving out one model leaves more than leaving out all with its seed
     by_model, joint = tuple(sample.mean(axis=1) for sample in known), NO_VARIANCE
     if len(streams) > 1:
-        joint = beyond_streams(each.mean(axis=1), streams)
-        by_model = tuple(reduced(sample, joint[0]) for sample in by_model)
-    shared = interaction(each) if cells.shape[1] > 1 else NO_VARIANCE
+        joint = pseudo.beyond_streams(each.mean(axis=1), streams)
+        by_model = tuple(pseudo.reduced(sample, joint[0]) for sample in by_model)
+    shared = pseudo.interaction(each) if cells.shape[1] > 1 else NO_VARIANCE
     return Estimate(value, by_item, by_model, models, "models and items", shared, joint)
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from dbviz_ray.analysis.scores import agreement as same_labels
 from dbviz_ray.analysis.scores.agreement import agreement, error_consistency_by_item, kappa_by_item
+from dbviz_ray.analysis.statistics.intervals import shares_of_images
 
 CLASSES = 4
 
@@ -142,7 +143,7 @@ def test_blocks_do_not_matter(size, planes):
 
 @pytest.mark.parametrize("images", [1, 7, 200])
 def test_the_interval_of_a_share_is_the_exact_one(images):
-    for count, interval in enumerate(same_labels.shares_of_images(np.arange(images + 1), images)):
+    for count, interval in enumerate(shares_of_images(np.arange(images + 1), images)):
         exact = binomtest(count, images).proportion_ci(0.95, "exact")
         assert interval.value == count / images
         assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=1e-11)
