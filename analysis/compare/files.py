@@ -144,23 +144,18 @@ def _advice(found: Advice) -> dict[str, Any]:
 
 def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration]:
     """PNGs by file name."""
-    found = {}
-
-    def show(name: str, figure: Figure, seen: str, caption: str) -> None:
-        found[name] = Illustration(encoded(figure, "png"), seen, caption, DOTS)
-
-    several = len(comparison.models) > 2
-    if 2 < len(comparison.models) <= MOST_IN_MATRIX:
+    found, several = {}, len(comparison.models) > 2
+    if several and len(comparison.models) <= MOST_IN_MATRIX:
         half_width = "; ±: half a 95 % interval over planes" * (len(comparison.models) <= FEW)
         caption = f"Reproducibility of every two models{half_width}."
-        show(MATRIX, comparison.matrix(), "reproducibility of every two models", caption)
+        found[MATRIX] = comparison.matrix(), "reproducibility of every two models", caption
     differing = " (the darker, the more pairs)" if several else ", in the colour of the second model's prediction"
     caption = (
         "Decision regions on planes through the framed images: the first plane drawn, which nobody chose, the plane "
+        f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}."
     )
-    caption += f"with the least agreement, and the one in the middle. Right: where the models disagree{differing}."
-    show(REGIONS, regions, "decision regions", caption)
+    found[REGIONS] = regions, "decision regions", caption
     mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
     caption = f"Planes, sorted by the agreement of the models{mean}."
-    show(BY_PLANE, comparison.by_plane(), "agreement, plane by plane", caption)
-    return found
+    found[BY_PLANE] = comparison.by_plane(), "agreement, plane by plane", caption
+    return {name: Illustration(encoded(figure, "png"), *texts, DOTS) for name, (figure, *texts) in found.items()}

@@ -99,14 +99,9 @@ def draw_regions(
     """
     if confidence is None:
         _draw(axes, label_map, picture, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5)
-    else:
-        _draw(axes, _paler(np.asarray(colours)[label_map], confidence, 1 / len(colours)), picture)
-
-
-def _paler(pixels: NDArray[np.float64], confidence: NDArray[np.floating[Any]], chance: float) -> NDArray[np.float64]:
-    """Pixels `[rows, columns, 3]` that fade to white as the confidence falls to chance."""
-    doubt = (1 - confidence.astype(float)) / (1 - chance)
-    return np.asarray(pixels + (1 - pixels) * (FADED * np.clip(doubt, 0, 1))[..., None])
+        return
+    pixels, doubt = np.asarray(colours)[label_map], (1 - confidence.astype(float)) / (1 - 1 / len(colours))
+    _draw(axes, pixels + (1 - pixels) * (FADED * np.clip(doubt, 0, 1))[..., None], picture)
 
 
 def draw_share(axes: Axes, shares: NDArray[np.float64], picture: PlanePicture) -> None:

@@ -27,7 +27,7 @@ GIF_DOTS, GIF_COLOURS = 100, 256
 
 @dataclass(frozen=True)
 class Animation:
-    """An animation whose frames change a few artists of one figure."""
+    """Changes a few artists of one figure from frame to frame."""
 
     figure: Figure
     frames: int

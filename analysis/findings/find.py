@@ -182,12 +182,13 @@ def streams(table: pd.DataFrame) -> Iterator[Finding]:
         return
     last = _with_subjects(at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]]))
     for _, rows in last.groupby(KIND, sort=False):
-        shares = _numbers(rows, SHARES, lambda row: row["subject"].narrowed(stream=row["stream"]), "stream")
+        shares = _numbers(rows, SHARES, itemgetter("subject"), "stream")
         if shares:
             (first, *_) = records(rows)
-            whole = _number(first, "disagreement", first["subject"], "all")
+            subject = first["subject"].without("stream")
+            whole = _number(first, "disagreement", subject, "all")
             covers = {text for score in SHARES for text in rows[f"{score}_interval_covers"]} - {"nothing"}
-            yield Finding(Kind.STREAMS, first["subject"], (whole, *shares), condition={"covers": sorted(covers)})
+            yield Finding(Kind.STREAMS, subject, (whole, *shares), condition={"covers": sorted(covers)})
 
 
 def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Finding]:
@@ -238,7 +239,8 @@ def _with_subjects(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _subject(row: Mapping[str, Any], name: tuple[str, ...] = ()) -> Subject:
-    return Subject(name, {column: row[column] for column in ("plane_set", *GROUP, "resolution") if column in row})
+    columns = ("plane_set", *GROUP, "resolution", "stream")
+    return Subject(name, {column: row[column] for column in columns if column in row})
 
 
 def _side(row: Mapping[str, Any], among: pd.DataFrame, column: str) -> Subject:

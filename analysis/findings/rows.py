@@ -44,10 +44,6 @@ class Subject:
     def __str__(self) -> str:
         return ", ".join(self.name)
 
-    def narrowed(self, **keys: Any) -> Self:
-        """A part of it."""
-        return replace(self, keys={**self.keys, **keys})
-
     def without(self, column: str) -> Self:
         """The same for all values of a column."""
         return replace(self, keys={key: value for key, value in self.keys.items() if key != column})

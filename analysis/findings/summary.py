@@ -187,21 +187,12 @@ def outcomes_text(outcomes: pd.DataFrame) -> str:
     counts = outcomes["outcome"].value_counts()
     how_many = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
     failed = records(outcomes[lost_models(outcomes)["n_failed"]])
-    lines = [f"{len(outcomes)} models: {how_many}", *map(_failure, failed[:MAX_NAMED])]
-    more = len(failed) - MAX_NAMED
+    lines, more = [f"{len(outcomes)} models: {how_many}"], len(failed) - MAX_NAMED
+    indents: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
+    for row in failed[:MAX_NAMED]:
+        told = f"{row['model_id']}: {row['stage']}, {row['outcome']}: {row['reason']}"
+        lines.append(textwrap.fill(told, COLUMNS, max_lines=MAX_LINES, placeholder=" ...", **indents))
     return "\n".join([*lines, f"  and {more} more: see scores/outcomes.csv"] if more > 0 else lines)
-
-
-def _failure(row: dict[str, Any]) -> str:
-    return textwrap.fill(
-        f"{row['model_id']}: {row['stage']}, {row['outcome']}: {row['reason']}",
-        COLUMNS,
-        initial_indent="  ",
-        subsequent_indent="    ",
-        max_lines=MAX_LINES,
-        placeholder=" ...",
-        break_on_hyphens=False,
-    )
 
 
 def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
