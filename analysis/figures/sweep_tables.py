@@ -79,7 +79,7 @@ def alike(table: pd.DataFrame, group: Mapping[str, Any], columns: Sequence[str] 
 def representative_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The groups to show where there is no room for all, and what they have in common ("" if nothing).
 
-    They are `groups_on_curve`, or `groups_by_reproducibility` if there is no curve, or several architectures or recipes.
+    `groups_on_curve`, or `groups_by_reproducibility` if there is no curve, or several architectures or recipes.
     """
     noise = groups["label_noise"].max()
     on_curve = None if compares_recipes(groups) else groups_on_curve(groups, differences)
