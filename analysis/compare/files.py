@@ -158,4 +158,4 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
     mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
     caption = f"Planes, sorted by the agreement of the models{mean}."
     found[BY_PLANE] = comparison.by_plane(), "agreement, plane by plane", caption
-    return {name: Illustration(encoded(figure, "png"), *texts, DOTS) for name, (figure, *texts) in found.items()}
+    return {name: Illustration(encoded(of, "png"), seen, said, DOTS) for name, (of, seen, said) in found.items()}
