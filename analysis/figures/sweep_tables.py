@@ -157,9 +157,12 @@ def shown_picture(store: Store, key: PictureKey) -> Picture:
 
 def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Maps `[rows, columns]` of different resolutions as `[maps, rows, columns]` of the finest, by nearest points."""
-    finest = max(len(values) for values in maps)
-    places = [np.rint(np.linspace(0, len(values) - 1, finest)).astype(int) for values in maps]
-    return np.stack([values[np.ix_(place, place)] for values, place in zip(maps, places, strict=True)])
+    finest = np.max([values.shape for values in maps], axis=0)
+
+    def places(sides: tuple[int, ...]) -> list[NDArray[np.intp]]:
+        return [np.rint(np.linspace(0, side - 1, most)).astype(int) for side, most in zip(sides, finest, strict=True)]
+
+    return np.stack([values[np.ix_(*places(values.shape))] for values in maps])
 
 
 def disagreeing_shares(maps: Sequence[Labels], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
