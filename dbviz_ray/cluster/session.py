@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import ray
@@ -111,8 +112,9 @@ def _join_or_start(address: str | None, level: int) -> bool:
         ray.init(address="local", include_dashboard=False, **options)
     except Exception as error:  # Ray starts many processes: anything may come
         raise StoppedError(
-            f"Ray cannot start on this machine ({one_line(error, with_type=True)}). It needs a HOME and a TMPDIR that "
-            "can be written, room there and in /dev/shm, and the right to start processes"
+            f"Ray cannot start on this machine ({shorten(one_line(error, with_type=True), 600)}). It needs a HOME and "
+            "a TMPDIR that can be written, room there and in /dev/shm, free ports and the right to start processes; on "
+            "a busy machine, RAY_gcs_server_port_wait_time_s=120 waits longer"
         ) from None
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -32,15 +33,19 @@ raise SystemExit(run_command("start", start))
     [
         ("TMPDIR", "{folder}/" + "long" * 25, 0, ""),
         ("HOME", "/proc", 1, "/proc/.ray"),
+        ("RAY_gcs_server_port_wait_time_s", "0", 1, "RAY_gcs_server_port_wait_time_s"),
+        ("RAY_GCS_SERVER_PORT", "{port}", 1, "{port}"),
     ],
 )
 def test_ray_starts_or_one_line_tells_why_not(variable, value, code, told, tmp_path):
-    folder = value.format(folder=tmp_path)
-    os.makedirs(folder, exist_ok=True)
-    environment = {name: text for name, text in os.environ.items() if name != "RAY_AUTH_MODE"} | {variable: folder}
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LINES], env=environment, capture_output=True, text=True, timeout=120
-    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        names = {"folder": tmp_path, "port": taken.getsockname()[1]}
+        value, told = value.format(**names), told.format(**names)
+        if "/" in value:
+            os.makedirs(value, exist_ok=True)
+        environment = {name: text for name, text in os.environ.items() if name != "RAY_AUTH_MODE"} | {variable: value}
+        command = [sys.executable, "-W", "ignore", "-c", LINES]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     lines = [line for line in ended.stderr.splitlines() if line.startswith("start:")]
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
