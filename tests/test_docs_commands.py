@@ -166,11 +166,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python docs/pictures\.py ", runs_a_script, ""),
     (r"python tests/", is_a_script, "takes minutes; other tests run short forms"),
     (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
-    (
-        r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ",
-        lambda command: loads(command.partition(" ")[2]),
-        "tests/tracking",
-    ),
+    (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", lambda of: loads(of.partition(" ")[2]), "tests/tracking"),
     (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
     (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),

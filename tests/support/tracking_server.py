@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,20 +32,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-class Program(ABC):
+class Program:
     """A server in a process group of its own, which is started and killed again and again."""
 
     ends_by: signal.Signals
     command: Sequence[str]
+    is_up: Callable[[], bool]
     environment: dict[str, str] | None = None
     user: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self._process: subprocess.Popen[bytes] | None = None
-
-    @abstractmethod
-    def is_up(self) -> bool: ...
 
     def start(self) -> None:
         log = self.folder / "server.log"
@@ -57,8 +54,7 @@ class Program(ABC):
             )  # fmt: skip
         deadline = time.monotonic() + SECONDS
         while not self.is_up():
-            assert self._process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            assert (self._process.poll(), time.monotonic() < deadline) == (None, True), log.read_text()[-2000:]
             time.sleep(0.1)
 
     def send(self, number: signal.Signals) -> None:
