@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,10 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
+from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
 from support.made_up_runs import made_up_run
 from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run, started, tables, wait_for
 
+from dbviz_ray.cluster.session import running_cluster
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep
@@ -99,7 +103,7 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     write_cifar10(tmp_path / "data")
     directory = tmp_path / "cifar"
     run(
-        directory, "double_descent", "grid.width=[2]", "training.epochs=1",
+        directory, "double_descent", "grid.width=[2]", "grid.label_noise=[0.2]", "training.epochs=1",
         f"resources.data_directory={tmp_path / 'data'}", "resources.gpus_per_cohort=0",
         "resources.cpus_per_cohort=1", "resources.gpus_per_evaluator=0",
         "planes={test: {count: 4, resolution: 6}, attack: {off_manifold: adversarial, count: 4, resolution: 6}}",
@@ -108,7 +112,7 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     assert set(frame["plane_set"]) == {"test", "attack"}
     frame = frame[frame["plane_set"] == "test"]
-    assert frame["width"].tolist() == [2, 2]
+    assert frame["width"].tolist() == [2]
     assert frame["n_train_images"].unique().tolist() == [300]
     assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]
 
@@ -176,7 +180,7 @@ def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memor
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [1, 2, 2]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(directory, str(tmp_path / "own.yaml"))
+    mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
     assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
     assert "train    7 of 9 models were there already\n" in mended.stderr
 
@@ -247,15 +251,27 @@ def test_models_of_another_run_are_taken_over(recipes, tmp_path):
     assert {path.parent.name for path in directory.glob("models/*/model.json")} < trained
 
 
+def assert_listens_on_loopback_alone(process: subprocess.Popen[bytes]) -> None:
+    """Also that no other command would join its Ray, which ends with it."""
+    command = psutil.Process(process.pid)
+    sockets = [socket for one in (command, *command.children(recursive=True)) for socket in one.net_connections()]
+    found = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
+    assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
+    for place in found:
+        address = ipaddress.ip_address(place.ip)
+        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, place
+    assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}
+
+
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
     (tmp_path / "recipes.yaml").write_text(RECIPES)
     directory, file, generator = tmp_path / "killed", str(tmp_path / "recipes.yaml"), random.Random(SEED)
-    ends = {"cohorts/*/state.safetensors": signal.SIGTERM, "models/*/snapshots/*/weights.safetensors": signal.SIGKILL,
-            "models/*/model.json": signal.SIGKILL}  # fmt: skip
+    ends = {"models/*/snapshots/*/weights.safetensors": signal.SIGTERM, "models/*/model.json": signal.SIGKILL}
     for pattern, end in ends.items():
         process = started(directory, file)
         wait_for(pattern, directory, process)
         if end == signal.SIGTERM:
+            assert_listens_on_loopback_alone(process)
             second = run(directory, file, code=2)
             assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
         else:

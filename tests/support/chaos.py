@@ -36,7 +36,7 @@ AFTER_SECONDS = 1.5
 """At most this long after it is first there, what is next to be killed is killed, in sweeps that take long enough."""
 PLANES = {"test": 800, "train": 800}
 SWEEP = [
-    *SMALL, "training.epochs=200", "resources.retries=1000",
+    *SMALL, "training.epochs=200", "resources.retries=1000", "resources.evaluators=null",
     "planes={" + ", ".join(f"{name}: {{images: {name}, count: {count}}}" for name, count in PLANES.items()) + "}",
 ]  # fmt: skip
 MODELS = 9

@@ -16,6 +16,7 @@ SMALL = [
     "planes={test: {count: 20, resolution: 20, probabilities: true},"
     " one_class: {images: train, classes: same, count: 10, resolution: 20}}",
     "margins={images: 30, directions: 3}", "resources.checkpoint_seconds=0", "resources.max_cohort_size=3",
+    "resources.evaluators=1",  # another one takes longer to start than it saves
     "resources.stack=3",  # measured, it might differ between two runs, and so the last bit of the weights
 ]  # fmt: skip
 TABLES_ONLY = ["--stages", "train,evaluate,analyse"]
