@@ -106,6 +106,7 @@ class CohortTraining:
                 execution,
                 fresh=lambda member: self._built(models[member]),
             )
+        del networks  # their stacked state takes as much memory
         self.epoch = 0
         self.remark = ""
         """What the user should know about the way in which the networks are trained."""

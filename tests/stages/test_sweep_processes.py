@@ -143,8 +143,8 @@ there = weakref.WeakSet()
 def large(width, image_shape, classes):
     network = linear(width, image_shape, classes)
     there.add(network)
-    if len(there) > 2 and not sys.argv[0].endswith("sweep.py"):  # the command's own machine has more memory
-        raise torch.OutOfMemoryError("the device holds two such networks")
+    if len(there) > 4 and not sys.argv[0].endswith("sweep.py"):  # the command's own machine has more memory
+        raise torch.OutOfMemoryError("the device holds four such networks")
     return network
 """
 OWN_SWEEP = """
@@ -159,7 +159,7 @@ resources: {evaluators: 5}  # more than there is room for
 """
 
 
-def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memory(tmp_path):
+def test_own_networks_of_a_user_one_fails_and_only_some_of_another_fit_into_memory(tmp_path):
     """Beside modules of the user called analysis and sweeps, which anybody else would import in vain."""
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
     for name in ("analysis.py", "sweeps.py"):
@@ -178,10 +178,10 @@ def test_own_networks_of_a_user_one_fails_and_only_two_of_another_fit_into_memor
     assert "-x5-" in next(line for line in result.stderr.splitlines() if "is halved" in line)
     of = {path.parent.name: json.loads(path.read_text()) for path in directory.glob("models/*/model.json")}
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
-    assert sorted(cohorts.values()) == [1, 2, 2]
+    assert sorted(cohorts.values()) == [2, 3]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
     mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
-    assert "9 models: 9 done" in mended.stdout, "and the same command tries again"
+    assert len(list(directory.glob("models/*/model.json"))) == 9, "and the same command tries again"
     assert "train    7 of 9 models were there already\n" in mended.stderr
 
 
