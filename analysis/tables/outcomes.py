@@ -18,7 +18,11 @@ def outcomes_table(
     models: Sequence[ModelConfig], trained: Sequence[Trained], failures: Mapping[str, Failure]
 ) -> pd.DataFrame:
     """One row for each model. `stage` and `reason` tell where and why a model was lost; else they are empty."""
-    ends = {model.config.model_id: _end(model) for model in trained}
+    ends = {model.config.model_id: (Outcome.DONE, "", "") for model in trained}
+    for model in trained:
+        if model.diverged:
+            reason = f"its loss is not finite from epoch {model.facts['diverged_epoch']} on"
+            ends[model.config.model_id] = (Outcome.DIVERGED, "train", reason)
     ends |= {name: (failure.outcome, failure.stage, failure.reason) for name, failure in failures.items()}
     rows = [
         {
@@ -30,12 +34,6 @@ def outcomes_table(
         for model in models
     ]
     return pd.DataFrame(rows, columns=OUTCOMES).astype({"outcome": str})
-
-
-def _end(model: Trained) -> tuple[Outcome, str, str]:
-    if model.diverged:
-        return Outcome.DIVERGED, "train", f"its loss is not finite from epoch {model.facts['diverged_epoch']} on"
-    return Outcome.DONE, "", ""
 
 
 LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}

@@ -34,12 +34,10 @@ class GridConfig(Frozen):
     """
 
     architecture: Values[Architecture] | None = Field(
-        None,
-        description="Registered names, `timm/NAME`, or `package.module:function`; fully_connected if unset.",
+        None, description="Registered names, `timm/NAME`, or `package.module:function`; fully_connected if unset."
     )
     width: Values[Count] | None = Field(
-        None,
-        description="Hidden units, channels or another size of the network; its standard width if unset.",
+        None, description="Hidden units, channels or another size of the network; its standard width if unset."
     )
     options: Options | None = Field(None, description="Options of the architecture, such as {patch_size: 2}.")
     label_noise: Values[Share] | None = Field(

@@ -20,7 +20,7 @@ from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
 from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORIES, OPTIMIZER, PARAMETERS, STACK, CohortCheckpoints
 from dbviz_ray.training.execution import execution_for
-from dbviz_ray.training.gradients import Batch, State, losses_and_errors, pixel_limits
+from dbviz_ray.training.gradients import State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
@@ -90,7 +90,7 @@ class CohortTraining:
         self.device = device
         self.settings = shared.training
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
-        networks = [self._built(model) for model in models]
+        networks = [self._built(member) for member in range(len(models))]
         limits = pixel_limits(dataset, device, self._dtype)
         of_teachers = [in_precision(teacher, self._dtype).to(device) for teacher in teachers]
         self.network: CohortNetwork | OrdinaryNetwork
@@ -98,14 +98,7 @@ class CohortTraining:
             self.network = OrdinaryNetwork(networks, self.settings, limits, of_teachers)
         else:
             execution = execution_for(resources.execution, device)
-            self.network = CohortNetwork(
-                networks,
-                self.settings,
-                limits,
-                of_teachers,
-                execution,
-                fresh=lambda member: self._built(models[member]),
-            )
+            self.network = CohortNetwork(networks, self.settings, limits, self._built, of_teachers, execution)
         del networks  # their stacked state takes as much memory
         self.epoch = 0
         self.remark = ""
@@ -127,8 +120,8 @@ class CohortTraining:
         else:
             self.network.restack(min(resources.stack or 1, len(models)))
 
-    def _built(self, model: ModelConfig) -> nn.Module:
-        shape, classes = self.dataset.image_shape, len(self.dataset.class_names)
+    def _built(self, member: int) -> nn.Module:
+        model, shape, classes = self.models[member], self.dataset.image_shape, len(self.dataset.class_names)
         network = initialised_network(model.architecture, model.width, shape, classes, model.seeds.init, model.options)
         return in_precision(network, self._dtype).to(self.device)
 
@@ -142,14 +135,12 @@ class CohortTraining:
         may_differ = self.epoch == 0 and self.network.stack != ORDINARY
         try:
             predicted = self.network.predict(images)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # a user's own code may raise anything
-            if may_differ:
+            if may_differ and not isinstance(error, torch.OutOfMemoryError):
                 raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
             raise
         for member in members:
-            again = self._built(self.models[member]).eval()
+            again = self._built(member).eval()
             again.load_state_dict(self.network.member_state(member))
             trained = predicted[member]
             if norm(logits_of(again(images.clone())) - trained) > RELOADED_DIFFERENCE * norm(trained):
@@ -165,22 +156,17 @@ class CohortTraining:
         order = self._batches.order(self.epoch)
         given = self.given_labels.gather(1, order)
         steps = self._batches.steps_per_epoch
-        batches = enumerate(self._batches.epoch(self.epoch, order, given), start=self.epoch * steps)
-        epoch_logits = torch.cat(
-            [self._step(batch, schedule_factor(self.settings, step, steps)) for step, batch in batches], dim=1
-        )
-        rows = losses_and_errors(epoch_logits, given, self._clean_labels[order])
+        epoch_logits = []
+        for step, batch in enumerate(self._batches.epoch(self.epoch, order, given), start=self.epoch * steps):
+            gradients, logits = self.network.backward(batch)
+            self.optimizer.step(gradients, schedule_factor(self.settings, step, steps), self.network.idle)
+            epoch_logits.append(logits)
+        rows = losses_and_errors(torch.cat(epoch_logits, dim=1), given, self._clean_labels[order])
         self.epoch += 1
         if self.epoch % self.settings.evaluate_every == 0 or self.epoch == self.settings.epochs:
             test_logits = self._logits(self.dataset.test_images)
             rows += losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
-
-    def _step(self, batch: Batch, factor: float) -> Tensor:
-        """One step at `factor` times each learning rate; returns the logits `[members, n, classes]` before it."""
-        gradients, logits = self.network.backward(batch)
-        self.optimizer.step(gradients, factor, self.network.idle)
-        return logits
 
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""

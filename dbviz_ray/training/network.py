@@ -85,10 +85,9 @@ class CohortNetwork(StackedState):
     """Networks of one shape, on one device, that are trained together.
 
     Only adversarial training uses `limits` (see `pixel_limits`). For distillation, `teachers` holds one trained network
-    for each member. `fresh` builds a member anew, without its state; by default it is a copy of the first. A copy lacks
-    the hooks on its parameters, and its closures use the tensors of the original. `verifies` tells whether captured
-    steps are compared with ordinary modules. StepsDifferError if a member cannot be copied, or differs from others
-    outside of its state.
+    for each member. `fresh` builds a member anew; a copy would lack hooks, and its closures would use the original's
+    tensors. `verifies` tells whether captured steps are compared with ordinary modules. StepsDifferError if a member
+    cannot be copied, or differs from others outside of its state.
     """
 
     def __init__(
@@ -96,17 +95,15 @@ class CohortNetwork(StackedState):
         networks: Sequence[nn.Module],
         settings: TrainingConfig,
         limits: Tensor,
+        fresh: Callable[[int], nn.Module],
         teachers: Sequence[nn.Module] = (),
         execution: Eager | None = None,
         *,
-        fresh: Callable[[int], nn.Module] | None = None,
         verifies: bool = True,
     ) -> None:
         if any(attributes(network) != attributes(networks[0]) for network in networks[1:]):
             raise StepsDifferError("the members differ outside of their parameters and buffers")
-        if fresh is None:
-            pristine = _copied(networks[0])
-        self._fresh = fresh or (lambda member: copy.deepcopy(pristine))
+        self._fresh = fresh
         precision = autocast_type(settings)
         super().__init__(networks, precision)
         self._settings, self._limits, self._teacher_modules = settings, limits, teachers
@@ -186,7 +183,9 @@ class CohortNetwork(StackedState):
         """
         for size in {min(stop - start, 2) for start, stop in self._chunks()} - self._verified:
             try:
-                verify(self._in_float64(size), _double(sliced(batch, 0, size)))
+                first = sliced(batch, 0, size).items()
+                doubles = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in first}
+                verify(self._in_float64(size), doubles)
             except (StepsDifferError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # such as types that its code fixes
@@ -206,7 +205,7 @@ class CohortNetwork(StackedState):
             return self._fresh(member).double()
 
         members, limits = [*map(fresh, range(size))], self._limits.double()
-        twin = CohortNetwork(members, settings, limits, teachers, fresh=fresh, verifies=False)
+        twin = CohortNetwork(members, settings, limits, fresh, teachers, verifies=False)
         for of_twin, own in zip(twin.sliced(0, size), self.sliced(0, size), strict=True):
             for name, tensor in own.items():
                 of_twin[name].copy_(tensor)
@@ -239,7 +238,3 @@ def _run_chunk(
     gradients, logits = step(*inputs, sliced(batch, start, stop))
     # Fused optimizers assume that a gradient has the memory layout of its parameter.
     return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
-
-
-def _double(batch: Batch) -> Batch:
-    return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in batch.items()}

@@ -1,7 +1,5 @@
 """What commands of the cluster files do where they run without a cloud: MLflow on the head, Ray's set-up on AWS."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What can be known of the cluster files and of docs/cluster.md without a cloud."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Training on a device with too little memory, imitated by a limit on allocations."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from support.cohorts import EVERY_EPOCH, OPTIMIZERS, Memory, assert_same_weights, cohort_of, killed_after

@@ -1,7 +1,5 @@
 """Ray starts where it can; where it cannot, one line says so."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -11,7 +11,7 @@ from support.made_up_runs import let_fail, made_up_run
 from torch import nn
 
 from dbviz_ray import compare
-from dbviz_ray.analysis.compare.files import Inputs, write_comparison
+from dbviz_ray.analysis.compare.files import Inputs, write_numbers, write_pictures
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.models import Failure, Outcome
@@ -73,7 +73,9 @@ def of_comparison(store: Store) -> None:
     models = [nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval() for _ in range(3)]
     found = compare(models, torch.rand(30, 1, 4, 4), torch.arange(30) % 3, planes=4, resolution=8)
     command, arguments = f"python -m dbviz_ray.score {'a_long_name.pt ' * 20}", {"precision": 0.01, "seed": 0}
-    write_comparison(store, found, Inputs(command, arguments, HOSTILE, {}, []))
+    inputs = Inputs(command, arguments, HOSTILE, {}, [])
+    write_numbers(store, found, inputs)
+    write_pictures(store, found, inputs, found.figure())
 
 
 @pytest.fixture(scope="module", params=[of_sweep, of_losses, of_comparison])

@@ -1,7 +1,5 @@
 """Workers, nodes and the driver are killed at random moments: the results stay the same. See tests/support/chaos.py."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

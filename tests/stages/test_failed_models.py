@@ -1,7 +1,5 @@
 """A sweep with failed models says what the other models alone would say."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Memory of the analysis: what grows with the number of planes is what is kept of each plane, not the label maps."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 from conftest import small_sweep

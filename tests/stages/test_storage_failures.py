@@ -1,7 +1,5 @@
 """A disk that is full, and one that cannot be written: a small file system of our own."""
 
-from __future__ import annotations
-
 import errno
 import os
 import subprocess

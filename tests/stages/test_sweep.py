@@ -1,7 +1,5 @@
 """The command itself, without Ray: arguments, plans, exit codes."""
 
-from __future__ import annotations
-
 import re
 import socket
 

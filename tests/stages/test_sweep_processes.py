@@ -1,7 +1,5 @@
 """Whole sweeps in processes of their own: Ray, MLflow, kills and all."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import os
@@ -252,15 +250,14 @@ def test_models_of_another_run_are_taken_over(recipes, tmp_path):
 
 
 def assert_listens_on_loopback_alone(process: subprocess.Popen[bytes]) -> None:
-    """Also that no other command would join its Ray, which ends with it."""
-    command = psutil.Process(process.pid)
-    sockets = [socket for one in (command, *command.children(recursive=True)) for socket in one.net_connections()]
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    sockets = [socket for one in family for socket in one.net_connections()]
     found = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
     assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
     for place in found:
         address = ipaddress.ip_address(place.ip)
         assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, place
-    assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}
+    assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}, "joinable"
 
 
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):

@@ -1,7 +1,5 @@
 """Runs in an object store: what they ask of it, its outages, and a whole sweep through one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import threading

@@ -7,8 +7,6 @@ node that was killed is replaced, as an autoscaler would. After each sweep: its 
 one byte for byte, every model was trained once, and every row is there once.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

@@ -1,7 +1,5 @@
 """The cluster files and docs/cluster.md, read for tests."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

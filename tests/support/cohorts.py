@@ -1,5 +1,7 @@
 """Small cohorts of digits models, and what their tests share."""
 
+import copy
+
 import pytest
 import torch
 from conftest import small_sweep
@@ -39,6 +41,10 @@ def cohort_of(architecture="fully_connected", width=8, options=None, **training)
 
 def pixel_limits(lowest=0.0, highest=1.0, unit=0.1):
     return torch.tensor([lowest, highest, unit], dtype=torch.float64).view(3, 1, 1, 1)
+
+
+def copies_of(networks):
+    return lambda member: copy.deepcopy(networks[member])
 
 
 def batch_of(cohort, images, seed=0):

@@ -8,8 +8,6 @@ commands run `ray stop`, which ends every Ray process that it sees. Exit codes: 
 2 something that it needs is missing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from support.cohorts import batch_of, pixel_limits
+from support.cohorts import batch_of, copies_of, pixel_limits
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def trained(networks, execution, stack, sizes, device=CPU):
     """All tensors and logits of some steps over batches of these sizes."""
     networks = [copy.deepcopy(network).to(device) for network in networks]
-    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), execution=execution)
+    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), copies_of(networks), execution=execution)
     cohort.restack(stack)
     optimizer = CohortOptimizer(cohort.parameters, SETTINGS, [SETTINGS.learning_rate] * MEMBERS)
     kept = {}
@@ -71,7 +71,7 @@ def test_preparing_a_step_changes_no_statistics():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
     members = [network, copy.deepcopy(network)]
-    cohort = CohortNetwork(members, SETTINGS, pixel_limits(), execution=RunsWhilePreparing())
+    cohort = CohortNetwork(members, SETTINGS, pixel_limits(), copies_of(members), execution=RunsWhilePreparing())
     batch = batch_of(cohort, 8)
     cohort.backward(batch)
     assert cohort.buffers["2.num_batches_tracked"].tolist() == [1, 1]

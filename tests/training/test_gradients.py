@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cohorts import batch_of, pixel_limits
+from support.cohorts import batch_of, copies_of, pixel_limits
 from support.one_by_one import replace_dropout, sharpness_aware_gradients
 from support.small_networks import SMALL
 from torch.func import grad
@@ -95,7 +95,7 @@ def test_gradients_of_every_family_equal_those_of_members_alone(architecture, mo
     monkeypatch.setattr(convolutional, "DENSENET_LAYERS", (2, 2))  # the code of 121 layers, in a tenth of the time
     monkeypatch.setattr(convolutional, "RESNET18_BLOCKS", 1)
     members = members_of(architecture)
-    cohort = CohortNetwork(copy.deepcopy(members), PLAIN, ANY_PIXELS)
+    cohort = CohortNetwork(copy.deepcopy(members), PLAIN, ANY_PIXELS, copies_of(members))
     assert bool(cohort.mask_shapes(torch.zeros(6, *SHAPE, dtype=torch.float64))) == (architecture == "vit")
     assert_step_equals_members_alone(cohort, map(reference_of, members), 6)
 
@@ -105,7 +105,7 @@ def test_gradients_of_every_family_equal_those_of_members_alone(architecture, mo
 def test_step_after_step_in_any_stack(stack, sam_radius):
     members = members_of("support.user_networks:convolutional", 3)
     settings = TrainingConfig(sam_radius=sam_radius)
-    cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS)
+    cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS, copies_of(members))
     cohort.restack(stack)
     references = [reference_of(member) for member in members]
     for images in (8, 8, 5):
