@@ -3,7 +3,7 @@
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 from dbviz_ray.terminal.progress import Step
 
 
@@ -34,7 +34,8 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
             tables = compute_tables(store, sweep)
-            store.remove(FINDINGS_FILE)  # until all tables belong to these models
+            for file in (FINDINGS_FILE, REPORT_FILE):  # until tables and figures belong to these models
+                store.remove(file)
             write_tables(store, tables)
             write_findings(store, find(tables))
             state.analysed = True

@@ -52,7 +52,7 @@ def test_what_a_sweep_varies_decides_its_figures(fields, has, lacks):
 
 def test_a_finished_run_is_drawn(finished_run):
     store, sweep = finished_run
-    assert list(figures_of(sweep)) == ["decision_regions", "disagreement", "plane_sets"]
+    assert {"decision_regions", "disagreement", "plane_sets"} <= figures_of(sweep).keys()
     figure = draw_figures(store, sweep, ["decision_regions"])["decision_regions"]
     without_noise, with_noise = np.split(np.array(figure.axes), 2)
     assert without_noise[0].texts[0].get_text() == "no label noise"
@@ -66,7 +66,7 @@ def test_curves_over_width_and_epochs(tmp_path):
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
     peaked = {2: 0.8, 4: 0.9, 8: 0.1}
     sweep = small_sweep(grid=grid, training=training)
-    assert set(figures_of(sweep)) == ALONE | {"double_descent", "epochs", "error_surface", "training"}
+    assert ALONE | {"double_descent", "epochs", "error_surface", "training"} <= figures_of(sweep).keys()
     curves = {"double_descent": "width", "epochs": "epoch"}
     _, figures = drawn(tmp_path, sweep, error=lambda model, epoch: peaked[model.width] / epoch, only=list(curves))
     for name, axis in curves.items():

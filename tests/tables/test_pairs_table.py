@@ -19,6 +19,7 @@ from support.made_up_runs import (
     predictions_of,
 )
 
+from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.analysis.tables import compute_tables
 
@@ -119,11 +120,7 @@ def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
     tables = made_up[2]
     table = tables["differences"]
     groups = tables["groups"].set_index(["plane_set", "width", "label_noise"])
-    assert set(table["score"]) == {
-        "train_error", "test_error", "reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
-        "agreement_beyond_accuracy", "fragmentation", "large_regions", "largest_region", "margin", "margin_median",
-        "margin_correct",
-    }  # fmt: skip
+    assert set(table["score"]) == set(SCORES) - {"margin_mislabelled", "sharpness"}, "the run stores no sharpness"
     assert (table.groupby(["score", "plane_set"]).size() <= 2).all()  # one pair of widths a label noise
     for row in table.to_dict(orient="records"):
         a, b = (groups.loc[(row["plane_set"], width, row["label_noise"])] for width in (4, 16))
