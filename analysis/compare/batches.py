@@ -66,7 +66,10 @@ def _joined(called: str, batches: Iterable[Any]) -> tuple[Tensor, NDArray[Any] |
         images, own = tensor_of(called, images), None if own is None else _array(own)
         if images.ndim == 3 and (own is None or own.ndim == 0):  # one image
             images, own = images[None], None if own is None else own[None]
-        whole = whole if count else _room(images)
+        if not count:  # room for all that are allowed: only what is written takes memory, and nothing is copied again
+            size = max(images[:1].nbytes, 1)
+            most = min(MOST_IMAGES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
+            whole = torch.frombuffer(np.empty(most * size, np.uint8), dtype=images.dtype).view(most, *images.shape[1:])
         found, end = f"has a batch of {images.dtype} {tuple(images.shape)}", count + len(images)
         if images.ndim != 4 or (images.shape[1:], images.dtype) != (whole.shape[1:], whole.dtype):
             raise UserError(called, reason=found, allowed="[n, channels, height, width], of one size and type")
@@ -79,13 +82,6 @@ def _joined(called: str, batches: Iterable[Any]) -> tuple[Tensor, NDArray[Any] |
         count = end
         labels += [] if own is None else [own]
     return whole[:count], np.concatenate(labels) if labels else None
-
-
-def _room(first: Tensor) -> Tensor:
-    """Room for as many such images as are allowed; only what is written takes memory, and nothing is copied again."""
-    size = max(first[:1].nbytes, 1)
-    most = min(MOST_IMAGES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
-    return torch.frombuffer(np.empty(most * size, np.uint8), dtype=first.dtype).view(most, *first.shape[1:])
 
 
 def tensor_of(called: str, values: Any) -> Tensor:

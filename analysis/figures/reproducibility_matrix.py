@@ -63,9 +63,7 @@ def reproducibility_matrix(tables: SweepTables) -> Figure:
 def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Reproducibility and the half-width of its interval, `[groups, groups]` each.
 
-    Args:
-        rows: Of `groups`, of one label noise and plane set.
-        between: The table `between_groups` of that plane set.
+    `rows` are those of one label noise and plane set in the table `groups`; `between` is `between_groups` of that set.
     """
     place = {key: index for index, key in enumerate(rows[NAMING].itertuples(index=False, name=None))}
     value, reach = (np.full((len(rows), len(rows)), np.nan) for _ in range(2))

@@ -150,7 +150,8 @@ class _Pool:
         if task is None:
             self._failed_starts += not node_is_lost()
             if self._failed_starts > self._resources.retries:
-                yield from self._given_up(one_line(error))
+                while not self._busy and (task := self._queue.take("")) is not None:  # none is at work
+                    yield task, WorkEnd(Outcome.CRASHED, f"no evaluator could start ({one_line(error)})")
                 return
         elif self._queue.take_back(task, node_is_lost):
             self._progress.say(f"{task.model.model_id}: its process died; trying again")
@@ -158,11 +159,6 @@ class _Pool:
             yield task, WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
         if self._queue:
             self._start()
-
-    def _given_up(self, reason: str) -> Iterator[tuple[Task, WorkEnd]]:
-        """Fail the waiting tasks if no evaluator can start and none is at work."""
-        while not self._busy and (task := self._queue.take("")) is not None:
-            yield task, WorkEnd(Outcome.CRASHED, f"no evaluator could start ({reason})")
 
 
 def _options(resources: ResourcesConfig) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def train_in_trial(
 ) -> None:
     """Train the cohort of `config["members"]`; the last report gives its `WorkEnd`.
 
-    `driver` is the token of the driver's lease. Raises only errors that a new process may avoid: Tune
-    then ends the trial, and the schedule decides whether to try again.
+    `driver` is the token of the driver's lease. Raises only errors that a new process may avoid: Tune then ends the
+    trial, and the schedule decides whether to try again.
     """
     cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
     node = this_node()

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,7 @@ class CohortTraining:
         self.device = device
         self.settings = shared.training
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
+        self._built = partial(_built, models, dataset, device, self._dtype)  # no cycle keeps a training's memory
         networks = [self._built(member) for member in range(len(models))]
         limits = pixel_limits(dataset, device, self._dtype)
         of_teachers = [in_precision(teacher, self._dtype).to(device) for teacher in teachers]
@@ -120,11 +122,6 @@ class CohortTraining:
         else:
             self.network.restack(min(resources.stack or 1, len(models)))
 
-    def _built(self, member: int) -> nn.Module:
-        model, shape, classes = self.models[member], self.dataset.image_shape, len(self.dataset.class_names)
-        network = initialised_network(model.architecture, model.width, shape, classes, model.seeds.init, model.options)
-        return in_precision(network, self._dtype).to(self.device)
-
     @torch.no_grad()
     def check_reloading(self, members: Iterable[int]) -> None:
         """ValueError unless networks that are built anew, with the state of these members, predict what they do.
@@ -134,7 +131,8 @@ class CohortTraining:
         images = self.dataset.normalised(self.dataset.test_images[:RELOADED_IMAGES].to(self.device), self._dtype)
         may_differ = self.epoch == 0 and self.network.stack != ORDINARY
         try:
-            predicted = self.network.predict(images)
+            parts = within_memory(lambda n: [self.network.predict(part) for part in images.split(n)], len(images))
+            predicted = torch.cat(parts, dim=1)
         except Exception as error:  # a user's own code may raise anything
             if may_differ and not isinstance(error, torch.OutOfMemoryError):
                 raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
@@ -226,6 +224,14 @@ class CohortTraining:
         return within_memory(attempt, self._evaluation_batch)
 
 
+def _built(
+    models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype, member: int
+) -> nn.Module:
+    model, shape, classes = models[member], dataset.image_shape, len(dataset.class_names)
+    network = initialised_network(model.architecture, model.width, shape, classes, model.seeds.init, model.options)
+    return in_precision(network, dtype).to(device)
+
+
 def train_cohort(
     models: Sequence[ModelConfig],
     dataset: Dataset,
@@ -251,6 +257,8 @@ def train_cohort(
         own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
         training = CohortTraining(models, dataset, device, own, teachers)
         training.remark = remark
+        if saved and saved.keys() != training.state().keys():
+            saved, training.remark = None, "a checkpoint of another version is left out: its training starts again"
         if saved:
             training.restore(saved)
         del saved  # frees its memory

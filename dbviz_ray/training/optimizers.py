@@ -50,10 +50,9 @@ class CohortOptimizer:
         changes = [i for i in range(1, len(learning_rates)) if apart or learning_rates[i] != learning_rates[i - 1]]
         spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
         self._views = [(span, {name: tensor[span] for name, tensor in parameters.items()}) for span in spans]
-        rates = [learning_rates[span.start] for span in spans]
         groups = [
-            {"params": list(views.values()), "lr": rate, "initial_lr": rate}
-            for (_, views), rate in zip(self._views, rates, strict=True)
+            {"params": list(views.values()), "lr": learning_rates[span.start], "initial_lr": learning_rates[span.start]}
+            for span, views in self._views
         ]
         fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
         self._optimizer = _torch_optimizer(groups, settings, fused)

@@ -63,7 +63,8 @@ class OrdinaryNetwork(MemberStates):
     def backward(self, batch: Batch) -> tuple[State, Tensor]:
         """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`."""
         steps = [self._step(member, batch) for member in range(self.members)]
-        self._settled = self._settled or attributes(self.networks[0])
+        if self._settled is None:
+            self._settled = attributes(self.networks[0])
         gradients = {name: torch.stack([own[name] for own, _ in steps]) for name in self.parameters}
         return gradients, torch.stack([logits for _, logits in steps])
 

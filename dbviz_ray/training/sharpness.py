@@ -33,13 +33,14 @@ def _sharpness_of(network: MemberStates, images: Tensor, labels: Tensor, batch: 
     def share_of_loss(given: Tensor, logits: Tensor) -> Tensor:
         return cross_entropy(logits, given) * (given.shape[1] / len(images))
 
-    def change(some: Tensor, given: Tensor) -> Tensor:
-        after, before = (share_of_loss(given, network.evaluated(member, of, some)) for of in (moved, parameters))
+    def change(some: Tensor, given: Tensor) -> Tensor:  # a network may change its input
+        both = (network.evaluated(member, of, some.clone()) for of in (moved, parameters))
+        after, before = (share_of_loss(given, logits) for logits in both)
         return after - before
 
     ascent = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for some, given in parts:
-        of_some = network.evaluation_gradient(member, some, partial(share_of_loss, given))
+        of_some = network.evaluation_gradient(member, some.clone(), partial(share_of_loss, given))
         for name, total in ascent.items():
             total += of_some[name]
     with torch.no_grad():

@@ -117,7 +117,9 @@ def _results(
         if module is not None:
             after = attributes(module)
             if before is not None and after != before:
-                name = next(name for name in after.keys() | before.keys() if after.get(name) != before.get(name))
+                name = next(
+                    name for name in after.keys() | before.keys() if after.get(name, ...) != before.get(name, ...)
+                )
                 raise StepsDifferError(f"its forward pass changes the attribute {name}")
             before = after
     return found
@@ -156,16 +158,15 @@ def attributes(network: nn.Module) -> dict[str, Any]:
                 found[f"{path}.{name}".removeprefix(".")] = _comparable(value, state, _DEPTH)
     for kind in {kind for module in network.modules() for kind in type(module).__mro__}:
         for name, value in _around(kind).items():
-            found[f"{kind.__qualname__}: {name}"] = _comparable(value, state, 2)
+            found[f"{kind.__module__}.{kind.__qualname__}: {name}"] = _comparable(value, state, 2)
     return found
 
 
 def _held_by(value: Any) -> dict[str, Any]:
     """The attributes of an object, those in slots too."""
     state = object.__getstate__(value)
-    return {
-        name: held for part in (state if isinstance(state, tuple) else (state,)) for name, held in (part or {}).items()
-    }
+    parts = state if isinstance(state, tuple) else (state,)
+    return {name: held for part in parts for name, held in (part or {}).items()}
 
 
 def _around(kind: type) -> dict[str, Any]:
@@ -191,7 +192,10 @@ def _comparable(value: Any, state: Mapping[int, str], depth: int) -> Any:
         if id(value) in state:
             return state[id(value)]
         # A tensor with a history follows from the parameters.
-        return "computed" if value.grad_fn is not None else _comparable(value.detach().cpu().numpy(), state, depth)
+        if value.grad_fn is not None:
+            return "computed"
+        numbers = value.detach().to_dense().cpu().resolve_conj().reshape(-1)
+        return str(value.dtype), tuple(value.shape), numbers.view(torch.uint8).numpy().tobytes()
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -202,8 +206,8 @@ def _comparable(value: Any, state: Mapping[int, str], depth: int) -> Any:
         return value.getstate()
     if isinstance(value, torch.Generator):
         return value.get_state().numpy().tobytes()
-    if isinstance(value, nn.Module) or depth == 0:
-        return type(value).__qualname__
+    if isinstance(value, nn.Module | type) or depth == 0:
+        return (value if isinstance(value, type) else type(value)).__qualname__
     if isinstance(value, Mapping):
         return [(str(key), _comparable(inner, state, depth - 1)) for key, inner in value.items()]
     if isinstance(value, list | tuple | set | frozenset | collections.deque):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/double_descent.py [--widths 1 2 4 ...] [--quick] [--out FILE]
 
-For a bare machine: wants torch, torchvision, numpy and pydantic (`pip install pydantic`), no Ray and no data. Random
+For a bare machine: wants torch, torchvision, pydantic, safetensors, pyarrow and PyYAML, no Ray and no data. Random
 images of CIFAR-10's shape; resnet18_width, batch 128, Adam at 1e-4, crop_flip. Seconds per epoch and model of
 
 - the usual loop: PIL images through torchvision's RandomCrop, RandomHorizontalFlip, ToTensor and Normalize, a

@@ -14,17 +14,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import NodeProvi
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
-from support.cluster_files import (
-    CLOUDS,
-    DOCUMENT,
-    FILES,
-    TOKEN,
-    cluster,
-    commands,
-    environment,
-    ray_starts,
-    text_of,
-)
+from support.cluster_files import CLOUDS, DOCUMENT, FILES, TOKEN, cluster, commands, environment, ray_starts, text_of
 
 
 @pytest.mark.parametrize("file", FILES)

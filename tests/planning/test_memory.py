@@ -113,7 +113,7 @@ def measured_peaks() -> list[int]:
 
 
 def test_the_peak_of_a_process_is_measured_and_can_be_measured_anew():
-    with ProcessPoolExecutor(1, get_context("fork")) as new_process:  # this one may keep what it frees
+    with ProcessPoolExecutor(1, get_context("spawn")) as new_process:  # this one may keep what it frees
         before, risen, freed, anew = new_process.submit(measured_peaks).result()
     assert risen - before > 150 * MIB
     assert freed > risen - MIB  # the kernel counts in bundles of pages

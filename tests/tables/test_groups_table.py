@@ -190,10 +190,7 @@ def test_advice_from_the_table_is_that_from_the_estimate(made_up):
 
 @pytest.mark.parametrize(
     ("fields", "samples"),
-    [
-        ({"grid": {"width": [4], "seed": [0]}, "scores": ["fragmentation"]}, {0}),
-        ({"grid": CROSSED}, {2, 3}),
-    ],
+    [({"grid": {"width": [4], "seed": [0]}, "scores": ["fragmentation"]}, {0}), ({"grid": CROSSED}, {2, 3})],
     ids=["one model", "crossed seeds"],
 )
 def test_scores_of_other_samples_come_back_too(tmp_path, fields, samples):

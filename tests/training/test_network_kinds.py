@@ -11,10 +11,12 @@ from support.network_kinds import KINDS, LAYERS, OUTSIDE
 from support.one_by_one import one_by_one
 from support.python_kinds import PYTHON_KINDS
 from support.random_networks import CODES, name_of
+from torch import nn
 
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
+from dbviz_ray.training.verification import attributes
 
 SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
 SETTINGS = {kind: {"sam_radius": 0.05} for kind in SAM_TOO} | {"loops_over_the_batch": {"batch_size": 50}}
@@ -64,3 +66,13 @@ def test_a_network_that_its_state_dict_does_not_hold_fails(kind, digits, cpu):
     models = cohort_of(f"support.network_kinds:{kind}", 4, epochs=1, batch_size=600)[:2]
     with pytest.raises(ValueError, match="state_dict"):
         train_cohort(models, digits, cpu)
+
+
+def test_looking_at_attributes_changes_none():
+    kind = type("Held", (), {})  # Python keeps in a class what it has found out about it
+    network = nn.Linear(1, 1)
+    network.kind, network.held, network.seen = kind, kind(), torch.ones(2, dtype=torch.bfloat16)
+    before = attributes(network)
+    assert attributes(network) == before
+    network.seen[0] = 2
+    assert attributes(network) != before
