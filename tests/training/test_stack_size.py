@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support import user_networks
-from support.cohorts import batch_of, pixel_limits
+from support.cohorts import batch_of, copies_of, pixel_limits
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training import stack_size
@@ -25,7 +25,7 @@ class Machine(CohortNetwork):
 @pytest.fixture
 def machine():
     networks = [user_networks.convolutional(2, (1, 8, 8), 10) for _ in range(MEMBERS)]
-    return Machine(networks, TrainingConfig(), pixel_limits())
+    return Machine(networks, TrainingConfig(), pixel_limits(), copies_of(networks))
 
 
 @pytest.fixture
