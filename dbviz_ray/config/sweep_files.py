@@ -37,7 +37,8 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
 
     Raises UserError, naming the field, its value and what is allowed.
     """
-    is_path, sweeps = name.endswith((".yaml", ".yml")) or os.sep in name, embedded_sweeps()
+    is_path = name.endswith((".yaml", ".yml")) or os.sep in name
+    sweeps = {} if is_path else embedded_sweeps()
     if not is_path and name not in sweeps:
         allowed = f"{', '.join(sweeps)}, or a path to a .yaml file"
         raise UserError("sweep", name, reason="is unknown", allowed=allowed, hint=nearest(name, list(sweeps)))

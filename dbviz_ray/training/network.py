@@ -101,7 +101,8 @@ class CohortNetwork(StackedState):
         *,
         verifies: bool = True,
     ) -> None:
-        if any(attributes(network) != attributes(networks[0]) for network in networks[1:]):
+        first, *others = map(attributes, networks)
+        if any(other != first for other in others):
             raise StepsDifferError("the members differ outside of their parameters and buffers")
         self._fresh = fresh
         precision = autocast_type(settings)
