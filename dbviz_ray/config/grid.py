@@ -41,7 +41,9 @@ class GridConfig(Frozen):
     )
     options: Options | None = Field(None, description="Options of the architecture, such as {patch_size: 2}.")
     label_noise: Values[Share] | None = Field(
-        None, description="Share of each class's training labels replaced by another class; 0 if unset."
+        None,
+        description="Share of each class's training labels replaced by another class; 0 if unset. With the same "
+        "label_noise_seed, a larger share has all false labels of a smaller one.",
     )
     recipes: Annotated[dict[RecipeName, TrainingConfig], Field(min_length=1)] | None = Field(
         None, description="Named training settings; each lists the fields of `training` that it replaces."

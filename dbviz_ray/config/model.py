@@ -85,7 +85,7 @@ class Cohort(Frozen):
         return f"{slugified(first.architecture)}-w{first.width}-x{len(self.models)}-{members}"
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it whenever the same configuration gives other numbers than before."""
 
 

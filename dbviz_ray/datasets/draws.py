@@ -149,16 +149,18 @@ def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"
 
     Symmetric noise draws it uniformly. Asymmetric noise follows the data set's `confusions`, where a class that is its
     own confusion keeps its labels; without them, each class becomes the next one. As in the paper, `round(share * size
-    of the class)` labels of each class are replaced. The "label_noise" stream draws them.
+    of the class)` labels of each class are replaced. The "label_noise" stream draws them: with one seed, the false
+    labels of a smaller share are among those of a larger one.
     """
     classes, labels = len(dataset.class_names), dataset.train_labels.numpy()
     generator, noisy = numpy_generator("label_noise", seed), labels.copy()
     confusions = dataset.confusions or [(label + 1) % classes for label in range(classes)]
     for label in range(classes):
         members = np.flatnonzero(labels == label)
-        chosen = generator.permutation(members)[: round(share * len(members))]
-        if noise_kind == "symmetric":
-            noisy[chosen] = (label + generator.integers(1, classes, size=len(chosen))) % classes
-        else:
-            noisy[chosen] = confusions[label]
+        order = generator.permutation(members)
+        false = np.full(len(members), confusions[label])
+        if noise_kind == "symmetric":  # drawn for all, so that the share changes neither them nor the next class
+            false = (label + generator.integers(1, classes, size=len(members))) % classes
+        replaced = round(share * len(members))
+        noisy[order[:replaced]] = false[:replaced]
     return torch.from_numpy(noisy)

@@ -56,13 +56,13 @@ def test_cohorts_hold_models_of_one_shape_and_limited_size():
 @pytest.mark.parametrize(
     ("name", "model_id", "cohort_id"),
     [
-        ("double_descent_digits", "fully_connected-w512-adam-noise0.2-seed3-labels0-93997eef72",
-         "fully_connected-w512-x8-dc11c3ba86"),
-        ("double_descent", "resnet18_width-w64-adam-noise0.2-seed1-labels0-86ebdaeaaf",
-         "resnet18_width-w64-x4-79ca60166c"),
-        ("distillation", "vit-w512-sgd-noise0-seed4-3b1c0b95a3", "vit-w512-x5-40196723db"),
-        ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4-labels0-3c69811175", "vit-w32-x5-1d51724da0"),
-        ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-d796d659f3", "resnet18-w64-x27-14e457639b"),
+        ("double_descent_digits", "fully_connected-w512-adam-noise0.2-seed3-labels0-45721a62d9",
+         "fully_connected-w512-x8-c23d2728a2"),
+        ("double_descent", "resnet18_width-w64-adam-noise0.2-seed1-labels0-a9aea406e1",
+         "resnet18_width-w64-x4-2a76c92a8f"),
+        ("distillation", "vit-w512-sgd-noise0-seed4-b5a58b88ef", "vit-w512-x5-d467f1f95d"),
+        ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4-labels0-405ebd7c21", "vit-w32-x5-0e50938d40"),
+        ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-d29732052e", "resnet18-w64-x27-9d398c7051"),
     ],
 )  # fmt: skip
 def test_names_of_models_and_cohorts_stay(name, model_id, cohort_id):

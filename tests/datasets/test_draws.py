@@ -34,7 +34,7 @@ def test_the_draws_never_change(tmp_path, digits):
     assert data.train_labels.tolist() == [8, 5, 7, 9, 1, 1, 7, 1, 0, 7, 8, 2]
     assert data.test_labels.tolist() == [9, 0, 9, 9, 4, 8, 8, 4, 2, 1, 5, 7]
     noisy = noisy_labels(torch.arange(5).repeat(4), 5, 0.5, seed=7)
-    assert noisy.tolist() == [0, 1, 4, 0, 2, 4, 4, 2, 3, 4, 4, 0, 0, 4, 4, 0, 1, 2, 3, 0]
+    assert noisy.tolist() == [0, 1, 4, 1, 4, 4, 0, 4, 3, 4, 4, 2, 2, 3, 3, 0, 1, 2, 4, 2]
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10"])
@@ -104,6 +104,20 @@ def test_label_noise_is_balanced_and_never_the_same_class(share, seed, classes):
     assert noisy.min() >= 0
     assert noisy.max() < classes
     assert torch.equal(labels, torch.arange(classes).repeat(20))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from([None, (1, 0, 2, 1)]),
+    st.integers(0, 1000),
+)
+def test_false_labels_of_a_smaller_share_are_among_those_of_a_larger_one(classes, one, other, confusions, seed):
+    labels = torch.tensor(classes)
+    few, many = (noisy_labels(labels, 4, share, seed, confusions) for share in sorted((one, other)))
+    false = few != labels
+    assert torch.equal(few[false], many[false])
 
 
 def test_label_noise_draws_other_classes_uniformly():
