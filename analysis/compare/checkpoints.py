@@ -23,8 +23,7 @@ from torch.nn.parameter import is_lazy
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.formatting import listed
 
-from .file_kinds import kind_of
-from .pickles import Inert, read_pickled
+from .checkpoint_files import Inert, kind_of, read_pickled
 
 Weights = dict[str, Any]
 """Tensors by name; `EXTRA` state may be anything."""

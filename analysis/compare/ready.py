@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from dbviz_ray.config.registry import IMPORT_STRING, architecture_builder
 from dbviz_ray.errors import UserError, one_line
 
+from .checkpoint_files import kind_of
 from .checkpoints import files_of, load_weights, read_weights
 from .classifiers import classifier_of
-from .file_kinds import kind_of
 
 CONFIG = "config.json"
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}

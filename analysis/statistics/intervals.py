@@ -24,6 +24,8 @@ from .pseudo_values import Floats, Variance, sum_of, variance_of_mean
 LEVEL = 0.95
 ROUNDING = 1e-9
 """A standard error below this share of the value counts as zero."""
+ABOUT_TRAININGS: tuple[Covers, ...] = ("models and items", "models")
+"""What an estimate must cover for a verdict on further trainings."""
 MOST = 10_000_000
 """The search for a sufficient number of models or items stops here."""
 
@@ -115,7 +117,7 @@ class Means:
         values = np.abs(self.values)
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.maximum(2 * special.stdtr(self.items - 1, -values / self.errors), 1e-15)
-        found[self.errors <= ROUNDING * values] = 2.0 ** (1 - self.items)
+        found[self.errors <= ROUNDING * values] = _sign_test(self.items)
         found[values == 0] = 1.0
         return np.asarray(found)
 
@@ -141,18 +143,19 @@ def ratio_interval(first: Estimate, second: Estimate) -> Interval:
 def p_value(estimate: Estimate) -> float:
     """Two-sided p-value of the hypothesis that the true value is zero: for a difference, a paired test.
 
-    It is one minus the level at which the interval ends at zero, and NaN if nothing is known. If all samples are equal,
-    there is no variance, and it is that of the sign test: 2^(1 - n) for the n items (or else models).
+    It is one minus the level at which the interval ends at zero. It is NaN if nothing is known about other trainings
+    (of both sides of a difference): items alone say nothing about them. If all samples are
+    equal, there is no variance, and it is that of the sign test, 2^(1 - n) for the n items (or else models); NaN for so
+    few that they cannot tell, since the interval is empty.
     """
     variances, value = variances_of(estimate), abs(estimate.value)
     variance, _ = variances.total()
-    if math.isnan(variance):
+    if estimate.covers not in ABOUT_TRAININGS or math.isnan(variance):
         return math.nan
     if value == 0:
         return 1.0
     if variance <= (ROUNDING * value) ** 2:
-        samples = len(estimate.by_item) or max(map(len, estimate.by_model))
-        return float(2.0 ** (1 - samples))
+        return float(_sign_test(len(estimate.by_item) or max(map(len, estimate.by_model))))
 
     def beyond(log_p: float) -> float:
         return variances.reach(1 - math.exp(log_p)) - value
@@ -178,6 +181,12 @@ def variances_of(estimate: Estimate) -> Variances:
     joint = [estimate.joint] if estimate.joint[1] else []
     of_models = (*map(variance_of_mean, estimate.by_model), *joint)
     return Variances(variance_of_mean(estimate.by_item), of_models, estimate.shared)
+
+
+def _sign_test(samples: int) -> float:
+    """The p-value of equal samples; NaN if even these cannot reach the level of the interval."""
+    p_value = 2.0 ** (1 - samples)
+    return p_value if p_value < 1 - LEVEL else math.nan
 
 
 def _student(level: float, freedom: float) -> float:

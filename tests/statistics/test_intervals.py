@@ -75,7 +75,8 @@ def test_no_variance_is_no_width():
     interval = interval_of(mean_estimate(np.zeros((3, 5))), bounds=(0, 1))
     assert (interval.low, interval.value, interval.high) == (0, 0, 0)
     assert p_value(mean_estimate(np.zeros((3, 5)))) == 1
-    assert p_value(mean_estimate(np.ones((3, 5)))) == 2**-4  # the sign test of five items
+    assert p_value(mean_estimate(np.ones((3, 6)))) == 2**-5  # the sign test of six items
+    assert math.isnan(p_value(mean_estimate(np.ones((3, 5)))))  # five equal items cannot tell
 
 
 def test_where_nothing_is_known_there_are_no_ends():
@@ -105,8 +106,22 @@ def test_a_ratio_turned_round_has_the_interval_turned_round():
 def test_paired_tests_of_single_models_are_students():
     first, second = np.random.default_rng(0).normal(0, 1, (2, 1, 30))
     alone, paired = mean_estimate(first), difference(mean_estimate(first), mean_estimate(second))
-    assert p_value(alone) == pytest.approx(stats.ttest_1samp(first[0], 0).pvalue, rel=1e-6)
-    assert p_value(paired) == pytest.approx(stats.ttest_rel(first[0], second[0]).pvalue, rel=1e-6)
+    assert math.isnan(p_value(alone))
+    assert math.isnan(p_value(paired))
+    of_these = {"covers": "models and items"}  # as if the items told about other trainings
+    assert p_value(replace(alone, **of_these)) == pytest.approx(stats.ttest_1samp(first[0], 0).pvalue, rel=1e-6)
+    assert p_value(replace(paired, **of_these)) == pytest.approx(stats.ttest_rel(*first, *second).pvalue, rel=1e-6)
+
+
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(1, 4), st.floats(0, 3), st.integers(0, 1000))
+def test_no_test_contradicts_its_interval(models, items, others, apart, seed):
+    """Of rounded tables, in which values are often equal or zero."""
+    generator = np.random.default_rng(seed)
+    tables = (np.round(generator.normal(0, 1, (size, items)) + at) for size, at in ((models, apart), (others, 0)))
+    estimate = difference(*map(mean_estimate, tables))
+    interval, p = interval_of(estimate), p_value(estimate)
+    assert math.isnan(p) or (p >= 0.05) == (interval.low <= 1e-9 and interval.high >= -1e-9)
+    assert math.isnan(p) or min(models, others) > 1, "one training a side says nothing about others"
 
 
 def test_p_is_five_percent_where_the_interval_ends_at_zero():

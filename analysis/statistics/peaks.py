@@ -1,0 +1,166 @@
+"""Is there a peak on a curve, and where? A test of one score along an axis, from few trainings at each point.
+
+A peak is an inner point that lies above a point before it and above a point after it; a curve without one falls, then
+rises. With z(b, a) the difference of points b and a over its standard error, the statistic is the largest over b of
+min(max over a < b of z(b, a), max over c > b of z(b, c)).
+
+Trainings are independent between points; their variances are averaged over neighbours, so that two or three trainings a
+point suffice. Items (planes, images) are the same at all points and pair them. The statistic is compared with a
+parametric bootstrap, which draws values and trainings' variances anew around the closest curve without a peak (weighted
+least squares; Silvapulle and Sen, Constrained Statistical Inference, 2005). Steps of that curve that may be noise are
+levelled (generalised moment selection, Andrews and Soares, Econometrica 78, 2010): a flat curve's closest one has some
+by chance. tests/benchmarks/RESULTS.md has the measured false alarms and power.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from .estimates import Estimate
+from .intervals import LEVEL, variances_of
+from .pseudo_values import Floats, sum_of
+
+DRAWS = 4000
+BANDWIDTH = 1.5
+"""Standard deviation, in points, of the normal kernel that averages variances."""
+WITHIN_NOISE = 2.5
+"""Steps of the curve without a peak are levelled up to so many standard errors."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The point that rises furthest above the lowest points on both sides of it. Points count from 0."""
+
+    place: int
+    p_value: float = math.nan
+    """The probability of such a peak on a curve without one; NaN if nothing is known about other trainings."""
+    low: float = math.nan
+    high: float = math.nan
+    """The 95 % interval of the place: the first and the last point that may be the highest one between the lowest
+    points on both sides."""
+
+
+def place_of_peak(values: Floats) -> int | None:
+    """The point `[points]` that rises furthest above the lowest points on both sides; None if none rises."""
+    before, after = np.minimum.accumulate(values), np.minimum.accumulate(values[::-1])[::-1]
+    rises = values - np.maximum(before, after)  # 0 at both ends
+    return int(rises.argmax()) if rises.max(initial=0.0) > 0 else None
+
+
+def find_peak(estimates: Sequence[Estimate], generator: np.random.Generator, sign: int = 1) -> Peak | None:
+    """The peak, or with sign -1 the dip, of a score: one estimate a point, of other models on the same items.
+
+    None without a peak.
+    """
+    values = sign * np.array([estimate.value for estimate in estimates])
+    place = place_of_peak(values)
+    if place is None:
+        return None
+    noise = _noise_of(estimates)
+    if noise is None:
+        return Peak(place)
+    chance, errors = noise.drawn(generator)
+    observed = _differences(values, noise.errors(noise.of_models))
+    null = _differences(_without_peak(values, noise.covariance) + chance, errors)
+    p_value = (1 + np.count_nonzero(_largest_rise(null) >= _largest_rise(observed))) / (1 + DRAWS)
+    # A point may be the highest if no other lies further above it than chance explains.
+    hill = slice(int(values[:place].argmin()) + 1, place + 1 + int(values[place + 1 :].argmin()))
+    most = np.quantile(_differences(chance, errors)[:, hill, hill].max(axis=1), LEVEL, axis=0)
+    possible = hill.start + np.flatnonzero(observed[hill, hill].max(axis=0) <= most)
+    return Peak(place, p_value, float(possible[0]), float(possible[-1]))
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """The errors of the values of a curve, `[points]`."""
+
+    of_items: Floats
+    """Covariance `[points, points]` from items."""
+    shared: Floats
+    """`[points]`, the part of the variance that items and trainings both count."""
+    of_models: Floats
+    """`[points]`, the variance from trainings, averaged over neighbours."""
+    freedom: Floats
+    """`[points]`, the degrees of freedom of each point's own variance."""
+    weights: Floats
+    """`[points, points]`, of the neighbours in each average."""
+
+    def total(self, of_models: Floats) -> Floats:
+        """The variance of each value, `[..., points]`, for these variances from trainings."""
+        of_items = np.diag(self.of_items)
+        return np.maximum(np.maximum(of_models, of_items), of_models + of_items - self.shared)
+
+    @property
+    def covariance(self) -> Floats:
+        """Of the values, `[points, points]`."""
+        return np.asarray(self.of_items + np.diag(self.total(self.of_models) - np.diag(self.of_items)))
+
+    def errors(self, of_models: Floats) -> Floats:
+        """The standard errors of all differences, `[..., points, points]`."""
+        total = self.total(of_models)
+        variance = total[..., :, None] + total[..., None, :] - 2 * self.of_items
+        return np.asarray(np.sqrt(np.maximum(variance, np.finfo(float).tiny)))
+
+    def drawn(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """Errors of the values, `[DRAWS, points]`, and standard errors as they would be estimated there."""
+        size, root = (DRAWS, len(self.shared)), _root(self.covariance)
+        variances = (
+            self.of_models * generator.chisquare(np.maximum(self.freedom, 1), size) / np.maximum(self.freedom, 1)
+        )
+        return generator.normal(size=size) @ root.T, self.errors(variances @ self.weights.T)
+
+
+def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
+    """None if some estimates know nothing about other trainings."""
+    found = [variances_of(estimate) for estimate in estimates]
+    own, freedom = np.array([sum_of(of.models) for of in found]).T
+    if not freedom.all():
+        return None
+    of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
+    points = np.arange(len(estimates))
+    weights = freedom * np.exp(-(((points[:, None] - points) / BANDWIDTH) ** 2) / 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return _Noise(of_items, np.array([of.shared[0] for of in found]), weights @ own, freedom, weights)
+
+
+def _root(covariance: Floats) -> Floats:
+    variances, directions = np.linalg.eigh(covariance)
+    return np.asarray(directions * np.sqrt(np.maximum(variances, 0.0)))
+
+
+def _differences(values: Floats, errors: Floats) -> Floats:
+    """z(b, a) of all points b and a: `[..., points, points]`."""
+    return np.asarray((values[..., :, None] - values[..., None, :]) / errors)
+
+
+def _largest_rise(differences: Floats) -> Floats:
+    """The statistic of `[..., points, points]`."""
+    before = np.tri(differences.shape[-1], k=-1, dtype=bool)
+    sides = (np.where(side, differences, -np.inf).max(axis=-1) for side in (before, before.T))
+    return np.asarray(np.minimum(*sides).max(axis=-1))
+
+
+def _without_peak(values: Floats, covariance: Floats) -> Floats:
+    """The closest curve that falls, then rises, with steps within the noise levelled."""
+    weights, fits = 1 / np.diag(covariance), []
+    for fall in range(1, len(values) + 1):
+        parts = [optimize.isotonic_regression(values[:fall], weights=weights[:fall], increasing=False).x]
+        if fall < len(values):
+            parts.append(optimize.isotonic_regression(values[fall:], weights=weights[fall:]).x)
+        fits.append(np.concatenate(parts))
+    fit = min(fits, key=lambda curve: float((weights * (curve - values) ** 2).sum()))
+    starts = [0, *(np.flatnonzero(np.diff(fit)) + 1).tolist()]
+    while len(starts) > 1:
+        # Each row averages one level.
+        level = np.searchsorted(starts, np.arange(len(fit)), side="right")
+        average = (level == np.arange(1, len(starts) + 1)[:, None]) * weights
+        steps = np.diff(average / average.sum(axis=1, keepdims=True), axis=0)
+        sizes = np.abs(steps @ fit) / np.sqrt(np.einsum("ij,jk,ik->i", steps, covariance, steps))
+        if sizes.min() > WITHIN_NOISE:
+            break
+        del starts[int(sizes.argmin()) + 1]
+    of_levels = [slice(*ends) for ends in zip(starts, [*starts[1:], len(fit)], strict=True)]
+    return np.concatenate([np.full_like(fit[of], np.average(fit[of], weights=weights[of])) for of in of_levels])

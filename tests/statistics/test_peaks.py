@@ -1,0 +1,95 @@
+"""The test of a peak: its parts by hand and against loops; how often it errs, and finds (tests/benchmarks/peaks.py)."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbviz_ray.analysis.statistics import peaks
+from dbviz_ray.analysis.statistics.estimates import mean_estimate, pair_estimate
+from dbviz_ray.analysis.statistics.peaks import find_peak, place_of_peak
+
+CURVES = st.lists(st.floats(-5, 5), min_size=3, max_size=8).map(np.array)
+
+
+def estimates(generator, curve, models=3, of_models=0.05):
+    """Of means with an effect of items that all points share."""
+    easy = generator.normal(0, 1, 40)
+    shapes = [(models, 1), (models, 40)]
+    return [
+        mean_estimate(
+            value + easy + of_models * generator.normal(size=shapes[0]) + 0.1 * generator.normal(size=shapes[1])
+        )
+        for value in curve
+    ]
+
+
+@given(CURVES)
+def test_the_place_is_what_loops_find(values):
+    inner = range(1, len(values) - 1)
+    rises = [min(values[b] - min(values[:b]), values[b] - min(values[b + 1 :])) for b in inner]
+    place = place_of_peak(values)
+    assert (place is None) == (max(rises) <= 0)
+    if place is not None:
+        assert rises[place - 1] == max(rises)
+
+
+@given(CURVES, st.integers(0, 1000))
+def test_the_statistic_is_what_loops_find(values, seed):
+    errors = np.random.default_rng(seed).uniform(0.1, 1, (len(values), len(values)))
+    z = [[(b - a) / error for a, error in zip(values, row, strict=True)] for b, row in zip(values, errors, strict=True)]
+    inner = range(1, len(values) - 1)
+    expected = max(min(max(z[b][:b]), max(z[b][b + 1 :])) for b in inner)
+    assert peaks._largest_rise(peaks._differences(values, errors)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "closest"),
+    [
+        ([9.0, 6, 3, 5], [9, 6, 3, 5]),
+        ([9.0, 3, 7, 1], [9, 5, 5, 1]),
+        ([9.0, 3, 7, 8], [9, 3, 7, 8]),
+        ([9.0, 2, 2.2, 2.1, 1.9], [9, 2.05, 2.05, 2.05, 2.05]),
+    ],
+    ids=["no peak", "a peak becomes a step", "rising at the end", "steps within the noise are levelled"],
+)
+def test_the_closest_curve_without_a_peak_by_hand(values, closest):
+    assert peaks._without_peak(np.array(values), 0.01 * np.eye(len(values))) == pytest.approx(np.array(closest))
+
+
+@given(CURVES, st.integers(0, 100))
+def test_the_closest_curve_has_no_peak(values, seed):
+    roots = np.random.default_rng(seed).normal(size=(len(values), len(values) + 2))
+    closest = peaks._without_peak(values, roots @ roots.T)
+    assert place_of_peak(np.round(closest, 9)) is None
+
+
+def test_a_peak_and_a_dip_beyond_chance_and_where_they_are():
+    generator, curve = np.random.default_rng(0), [0.9, 0.2, 0.5, 0.9, 0.85, 0.3, 0.1]
+    found = estimates(generator, curve)
+    peak = find_peak(found, np.random.default_rng(1))
+    assert (peak.place, peak.p_value < 0.01) == (3, True)
+    assert (peak.low, peak.high) == (3, 4)
+    dip = find_peak(found, np.random.default_rng(1), sign=-1)
+    assert (dip.place, dip.low, dip.high) == (1, 1, 1)
+    assert dip.p_value < 0.01
+    assert find_peak(estimates(generator, [0.9, 0.5, 0.1]), generator) is None
+
+
+def test_two_trainings_tell_nothing_of_the_agreement_of_others():
+    pair = np.array([[1, 0.5], [0.5, 1]])
+    found = [pair_estimate(pair + shift, np.linspace(0, 1, 9) + shift) for shift in (0, 0.3, 0.1)]
+    peak = find_peak(found, np.random.default_rng(0))
+    assert peak.place == 1
+    assert all(map(math.isnan, (peak.p_value, peak.low, peak.high)))
+
+
+@pytest.mark.parametrize("curve", [[0] * 8, [1] + [0] * 7, [0] * 7 + [-1]], ids=["flat", "a step", "before a step"])
+def test_false_alarms_of_curves_without_a_peak(curve, monkeypatch):
+    """0 to 9 of 100 is what 3 to 5 % give; the interval of 7 such points is rarely short."""
+    monkeypatch.setattr(peaks, "DRAWS", 300)
+    generator = np.random.default_rng(5)
+    found = [find_peak(estimates(generator, curve, models=2), generator) for _ in range(100)]
+    assert sum(peak is not None and peak.p_value < 0.05 for peak in found) <= 9
