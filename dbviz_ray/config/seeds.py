@@ -42,7 +42,9 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[Callable[[], bool]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        # Without an accelerator, torch.manual_seed would format a stack trace for each kind that might still come.
+        seeded = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+        seeded(seed)
         start = _places(device)
         try:
             yield lambda: _places(device) != start

@@ -147,27 +147,30 @@ def large(width, image_shape, classes):
     return network
 """
 OWN_SWEEP = """
-dataset: {name: digits, train_size: 100}
+dataset: {name: digits, train_size: 200, test_size: 100}
 cases:
   - {architecture: [my_networks:untrainable], width: [1, 2], seed: [0, 1]}
   - {architecture: [my_networks:large], width: [1], seed: [0, 1, 2, 3, 4]}
-training: {epochs: 2}
+  - {architecture: [fully_connected], width: [4], seed: [0, 1]}
+training: {epochs: 3, batch_size: 64}
 planes: {test: {count: 3, resolution: 5}}
 margins: {images: 10}
 resources: {evaluators: 5}  # more than there is room for
 """
 
 
-def test_own_networks_of_a_user_one_fails_and_only_some_of_another_fit_into_memory(tmp_path):
+def test_own_networks_of_a_user_one_fails_only_some_of_another_fit_and_others_are_taken_over(finished_run, tmp_path):
     """Beside modules of the user called analysis and sweeps, which anybody else would import in vain."""
     (tmp_path / "my_networks.py").write_text(OWN_CODE)
     for name in ("analysis.py", "sweeps.py"):
         (tmp_path / name).write_text("import sys\nassert 'my_networks' in sys.modules, 'imported by somebody else'\n")
     (tmp_path / "own.yaml").write_text(OWN_SWEEP)
     directory = tmp_path / "run"
-    result = run(directory, str(tmp_path / "own.yaml"), code=1)
+    sweep = str(tmp_path / "own.yaml"), f"resources.reuse=[{finished_run[0].root}]"
+    result = run(directory, *sweep, code=1)
+    assert "2 models are taken over" in result.stderr
     assert "RuntimeError: I will not be trained" in result.stderr
-    assert "9 models: 7 done, 2 failed" in result.stdout
+    assert "11 models: 9 done, 2 failed" in result.stdout
     assert re.search(r"^train    7 models in .* epochs/s, 2 failed$", result.stderr, re.MULTILINE), "each once"
     assert (directory / "figures" / "reproducibility_matrix.png").exists(), "the rest of the sweep is finished"
     groups = pd.read_csv(directory / "scores" / "groups.csv")
@@ -179,9 +182,9 @@ def test_own_networks_of_a_user_one_fails_and_only_some_of_another_fit_into_memo
     cohorts = Counter(facts["cohort_id"] for name, facts in of.items() if "large" in name)
     assert sorted(cohorts.values()) == [2, 3]
     (tmp_path / "my_networks.py").write_text(OWN_CODE.replace("width == 2", "False"))
-    mended = run(directory, str(tmp_path / "own.yaml"), *TABLES_ONLY)
-    assert len(list(directory.glob("models/*/model.json"))) == 9, "and the same command tries again"
-    assert "train    7 of 9 models were there already\n" in mended.stderr
+    mended = run(directory, *sweep, *TABLES_ONLY)
+    assert len(list(directory.glob("models/*/model.json"))) == 11, "and the same command tries again"
+    assert "train    9 of 11 models were there already\n" in mended.stderr
 
 
 def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, capsys):
@@ -211,16 +214,46 @@ resources: {stack: 3, checkpoint_seconds: 0}
 """
 
 
+def assert_listens_on_loopback_alone(process: subprocess.Popen[bytes]) -> None:
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    sockets = [socket for one in family for socket in one.net_connections()]
+    found = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
+    assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
+    for place in found:
+        address = ipaddress.ip_address(place.ip)
+        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, place
+    assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}, "joinable"
+
+
+def ended_at_first(pattern: str, directory: Path, file: Path, end: signal.Signals) -> str:
+    """Start a sweep, end its command once a file like `pattern` is there, and return what it said."""
+    process = started(directory, str(file))
+    wait_for(pattern, directory, process)
+    if end == signal.SIGTERM:
+        assert_listens_on_loopback_alone(process)
+        second = run(directory, str(file), code=2)
+        assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
+    process.send_signal(end)
+    assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
+    said = Path(f"{directory}.log").read_text()
+    assert "Traceback" not in said
+    return said
+
+
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory):
+    """A sweep that was interrupted among its teachers and went on, and its messages."""
     directory = tmp_path_factory.mktemp("recipes")
-    (directory / "recipes.yaml").write_text(RECIPES)
-    return directory / "run", run(directory / "run", str(directory / "recipes.yaml"))
+    file = directory / "recipes.yaml"
+    file.write_text(RECIPES)
+    said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory / "run", file, signal.SIGTERM)
+    assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
+    return directory / "run", said + run(directory / "run", str(file)).stderr
 
 
 def test_recipes_teachers_snapshots_and_diverged_models(recipes):
-    directory, result = recipes
-    assert " epoch 1 " in result.stderr, "when a loss was no number any more"
+    directory, said = recipes
+    assert " epoch 1 " in said, "when a loss was no number any more"
     groups = pd.read_csv(directory / "scores" / "groups.csv")
     last = groups[groups["epoch"] == 20].set_index(["recipe", "learning_rate"])
     assert sorted(groups["epoch"].unique()) == [2, 10, 20]
@@ -239,45 +272,10 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
     assert files == set(os.listdir(directory / "figures"))
 
 
-def test_models_of_another_run_are_taken_over(recipes, tmp_path):
-    directory, _ = recipes
-    file = tmp_path / "more.yaml"
-    file.write_text(RECIPES.replace("plain: {}", "plain: {}\n      heavy: {weight_decay: 0.1}"))
-    result = run(tmp_path / "more", str(file), f"resources.reuse=[{directory}]", "--stages", "train")
-    assert "18 models are taken over" in result.stderr
-    trained = {path.parent.name for path in (tmp_path / "more").glob("models/*/model.json")}
-    assert len(trained) == 21
-    assert {path.parent.name for path in directory.glob("models/*/model.json")} < trained
-
-
-def assert_listens_on_loopback_alone(process: subprocess.Popen[bytes]) -> None:
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    sockets = [socket for one in family for socket in one.net_connections()]
-    found = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
-    assert len(found) >= 3, "Ray's control store, raylet and workers listen somewhere"
-    for place in found:
-        address = ipaddress.ip_address(place.ip)
-        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, place
-    assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}, "joinable"
-
-
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
-    (tmp_path / "recipes.yaml").write_text(RECIPES)
-    directory, file, generator = tmp_path / "killed", str(tmp_path / "recipes.yaml"), random.Random(SEED)
-    ends = {"models/*/snapshots/*/weights.safetensors": signal.SIGTERM, "models/*/model.json": signal.SIGKILL}
-    for pattern, end in ends.items():
-        process = started(directory, file)
-        wait_for(pattern, directory, process)
-        if end == signal.SIGTERM:
-            assert_listens_on_loopback_alone(process)
-            second = run(directory, file, code=2)
-            assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
-        else:
-            time.sleep(generator.uniform(0, 0.3))
-        process.send_signal(end)
-        assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
-    said = Path(f"{directory}.log").read_text()
-    assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
-    assert "Traceback" not in said
-    run(directory, file, *TABLES_ONLY)
+    """The run that was interrupted and one that is killed later end with the same tables."""
+    directory, file = tmp_path / "killed", tmp_path / "recipes.yaml"
+    file.write_text(RECIPES)
+    ended_at_first("models/*/model.json", directory, file, signal.SIGKILL)
+    run(directory, str(file), *TABLES_ONLY)
     assert tables(directory) == tables(recipes[0])
