@@ -91,8 +91,9 @@ class CohortTraining:
         self.device = device
         self.settings = shared.training
         self._dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
-        self._built = partial(_built, models, dataset, device, self._dtype)  # no cycle keeps a training's memory
-        networks = [self._built(member) for member in range(len(models))]
+        # A partial function, since a method would make a cycle, which keeps a training's memory.
+        self._fresh = partial(_fresh_network, models, dataset, device, self._dtype)
+        networks = [self._fresh(member) for member in range(len(models))]
         limits = pixel_limits(dataset, device, self._dtype)
         of_teachers = [in_precision(teacher, self._dtype).to(device) for teacher in teachers]
         self.network: CohortNetwork | OrdinaryNetwork
@@ -100,7 +101,7 @@ class CohortTraining:
             self.network = OrdinaryNetwork(networks, self.settings, limits, of_teachers)
         else:
             execution = execution_for(resources.execution, device)
-            self.network = CohortNetwork(networks, self.settings, limits, self._built, of_teachers, execution)
+            self.network = CohortNetwork(networks, self.settings, limits, self._fresh, of_teachers, execution)
         del networks  # their stacked state takes as much memory
         self.epoch = 0
         self.remark = ""
@@ -137,7 +138,7 @@ class CohortTraining:
                 raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
             raise
         for member in members:
-            again = self._built(member).eval()
+            again = self._fresh(member).eval()
             again.load_state_dict(self.network.member_state(member))
             trained = predicted[member]
             if norm(logits_of(again(images.clone())) - trained) > RELOADED_DIFFERENCE * norm(trained):
@@ -167,21 +168,25 @@ class CohortTraining:
 
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
-        kinds = {PARAMETERS: self.network.parameters, BUFFERS: self.network.buffers, OPTIMIZER: self.optimizer.state()}
-        state = {f"{kind}/{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
-        state |= {HISTORIES: self.history, EPOCH: torch.tensor(self.epoch)}
-        state |= {STACK: torch.tensor(self.network.stack)}  # another stack rounds differently
+        # Another stack rounds differently.
+        state = self._tensors() | {EPOCH: torch.tensor(self.epoch), STACK: torch.tensor(self.network.stack)}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
-        """Continue from a result of `state()`, on any device."""
+        """Continue from a result of `state()`, on any device. ValueError if it holds tensors of other names."""
+        own = self._tensors()
+        if state.keys() != own.keys() | {EPOCH, STACK}:
+            raise ValueError("the state holds tensors of other names")
         self.network.restack(int(state[STACK]))
-        for kind, tensors in ((PARAMETERS, self.network.parameters), (BUFFERS, self.network.buffers)):
-            for name, tensor in tensors.items():
-                tensor.copy_(state[f"{kind}/{name}"])
-        self.optimizer.restore({name: state[f"{OPTIMIZER}/{name}"] for name in self.optimizer.state()})
-        self.history.copy_(state[HISTORIES])
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
         self.epoch = int(state[EPOCH])
+
+    def _tensors(self) -> State:
+        """The tensors that training changes, by their names in a checkpoint; no copies."""
+        kinds = {PARAMETERS: self.network.parameters, BUFFERS: self.network.buffers, OPTIMIZER: self.optimizer.state()}
+        own = {f"{kind}/{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
+        return own | {HISTORIES: self.history}
 
     def trained(self) -> list[TrainedModel]:
         """The members in their present state."""
@@ -223,7 +228,7 @@ class CohortTraining:
         return within_memory(attempt, self._evaluation_batch)
 
 
-def _built(
+def _fresh_network(
     models: Sequence[ModelConfig], dataset: Dataset, device: torch.device, dtype: torch.dtype, member: int
 ) -> nn.Module:
     model, shape, classes = models[member], dataset.image_shape, len(dataset.class_names)
@@ -256,10 +261,11 @@ def train_cohort(
         own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
         training = CohortTraining(models, dataset, device, own, teachers)
         training.remark = remark
-        if saved and saved.keys() != training.state().keys():
-            saved, training.remark = None, "a checkpoint of another version is left out: its training starts again"
         if saved:
-            training.restore(saved)
+            try:
+                training.restore(saved)
+            except ValueError:
+                training.remark = "a checkpoint of another version is left out: its training starts again"
         del saved  # frees its memory
         training.check_reloading({0, len(models) - 1})  # before hours are spent
         last_save = time.monotonic()

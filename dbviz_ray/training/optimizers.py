@@ -89,11 +89,6 @@ class CohortOptimizer:
                 steps[span] = steps[span.start].clone()
         return self._moments | self._steps
 
-    def restore(self, state: State) -> None:
-        """Continue from a result of `state()`, on any device."""
-        for name, moment in (self._moments | self._steps).items():
-            moment.copy_(state[name])
-
 
 def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig, fused: bool) -> torch.optim.Optimizer:
     if settings.optimizer == "sgd":

@@ -155,6 +155,18 @@ def test_a_training_killed_twice_keeps_its_stack(digits, cpu):
     assert_same_bits(undisturbed, resumed)
 
 
+def test_a_checkpoint_of_another_version_is_left_out_and_said(digits, cpu):
+    models = cohort_of()[:1]
+    undisturbed = train_cohort(models, digits, cpu)
+    memory = killed_after(2, models, digits, cpu, resources=cohorts.EVERY_EPOCH)
+    memory.saved[-1].pop("history")
+    remarks = []
+    again = train_cohort(models, digits, cpu, checkpoints=memory, on_epoch=lambda t: remarks.append(t.remark))
+    assert all(remarks)
+    assert len(remarks) == models[0].training.epochs
+    assert_same_bits(undisturbed, again)
+
+
 def test_snapshots_hold_the_model_at_their_epochs_and_precede_the_checkpoint(digits, cpu):
     models = cohort_of(epochs=4, snapshots=(3, 1))[:2]
     memory, kept = cohorts.Memory(), []
