@@ -76,23 +76,24 @@ _ENTRIES = [
         "over_curves:double_descent",
         "Double descent",
         "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
-        "happens, the test error peaks near the dotted line, where the network first memorises the training labels; "
-        "there it has the most regions, and two trainings agree least.",
+        "happens, the test error peaks near the dotted line, from which on the training error is at most 10 %; "
+        "there it has the most regions, and two trainings agree least. At the interpolation threshold all false "
+        "labels are learned.",
         "three widths or more",
         lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),
     FigureEntry(
         "over_curves:epochs",
         "Over the training",
-        "The same scores over the epochs of a training. If the test error rises again while the training error still "
-        "falls, the network memorises labels; regions and disagreement grow with it.",
+        "The same scores over the epochs of a training. If the test error rises again while false labels are "
+        "learned, regions and disagreement grow with it.",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
     ),
     FigureEntry(
         "over_curves:error_surface",
         "Over width and epoch",
-        "Scores over width and epoch at once; above the line the training labels are memorised. Follow a row to see "
+        "Scores over width and epoch at once; above the line the training error is at most 10 %. Follow a row to see "
         "what width does, and a column to see what longer training does.",
         "two widths and three kept epochs or more",
         lambda sweep, groups: bool(surfaces(groups)),
@@ -182,8 +183,8 @@ _ENTRIES = [
     FigureEntry(
         "margins:margins",
         "Margins",
-        "How far images are from the decision boundary. Mislabelled images that a network has memorised lie closer to "
-        "it than correctly labelled ones: they are islands.",
+        "How far images are from the decision boundary. Mislabelled images whose false labels a network has learned "
+        "lie closer to it than correctly labelled ones: they are islands.",
         "margins",
         lambda sweep, groups: sweep.margins is not None,
     ),

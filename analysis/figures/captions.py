@@ -10,6 +10,7 @@ from ..tables.recipes import several_rates
 
 LABELS = {
     "test_error": "error",
+    "false_labels_learned": "false labels learned",
     "fragmentation": "regions per plane",
     "large_regions": "large regions per plane",
     "reproducibility": "reproducibility",

@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from ..findings.curves import EPOCH, PEAK, THRESHOLD_ERROR, WIDTH, Axis, Curve, curves, representative_curves
+from ..findings.curves import (
+    ALL_LABELS,
+    EPOCH,
+    PEAK,
+    THRESHOLD_ERROR,
+    WIDTH,
+    Axis,
+    Curve,
+    curves,
+    representative_curves,
+)
 from ..scores.groups import NAMING, names_of
 from . import style
 from .captions import LABELS, counts_text, left_out_note, part_of, title_of
@@ -23,11 +33,19 @@ FEW = 2
 DASHED = "--"
 PANELS = {
     "test_error": ("train_error", ""),
+    "false_labels_learned": ("", ""),
     "fragmentation": ("", ""),
     "reproducibility": ("kappa", "kappa"),
     "margin": ("margin_mislabelled", "mislabelled images"),
 }
 """The panels by their scores: the score of dashed lines, and what the label calls it."""
+IF_KNOWN = ("false_labels_learned", "margin")
+"""Panels that a sweep may lack."""
+THRESHOLDS = {
+    "small_train_error": (":", f"training error at most {THRESHOLD_ERROR:.0%}"),
+    "interpolation_threshold": ("-.", "interpolation threshold"),
+}
+"""Of curves: how their vertical lines look, and what they are called."""
 
 
 def double_descent(tables: SweepTables) -> Figure:
@@ -41,7 +59,7 @@ def epochs(tables: SweepTables) -> Figure:
 
 
 def _over(axis: Axis, tables: SweepTables) -> Figure:
-    """The `PANELS` on a log axis, with a colour for each curve; dotted vertical lines mark interpolation thresholds."""
+    """The `PANELS` on a log axis, with a colour for each curve; vertical lines mark `THRESHOLDS`."""
     table = tables.first("groups")
     found = curves(table, axis, tables.table("differences"))
     if not found:
@@ -49,7 +67,7 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
     drawn = representative_curves(found, MAX_CURVES)
     parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
     names = [", ".join(own) for own in parts]
-    shown = [score for score in PANELS if score != "margin" or table["margin"].notna().any()]
+    shown = [score for score in PANELS if score not in IF_KNOWN or table[score].notna().any()]
     figure, grid = style.panels(len(shown), 1, 7.2, 2.0 * len(shown) + 3.4, sharex=True)
     for axes, score in zip(grid[:, 0], shown, strict=True):
         _draw_panel(axes, score, drawn, names)
@@ -57,8 +75,8 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
     top.yaxis.set_major_formatter("{x:.0%}")
     lowest.set_xlabel(axis.column)
     style.log_ticks(lowest, style.spaced(sorted({int(value) for curve in drawn for value in curve.rows[axis.column]})))
-    with_threshold = any(curve.interpolation_threshold is not None for curve in drawn)
-    _legend(top, names, table["tested_on"].iloc[0], with_threshold)
+    marked = [name for name in THRESHOLDS if any(getattr(curve, name) is not None for curve in drawn)]
+    _legend(top, names, table["tested_on"].iloc[0], marked)
     figure.align_ylabels()
     return style.inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
 
@@ -74,8 +92,10 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         style.band(axes, rows, x, solid, colour, name)
         if dashed:
             style.band(axes, rows, x, dashed, colour, "", line=DASHED, shaded=few and dashed != "kappa")
-        if curve.interpolation_threshold is not None:
-            axes.axvline(curve.interpolation_threshold, color=colour, linestyle=":", linewidth=1.2)
+        for threshold, (line, _) in THRESHOLDS.items():
+            at = getattr(curve, threshold)
+            if at is not None:
+                axes.axvline(at, color=colour, linestyle=line, linewidth=1.2)
         bands += [(rows, column) for column in (solid, dashed) if column]
     with_dashed = called and any(line.get_linestyle() == DASHED for line in axes.lines)
     axes.set_ylabel(LABELS[score] + f"\n(dashed: {called})" * bool(with_dashed))
@@ -85,22 +105,25 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         axes.set_ylim(0, _error_limit(drawn))
     elif score == "reproducibility":
         axes.set_ylim(top=1)
+    elif score == "false_labels_learned":
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter("{x:.0%}")
     elif drawn[0].rows[score].notna().any():
         axes.set_ylim(style.limits(bands))
 
 
-def _legend(axes: Axes, names: Sequence[str], tested_on: str, with_threshold: bool) -> None:
+def _legend(axes: Axes, names: Sequence[str], tested_on: str, marked: Sequence[str]) -> None:
     """Explain colours and lines above a panel."""
     axes.legend(
         handles=[
             *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
             style.key_line(f"{tested_on} error", "0.35"),
             style.key_line("training error", "0.35", line=DASHED),
-            *[style.key_line("interpolation threshold", "0.35", line=":")] * with_threshold,
+            *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[name] for name in marked)),
         ],
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=3 if len(names) > 2 else 5,
+        ncols=3,
         fontsize=8,
         columnspacing=1.2,
         handlelength=1.8,
@@ -122,8 +145,9 @@ def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> 
     return (
         f"{part_of(drawn, found, 'curves')}{counts_text(table, 'a point')}; "
         "bands: 95 % intervals over trainings and images or planes,\n"
-        f"cut at the frame (reproducibility: over {covers or 'nothing'}); dotted: smallest {axis.column} with a "
-        f"training error of at most {THRESHOLD_ERROR:.0%}{margins}{left_out_note(table)}"
+        f"cut at the frame (reproducibility: over {covers or 'nothing'}); vertical lines: from this {axis.column} "
+        f"on; interpolation threshold: at least {ALL_LABELS:.0%} of the false labels learned (of all, if none is false)"
+        f"{margins}{left_out_note(table)}"
     )
 
 
@@ -184,9 +208,11 @@ def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *
     places = np.arange(len(values.columns) + 1) - 0.5
     axes.set_facecolor("0.85")
     axes.pcolormesh(places, edges, values.to_numpy(dtype=float), cmap="cividis", norm=norm)
-    of_width = {curve.key["width"]: curve.interpolation_threshold for curve in curves(rows, EPOCH)}
+    of_width = {curve.key["width"]: curve.small_train_error for curve in curves(rows, EPOCH)}
     thresholds = [of_width.get(width) for width in values.columns]
-    if any(thresholds):  # a line below the first cell of each width that interpolates, at the top where none does
+    if any(
+        thresholds
+    ):  # a line below the first cell of each width with a small training error, at the top where none does
         heights = [edges[kept.index(epoch)] if epoch else edges[-1] for epoch in thresholds]
         axes.plot(places, [*heights, heights[-1]], color=THRESHOLD_COLOUR, drawstyle="steps-post", linewidth=2)
     axes.set_yscale("log")

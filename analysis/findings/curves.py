@@ -11,8 +11,10 @@ import pandas as pd
 from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
 
 THRESHOLD_ERROR = 0.1
-"""A group interpolates when its training error on the given labels is at most this: the epsilon of effective model
-complexity in Nakkiran et al., arXiv 1912.02292, Section 2, which sets it to 0.1."""
+"""A training error that counts as small: the epsilon of effective model complexity in Nakkiran et al., arXiv
+1912.02292, Section 2, which sets it to 0.1."""
+ALL_LABELS = 0.99
+"""From this share on, all false labels count as learned."""
 
 SIGNIFICANT = 0.05
 MIDDLE, LOWEST, PEAK = "middle", "lowest error", "peak"
@@ -55,10 +57,22 @@ class Curve:
         return ", ".join(self.name_parts)
 
     @cached_property
-    def interpolation_threshold(self) -> int | None:
+    def small_train_error(self) -> int | None:
         """From which width (epoch) on every training error is at most `THRESHOLD_ERROR`; None if from none."""
-        above = self.rows.index[self.rows["train_error"] > THRESHOLD_ERROR]
-        first = above[-1] + 1 if len(above) else 0
+        return self._from_where_on(self.rows["train_error"] <= THRESHOLD_ERROR)
+
+    @cached_property
+    def interpolation_threshold(self) -> int | None:
+        """From which width (epoch) on at least `ALL_LABELS` of the false labels are learned; None if from none.
+
+        Without false labels, as much of all training labels.
+        """
+        learned = self.rows["false_labels_learned"].fillna(1 - self.rows["train_error"])
+        return self._from_where_on(learned >= ALL_LABELS)
+
+    def _from_where_on(self, holds: "pd.Series[bool]") -> int | None:
+        lacking = holds.index[~holds]
+        first = lacking[-1] + 1 if len(lacking) else 0
         return int(self.rows[self.axis.column][first]) if first < len(self.rows) else None
 
     @cached_property

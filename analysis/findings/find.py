@@ -18,7 +18,7 @@ MAX_EPOCH_CURVES = 4
 """Most curves over the epochs with a finding each."""
 MAX_GROUPS = 6
 """With more groups, none is compared across plane sets."""
-CURVE_SCORES = ("train_error", "test_error", "reproducibility", "fragmentation")
+CURVE_SCORES = ("train_error", "false_labels_learned", "test_error", "reproducibility", "fragmentation")
 ON_PLANES = ("reproducibility", "fragmentation")
 SHARES = ("total_share", "own_share")
 BY_LABELS = ("margin_correct", "margin_mislabelled")
@@ -66,19 +66,24 @@ def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
     subject = Subject(curve.name_parts, curve.key)
     condition = {"axis": curve.axis.column, "peak": curve.has_peak, "tested_on": curve.rows["tested_on"].iloc[0]}
     condition["intervals_only"] = curve.differences.empty
-    threshold = _threshold(curve, subject, "")
-    return Finding(kind, subject, (*numbers, threshold), curve.peak_p_value if curve.has_peak else NAN, condition)
+    numbers += [_threshold(curve, subject, score) for score in ("small_train_error", "interpolation_threshold")]
+    return Finding(kind, subject, tuple(numbers), curve.peak_p_value if curve.has_peak else NAN, condition)
 
 
-def _threshold(curve: Curve, subject: Subject, role: str) -> Number:
-    at = curve.interpolation_threshold
-    return Number(role, subject, "interpolation_threshold", NAN if at is None else at)
+def _threshold(curve: Curve, subject: Subject, score: str, role: str = "") -> Number:
+    at = getattr(curve, score)
+    return Number(role, subject, score, NAN if at is None else at)
 
 
 def _epoch_curves(found: Sequence[Curve]) -> Finding:
     """Which of all curves over the epochs have a peak."""
     numbers = (
-        _threshold(curve, Subject(curve.name_parts, curve.key), "peak" if curve.has_peak else "no peak")
+        _threshold(
+            curve,
+            Subject(curve.name_parts, curve.key),
+            "interpolation_threshold",
+            "peak" if curve.has_peak else "no peak",
+        )
         for curve in found
     )
     return Finding(Kind.EPOCH_CURVES, Subject(), tuple(numbers))

@@ -30,6 +30,7 @@ IMAGES = {"test_error": "test images", "margin": "images"}
 """The items of these scores; those of all others are planes."""
 HEADINGS = {
     "train_error": ("train error", 3),
+    "false_labels_learned": ("false labels learned", 3),
     "test_error": ("{tested_on} error", 3),
     "reproducibility": ("reproducibility", 3),
     "kappa": ("kappa", 3),

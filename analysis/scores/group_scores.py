@@ -20,6 +20,7 @@ AT_LEAST_ZERO: Bounds = (0.0, math.inf)
 
 SCORES: dict[str, Bounds] = {
     "train_error": SHARE,
+    "false_labels_learned": SHARE,
     "test_error": SHARE,
     "reproducibility": SHARE,
     "kappa": (-1.0, 1.0),
@@ -66,6 +67,10 @@ def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, E
         "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
         "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
     }
+    false = predictions.mislabelled[members]
+    if false.sum(axis=1).min() > 1:
+        learned = ~predictions.train_wrong[members]
+        found["false_labels_learned"] = of_chosen_images(MEAN, learned.astype(float), false, group)
     if np.isfinite(models.sharpness[members]).any():
         found["sharpness"] = sample_estimate(models.sharpness[members], levels)
     if len(members) > 1:
@@ -176,25 +181,25 @@ def _margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
     """The margins among a group's scores; without mislabelled images, all count as correctly labelled."""
     distances, kinds = margins.mean_distance[group.members], kinds_of_images(group, margins)
     found = {
-        "margin": margin_estimate(MEAN, distances, kinds[ALL], group),
-        "margin_median": margin_estimate(MEDIAN, distances, kinds[ALL], group),
-        "margin_correct": margin_estimate(MEAN, distances, kinds.get(CORRECT, kinds[ALL]), group),
+        "margin": of_chosen_images(MEAN, distances, kinds[ALL], group),
+        "margin_median": of_chosen_images(MEDIAN, distances, kinds[ALL], group),
+        "margin_correct": of_chosen_images(MEAN, distances, kinds.get(CORRECT, kinds[ALL]), group),
     }
     if MISLABELLED in kinds:
-        found["margin_mislabelled"] = margin_estimate(MEAN, distances, kinds[MISLABELLED], group)
+        found["margin_mislabelled"] = of_chosen_images(MEAN, distances, kinds[MISLABELLED], group)
     return found
 
 
-def margin_estimate(statistic: str, distances: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate:
-    """One of `STATISTICS` of the wanted images' margins; both arrays are `[members, images]`.
+def of_chosen_images(statistic: str, values: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate:
+    """One of `STATISTICS` of the values of the wanted images; both arrays are `[members, images]`.
 
     If trainings differ in the wanted images, the images are no common sample: each training counts as one number.
     """
     if (wanted == wanted[0]).all():
-        same = distances[:, wanted[0]]
+        same = values[:, wanted[0]]
         if statistic == MEAN:
             return mean_estimate(same, group.levels)
         return quantile_estimate(same, QUANTILES[statistic], group.levels)
-    each = (row[kept] for row, kept in zip(distances, wanted, strict=True))
+    each = (row[kept] for row, kept in zip(values, wanted, strict=True))
     of_models = [of.mean() if statistic == MEAN else np.quantile(of, QUANTILES[statistic]) for of in each]
     return sample_estimate(np.array(of_models), group.levels)

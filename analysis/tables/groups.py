@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, margin_estimate
+from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, of_chosen_images
 from ..scores.groups import GROUP, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate
@@ -116,7 +116,7 @@ def margins_table(scored: Scored) -> pd.DataFrame:
         for images, wanted in kinds_of_images(group, margins).items():
             row: dict[str, Any] = {**group.key, "images": images}
             for name in STATISTICS:
-                estimate = margin_estimate(name, distances, wanted, group)
+                estimate = of_chosen_images(name, distances, wanted, group)
                 row |= value_and_ends(name, interval_of(estimate, AT_LEAST_ZERO))
             row["found"] = found[wanted].mean()
             rows.append(row | {"n_models": len(group.members), "n_images": int(wanted.sum(axis=1).min())})

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..scores.agreement import Floats, agreement, cohens_kappa, error_consistency
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group
 from ..scores.plane_scores import PairSet, pairs_between
-from ..scores.trained import Margins
 from ..statistics.estimates import Estimate, cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
 from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
@@ -101,7 +101,7 @@ def _sides(a: Group, b: Group) -> dict[str, Any]:
     return row
 
 
-BY_LABEL = ("margin_correct", "margin_mislabelled")
+MARGINS_BY_LABEL = ("margin_correct", "margin_mislabelled")
 """Scores of images chosen by their labels: comparable only if the same labels are wrong."""
 DIFFERENCES = [
     "score", *SIDES, "value_a", "value_b", *columns_of("difference", "ratio"),
@@ -116,10 +116,12 @@ def differences_table(scored: Scored) -> pd.DataFrame:
     same rows in every plane set.
     """
     rows: list[dict[str, Any]] = []
-    margins = scored.observed.margins
+    observed = scored.observed
+    of_margins = None if observed.margins is None else observed.margins.mislabelled
+    labels = dict.fromkeys(MARGINS_BY_LABEL, of_margins) | {"false_labels_learned": observed.predictions.mislabelled}
     for a, b in _compared(scored.compared):
         of_a, of_b = scored.estimates[a], scored.estimates[b]
-        known = [s for s in SCORES if s in of_a and s in of_b and (s not in BY_LABEL or _same_labels(a, b, margins))]
+        known = [s for s in SCORES if s in of_a and s in of_b and _same_labels(a, b, labels.get(s))]
         rows += [{"score": score, **_sides(a, b), **_difference(of_a[score], of_b[score])} for score in known]
     table = pd.DataFrame(rows, columns=DIFFERENCES)
     for _, p_values in table.groupby("score")["p_value"]:
@@ -127,12 +129,12 @@ def differences_table(scored: Scored) -> pd.DataFrame:
     return table
 
 
-def _same_labels(a: Group, b: Group, margins: Margins | None) -> bool:
-    """Whether the same images are mislabelled in all trainings of both groups."""
-    if margins is None:
-        return False
-    mislabelled = margins.mislabelled[np.concatenate([a.members, b.members])]
-    return bool((mislabelled == mislabelled[0]).all())
+def _same_labels(a: Group, b: Group, mislabelled: NDArray[np.bool_] | None) -> bool:
+    """Whether the same images are `mislabelled`, `[models, images]`, in all trainings of both groups (or None)."""
+    if mislabelled is None:
+        return True
+    of_both = mislabelled[np.concatenate([a.members, b.members])]
+    return bool((of_both == of_both[0]).all())
 
 
 def _difference(of_a: Estimate, of_b: Estimate) -> dict[str, Any]:

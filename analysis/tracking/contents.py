@@ -31,7 +31,7 @@ HISTORY = ("train_error", "test_error", "train_loss", "test_loss")
 FINAL = ("test_error", "train_error", "fragmentation", "largest_region", "margin", "sharpness")
 """Columns of the table `models` that a model's run has, for its last epoch."""
 SECTIONS = {
-    "errors": ("test_error", "train_error"),
+    "errors": ("test_error", "train_error", "false_labels_learned"),
     "margins": ("margin", "margin_median", "margin_correct", "margin_mislabelled"),
     "regions": ("fragmentation", "large_regions", "largest_region"),
     "reproducibility": ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
@@ -131,7 +131,8 @@ def _part_params(rows: pd.DataFrame, curve: Curve | None) -> dict[str, Any]:
             params["epochs" if column == "epoch" else column] = span
     by_kind = rows.groupby(KIND)[["n_models", *LEFT_OUT]].max()  # the same models at every epoch
     params |= {str(name): int(count) for name, count in by_kind.sum().items()}
-    return params | ({"interpolation_threshold": curve.interpolation_threshold} if curve else {})
+    thresholds = ("small_train_error", "interpolation_threshold")
+    return params | {name: getattr(curve, name) for name in thresholds if curve}
 
 
 def _all_metrics(groups: pd.DataFrame, rows: pd.DataFrame, step: str | None) -> list[Metric]:

@@ -31,15 +31,18 @@ def points_of(axes):
 def test_margins_over_width_of_correct_and_mislabelled_images(tmp_path):
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1, 2], "label_noise_seed": [0]}
     store, figure = drawn_one(tmp_path, small_sweep(grid=grid, margins=MARGINS), "double_descent")
-    margin = figure.axes[3]
+    error, learned, _, reproducibility, margin = figure.axes
     assert margin.get_ylabel() == "distance to the boundary\n(dashed: mislabelled images)"
     groups = read_table(store, "groups").set_index(["label_noise", "width"])
     lines = [(line.get_linestyle(), line.get_ydata()) for line in margin.lines if len(line.get_xdata()) == 3]
     assert [style for style, _ in lines] == ["-", "-", "--"]
     expected = groups.loc[0.0, "margin"], groups.loc[0.25, "margin_correct"], groups.loc[0.25, "margin_mislabelled"]
     np.testing.assert_allclose([shown for _, shown in lines], expected)
-    dashed = [line.get_ydata() for line in figure.axes[2].lines if line.get_linestyle() == "--"]
+    dashed = [line.get_ydata() for line in reproducibility.lines if line.get_linestyle() == "--"]
     np.testing.assert_array_equal(dashed, [groups.loc[noise, "kappa"] for noise in (0.0, 0.25)])
+    (shown,) = (line.get_ydata() for line in learned.lines if len(line.get_xdata()) == 3)
+    np.testing.assert_array_equal(shown, groups.loc[0.25, "false_labels_learned"])
+    assert error.get_ylim()[0] == 0
     assert "from 12 images" in caption_of(figure)
 
 

@@ -147,11 +147,19 @@ def test_a_peak_within_the_intervals_is_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("train", "threshold"),
-    [([0.5, 0.2, 0.1, 0.0], 8), ([0.5, 0.4, 0.3, 0.2], None), ([0.0] * 4, 2), ([0.5, 0.05, 0.3, 0.0], 16)],
+    ("train", "small", "all_learned"),
+    [
+        ([0.5, 0.2, 0.1, 0.0], 8, 16),
+        ([0.5, 0.4, 0.3, 0.2], None, None),
+        ([0.0] * 4, 2, 2),
+        ([0.5, 0.05, 0.3, 0.0], 16, 16),
+    ],
 )
-def test_interpolation_threshold(train, threshold):
-    assert curve(DESCENT, train).interpolation_threshold == threshold
+def test_thresholds(train, small, all_learned):
+    clean = curve(DESCENT, train)
+    assert (clean.small_train_error, clean.interpolation_threshold) == (small, all_learned)
+    noisy = curve(DESCENT, train, false_labels_learned=[0.1, 0.99, 0.98, 1.0])
+    assert (noisy.small_train_error, noisy.interpolation_threshold) == (small, 16), "whatever the training error"
 
 
 def test_a_curve_needs_three_widths_or_two_epochs():

@@ -32,12 +32,13 @@ def test_findings_in_words_and_rows():
     first, second = found.sentences
     assert intervals_in(first) == ["20.0% [19.0, 21.0]", "30.0% [29.0, 31.0]", "10.0% [9.0, 11.0]",
                                    *["50% [49, 51]"] * 2, *["5.0 [5.0, 5.0]"] * 2]  # fmt: skip
-    assert re.findall(r"width (\d+)", first) == ["4", "8", "16", "16", "16", "8"]
+    assert re.findall(r"width (\d+)", first) == ["4", "8", "16", "16", "16", "8", "16"]
     assert [" no double descent" in told for told in (first, second)] == [False, True]
     assert list(found.answers) == ["Is a wider network better, and more reproducible?"]
     roles = [[number.role for number in finding.of("test_error")] for finding in found.rows]
     assert roles == [["narrowest", "best narrow", "peak", "widest"], ["narrowest", "middle", "widest"]]
-    assert [finding.number("", "interpolation_threshold").value for finding in found.rows] == [8, 2]
+    for score, widths in (("small_train_error", [8, 2]), ("interpolation_threshold", [16, 2])):
+        assert [finding.number("", score).value for finding in found.rows] == widths
     peak = found.rows[0].number("peak", "test_error")
     assert (peak.subject.keys["width"], peak.value, peak.low, peak.high, peak.n) == (8, 0.3, 0.29, 0.31, 3)
     text = summary_of(table)

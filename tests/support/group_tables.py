@@ -8,7 +8,7 @@ from dbviz_ray.analysis.findings.rows import ROWS
 from dbviz_ray.analysis.findings.summary import summary_text
 from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
 
-MARGINS = ("margin", "margin_correct", "margin_mislabelled")
+UNKNOWN = ("margin", "margin_correct", "margin_mislabelled", "false_labels_learned")
 BETWEEN = pd.DataFrame(columns=["label_noise", "plane_set"])
 KEY = {"architecture": "net", "options": "", "width": 4, "label_noise": 0.2, "recipe": "default",
        "learning_rate": 0.01, "epoch": 100, "plane_set": "test"}  # fmt: skip
@@ -22,9 +22,9 @@ def groups(test, train=None, reach=0.01, **columns):
     table = pd.DataFrame({"test_error": test, "train_error": train or 0.0})
     widths = {"width": [2**n for n in range(1, len(test) + 1)]}
     counts = {"n_models": 3, "n_diverged": 0, "n_failed": 0, "n_planes": 6, "n_constant": 0, "tested_on": "test"}
-    scores = {"reproducibility": 0.5, "fragmentation": 5.0, "sharpness": 0.04} | dict.fromkeys(MARGINS, float("nan"))
+    scores = {"reproducibility": 0.5, "fragmentation": 5.0, "sharpness": 0.04} | dict.fromkeys(UNKNOWN, float("nan"))
     table = table.assign(**(KEY | widths | counts | scores | columns))
-    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *MARGINS):
+    for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *UNKNOWN):
         table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
     return table
 
