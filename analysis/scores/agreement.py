@@ -53,19 +53,21 @@ def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
     return by_item(observed, expected - by_chance, observed.mean(axis=0), by_chance)
 
 
-def error_consistency(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
+def capa(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
     """Agreement of every two models on labelled images beyond that of independent models of their accuracies.
 
-    Chance adjusted probabilistic agreement for hard predictions (Goel et al. 2025, arXiv 2502.04313): independent
-    models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1) of the images. `observed` is the
+    CAPA, the chance adjusted probabilistic agreement, of predictions without probabilities (Goel et al. 2025, arXiv
+    2502.04313, kappa_p): independent models with accuracies r agree on r_a r_b + (1 - r_a)(1 - r_b) / (classes - 1)
+    of the images. Error consistency (Geirhos et al. 2020, arXiv 2006.16736) is another score, the kappa of being
+    right: two models that make different errors on the same images are consistent, but do not agree. `observed` is the
     share of images for which they predict the same class, `[models, models]`; `wrong` says which predictions differ
     from the labels, `[models, images]`.
     """
     return beyond_chance(observed, _of_accuracies(1 - wrong.mean(axis=1), classes))
 
 
-def error_consistency_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
-    """`error_consistency` plus the influence of each image, `[images, models, models]`; its mean is the score."""
+def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
+    """`capa` plus the influence of each image, `[images, models, models]`; its mean is the score."""
     observed = (predictions[:, None] == predictions).transpose(2, 0, 1).astype(float)
     right = 1 - wrong.T.astype(float)  # [images, models]
     accuracies = right.mean(axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
-from .agreement import agreement, cohens_kappa, error_consistency, error_consistency_by_item, kappa_by_item
+from .agreement import agreement, capa, capa_by_item, cohens_kappa, kappa_by_item
 from .groups import Group
 from .plane_scores import PairMeans, PairSet, PlaneScores, pairs_within
 from .trained import Margins, Predictions
@@ -26,7 +26,7 @@ SCORES: dict[str, Bounds] = {
     "kappa": (-1.0, 1.0),
     "soft_agreement": SHARE,
     "agreement_on_test_images": SHARE,
-    "agreement_beyond_accuracy": (-math.inf, 1.0),
+    "capa": (-math.inf, 1.0),
     "fragmentation": (1.0, math.inf),
     "large_regions": AT_LEAST_ZERO,
     "largest_region": SHARE,
@@ -131,15 +131,14 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
 def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
     """Agreement of independent trainings of the group on the test images, raw and beyond their accuracy."""
     predicted, wrong = predictions.on_test[group.members], predictions.test_wrong[group.members]
-    beyond = error_consistency(agreement(predicted[:, None])[0], wrong, classes)
+    beyond = capa(agreement(predicted[:, None])[0], wrong, classes)
 
-    def consistent(pair: NDArray[np.intp]) -> Floats:
-        return error_consistency_by_item(predicted[pair], wrong[pair], classes)[:, 0, 1]
+    def beyond_accuracy(pair: NDArray[np.intp]) -> Floats:
+        return capa_by_item(predicted[pair], wrong[pair], classes)[:, 0, 1]
 
     images, every, known = predicted.shape[1], group.independent, group.independent & np.isfinite(beyond)
     alike = _over_pairs(group, every, images, lambda pair: np.equal(*predicted[pair]).astype(float))
-    beyond_accuracy = _over_pairs(group, known, images, consistent)
-    return {"agreement_on_test_images": alike, "agreement_beyond_accuracy": beyond_accuracy}
+    return {"agreement_on_test_images": alike, "capa": _over_pairs(group, known, images, beyond_accuracy)}
 
 
 def _over_pairs(

@@ -53,6 +53,20 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     return _estimate(float(values.mean()), values.mean(axis=0), values, np.arange(models)[:, None], models, levels)
 
 
+def spread_between_models(values: Floats) -> tuple[float, float]:
+    """Standard deviation of the models' means over items, and what would remain of it with infinitely many items.
+
+    Models are wrong on different images of one test set by chance: of the variance of their means, the residual mean
+    square of the two crossed factors over the number of items goes away (Jordan 2023, arXiv 2304.01910). An estimate
+    below zero counts as zero. `values` are `[models, items]`; NaN for one model.
+    """
+    if len(values) < 2:
+        return np.nan, np.nan
+    variance = float(values.mean(axis=1).var(ddof=1))
+    by_chance = len(values) * pseudo.interaction(values)[0]
+    return variance**0.5, max(variance - by_chance, 0.0) ** 0.5
+
+
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
     models = len(values)

@@ -9,7 +9,7 @@ import pandas as pd
 from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, of_chosen_images
 from ..scores.groups import GROUP, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
-from ..statistics.estimates import mean_estimate
+from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 from .scored import NAN, Scored, columns_of, covers_text, value_and_ends
 
@@ -24,7 +24,10 @@ def groups_table(scored: Scored) -> pd.DataFrame:
         for score in SCORES:
             row |= value_and_ends(score, intervals.get(score))
         of_members = predictions.on_test[group.members]
+        spread, beyond_test_set = spread_between_models(predictions.test_wrong[group.members].astype(float))
         row |= {
+            "test_error_spread": spread,
+            "test_error_spread_beyond_test_set": beyond_test_set,
             "n_planes": scored.planes.planes,
             "n_train_images": predictions.train_wrong.shape[1],
             "n_test_images": predictions.test_wrong.shape[1],

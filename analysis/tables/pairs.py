@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..scores.agreement import Floats, agreement, cohens_kappa, error_consistency
+from ..scores.agreement import Floats, agreement, capa, cohens_kappa
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group
 from ..scores.plane_scores import PairSet, pairs_between
@@ -42,7 +42,7 @@ def pairs_table(scored: Scored) -> pd.DataFrame:
         matrices["soft_agreement"] = planes.soft_agreement.by_pair
     on_test, classes = agreement(predictions.on_test[:, None])[0], planes.class_shares.shape[2]
     matrices["agreement_on_test_images"] = on_test
-    matrices["agreement_beyond_accuracy"] = error_consistency(on_test, predictions.test_wrong, classes)
+    matrices["capa"] = capa(on_test, predictions.test_wrong, classes)
     of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
     return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
 

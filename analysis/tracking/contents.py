@@ -34,8 +34,7 @@ SECTIONS = {
     "errors": ("test_error", "train_error", "false_labels_learned"),
     "margins": ("margin", "margin_median", "margin_correct", "margin_mislabelled"),
     "regions": ("fragmentation", "large_regions", "largest_region"),
-    "reproducibility": ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images",
-                        "agreement_beyond_accuracy"),
+    "reproducibility": ("reproducibility", "kappa", "soft_agreement", "agreement_on_test_images", "capa"),
     "sharpness": ("sharpness",),
 }  # fmt: skip
 """Scores by section: MLflow draws one chart for each metric and groups them by the text before the slash."""

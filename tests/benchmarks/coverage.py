@@ -13,7 +13,7 @@ cases; the others with the probability above, without a plane's effects; a wrong
 the image suggests. Margins are lognormal with effects of the same strengths. Scores are computed from maps,
 predictions and distances as the analysis does it.
 
-The true values of agreement, kappa and error follow from the effects' variances, that of error consistency from 4
+The true values of agreement, kappa and error follow from the effects' variances, that of CAPA from 4
 million pairs of models; those of regions are means over maps of as many models, on as many planes.
 """
 
@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need
 
 from dbviz_ray.analysis.scores.agreement import (
     agreement,
+    capa,
+    capa_by_item,
     cohens_kappa,
-    error_consistency,
-    error_consistency_by_item,
     kappa_by_item,
 )
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
@@ -159,10 +159,10 @@ def image_scores(
     """The same of predictions and margins."""
     found = {}
     for name, side in (("a", slice(0, first)), ("b", slice(first, len(wrong)))):
-        by_pair = error_consistency(agreement(predicted[side, None])[0], wrong[side], CLASSES)
-        by_image = error_consistency_by_item(predicted[side], wrong[side], CLASSES)
+        by_pair = capa(agreement(predicted[side, None])[0], wrong[side], CLASSES)
+        by_image = capa_by_item(predicted[side], wrong[side], CLASSES)
         found[f"{name} error"] = mean_estimate(wrong[side].astype(float))
-        found[f"{name} error consistency"] = _of_pairs(by_pair, by_image)
+        found[f"{name} CAPA"] = _of_pairs(by_pair, by_image)
         found[f"{name} margin"] = mean_estimate(values[side])
         found[f"{name} median margin"] = quantile_estimate(values[side], 0.5)
     return found
@@ -184,7 +184,7 @@ def truths(strength: Strength, region_maps: int = REGION_MAPS) -> Mapping[str, f
         alike = _agreeing(base, base, strength)
         found[f"{name} agreement"] = found[f"{name} agreement, means only"] = alike
         found[f"{name} kappa"] = (alike - 1 / CLASSES) / (1 - 1 / CLASSES)
-        found[f"{name} error consistency"] = _mean_consistency(strength, base)
+        found[f"{name} CAPA"] = _mean_capa(strength, base)
         found[f"{name} error"] = EASY * (1 - RIGHT_IF_EASY) + (1 - EASY) * (1 - base)
         found[f"{name} regions"], found[f"{name} largest share"] = _mean_regions(strength, base, region_maps)
         own, of_image = (4 * strength.models) ** 2, (4 * strength.planes) ** 2 + (4 * strength.both + 0.2) ** 2
@@ -200,7 +200,7 @@ def _agreeing(first: float, second: float, strength: Strength) -> float:
     return both_right + (1 - first - second + both_right) / (CLASSES - 1)
 
 
-def _mean_consistency(strength: Strength, base: float) -> float:
+def _mean_capa(strength: Strength, base: float) -> float:
     """Mean over 4 million pairs of models."""
     hard = base + of_models(np.random.default_rng(7), strength, (2, 4_000_000))
     alike = sum(share**2 for share in SUGGESTIONS)

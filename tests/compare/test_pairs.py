@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from dbviz_ray.analysis.compare.scores import ANY, CHANGE, CORRECTED, SHARE, scores_of
-from dbviz_ray.analysis.scores.agreement import agreement, error_consistency_by_item, kappa_by_item
+from dbviz_ray.analysis.scores.agreement import agreement, capa_by_item, kappa_by_item
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
 from dbviz_ray.analysis.statistics.estimates import difference, mean_estimate, pair_estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of, p_value
@@ -44,7 +44,7 @@ def test_all_pairs_at_once_are_as_one_by_one(models, classes):
     found = scores_of(names, predicted, maps, truth, classes)
     same, on_images = agreement(maps.reshape(models, 7, -1)), np.stack(predicted)
     kappa = kappa_by_item(same, np.stack([class_shares(own, classes) for own in maps]))
-    capa = error_consistency_by_item(on_images, on_images != truth, classes)
+    capa = capa_by_item(on_images, on_images != truth, classes)
     regions = [mean_estimate(regions_of(own, 0.0).fragmentation[None].astype(float)) for own in maps]
     first, second = np.triu_indices(models, 1)
     for pair, a, b in zip(found.pairs, first, second, strict=True):

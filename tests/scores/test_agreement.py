@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from dbviz_ray.analysis.scores import agreement as same_labels
-from dbviz_ray.analysis.scores.agreement import agreement, error_consistency_by_item, kappa_by_item
+from dbviz_ray.analysis.scores.agreement import agreement, capa_by_item, kappa_by_item
 from dbviz_ray.analysis.statistics.intervals import shares_of_images
 
 CLASSES = 4
@@ -63,35 +63,35 @@ def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
     assert 60 * whole - 59 * without == pytest.approx(each, abs=0.02)
 
 
-def consistency(predictions: np.ndarray, wrong: np.ndarray, classes: int) -> np.ndarray:
-    return same_labels.error_consistency(agreement(predictions[:, None])[0], wrong, classes)
+def capa_of(predictions: np.ndarray, wrong: np.ndarray, classes: int) -> np.ndarray:
+    return same_labels.capa(agreement(predictions[:, None])[0], wrong, classes)
 
 
-def test_error_consistency_by_hand():
+def test_capa_by_hand():
     """Both right on 1 of 4, accuracies 1/2, alike on 2 of 4: chance is 1/4 + 1/4 / 2."""
     predictions = np.array([[0, 1, 1, 1], [0, 2, 1, 0]], dtype=np.uint8)
     wrong = np.array([[False, False, True, True], [False, True, True, False]])
     expected = 0.25 + 0.25 / 2
-    found = consistency(predictions, wrong, classes=3)
+    found = capa_of(predictions, wrong, classes=3)
     assert found[0, 1] == found[1, 0] == pytest.approx((0.5 - expected) / (1 - expected))
     assert found[0, 0] == pytest.approx(1)
 
 
-def test_independent_models_of_any_accuracy_are_as_consistent_as_expected():
+def test_independent_models_of_any_accuracy_have_no_capa():
     generator = np.random.default_rng(1)
     wrong = generator.random((3, 100_000)) < np.array([0.1, 0.3, 0.6])[:, None]
     predictions = np.where(wrong, generator.integers(1, 5, wrong.shape), 0).astype(np.uint8)
-    found = consistency(predictions, wrong, classes=5)
+    found = capa_of(predictions, wrong, classes=5)
     assert np.abs(found[np.triu_indices(3, 1)]).max() < 0.02
 
 
 def test_models_that_are_never_wrong_tell_nothing():
     predictions = np.array([[0, 1], [0, 1], [0, 0]], dtype=np.uint8)
     wrong = np.array([[False, False], [False, False], [False, True]])
-    found = consistency(predictions, wrong, classes=2)
+    found = capa_of(predictions, wrong, classes=2)
     assert np.isnan(found[0, 1])
     assert found[0, 2] == pytest.approx(0)
-    for score in (consistency, error_consistency_by_item):
+    for score in (capa_of, capa_by_item):
         with pytest.raises(ValueError, match="classes"):
             score(predictions, wrong, 1)
 
@@ -102,9 +102,9 @@ def test_influences_of_images_are_what_leaving_an_image_out_changes():
     predictions = np.where(generator.random((3, 200)) < 0.6, labels, generator.integers(0, 3, (3, 200)))
     predictions = predictions.astype(np.uint8)
     wrong = predictions != labels
-    whole, each = consistency(predictions, wrong, 3), error_consistency_by_item(predictions, wrong, 3)
+    whole, each = capa_of(predictions, wrong, 3), capa_by_item(predictions, wrong, 3)
     assert each.mean(axis=0) == pytest.approx(whole)
-    without = [consistency(np.delete(predictions, i, 1), np.delete(wrong, i, 1), 3) for i in range(200)]
+    without = [capa_of(np.delete(predictions, i, 1), np.delete(wrong, i, 1), 3) for i in range(200)]
     assert 200 * whole - 199 * np.array(without) == pytest.approx(each, abs=0.06)
 
 

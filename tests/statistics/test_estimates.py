@@ -17,6 +17,7 @@ from dbviz_ray.analysis.statistics.estimates import (
     pair_estimate,
     quantile_estimate,
     sample_estimate,
+    spread_between_models,
 )
 from dbviz_ray.analysis.statistics.intervals import variances_of
 from dbviz_ray.analysis.statistics.pseudo_values import leaving_out
@@ -46,6 +47,29 @@ def test_pseudo_values_of_a_mean_are_the_means_by_model_and_by_item():
 def test_what_a_mean_shares_is_the_residual_mean_square_by_hand():
     """Rows 0 4 and 2 2: residuals are all 1 in size, one degree of freedom, so MS = 4 over 4 cells."""
     assert mean_estimate(np.array([[0.0, 4], [2, 2]])).shared == pytest.approx((1.0, 1.0))
+
+
+def test_spread_between_models_by_hand():
+    """Means 3/4 and 1/4 have the variance 1/8; residuals of 1/4 have MS = 1/6 with 3 degrees of freedom."""
+    spread, beyond = spread_between_models(np.array([[1.0, 1, 1, 0], [0, 1, 0, 0]]))
+    assert (spread**2, beyond**2) == pytest.approx((1 / 8, 1 / 8 - 1 / 24))
+    assert spread_between_models(np.eye(4)) == (0, 0), "each is wrong once, on its own image"
+    assert np.isnan(spread_between_models(np.ones((1, 4)))).all()
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.04])
+def test_the_spread_beyond_the_test_set_is_that_of_the_models(deviation):
+    """Models with errors of a known deviation, on images of which some are harder than others."""
+    generator = np.random.default_rng(3)
+    found = []
+    for _ in range(800):
+        harder, worse = generator.uniform(-0.15, 0.15, 400), generator.normal(0, deviation, (10, 1))
+        found.append(spread_between_models((generator.random((10, 400)) < 0.4 + worse + harder).astype(float)))
+    spread, beyond = (np.array(found) ** 2).mean(axis=0)
+    by_chance = (0.4 * 0.6 - 0.15**2 / 3 - deviation**2) / 400
+    assert spread == pytest.approx(deviation**2 + by_chance, rel=0.06)
+    cut_at_zero = 0.5 * by_chance if deviation == 0 else 0.0
+    assert abs(beyond - deviation**2) <= cut_at_zero + 0.06 * deviation**2
 
 
 @pytest.mark.parametrize(

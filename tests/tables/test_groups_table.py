@@ -67,8 +67,10 @@ def test_scores_equal_a_naive_computation(run, request):
         classes = len(store.read_parquet(store.planes_file(plane_set))[1]["class_names"])
         chances = [right[a] * right[b] + (1 - right[a]) * (1 - right[b]) / (classes - 1) for a, b in pairs]
         beyond = [(observed - chance) / (1 - chance) for observed, chance in zip(alike, chances, strict=True)]
-        assert row["agreement_beyond_accuracy"] == pytest.approx(np.mean(beyond))
+        assert row["capa"] == pytest.approx(np.mean(beyond))
         assert row[["n_models", "n_diverged", "n_failed"]].tolist() == [3, 0, 0]
+        assert row["test_error_spread"] == pytest.approx(np.std(1 - right, ddof=1))
+        assert 0 <= row["test_error_spread_beyond_test_set"] < row["test_error_spread"]
         assert row["n_constant"] == sum(len(set(of_model)) == 1 for of_model in predicted)
         assert row["n_planes"] == sweep.planes[plane_set].count
         if sweep.planes[plane_set].probabilities:

@@ -45,7 +45,7 @@ def test_pairs_equal_a_naive_computation(made_up):
         right, other = ((test["predicted"] == test["given_label"]).mean() for test in tests)
         expected = right * other + (1 - right) * (1 - other) / (CLASSES - 1)
         assert row["agreement_on_test_images"] == pytest.approx(observed)
-        assert row["agreement_beyond_accuracy"] == pytest.approx((observed - expected) / (1 - expected))
+        assert row["capa"] == pytest.approx((observed - expected) / (1 - expected))
         alike = (sides[0].width, sides[0].label_noise) == (sides[1].width, sides[1].label_noise)
         assert (row["same_group"], row["student_and_teacher"], row["epoch_a"]) == (alike, False, 3)
         assert row["n_planes"] == sweep.planes[row["plane_set"]].count
