@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, add_options
-from dbviz_ray.terminal.commands import run_command
 
 COMMANDS = {
     "sweep": ("dbviz_ray.sweep", "Request", "train a grid of networks, label planes with each, score and draw them"),

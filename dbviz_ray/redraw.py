@@ -16,8 +16,8 @@ from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError, UserError, one_line
 from dbviz_ray.store import REPORT_FILE, PictureKey, Store
+from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, integer, option
-from dbviz_ray.terminal.commands import run_command
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
 from dbviz_ray.errors import UserError
+from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, option, precision
-from dbviz_ray.terminal.commands import run_command
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.stages import Options
 from dbviz_ray.store import Store
+from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, option
-from dbviz_ray.terminal.commands import run_command
 from dbviz_ray.terminal.progress import Line
 
 DEFAULT_SWEEP = "double_descent_digits"

@@ -17,7 +17,7 @@ from ..findings import read_findings
 from ..findings.sentences import subject_text, told
 from ..findings.summary import HEADINGS, MAX_ROWS, group_tables, read_shown_tables, short_tables
 from ..scores.groups import first_planes_at_last_epoch, name_parts, records
-from ..tables import tables_of
+from ..tables import files_of, tables_of
 from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
 from .facts import MAX_NAMED, origin, trainings, varied
@@ -63,7 +63,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         absent=[kind.title for name, kind in kinds.items() if not store.exists(store.figure_file(name))],
         short_tables=short_tables(found, tables),
         long_tables=group_tables(groups, HEADINGS, "Every kind of training, on {} planes"),
-        files={name: [store.scores_file(name, suffix) for suffix in ("csv", "parquet")] for name in names},
+        files={name: files_of(store, name) for name in names},
         sweep=sweep,
         varied=varied(sweep),
         max_named=MAX_NAMED,

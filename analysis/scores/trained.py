@@ -34,14 +34,31 @@ class Trained:
 class Predictions:
     """The predictions of models at one of their kept epochs; the first axis of every array is the models."""
 
-    train_wrong: NDArray[np.bool_]
-    """`[models, train images]`: whether the prediction is not the given, possibly noisy, label."""
-    mislabelled: NDArray[np.bool_]
-    """`[models, train images]`: whether the given label is not the true one."""
-    test_wrong: NDArray[np.bool_]
-    """`[models, test images]`."""
+    on_train: Labels
+    """`[models, train images]`, predicted classes."""
+    given: Labels
+    """`[models, train images]`: the labels they were trained with, possibly noisy."""
+    true: Labels
+    """`[models, train images]`."""
     on_test: Labels
     """`[models, test images]`, predicted classes."""
+    true_test: Labels
+    """`[test images]`."""
+
+    @cached_property
+    def train_wrong(self) -> NDArray[np.bool_]:
+        """`[models, train images]`: whether the prediction is not the given label."""
+        return np.asarray(self.on_train != self.given)
+
+    @cached_property
+    def mislabelled(self) -> NDArray[np.bool_]:
+        """`[models, train images]`: whether the given label is not the true one."""
+        return np.asarray(self.given != self.true)
+
+    @cached_property
+    def test_wrong(self) -> NDArray[np.bool_]:
+        """`[models, test images]`."""
+        return np.asarray(self.on_test != self.true_test)
 
 
 @dataclass(frozen=True)
@@ -69,17 +86,16 @@ def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = (
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:
     """The predictions of each model at its epoch."""
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Predictions.__dataclass_fields__}
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("on_train", "given", "true", "on_test")}
     for model, epoch in zip(models, epochs, strict=True):
         table = store.read_predictions(model.model_id, None if epoch == model.training.epochs else epoch)
         split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
         predicted, given, true = (table[name].to_numpy() for name in ("predicted", "given_label", "true_label"))
         train, test = split == "train", split == "test"
-        columns["train_wrong"].append((predicted != given)[train])
-        columns["mislabelled"].append((given != true)[train])
-        columns["test_wrong"].append((predicted != given)[test])
+        for name, values in (("on_train", predicted), ("given", given), ("true", true)):
+            columns[name].append(values[train])
         columns["on_test"].append(predicted[test])
-    return Predictions(**{name: np.stack(column) for name, column in columns.items()})
+    return Predictions(**{name: np.stack(column) for name, column in columns.items()}, true_test=true[test])
 
 
 def stored_planes(

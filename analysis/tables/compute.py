@@ -19,6 +19,7 @@ from ..scores.trained import Predictions, Trained, read_margins, read_prediction
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
 from .groups import groups_table, margins_table, models_table, resolution_table, uncertainty_table
+from .images import images_table
 from .outcomes import NoModelsError, lost_models, outcomes_table
 from .pairs import between_groups_table, between_sets, differences_table, pairs_table
 from .recipes import at_best_rate, by_recipe, compares_recipes
@@ -50,6 +51,7 @@ TABLES = {
     "differences": TableEntry(differences_table),
     "resolution": TableEntry(resolution_table),
     "uncertainty": TableEntry(uncertainty_table),
+    "images": TableEntry(images_table, of_planes=False),
     "margins": TableEntry(margins_table, lambda sweep: sweep.margins is not None, of_planes=False),
     "streams": TableEntry(streams_table, _varies_streams),
     "distillation": TableEntry(distillation_table, lambda sweep: any(model.teacher for model in sweep.models())),
@@ -91,12 +93,18 @@ def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
 
 
 def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Store every table as Parquet and CSV; CSV has no lists: names of one cell are joined by "+"."""
+    """Store every table in its files; CSV has no lists: names of one cell are joined by "+"."""
     for name, table in tables.items():
         parquet = pa.Table.from_pandas(table, preserve_index=False)
-        joined = {column: table[column].map("+".join) for column in _lists_of_text(parquet)}
-        store.write(store.scores_file(name, "csv"), table.assign(**joined).to_csv(index=False).encode())
+        if store.scores_file(name, "csv") in files_of(store, name):
+            joined = {column: table[column].map("+".join) for column in _lists_of_text(parquet)}
+            store.write(store.scores_file(name, "csv"), table.assign(**joined).to_csv(index=False).encode())
         store.write_parquet(store.scores_file(name), parquet)
+
+
+def files_of(store: Store, name: str) -> list[str]:
+    """The files of a table: CSV and Parquet; `images`, with its hundred thousands of rows, is Parquet alone."""
+    return [store.scores_file(name, suffix) for suffix in ("csv", "parquet") if (name, suffix) != ("images", "csv")]
 
 
 def read_table(store: Store, name: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from ..scores.groups import GROUP, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
+from .images import multiplicity
 from .scored import NAN, Scored, columns_of, covers_text, value_and_ends
 
 
@@ -26,6 +27,7 @@ def groups_table(scored: Scored) -> pd.DataFrame:
         of_members = predictions.on_test[group.members]
         spread, beyond_test_set = spread_between_models(predictions.test_wrong[group.members].astype(float))
         row |= {
+            **multiplicity(of_members, predictions.test_wrong[group.members]),
             "test_error_spread": spread,
             "test_error_spread_beyond_test_set": beyond_test_set,
             "n_planes": scored.planes.planes,

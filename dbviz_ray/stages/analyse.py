@@ -9,9 +9,9 @@ from dbviz_ray.terminal.progress import Step
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Check whether all tables and the findings are stored."""
-    from dbviz_ray.analysis.tables import tables_of
+    from dbviz_ray.analysis.tables import files_of, tables_of
 
-    files = [store.scores_file(table, suffix) for table in tables_of(sweep) for suffix in ("csv", "parquet")]
+    files = [file for table in tables_of(sweep) for file in files_of(store, table)]
     state.analysed = all(store.exists(file) for file in [*files, FINDINGS_FILE])
 
 

@@ -12,7 +12,7 @@ from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.store.models import StoppedError
-from dbviz_ray.terminal.commands import run_command
+from dbviz_ray.terminal import run_command
 
 def start():
     try:

@@ -82,7 +82,8 @@ def labels_of(store: Store, plane_set: str, models: Sequence[ModelConfig]) -> np
 def _plane_set(store: Store, name: str, planes: PlaneSetConfig, generator: np.random.Generator) -> Any:
     """What a perfect model says, `[planes, rows, columns]`; the planes' own file is written too."""
     rows = [{"anchors": [0.5] * 12, "anchor_a": [0.0, 1.0, 0.5], "anchor_b": [0.0, 0.0, 1.0],
-             "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3}
+             "a_range": [-0.1, 1.1], "b_range": [-0.1, 1.1], "anchor_labels": [plane % CLASSES] * 3,
+             "anchor_indices": [3 * plane, 3 * plane + 1, 3 * plane + 2]}
             for plane in range(planes.count)]  # fmt: skip
     pictures = {"image_shape": [1, 2, 2], "mean": [0.0], "deviation": [1.0], "class_names": list("abcd")}
     facts = pictures | {"resolution": planes.resolution}

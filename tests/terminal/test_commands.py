@@ -12,7 +12,7 @@ from support.documents import ROOT
 
 from dbviz_ray.__main__ import COMMANDS, main
 from dbviz_ray.errors import StageFailedError, StorageError, UserError
-from dbviz_ray.terminal.commands import run_command
+from dbviz_ray.terminal import run_command
 
 HEAVY = ("torch", "ray", "mlflow", "matplotlib")
 

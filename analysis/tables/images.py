@@ -1,0 +1,137 @@
+"""The table `images`: how the trainings of a group vote on each image; and how far near-equally good trainings differ.
+
+Everything comes from counts of votes, so that a thousand trainings on ten thousand images need no pairs.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dbviz_ray.store import Labels
+
+from ..scores.agreement import Integers
+from ..scores.groups import GROUP, Group
+from ..scores.trained import Predictions
+from .scored import Scored
+
+Mask = NDArray[np.bool_]
+TOLERANCE = 0.01
+"""Trainings whose test error is at most this much above the smallest are near-equally good: one point, as in Marx et
+al. 2020, arXiv 1909.06677."""
+ROUNDING = 1e-9
+MOST_ROWS = 2_000_000
+"""Groups that would need more rows get none; 200 groups on 10,000 images fit."""
+IMAGES = [
+    *GROUP, "split", "index", "given_label", "true_label", "n_models", "most_common", "most_common_share", "agreement",
+    "conflict_ratio", "share_right", "share_as_given", "ambiguous",
+]  # fmt: skip
+UNCHANGED, CHANGED = "unchanged", "changed"
+LOST, WON, OTHERWISE_WRONG = "right to wrong", "wrong to right", "wrong to another wrong"
+"""What becomes of an image from one model to another."""
+
+
+def images_table(scored: Scored) -> pd.DataFrame:
+    """One row for each test image, and each image whose label is false in some training, of every compared group."""
+    classes = scored.planes.class_shares.shape[2]
+    parts, room = [pd.DataFrame(columns=IMAGES)], MOST_ROWS
+    for group in scored.compared:
+        rows = pd.concat(_of_group(group, scored.observed.predictions, classes), ignore_index=True)
+        room -= len(rows)
+        if room < 0:
+            break
+        parts.append(rows[IMAGES])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def _of_group(group: Group, predictions: Predictions, classes: int) -> Iterator[pd.DataFrame]:
+    on_test, truth = predictions.on_test[group.members], predictions.true_test
+    others, best = near_best(predictions.test_wrong[group.members])
+    about: dict[str, Any] = {
+        "split": "test",
+        "index": np.arange(len(truth), dtype=np.int32),
+        "given_label": truth,
+        "true_label": truth,
+        **image_scores(votes_on(on_test, classes), truth),
+    }
+    about["share_as_given"] = about["share_right"]
+    yield pd.DataFrame(group.key | about | {"ambiguous": (on_test[others] != on_test[best]).any(axis=0)})
+    false = predictions.mislabelled[group.members]
+    chosen = np.flatnonzero(false.any(axis=0))
+    if not len(chosen) or (predictions.true[group.members] != predictions.true[group.members[0]]).any():
+        return  # nothing is mislabelled, or each training has images of its own
+    counted, true = false[:, chosen], predictions.true[group.members[0], chosen]
+    on_train, given = (labels[np.ix_(group.members, chosen)] for labels in (predictions.on_train, predictions.given))
+    first = given[counted.argmax(axis=0), np.arange(len(chosen))]
+    about = {
+        "split": "train",
+        "index": chosen.astype(np.int32),
+        "given_label": np.where(((given == first) | ~counted).all(axis=0), first.astype(np.int64), -1),
+        "true_label": true,
+        **image_scores(votes_on(on_train, classes, counted), true),
+        "share_as_given": ((on_train == given) & counted).sum(axis=0) / counted.sum(axis=0),
+    }
+    yield pd.DataFrame(group.key | about | {"ambiguous": (on_train[others] != on_train[best]).any(axis=0)})
+
+
+def votes_on(predicted: Labels, classes: int, counted: Mask | None = None) -> NDArray[np.int32]:
+    """How many models predict each class for an image, `[images, classes]`.
+
+    `predicted` are classes, `[models, images]`; of each model only the images `counted`, `[models, images]`, if given.
+    """
+    votes = np.zeros((predicted.shape[1], classes), np.int32)
+    places = np.arange(len(votes))
+    for model, own in enumerate(predicted):
+        some = places if counted is None else places[counted[model]]
+        votes[some, own[some]] += 1
+    return votes
+
+
+def image_scores(votes: NDArray[np.integer[Any]], truth: Labels | None) -> dict[str, Any]:
+    """Scores of images, `[images]` each, from the votes of one model or more on them, `[images, classes]`.
+
+    Of n models with v_c votes for class c, sum_c v_c (v_c - 1) of n (n - 1) ordered pairs agree; the conflict ratio is
+    the share of the others. NaN where one model voted. `truth` are the true classes, if they are known.
+    """
+    models = votes.sum(axis=1, dtype=np.int64)
+    agreeing = np.einsum("ic,ic->i", votes, votes, dtype=np.int64) - models
+    with np.errstate(invalid="ignore"):
+        agreement = agreeing / (models * (models - 1))
+    found = {
+        "n_models": models,
+        "most_common": votes.argmax(axis=1),
+        "most_common_share": votes.max(axis=1) / models,
+        "agreement": agreement,
+        "conflict_ratio": 1 - agreement,
+    }
+    return found if truth is None else found | {"share_right": votes[np.arange(len(votes)), truth] / models}
+
+
+def near_best(wrong: Mask) -> tuple[Integers, int]:
+    """The models near-equally good as the best one, without it, and the best one; `wrong` is `[models, images]`."""
+    errors = wrong.mean(axis=1)
+    best = int(errors.argmin())
+    near = np.flatnonzero(errors <= errors[best] + TOLERANCE + ROUNDING)
+    return near[near != best], best
+
+
+def multiplicity(predicted: Labels, wrong: Mask) -> dict[str, float]:
+    """Of the near-equally good models: their number, ambiguity and discrepancy; NaN if there is no other than the best.
+
+    Ambiguity is the share of images on which some of them predicts another class than the best one, discrepancy the
+    largest share on which a single one does (Marx et al. 2020, arXiv 1909.06677, and, for probabilities, Watson-Daniels
+    et al. 2023, arXiv 2206.01295). Union and maximum grow with the number of models, and say nothing about others.
+    """
+    others, best = near_best(wrong)
+    differs = predicted[others] != predicted[best]
+    known = {"ambiguity": differs.any(axis=0).mean(), "discrepancy": differs.mean(axis=1).max()} if len(others) else {}
+    return {"n_near_best": 1 + len(others), "ambiguity": np.nan, "discrepancy": np.nan, **known}
+
+
+def flips(old: Labels, new: Labels, truth: Labels | None) -> NDArray[np.str_]:
+    """What becomes of each image from an old model's class to a new one's, `[images]`, by the true classes if known."""
+    if truth is None:
+        return np.where(old == new, UNCHANGED, CHANGED)
+    return np.select([old == new, old == truth, new == truth], [UNCHANGED, LOST, WON], OTHERWISE_WRONG)
