@@ -26,17 +26,24 @@ OPTIMIZERS = {
 SCHEDULES = {
     "drops": {"schedule": "drops", "epochs": 8},
     "cosine": {"schedule": "cosine"},
-    "inverse_sqrt": {"schedule": "inverse_sqrt", "batch_size": 1},  # it first changes after 512 steps
 }
-SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adam with decay", "adamw")}
+SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adamw")}
 
 
 def cohort_of(architecture="fully_connected", width=8, options=None, **training):
-    """Six digits models that differ in their seeds and label noise."""
+    """Six digits models that differ in their seeds and label noise. All batches have one size, to be captured once."""
     grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
     grid["options"] = options or {}
-    settings = TrainingConfig(**{"epochs": 3, "batch_size": 64, "precision": "float64"} | training)
+    settings = TrainingConfig(**{"epochs": 3, "batch_size": 50, "precision": "float64"} | training)
     return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
+
+
+def with_rates(models, *rates):
+    """The models with these learning rates."""
+    settings = [
+        model.training.model_copy(update={"learning_rate": rate}) for model, rate in zip(models, rates, strict=True)
+    ]
+    return [model.model_copy(update={"training": own}) for model, own in zip(models, settings, strict=True)]
 
 
 def pixel_limits(lowest=0.0, highest=1.0, unit=0.1):
