@@ -19,14 +19,14 @@ from dbviz_ray.training.ordinary import ORDINARY
 from dbviz_ray.training.verification import attributes
 
 SAM_TOO = ("dropouts", "counts_calls", "functional_dropout", "mean_assigned", "straight_through")
-SETTINGS = {kind: {"sam_radius": 0.05} for kind in SAM_TOO} | {"loops_over_the_batch": {"batch_size": 50}}
+SETTINGS = {kind: {"sam_radius": 0.05} for kind in SAM_TOO} | {"loops_over_the_batch": {"batch_size": 20}}
 
 
-def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, tolerance=1e-11, **training):
-    """All members together and each alone end with the weights of an ordinary loop."""
+def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, stacks=(2, 1), tolerance=1e-11, **training):
+    """In stacks of these sizes, all members end with the weights of an ordinary loop."""
     models = cohort_of(architecture, 4, **{"epochs": 2, "batch_size": 600} | training)[:members]
     plain = {}
-    for stack in (members, 1):
+    for stack in stacks:
         for model in train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)):
             key = model.config.model_id, model.stack == ORDINARY
             if key not in plain:
@@ -39,7 +39,10 @@ def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, toler
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_kind_trains_as_in_a_plain_loop_in_any_stack(kind, digits, cpu):
-    assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, **SETTINGS.get(kind, {}))
+    # Of what can be stacked, members alone compute only batch norm and dropout in another way.
+    stacks = (2, 1) if "norm" in kind or "drop" in kind else (2,)
+    settings = SETTINGS.get(kind, {})
+    assert_trains_as_in_a_plain_loop(f"support.network_kinds:{kind}", digits, cpu, stacks=stacks, **settings)
 
 
 @pytest.mark.parametrize("kind", sorted(PYTHON_KINDS))
@@ -49,7 +52,7 @@ def test_a_kind_that_is_more_than_operations_trains_as_in_a_plain_loop(kind, dig
     assert_trains_as_in_a_plain_loop(f"support.python_kinds:{kind}", digits, cpu, **decay)
 
 
-@settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "3")), deadline=None, print_blob=True)
+@settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "2")), deadline=None, print_blob=True)
 @given(
     layers=lists(sampled_from(sorted(LAYERS)), min_size=1, max_size=3),
     codes=lists(sampled_from(CODES), min_size=1, max_size=2),
@@ -58,7 +61,7 @@ def test_a_kind_that_is_more_than_operations_trains_as_in_a_plain_loop(kind, dig
 def test_random_networks_train_as_in_a_plain_loop_alone_and_three_together(digits, cpu, layers, codes, sam_radius):
     """RANDOM_NETWORKS=500 tries so many."""
     extra = {} if sam_radius is None else {"sam_radius": sam_radius}
-    assert_trains_as_in_a_plain_loop(name_of(layers, codes), digits, cpu, members=3, tolerance=1e-9, **extra)
+    assert_trains_as_in_a_plain_loop(name_of(layers, codes), digits, cpu, 3, (3, 1), 1e-9, **extra)
 
 
 @pytest.mark.parametrize("kind", sorted(OUTSIDE))
