@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.documents import ROOT
-from support.drawn_figures import caption_of, drawn, drawn_one
-from support.made_up_runs import CASES, RECIPES
+from support.drawn_figures import caption_of, drawn, drawn_one, tabulated
+from support.made_up_runs import CASES, CROSSED, RECIPES, made_up_run
 
-from dbviz_ray.analysis.figures import figures_of
+from dbviz_ray.analysis.figures import FIGURES, figures_of
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.figures.sweep_tables import representative_groups
 from dbviz_ray.analysis.tables import read_table
@@ -48,6 +48,32 @@ def test_what_a_sweep_varies_decides_its_figures(fields, has, lacks):
     figures = set(figures_of(small_sweep(**fields)))
     assert has <= figures
     assert not lacks & figures
+
+
+STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "gif": b"GIF8", "tex": b"%"}
+CURVES = {
+    "grid": {"width": [2, 4, 8], "label_noise": [0.0, 0.1, 0.2], "seed": [0]},
+    "training": {"epochs": 9, "snapshots": [1, 3]},
+    "scores": ["fragmentation"],
+    "planes": {"test": {"resolution": 8}, "noise": {"resolution": 6, "off_manifold": "uniform_noise"}},
+    "margins": {"images": 12, "directions": 3},
+}
+COMPARING = {"cases": CASES, "grid": {"recipes": RECIPES, "learning_rate": [0.1, 0.01], "seed": [0, 1]}}
+STREAMS = {"grid": CROSSED, "planes": {"test": {"count": 2, "resolution": 51}}}
+
+
+def test_every_figure_is_stored_in_every_format(tmp_path, finished_run):
+    store, sweep = finished_run
+    stored = dict.fromkeys(figures_of(sweep), store)
+    for number, fields in enumerate([CURVES, COMPARING, STREAMS]):
+        sweep = small_sweep(**fields)
+        names = figures_of(sweep).keys() - stored.keys()
+        store = tabulated(made_up_run(tmp_path / str(number), sweep), sweep, lambda m: "")
+        stored |= dict.fromkeys(draw_figures(store, sweep, names), store)
+    assert stored.keys() == FIGURES.keys()
+    for name, store in stored.items():
+        for suffix in FIGURES[name].suffixes:
+            assert store.read(store.figure_file(name, suffix)).startswith(STARTS[suffix])
 
 
 def test_a_finished_run_is_drawn(finished_run):

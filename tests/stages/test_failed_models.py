@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from support.drawn_figures import drawn, tabulated
+from support.drawn_figures import drawn, figures_in
 from support.made_up_runs import RECIPES, compared_sweep, distilled_sweep, let_fail, made_up_run
 
-from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.findings import find, write_findings
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
@@ -122,9 +121,11 @@ def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
     sweep, stage = SWEEPS[name]
     last = {model.model_id for model in sweep.models()[-kept:]}
     failed = (lambda m: "train" * (m.model_id not in last)) if kept else stage
-    store = tabulated(made_up_run(tmp_path, sweep), sweep, failed)
-    figures = draw_figures(store, sweep)
+    store = made_up_run(tmp_path, sweep)
+    let_fail(store, sweep, failed)
     tables = compute_tables(store, sweep)
+    write_tables(store, tables)
+    figures = figures_in(store, sweep)
     count = (tables["outcomes"]["outcome"] != "done").sum()
     [said] = [text for text in find(tables).sentences if "failed" in text]
     assert said.startswith(f"{count} of {len(sweep.models())} ")

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from support.made_up_runs import let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
-from dbviz_ray.analysis.figures.drawing import draw_figures
+from dbviz_ray.analysis.figures.style import STYLE
+from dbviz_ray.analysis.figures.sweep_tables import SweepTables
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store
-
-STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "gif": b"GIF8", "tex": b"%"}
-"""Of the files that figures are stored as."""
 
 
 def drawn(
@@ -26,15 +25,21 @@ def drawn(
     failed: Callable[[ModelConfig], str] = lambda model: "",
     only: Sequence[str] = (),
 ) -> tuple[Store, dict[str, Figure]]:
-    """The store of a made-up run and its figures, all or `only` some, stored too; `failed` as in `let_fail`."""
+    """The store of a made-up run and its figures, all or `only` some; `failed` as in `let_fail`."""
     store = tabulated(made_up_run(directory, sweep, diverged, error, label_maps), sweep, failed)
-    kinds = figures_of(sweep)
-    figures = draw_figures(store, sweep, only)
-    assert list(figures) == list(only or kinds)
-    for name in figures:
-        for suffix in kinds[name].suffixes:
-            assert store.read(store.figure_file(name, suffix)).startswith(STARTS[suffix])
-    return store, figures
+    return store, figures_in(store, sweep, only)
+
+
+def figures_in(store: Store, sweep: SweepConfig, only: Sequence[str] = ()) -> dict[str, Figure]:
+    """The figures of a run, all or `only` some, laid out; their GIF or LaTeX is stored, but not the PNG and the PDF."""
+    tables, figures = SweepTables(store, sweep), {}
+    with rc_context(STYLE):
+        for name, entry in figures_of(sweep, only).items():
+            figures[name] = entry.draw(tables)
+            figures[name].draw_without_rendering()
+            for suffix in entry.others:
+                store.write(store.figure_file(name, suffix), entry.draw(tables, suffix))
+    return figures
 
 
 def drawn_one(directory: Path, sweep: SweepConfig, name: str, **made_up: Any) -> tuple[Store, Figure]:
