@@ -96,7 +96,7 @@ def test_curves_over_width_and_epochs(tmp_path):
     curves = {"double_descent": "width", "epochs": "epoch"}
     _, figures = drawn(tmp_path, sweep, error=lambda model, epoch: peaked[model.width] / epoch, only=list(curves))
     for name, axis in curves.items():
-        error, regions, agreement = figures[name].axes
+        error, *_, regions, agreement = figures[name].axes
         assert agreement.get_xlabel() == axis
         assert all(len(line.get_xdata()) in (2, 3) for line in (*error.lines, *regions.lines))
     assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
