@@ -25,12 +25,13 @@ from dbviz_ray.evaluation.label_maps import Classifier
 from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.store import Store
 
+from ..figures.disagreement import MOST_CONTESTED, Thumbnail, draw_thumbnails, thumbnail_text, votes_text
 from ..figures.regions import PlanePicture, displayable
 from .classifiers import classifier_of
-from .figures import agreement_figure, matrix_figure, regions_figure, representative_planes
+from .figures import CellFigure, agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
 from .labelling import Labeller, Labels
-from .rendering import PRECISION, html_report, models_frame, pairs_frame, text_report
+from .rendering import PRECISION, html_report, images_frame, models_frame, pairs_frame, text_report
 from .scores import Scores, scores_of
 
 ONE_PROBABILITY = "The one score of {} lies within 0 and 1 everywhere, so it counts as the probability of class 1."
@@ -63,9 +64,9 @@ class Comparison(Scores):
     def _repr_html_(self) -> str:
         return html_report(self, self.drawn.classes, self.remarks)
 
-    def to_frame(self, of: Literal["pairs", "models"] = "pairs") -> pd.DataFrame:
-        """A row for each pair, or for each model, with all scores and the ends of their intervals."""
-        return pairs_frame(self) if of == "pairs" else models_frame(self)
+    def to_frame(self, of: Literal["pairs", "models", "images"] = "pairs") -> pd.DataFrame:
+        """A row for each pair or model with all scores and the ends of their intervals, or each image with votes."""
+        return {"pairs": pairs_frame, "models": models_frame, "images": images_frame}[of](self)
 
     def save(self, folder: str | Path) -> list[str]:
         """Write the report, tables, JSON and pictures into a folder, as `dbviz-ray score` does; returns their names.
@@ -108,6 +109,23 @@ class Comparison(Scores):
     def by_plane(self) -> Figure:
         """Agreement of the models, plane by plane."""
         return agreement_figure(self)
+
+    def contested(self) -> Figure | None:
+        """The images on which the models disagree most, of those that planes go through, with the models' classes.
+
+        None if the models agree on all of them.
+        """
+        drawn = self.planes.anchor_indices.numpy()
+        places = {int(image): place for place, image in reversed(list(np.ndenumerate(drawn)))}
+        votes = self.to_frame("images").loc[sorted(places)]
+        ranked = votes[votes["conflict_ratio"] > 0].sort_values("conflict_ratio", ascending=False, kind="stable")
+        shown = []
+        for image in ranked.index[:MOST_CONTESTED]:
+            plane, anchor = places[image]
+            label = None if self.truth is None else self.class_names[self.truth[image]]
+            text = thumbnail_text(image, label, votes_text(self.predicted[:, image], self.class_names, self.names))
+            shown.append(Thumbnail(self.picture_of(plane).images[anchor], text))
+        return draw_thumbnails(CellFigure(layout="constrained"), {"": shown}) if shown else None
 
     def picture_of(self, plane: int) -> PlanePicture:
         """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and their positions."""

@@ -24,13 +24,14 @@ from ..figures.reproducibility_matrix import FEW
 from ..report.page import Illustration, render
 from ..statistics.intervals import Advice
 from .comparison import Comparison
-from .rendering import KINDS, answer, models_frame, pairs_frame, precision_text, tables, text_report
+from .rendering import KINDS, answer, images_frame, models_frame, pairs_frame, precision_text, tables, text_report
 
-RESULT, TEXT, MODELS, PAIRS = "comparison.json", "comparison.txt", "models.csv", "pairs.csv"
+RESULT, TEXT, MODELS, PAIRS, IMAGES = "comparison.json", "comparison.txt", "models.csv", "pairs.csv", "images.csv"
 REGIONS, BY_PLANE, MATRIX, REPORT = "regions.png", "agreement_by_plane.png", "reproducibility.png", "report.html"
+CONTESTED = "contested_images.png"
 UNFINISHED = "labels.npz"
 """Labels of an interrupted comparison; the same command continues with them."""
-FILES = (RESULT, TEXT, MODELS, PAIRS, REGIONS, BY_PLANE, MATRIX, REPORT, UNFINISHED)
+FILES = (RESULT, TEXT, MODELS, PAIRS, IMAGES, REGIONS, BY_PLANE, CONTESTED, MATRIX, REPORT, UNFINISHED)
 MOST_ROWS, MOST_IN_MATRIX = 1000, 60
 """Rows of a table in the report, and models in the picture of all pairs; the CSV files hold all."""
 KIND = "dbviz_ray comparison"
@@ -91,6 +92,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
         TEXT: f"{text}\n".encode(),
         MODELS: models_frame(comparison).to_csv(index=False).encode(),
         PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
+        IMAGES: images_frame(comparison).to_csv(index=False).encode(),
     }
     with writing(store):
         for name in set(FILES) - set(files):  # an earlier RESULT stays, which marks the folder as ours
@@ -158,4 +160,8 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
     mean = "" if several else "; dotted: the mean over planes, which is the reproducibility"
     caption = f"Planes, sorted by the agreement of the models{mean}."
     found[BY_PLANE] = comparison.by_plane(), "agreement, plane by plane", caption
+    contested = comparison.contested()
+    if contested is not None:
+        caption = "The images on which the models disagree most, of those that planes go through; of equals the first."
+        found[CONTESTED] = contested, "the most contested images", caption
     return {name: Illustration(encoded(of, "png"), seen, said, DOTS) for name, (of, seen, said) in found.items()}

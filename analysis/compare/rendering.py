@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dbviz_ray.formatting import Cell, aligned, interval_cell, p_text, paragraph, percent_text, with_names_above
 
 from ..report.page import render
 from ..statistics.intervals import Advice, Interval
+from ..tables.images import flips, image_scores
 from .scores import ModelScores, PairScores, Scores
 
 Rows = list[list[str | Cell]]
@@ -43,6 +45,16 @@ def models_frame(scores: Scores) -> pd.DataFrame:
 def pairs_frame(scores: Scores) -> pd.DataFrame:
     """A row for each pair, the old model before the new one."""
     return _frame(scores, scores.pairs, OF_PAIRS)
+
+
+def images_frame(scores: Scores) -> pd.DataFrame:
+    """A row for each image: how the models vote on it, and what becomes of it from the first model to the last."""
+    predicted, truth = scores.predicted, scores.truth
+    classes = 1 + int(max(predicted.max(), 0 if truth is None else truth.max()))
+    known = {} if truth is None else {"label": truth}
+    (old, *_, new), image = predicted, np.arange(scores.images)
+    votes = image_scores(predicted, classes, truth)
+    return pd.DataFrame({"image": image, **known, **votes, "old": old, "new": new, "flip": flips(old, new, truth)})
 
 
 def _frame(scores: Scores, items: Sequence[Any], attributes: Sequence[str]) -> pd.DataFrame:

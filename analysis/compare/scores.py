@@ -98,6 +98,10 @@ class Scores:
     """Share of the points on which the two agree, `[pairs, planes]`."""
     shape: tuple[int, int]
     """Planes, and grid points on each side of one."""
+    predicted: Labels
+    """Classes on the images, `[models, images]`."""
+    truth: NDArray[np.int64] | None
+    """True classes, `[images]`."""
     images: int
 
     def advice(self, precision: float) -> Advice:
@@ -178,6 +182,8 @@ def scores_of(
         overall=overall,
         same_points=same.T,
         shape=(planes, side),
+        predicted=on_images,
+        truth=labels,
         images=images,
     )
 

@@ -132,6 +132,17 @@ _ENTRIES = [
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
     FigureEntry(
+        "disagreement:contested_images",
+        "Contested images",
+        "The test images on which the trainings of a kind disagree most, of those that planes go through, with the "
+        "trainings' votes. Whatever one training says about such an image is an accident of the seed.",
+        "several trainings of a network, and planes through test images",
+        lambda sweep, groups: (
+            len(sweep.models()) > len(at_last_epoch(groups))
+            and any(planes.through_test_images for planes in sweep.planes.values())
+        ),
+    ),
+    FigureEntry(
         "decision_regions:off_manifold",
         "Planes off the data",
         "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "

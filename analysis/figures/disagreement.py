@@ -1,25 +1,38 @@
-"""Where two trainings disagree on a plane, and what each predicts there."""
+"""Where two trainings disagree on a plane, and on which images trainings disagree most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.formatting import shortened
 from dbviz_ray.store import Labels, PictureKey, Store
 
+from ..findings.curves import evenly
 from ..scores.groups import records
 from .captions import title_of
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
-from .style import STYLE, entitle, lines, nothing_left, panels
-from .sweep_tables import ChosenModel, SweepTables, choose_plane_set, on_one_grid, short_names, shown_picture
+from .style import STYLE, entitle, inscribe, lines, nothing_left, panels
+from .sweep_tables import ChosenModel, SweepTables, alike, choose_plane_set, on_one_grid, short_names, shown_picture
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""
 PANEL = 2.7
 """The side of a map, in inches."""
+
+
+ROWS, IN_ROW, SIDE = 3, 4, 1.5
+"""Groups and images of each in the picture of contested images; the side of an image, in inches."""
+MOST_CONTESTED, COLUMNS = 12, 6
+"""Images, and images in a row, where there is one group."""
+MOST_NAMED, MOST_VOTED, LETTERS = 3, 4, 16
+"""Models whose predictions are told one by one; classes with votes that are told; letters of their names."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +105,109 @@ def draw_difference(axes: Axes, first: Labels, second: Labels, picture: PlanePic
 
 DIFFERENCE = "right: what the second predicts where the first predicts another class; grey: both predict the same"
 """The caption of `draw_difference`."""
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image, and the text below it."""
+
+    image: NDArray[np.float64]
+    """`[height, width, 3]`, pixels from 0 to 1."""
+    text: str
+
+
+def contested_images(tables: SweepTables) -> Figure:
+    """The test images on which the trainings of a few representative groups disagree most, with their votes.
+
+    Pictures come from the stored planes, so only images that planes go through are shown.
+    """
+    groups, common = tables.representative_groups()
+    several = groups[groups["n_models"] > 1]
+    learned = records(several[several["n_constant"] == 0]) or records(several)
+    stored, votes = _stored_images(tables), tables.table("images")
+    pictured = votes[(votes["split"] == "test") & votes["index"].isin(stored) & (votes["conflict_ratio"] > 0)]
+    rows = {}
+    for group in (learned[place] for place in evenly(len(learned), ROWS)):
+        ranked = alike(pictured, group).sort_values("conflict_ratio", ascending=False, kind="stable")
+        shown = [int(index) for index in ranked["index"][:IN_ROW]]
+        if shown:
+            rows[group["text"]] = _thumbnails(tables, group, {index: stored[index] for index in shown})
+    if not rows:
+        return nothing_left(tables.sweep, tables.table("groups"), "image on which trainings disagree is")
+    figure = draw_thumbnails(Figure(layout="constrained"), rows)
+    caption = (
+        f"of the {len(stored)} test images that planes go through, those on which most pairs of trainings disagree, of "
+        "equals the first; below: number and true class; how many trainings predict which class"
+    )
+    return inscribe(figure, title_of(tables.sweep, common), caption)
+
+
+def _stored_images(tables: SweepTables) -> dict[int, tuple[str, int, int]]:
+    """Where the picture of each test image is stored: plane set, plane and place among its three images."""
+    places: dict[int, tuple[str, int, int]] = {}
+    for name, planes in tables.sweep.planes.items():
+        if planes.through_test_images:
+            table, _ = tables.store.read_parquet(tables.store.planes_file(name))
+            for (plane, place), index in np.ndenumerate(np.array(table["anchor_indices"].to_pylist())):
+                places.setdefault(int(index), (name, plane, place))
+    return places
+
+
+def _thumbnails(
+    tables: SweepTables, group: dict[str, Any], places: Mapping[int, tuple[str, int, int]]
+) -> list[Thumbnail]:
+    """The images at these places, with the votes of the group's trainings."""
+    tested = []
+    for member in tables.members(group):
+        table = tables.store.read_predictions(member["model_id"])
+        tested.append(table.filter(pc.equal(table["split"], "test")))
+    shown = []
+    for index, (plane_set, plane, place) in places.items():
+        predicted = np.array([table["predicted"][index].as_py() for table in tested])
+        picture = plane_picture(tables.store, plane_set, plane)
+        label = picture.class_names[tested[0]["true_label"][index].as_py()]
+        text = thumbnail_text(index, label, votes_text(predicted, picture.class_names))
+        shown.append(Thumbnail(picture.images[place], text))
+    return shown
+
+
+def thumbnail_text(index: int, label: str | None, votes: str) -> str:
+    """The number of an image, the name of its true class, if known, and below them the votes."""
+    true = "" if label is None else f": {shortened(label, LETTERS)}"
+    return f"image {index}{true}\n{votes}"
+
+
+def votes_text(predicted: NDArray[np.integer[Any]], class_names: Sequence[str], names: Sequence[str] = ()) -> str:
+    """How many models predict each class, those with most votes first, or of few `names` what each one predicts.
+
+    `predicted` are the models' classes, `[models]`.
+    """
+    called = [shortened(name, LETTERS) for name in class_names]
+    if 0 < len(names) <= MOST_NAMED:
+        return "\n".join(f"{shortened(name, LETTERS)}: {called[of]}" for name, of in zip(names, predicted, strict=True))
+    classes, counts = np.unique(predicted, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    votes = [f"{called[classes[place]]} ({counts[place]})" for place in order[:MOST_VOTED]]
+    return ", ".join([*votes, *["..."] * (len(classes) > MOST_VOTED)])
+
+
+def draw_thumbnails(figure: Figure, rows: Mapping[str, Sequence[Thumbnail]]) -> Figure:
+    """Draw images with their texts: a row for each name, or several rows if there is one name; returns the figure."""
+    lined = [
+        (name, shown[start : start + COLUMNS])
+        for name, shown in rows.items()
+        for start in range(0, len(shown), COLUMNS)
+    ]
+    columns = max(len(shown) for _, shown in lined)
+    texts = max(thumbnail.text.count("\n") for _, shown in lined for thumbnail in shown) + 1
+    figure.set_size_inches(columns * (SIDE + 0.25) + 0.6, len(lined) * (SIDE + 0.16 * texts + 0.1) + 0.9)
+    grid = figure.subplots(len(lined), columns, squeeze=False)
+    for axes_row, (name, shown) in zip(grid, lined, strict=True):
+        for axes in axes_row[len(shown) :]:
+            axes.set_axis_off()
+        for axes, thumbnail in zip(axes_row, shown, strict=False):
+            axes.imshow(thumbnail.image, interpolation="none")
+            axes.set(xticks=[], yticks=[])
+            axes.set_xlabel(thumbnail.text, fontsize=8)
+        axes_row[0].set_ylabel(name, fontsize=9)
+    return figure

@@ -22,6 +22,8 @@ TOLERANCE = 0.01
 """Trainings whose test error is at most this much above the smallest are near-equally good: one point, as in Marx et
 al. 2020, arXiv 1909.06677."""
 ROUNDING = 1e-9
+MOST_VOTES = 10**7
+"""Numbers of votes in memory at a time, one for an image and a class."""
 MOST_ROWS = 2_000_000
 """Groups that would need more rows get none; 200 groups on 10,000 images fit."""
 IMAGES = [
@@ -54,7 +56,7 @@ def _of_group(group: Group, predictions: Predictions, classes: int) -> Iterator[
         "index": np.arange(len(truth), dtype=np.int32),
         "given_label": truth,
         "true_label": truth,
-        **image_scores(votes_on(on_test, classes), truth),
+        **image_scores(on_test, classes, truth),
     }
     about["share_as_given"] = about["share_right"]
     yield pd.DataFrame(group.key | about | {"ambiguous": (on_test[others] != on_test[best]).any(axis=0)})
@@ -70,7 +72,7 @@ def _of_group(group: Group, predictions: Predictions, classes: int) -> Iterator[
         "index": chosen.astype(np.int32),
         "given_label": np.where(((given == first) | ~counted).all(axis=0), first.astype(np.int64), -1),
         "true_label": true,
-        **image_scores(votes_on(on_train, classes, counted), true),
+        **image_scores(on_train, classes, true, counted),
         "share_as_given": ((on_train == given) & counted).sum(axis=0) / counted.sum(axis=0),
     }
     yield pd.DataFrame(group.key | about | {"ambiguous": (on_train[others] != on_train[best]).any(axis=0)})
@@ -89,24 +91,33 @@ def votes_on(predicted: Labels, classes: int, counted: Mask | None = None) -> ND
     return votes
 
 
-def image_scores(votes: NDArray[np.integer[Any]], truth: Labels | None) -> dict[str, Any]:
-    """Scores of images, `[images]` each, from the votes of one model or more on them, `[images, classes]`.
+def image_scores(
+    predicted: Labels, classes: int, truth: NDArray[np.integer[Any]] | None, counted: Mask | None = None
+) -> dict[str, NDArray[Any]]:
+    """Scores of images, `[images]` each, from votes (`votes_on`), for some images at a time; `truth` are their classes.
 
     Of n models with v_c votes for class c, sum_c v_c (v_c - 1) of n (n - 1) ordered pairs agree; the conflict ratio is
-    the share of the others. NaN where one model voted. `truth` are the true classes, if they are known.
+    the share of the others. NaN where one model voted.
     """
-    models = votes.sum(axis=1, dtype=np.int64)
-    agreeing = np.einsum("ic,ic->i", votes, votes, dtype=np.int64) - models
-    with np.errstate(invalid="ignore"):
-        agreement = agreeing / (models * (models - 1))
-    found = {
-        "n_models": models,
-        "most_common": votes.argmax(axis=1),
-        "most_common_share": votes.max(axis=1) / models,
-        "agreement": agreement,
-        "conflict_ratio": 1 - agreement,
-    }
-    return found if truth is None else found | {"share_right": votes[np.arange(len(votes)), truth] / models}
+    images, parts = predicted.shape[1], []
+    for start in range(0, images, each := max(1, MOST_VOTES // classes)):
+        some = slice(start, start + each)
+        votes = votes_on(predicted[:, some], classes, None if counted is None else counted[:, some])
+        models = votes.sum(axis=1, dtype=np.int64)
+        agreeing = np.einsum("ic,ic->i", votes, votes, dtype=np.int64) - models
+        with np.errstate(invalid="ignore"):
+            agreement = agreeing / (models * (models - 1))
+        found = {
+            "n_models": models,
+            "most_common": votes.argmax(axis=1),
+            "most_common_share": votes.max(axis=1) / models,
+            "agreement": agreement,
+            "conflict_ratio": 1 - agreement,
+        }
+        if truth is not None:
+            found["share_right"] = votes[np.arange(len(votes)), truth[some]] / models
+        parts.append(found)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def near_best(wrong: Mask) -> tuple[Integers, int]:
@@ -130,7 +141,7 @@ def multiplicity(predicted: Labels, wrong: Mask) -> dict[str, float]:
     return {"n_near_best": 1 + len(others), "ambiguity": np.nan, "discrepancy": np.nan, **known}
 
 
-def flips(old: Labels, new: Labels, truth: Labels | None) -> NDArray[np.str_]:
+def flips(old: Labels, new: Labels, truth: NDArray[np.integer[Any]] | None) -> NDArray[np.str_]:
     """What becomes of each image from an old model's class to a new one's, `[images]`, by the true classes if known."""
     if truth is None:
         return np.where(old == new, UNCHANGED, CHANGED)

@@ -70,6 +70,11 @@ class PlaneSetConfig(Frozen):
     )
 
     @property
+    def through_test_images(self) -> bool:
+        """Whether the three images of every plane are test images as they are."""
+        return self.images == "test" and self.off_manifold == "none"
+
+    @property
     def images_used(self) -> int:
         """Number of images of the split that a plane depends on."""
         if self.off_manifold == "adversarial":

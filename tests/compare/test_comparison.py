@@ -236,7 +236,7 @@ def test_a_comparison_in_a_notebook(images_and_labels, tmp_path):
     assert set(result.names) <= set(Page(shown["text/html"]).words)
     png = kernel.display_formatter.format(result.figure())[0]["image/png"]
     assert Image.open(io.BytesIO(png)).size[0] > 100
-    for of, count in (("pairs", 3), ("models", 3)):
+    for of, count in (("pairs", 3), ("models", 3), ("images", result.images)):
         frame = result.to_frame(of)
         assert len(frame) == count
         assert not frame.map(lambda cell: isinstance(cell, dict | list | tuple)).any(axis=None)
@@ -247,6 +247,29 @@ def test_a_comparison_in_a_notebook(images_and_labels, tmp_path):
     result.save(tmp_path / "out")
     (tmp_path / "out" / "comparison.json").unlink()
     assert refused(result.save, tmp_path / "out").field == "out"
+
+
+def test_every_image_has_its_votes_and_its_flip(images_and_labels, tmp_path):
+    images, labels = images_and_labels
+    result = compare([network(seed) for seed in range(4)], images, labels, planes=40, resolution=3)
+    frame = result.to_frame("images")
+    assert frame["label"].tolist() == labels.tolist()
+    differing = sum((a != b).astype(int) for a, b in combinations(result.predicted, 2))
+    assert frame["conflict_ratio"].to_numpy() == pytest.approx(differing / 6)
+    assert frame["agreement"].mean() == pytest.approx(result.agreement_on_images.value)
+    (old,) = [pair for pair in result.pairs if (pair.old, pair.new) == ("model 0", "model 3")]
+    shares = frame["flip"].value_counts(normalize=True)
+    for flip, share in (("right to wrong", old.on_images.losses), ("wrong to right", old.on_images.wins)):
+        assert shares[flip] == pytest.approx(share.value)
+    assert 1 - shares["unchanged"] == pytest.approx(old.on_images.churn.value)
+    shown = [axes.get_xlabel().splitlines()[0] for axes in result.contested().axes]
+    drawn = np.unique(result.planes.anchor_indices)
+    ranked = drawn[np.argsort(-differing[drawn], kind="stable")][:12]
+    assert shown == [f"image {image}: {labels[image]}" for image in ranked]
+    unlabelled = compare([network(0), network(0)], images, planes=3, resolution=3)
+    assert set(unlabelled.to_frame("images")["flip"]) == {"unchanged"}
+    assert unlabelled.contested() is None
+    assert "contested_images.png" not in unlabelled.save(tmp_path)
 
 
 def test_one_score_for_each_image_is_the_logit_of_class_one_or_its_probability(images_and_labels):

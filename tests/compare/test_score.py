@@ -32,8 +32,8 @@ BOTH = ["OLD", "NEW", *ARCHITECTURE]
 OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=12"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=200", "--data-option", "test_size=100"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
-NUMBERS = {"models.csv", "pairs.csv", "comparison.json", "comparison.txt"}
-FILES = NUMBERS | {"report.html", "regions.png", "agreement_by_plane.png"}
+NUMBERS = {"models.csv", "pairs.csv", "images.csv", "comparison.json", "comparison.txt"}
+FILES = NUMBERS | {"report.html", "regions.png", "agreement_by_plane.png", "contested_images.png"}
 
 
 def network(hidden, classes=10):
@@ -128,7 +128,9 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [link for link in page.references if not link.startswith(("data:image/webp;base64,", "#"))] == []
     shown = [base64.b64decode(source.partition(",")[2]) for source in page.references if source.startswith("data:")]
-    for picture, name in zip(shown, ("reproducibility", "regions", "agreement_by_plane"), strict=True):
+    for picture, name in zip(
+        shown, ("reproducibility", "regions", "agreement_by_plane", "contested_images"), strict=True
+    ):
         stored = Image.open(of_three / f"{name}.png")
         assert np.array_equal(Image.open(io.BytesIO(picture)).convert("RGBA"), stored.convert("RGBA")), name
     words = page.text

@@ -1,10 +1,14 @@
 """Where two models of a run disagree, and which models a name means."""
 
+import itertools
+import re
+from collections import Counter
+
 import numpy as np
 import pytest
 from conftest import small_sweep
-from support.drawn_figures import drawn_one
-from support.made_up_runs import labels_of
+from support.drawn_figures import caption_of, drawn_one
+from support.made_up_runs import labels_of, predictions_of
 from support.refusals import refused
 
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
@@ -68,6 +72,34 @@ def test_a_sweep_shows_its_least_and_its_most_reproducible_trainings(tmp_path):
     models = [model for model in sweep.models() if model.width == 2]
     for shown, maps in zip(axes[:2], labels_of(store, "test", models), strict=True):
         assert np.array_equal(shown.images[0].get_array(), maps[0])
+
+
+def test_the_most_contested_images_have_the_votes_of_all_trainings(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1, 2, 3]}, planes={"test": {"count": 3, "resolution": 4}})
+    store, figure = drawn_one(tmp_path, sweep, "contested_images", error=lambda model, _: 1 / model.width)
+    assert [axes.get_ylabel().splitlines()[0] for axes in figure.axes[::4]] == ["width 2", "width 4", "width 8"]
+    assert "of the 9 test images" in caption_of(figure)
+    for width, row in zip((2, 4, 8), np.array(figure.axes).reshape(3, 4), strict=True):
+        tests = [predictions_of(store, m, "test") for m in sweep.models() if m.width == width]
+        predicted = np.stack([test["predicted"] for test in tests])[:, :9]  # planes go through the first nine
+        differing = sum((a != b).astype(int) for a, b in itertools.combinations(predicted, 2))
+        ranked = [index for index in np.argsort(-differing, kind="stable") if differing[index]][:4]
+        for axes, index in itertools.zip_longest(row, ranked):
+            if index is None:
+                assert not axes.axison
+                continue
+            first, votes = axes.get_xlabel().splitlines()
+            assert first == f"image {index}: {'abcd'[tests[0]['true_label'].iloc[index]]}"
+            assert dict(re.findall(r"(\w) \((\d)\)", votes)) == {
+                "abcd"[of]: str(count) for of, count in Counter(predicted[:, index].tolist()).items()
+            }
+            assert axes.images[0].get_array().shape == (2, 2, 3)
+
+
+def test_trainings_that_agree_have_no_contested_image(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
+    _, figure = drawn_one(tmp_path, sweep, "contested_images", error=lambda *_: 0.0)
+    assert "no image on which trainings disagree" in figure.axes[0].texts[0].get_text()
 
 
 def test_the_command_draws_a_pair(made_up, tmp_path, capsys):

@@ -17,13 +17,13 @@ def test_votes_by_hand():
     predicted = np.array([[1, 0, 0], [1, 0, 1], [1, 2, 2]], np.uint8)
     votes = votes_on(predicted, 3)
     assert votes.tolist() == [[0, 3, 0], [2, 0, 1], [1, 1, 1]]
-    found = image_scores(votes, np.array([0, 0, 2], np.uint8))
+    found = image_scores(predicted, 3, np.array([0, 0, 2]))
     assert found["most_common"].tolist() == [1, 0, 0]
     assert found["agreement"] == pytest.approx([1, 1 / 3, 0])
     assert found["conflict_ratio"] == pytest.approx([0, 2 / 3, 1])
     assert found["most_common_share"] == pytest.approx([1, 2 / 3, 1 / 3])
     assert found["share_right"] == pytest.approx([0, 2 / 3, 1 / 3])
-    assert np.isnan(image_scores(votes_on(predicted[:1], 3), None)["agreement"]).all(), "one model makes no pair"
+    assert np.isnan(image_scores(predicted[:1], 3, None)["agreement"]).all(), "one model makes no pair"
     some = np.array([[True, False, True], [True, True, False], [True, False, False]])
     assert votes_on(predicted, 3, some).sum(axis=1).tolist() == [3, 1, 1]
 
@@ -81,10 +81,18 @@ def test_the_table_equals_a_naive_computation(made_up):
     assert table.groupby(KIND).ngroups == 4
 
 
+def test_scores_do_not_depend_on_how_many_images_are_counted_at_a_time(monkeypatch):
+    predicted = np.random.default_rng(1).integers(0, 4, (5, 30), np.uint8)
+    counted = np.random.default_rng(2).random((5, 30)) < 0.9
+    whole = image_scores(predicted, 4, predicted[0], counted)
+    monkeypatch.setattr("dbviz_ray.analysis.tables.images.MOST_VOTES", 28)
+    pd.testing.assert_frame_equal(pd.DataFrame(image_scores(predicted, 4, predicted[0], counted)), pd.DataFrame(whole))
+
+
 def test_a_thousand_models_on_ten_thousand_images_take_little_memory():
     predicted = np.random.default_rng(0).integers(0, 10, (1000, 10_000), np.uint8)
     tracemalloc.start()
-    scores = image_scores(votes_on(predicted, 10), predicted[0])
+    scores = image_scores(predicted, 10, predicted[0])
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 10**7
