@@ -47,10 +47,12 @@ def margins(tables: SweepTables) -> Figure:
         f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in shown.groupby("images", sort=False)
     )
     found = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max())))
+    scan = tables.sweep.margins.scan if tables.sweep.margins else "even"
+    unfound = {"even": "where none was, the distance searched counts", "paper": "the others do not count"}[scan]
     caption = (
         f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
         "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
-        f"a boundary was found in {found} of directions; where none was, the distance searched counts"
+        f"a boundary was found in {found} of directions; {unfound}"
     )
     return inscribe(figure, title_of(tables.sweep, common), caption)
 

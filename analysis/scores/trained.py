@@ -66,7 +66,7 @@ class Margins:
     """Distances to the decision boundary; the first axis of every array is the models."""
 
     distances: NDArray[np.float32]
-    """`[models, images, directions]`; the searched distance where no boundary was found."""
+    """`[models, images, directions]`; where no boundary was found, what counts instead (see `read_margins`)."""
     found: NDArray[np.bool_]
     """`[models, images, directions]`: whether a boundary was found."""
     mislabelled: NDArray[np.bool_]
@@ -123,12 +123,19 @@ def stored_planes(
 def read_margins(
     store: Store, sweep: SweepConfig, models: Sequence[ModelConfig], epochs: Sequence[int], predictions: Predictions
 ) -> Margins | None:
-    """The margins of each model at its epoch; None if the sweep has no margins."""
+    """The margins of each model at its epoch; None if the sweep has no margins.
+
+    Where no boundary was found, the searched distance counts. With `scan=paper` it is arbitrary and so large that few
+    such directions would decide the mean: there the mean over the image's other directions counts, if it has any.
+    """
     if sweep.margins is None:
         return None
     stored = [store.read_margins(model.model_id, epoch) for model, epoch in zip(models, epochs, strict=True)]
     distances, reaches = np.stack([of.distances for of in stored]), np.stack([of.reaches for of in stored])
     found = np.isfinite(distances)
+    if sweep.margins.scan == "paper":
+        of_image = np.ma.masked_invalid(distances).mean(axis=2, keepdims=True, dtype=np.float64)
+        reaches = np.where(np.ma.getmaskarray(of_image), reaches, of_image.data).astype(np.float32)
     mislabelled = np.zeros(distances.shape[:2], dtype=bool)
     if sweep.margins.split == "train":
         mislabelled = predictions.mislabelled[:, stored[0].indices]

@@ -113,7 +113,7 @@ def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:
-    """One row for each group and kind of images; where no boundary was found, the searched distance counts."""
+    """One row for each group and kind of images; `read_margins` says what counts where no boundary was found."""
     margins, rows = scored.observed.margins, []
     assert margins is not None  # only sweeps with margins have this table
     for group in scored.groups:

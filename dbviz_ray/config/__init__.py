@@ -5,7 +5,7 @@ SweepConfig --models()--> ModelConfig, ... --cohorts()--> Cohort, ...
 
 from dbviz_ray.config.grid import GridConfig
 from dbviz_ray.config.model import Cohort, ModelConfig, Seeds, differing_fields, fingerprint
-from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, common_noise
+from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, largest_noises
 from dbviz_ray.config.sweep import ResourcesConfig, SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig
 from dbviz_ray.config.validation import Count, Positive, Share
@@ -26,7 +26,7 @@ __all__ = [
     "Share",
     "SweepConfig",
     "TrainingConfig",
-    "common_noise",
     "differing_fields",
     "fingerprint",
+    "largest_noises",
 ]

@@ -35,8 +35,9 @@ class PlaneSetConfig(Frozen):
     )
     labels: Literal["any", "correct", "mislabelled", "mixed"] = Field(
         "any",
-        description="Only for training images of a sweep with label noise. mixed: at least one correctly labelled "
-        "and one mislabelled image. The largest label noise of the sweep decides which images are mislabelled.",
+        description="Only for training images. correct: correctly labelled in every model of the sweep; mislabelled: "
+        "in the models of the largest label noise; mixed: at least one of each. mislabelled and mixed need label noise "
+        "with one label_noise_seed for all models.",
     )
     off_manifold: Literal["none", "shuffled", "uniform_noise", "adversarial"] = Field(
         "none",
@@ -122,20 +123,10 @@ class PlaneSetConfig(Frozen):
             raise excluded("classes", "same", there, "unset")
 
 
-def common_noise(models: Iterable[ModelConfig]) -> tuple[float, int] | None:
-    """The largest label noise of `models` and its seed, which say which images are mislabelled; None without noise.
-
-    FieldError if the seeds differ, since each seed falsifies other images.
-    """
-    noisy = {(model.label_noise, model.seeds.label_noise) for model in models if model.label_noise}
-    seeds = sorted({seed for _, seed in noisy})
-    if len(seeds) > 1:
-        raise FieldError(
-            reason=f"needs the same mislabelled images in all models, and label_noise_seed is "
-            f"{', '.join(map(str, seeds))}",
-            allowed="any, or grid.label_noise_seed with one seed",
-        )
-    return max(noisy, default=None)
+def largest_noises(models: Iterable[ModelConfig]) -> dict[int, float]:
+    """The largest label noise of `models` by label_noise_seed; it falsifies all labels that a smaller one does."""
+    noisy = sorted((model.label_noise, model.seeds.label_noise) for model in models if model.label_noise)
+    return {seed: noise for noise, seed in noisy}
 
 
 def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[ModelConfig]) -> None:
@@ -145,15 +136,16 @@ def check_plane_sets(plane_sets: Mapping[str, PlaneSetConfig], models: Sequence[
         if planes.attacked is not None and planes.attacked not in model_ids:
             allowed = f"model_id of a model of the sweep, such as {models[0].model_id}"
             raise FieldError(f"planes.{name}.attacked", planes.attacked, allowed=allowed)
-        if planes.labels != "any":
-            field = f"planes.{name}.labels"
-            try:
-                noise = common_noise(models)
-            except FieldError as error:
-                raise FieldError(**vars(error.about(field, planes.labels))) from None
-            if noise is None:
-                reason, allowed = "is not allowed in a sweep without label noise", "any, or a grid.label_noise above 0"
-                raise FieldError(field, planes.labels, reason=reason, allowed=allowed)
+        if planes.labels in ("mislabelled", "mixed"):
+            seeds = sorted(largest_noises(models))
+            if not seeds:
+                allowed = "any, correct, or a grid.label_noise above 0"
+                raise excluded(f"planes.{name}.labels", planes.labels, "label_noise=0 in all models", allowed)
+            if len(seeds) > 1:
+                listed = ", ".join(map(str, seeds))
+                reason = f"needs the same mislabelled images in all models, and label_noise_seed is {listed}"
+                allowed = "any, correct, or grid.label_noise_seed with one seed"
+                raise FieldError(f"planes.{name}.labels", planes.labels, reason=reason, allowed=allowed)
 
 
 class MarginsConfig(Frozen):
@@ -162,9 +154,22 @@ class MarginsConfig(Frozen):
     split: Literal["train", "test"] = Field("train", description="The split of the images at both ends of a line.")
     images: Count = Field(1000, description="Images at which lines start; a smaller split is used whole.")
     directions: Count = Field(10, description="Lines from each image, each towards another image.")
-    steps: Count = Field(50, description="Points of the coarse scan along a line.")
-    reach: Positive = Field(1.0, description="Length of the scan, in distances to the other image.")
+    scan: Literal["even", "paper"] = Field(
+        "even",
+        description="even: `steps` points up to `reach`; a line without a change of class counts with its reach. "
+        "paper: the 199 points of the paper's code, which go on beyond the other image: 0.01 apart (L2 norm of "
+        "normalised pixels) up to 0.11, then ever wider up to 2,251.51; lines without a change do not count.",
+    )
+    steps: Count = Field(50, description="scan=even only: points of the coarse scan along a line.")
+    reach: Positive = Field(1.0, description="scan=even only: length of the scan, in distances to the other image.")
     tolerance: Positive = Field(
         0.01, description="Bisection stops at an interval of this length (L2 norm of normalised pixels)."
     )
     seed: Seed = Field(0, description="Seed of the lines.")
+
+    @model_validator(mode="after")
+    def _fields_belong_together(self) -> Self:
+        for field, default in (("steps", 50), ("reach", 1)):
+            if self.scan == "paper" and getattr(self, field) != default:
+                raise excluded(field, getattr(self, field), "scan=paper", "unset, or scan=even")
+        return self

@@ -1,6 +1,6 @@
 """Margins: the distance (L2 in normalised pixels) from an image to the first change of the predicted class, along lines
-to other images (arXiv 2203.08124, Section 4). The paper's code scans a fixed list of steps; here a coarse scan brackets
-the change and bisection narrows it down.
+to other images (arXiv 2203.08124, Section 4). A coarse scan brackets the change and bisection narrows it down, as the
+paper says; its code takes the last point of the scan before the change.
 """
 
 import math
@@ -26,6 +26,8 @@ from dbviz_ray.evaluation.label_maps import (
 )
 from dbviz_ray.training.allocations import within_memory
 
+PAPER_STEPS = {0.01: 11, 0.1: 9, 0.5: 31, 1.0: 25, 10.0: 25, 20.0: 98}
+"""How often the scan of the paper's code takes a step of each length (L2 in normalised pixels), one after another."""
 MAX_DRAWS = 1000
 FOLDED_AT_ONCE = 1000
 """Images that go through a first linear layer together, in float64."""
@@ -38,16 +40,14 @@ class MarginLines:
     images: float32 `[m, channels, height, width]`, normalised, every image at the start or the end of a line.
     indices: int64 `[m]`, their places in the split.
     starts: int64 `[images]`, and partners: int64 `[images, directions]`, places in `images`.
-    steps, reach, tolerance: see `MarginsConfig`.
+    config: how they are searched.
     """
 
     images: Tensor
     indices: Tensor
     starts: Tensor
     partners: Tensor
-    steps: int
-    reach: float
-    tolerance: float
+    config: MarginsConfig
 
     @property
     def start_indices(self) -> Tensor:
@@ -64,10 +64,25 @@ class MarginLines:
         return torch.stack(apart)
 
     @property
+    def scale(self) -> Tensor:
+        """What 1 in `places_of(config)` is on each line, L2 in normalised pixels: float64 `[images, directions]`."""
+        return self.lengths if self.config.scan == "even" else torch.ones_like(self.lengths)
+
+    @property
+    def reaches(self) -> Tensor:
+        """Length of the search on each line, L2 in normalised pixels: float64 `[images, directions]`."""
+        return self.scale * places_of(self.config)[-1]
+
+    @property
     def halvings(self) -> int:
         """Bisections until the longest coarse step is no longer than the tolerance."""
-        longest = float(self.lengths.max()) * self.reach / self.steps
-        return max(0, math.ceil(math.log2(longest / self.tolerance)))
+        step = self.config.reach / self.config.steps if self.config.scan == "even" else max(PAPER_STEPS)
+        return max(0, math.ceil(math.log2(float(self.scale.max()) * step / self.config.tolerance)))
+
+    @property
+    def points(self) -> int:
+        """At most: the images, and all points of scan and bisection on every line."""
+        return len(self.starts) + self.partners.numel() * (len(places_of(self.config)) - 1 + self.halvings)
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,14 @@ class FoundMargins:
     """Predicted classes of the images, `[images]`, of the type of labels."""
     distances: Tensor
     """float32 `[images, directions]`; inf where the class does not change within reach."""
+
+
+def places_of(config: MarginsConfig) -> Tensor:
+    """The points of the scan from 0 on, float64 `[points]`: in distances to the other image, or in L2 if scan=paper."""
+    if config.scan == "even":
+        return torch.linspace(0, config.reach, config.steps + 1, dtype=torch.float64)
+    lengths, counts = torch.tensor(list(PAPER_STEPS), dtype=torch.float64), torch.tensor(list(PAPER_STEPS.values()))
+    return torch.cat([lengths.new_zeros(1), lengths.repeat_interleave(counts).cumsum(0)])
 
 
 def draw_lines(
@@ -98,9 +121,7 @@ def draw_lines(
         indices=torch.from_numpy(indices),
         starts=rows[:, 0].clone(),
         partners=rows[:, 1:].clone(),
-        steps=config.steps,
-        reach=config.reach,
-        tolerance=config.tolerance,
+        config=config,
     )
 
 
@@ -130,10 +151,10 @@ def margins(
 ) -> FoundMargins:
     """Find the predicted class of every image and, along every line, the distance to its first change.
 
-    The scan evaluates `lines.steps` points of each line, evenly spaced up to `lines.reach` times its length. Between
-    the first point of another class and the point before it, bisection narrows the change to an interval no longer than
-    `lines.tolerance`; the result is its middle. The scan misses a change that is undone before its next point; of
-    several changes between two points it may find any. Networks are evaluated as in `label_planes`.
+    The scan evaluates `places_of(lines.config)` on each line. Between the first point of another class and the point
+    before it, bisection narrows the change to an interval no longer than `lines.config.tolerance`; the result is its
+    middle. The scan misses a change that is undone before its next point; of several changes between two points it may
+    find any. Networks are evaluated as in `label_planes`.
     """
     batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]))
     with evaluating(network):
@@ -165,14 +186,15 @@ class _Search:
         self._starts = lines.starts.to(device)
         self._partners = lines.partners.flatten().to(device)
         self._of_line = self._starts.repeat_interleave(directions)
-        self._coarse = torch.linspace(0, lines.reach, lines.steps + 1, dtype=torch.float64).to(device, images.dtype)
+        self._coarse = places_of(lines.config).to(device, images.dtype)
+        self._scale = (lines.scale / lines.lengths).flatten().to(device, images.dtype)
 
     def found(self) -> FoundMargins:
         at_images = torch.cat([self._classes(self._images[rows]) for rows in self._starts.split(self._batch)])
         self._class = at_images.repeat_interleave(self._lines.partners.shape[1])
         first = self._first_different_step()
         changing = first.nonzero()[:, 0]
-        low, high = self._coarse[first[changing] - 1], self._coarse[first[changing]]
+        low, high = (self._coarse[at] * self._scale[changing] for at in (first[changing] - 1, first[changing]))
         for _ in range(self._lines.halvings):
             middle = (low + high) / 2
             differs = self._differs(changing, middle[:, None])[:, 0]
@@ -190,10 +212,10 @@ class _Search:
         first = torch.zeros_like(self._partners)
         searched = torch.arange(len(first), device=first.device)
         step = 1
-        while step <= self._lines.steps and len(searched):
+        while step < len(self._coarse) and len(searched):
             together = max(1, self._batch // len(searched))
-            places = self._coarse[step : step + together]
-            differs = self._differs(searched, places.expand(len(searched), -1))
+            places = self._coarse[step : step + together] * self._scale[searched, None]
+            differs = self._differs(searched, places)
             changes = differs.any(dim=1)
             first[searched[changes]] = step + differs[changes].to(torch.uint8).argmax(dim=1)
             searched = searched[~changes]

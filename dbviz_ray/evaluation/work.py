@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbviz_ray.config import MarginsConfig, ModelConfig, SweepConfig
+from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
 
 if TYPE_CHECKING:
@@ -91,13 +91,12 @@ class LabellingWork:
 class MarginsWork:
     """Find the margins of images along lines."""
 
-    config: MarginsConfig
     lines: MarginLines
 
     @property
     def points(self) -> int:
-        """At most: the images, and all points of scan and bisection on every line."""
-        return len(self.lines.starts) + self.lines.partners.numel() * (self.lines.steps + self.lines.halvings)
+        """At most."""
+        return self.lines.points
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Write the margins of `network`, the model after `epoch`."""
@@ -108,8 +107,8 @@ class MarginsWork:
             indices=self.lines.start_indices.numpy().astype(np.int32),
             predicted=found.predicted.numpy(),
             distances=found.distances.numpy(),
-            reaches=(self.lines.lengths * self.lines.reach).float().numpy(),
-            facts=self.config.model_dump(include={"split", "steps", "reach", "tolerance", "seed"}),
+            reaches=self.lines.reaches.float().numpy(),
+            facts=self.lines.config.model_dump(exclude={"images", "directions"}),
         )
         store.write_margins(model_id, epoch, stored)
 

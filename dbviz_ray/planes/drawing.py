@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures.outputs import logits_of
-from dbviz_ray.config import AdversaryConfig, ModelConfig, PlaneSetConfig, SweepConfig, common_noise
+from dbviz_ray.config import AdversaryConfig, ModelConfig, PlaneSetConfig, SweepConfig, largest_noises
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
@@ -156,9 +156,14 @@ def check_plane_sets_possible(sweep: SweepConfig, dataset: Dataset) -> None:
 
 
 def representative_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) -> Tensor | None:
-    """The training labels int64 `[n]` that decide which images are mislabelled; None if the plane set needs none."""
-    noise = common_noise(sweep.models()) if sweep.planes[plane_set].labels != "any" else None
-    return given_labels(dataset, sweep.dataset.noise_kind, *noise) if noise else None
+    """Training labels int64 `[n]`, false where they are in any model of the sweep; None if the plane set needs none."""
+    if sweep.planes[plane_set].labels == "any":
+        return None
+    labels = dataset.train_labels
+    for seed, noise in largest_noises(sweep.models()).items():
+        given = given_labels(dataset, sweep.dataset.noise_kind, noise, seed)
+        labels = given.where(given != dataset.train_labels, labels)
+    return labels
 
 
 def attacked_model(sweep: SweepConfig, plane_set: str) -> ModelConfig | None:

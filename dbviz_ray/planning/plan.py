@@ -11,7 +11,7 @@ import torch
 
 from dbviz_ray.config import Cohort, MarginsConfig, SweepConfig
 from dbviz_ray.datasets import DatasetFacts, facts_of_dataset
-from dbviz_ray.evaluation.margins import check_enough
+from dbviz_ray.evaluation.margins import check_enough, places_of
 from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.planning.sizes import evaluation_flops, facts_of, longest_first, step_flops, training_flops
 from dbviz_ray.planning.step_times import StepTimes, check_networks, measured_step_times
@@ -182,7 +182,7 @@ def _line_points(margins: MarginsConfig | None, data: DatasetFacts) -> int:
         return 0
     there = data.train_images if margins.split == "train" else data.test_images
     check_enough(there, margins)
-    return min(margins.images, there) * (1 + margins.directions * margins.steps)
+    return min(margins.images, there) * (1 + margins.directions * (len(places_of(margins)) - 1))
 
 
 def _grid_text(sweep: SweepConfig) -> str:

@@ -58,5 +58,5 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
     if sweep.margins is not None:
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
         lines = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
-        work[None] = MarginsWork(sweep.margins, lines)
+        work[None] = MarginsWork(lines)
     return work

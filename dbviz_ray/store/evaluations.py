@@ -36,7 +36,7 @@ class StoredMargins:
     reaches: NDArray[np.float32]
     """Length of the search, `[images, directions]`."""
     facts: dict[str, Any]
-    """`split`, `steps`, `reach`, `tolerance`, `seed`."""
+    """`split`, `scan`, `steps`, `reach`, `tolerance`, `seed`."""
 
 
 class PictureKey(NamedTuple):

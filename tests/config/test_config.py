@@ -5,7 +5,7 @@ import pytest
 from conftest import small_sweep
 
 from dbviz_ray import config
-from dbviz_ray.config import SweepConfig, common_noise
+from dbviz_ray.config import SweepConfig, largest_noises
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
 
@@ -143,10 +143,13 @@ def test_resolved_sweeps_are_themselves():
         assert validated(SweepConfig, sweep.model_dump(mode="json")) == sweep
 
 
-def test_the_largest_label_noise_says_which_images_are_mislabelled():
-    grid = {"width": [4], "label_noise": [0.0, 0.1, 0.2], "seed": [0, 1], "label_noise_seed": [3]}
-    assert common_noise(small_sweep(grid=grid).models()) == (0.2, 3)
-    assert common_noise(small_sweep(grid=grid | {"label_noise": [0.0]}).models()) is None
+def test_the_largest_label_noise_of_each_seed_says_which_images_are_mislabelled():
+    noisy, noisier = (
+        {"label_noise": [0.0, share], "label_noise_seed": [3, seed]} for share, seed in ((0.2, 4), (0.1, 5))
+    )
+    sweep = small_sweep(grid={"width": [4], "seed": [0]}, cases=[noisy, noisier | {"init_seed": [7]}])
+    assert largest_noises(sweep.models()) == {3: 0.2, 4: 0.2, 5: 0.1}
+    assert largest_noises(small_sweep(grid={"width": [4], "label_noise": [0.0]}).models()) == {}
 
 
 def test_a_sweep_may_ask_for_planes_of_every_kind():

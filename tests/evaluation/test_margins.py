@@ -10,7 +10,7 @@ from torch import nn
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig
-from dbviz_ray.evaluation.margins import draw_lines, margins
+from dbviz_ray.evaluation.margins import draw_lines, margins, places_of
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def untrained(architecture="fully_connected", width=16, shape=(1, 3, 3), seed=1)
 def naive_distances(network, lines, points=20_000):
     """The first of many points on each line whose class is not that of the image, in float64; inf if there is none."""
     found = torch.full(lines.partners.shape, math.inf, dtype=torch.float64)
-    shares = torch.linspace(0, lines.reach, points, dtype=torch.float64)
+    shares = torch.linspace(0, lines.config.reach, points, dtype=torch.float64)
     for row, start in enumerate(lines.starts):
         x = lines.images[start].double()
         for column, partner in enumerate(lines.partners[row]):
@@ -42,13 +42,14 @@ def naive_distances(network, lines, points=20_000):
     return found
 
 
-def test_distances_to_a_hyperplane_are_those_of_the_formula():
+@pytest.mark.parametrize("scan", [{"reach": 3.0, "steps": 7}, {"scan": "paper"}])
+def test_distances_to_a_hyperplane_are_those_of_the_formula(scan):
     """For scores (w.x + b, 0) the class changes at s = -(w.x + b) / w.(y - x)."""
     linear = nn.Linear(9, 2).double()
     with torch.no_grad():
         linear.weight[1], linear.bias[1] = 0, 0
     network = nn.Sequential(nn.Flatten(), linear)
-    config = MarginsConfig(images=12, directions=6, reach=3.0, tolerance=1e-3, steps=7)
+    config = MarginsConfig(images=12, directions=6, tolerance=1e-3, **scan)
     lines = draw_lines(random_images(30), config)
     found = margins(network, lines, CPU)
     w, b = linear.weight[0].detach(), linear.bias[0].detach()
@@ -56,11 +57,23 @@ def test_distances_to_a_hyperplane_are_those_of_the_formula():
     assert found.predicted.tolist() == (x @ w + b <= 0).long().tolist()
     directions = lines.images[lines.partners].double().flatten(2) - x[:, None]
     shares = -(x @ w + b)[:, None] / (directions @ w)
-    expected = torch.where((shares > 0) & (shares <= 3), shares * directions.norm(dim=2), math.inf)
+    expected = torch.where(shares > 0, shares * directions.norm(dim=2), math.inf)
+    assert (
+        lines.reaches.max() == 2251.51 if scan == {"scan": "paper"} else torch.equal(lines.reaches, 3 * lines.lengths)
+    )
+    expected[expected > lines.reaches] = math.inf
     assert 0 < expected.isinf().sum() < expected.numel()
     assert torch.equal(found.distances.isinf(), expected.isinf())
     finite = ~expected.isinf()
     assert (found.distances - expected)[finite].abs().max() <= 0.5e-3 + 1e-6
+
+
+def test_the_scan_of_the_paper_takes_its_steps():
+    at = places_of(MarginsConfig(scan="paper"))
+    assert at[[0, 1, 11, 20, 51, 76, 101, 199]].tolist() == pytest.approx(
+        [0, 0.01, 0.11, 1.01, 16.51, 41.51, 291.51, 2251.51]
+    )
+    assert len(at) == 200
 
 
 @given(seed=st.integers(0, 1000), reach=st.sampled_from([0.5, 1.0, 2.0]), steps=st.integers(150, 400))

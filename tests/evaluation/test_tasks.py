@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -68,7 +70,7 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
         said = network(digits.normalised(digits.train_images)).argmax(1)
     assert stored.predicted.tolist() == said.numpy()[stored.indices].tolist()
     defaults = MarginsConfig()
-    expected = {"split": "train", "seed": 0, "steps": defaults.steps, "reach": 1.0, "tolerance": defaults.tolerance}
+    expected = defaults.model_dump(include={"split", "scan", "steps", "reach", "tolerance", "seed"})
     assert stored.facts == expected
     assert work["test"].points == 3 * 36
     assert work[None].points == 8 + 8 * 3 * (defaults.steps + lines.halvings)
@@ -120,9 +122,10 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
 
 
-WRONG = {"split": "validation", "images": 0, "steps": 2.5, "reach": 0, "tolerance": float("-inf"), "direction": 3}
+WRONG = {"split": "x", "images": 0, "steps": 2.5, "reach": 0, "scan": "odd", "tolerance": -math.inf, "direction": 3}
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG.items())
 def test_mistakes_in_margins_are_named(field, value):
-    assert refused(validated, SweepConfig, {"name": "x", "margins": {field: value}}).field == f"margins.{field}"
+    for fields in ({field: value}, {"scan": "paper", field: value}):
+        assert refused(validated, SweepConfig, {"name": "x", "margins": fields}).field == f"margins.{field}"

@@ -100,15 +100,22 @@ def test_images_of_the_test_split_are_not_mislabelled(tmp_path):
     assert tables["groups"]["margin_mislabelled"].isna().all()
 
 
-def test_where_nothing_is_found_the_distance_is_how_far_was_looked(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, margins={"images": 4, "directions": 2})
+@pytest.mark.parametrize(
+    ("scan", "mean", "median"),
+    [("even", (2 + 1.5 + 4 + 1) / 4, 1.75), ("paper", (2 + 1 + 4 + 1) / 4, 1.5)],
+)
+def test_what_counts_where_nothing_is_found(tmp_path, scan, mean, median):
+    """How far was looked; in the paper's scan only for an image without any change."""
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, margins={"images": 4, "directions": 2, "scan": scan})
     store = made_up_run(tmp_path, sweep)
     reaches, indices = np.array([[1, 3], [2, 2], [4, 4], [1, 1]], np.float32), np.arange(4, dtype=np.int32)
-    unfound = StoredMargins(indices, np.zeros(4, np.uint8), np.full_like(reaches, np.inf), reaches, {"split": "train"})
+    distances = np.full_like(reaches, np.inf)
+    distances[1, 0] = 1
+    stored = StoredMargins(indices, np.zeros(4, np.uint8), distances, reaches, {"split": "train"})
     for model in sweep.models():
-        store.write_margins(model.model_id, 3, unfound)
+        store.write_margins(model.model_id, 3, stored)
     (row,) = compute_tables(store, sweep)["margins"].to_dict(orient="records")
-    assert (row["mean"], row["median"], row["found"]) == (2.25, 2, 0)
+    assert (row["mean"], row["median"], row["found"]) == (mean, median, 1 / 8)
 
 
 def in_blocks(model, truth):
