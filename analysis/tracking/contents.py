@@ -146,9 +146,10 @@ def _all_metrics(groups: pd.DataFrame, rows: pd.DataFrame, step: str | None) -> 
 def _metrics(
     rows: pd.DataFrame, sections: Mapping[str, Sequence[str]], ending: str, step: str | None
 ) -> Iterator[Metric]:
+    found = records(rows)
     for section, scores in sections.items():
         for score in scores:
-            for row in records(rows):
+            for row in found:
                 if math.isfinite(row[score]):
                     yield f"{section}{ending}/{score}", float(row[score]), int(row[step]) if step else 0
 
