@@ -51,7 +51,7 @@ def of_sweep(store: Store) -> None:
         training={"epochs": 3, "snapshots": [1]},
     )
     made_up_run(Path(store.root), sweep, error=lambda model, _: 1.6 / model.width)
-    draw_figures(analysed(store, sweep), sweep, ["double_descent", "training", "decision_regions"])
+    draw_figures(analysed(store, sweep), sweep, ["double_descent", "training"])
     report_of(store, sweep)
 
 
