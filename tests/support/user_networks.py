@@ -25,10 +25,6 @@ def quirky(width, image_shape, classes):
     return Quirky(width, image_shape[0] * image_shape[1] * image_shape[2], classes)
 
 
-def one_logit(width, image_shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0))
-
-
 def one_probability(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Sigmoid(), nn.Flatten(0))
 
