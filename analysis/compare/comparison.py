@@ -25,7 +25,7 @@ from dbviz_ray.evaluation.label_maps import Classifier
 from dbviz_ray.planes import PlaneSet, draw_planes
 from dbviz_ray.store import Store
 
-from ..figures.disagreement import MOST_CONTESTED, Thumbnail, draw_thumbnails, thumbnail_text, votes_text
+from ..figures.disagreement import COLUMNS, MOST_CONTESTED, draw_thumbnails, image_text
 from ..figures.regions import PlanePicture, displayable
 from .classifiers import classifier_of
 from .figures import CellFigure, agreement_figure, matrix_figure, regions_figure, representative_planes
@@ -122,10 +122,11 @@ class Comparison(Scores):
         shown = []
         for image in ranked.index[:MOST_CONTESTED]:
             plane, anchor = places[image]
-            label = None if self.truth is None else self.class_names[self.truth[image]]
-            text = thumbnail_text(image, label, votes_text(self.predicted[:, image], self.class_names, self.names))
-            shown.append(Thumbnail(self.picture_of(plane).images[anchor], text))
-        return draw_thumbnails(CellFigure(layout="constrained"), {"": shown}) if shown else None
+            label = None if self.truth is None else int(self.truth[image])
+            text = image_text(image, label, self.predicted[:, image], self.class_names, self.names)
+            shown.append((self.picture_of(plane).images[anchor], text))
+        rows = [("", shown[first : first + COLUMNS]) for first in range(0, len(shown), COLUMNS)]
+        return draw_thumbnails(CellFigure(layout="constrained"), rows) if shown else None
 
     def picture_of(self, plane: int) -> PlanePicture:
         """One plane's images, from the darkest pixel of the three (0) to the brightest (1), and their positions."""

@@ -1,5 +1,6 @@
 """Where two trainings disagree on a plane, and on which images trainings disagree most."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,13 +108,8 @@ DIFFERENCE = "right: what the second predicts where the first predicts another c
 """The caption of `draw_difference`."""
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """An image, and the text below it."""
-
-    image: NDArray[np.float64]
-    """`[height, width, 3]`, pixels from 0 to 1."""
-    text: str
+Thumbnail = tuple[NDArray[np.float64], str]
+"""An image, `[height, width, 3]` with pixels from 0 to 1, and the text below it."""
 
 
 def contested_images(tables: SweepTables) -> Figure:
@@ -126,12 +122,12 @@ def contested_images(tables: SweepTables) -> Figure:
     learned = records(several[several["n_constant"] == 0]) or records(several)
     stored, votes = _stored_images(tables), tables.table("images")
     pictured = votes[(votes["split"] == "test") & votes["index"].isin(stored) & (votes["conflict_ratio"] > 0)]
-    rows = {}
+    rows = []
     for group in (learned[place] for place in evenly(len(learned), ROWS)):
         ranked = alike(pictured, group).sort_values("conflict_ratio", ascending=False, kind="stable")
         shown = [int(index) for index in ranked["index"][:IN_ROW]]
         if shown:
-            rows[group["text"]] = _thumbnails(tables, group, {index: stored[index] for index in shown})
+            rows.append((group["text"], _thumbnails(tables, group, {index: stored[index] for index in shown})))
     if not rows:
         return nothing_left(tables.sweep, tables.table("groups"), "image on which trainings disagree is")
     figure = draw_thumbnails(Figure(layout="constrained"), rows)
@@ -165,49 +161,39 @@ def _thumbnails(
     for index, (plane_set, plane, place) in places.items():
         predicted = np.array([table["predicted"][index].as_py() for table in tested])
         picture = plane_picture(tables.store, plane_set, plane)
-        label = picture.class_names[tested[0]["true_label"][index].as_py()]
-        text = thumbnail_text(index, label, votes_text(predicted, picture.class_names))
-        shown.append(Thumbnail(picture.images[place], text))
+        text = image_text(index, tested[0]["true_label"][index].as_py(), predicted, picture.class_names)
+        shown.append((picture.images[place], text))
     return shown
 
 
-def thumbnail_text(index: int, label: str | None, votes: str) -> str:
-    """The number of an image, the name of its true class, if known, and below them the votes."""
-    true = "" if label is None else f": {shortened(label, LETTERS)}"
-    return f"image {index}{true}\n{votes}"
+def image_text(
+    index: int, label: int | None, predicted: Labels, class_names: Sequence[str], names: Sequence[str] = ()
+) -> str:
+    """The number of an image, its true class, if known, and below them how many models predict which class.
 
-
-def votes_text(predicted: NDArray[np.integer[Any]], class_names: Sequence[str], names: Sequence[str] = ()) -> str:
-    """How many models predict each class, those with most votes first, or of few `names` what each one predicts.
-
-    `predicted` are the models' classes, `[models]`.
+    Of few `names` it tells what each predicts. `predicted` are the models' classes, `[models]`.
     """
     called = [shortened(name, LETTERS) for name in class_names]
+    head = f"image {index}" if label is None else f"image {index}: {called[label]}"
     if 0 < len(names) <= MOST_NAMED:
-        return "\n".join(f"{shortened(name, LETTERS)}: {called[of]}" for name, of in zip(names, predicted, strict=True))
-    classes, counts = np.unique(predicted, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    votes = [f"{called[classes[place]]} ({counts[place]})" for place in order[:MOST_VOTED]]
-    return ", ".join([*votes, *["..."] * (len(classes) > MOST_VOTED)])
+        told = [f"{shortened(name, LETTERS)}: {called[of]}" for name, of in zip(names, predicted, strict=True)]
+        return "\n".join([head, *told])
+    votes = [f"{called[of]} ({count})" for of, count in Counter(predicted.tolist()).most_common()]
+    return f"{head}\n{', '.join([*votes[:MOST_VOTED], *['...'] * (len(votes) > MOST_VOTED)])}"
 
 
-def draw_thumbnails(figure: Figure, rows: Mapping[str, Sequence[Thumbnail]]) -> Figure:
-    """Draw images with their texts: a row for each name, or several rows if there is one name; returns the figure."""
-    lined = [
-        (name, shown[start : start + COLUMNS])
-        for name, shown in rows.items()
-        for start in range(0, len(shown), COLUMNS)
-    ]
-    columns = max(len(shown) for _, shown in lined)
-    texts = max(thumbnail.text.count("\n") for _, shown in lined for thumbnail in shown) + 1
-    figure.set_size_inches(columns * (SIDE + 0.25) + 0.6, len(lined) * (SIDE + 0.16 * texts + 0.1) + 0.9)
-    grid = figure.subplots(len(lined), columns, squeeze=False)
-    for axes_row, (name, shown) in zip(grid, lined, strict=True):
+def draw_thumbnails(figure: Figure, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> Figure:
+    """Draw rows of images with their texts, each row with a name or ""; returns the figure."""
+    columns = max(len(shown) for _, shown in rows)
+    texts = max(text.count("\n") for _, shown in rows for _, text in shown) + 1
+    figure.set_size_inches(columns * (SIDE + 0.25) + 0.6, len(rows) * (SIDE + 0.16 * texts + 0.1) + 0.9)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, (name, shown) in zip(grid, rows, strict=True):
         for axes in axes_row[len(shown) :]:
             axes.set_axis_off()
-        for axes, thumbnail in zip(axes_row, shown, strict=False):
-            axes.imshow(thumbnail.image, interpolation="none")
+        for axes, (image, text) in zip(axes_row, shown, strict=False):
+            axes.imshow(image, interpolation="none")
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(thumbnail.text, fontsize=8)
+            axes.set_xlabel(text, fontsize=8)
         axes_row[0].set_ylabel(name, fontsize=9)
     return figure

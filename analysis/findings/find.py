@@ -66,26 +66,18 @@ def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
     subject = Subject(curve.name_parts, curve.key)
     condition = {"axis": curve.axis.column, "peak": curve.has_peak, "tested_on": curve.rows["tested_on"].iloc[0]}
     condition["intervals_only"] = curve.differences.empty
-    numbers += [_threshold(curve, subject, score) for score in ("small_train_error", "interpolation_threshold")]
+    numbers += [_threshold(curve, score) for score in ("small_train_error", "interpolation_threshold")]
     return Finding(kind, subject, tuple(numbers), curve.peak_p_value if curve.has_peak else NAN, condition)
 
 
-def _threshold(curve: Curve, subject: Subject, score: str, role: str = "") -> Number:
+def _threshold(curve: Curve, score: str, role: str = "") -> Number:
     at = getattr(curve, score)
-    return Number(role, subject, score, NAN if at is None else at)
+    return Number(role, Subject(curve.name_parts, curve.key), score, NAN if at is None else at)
 
 
 def _epoch_curves(found: Sequence[Curve]) -> Finding:
     """Which of all curves over the epochs have a peak."""
-    numbers = (
-        _threshold(
-            curve,
-            Subject(curve.name_parts, curve.key),
-            "interpolation_threshold",
-            "peak" if curve.has_peak else "no peak",
-        )
-        for curve in found
-    )
+    numbers = (_threshold(curve, "interpolation_threshold", "peak" if curve.has_peak else "no peak") for curve in found)
     return Finding(Kind.EPOCH_CURVES, Subject(), tuple(numbers))
 
 

@@ -49,33 +49,28 @@ def images_table(scored: Scored) -> pd.DataFrame:
 
 
 def _of_group(group: Group, predictions: Predictions, classes: int) -> Iterator[pd.DataFrame]:
-    on_test, truth = predictions.on_test[group.members], predictions.true_test
-    others, best = near_best(predictions.test_wrong[group.members])
-    about: dict[str, Any] = {
-        "split": "test",
-        "index": np.arange(len(truth), dtype=np.int32),
-        "given_label": truth,
-        "true_label": truth,
-        **image_scores(on_test, classes, truth),
-    }
-    about["share_as_given"] = about["share_right"]
-    yield pd.DataFrame(group.key | about | {"ambiguous": (on_test[others] != on_test[best]).any(axis=0)})
-    false = predictions.mislabelled[group.members]
-    chosen = np.flatnonzero(false.any(axis=0))
-    if not len(chosen) or (predictions.true[group.members] != predictions.true[group.members[0]]).any():
-        return  # nothing is mislabelled, or each training has images of its own
-    counted, true = false[:, chosen], predictions.true[group.members[0], chosen]
-    on_train, given = (labels[np.ix_(group.members, chosen)] for labels in (predictions.on_train, predictions.given))
-    first = given[counted.argmax(axis=0), np.arange(len(chosen))]
-    about = {
-        "split": "train",
-        "index": chosen.astype(np.int32),
-        "given_label": np.where(((given == first) | ~counted).all(axis=0), first.astype(np.int64), -1),
-        "true_label": true,
-        **image_scores(on_train, classes, true, counted),
-        "share_as_given": ((on_train == given) & counted).sum(axis=0) / counted.sum(axis=0),
-    }
-    yield pd.DataFrame(group.key | about | {"ambiguous": (on_train[others] != on_train[best]).any(axis=0)})
+    own = group.members
+    others, best = near_best(predictions.test_wrong[own])
+    given, true = np.broadcast_to(predictions.true_test, predictions.on_test[own].shape), predictions.true[own[0]]
+    splits = {"test": (predictions.on_test[own], given, np.ones(given.shape, dtype=bool), predictions.true_test)}
+    if (predictions.true[own] == true).all():  # otherwise each training has training images of its own
+        splits["train"] = (predictions.on_train[own], predictions.given[own], predictions.mislabelled[own], true)
+    for split, (on_all, given, counted, true) in splits.items():
+        chosen = np.flatnonzero(counted.any(axis=0))
+        if not len(chosen):
+            continue
+        predicted, given, counted, true = on_all[:, chosen], given[:, chosen], counted[:, chosen], true[chosen]
+        first = given[counted.argmax(axis=0), np.arange(len(chosen))]
+        about = {
+            "split": split,
+            "index": chosen.astype(np.int32),
+            "given_label": np.where(((given == first) | ~counted).all(axis=0), first.astype(np.int64), -1),
+            "true_label": true,
+            **image_scores(predicted, classes, true, counted),
+            "share_as_given": ((predicted == given) & counted).sum(axis=0) / counted.sum(axis=0),
+            "ambiguous": (predicted[others] != predicted[best]).any(axis=0),
+        }
+        yield pd.DataFrame(group.key | about)
 
 
 def votes_on(predicted: Labels, classes: int, counted: Mask | None = None) -> NDArray[np.int32]:
