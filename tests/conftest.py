@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from support import whole_sweeps
 from support.whole_sweeps import SMALL, run
 
@@ -23,6 +24,8 @@ from dbviz_ray.store import Store
 from dbviz_ray.training.cohort import train_cohort
 
 torch.set_num_threads(1)
+settings.register_profile("unhurried", deadline=None)  # no test fails since the machine is busy
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -77,7 +77,7 @@ def test_the_scan_of_the_paper_takes_its_steps():
 
 
 @given(seed=st.integers(0, 1000), reach=st.sampled_from([0.5, 1.0, 2.0]), steps=st.integers(150, 400))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_margins_are_those_of_a_dense_search(seed, reach, steps):
     network = untrained(seed=seed)
     config = MarginsConfig(directions=3, reach=reach, steps=steps, tolerance=1e-3, seed=seed)

@@ -30,7 +30,7 @@ def random_labels(seed: int, models: int = 3, planes: int = 6, points: int = 20)
     return np.where(generator.random(own.shape) < 0.4, common, own).astype(np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_kappa_is_scikit_learns_on_all_points(seed):
     labels = random_labels(seed)
@@ -51,7 +51,7 @@ def test_models_of_one_class():
     assert kappa(opposite)[0, 1] == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
     labels = random_labels(seed, planes=60)
@@ -112,7 +112,6 @@ def byte_by_byte(labels):
     return np.stack([(labels == own).mean(axis=2) for own in labels]).transpose(2, 0, 1)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 200), st.integers(1, 2**16), st.integers(0, 2**32))
 @example(1, 1, 1, 1, 0)
 @example(2, 3, 64, 256, 0)

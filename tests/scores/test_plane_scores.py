@@ -104,7 +104,7 @@ def test_pairs_within_and_between():
     assert places(between) == list(itertools.product((0, 2), (5, 3, 1)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 100))
 def test_means_are_those_of_all_planes_together_however_they_come(planes, together, seed):
     """Of every pair, and of sets on every plane, whether their pairs are followed singly or as a mean."""

@@ -98,7 +98,7 @@ def test_fewer_than_two_items_other_items_and_impossible_values_are_refused(make
         make()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(3, 6), st.integers(2, 5), st.integers(0, 1000))
 def test_pseudo_values_of_pairs_leave_one_model_out(models, items, seed):
     on_items = symmetric(np.random.default_rng(seed).random((items, models, models)))
@@ -205,7 +205,7 @@ def test_streams_that_vary_together_count_once():
     assert [len(sample) for sample in nested.by_model] == [2]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.sampled_from([0.1, 0.5, 0.9]))
 def test_a_quantile_is_the_mean_of_the_models_quantiles(seed, quantile):
     values = np.random.default_rng(seed).exponential(size=(3, 50))
@@ -262,7 +262,7 @@ def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
         assert np.isnan([estimate.value, variances_of(estimate).total()[0]]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 8), st.integers(1, 8), st.booleans(), st.integers(0, 1000))
 def test_each_seed_is_left_out(models, seeds, pairs, seed):
     """Of models, or of pairs, some of which have one seed on both sides."""

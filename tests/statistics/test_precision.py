@@ -48,7 +48,7 @@ def test_students_interval_by_hand():
     assert "15 more seeds (18 in all)" in str(found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 8), st.integers(0, 1000), st.floats(0.001, 0.2))
 def test_less_is_wanted_less_is_needed(models, seed, wanted):
     estimate = effects(np.random.default_rng(seed), models, 50, 0.03, 0.2)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.cohorts import CONVOLUTIONAL, OPTIMIZERS, SAM, SCHEDULES, Memory, assert_same_weights, cohort_of
 
@@ -18,7 +18,7 @@ SPLIT = {
 
 
 @pytest.mark.parametrize(("stack", "settings"), SPLIT.values(), ids=SPLIT)
-def test_members_continue_as_in_the_whole_cohort(stack, settings, digits, cpu):
+def test_members_continue_as_in_the_whole_cohort(stack, digits, cpu):
     """Any members in any order; finished ones may be absent."""
     models = cohort_of(**settings)
     training, states = CohortTraining(models, digits, cpu, ResourcesConfig(stack=stack)), {}
@@ -46,7 +46,6 @@ def begun(digits, cpu):
     return training
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_the_state_of_members_after_several_choices_is_theirs(data, begun):
     state, left = begun.state(), list(range(6))

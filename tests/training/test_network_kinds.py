@@ -52,7 +52,7 @@ def test_a_kind_that_is_more_than_operations_trains_as_in_a_plain_loop(kind, dig
     assert_trains_as_in_a_plain_loop(f"support.python_kinds:{kind}", digits, cpu, **decay)
 
 
-@settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "2")), deadline=None, print_blob=True)
+@settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "2")), print_blob=True)
 @given(
     layers=lists(sampled_from(sorted(LAYERS)), min_size=1, max_size=3),
     codes=lists(sampled_from(CODES), min_size=1, max_size=2),
