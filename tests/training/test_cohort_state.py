@@ -18,7 +18,7 @@ SPLIT = {
 
 
 @pytest.mark.parametrize(("stack", "settings"), SPLIT.values(), ids=SPLIT)
-def test_members_continue_as_in_the_whole_cohort(stack, digits, cpu):
+def test_members_continue_as_in_the_whole_cohort(stack, settings, digits, cpu):
     """Any members in any order; finished ones may be absent."""
     models = cohort_of(**settings)
     training, states = CohortTraining(models, digits, cpu, ResourcesConfig(stack=stack)), {}

@@ -45,7 +45,7 @@ def test_a_diverged_teacher_spoils_only_its_own_student(kind, scores):
     logits, teacher, labels = scores
     teacher[1, 2] = float("nan")
     settings = DistillationConfig(recipe="teacher", labels=kind)
-    gradient = torch.func.grad(lambda own: gradients.training_loss(own, labels, teacher))(logits)
+    gradient = torch.func.grad(lambda own: gradients.training_loss(own, labels, teacher, settings))(logits)
     assert [own.isfinite().all().item() for own in gradient] == [True, False, True]
 
 
@@ -104,7 +104,7 @@ def test_gradients_of_every_family_equal_those_of_members_alone(architecture, mo
 def test_step_after_step_in_any_stack(stack, sam_radius):
     members = members_of("support.user_networks:convolutional", 3)
     settings = TrainingConfig(sam_radius=sam_radius)
-    cohort = CohortNetwork(copy.deepcopy(members), ANY_PIXELS, copies_of(members), verifies=False)
+    cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS, copies_of(members), verifies=False)
     cohort.restack(stack)
     references = [reference_of(member) for member in members]
     for images in (8, 8, 5):
@@ -126,7 +126,7 @@ def attack(weights, images, start, radius, step, steps, *limits):
     """On a loss whose gradients are the weights; limits are the lowest and highest pixel, and the unit of radii."""
     ascent = grad(lambda moved: (moved * weights).sum())
     settings = AdversaryConfig(radius=radius, step=step, steps=steps)
-    return gradients.attacked(ascent, images, start, torch.stack(limits))
+    return gradients.attacked(ascent, images, start, settings, torch.stack(limits))
 
 
 @given(st.integers(0, 2**31), st.floats(0.01, 3), st.floats(0.01, 3), st.integers(1, 4))
