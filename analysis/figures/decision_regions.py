@@ -118,7 +118,10 @@ def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
         return Cell(error, pictures, None)
     same, low, high = (100 * group[f"reproducibility{end}"] for end in ("", "_low", "_high"))
     agreement = f", agreement {same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]" * bool(np.isfinite(same))
-    seeds = tuple(Seeds(**{name: int(member[f"{name}_seed"]) for name in Seeds.model_fields}) for member in members)
+    seeds = tuple(
+        Seeds(**{name: int(member[at]) for name in Seeds.model_fields if pd.notna(member[at := f"{name}_seed"])})
+        for member in members
+    )
     pairs = Group({}, np.arange(len(members)), seeds).independent
     shares = disagreeing_shares([picture.labels for picture in pictures], pairs)
     return Cell(error + agreement, pictures, shares)

@@ -20,6 +20,7 @@ STREAM_NAMES = {
     "augmentation": "augmentation",
     "dropout": "dropout",
     "label_noise": "label noise",
+    "train_set": "training set",
 }
 
 

@@ -55,6 +55,8 @@ def trainings(sweep: SweepConfig) -> Trainings:
         used.add("augmentation")
     if any(model.label_noise for model in models):
         used.add("label_noise")
+    if any(model.seeds.train_set is not None for model in models):
+        used.add("train_set")
     names = STREAM_NAMES | {"label_noise": "mislabelled images"}
     seeds = {stream: len({getattr(model.seeds, stream) for model in models}) for stream in Seeds.model_fields}
     changed, same = ([names[of] for of in seeds if of in used and (seeds[of] > 1) == apart] for apart in (True, False))

@@ -49,9 +49,10 @@ class Group:
         """
         found: dict[tuple[int, ...], list[str]] = {}
         for stream in Seeds.model_fields:
-            _, levels = np.unique([getattr(seeds, stream) for seeds in self.seeds], return_inverse=True)
+            seeds = np.array([getattr(seeds, stream) for seeds in self.seeds], dtype=object)
+            levels = pd.factorize(seeds, use_na_sentinel=False)[0]  # no seed is a level, too
             if levels.any():
-                found.setdefault(tuple(pd.factorize(levels)[0].tolist()), []).append(stream)
+                found.setdefault(tuple(levels.tolist()), []).append(stream)
         return {tuple(names): np.array(levels) for levels, names in found.items()}
 
     @property

@@ -66,7 +66,7 @@ def models_table(scored: Scored) -> pd.DataFrame:
         row["margin"] = NAN if observed.margins is None else observed.margins.mean_distance[index].mean()
         row |= {"sharpness": observed.sharpness[index], "n_planes": scored.planes.planes}
         rows.append(row | {key: model.facts.get(key) for key in FACTS})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"train_set_seed": "Int64"})
 
 
 def uncertainty_table(scored: Scored) -> pd.DataFrame:

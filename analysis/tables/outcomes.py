@@ -33,7 +33,7 @@ def outcomes_table(
         }
         for model in models
     ]
-    return pd.DataFrame(rows, columns=OUTCOMES).astype({"outcome": str})
+    return pd.DataFrame(rows, columns=OUTCOMES).astype({"outcome": str, "train_set_seed": "Int64"})
 
 
 LEFT_OUT = {"n_diverged": "diverged", "n_failed": "failed"}

@@ -161,7 +161,7 @@ def _model_runs(
     outcomes = tables["outcomes"]
     configs = {model.model_id: model for model in sweep.models()}
     scores = {row["model_id"]: row for row in records(first_planes_at_last_epoch(tables["models"]))}
-    varied = [column for column in SEEDS if outcomes[column].nunique() > 1]
+    varied = [column for column in SEEDS if outcomes[column].nunique(dropna=False) > 1]
     together = all((outcomes[column] == outcomes[varied[0]]).all() for column in varied)
     seeds = {varied[0]: "seed"} if varied and together else {column: column.replace("_", " ") for column in varied}
     runs = []
@@ -174,7 +174,7 @@ def _model_runs(
             **model.options,
             **{name: getattr(model, name) for name in ("architecture", "width", "label_noise", "recipe")},
             **{name: getattr(training, name) for name in ("optimizer", "learning_rate", "epochs", "batch_size")},
-            **{f"{stream}_seed": seed for stream, seed in model.seeds.model_dump().items()},
+            **{f"{stream}_seed": seed for stream, seed in model.seeds if seed is not None},
             "dataset": model.dataset.name,
             "outcome": row["outcome"],
         }

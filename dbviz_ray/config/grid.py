@@ -31,6 +31,7 @@ class GridConfig(Frozen):
 
     Seeds of one stream (`init_seed`, ...) override `seed` for that stream: `label_noise_seed: [0]` gives every
     training the same mislabelled images; `seed: [0]` with `init_seed: [0, 1, 2]` varies only the initialisation.
+    Only `train_set_seed` has no part in `seed`: without it, every model is trained on all training images.
     """
 
     architecture: Values[Architecture] | None = Field(
@@ -63,11 +64,17 @@ class GridConfig(Frozen):
     label_noise_seed: Values[Seed] | None = Field(
         None, description="Seeds of label noise: which labels change, and to which class; `seed` if unset."
     )
+    train_set_seed: Values[Seed] | None = Field(
+        None,
+        description="Seeds of the training set: each draws as many training images as there are, with replacement (a "
+        "bootstrap). All of them, each once, if unset.",
+    )
 
     def seeds(self) -> Iterator[Seeds]:
         """Every combination of seeds."""
         for seed in self.seed or DEFAULT_SEEDS:
-            own = (getattr(self, f"{stream}_seed") or (seed,) for stream in Seeds.model_fields)
+            unset = dict.fromkeys(Seeds.model_fields, seed) | {"train_set": None}
+            own = (getattr(self, f"{stream}_seed") or (of_unset,) for stream, of_unset in unset.items())
             for combination in itertools.product(*own):
                 yield Seeds(**dict(zip(Seeds.model_fields, combination, strict=True)))
 

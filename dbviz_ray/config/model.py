@@ -23,13 +23,17 @@ class Seeds(Frozen):
     """Crops, flips, mixing and the starts of attacks."""
     dropout: Seed
     label_noise: Seed
+    train_set: Seed | None = None
+    """Which images are trained on; all of them without a seed."""
 
     @property
     def slug(self) -> str:
-        """The seed of most streams, then the streams that have another one, such as seed1-labels0."""
-        seeds = {"labels" if stream == "label_noise" else stream: seed for stream, seed in self}
+        """The seed of most streams, then others and that of a drawn training set, such as seed1-labels0-set2."""
+        short = {"label_noise": "labels", "train_set": "set"}
+        seeds = {short.get(stream, stream): seed for stream, seed in self if seed is not None}
         most = Counter(seeds.values()).most_common(1)[0][0]
-        return "-".join([f"seed{most}", *(f"{name}{seed}" for name, seed in seeds.items() if seed != most)])
+        told = (f"{name}{seed}" for name, seed in seeds.items() if seed != most or name == "set")
+        return "-".join([f"seed{most}", *told])
 
 
 class ModelConfig(Frozen):
@@ -56,13 +60,14 @@ class ModelConfig(Frozen):
 
     @cached_property
     def model_id(self) -> str:
-        """The `name_parts` plus a hash over every field but `recipe`, and the schema version.
+        """The `name_parts` plus a hash over every field but `recipe` and unset seeds, and the schema version.
 
         Not covered: defaults of the architecture's options, the files of an image folder, and the code of a user's own
         functions. The model_id of a student's teacher stands for the teacher.
         """
         named = {"recipe", "architecture", "width", "seed"}
-        fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}})
+        unset = {stream for stream, seed in self.seeds if seed is None}
+        fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}, "seeds": unset})
         return "-".join([*self.name_parts, fingerprint(fields)])
 
     @cached_property

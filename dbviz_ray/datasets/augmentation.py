@@ -1,6 +1,6 @@
 """Training images made on the device: gathered, augmented, normalised and mixed.
 
-Each member of a cohort draws its order, crops, flips and mixing from its own streams.
+Each member of a cohort draws its training set, order, crops, flips and mixing from its own streams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.config.seeds import numpy_generator, torch_generator
-from dbviz_ray.datasets import Dataset
+from dbviz_ray.datasets import Dataset, train_set
 
 PADDING = 4
 BLOCK_BYTES = 64 * 2**20
@@ -29,6 +29,7 @@ class AugmentedImages:
         self._dtype = dtype
         self._batch_size = models[0].training.batch_size
         self._augmented = models[0].training.augmentation == "crop_flip"
+        self._train_sets = torch.stack([train_set(len(dataset.train_labels), m.seeds.train_set) for m in models])
         images = dataset.train_images.to(device)
         # A small set without augmentation is normalised once; any other stays uint8.
         self._normalised = not self._augmented and images.numel() * dtype.itemsize <= BLOCK_BYTES
@@ -37,12 +38,12 @@ class AugmentedImages:
         self._images = dataset.normalised(images, dtype) if self._normalised else images
 
     def order(self, epoch: int) -> Tensor:
-        """The order of the training images, int64 `[members, images]`; drawn on the CPU: the same on every device."""
+        """Training images in their order, int64 `[members, images]`; drawn on the CPU: the same on every device."""
         draws = [
             torch.randperm(len(self._images), generator=torch_generator("cpu", "order", model.seeds.order, epoch))
             for model in self._models
         ]
-        return torch.stack(draws).to(self._device)
+        return self._train_sets.gather(1, torch.stack(draws)).to(self._device)
 
     def augmented(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """One epoch's batches: place in the epoch, and images `[members, batch, channels, height, width]`."""

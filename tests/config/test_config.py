@@ -42,6 +42,10 @@ def test_a_stream_of_its_own_overrides_the_seed():
     seeds = [model.seeds for model in sweep.models()]
     assert {s.label_noise for s in seeds} == {5}
     assert [(s.order, s.init) for s in seeds] == [(0, 8), (0, 9), (1, 8), (1, 9)]
+    assert {s.train_set for s in seeds} == {None}
+    drawn = small_sweep(grid={"width": [4], "seed": [0, 1], "train_set_seed": [3]}).models()
+    assert [(model.seeds.order, model.seeds.train_set) for model in drawn] == [(0, 3), (1, 3)]
+    assert all("-set3-" in model.model_id for model in drawn)
 
 
 def test_cohorts_hold_models_of_one_shape_and_limited_size():
@@ -62,7 +66,7 @@ def test_cohorts_hold_models_of_one_shape_and_limited_size():
          "resnet18_width-w64-x4-2a76c92a8f"),
         ("distillation", "vit-w512-sgd-noise0-seed4-b5a58b88ef", "vit-w512-x5-d467f1f95d"),
         ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4-labels0-405ebd7c21", "vit-w32-x5-0e50938d40"),
-        ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-d29732052e", "resnet18-w64-x27-9d398c7051"),
+        ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-set2-31e9b7b10d", "resnet18-w64-x17-e11259c124"),
     ],
 )  # fmt: skip
 def test_names_of_models_and_cohorts_stay(name, model_id, cohort_id):

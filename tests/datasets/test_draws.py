@@ -8,7 +8,7 @@ from support import refusals
 from support.dataset_files import WRITERS, loaded, refused, write_cifar10
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import Dataset, given_labels, sizes_of
+from dbviz_ray.datasets import Dataset, given_labels, sizes_of, train_set
 from dbviz_ray.datasets.public import CIFAR10_CLASSES
 
 SHADES = "support.user_datasets:shades"
@@ -144,6 +144,15 @@ def test_given_labels_depend_on_the_seed_alone(digits):
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
     assert torch.equal(given_labels(digits, "asymmetric", 1.0, 0), (digits.train_labels + 1) % 10), "no confusions"
+
+
+def test_a_training_set_is_all_images_or_a_bootstrap_of_them():
+    assert train_set(7, None).tolist() == list(range(7))
+    first, again, other = (train_set(20_000, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert (first != other).float().mean() > 0.99
+    times = torch.bincount(first, minlength=20_000).bincount() / 20_000  # Poisson, with mean 1
+    assert times[:4].tolist() == pytest.approx([0.368, 0.368, 0.184, 0.061], abs=0.015)
 
 
 def test_cifar10_confuses_as_in_patrini_et_al(tmp_path):

@@ -31,11 +31,18 @@ SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in (
 
 
 def cohort_of(architecture="fully_connected", width=8, options=None, **training):
-    """Six digits models that differ in their seeds and label noise. All batches have one size, to be captured once."""
+    """Six digits models that differ in their seeds and label noise; three draw training sets of their own.
+
+    All batches have one size, to be captured once.
+    """
     grid = {"architecture": [architecture], "width": [width], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
     grid["options"] = options or {}
     settings = TrainingConfig(**{"epochs": 3, "batch_size": 50, "precision": "float64"} | training)
-    return [model.model_copy(update={"training": settings}) for model in small_sweep(grid=grid).models()]
+    models = []
+    for place, model in enumerate(small_sweep(grid=grid).models()):
+        seeds = model.seeds.model_copy(update={"train_set": place if place in (1, 3, 4) else None})
+        models.append(model.model_copy(update={"training": settings, "seeds": seeds}))
+    return models
 
 
 def with_rates(models, *rates):

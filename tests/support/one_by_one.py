@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -137,6 +138,9 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
     network = initialised_network(model.architecture, model.width, data.image_shape, 10, seeds.init, model.options)
     network = network.double().train()
     given = given_labels(data, "symmetric", model.label_noise, seeds.label_noise)
+    if seeds.train_set is not None:
+        drawn = numpy_generator("train_set", seeds.train_set).integers(len(given), size=len(given))
+        data, given = replace(data, train_images=data.train_images[drawn]), given[drawn]
     steps = math.ceil(len(given) / settings.batch_size)
     optimizer, scheduler = optimizer_and_scheduler(network, settings, steps)
     streams = {}

@@ -100,6 +100,23 @@ def test_streams_that_change_together_are_one(tmp_path):
     assert table.index.tolist() == ["init+augmentation+dropout+label_noise", "order"]
 
 
+def test_training_sets_are_a_stream_and_all_images_are_one_of_them(tmp_path):
+    cases = [{"seed": [0]}, {"seed": [0], "train_set_seed": [0, 4]}]
+    sweep = small_sweep(grid={"width": [4], "init_seed": [0, 1, 2]}, cases=cases)
+    store = made_up_run(
+        tmp_path,
+        sweep,
+        label_maps=lambda m, truth: noise(truth, 0.5, 5 if m.seeds.train_set is None else m.seeds.train_set),
+    )
+    tables = compute_tables(store, sweep)
+    for name in ("models", "outcomes"):
+        assert [seed if seed >= 0 else None for seed in tables[name]["train_set_seed"].fillna(-1)] == [
+            model.seeds.train_set for model in sweep.models()
+        ]
+    drawn = tables["streams"].set_index(tables["streams"]["stream"].map("+".join))
+    assert drawn["n_seeds"].to_dict() == {"init": 3, "train_set": 3}
+
+
 def test_where_nothing_differs_there_are_no_shares(tmp_path):
     table, *_ = streams(tmp_path, lambda m, truth: truth)
     assert (table["disagreement"] == 0).all()

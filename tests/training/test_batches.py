@@ -32,6 +32,7 @@ def epoch_of(models, data, masks=MASKS):
         ("augmentation_seed", {IMAGES, LABELS, START}),
         ("dropout_seed", {"a", "b"}),
         ("label_noise_seed", set()),
+        ("train_set_seed", {IMAGES, LABELS}),
     ],
 )
 def test_each_seed_changes_only_its_own_streams(stream, depending, digits):

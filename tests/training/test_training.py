@@ -80,7 +80,7 @@ def everyone(digits, cpu):
     return train_cohort(models, digits, cpu, resources=cohorts.TOGETHER)
 
 
-@pytest.mark.parametrize(("chosen", "stack"), [([5, 4, 3, 1, 0], 4), ([2], None)])
+@pytest.mark.parametrize(("chosen", "stack"), [([5, 4, 3, 2, 0], 4), ([1], None)])
 def test_neither_the_stack_nor_the_other_members_change_anything(chosen, stack, everyone, digits, cpu):
     models = [everyone[index].config for index in chosen]
     for index, trained in zip(
