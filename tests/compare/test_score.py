@@ -242,20 +242,15 @@ def test_an_interrupted_command_keeps_the_planes_that_are_scored_and_continues(h
         assert (out / name).read_bytes() == (here / "whole" / name).read_bytes()
 
 
-def test_labels_of_other_inputs_are_not_continued(here, command, labelled):
-    labelled.stop = 7
-    assert main([*command, *SIXTY]) == 130
-    other = [*command, *SIXTY, "--seed", "1"]
-    assert main(other) == main([*other, "--out", "alone"]) == 0
-    assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
-
-
-def test_labels_of_code_that_changed_are_not_continued(here, labelled):
-    """The checkpoint is a function, whose weights have no file."""
-    words = [f"{__name__}:ready", f"{__name__}:unchanged", *DIGITS, *PLANES, *SIXTY]
+@pytest.mark.parametrize("changed", ["inputs", "code"])
+def test_labels_of_what_changed_are_not_continued(changed, here, command, labelled, monkeypatch):
+    """A checkpoint may be a function, whose weights have no file."""
+    ready_made = [f"{__name__}:ready", f"{__name__}:unchanged", *DIGITS, *PLANES]
+    words = [*(command if changed == "inputs" else ready_made), *SIXTY]
     labelled.stop = 7
     assert main(words) == 130
-    READY["seed"] = 5
+    words += ["--seed", "1"] * (changed == "inputs")
+    monkeypatch.setitem(READY, "seed", 5)
     assert main(words) == main([*words, "--out", "alone"]) == 0
     assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
 

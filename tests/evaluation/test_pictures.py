@@ -1,6 +1,5 @@
 """Single planes on finer grids: taken with the label maps or when somebody asks, and shown in their place."""
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -70,20 +69,12 @@ def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, 
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 1)).labels, scored[1])
 
 
-@pytest.fixture
-def run(finished_run, tmp_path):
-    """A copy of a finished run."""
-    finished, sweep = finished_run
-    shutil.copytree(finished.root, tmp_path / "run")
-    return Store(tmp_path / "run"), sweep
-
-
 def stored_pictures(store: Store) -> list[str]:
     return store.files("pictures", "picture.parquet")
 
 
-def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
-    store, sweep = run
+def test_what_the_figures_show_is_labelled_and_nothing_else(copied_run, cpu, capsys):
+    store, sweep = copied_run
     assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
     assert "label    12 models in " in capsys.readouterr().err
     model = next(model for model in sweep.models() if model.label_noise)
@@ -97,8 +88,8 @@ def test_what_the_figures_show_is_labelled_and_nothing_else(run, cpu, capsys):
     assert store.read(store.figure_file("decision_regions")) == before
 
 
-def test_planes_that_are_as_fine_already_are_left_alone(run):
-    store, sweep = run
+def test_planes_that_are_as_fine_already_are_left_alone(copied_run):
+    store, sweep = copied_run
     model = sweep.models()[0].model_id
     wanted = [PictureKey(model, 3, "train", 1), PictureKey(model, 3, "test", 1)]
     take_pictures(store, sweep, wanted, 50)
@@ -106,8 +97,8 @@ def test_planes_that_are_as_fine_already_are_left_alone(run):
 
 
 @pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
-def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(run, monkeypatch, least, threads):
-    store, sweep = run
+def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(copied_run, monkeypatch, least, threads):
+    store, sweep = copied_run
     model_id, used = sweep.models()[0].model_id, []
 
     def taken(*arguments: Any, **options: Any) -> Picture:
@@ -137,8 +128,8 @@ def test_a_resolution_that_is_none_is_refused(finished_run, resolution, capsys):
     assert f"--resolution: {resolution} " in capsys.readouterr().err
 
 
-def test_without_weights_figures_show_what_is_stored_of_several_grids(run, capsys):
-    store, sweep = run
+def test_without_weights_figures_show_what_is_stored_of_several_grids(copied_run, capsys):
+    store, sweep = copied_run
     model = next(model for model in sweep.models() if model.label_noise)
     store.write_picture("test", model.model_id, 3, 0, Picture(np.zeros((30, 30), np.uint8)))
     store.remove_folder("models")
@@ -148,9 +139,9 @@ def test_without_weights_figures_show_what_is_stored_of_several_grids(run, capsy
     assert stored_pictures(store) == [store.picture_file("test", model.model_id, 3, 0)]
 
 
-def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(run, capsys):
+def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(copied_run, capsys):
     """The code is a user's own network under its import string, as in a sweep of their own."""
-    store, sweep = run
+    store, sweep = copied_run
     code = "support.user_networks:quirky"
     model = small_sweep(grid={"architecture": [code], "width": [4]}).models()[0]
     file = store.model_file(sweep.models()[0].model_id, "model.json")

@@ -24,7 +24,6 @@ def test_sizes_by_hand():
 @pytest.mark.parametrize(
     ("architecture", "width", "options", "told"),
     [
-        ("support.user_networks:with_too_few_scores", 4, {}, "(2, 9)"),
         ("support.user_networks:one_probability", 4, {}, "sigmoid"),
         ("vit", 16, {"patch_size": 3}, "patch_size: 3"),
         ("vit", 16, {"patch": 2}, "options.patch: 2"),

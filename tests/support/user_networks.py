@@ -29,10 +29,6 @@ def one_probability(width, image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Sigmoid(), nn.Flatten(0))
 
 
-def with_too_few_scores(width, image_shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 1))
-
-
 def needs_numbers(width, image_shape, classes):
     rates = [rate.item() for rate in torch.linspace(0, 0.1, width)]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, len(rates)), nn.Linear(len(rates), classes))
