@@ -39,7 +39,7 @@ class Cell:
 def decision_regions(tables: SweepTables) -> Figure:
     """Columns: representative points of a curve over width or epochs; without a curve at most six groups."""
     trained = tables.trained()
-    on_curve = groups_on_curve(trained, tables.table("differences"))
+    on_curve = groups_on_curve(trained, tables.table("peaks"))
     if on_curve:
         return _picture(tables, trained, *on_curve, fixed=[column for column in GROUP if column != "label_noise"])
     shown, common = groups_by_reproducibility(trained)

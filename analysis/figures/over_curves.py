@@ -61,7 +61,7 @@ def epochs(tables: SweepTables) -> Figure:
 def _over(axis: Axis, tables: SweepTables) -> Figure:
     """The `PANELS` on a log axis, with a colour for each curve; vertical lines mark `THRESHOLDS`."""
     table = tables.first("groups")
-    found = curves(table, axis, tables.table("differences"))
+    found = curves(table, axis, tables.table("peaks"))
     if not found:
         return style.nothing_left(tables.sweep, table, f"curve over several {axis.column}s is")
     drawn = representative_curves(found, MAX_CURVES)

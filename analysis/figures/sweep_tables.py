@@ -54,7 +54,7 @@ class SweepTables:
 
     def representative_groups(self) -> tuple[pd.DataFrame, str]:
         """`representative_groups` among `trained`."""
-        return representative_groups(self.trained(), self.table("differences"))
+        return representative_groups(self.trained(), self.table("peaks"))
 
     def members(self, group: dict[str, Any], plane_set: str | None = None) -> list[dict[str, Any]]:
         """The trainings of a row of `groups`, as rows of `models`; the plane set is by default the first."""
@@ -76,25 +76,25 @@ def alike(table: pd.DataFrame, group: Mapping[str, Any], columns: Sequence[str] 
     return table[(table[list(columns)] == [group[column] for column in columns]).all(axis=1)]
 
 
-def representative_groups(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def representative_groups(groups: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The groups to show where there is no room for all, and what they have in common ("" if nothing).
 
     `groups_on_curve`, or `groups_by_reproducibility` if there is no curve, or several architectures or recipes.
     """
     noise = groups["label_noise"].max()
-    on_curve = None if compares_recipes(groups) else groups_on_curve(groups, differences)
+    on_curve = None if compares_recipes(groups) else groups_on_curve(groups, peaks)
     rows, name = on_curve or groups_by_reproducibility(groups)
     return rows, ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
 
 
-def groups_on_curve(groups: pd.DataFrame, differences: pd.DataFrame) -> tuple[pd.DataFrame, str] | None:
+def groups_on_curve(groups: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, str] | None:
     """Representative points of the last curve over width, or else over epochs, at the largest label noise.
 
     Returns rows of `groups`, called by the column `text`, and the curve's name; None without a curve.
     """
     noisiest = groups[groups["label_noise"] == groups["label_noise"].max()]
     for axis in (WIDTH, EPOCH):
-        found = curves(noisiest, axis, differences)
+        found = curves(noisiest, axis, peaks)
         if found:
             shown = found[-1].shown_rows
             rows = found[-1].rows.iloc[list(shown.values())]

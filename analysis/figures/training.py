@@ -141,7 +141,7 @@ def moving(tables: SweepTables) -> Animation:
 
 def _trainings(tables: SweepTables) -> tuple[list[_Training], str]:
     """The first training of each of at most `MAX_GROUPS` groups, and what the groups have in common."""
-    groups, common = representative_groups(at_last_epoch(tables.trained()), tables.table("differences"))
+    groups, common = representative_groups(at_last_epoch(tables.trained()), tables.table("peaks"))
     models = tables.first("models")
     trainings = []
     for group in records(groups.iloc[evenly(len(groups), MAX_GROUPS)]):

@@ -1,7 +1,7 @@
-"""Curves over width and over epochs, and the peak of the test error on them."""
+"""Curves over width and over epochs, and the peaks of scores on them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
+from ..statistics.peaks import place_of_peak
+from ..tables.groups import CURVE
 
 THRESHOLD_ERROR = 0.1
 """A training error that counts as small: the epsilon of effective model complexity in Nakkiran et al., arXiv
@@ -48,8 +50,8 @@ class Curve:
     """Tells the curve from the others; see `scores.groups.name_parts`."""
     rows: pd.DataFrame
     """Rows of `groups`, ascending, without groups that have no model."""
-    differences: pd.DataFrame
-    """Test errors of its groups compared pair by pair: rows of the table `differences`. Empty over epochs."""
+    peaks: Mapping[str, Mapping[str, Any]]
+    """Its rows of the table `peaks`, by score. Empty over epochs, where the same models are no independent samples."""
 
     @property
     def name(self) -> str:
@@ -82,55 +84,30 @@ class Curve:
         The peak of the test error is the point that rises furthest above the lowest points on both sides of it; the
         best before it is the lowest one there. Without a peak there are only the two ends.
         """
-        error, axis = self.rows["test_error"], self.axis
-        last = len(error) - 1
-        rises = [min(error[row] - error[:row].min(), error[row] - error[row + 1 :].min()) for row in range(1, last)]
-        if max(rises, default=0.0) <= 0:
+        error, axis = self.rows["test_error"].to_numpy(), self.axis
+        last, peak = len(error) - 1, place_of_peak(error)
+        if peak is None:
             return {axis.first: 0, axis.last: last}
-        peak = rises.index(max(rises)) + 1
-        best = int(error[:peak].to_numpy().argmin())
+        best = int(error[:peak].argmin())
         return {**({axis.first: 0} if best else {}), axis.best: best, PEAK: peak, axis.last: last}
 
     @cached_property
     def has_peak(self) -> bool:
-        """Whether the test error has a peak beyond chance: `peak_p_value` is below 5 %.
+        """Whether the test error has a peak beyond chance: its p-value in the table `peaks` is below 5 %.
 
-        Where there is no p-value, as over epochs, the interval of the peak must lie above those of the best point
-        before it and of the last point.
+        Over epochs, where nothing was tested, the interval of the peak must lie above those of the best point before
+        it and of the last point.
         """
-        rows, p_value = self.representative_rows, self.peak_p_value
-        if PEAK not in rows or not math.isnan(p_value):
-            return p_value < SIGNIFICANT
+        rows = self.representative_rows
+        if PEAK not in rows or self.axis is WIDTH:
+            return self.peak_p_value < SIGNIFICANT
         high = self.rows["test_error_high"][[rows[self.axis.best], rows[self.axis.last]]]
         return bool(self.rows["test_error_low"][rows[PEAK]] > high.max())
 
-    @cached_property
+    @property
     def peak_p_value(self) -> float:
-        """The probability of such a peak by chance; NaN without a peak, or if its points were not compared.
-
-        The error at the peak must exceed both that of the best point before it and that of the last, on the same
-        images. Therefore the larger of the two one-sided p-values counts (an intersection-union test). It is
-        multiplied by the number of ways to choose the peak and the point before it (Bonferroni).
-        """
-        rows = self.representative_rows
-        if PEAK not in rows or self.differences.empty:
-            return math.nan
-        p_values = [self._p_value_of_fall(rows[PEAK], rows[other]) for other in (self.axis.best, self.axis.last)]
-        last = len(self.rows) - 1
-        return math.nan if any(map(math.isnan, p_values)) else min(1.0, max(p_values) * last * (last - 1) / 2)
-
-    def _p_value_of_fall(self, peak: int, other: int) -> float:
-        """One-sided p-value of the hypothesis that the error at row `peak` is not larger than at row `other`.
-
-        NaN if the two were not compared: `differences` compares only groups at their best learning rates.
-        """
-        at, pairs = self.rows[self.axis.column], self.differences
-        side_a, side_b = (pairs[f"{self.axis.column}_{side}"] for side in "ab")
-        for first, second, sign in ((peak, other, 1), (other, peak, -1)):
-            for row in records(pairs[(side_a == at[first]) & (side_b == at[second])]):
-                half = float(row["p_value"]) / 2
-                return half if sign * row["difference"] > 0 else 1 - half
-        return math.nan
+        """The probability of such a peak of the test error by chance; NaN without a peak or a test."""
+        return float(self.peaks["test_error"]["p_value"]) if "test_error" in self.peaks else math.nan
 
     @property
     def shown_rows(self) -> dict[str, int]:
@@ -148,7 +125,7 @@ class Curve:
         return {name: row for row, name in sorted(named_once.items())}
 
 
-def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = None) -> list[Curve]:
+def curves(groups: pd.DataFrame, axis: Axis, peaks: pd.DataFrame | None = None) -> list[Curve]:
     """The curves over `axis` with enough points: over width at the last epoch, over epochs at each width.
 
     Curves over width must hold at least half of the groups. Otherwise a few widths of one architecture, compared with
@@ -169,20 +146,15 @@ def curves(groups: pd.DataFrame, axis: Axis, differences: pd.DataFrame | None = 
         pd.DataFrame([key for key, _ in kept], columns=keys), [column for column in NAMING if column in keys]
     )
     return [
-        Curve(axis, key, name, rows, _within(differences, key, axis))
+        Curve(axis, key, name, rows, _peaks_of(key, peaks) if peaks is not None and axis is WIDTH else {})
         for (key, rows), name in zip(kept, names, strict=True)
     ]
 
 
-def _within(differences: pd.DataFrame | None, key: dict[str, Any], axis: Axis) -> pd.DataFrame:
-    """The differences of test errors between two groups that both have `key`."""
-    if differences is None or differences.empty or axis is EPOCH:
-        return pd.DataFrame()
-    kept = differences[differences["score"] == "test_error"]
-    for column, value in key.items():
-        for name in (column,) if column in kept else (f"{column}_a", f"{column}_b"):
-            kept = kept[kept[name] == value]
-    return kept
+def _peaks_of(key: Mapping[str, Any], peaks: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    columns = [column for column in ("plane_set", *CURVE) if column in key]
+    own = peaks[(peaks[columns] == [key[column] for column in columns]).all(axis=1)]
+    return {row["score"]: row for row in records(own)}
 
 
 def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:

@@ -26,9 +26,9 @@ BY_LABELS = ("margin_correct", "margin_mislabelled")
 
 def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     """All findings, in the order of the report."""
-    groups, differences = tables["groups"], tables["differences"]
+    groups = tables["groups"]
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
-    over_width, over_epochs = curves(first, WIDTH, differences), curves(first, EPOCH)
+    over_width, over_epochs = curves(first, WIDTH, tables["peaks"]), curves(first, EPOCH)
     with_peak = [curve for curve in over_epochs if curve.has_peak]
     shown = representative_curves(with_peak or over_epochs, MAX_EPOCH_CURVES)
     has_curves, compared = bool(over_width or shown), compares_recipes(groups)

@@ -5,19 +5,22 @@ rises. With z(b, a) the difference of points b and a over its standard error, th
 min(max over a < b of z(b, a), max over c > b of z(b, c)).
 
 Trainings are independent between points; their variances are averaged over neighbours, so that two or three trainings a
-point suffice. Items (planes, images) are the same at all points and pair them. The statistic is compared with a
-parametric bootstrap, which draws values and trainings' variances anew around the closest curve without a peak (weighted
-least squares; Silvapulle and Sen, Constrained Statistical Inference, 2005). Steps of that curve that may be noise are
-levelled (generalised moment selection, Andrews and Soares, Econometrica 78, 2010): a flat curve's closest one has some
-by chance. tests/benchmarks/RESULTS.md has the measured false alarms and power.
+point suffice: by cube roots, which are nearly normal (Wilson and Hilferty, PNAS 17, 1931), as variances of narrow and
+wide networks differ a hundredfold. Items (planes, images) are the same at all points and pair them.
+
+The statistic is compared with a parametric bootstrap, which draws values and trainings' variances anew around the
+closest curve without a peak (weighted least squares; Silvapulle and Sen, Constrained Statistical Inference, 2005).
+Steps of that curve that may be noise are levelled (generalised moment selection, Andrews and Soares, Econometrica 78,
+2010): a flat curve's closest one has some by chance. tests/benchmarks/RESULTS.md has the measured false alarms and power.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from .estimates import Estimate
 from .intervals import LEVEL, variances_of
@@ -37,10 +40,9 @@ class Peak:
     place: int
     p_value: float = math.nan
     """The probability of such a peak on a curve without one; NaN if nothing is known about other trainings."""
-    low: float = math.nan
-    high: float = math.nan
-    """The 95 % interval of the place: the first and the last point that may be the highest one between the lowest
-    points on both sides."""
+    interval: tuple[int, int] | None = None
+    """Of the place, 95 %: the first and the last point that may be the highest one between the lowest points on both
+    sides."""
 
 
 def place_of_peak(values: Floats) -> int | None:
@@ -70,7 +72,7 @@ def find_peak(estimates: Sequence[Estimate], generator: np.random.Generator, sig
     hill = slice(int(values[:place].argmin()) + 1, place + 1 + int(values[place + 1 :].argmin()))
     most = np.quantile(_differences(chance, errors)[:, hill, hill].max(axis=1), LEVEL, axis=0)
     possible = hill.start + np.flatnonzero(observed[hill, hill].max(axis=0) <= most)
-    return Peak(place, p_value, float(possible[0]), float(possible[-1]))
+    return Peak(place, p_value, (int(possible[0]), int(possible[-1])))
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,22 @@ class _Noise:
     """Covariance `[points, points]` from items."""
     shared: Floats
     """`[points]`, the part of the variance that items and trainings both count."""
-    of_models: Floats
-    """`[points]`, the variance from trainings, averaged over neighbours."""
+    own: Floats
+    """`[points]`, the variance from each point's own trainings."""
     freedom: Floats
-    """`[points]`, the degrees of freedom of each point's own variance."""
-    weights: Floats
-    """`[points, points]`, of the neighbours in each average."""
+    """`[points]`, its degrees of freedom."""
+
+    def averaged(self, own: Floats) -> Floats:
+        """The variances from trainings, `[..., points]`, averaged over neighbours; unbiased if all are equal."""
+        points = np.arange(len(self.freedom))
+        weights = self.freedom * np.exp(-(((points[:, None] - points) / BANDWIDTH) ** 2) / 2)
+        expected = (2 / self.freedom) ** (1 / 3) * special.poch(self.freedom / 2, 1 / 3)  # of the root, for variance 1
+        return np.asarray((np.cbrt(own) / expected @ (weights / weights.sum(axis=1, keepdims=True)).T) ** 3)
+
+    @cached_property
+    def of_models(self) -> Floats:
+        """`[points]`, the averages."""
+        return self.averaged(self.own)
 
     def total(self, of_models: Floats) -> Floats:
         """The variance of each value, `[..., points]`, for these variances from trainings."""
@@ -107,23 +119,20 @@ class _Noise:
     def drawn(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """Errors of the values, `[DRAWS, points]`, and standard errors as they would be estimated there."""
         size, root = (DRAWS, len(self.shared)), _root(self.covariance)
-        variances = (
-            self.of_models * generator.chisquare(np.maximum(self.freedom, 1), size) / np.maximum(self.freedom, 1)
-        )
-        return generator.normal(size=size) @ root.T, self.errors(variances @ self.weights.T)
+        own = self.of_models * generator.chisquare(self.freedom, size) / self.freedom
+        return generator.normal(size=size) @ root.T, self.errors(self.averaged(own))
 
 
 def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
     """None if some estimates know nothing about other trainings."""
     found = [variances_of(estimate) for estimate in estimates]
     own, freedom = np.array([sum_of(of.models) for of in found]).T
-    if not freedom.all():
+    counted = np.array([sum(freedom for _, freedom in of.models) for of in found])
+    if not counted.all():
         return None
     of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
-    points = np.arange(len(estimates))
-    weights = freedom * np.exp(-(((points[:, None] - points) / BANDWIDTH) ** 2) / 2)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return _Noise(of_items, np.array([of.shared[0] for of in found]), weights @ own, freedom, weights)
+    shared = np.array([of.shared[0] for of in found])
+    return _Noise(of_items, shared, own, np.where(own > 0, freedom, counted))  # a sum of no variance has no freedom
 
 
 def _root(covariance: Floats) -> Floats:

@@ -18,7 +18,7 @@ from ..scores.plane_scores import score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
-from .groups import groups_table, margins_table, models_table, resolution_table, uncertainty_table
+from .groups import groups_table, margins_table, models_table, peaks_table, resolution_table, uncertainty_table
 from .images import images_table
 from .outcomes import NoModelsError, lost_models, outcomes_table
 from .pairs import between_groups_table, between_sets, differences_table, pairs_table
@@ -49,6 +49,7 @@ TABLES = {
     "groups": TableEntry(groups_table),
     "between_groups": TableEntry(between_groups_table),
     "differences": TableEntry(differences_table),
+    "peaks": TableEntry(peaks_table),
     "resolution": TableEntry(resolution_table),
     "uncertainty": TableEntry(uncertainty_table),
     "images": TableEntry(images_table, of_planes=False),

@@ -1,4 +1,4 @@
-"""The tables of groups and of models: their scores, what the intervals come from, margins and coarser grids."""
+"""The tables of groups and of models: scores, what intervals come from, peaks over width, margins, coarser grids."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dbviz_ray.config.seeds import numpy_generator
+
 from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, of_chosen_images
-from ..scores.groups import GROUP, group_of, records
+from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
+from ..statistics.peaks import find_peak
 from .images import multiplicity
 from .scored import NAN, Scored, columns_of, covers_text, value_and_ends
 
@@ -110,6 +113,34 @@ def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval
         )
         for row in records(table)
     ]
+
+
+PEAK_OF = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}
+"""Scores whose peak (1) or dip (-1) over width is looked for."""
+CURVE = [column for column in GROUP if column not in ("width", "epoch")]
+PEAKS = [*CURVE, "score", *columns_of("width"), "p_value", "interval_covers", "n_models", "n_widths"]
+
+
+def peaks_table(scored: Scored) -> pd.DataFrame:
+    """One row for each score of `PEAK_OF` and each curve over width, at the last epochs, on which it has a peak."""
+    curves: dict[tuple[Any, ...], list[Group]] = {}
+    for group in sorted(scored.groups if scored.compared else (), key=lambda group: group.key["width"]):
+        curves.setdefault(tuple(group.key[column] for column in CURVE), []).append(group)
+    rows = []
+    for key, groups in curves.items():
+        for score, sign in PEAK_OF.items():
+            estimates = [(group, scored.estimates[group].get(score)) for group in groups]
+            known = [(group, found) for group, found in estimates if found is not None and np.isfinite(found.value)]
+            peak = find_peak([found for _, found in known], numpy_generator("peaks", 0), sign)
+            if peak is None:
+                continue
+            widths = [group.key["width"] for group, _ in known]
+            low, high = (widths[place] for place in peak.interval) if peak.interval else (NAN, NAN)
+            row = dict(zip(CURVE, key, strict=True)) | {"score": score, "width": widths[peak.place]}
+            row |= {"width_low": low, "width_high": high, "p_value": peak.p_value}
+            row["interval_covers"] = "models and planes" if peak.interval else "planes"
+            rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
+    return pd.DataFrame(rows, columns=PEAKS)
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:

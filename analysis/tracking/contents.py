@@ -70,7 +70,7 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     summary: list[Metric] = []
     parents: dict[tuple[Any, ...], str] = {}
     below = []
-    for name, title, rows, curve in _parts(tables["groups"], tables["differences"]):
+    for name, title, rows, curve in _parts(tables["groups"], tables["peaks"]):
         step = curve.axis.column if curve else None
         parents = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name) | parents
         if step == "width":
@@ -102,12 +102,12 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     return [top, *below, *models]
 
 
-def _parts(groups: pd.DataFrame, differences: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, Curve | None]]:
+def _parts(groups: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, Curve | None]]:
     """Name, short title, rows on the first plane set, and curve of every curve, and of every group on no curve."""
     first = groups[groups["plane_set"] == groups["plane_set"].iloc[0]]
     on_curve: set[tuple[Any, ...]] = set()
     for axis in (WIDTH, EPOCH):
-        found = curves(first, axis, differences)
+        found = curves(first, axis, peaks)
         titles = _titles(pd.DataFrame([curve.key for curve in found]))
         over = ", over epochs" * (axis is EPOCH)
         for curve, title in zip(found, titles, strict=True):

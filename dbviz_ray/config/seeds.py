@@ -1,19 +1,23 @@
 """Named random streams.
 
 Every random draw belongs to a stream with a name ("init", "order", "augmentation", "mixing", "attack", "dropout",
-"label_noise", "train_set", "forward", "planes", "off_manifold", "margins", "split") and is addressed by its seed and,
-where it repeats, a counter such as the epoch. No draw depends on an earlier one, so a resumed training equals an
+"label_noise", "train_set", "forward", "planes", "off_manifold", "margins", "split", "peaks") and is addressed by its seed
+and, where it repeats, a counter such as the epoch. No draw depends on an earlier one, so a resumed training equals an
 uninterrupted one.
 """
+
+from __future__ import annotations
 
 import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch  # the analysis needs none
 
 
 def derived_seed(stream: str, seed: int, *counters: int) -> int:
@@ -24,6 +28,8 @@ def derived_seed(stream: str, seed: int, *counters: int) -> int:
 
 def torch_generator(device: torch.device | str, stream: str, seed: int, *counters: int) -> torch.Generator:
     """A torch generator on `device` for one draw of one stream."""
+    import torch
+
     return torch.Generator(device).manual_seed(derived_seed(stream, seed, *counters))
 
 
@@ -38,6 +44,8 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[Callable[[], bool]
 
     Gives a function that tells whether anything was drawn.
     """
+    import torch
+
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         random.seed(seed)
@@ -55,6 +63,8 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[Callable[[], bool]
 
 def _places(device: torch.device) -> list[Any]:
     """Where the global generators are."""
+    import torch
+
     of_torch = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
     _, keys, *of_numpy = np.random.get_state(legacy=True)
     return [random.getstate(), np.asarray(keys).tobytes(), of_numpy, *(state.numpy().tobytes() for state in of_torch)]

@@ -71,9 +71,9 @@ def test_a_peak_and_a_dip_beyond_chance_and_where_they_are():
     found = estimates(generator, curve)
     peak = find_peak(found, np.random.default_rng(1))
     assert (peak.place, peak.p_value < 0.01) == (3, True)
-    assert (peak.low, peak.high) == (3, 4)
+    assert peak.interval == (3, 4)
     dip = find_peak(found, np.random.default_rng(1), sign=-1)
-    assert (dip.place, dip.low, dip.high) == (1, 1, 1)
+    assert (dip.place, dip.interval) == (1, (1, 1))
     assert dip.p_value < 0.01
     assert find_peak(estimates(generator, [0.9, 0.5, 0.1]), generator) is None
 
@@ -83,7 +83,8 @@ def test_two_trainings_tell_nothing_of_the_agreement_of_others():
     found = [pair_estimate(pair + shift, np.linspace(0, 1, 9) + shift) for shift in (0, 0.3, 0.1)]
     peak = find_peak(found, np.random.default_rng(0))
     assert peak.place == 1
-    assert all(map(math.isnan, (peak.p_value, peak.low, peak.high)))
+    assert math.isnan(peak.p_value)
+    assert peak.interval is None
 
 
 @pytest.mark.parametrize("curve", [[0] * 8, [1] + [0] * 7, [0] * 7 + [-1]], ids=["flat", "a step", "before a step"])
