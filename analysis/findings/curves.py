@@ -95,11 +95,13 @@ class Curve:
     def has_peak(self) -> bool:
         """Whether the test error has a peak beyond chance: its p-value in the table `peaks` is below 5 %.
 
-        Over epochs, where nothing was tested, the interval of the peak must lie above those of the best point before
+        Where nothing was tested, as over epochs, the interval of the peak must lie above those of the best point before
         it and of the last point.
         """
         rows = self.representative_rows
-        if PEAK not in rows or self.axis is WIDTH:
+        if PEAK not in rows:
+            return False
+        if "test_error" in self.peaks:
             return self.peak_p_value < SIGNIFICANT
         high = self.rows["test_error_high"][[rows[self.axis.best], rows[self.axis.last]]]
         return bool(self.rows["test_error_low"][rows[PEAK]] > high.max())

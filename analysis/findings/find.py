@@ -65,7 +65,10 @@ def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
             numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
     subject = Subject(curve.name_parts, curve.key)
     condition = {"axis": curve.axis.column, "peak": curve.has_peak, "tested_on": curve.rows["tested_on"].iloc[0]}
-    condition["intervals_only"] = curve.differences.empty
+    condition["p_values"] = {score: peak["p_value"] for score, peak in curve.peaks.items() if peak["p_value"] >= 0}
+    for score, peak in curve.peaks.items():
+        ends = (peak["width"], peak["width_low"], peak["width_high"], peak["n_models"])
+        numbers.append(Number("place", subject, f"{score}_width", *ends, covers=peak["interval_covers"]))
     numbers += [_threshold(curve, score) for score in ("small_train_error", "interpolation_threshold")]
     return Finding(kind, subject, tuple(numbers), curve.peak_p_value if curve.has_peak else NAN, condition)
 
@@ -217,7 +220,8 @@ def _number(
     row: Mapping[str, Any], score: str, subject: Subject, role: str = "", comparison: Subject | None = None
 ) -> Number:
     low, high = (row.get(f"{score}_{end}", NAN) for end in ("low", "high"))
-    return Number(role, subject, score, row[score], low, high, row.get("n_models", 0), comparison)
+    covers = row.get(f"{score}_interval_covers", "")
+    return Number(role, subject, score, row[score], low, high, row.get("n_models", 0), comparison, covers)
 
 
 def _numbers(

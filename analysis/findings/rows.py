@@ -65,6 +65,13 @@ class Number:
     """Trainings counted."""
     comparison: Subject | None = None
     """The other side, for a score of two groups."""
+    covers: str = ""
+    """What the interval is about, where the table says it: "models and planes", "planes", ..."""
+
+    @property
+    def about_trainings(self) -> bool:
+        """Whether the interval allows a verdict about other trainings: all others are about planes, or one side."""
+        return self.covers in ("", "models and planes")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
     found = read_findings(store)
     names = tables_of(sweep)
     tables, kinds = read_shown_tables(store), figures_of(sweep)
-    groups, compared = tables["groups"], _compared(tables["groups"])
+    groups, (compared, trivial) = tables["groups"], _compared(tables["groups"])
     title = sweep.name.replace("_", " ")
     facts, mixed = origin(store, sweep)
     settings = sweep.model_dump(mode="json", exclude_none=True)
@@ -49,6 +49,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         title=title[:1].upper() + title[1:],
         trainings=trainings(sweep),
         headlines=_headlines(compared),
+        trivial=trivial,
         extremes=[
             (f"{100 * (1 - row['reproducibility']):.0f}", row["called"])
             for row in _least_and_most(compared, "reproducibility")
@@ -79,8 +80,8 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
     store.write(REPORT_FILE, page.encode())
 
 
-def _compared(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups of the first plane set, each at its last epoch and best learning rate.
+def _compared(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The groups of the first plane set, each at its last epoch and best learning rate; names of those left out.
 
     A group is left out if one of its trainings predicts one class for every image, since such trainings agree
     trivially; if that would leave no group, all stay. The column `called` holds the names, without a common first part.
@@ -94,7 +95,9 @@ def _compared(groups: pd.DataFrame) -> pd.DataFrame:
         for part, noise in zip(parts, best["label_noise"], strict=True)
     ]
     learned = best[best["n_constant"] == 0]
-    return learned if len(learned) else best
+    if learned.empty:
+        return best, []
+    return learned, best["called"][best["n_constant"] > 0].tolist()
 
 
 def _least_and_most(groups: pd.DataFrame, score: str) -> list[dict[str, Any]]:

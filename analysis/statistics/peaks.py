@@ -11,7 +11,7 @@ wide networks differ a hundredfold. Items (planes, images) are the same at all p
 The statistic is compared with a parametric bootstrap, which draws values and trainings' variances anew around the
 closest curve without a peak (weighted least squares; Silvapulle and Sen, Constrained Statistical Inference, 2005).
 Steps of that curve that may be noise are levelled (generalised moment selection, Andrews and Soares, Econometrica 78,
-2010): a flat curve's closest one has some by chance. tests/benchmarks/RESULTS.md has the measured false alarms and power.
+2010): a flat curve's closest one has some by chance. tests/benchmarks/RESULTS.md has measured false alarms and power.
 """
 
 import math

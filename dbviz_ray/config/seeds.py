@@ -1,9 +1,9 @@
 """Named random streams.
 
 Every random draw belongs to a stream with a name ("init", "order", "augmentation", "mixing", "attack", "dropout",
-"label_noise", "train_set", "forward", "planes", "off_manifold", "margins", "split", "peaks") and is addressed by its seed
-and, where it repeats, a counter such as the epoch. No draw depends on an earlier one, so a resumed training equals an
-uninterrupted one.
+"label_noise", "train_set", "forward", "planes", "off_manifold", "margins", "split", "peaks") and is addressed by its
+seed and, where it repeats, a counter such as the epoch. No draw depends on an earlier one, so a resumed training equals
+an uninterrupted one.
 """
 
 from __future__ import annotations

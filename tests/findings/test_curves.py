@@ -1,6 +1,5 @@
-"""Curves, their representative points, and the probability of a peak of the test error by chance."""
+"""Curves, their representative points, and whether their peaks are beyond chance."""
 
-import itertools
 import math
 
 import numpy as np
@@ -13,55 +12,33 @@ from support.made_up_runs import made_up_run
 from dbviz_ray.analysis.findings.curves import EPOCH, WIDTH, curves, representative_curves
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
+from dbviz_ray.analysis.tables.groups import CURVE
 
 OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
-WIDTHS = [2, 4, 8, 16]
 
 
-def differences(errors, p_values, widths=WIDTHS):
-    """Every pair of widths as the table has them; p-values of some, and 0.9 of the others."""
-    rows = []
-    for of_a, of_b in itertools.combinations(zip(widths, errors, strict=True), 2):
-        row = {"score": "test_error", "difference": of_a[1] - of_b[1], "plane_set": "test", "label_noise": 0.2}
-        row["p_value"] = p_values.get(frozenset({of_a[0], of_b[0]}), 0.9)
-        for side, (width, _) in (("a", of_a), ("b", of_b)):
-            row |= {f"{column}_{side}": value for column, value in (KEY | {"width": width}).items()}
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    return pd.concat([table.assign(score="train_error", p_value=1e-9), table])
-
-
-LOW = {frozenset({4, 8}): 0.004, frozenset({8, 16}): 0.001}
-PAIRS = differences(DESCENT, LOW)
-OTHERS = differences(DESCENT, {})
-
-
-@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
-def test_the_p_value_of_a_peak_by_hand(order):
-    """The larger of the two one-sided p-values, 0.002, times the 3 ways to choose a peak and a point before it."""
-    errors, widths = [DESCENT[place] for place in order], [WIDTHS[place] for place in order]
-    (one,) = curves(groups(errors, width=widths), WIDTH, differences(errors, LOW, widths))
-    assert one.representative_rows == {"narrowest": 0, "best narrow": 1, "peak": 2, "widest": 3}
-    assert one.peak_p_value == pytest.approx(0.006)
-    assert one.has_peak
+def peaks(p_value, **columns):
+    """The row of the table `peaks` of DESCENT; `columns` replace what it has."""
+    row = {name: KEY[name] for name in ("plane_set", *CURVE)} | {"score": "test_error", "width": 8, "p_value": p_value}
+    return pd.DataFrame([row | {"width_low": 8, "width_high": 16, "interval_covers": "models and planes"} | columns])
 
 
 @pytest.mark.parametrize(
-    ("pairs", "reach", "p_value", "peak"),
+    ("table", "reach", "p_value", "peak"),
     [
-        (PAIRS.assign(difference=-PAIRS["difference"]), 0.01, 1.0, False),
-        (differences(DESCENT, LOW | {frozenset({8, 16}): 0.04}), 0.01, 0.06, False),
-        (PAIRS[(PAIRS["width_a"] != 4) | (PAIRS["width_b"] != 8)], 0.01, math.nan, True),
-        (PAIRS.iloc[:0], 0.06, math.nan, False),
-        (PAIRS.assign(p_value=math.nan), 0.01, math.nan, True),
-        (pd.concat([PAIRS, OTHERS.assign(recipe_a="other", recipe_b="other"), OTHERS.assign(label_noise=0.0),
-                    OTHERS.assign(plane_set="train")]), 0.01, 0.006, True),
+        (peaks(0.004), 0.2, 0.004, True),
+        (peaks(0.06), 0.01, 0.06, False),
+        (peaks(math.nan), 0.01, math.nan, False),
+        (peaks(0.004).iloc[:0], 0.06, math.nan, False),
+        (peaks(0.004).iloc[:0], 0.01, math.nan, True),
+        (pd.concat([peaks(0.06), peaks(0.001, recipe="other"), peaks(0.001, label_noise=0.0),
+                    peaks(0.001, plane_set="train"), peaks(0.001, score="fragmentation")]), 0.01, 0.06, False),
     ],
-    ids=["the best point before the peak lies above it", "within the noise", "not compared", "nor beyond the intervals",
-         "unknown p-values", "and differences of other curves"],
+    ids=["beyond chance", "within the noise", "nothing known of other trainings", "not tested and within the intervals",
+         "not tested and beyond them", "and peaks of other curves"],
 )  # fmt: skip
-def test_differences_decide_on_a_peak_and_without_them_the_intervals(pairs, reach, p_value, peak):
-    (one,) = curves(groups(DESCENT, reach=reach), WIDTH, pairs)
+def test_the_table_peaks_decides_on_a_peak_and_without_it_the_intervals(table, reach, p_value, peak):
+    (one,) = curves(groups(DESCENT, reach=reach), WIDTH, table)
     assert one.peak_p_value == pytest.approx(p_value, nan_ok=True)
     assert one.has_peak == peak
 
@@ -70,49 +47,38 @@ def tabled(directory, grid, error, axis=WIDTH, **fields):
     """What `curves` takes, of a made-up run."""
     sweep = small_sweep(grid=grid, **fields)
     tables = compute_tables(made_up_run(directory, sweep, error=error), sweep)
-    return tables["groups"], axis, tables["differences"]
+    return tables["groups"], axis, tables["peaks"]
 
 
-def test_tables_of_a_run_with_a_clear_peak_and_one_without(tmp_path):
-    """The p-value is that of the rows of the table `differences`."""
-    grid = {"width": [16, 4, 8], "label_noise": [0.0], "seed": [0, 1, 2, 3]}
-    errors = {4: 0.1, 8: 0.9, 16: 0.1}
-    table, axis, pairs = tabled(tmp_path / "clear", grid, lambda m, _: errors[m.width])
-    (one,) = curves(table, axis, pairs)
-    of_errors = pairs[pairs["score"] == "test_error"]
-    both = of_errors[(of_errors["width_a"] == 8) | (of_errors["width_b"] == 8)]
-    assert len(both) == 2
-    assert one.peak_p_value == pytest.approx(both["p_value"].max() / 2)
+def test_tables_of_a_run_with_a_clear_peak(tmp_path):
+    """Of 43 widths, too many to compare in pairs, or at two learning rates."""
+    error = {width: 0.1 + (19 < width < 22) / 2 for width in range(2, 45)}
+    table, axis, found = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
+    (one,) = curves(table, axis, found)
     assert one.has_peak
-    table, axis, pairs = tabled(tmp_path / "noise", grid | {"seed": [0, 1]}, lambda m, _: 0.5)
-    (one,) = curves(table.assign(test_error=[0.5, 0.5, 0.55]), axis, pairs)
+    assert (one.peak_p_value < 0.01, found["n_widths"].max(), found["n_models"].max()) == (True, 43, 86)
+    of_scores = found.set_index("score")
+    assert of_scores.loc["test_error", ["width_low", "width_high"]].tolist() == [20, 21]
+    assert math.isnan(of_scores.loc["reproducibility", "p_value"]), "two trainings say nothing about others"
+    assert of_scores.loc["reproducibility", "interval_covers"] == "planes"
+    grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1, 2], "label_noise": [0.0]}
+    errors = {4: 0.1, 8: 0.9, 16: 0.1}
+    found = curves(*tabled(tmp_path / "rates", grid, lambda m, _: errors[m.width]))
+    assert [one.has_peak for one in found] == [True, True]
+
+
+def test_two_seeds_of_images_that_differ_by_chance_have_no_peak(tmp_path):
+    grid = {"width": [4, 8, 16], "label_noise": [0.0], "seed": [0, 1]}
+    (one,) = curves(*tabled(tmp_path, grid, lambda m, _: 0.5))
     assert not one.has_peak
 
 
-def test_curves_without_comparisons_have_no_p_value(tmp_path):
-    error = {width: 0.1 if width in (2, 42) else 0.2 + (width == 20) / 2 for width in range(2, 43)}
-    made = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
-    assert made[-1].empty
-    (one,) = curves(*made)
-    assert math.isnan(one.peak_p_value)
-    grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1]}
-    best = {4: 0.01, 8: 0.1, 16: 0.01}
-    made = tabled(tmp_path / "rates", grid, lambda m, _: 0.6 - (m.training.learning_rate == best[m.width]) / 2)
-    found = {one.key["learning_rate"]: one for one in curves(*made)}
-    assert len(found) == 2
-    at_small = found[0.01]
-    assert len(at_small.differences) == 1  # of width 4 and 16
-    assert at_small.representative_rows["peak"] == 1
-    assert math.isnan(at_small.peak_p_value)
-
-
-def test_over_epochs_there_are_no_differences(tmp_path):
+def test_over_epochs_there_is_no_test(tmp_path):
     training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
     errors = {1: 0.1, 2: 0.9, 4: 0.1}
     grid = {"width": [4], "seed": [0, 1, 2]}
     (one,) = curves(*tabled(tmp_path, grid, lambda m, epoch: errors[epoch], EPOCH, training=training))
-    assert one.differences.empty
-    assert math.isnan(one.peak_p_value)
+    assert not one.peaks
     assert one.has_peak
     assert set(GROUP) <= set(one.rows.columns)
     assert np.isfinite(one.rows["test_error"]).all()

@@ -6,6 +6,7 @@ from dbviz_ray.analysis.findings import Findings, find
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
 from dbviz_ray.analysis.findings.rows import ROWS
 from dbviz_ray.analysis.findings.summary import summary_text
+from dbviz_ray.analysis.tables.groups import PEAKS
 from dbviz_ray.analysis.tables.recipes import by_recipe, compares_recipes
 
 UNKNOWN = ("margin", "margin_correct", "margin_mislabelled", "false_labels_learned")
@@ -46,7 +47,7 @@ def summary_of(table, **tables):
 
 def tables_with(table, between=BETWEEN, **tables):
     recipes = {"by_recipe": by_recipe(table)} if compares_recipes(table) else {}
-    empty = {"differences": pd.DataFrame(), "resolution": pd.DataFrame()}
+    empty = {"peaks": pd.DataFrame(columns=["plane_set", *PEAKS]), "resolution": pd.DataFrame()}
     return {"groups": table, "between_groups": between} | recipes | empty | tables
 
 

@@ -62,8 +62,8 @@ def test_held_out_images_are_called_so(tmp_path):
 
 
 def test_tables_of_sweeps():
-    always = ("outcomes", "models", "pairs", "groups", "between_groups", "differences", "resolution", "uncertainty",
-              "images")  # fmt: skip
+    always = ("outcomes", "models", "pairs", "groups", "between_groups", "differences", "peaks", "resolution",
+              "uncertainty", "images")  # fmt: skip
     assert tables_of(small_sweep()) == always
     assert tables_of(load_sweep("double_descent_digits")) == (*always, "margins")
     assert tables_of(load_sweep("streams_digits")) == (*always, "streams")
