@@ -65,7 +65,7 @@ class RunContent:
 
 def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     """The runs of an analysed sweep: parents before their children, in the order in which pages show them."""
-    tables = {name: read_table(store, name) for name in ("groups", "differences", "outcomes", "models")}
+    tables = {name: read_table(store, name) for name in ("groups", "peaks", "outcomes", "models")}
     outcomes = tables["outcomes"]
     summary: list[Metric] = []
     parents: dict[tuple[Any, ...], str] = {}
