@@ -119,6 +119,6 @@ def test_the_question_names_varying_and_fixed_seeds(tmp_path):
     sweep = small_sweep(grid={"label_noise": [0.2], "seed": [0], "init_seed": [0, 1], "label_noise_seed": [0, 1]})
     assert trainings(sweep) == Trainings(1, 4, 4, ["initialisation", "mislabelled images"], ["data order"])
     varied = ["initialisation", "data order", "augmentation"]
-    assert trainings(load_sweep("double_descent")) == Trainings(50, 2, 2, varied, ["mislabelled images"])
+    assert trainings(load_sweep("double_descent")) == Trainings(50, 3, 3, varied, ["mislabelled images"])
     page = report_of(made_up_run(tmp_path, sweep), sweep)
     assert "4 times with other seeds (initialisation, mislabelled images), all with the same data order" in page.text
