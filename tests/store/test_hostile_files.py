@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 import yaml
 from conftest import small_sweep
+from support.checkpoint_kinds import Made
 
 from dbviz_ray import score, sweep
 from dbviz_ray.analysis.tables import read_table
@@ -29,14 +30,9 @@ from dbviz_ray.store import Store
 PLANES = ["--planes", "4", "--resolution", "5", "--device", "cpu"]
 
 
-class Payload:
+def payload(marker):
     """What a pickle would run."""
-
-    def __init__(self, marker):
-        self.command = f"touch {marker}"
-
-    def __reduce__(self):
-        return os.system, (self.command,)
+    return Made(os.system, f"touch {marker}")
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def refused(command, arguments, capsys):
 
 
 def test_the_payloads_work(tmp_path):
-    pickle.loads(pickle.dumps(Payload(tmp_path / "executed")))
+    pickle.loads(pickle.dumps(payload(tmp_path / "executed")))
     assert (tmp_path / "executed").exists()
 
 
@@ -90,7 +86,7 @@ def test_hostile_weights(run, digits, marker, capsys):
     wider = initialised_network("fully_connected", 8, digits.image_shape, 10, seed=0, options={})
     words = ["a.safetensors", "b.safetensors", "--model", "fully_connected", "--width", "4", "--data", "digits"]
     contents = {
-        "pickle": pickle.dumps(Payload(marker)),
+        "pickle": pickle.dumps(payload(marker)),
         "empty": b"",
         "endless header": tensors(b"{}", length=2**63),
         "deep header": tensors(b'{"a":' * 100_000),
@@ -109,15 +105,15 @@ def test_hostile_weights(run, digits, marker, capsys):
         assert raised.value.name == of_run
         assert of_run in refused(score, [*folders(run), *PLANES], capsys), what
         assert "a.safetensors: " in refused(score, [*words, *PLANES], capsys), what
-    torch.save({"state_dict": Payload(marker)}, "a.pt")
-    Path("b.pt").write_bytes(pickle.dumps(Payload(marker)))
+    torch.save({"state_dict": payload(marker)}, "a.pt")
+    Path("b.pt").write_bytes(pickle.dumps(payload(marker)))
     for name in ("a.pt", "b.pt"):
         words = [name, name, "--model", "fully_connected", "--data", "digits"]
         assert f"{name}: refused" in refused(score, [*words, *PLANES], capsys)
 
 
 def test_hostile_arrays(marker, run, capsys):
-    np.savez("images.npz", images=np.array([Payload(marker)] * 3), labels=np.arange(3))
+    np.savez("images.npz", images=np.array([payload(marker)] * 3), labels=np.arange(3))
     assert "images.npz" in refused(score, [*folders(run), *PLANES, "--data", "images.npz"], capsys)
 
 
@@ -170,7 +166,7 @@ def test_hostile_tables(tmp_path, marker):
     code = f"__import__('os').system('touch {marker}')"
     column = {"name": "a", "field_name": "a", "pandas_type": "object", "numpy_type": code, "metadata": None}
     described = {"index_columns": [code], "columns": [column], "column_indexes": [column]}
-    pickled = {"name": "arrow.py_extension_type", "metadata": pickle.dumps(Payload(marker))}
+    pickled = {"name": "arrow.py_extension_type", "metadata": pickle.dumps(payload(marker))}
     pickled = {f"ARROW:extension:{key}": value for key, value in pickled.items()}
     store = Store(tmp_path / "run")
     file = Path(store.path(store.scores_file("groups")))
@@ -187,7 +183,7 @@ def test_hostile_tables(tmp_path, marker):
         write(dbviz=facts)
         with pytest.raises(DamagedFileError):
             read_table(store, "groups")
-    for content in (b"", b"PAR1", b"PAR1" * 3, b"garbage" * 50, pickle.dumps(Payload(marker))):
+    for content in (b"", b"PAR1", b"PAR1" * 3, b"garbage" * 50, pickle.dumps(payload(marker))):
         file.write_bytes(content)
         with pytest.raises(DamagedFileError):
             read_table(store, "groups")
@@ -305,7 +301,7 @@ def test_hostile_names_of_images(tmp_path, marker):
         for name in ("a\x1b[2J", "b\nc"):
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / split / name / "0.png")
-    (tmp_path / "train" / "b\nc" / "\x1b[2J.png").write_bytes(pickle.dumps(Payload(marker)))
+    (tmp_path / "train" / "b\nc" / "\x1b[2J.png").write_bytes(pickle.dumps(payload(marker)))
     config = small_sweep(dataset={"name": "image_folder", "folder": str(tmp_path)}).dataset
     with pytest.raises(UserError) as raised:
         load_dataset(config, "unused")

@@ -29,7 +29,6 @@ def beside_an_empty_database(tmp_path, monkeypatch):
 
 def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path):
     store, sweep = copied_run
-    (tmp_path / "runs" / "mlflow.db").unlink(missing_ok=True)  # made if there is none
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert not is_tracked(store)
