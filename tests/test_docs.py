@@ -10,6 +10,7 @@ from support.documents import PAGES, ROOT, prose
 
 import dbviz_ray
 from dbviz_ray.analysis.figures import FIGURES, figures_of
+from dbviz_ray.analysis.findings.sentences import QUESTIONS
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 
 LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
@@ -40,6 +41,10 @@ def test_the_readme_is_short_and_links_every_page():
     assert len(readme.splitlines()) <= 170
     linked = re.findall(r"\]\((docs/\w+\.md)", readme)
     assert {ROOT / name for name in linked} == set(PAGES) - {ROOT / "README.md"}
+
+
+def test_the_page_of_sentences_has_every_question_and_no_other():
+    assert re.findall(r"^## (.*)$", page("sentences.md"), flags=re.MULTILINE) == list(dict.fromkeys(QUESTIONS.values()))
 
 
 def test_every_picture_is_shown_with_a_description():
