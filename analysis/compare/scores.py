@@ -18,11 +18,21 @@ from dbviz_ray.store import Labels
 from ..scores.agreement import agreement, pairs_on_labelled_images, pairs_on_planes, partners_on_images
 from ..scores.regions import regions_of
 from ..statistics.estimates import Estimate, every_pair_estimate, mean_estimate
-from ..statistics.intervals import Advice, Interval, Means, advice_on, holm, interval_of, shares_of_images, variances_of
+from ..statistics.intervals import (
+    Advice,
+    Interval,
+    Means,
+    advice_on,
+    changes_of_images,
+    holm,
+    interval_of,
+    shares_of_images,
+    variances_of,
+)
 from ..statistics.pseudo_values import Floats
 
 NAMES = ("models", "planes")
-SHARE, CHANGE, REGIONS = (0.0, 1.0), (-1.0, 1.0), (1.0, math.inf)
+SHARE, REGIONS = (0.0, 1.0), (1.0, math.inf)
 CORRECTED, ANY = (-math.inf, 1.0), (-math.inf, math.inf)
 
 
@@ -66,7 +76,7 @@ class PairScores:
     capa: Interval | None
     """Agreement on the images, corrected for accuracy, over images."""
     accuracy_change: Interval | None
-    """New minus old, paired image by image."""
+    """New minus old, paired image by image; its interval holds 0 unless the McNemar test rejects at 5 %."""
     regions_change: Interval
     """New minus old, paired plane by plane."""
     regions_p: float
@@ -142,12 +152,12 @@ def scores_of(
     errors, wins, losses, accuracy_p, accuracy_holm, change, capa = [unknown] * 7
     if labels is not None:
         right = on_images == labels
-        won, lost, changes, capas = pairs_on_labelled_images(differing, right, classes)
+        won, lost, capas = pairs_on_labelled_images(differing, right, classes)
         mcnemar = np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1.0)
         errors = shares_of_images((~right).sum(axis=1), images)
         wins, losses = (shares_of_images(counts, images, 2) for counts in (won, lost))
         accuracy_p, accuracy_holm = mcnemar.tolist(), holm(mcnemar).tolist()
-        change, capa = changes.intervals(CHANGE), capas.intervals(CORRECTED)
+        change, capa = changes_of_images(won, lost, images), capas.intervals(CORRECTED)
     churn = map(Churn, shares_of_images(differing, images, 2), wins, losses, accuracy_p)
     overall, of_images = every_pair_estimate(partners), every_pair_estimate(partners_on_images(on_images))
     return Scores(

@@ -176,8 +176,8 @@ def partners_on_images(predicted: Labels) -> Floats:
 
 def pairs_on_labelled_images(
     differing: Integers, right: NDArray[np.bool_], classes: int
-) -> tuple[Integers, Integers, Means, Means]:
-    """Wins and losses of every two models, `[pairs]`, and the means of their changes of accuracy and of their CAPA.
+) -> tuple[Integers, Integers, Means]:
+    """Wins and losses of every two models, `[pairs]`, and the means of their CAPA.
 
     Images of one outcome (who is right, do the two agree) are all alike. `differing` says for how many images two
     models predict different classes, `[pairs]`; `right` whether predictions are the labels, `[models, images]`.
@@ -203,6 +203,4 @@ def pairs_on_labelled_images(
             moved = (old - accuracies[first]) * slopes[second] + (new - accuracies[second]) * slopes[first]
             yield by_item(agree, by_chance + moved, same, by_chance), count
 
-    changes = ((float(new) - old, count) for old, new, _, count in outcomes)
-    change = Means.of((wins - losses) / images, images, changes)
-    return wins, losses, change, Means.of(beyond_chance(same, by_chance), images, capas())
+    return wins, losses, Means.of(beyond_chance(same, by_chance), images, capas())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from dbviz_ray.analysis.compare.scores import ANY, CHANGE, CORRECTED, SHARE, scores_of
+from dbviz_ray.analysis.compare.scores import ANY, CORRECTED, SHARE, scores_of
 from dbviz_ray.analysis.scores.agreement import agreement, capa_by_item, kappa_by_item
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
 from dbviz_ray.analysis.statistics.estimates import difference, mean_estimate, pair_estimate
@@ -54,7 +54,6 @@ def test_all_pairs_at_once_are_as_one_by_one(models, classes):
             (pair.reproducibility, same[:, a, b], SHARE),
             (pair.kappa, kappa[:, a, b], CORRECTED),
             (pair.capa, capa[:, a, b], CORRECTED),
-            (pair.accuracy_change, right[1].astype(float) - right[0], CHANGE),
         ):
             close(own, interval_of(mean_estimate(by_item[None]), bounds))
         change = difference(regions[b], regions[a])
@@ -89,14 +88,18 @@ def test_pairs_of_many_models_take_little_memory():
 def test_churn_is_as_defined_and_symmetric(images):
     old, new, labels = np.array(images).T
 
-    def churn_between(*predicted):
-        return scores_of(["a", "b"], predicted, np.zeros((2, 2, 2, 2), np.uint8), labels, 4).pairs[0].on_images
+    def between(*predicted):
+        return scores_of(["a", "b"], predicted, np.zeros((2, 2, 2, 2), np.uint8), labels, 4).pairs[0]
 
-    found, back = churn_between(old, new), churn_between(new, old)
+    change, opposite = between(old, new).accuracy_change, between(new, old).accuracy_change
+    found, back = between(old, new).on_images, between(new, old).on_images
     wins, losses = sum((new == labels) & (old != labels)), sum((old == labels) & (new != labels))
     assert found.churn.value == pytest.approx(np.mean(old != new))
     assert (found.wins.value, found.losses.value) == pytest.approx((wins / len(images), losses / len(images)))
     assert found.p_value == pytest.approx(binomtest(wins, wins + losses).pvalue if wins + losses else 1)
     assert (found.wins, found.losses, found.p_value) == (back.losses, back.wins, back.p_value)
+    assert change.value == pytest.approx(found.wins.value - found.losses.value)
+    assert (change.low, change.high) == pytest.approx((-opposite.high, -opposite.low))
+    assert (change.low <= 0 <= change.high) == (found.p_value >= 0.05), "the test does not contradict the interval"
     for share in (found.churn, found.wins, found.losses):
         assert 0 <= share.low <= share.value <= share.high <= 1

@@ -18,7 +18,14 @@ from dbviz_ray.analysis.statistics.estimates import (
     quantile_estimate,
     sample_estimate,
 )
-from dbviz_ray.analysis.statistics.intervals import holm, interval_of, p_value, ratio_interval, variances_of
+from dbviz_ray.analysis.statistics.intervals import (
+    changes_of_images,
+    holm,
+    interval_of,
+    p_value,
+    ratio_interval,
+    variances_of,
+)
 
 SHARES = np.array([0.5, 0.7, 0.9])
 
@@ -130,6 +137,17 @@ def test_p_is_five_percent_where_the_interval_ends_at_zero():
     for value, p in ((reach, pytest.approx(0.05)), (1e6, pytest.approx(0, abs=1e-6))):
         by_item, *by_model = (sample - estimate.value + value for sample in (estimate.by_item, *estimate.by_model))
         assert p_value(replace(estimate, value=value, by_item=by_item, by_model=tuple(by_model))) == p
+
+
+@pytest.mark.parametrize("chances", [(0.01, 0.01), (0.03, 0.01), (0.1, 0.02), (0.05, 0.0), (0.3, 0.3), (0.6, 0.1)])
+def test_intervals_of_changes_hold_the_truth(chances):
+    """They are exact, so rather too wide; few images change in most cases."""
+    won, lost, _ = np.random.default_rng(0).multinomial(500, [*chances, 1 - sum(chances)], 4000).T
+    found = changes_of_images(won, lost, 500)
+    held = np.mean([each.low <= chances[0] - chances[1] <= each.high for each in found])
+    assert held >= 0.945
+    assert [each.value for each in found] == pytest.approx((won - lost) / 500)
+    assert all(each.low <= each.value <= each.high for each in found)
 
 
 def test_holm_by_hand():
