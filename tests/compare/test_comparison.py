@@ -112,18 +112,6 @@ def test_known_regions():
     assert "halves" not in str(result).split("Beware")[1].split("\n\n")[0]
 
 
-def test_three_models_give_an_interval_over_models_too(images_and_labels):
-    result = compare([network(s) for s in range(3)], *images_and_labels, planes=20, resolution=10)
-    assert result.reproducibility.covers == "models and items"
-    assert result.reproducibility.low < result.reproducibility.value < result.reproducibility.high
-    assert [(pair.old, pair.new) for pair in result.pairs] == list(combinations(result.names, 2))
-    assert result.reproducibility.value == pytest.approx(np.mean([pair.reproducibility.value for pair in result.pairs]))
-    assert {pair.reproducibility.covers for pair in result.pairs} == {"items"}
-    assert all(pair.regions_p <= pair.regions_p_holm <= 3 * pair.regions_p + 1e-12 for pair in result.pairs)
-    assert "p (Holm)" in str(result)
-    assert len(result.matrix().axes) == 2
-
-
 def test_numpy_images_and_double_models_are_taken_and_modes_kept(images_and_labels):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).double().train()
     compare([model, network(1)], *(array.numpy() for array in images_and_labels), planes=2, resolution=4)

@@ -14,7 +14,7 @@ from dbviz_ray.analysis.compare.scores import ANY, CORRECTED, SHARE, scores_of
 from dbviz_ray.analysis.scores.agreement import agreement, capa_by_item, kappa_by_item
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
 from dbviz_ray.analysis.statistics.estimates import difference, mean_estimate, pair_estimate
-from dbviz_ray.analysis.statistics.intervals import interval_of, p_value
+from dbviz_ray.analysis.statistics.intervals import holm, interval_of, p_value
 
 
 def alike_models(models, images, planes, classes, seed=0):
@@ -63,6 +63,8 @@ def test_all_pairs_at_once_are_as_one_by_one(models, classes):
         assert (pair.on_images.wins.value, pair.on_images.losses.value) == (wins / 90, losses / 90)
         assert pair.on_images.churn.value == pytest.approx((predicted[a] != predicted[b]).mean())
         assert pair.kappa.value == pytest.approx(cohen_kappa_score(maps[a].ravel(), maps[b].ravel()))
+    corrected = holm(np.array([pair.regions_p for pair in found.pairs]))
+    assert [pair.regions_p_holm for pair in found.pairs] == pytest.approx(corrected.tolist(), nan_ok=True)
     for own, each in ((found.reproducibility, same), (found.agreement_on_images, agreement(on_images[:, :, None]))):
         close(own, interval_of(pair_estimate(each.mean(0), each[:, first, second].mean(1), on_items=each), SHARE))
     for model, own, of in zip(found.models, predicted, maps, strict=True):

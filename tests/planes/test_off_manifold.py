@@ -173,8 +173,9 @@ def test_the_file_holds_the_origin_of_the_images(kind, digits, network, tmp_path
     store = Store(tmp_path)
     planes = draw_plane_set(PlaneSetConfig(count=3, off_manifold=kind), digits, network=network)
     save_planes(store, "some", planes, digits)
-    back, _ = load_planes(store, "some")
-    for name in ("anchors", "anchor_indices", "anchor_labels"):
+    back, class_names = load_planes(store, "some")
+    assert class_names == list("0123456789")
+    for name in ("anchors", "anchor_indices", "anchor_labels", "axes", "coordinates"):
         assert torch.equal(getattr(back, name), getattr(planes, name))
     table, facts = store.read_parquet(store.planes_file("some"))
     if kind == "none":

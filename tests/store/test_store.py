@@ -10,10 +10,8 @@ from conftest import small_sweep
 from support.refusals import refused
 
 from dbviz_ray.cluster.schedule import halves
-from dbviz_ray.config import PlaneSetConfig
 from dbviz_ray.evaluation import records
 from dbviz_ray.evaluation.records import load_network, save_model
-from dbviz_ray.planes import draw_plane_set
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.store.models import Failure, Outcome
 from dbviz_ray.training.checkpoints import CohortCheckpoints
@@ -122,15 +120,6 @@ def test_margins_come_back_and_open_in_plain_parquet(store):
     table = pq.read_table(store.path("margins"))
     assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
     assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
-
-
-def test_planes_come_back(store, digits):
-    planes = draw_plane_set(PlaneSetConfig(count=4, resolution=9), digits)
-    records.save_planes(store, "test", planes, digits)
-    back, class_names = records.load_planes(store, "test")
-    for field in ("anchors", "anchor_indices", "anchor_labels", "axes", "coordinates"):
-        assert torch.equal(getattr(back, field), getattr(planes, field))
-    assert class_names == list("0123456789")
 
 
 def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
