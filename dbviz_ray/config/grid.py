@@ -23,7 +23,7 @@ from dbviz_ray.config.validation import (
 )
 from dbviz_ray.errors import FieldError
 
-DEFAULT_ARCHITECTURE, DEFAULT_SEEDS = "fully_connected", (0, 1)
+DEFAULT_ARCHITECTURE, DEFAULT_SEEDS = "fully_connected", (0, 1, 2)
 
 
 class GridConfig(Frozen):
@@ -51,7 +51,7 @@ class GridConfig(Frozen):
     )
     learning_rate: Values[Positive] | None = Field(None, description="Replaces the learning rate of every recipe.")
     seed: Values[Seed] | None = Field(
-        None, description="Seeds of all random streams without seeds of their own; [0, 1] if unset."
+        None, description="Seeds of all random streams without seeds of their own; [0, 1, 2] if unset."
     )
     init_seed: Values[Seed] | None = Field(None, description="Seeds of the initial weights; `seed` if unset.")
     order_seed: Values[Seed] | None = Field(

@@ -62,8 +62,8 @@ def test_cohorts_hold_models_of_one_shape_and_limited_size():
     [
         ("double_descent_digits", "fully_connected-w512-adam-noise0.2-seed3-labels0-45721a62d9",
          "fully_connected-w512-x8-c23d2728a2"),
-        ("double_descent", "resnet18_width-w64-adam-noise0.2-seed1-labels0-a9aea406e1",
-         "resnet18_width-w64-x4-2a76c92a8f"),
+        ("double_descent", "resnet18_width-w64-adam-noise0.2-seed2-labels0-2921feda0c",
+         "resnet18_width-w64-x6-c35c81b5af"),
         ("distillation", "vit-w512-sgd-noise0-seed4-b5a58b88ef", "vit-w512-x5-d467f1f95d"),
         ("optimizers_digits", "vit-w32-sgd_sam-noise0.2-seed4-labels0-405ebd7c21", "vit-w32-x5-0e50938d40"),
         ("streams", "resnet18-w64-sgd-noise0-seed2-dropout0-labels0-set2-31e9b7b10d", "resnet18-w64-x17-e11259c124"),
