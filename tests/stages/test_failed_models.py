@@ -5,13 +5,12 @@ import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.drawn_figures import drawn, figures_in
-from support.made_up_runs import RECIPES, compared_sweep, distilled_sweep, let_fail, made_up_run
+from support.made_up_runs import compared_sweep, distilled_sweep, let_fail, made_up_run
 
-from dbviz_ray.analysis.findings import find, write_findings
+from dbviz_ray.analysis.findings import find
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables, write_tables
-from dbviz_ray.analysis.tracking.contents import runs_of
 
 SETS = {"test": {"count": 4, "resolution": 6, "probabilities": True},
         "train": {"count": 3, "resolution": 6, "images": "train"}}  # fmt: skip
@@ -142,16 +141,3 @@ def test_captions_name_both_reasons_and_say_where_nothing_is_left(tmp_path):
     _, figures = drawn(tmp_path / "none", sweep, failed=lambda m: "evaluate" * (m.width == 4), only=["double_descent"])
     (axes,) = figures["double_descent"].axes
     assert "3 failed" in axes.texts[0].get_text()
-
-
-def test_a_part_of_the_tracked_results_tells_how_many_failed(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "recipes": RECIPES, "seed": [0, 1, 2]})
-    store = made_up_run(tmp_path, sweep, lambda m: m.recipe == "Adam" and m.seeds.init == 0)
-    let_fail(store, sweep, lambda m: "train" * (m.recipe == "SGD" and m.seeds.init < 2))
-    tables = compute_tables(store, sweep)
-    write_tables(store, tables)
-    write_findings(store, find(tables))
-    counts = [[run.params[name] for name in ("n_models", "n_diverged", "n_failed")]
-              for run in runs_of(store, sweep) if "n_failed" in run.params]  # fmt: skip
-    assert [2, 1, 0] in counts
-    assert [1, 0, 2] in counts
