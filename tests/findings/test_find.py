@@ -83,6 +83,42 @@ def test_the_sentence_says_that_the_peak_is_less_reproducible():
     assert intervals_in(said)[3:5] == ["50% [49, 51]", "80% [79, 81]"]
 
 
+PEAK = {"plane_set": "test", "architecture": "net", "options": "", "recipe": "default", "learning_rate": 0.01,
+        "label_noise": 0.2, "width": 8, "n_models": 12, "interval_covers": "models and planes"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dip", "words"),
+    [
+        (
+            {"width_low": 4, "width_high": 8, "p_value": 0.01},
+            "least agreement lies at width 8 [4, 8] (p = 0.010), perhaps",
+        ),
+        ({"width_low": 2, "width_high": 4, "p_value": 0.0001}, "[2, 4] (p < 0.001), not at the peak"),
+        ({"width_low": 2, "width_high": 4, "p_value": 0.2}, "The least agreement may be chance (p = 0.200)"),
+    ],
+)
+def test_the_places_of_peak_and_dip_in_words(dip, words):
+    error = PEAK | {"score": "test_error", "width_low": 8, "width_high": 16, "p_value": 0.002}
+    table = pd.DataFrame([error, PEAK | {"score": "reproducibility"} | dip])
+    (said,) = found_in(groups(DESCENT), peaks=table).sentences
+    assert "double descent (p = 0.002)" in said
+    assert "The peak lies at width 8 [8, 16]." in said
+    assert words in said
+
+
+def test_of_two_trainings_nothing_is_said_about_others():
+    covers = {"reproducibility": [0.2, 0.6, 0.5, 0.8], "reproducibility_interval_covers": "planes", "n_models": 2}
+    unknown = {"score": "reproducibility", "width_low": NOTHING, "width_high": NOTHING, "p_value": NOTHING}
+    table = pd.DataFrame([PEAK | unknown | {"interval_covers": "planes"}])
+    (said,) = found_in(groups(DESCENT, **covers), peaks=table).sentences
+    assert "these trainings agree on 50% [49, 51]" in said
+    assert "more seeds" in said
+    assert not re.search("less alike|least agreement|two trainings", said)
+    (alone,) = found_in(groups([0.1], **covers | {"reproducibility": 0.6})).sentences
+    assert alone.startswith("label noise 0.2, test planes: these trainings of net agree on 60.0%")
+
+
 def test_failed_and_diverged_trainings_have_a_sentence_each():
     found = found_in(groups([0.3, 0.2], n_diverged=[0, 1], n_failed=[2, 0]))
     assert found.sentences[-2:] == [
