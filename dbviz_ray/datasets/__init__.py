@@ -6,18 +6,10 @@ from pathlib import Path
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.registry import dataset_loader
 from dbviz_ray.datasets.dataset import Dataset, check_complete
-from dbviz_ray.datasets.draws import (
-    SPLITS,
-    DatasetFacts,
-    check_fields,
-    given_labels,
-    sizes_of,
-    train_set,
-    with_held_out,
-)
+from dbviz_ray.datasets.draws import SPLITS, DatasetFacts, check_fields, given_labels, sizes_of, with_held_out
 from dbviz_ray.errors import UserError, one_line
 
-__all__ = ["Dataset", "DatasetFacts", "facts_of_dataset", "given_labels", "load_dataset", "sizes_of", "train_set"]
+__all__ = ["Dataset", "DatasetFacts", "facts_of_dataset", "given_labels", "load_dataset", "sizes_of"]
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.config.seeds import numpy_generator, torch_generator
-from dbviz_ray.datasets import Dataset, train_set
+from dbviz_ray.datasets import Dataset
+from dbviz_ray.datasets.draws import train_set
 
 PADDING = 4
 BLOCK_BYTES = 64 * 2**20

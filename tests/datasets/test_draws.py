@@ -8,7 +8,8 @@ from support import refusals
 from support.dataset_files import WRITERS, loaded, refused, write_cifar10
 
 from dbviz_ray.config import DatasetConfig
-from dbviz_ray.datasets import Dataset, given_labels, sizes_of, train_set
+from dbviz_ray.datasets import Dataset, given_labels, sizes_of
+from dbviz_ray.datasets.draws import train_set
 from dbviz_ray.datasets.public import CIFAR10_CLASSES
 
 SHADES = "support.user_datasets:shades"
