@@ -26,8 +26,6 @@ SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""
 PANEL = 2.7
 """The side of a map, in inches."""
-
-
 ROWS, IN_ROW, SIDE = 3, 4, 1.5
 """Groups and images of each in the picture of contested images; the side of an image, in inches."""
 MOST_CONTESTED, COLUMNS = 12, 6

@@ -11,17 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from ..findings.curves import (
-    ALL_LABELS,
-    EPOCH,
-    PEAK,
-    THRESHOLD_ERROR,
-    WIDTH,
-    Axis,
-    Curve,
-    curves,
-    representative_curves,
-)
+from ..findings.curves import ALL_LABELS, EPOCH, PEAK, SMALL_ERROR, WIDTH, Axis, Curve, curves, representative_curves
 from ..scores.groups import NAMING, names_of
 from . import style
 from .captions import LABELS, counts_text, left_out_note, part_of, title_of
@@ -42,7 +32,7 @@ PANELS = {
 IF_KNOWN = ("false_labels_learned", "margin")
 """Panels that a sweep may lack."""
 THRESHOLDS = {
-    "small_train_error": (":", f"training error at most {THRESHOLD_ERROR:.0%}"),
+    "small_train_error": (":", f"training error at most {SMALL_ERROR:.0%}"),
     "interpolation_threshold": ("-.", "interpolation threshold"),
 }
 """Of curves: how their vertical lines look, and what they are called."""
@@ -196,7 +186,7 @@ def error_surface(tables: SweepTables) -> Figure:
     caption = (
         f"{part_of(len(shown), len(found), 'surfaces')}{counts_text(rows, 'a cell')}{margins}; half of the 95 % "
         f"intervals (over trainings, images or planes)\nare narrower than {', '.join(reach)}; above the line: training "
-        f"error at most {THRESHOLD_ERROR:.0%}{left_out_note(groups)}"
+        f"error at most {SMALL_ERROR:.0%}{left_out_note(groups)}"
     )
     return style.inscribe(figure, title_of(tables.sweep, names[0] * (len(shown) == 1)), caption)
 
@@ -210,9 +200,7 @@ def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *
     axes.pcolormesh(places, edges, values.to_numpy(dtype=float), cmap="cividis", norm=norm)
     of_width = {curve.key["width"]: curve.small_train_error for curve in curves(rows, EPOCH)}
     thresholds = [of_width.get(width) for width in values.columns]
-    if any(
-        thresholds
-    ):  # a line below the first cell of each width with a small training error, at the top where none does
+    if any(thresholds):  # a line below the first cell of each width with a small training error, or at the top
         heights = [edges[kept.index(epoch)] if epoch else edges[-1] for epoch in thresholds]
         axes.plot(places, [*heights, heights[-1]], color=THRESHOLD_COLOUR, drawstyle="steps-post", linewidth=2)
     axes.set_yscale("log")

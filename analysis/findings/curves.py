@@ -12,7 +12,7 @@ from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
 from ..statistics.peaks import place_of_peak
 from ..tables.groups import CURVE
 
-THRESHOLD_ERROR = 0.1
+SMALL_ERROR = 0.1
 """A training error that counts as small: the epsilon of effective model complexity in Nakkiran et al., arXiv
 1912.02292, Section 2, which sets it to 0.1."""
 ALL_LABELS = 0.99
@@ -60,8 +60,8 @@ class Curve:
 
     @cached_property
     def small_train_error(self) -> int | None:
-        """From which width (epoch) on every training error is at most `THRESHOLD_ERROR`; None if from none."""
-        return self._from_where_on(self.rows["train_error"] <= THRESHOLD_ERROR)
+        """From which width (epoch) on every training error is at most `SMALL_ERROR`; None if from none."""
+        return self._from_where_on(self.rows["train_error"] <= SMALL_ERROR)
 
     @cached_property
     def interpolation_threshold(self) -> int | None:

@@ -12,7 +12,7 @@ from support.made_up_runs import CASES, CROSSED
 from dbviz_ray.analysis.figures.dependence import MAX_POINTS
 from dbviz_ray.analysis.figures.style import limits
 from dbviz_ray.analysis.figures.sweep_tables import disagreeing_shares
-from dbviz_ray.analysis.findings.curves import THRESHOLD_ERROR
+from dbviz_ray.analysis.findings.curves import SMALL_ERROR
 from dbviz_ray.analysis.tables import read_table
 
 MARGINS = {"images": 12, "directions": 3}
@@ -118,7 +118,7 @@ def test_the_surface_over_width_and_epoch(tmp_path):
             np.testing.assert_allclose(shown, of_noise.pivot(index="epoch", columns="width", values=score))
             (line,) = axes.lines
             assert line.get_ydata() == pytest.approx([9 * 3**0.5, 27**0.5, 27**0.5, 27**0.5])
-        assert (of_noise[(of_noise["width"] > 2) & (of_noise["epoch"] == 9)]["train_error"] <= THRESHOLD_ERROR).all()
+        assert (of_noise[(of_noise["width"] > 2) & (of_noise["epoch"] == 9)]["train_error"] <= SMALL_ERROR).all()
     assert caption_of(figure).startswith("2 of 3 surfaces; 3 trainings a cell, 6 planes")
 
 
