@@ -115,6 +115,12 @@ def test_of_two_trainings_nothing_is_said_about_others():
     assert "these trainings agree on 50% [49, 51]" in said
     assert "more seeds" in said
     assert not re.search("less alike|least agreement|two trainings", said)
+    one = {"n_models": 1, "reproducibility": NOTHING}
+    untested = pd.DataFrame([PEAK | unknown | {"score": "test_error", "interval_covers": "planes"}])
+    for table, known in [(groups(DESCENT), {"peaks": untested}), (groups([0.7, 0.3, 0.2, 0.1], **one), {})]:
+        (said,) = found_in(table, **known).sentences
+        assert "these trainings alone do not tell whether there is double descent" in said
+        assert "chance" not in said
     (alone,) = found_in(groups([0.1], **covers | {"reproducibility": 0.6})).sentences
     assert alone.startswith("label noise 0.2, test planes: these trainings of net agree on 60.0%")
 
