@@ -54,11 +54,16 @@ def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
     """Columns of every table of the analysis: from a real run, or a made-up one if it has no such rows."""
     files = (undisturbed[0] / "scores").glob("*.parquet")
     found = {file.stem: columns_of(pq.read_schema(file)) for file in files if pq.read_metadata(file).num_rows}
-    streams = small_sweep(grid=CROSSED)
+    streams, widths = small_sweep(grid=CROSSED), small_sweep(grid={"width": [2, 4, 8, 16], "seed": [0, 1, 2]})
     fine = small_sweep(planes={"test": {"count": 3, "resolution": 51}})
     recipes = {**RECIPES, "distilled": {"distillation": {"recipe": "Adam"}}}
     lessons = small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)
-    for sweep, names in ((streams, ["streams"]), (fine, ["resolution"]), (lessons, ["by_recipe", "distillation"])):
+    for sweep, names in (
+        (streams, ["streams"]),
+        (widths, ["peaks"]),
+        (fine, ["resolution"]),
+        (lessons, ["by_recipe", "distillation"]),
+    ):
         computed = compute_tables(made_up_run(tmp_path_factory.mktemp("tables") / "small", sweep), sweep)
         for name in names:
             assert len(computed[name])

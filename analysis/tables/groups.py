@@ -140,7 +140,7 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             row |= {"width_low": low, "width_high": high, "p_value": peak.p_value}
             row["interval_covers"] = "models and planes" if peak.interval else "planes"
             rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
-    return pd.DataFrame(rows, columns=PEAKS)
+    return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:
