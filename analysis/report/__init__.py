@@ -42,6 +42,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
     tables, kinds = read_shown_tables(store), figures_of(sweep)
     groups, (compared, trivial) = tables["groups"], _compared(tables["groups"])
     title = sweep.name.replace("_", " ")
+    ends = _least_and_most(compared, "reproducibility")
     facts, mixed = origin(store, sweep)
     settings = sweep.model_dump(mode="json", exclude_none=True)
     page = render(
@@ -50,10 +51,8 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         trainings=trainings(sweep),
         headlines=_headlines(compared),
         trivial=trivial,
-        extremes=[
-            (f"{100 * (1 - row['reproducibility']):.0f}", row["called"])
-            for row in _least_and_most(compared, "reproducibility")
-        ],
+        extremes=[(f"{100 * (1 - row['reproducibility']):.0f}", row["called"]) for row in ends],
+        about_trainings=all(row["reproducibility_interval_covers"] == "models and planes" for row in ends),
         answers={
             question: [(subject_text(finding.subject), told(finding)) for finding in findings]
             for question, findings in found.answers.items()

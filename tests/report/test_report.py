@@ -1,5 +1,6 @@
 """The report of a sweep, as text."""
 
+import pytest
 from conftest import small_sweep
 from support.html_pages import HOSTILE, report_of
 from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
@@ -113,6 +114,14 @@ def test_planes_in_words(tmp_path):
     page = report_of(made_up_run(tmp_path, sweep), sweep)
     for place, words in enumerate(PLANES):
         assert f"planes: set_{place} {words}; 5 x 5 points" in page.text
+
+
+@pytest.mark.parametrize(("seeds", "about_others"), [([0, 1], False), ([0, 1, 2], True)])
+def test_two_trainings_say_nothing_about_training_again(tmp_path, seeds, about_others):
+    sweep = small_sweep(grid={"width": [4, 8], "seed": seeds})
+    text = report_of(made_up_run(tmp_path, sweep), sweep).text
+    assert ("Trained again" in text) == about_others
+    assert ("More seeds would tell" in text) != about_others
 
 
 def test_the_question_names_varying_and_fixed_seeds(tmp_path):
