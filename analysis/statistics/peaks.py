@@ -124,7 +124,7 @@ class _Noise:
 
 
 def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
-    """None if some estimates know nothing about other trainings."""
+    """None if some estimates know nothing about other trainings, or nothing varies."""
     found = [variances_of(estimate) for estimate in estimates]
     own, freedom = np.array([sum_of(of.models) for of in found]).T
     counted = np.array([sum(freedom for _, freedom in of.models) for of in found])
@@ -132,7 +132,8 @@ def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
         return None
     of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
     shared = np.array([of.shared[0] for of in found])
-    return _Noise(of_items, shared, own, np.where(own > 0, freedom, counted))  # a sum of no variance has no freedom
+    noise = _Noise(of_items, shared, own, np.where(own > 0, freedom, counted))  # a sum of no variance has no freedom
+    return noise if noise.total(noise.of_models).all() else None
 
 
 def _root(covariance: Floats) -> Floats:

@@ -87,6 +87,13 @@ def test_two_trainings_tell_nothing_of_the_agreement_of_others():
     assert peak.interval is None
 
 
+def test_values_without_variance_tell_nothing_alone_and_something_beside_others():
+    constant = [mean_estimate(np.full((3, 6), value)) for value in (0.1, 0.9, 0.1)]
+    assert math.isnan(find_peak(constant, np.random.default_rng(0)).p_value)
+    constant[1] = mean_estimate(0.9 + np.random.default_rng(0).normal(0, 0.01, (3, 6)))
+    assert find_peak(constant, np.random.default_rng(0)).p_value < 0.05
+
+
 @pytest.mark.parametrize("curve", [[0] * 8, [1] + [0] * 7, [0] * 7 + [-1]], ids=["flat", "a step", "before a step"])
 def test_false_alarms_of_curves_without_a_peak(curve, monkeypatch):
     """0 to 9 of 100 is what 3 to 5 % give; the interval of 7 such points is rarely short."""
