@@ -12,17 +12,7 @@ from dbviz_ray.config.grid import DEFAULT_SEEDS, GridConfig, with_teachers
 from dbviz_ray.config.model import Cohort, ModelConfig
 from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.validation import (
-    Count,
-    Frozen,
-    Index,
-    Name,
-    NonNegative,
-    PositiveShare,
-    Values,
-    absolute,
-    excluded,
-)
+from dbviz_ray.config.validation import Count, Folder, Frozen, Index, Name, NonNegative, PositiveShare, Values, excluded
 from dbviz_ray.errors import FieldError
 
 
@@ -58,9 +48,7 @@ class ResourcesConfig(Frozen):
     evaluators: Count | None = Field(None, description="Number of evaluator actors; if unset, as many as fit.")
     checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
     retries: Index = Field(3, description="Restarts of a cohort, or of an evaluator, whose process died.")
-    data_directory: Annotated[str, AfterValidator(absolute)] = Field(
-        "~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node."
-    )
+    data_directory: Folder = Field("~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node.")
     reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
         (), description="Run directories of other sweeps; models with equal settings are copied, not trained."
     )

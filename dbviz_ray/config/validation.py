@@ -40,6 +40,7 @@ def absolute(path: str, *, start: str | Path = "") -> str:
     return path if path.startswith("~") or os.path.isabs(path) else os.path.abspath(os.path.join(start, path))
 
 
+Folder = Annotated[str, AfterValidator(absolute)]
 Element = TypeVar("Element")
 Values = Annotated[tuple[Element, ...], Field(min_length=1), AfterValidator(not_repeated)]
 """A list of at least one value, none of them twice."""
