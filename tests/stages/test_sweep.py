@@ -64,12 +64,12 @@ def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
     assert main(["double_descent", "--plan"]) == 0
     summary, cohorts = capsys.readouterr().out.split("\n\n")
     plan = dict(line.split(maxsplit=1) for line in summary.splitlines())
-    assert plan["models"] == "100 in 25 cohorts (Ray Tune trials)"
-    assert "25 widths, 2 noise levels, 1 recipe, 1 learning rate, 2 seeds" in plan["grid"]
+    assert plan["models"] == "150 in 25 cohorts (Ray Tune trials)"
+    assert "25 widths, 2 noise levels, 1 recipe, 1 learning rate, 3 seeds" in plan["grid"]
     assert "to 11,171,146 a model" in plan["parameters"]
-    assert plan["planes"].startswith("3,000 a labelling")
-    assert plan["forward"].startswith("passes  750,000,000 grid points")
-    assert "resnet18_width 64        4     2.7e+18" in cohorts
+    assert plan["planes"].startswith("4,000 a labelling")
+    assert plan["forward"].startswith("passes  1,500,000,000 grid points")
+    assert "resnet18_width 64        6       4e+18" in cohorts
     assert len(cohorts.splitlines()) == 26
     assert list(tmp_path.iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_the_plan_follows_overrides(capsys):
 
 def test_analyse_and_report_need_what_comes_before(capsys):
     assert main(["--stages", "analyse"]) == 1
-    assert re.search(r"\b104\b.*\b520\b", capsys.readouterr().err), "trainings and tasks of evaluate"
+    assert re.search(r"\b104\b.*\b624\b", capsys.readouterr().err), "trainings and tasks of evaluate"
     assert main(["--stages", "report"]) == 1
     assert " analyse " in capsys.readouterr().err
 

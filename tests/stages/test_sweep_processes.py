@@ -39,7 +39,7 @@ def test_a_sweep_runs_through_all_stages_and_does_nothing_once_it_is_finished(un
     assert re.fullmatch(r"evaluate 9 models in [\d.]+ s, [\d.,]+ points/s", last["evaluate"])
     assert len(messages.splitlines()) < 20
     assert "9 models: 9 done" in output
-    drawn = {"double_descent", "decision_regions", "disagreement", "plane_sets", "margins"}
+    drawn = {"double_descent", "decision_regions", "disagreement", "contested_images", "plane_sets", "margins"}
     assert {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} == set(os.listdir(directory / "figures"))
     assert (directory.parent / "mlflow.db").exists()
     assert len(list(directory.glob("models/*/model.json"))) == 9
@@ -113,7 +113,7 @@ def test_the_papers_sweep_in_miniature(tmp_path):
     frame = frame[frame["plane_set"] == "test"]
     assert frame["width"].tolist() == [2]
     assert frame["n_train_images"].unique().tolist() == [300]
-    assert frame["reproducibility_interval_covers"].unique().tolist() == ["planes"]
+    assert frame["reproducibility_interval_covers"].unique().tolist() == ["models and planes"]
 
 
 OWN_CODE = """
@@ -267,7 +267,7 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
     students = models[(models["recipe"] == "distilled") & (models["epoch"] == 20)]
     assert set(students["teacher"]) == set(models[models["recipe"] == "plain"]["model_id"])
     drawn = {"epochs", "learning_rates", "reproducibility_matrix", "by_recipe", "recipe_table", "disagreement"}
-    drawn |= {"architectures", "decision_regions", "training"}
+    drawn |= {"architectures", "decision_regions", "contested_images", "training"}
     files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif", "recipe_table.tex"}
     assert files == set(os.listdir(directory / "figures"))
 
