@@ -77,8 +77,8 @@ _ENTRIES = [
         "Double descent",
         "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
         "happens, the test error peaks near the dotted line, from which on the training error is at most 10 %; "
-        "there it has the most regions, and two trainings agree least. At the interpolation threshold all false "
-        "labels are learned.",
+        "there regions are many, and the agreement of two trainings dips. At the interpolation threshold at least 99 % "
+        "of the false labels are learned.",
         "three widths or more",
         lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),

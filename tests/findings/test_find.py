@@ -92,10 +92,10 @@ PEAK = {"plane_set": "test", "architecture": "net", "options": "", "recipe": "de
     [
         (
             {"width_low": 4, "width_high": 8, "p_value": 0.01},
-            "least agreement lies at width 8 [4, 8] (p = 0.010), perhaps",
+            "dip of the agreement lies at width 8 [4, 8] (p = 0.010), perhaps",
         ),
         ({"width_low": 2, "width_high": 4, "p_value": 0.0001}, "[2, 4] (p < 0.001), not at the peak"),
-        ({"width_low": 2, "width_high": 4, "p_value": 0.2}, "The least agreement may be chance (p = 0.200)"),
+        ({"width_low": 2, "width_high": 4, "p_value": 0.2}, "The dip of the agreement may be chance (p = 0.200)"),
     ],
 )
 def test_the_places_of_peak_and_dip_in_words(dip, words):
@@ -114,7 +114,7 @@ def test_of_two_trainings_nothing_is_said_about_others():
     (said,) = found_in(groups(DESCENT, **covers), peaks=table).sentences
     assert "these trainings agree on 50% [49, 51]" in said
     assert "more seeds" in said
-    assert not re.search("less alike|least agreement|two trainings", said)
+    assert not re.search("less alike|dip of the agreement|two trainings", said)
     one = {"n_models": 1, "reproducibility": NOTHING}
     untested = pd.DataFrame([PEAK | unknown | {"score": "test_error", "interval_covers": "planes"}])
     for table, known in [(groups(DESCENT), {"peaks": untested}), (groups([0.7, 0.3, 0.2, 0.1], **one), {})]:
