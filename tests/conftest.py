@@ -68,22 +68,22 @@ def network() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def finished_run(
-    tmp_path_factory: pytest.TempPathFactory, digits: Dataset, cpu: torch.device
-) -> tuple[Store, SweepConfig]:
-    """A sweep that is trained, labelled, scored and drawn, made in this process; tests must not change it."""
+def finished_run(shared_folder: Path, digits: Dataset, cpu: torch.device) -> tuple[Store, SweepConfig]:
+    """A sweep that is trained, labelled, scored and drawn, made once for all test processes; no test changes it."""
     sweep = small_sweep(planes={"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}})
-    store = Store(tmp_path_factory.mktemp("finished") / "small")
-    store.claim(sweep)
-    for cohort in sweep.cohorts():
-        for trained in train_cohort(cohort.models, digits, cpu, resources=ResourcesConfig(stack=6)):
-            save_model(store, trained, digits, {"device": "cpu"})
-    work = work_of(sweep, store)
-    for task in missing_tasks(sweep, store):
-        network = load_network(store, task.model, digits.image_shape, len(digits.class_names))
-        work[task.what].do(network, cpu, store, task.model.model_id, task.epoch)
-    write_tables(store, compute_tables(store, sweep))
-    draw_figures(store, sweep)
+    store = Store(shared_folder / "finished" / "small")
+    with FileLock(f"{shared_folder}/finished.lock"):
+        if not Path(store.path("figures")).exists():
+            store.claim(sweep)
+            for cohort in sweep.cohorts():
+                for trained in train_cohort(cohort.models, digits, cpu, resources=ResourcesConfig(stack=6)):
+                    save_model(store, trained, digits, {"device": "cpu"})
+            work = work_of(sweep, store)
+            for task in missing_tasks(sweep, store):
+                network = load_network(store, task.model, digits.image_shape, len(digits.class_names))
+                work[task.what].do(network, cpu, store, task.model.model_id, task.epoch)
+            write_tables(store, compute_tables(store, sweep))
+            draw_figures(store, sweep)
     return store, sweep
 
 
