@@ -15,6 +15,7 @@ PLANES = {"test": 20, "one_class": 10}
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_results_survive_kills_at_random_moments(undisturbed, tmp_path):
     sweep = [*SMALL, "resources.retries=1", "resources.evaluators=null", *TABLES_ONLY]

@@ -28,6 +28,7 @@ def disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.nightly
 def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, disk):
     directory = disk / "run"
     filler = disk / "filler"

@@ -278,6 +278,7 @@ def weights(directory: Path) -> dict[Path, bytes]:
     return {path.relative_to(directory): path.read_bytes() for path in directory.glob("models/**/weights.safetensors")}
 
 
+@pytest.mark.nightly
 def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
     """The run that was interrupted and one that is killed later end with the same weights."""
     directory, file = tmp_path / "killed", tmp_path / "recipes.yaml"

@@ -157,6 +157,7 @@ def test_which_answers_may_pass(monkeypatch, server, status, code, passes):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, undisturbed, tmp_path):
     """The server is stopped for eight seconds while models are trained, and again while they are evaluated."""

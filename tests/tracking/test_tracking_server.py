@@ -73,6 +73,7 @@ def is_logged(run):
     return True
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("part", "times"), [("server", 3), ("database", 3), ("network", 8)])
 def test_what_ends_at_random_moments(part, times, run, network, server):
     if part == "database" and server.database is None:
