@@ -10,7 +10,6 @@ import pandas as pd
 
 from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
 from ..statistics.peaks import place_of_peak
-from ..tables.groups import CURVE
 
 SMALL_ERROR = 0.1
 """A training error that counts as small: the epsilon of effective model complexity in Nakkiran et al., arXiv
@@ -154,9 +153,7 @@ def curves(groups: pd.DataFrame, axis: Axis, peaks: pd.DataFrame | None = None) 
 
 
 def _peaks_of(key: Mapping[str, Any], peaks: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    columns = [column for column in ("plane_set", *CURVE) if column in key]
-    own = peaks[(peaks[columns] == [key[column] for column in columns]).all(axis=1)]
-    return {row["score"]: row for row in records(own)}
+    return {row["score"]: row for row in records(peaks[(peaks[list(key)] == list(key.values())).all(axis=1)])}
 
 
 def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:

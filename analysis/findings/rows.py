@@ -7,6 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, TypeAdapter
 
+from ..tables.scored import ABOUT_TRAININGS
+
 NAN = float("nan")
 Value = Annotated[int | float, BeforeValidator(lambda value: NAN if value is None else value)]
 
@@ -71,7 +73,7 @@ class Number:
     @property
     def about_trainings(self) -> bool:
         """Whether the interval allows a verdict about other trainings: all others are about planes, or one side."""
-        return self.covers in ("", "models and planes")
+        return self.covers in ("", ABOUT_TRAININGS)
 
 
 @dataclass(frozen=True)

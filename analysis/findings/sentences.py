@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from dbviz_ray.formatting import interval_text, p_text, percent_text, unbroken
 
-from .curves import ALL_LABELS, SMALL_ERROR
+from .curves import ALL_LABELS, SIGNIFICANT, SMALL_ERROR
 from .rows import Finding, Number, Subject
 
 MAX_NAMED = 6
@@ -60,7 +60,7 @@ def templates(folder: Path, **settings: Any) -> Environment:
     made.filters |= {"percent": _percent, "value": _value, "p_text": p_text, "subject": subject_text}
     made.filters |= {"stream_name": STREAM_NAMES.__getitem__, "unbroken": unbroken}
     made.tests["known"] = lambda value: not math.isnan(value)
-    made.globals |= {"max_named": MAX_NAMED, "small_error": SMALL_ERROR, "all_labels": ALL_LABELS}
+    made.globals.update(max_named=MAX_NAMED, small_error=SMALL_ERROR, all_labels=ALL_LABELS, significant=SIGNIFICANT)
     return made
 
 

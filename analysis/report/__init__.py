@@ -20,6 +20,7 @@ from ..scores.groups import first_planes_at_last_epoch, name_parts, records
 from ..tables import files_of, tables_of
 from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
+from ..tables.scored import ABOUT_TRAININGS
 from .facts import MAX_NAMED, origin, trainings, varied
 from .page import Illustration, render
 
@@ -52,7 +53,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         headlines=_headlines(compared),
         trivial=trivial,
         extremes=[(f"{100 * (1 - row['reproducibility']):.0f}", row["called"]) for row in ends],
-        about_trainings=all(row["reproducibility_interval_covers"] == "models and planes" for row in ends),
+        about_trainings=all(row["reproducibility_interval_covers"] == ABOUT_TRAININGS for row in ends),
         answers={
             question: [(subject_text(finding.subject), told(finding)) for finding in findings]
             for question, findings in found.answers.items()

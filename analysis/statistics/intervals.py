@@ -169,9 +169,8 @@ def p_value(estimate: Estimate) -> float:
     """Two-sided p-value of the hypothesis that the true value is zero: for a difference, a paired test.
 
     It is one minus the level at which the interval ends at zero. It is NaN if nothing is known about other trainings
-    (of both sides of a difference): items alone say nothing about them. If all samples are
-    equal, there is no variance, and it is that of the sign test, 2^(1 - n) for the n items (or else models); NaN for so
-    few that they cannot tell, since the interval is empty.
+    (of both sides of a difference): items alone say nothing about them. If all samples are equal, there is no variance,
+    and it is that of the sign test, 2^(1 - n) for the n items (or else models); NaN for so few that they cannot tell.
     """
     variances, value = variances_of(estimate), abs(estimate.value)
     variance, _ = variances.total()

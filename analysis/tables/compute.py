@@ -41,6 +41,8 @@ class TableEntry:
     applies: Callable[[SweepConfig], bool] = lambda sweep: True
     of_planes: bool = True
     """Whether it has rows for every plane set; if not, it is computed from images alone."""
+    csv: bool = True
+    """Whether it is stored as CSV too; a row for each image makes hundred thousands."""
 
 
 TABLES = {
@@ -52,7 +54,7 @@ TABLES = {
     "peaks": TableEntry(peaks_table),
     "resolution": TableEntry(resolution_table),
     "uncertainty": TableEntry(uncertainty_table),
-    "images": TableEntry(images_table, of_planes=False),
+    "images": TableEntry(images_table, of_planes=False, csv=False),
     "margins": TableEntry(margins_table, lambda sweep: sweep.margins is not None, of_planes=False),
     "streams": TableEntry(streams_table, _varies_streams),
     "distillation": TableEntry(distillation_table, lambda sweep: any(model.teacher for model in sweep.models())),
@@ -104,8 +106,9 @@ def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def files_of(store: Store, name: str) -> list[str]:
-    """The files of a table: CSV and Parquet; `images`, with its hundred thousands of rows, is Parquet alone."""
-    return [store.scores_file(name, suffix) for suffix in ("csv", "parquet") if (name, suffix) != ("images", "csv")]
+    """The files of a table: CSV, if it is stored so, and Parquet."""
+    csv = ["csv"] * (name not in TABLES or TABLES[name].csv)
+    return [store.scores_file(name, suffix) for suffix in (*csv, "parquet")]
 
 
 def read_table(store: Store, name: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 from ..statistics.peaks import find_peak
 from .images import multiplicity
-from .scored import NAN, Scored, columns_of, covers_text, value_and_ends
+from .scored import ABOUT_TRAININGS, NAN, Scored, columns_of, covers_text, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
@@ -138,7 +138,7 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             low, high = (widths[place] for place in peak.interval) if peak.interval else (NAN, NAN)
             row = dict(zip(CURVE, key, strict=True)) | {"score": score, "width": widths[peak.place]}
             row |= {"width_low": low, "width_high": high, "p_value": peak.p_value}
-            row["interval_covers"] = "models and planes" if peak.interval else "planes"
+            row["interval_covers"] = ABOUT_TRAININGS if peak.interval else "planes"
             rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
     return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
 

@@ -14,6 +14,8 @@ from ..statistics.estimates import Estimate
 from ..statistics.intervals import Interval
 
 NAN = float("nan")
+ABOUT_TRAININGS = "models and planes"
+"""The `covers_text` of an interval that allows a verdict about other trainings."""
 
 
 @dataclass(frozen=True)
