@@ -101,8 +101,11 @@ def tensor_of(called: str, values: Any) -> Tensor:
 
 
 def _array(values: Any) -> NDArray[Any]:
-    if any(hasattr(value, "getbands") for value in (values if isinstance(values, list | tuple) else [values])):
+    parts = values if isinstance(values, list | tuple) else [values]
+    if any(hasattr(value, "getbands") for value in parts):
         raise TypeError("they are Pillow's images, which torchvision.transforms.ToTensor() makes tensors")
+    if any(isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value) for value in parts):
+        raise TypeError("some are masked; fill them, or leave them out")
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 

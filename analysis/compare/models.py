@@ -145,9 +145,13 @@ def find_models(request: Request) -> list[ModelSource]:
     if files and not request.models:
         allowed = "a registered architecture or package.module:function"
         raise UserError("models", reason=f"required for {files[0]}", allowed=allowed)
-    if request.weights_key and not files:
-        reason = f"is not allowed: {checkpoints[0]} is loaded with its network"
-        raise UserError("weights_key", request.weights_key, reason=reason, allowed="weight files")
+    unused = ("models", "widths", "weights_key") if not files else ()
+    is_called = any(isinstance(one, Builder) and one.model == own for own, one in zip(checkpoints, found, strict=True))
+    for field in (*unused, *(("model_options",) if unused and not is_called else ())):
+        if given := getattr(request, field):
+            reason = f"is not allowed: {checkpoints[0]} is loaded with its network"
+            value = given if isinstance(given, str) else list(given)
+            raise UserError(field, value, reason=reason, allowed="weight files")
     models, widths = (_for_each(field, getattr(request, field), len(files)) for field in ("models", "widths"))
     of_files = iter([Builder(*each, request.model_options) for each in zip(models, widths, strict=True)])
     return [

@@ -18,6 +18,7 @@ from filelock import FileLock
 from dbviz_ray.errors import UserError, one_line
 
 TIMEOUT_SECONDS = 30
+Sources = Iterable[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Download:
     """As in `dataset.name`."""
     files: tuple[str, ...]
     """Paths relative to the data directory; each may also end in .gz."""
-    sources: Callable[[], Iterable[tuple[str, str, str]]]
-    """Address, path relative to the data directory and MD5 sum of each download; archives are unpacked."""
+    sources: Callable[[Any], Sources]
+    """From torchvision.datasets: address, path relative to the data directory and MD5 sum; archives are unpacked."""
     by_hand: str
     """What a user without a network puts into the data directory, and where it comes from."""
 
@@ -63,17 +64,19 @@ def _missing(download: Download, directory: Path) -> list[str]:
 
 def _fetch(download: Download, directory: Path) -> None:
     """Download into a separate folder first: no process sees a half-written file, even after a crash."""
-    from torchvision.datasets import utils
+    from torchvision import datasets
 
     staging = directory / f".{download.name}-download"
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        for url, file, md5 in download.sources():
+        for url, file, md5 in download.sources(datasets):
             (staging / file).parent.mkdir(parents=True, exist_ok=True)
             if (directory / file).is_file():  # such as an archive that was put there by hand
                 shutil.copyfile(directory / file, staging / file)
-            fetch = utils.download_and_extract_archive if file.endswith(".tar.gz") else utils.download_url
+            fetch = getattr(
+                datasets.utils, "download_and_extract_archive" if file.endswith(".tar.gz") else "download_url"
+            )
             fetch(url, str((staging / file).parent), filename=Path(file).name, md5=md5)
     finally:
         socket.setdefaulttimeout(timeout)

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets.dataset import Dataset, checked_split
 from dbviz_ray.datasets.draws import DIGITS_IMAGES, digits_sizes, kept
-from dbviz_ray.datasets.files import Download, ensure, found, reading, unpickled
+from dbviz_ray.datasets.files import Download, Sources, ensure, found, reading, unpickled
 
 CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
 CIFAR10_FILES = *(f"{CIFAR10_FOLDER}/data_batch_{number}" for number in range(1, 6)), f"{CIFAR10_FOLDER}/test_batch"
@@ -85,9 +86,7 @@ def load_cifar100(config: DatasetConfig, directory: Path) -> Dataset:
 
 
 def _ensure_cifar(classes: int, files: tuple[str, ...], directory: Path) -> None:
-    def sources() -> list[tuple[str, str, str]]:
-        from torchvision import datasets
-
+    def sources(datasets: Any) -> Sources:
         source = getattr(datasets, f"CIFAR{classes}")
         return [(source.url, source.filename, source.tgz_md5)]
 
@@ -111,14 +110,11 @@ def load_svhn(config: DatasetConfig, directory: Path) -> Dataset:
     Source: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011. Mean and
     deviation are the training pixels', as published in DeepOBS (F. Schneider et al., arXiv 1903.05499).
     """
-
-    def sources() -> list[tuple[str, str, str]]:
-        from torchvision.datasets import SVHN
-
-        return [SVHN.split_list["train"], SVHN.split_list["test"]]
-
     by_hand = f"{' and '.join(SVHN_FILES)} (http://ufldl.stanford.edu/housenumbers)"
-    ensure(Download("svhn", SVHN_FILES, sources, by_hand), directory)
+    download = Download(
+        "svhn", SVHN_FILES, lambda of: [of.SVHN.split_list[split] for split in ("train", "test")], by_hand
+    )
+    ensure(download, directory)
     train, test = (_svhn_split(directory / file) for file in SVHN_FILES)
     scale = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     return kept(config, Dataset(*train, *test, tuple("0123456789"), *scale))
@@ -141,11 +137,9 @@ def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
     training pixels', as published in github.com/chatflip/CalculationMeanStd.
     """
 
-    def sources() -> list[tuple[str, str, str]]:
-        from torchvision.datasets import FashionMNIST
-
-        mirror = FashionMNIST.mirrors[0]
-        return [(f"{mirror}{file}", f"{FASHION_MNIST_FOLDER}/{file}", md5) for file, md5 in FashionMNIST.resources]
+    def sources(datasets: Any) -> Sources:
+        (mirror, *_), resources = datasets.FashionMNIST.mirrors, datasets.FashionMNIST.resources
+        return [(f"{mirror}{file}", f"{FASHION_MNIST_FOLDER}/{file}", md5) for file, md5 in resources]
 
     files = ", ".join(f"{file}.gz" for file in FASHION_MNIST_FILES)
     by_hand = f"{files} (https://github.com/zalandoresearch/fashion-mnist)"

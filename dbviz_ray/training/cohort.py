@@ -276,7 +276,7 @@ def train_cohort(
             # The last state is saved too: if writing the models is interrupted, they can be written again.
             done = training.epoch == training.settings.epochs
             due = done or time.monotonic() - last_save >= resources.checkpoint_seconds
-            if checkpoints and due and not training.network.keeps_state():
+            if checkpoints and due and not training.network.changed():
                 checkpoints.save(training.state())
                 last_save = time.monotonic()
             on_epoch(training)
@@ -288,7 +288,7 @@ def train_cohort(
         try:
             return trained(stack, remark)
         except StepsDifferError as found:
-            # Alone, more networks can be captured than stacked; all can be called as they are.
-            stack = ORDINARY if stack in (None, 1) or len(models) == 1 else 1
+            # Alone, more networks can be captured and evaluated than stacked; all can be called as they are.
+            stack = ORDINARY if stack == 1 or len(models) == 1 else 1
             manner = "trained as ordinary PyTorch modules, one by one" if stack == ORDINARY else "computed one by one"
             remark = f"{models[0].architecture} is {manner}: {found}"

@@ -19,7 +19,7 @@ from dbviz_ray.config.seeds import drawing_from
 from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch, State, attacked, perturbed, training_loss
 from dbviz_ray.training.layers import MASK, MaskedDropout
 from dbviz_ray.training.states import MemberStates, autocast_type, kept
-from dbviz_ray.training.verification import attributes
+from dbviz_ray.training.verification import attributes, changed
 
 ORDINARY = 0
 """The stack of members that are not computed as one network, but called as they are."""
@@ -68,9 +68,9 @@ class OrdinaryNetwork(MemberStates):
         gradients = {name: torch.stack([own[name] for own, _ in steps]) for name in self.parameters}
         return gradients, torch.stack([logits for _, logits in steps])
 
-    def keeps_state(self) -> bool:
-        """Whether attributes of the modules, which no checkpoint holds, have changed since the first step."""
-        return self._settled is not None and attributes(self.networks[0]) != self._settled
+    def changed(self) -> set[str]:
+        """See `MemberStates.changed`; since the first step, as values that a module keeps from it on are constants."""
+        return set() if self._settled is None else changed(self._settled, attributes(self.networks[0]))
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:

@@ -42,9 +42,9 @@ class MemberStates:
         """One member's logits `[1, n, classes]` with other parameters `[1, ...]`: evaluation mode, no autocast."""
         raise NotImplementedError
 
-    def keeps_state(self) -> bool:
-        """Whether the networks hold state beside these tensors; their training starts again from its beginning."""
-        return False
+    def changed(self) -> set[str]:
+        """Attributes that hold state beside these tensors; with any, a training starts again from its beginning."""
+        return set()
 
     def evaluation_gradient(self, member: int, images: Tensor, loss: Callable[[Tensor], Tensor]) -> State:
         """The gradient `[1, ...]` by parameter of a loss of one member's logits `[1, n, classes]`, evaluated."""

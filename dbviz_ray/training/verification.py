@@ -82,7 +82,9 @@ def _both_results(
     for member in members:
         ordinary = network.ordinary(member)
         own = [sliced(whole, member, member + 1) for whole in batches]
-        expected += _results(ordinary.backward, ordinary.buffers, own, [0], ordinary.networks[0])
+        expected += _results(ordinary.backward, ordinary.buffers, own, [0])
+        if ordinary.changed():
+            raise StepsDifferError(f"its forward pass changes the attribute {min(ordinary.changed())}")
         if ordinary.draws:
             raise StepsDifferError("its forward pass draws random numbers itself")
         if network.decays and ordinary.idle[0]:
@@ -97,16 +99,9 @@ def _other(batch: Batch) -> Batch:
     return {**flipped, IMAGES: 1.5 * flipped[IMAGES] + 0.2}
 
 
-def _results(
-    backward: Part, buffers: State, batches: Sequence[Batch], places: Sequence[int], module: nn.Module | None = None
-) -> list[State]:
-    """All that one step for each batch computes, by name, for the members at these places.
-
-    StepsDifferError if an attribute of `module` changes from one step to the next. Values that it keeps from its first
-    step on are constants.
-    """
+def _results(backward: Part, buffers: State, batches: Sequence[Batch], places: Sequence[int]) -> list[State]:
+    """All that one step for each batch computes, by name, for the members at these places."""
     found: list[State] = [{} for _ in places]
-    before = None
     for step, batch in enumerate(batches):
         with torch.enable_grad():
             gradients, logits = backward({name: tensor.clone() for name, tensor in batch.items()})
@@ -114,14 +109,6 @@ def _results(
         named |= {f"the buffer {name}": tensor for name, tensor in buffers.items()}
         for own, place in zip(found, places, strict=True):
             own |= {f"{name} in step {step + 1}": tensor[place].detach().clone() for name, tensor in named.items()}
-        if module is not None:
-            after = attributes(module)
-            if before is not None and after != before:
-                name = next(
-                    name for name in after.keys() | before.keys() if after.get(name, ...) != before.get(name, ...)
-                )
-                raise StepsDifferError(f"its forward pass changes the attribute {name}")
-            before = after
     return found
 
 
@@ -145,6 +132,11 @@ def norm(tensor: Tensor) -> float:
 
 def _numbers(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor).double() if tensor.is_complex() else tensor.double()
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """The names whose values differ."""
+    return {name for name in before.keys() | now.keys() if before.get(name, ...) != now.get(name, ...)}
 
 
 def attributes(network: nn.Module) -> dict[str, Any]:

@@ -53,6 +53,9 @@ def written(path, batch="n", inputs=1, kind="float", rows=False, outputs="int64[
 ONLY_SCORES = "float[n,5] scores"
 
 
+OF_WEIGHT_FILES = {"weights_key": "ema", "models": ["fully_connected"], "widths": [4]}
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"batch": 4}, {"batch": 1}, {"batch": 16}, {"kind": "double"}, {"rows": True}, {"outputs": ONLY_SCORES}],
@@ -62,8 +65,8 @@ def test_onnx_files(options, tmp_path):
     network = loaded(tmp_path / "net.onnx")
     assert torch.allclose(network(IMAGES), IMAGES.flatten(1) @ weights, atol=1e-5)
     assert network(IMAGES).shape == (7, 5)
-    mistake = refused(loaded, tmp_path / "net.onnx", weights_key="ema")
-    assert (mistake.field, mistake.value) == ("weights_key", "ema")
+    for field, value in (OF_WEIGHT_FILES | {"model_options": {"depth": 2}}).items():
+        assert refused(loaded, tmp_path / "net.onnx", **{field: value}).field == field
 
 
 def test_onnx_files_that_cannot_be_used(tmp_path):
@@ -154,6 +157,8 @@ def test_functions_that_return_a_model_with_its_weights(tmp_path, monkeypatch):
     network = loaded("ready_nets:module", model_options={"classes": 4})
     assert network(IMAGES).shape == (7, 4)
     assert not network.training
+    for field, value in OF_WEIGHT_FILES.items():
+        assert refused(loaded, "ready_nets:module", **{field: value}).field == field
     one = torch.eye(4, 192).reshape(4, 3, 8, 8)
     for options in ({}, {"classes": list("abce")}):
         neighbours = loaded("ready_nets:neighbours", model_options=options)

@@ -52,6 +52,11 @@ def test_a_kind_that_is_more_than_operations_trains_as_in_a_plain_loop(kind, dig
     assert_trains_as_in_a_plain_loop(f"support.python_kinds:{kind}", digits, cpu, **decay)
 
 
+def test_a_network_whose_evaluation_cannot_be_stacked_is_captured_alone(digits, cpu):
+    models = cohort_of("support.python_kinds:branches_in_evaluation", 4, epochs=1, batch_size=600)[:2]
+    assert train_cohort(models, digits, cpu)[0].stack == 1
+
+
 @settings(max_examples=int(os.environ.get("RANDOM_NETWORKS", "2")), print_blob=True)
 @given(
     layers=lists(sampled_from(sorted(LAYERS)), min_size=1, max_size=3),
