@@ -74,8 +74,7 @@ def regions_figure(
 def matrix_figure(scores: Scores) -> Figure:
     """Reproducibility of every two models, with the half-width of each interval over planes."""
     names, value, half_width = matrix_of(scores)
-    names = [_wrapped(name) for name in names]
-    count = len(names)
+    names, count = [_wrapped(name) for name in names], len(names)
     margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
     side = 0.62 * count
     figure = CellFigure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
@@ -89,9 +88,7 @@ def matrix_of(scores: Scores) -> tuple[list[str], NDArray[np.float64], NDArray[n
     """Names of the models, and the reproducibility of every two and its half-width, `[models, models]` each."""
     names = [model.name for model in scores.models]
     value, half_width = (np.full((len(names), len(names)), np.nan) for _ in range(2))
-    places = {name: place for place, name in enumerate(names)}
-    for pair in scores.pairs:
-        a, b = places[pair.old], places[pair.new]
+    for a, b, pair in zip(*np.triu_indices(len(names), 1), scores.pairs, strict=True):
         value[a, b] = value[b, a] = pair.reproducibility.value
         half_width[a, b] = half_width[b, a] = (pair.reproducibility.high - pair.reproducibility.low) / 2
     return names, value, half_width

@@ -33,8 +33,6 @@ class FigureEntry:
     place: str
     """`module:function` of this package: the function draws the figure and has its name."""
     title: str
-    shows: str
-    """What the figure shows and how to read it, in a sentence or two."""
     sweeps: str
     """Which sweeps have it, in words."""
     applies: Callable[[SweepConfig, pd.DataFrame], bool]
@@ -75,51 +73,36 @@ _ENTRIES = [
     FigureEntry(
         "over_curves:double_descent",
         "Double descent",
-        "Errors, regions per plane, reproducibility and margins over the width of the network. Where double descent "
-        "happens, the test error peaks near the dotted line, from which on the training error is at most 10 %; "
-        "there regions are many, and the agreement of two trainings dips. At the interpolation threshold at least 99 % "
-        "of the false labels are learned.",
         "three widths or more",
         lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),
     FigureEntry(
         "over_curves:epochs",
         "Over the training",
-        "The same scores over the epochs of a training. If the test error rises again while false labels are "
-        "learned, regions and disagreement grow with it.",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
     ),
     FigureEntry(
         "over_curves:error_surface",
         "Over width and epoch",
-        "Scores over width and epoch at once; above the line the training error is at most 10 %. Follow a row to see "
-        "what width does, and a column to see what longer training does.",
         "two widths and three kept epochs or more",
         lambda sweep, groups: bool(surfaces(groups)),
     ),
     FigureEntry(
         "decision_regions:decision_regions",
         "Decision regions",
-        "One plane through three images in trainings that differ only in their seeds, with one colour for each class. "
-        "Regions that change from one training to the next are accidents of the seed; the grey rows show where.",
         "curves, or one network alone",
         lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
     FigureEntry(
         "decision_regions:architectures",
         "Decision regions of every kind of network",
-        "One plane through three images: a column for each kind of network, from the most to the least reproducible, "
-        "and a row for each training. Trainings of one architecture share shapes that those of another lack; the grey "
-        "row shows where they disagree with each other.",
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
     ),
     FigureEntry(
         "training:training",
         "Regions during the training",
-        "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Regions that "
-        "settle early are those that trainings have in common.",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
         others=("gif",),
@@ -127,15 +110,12 @@ _ENTRIES = [
     FigureEntry(
         "disagreement:disagreement",
         "Where two trainings disagree",
-        "Two trainings that differ only in their seeds, and what the second predicts where it differs from the first.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
     FigureEntry(
         "disagreement:contested_images",
         "Contested images",
-        "The test images on which the trainings of a kind disagree most, of those that planes go through, with the "
-        "trainings' votes. Whatever one training says about such an image is an accident of the seed.",
         "several trainings of a network, and planes through test images",
         lambda sweep, groups: (
             len(sweep.models()) > len(at_last_epoch(groups))
@@ -145,24 +125,18 @@ _ENTRIES = [
     FigureEntry(
         "decision_regions:off_manifold",
         "Planes off the data",
-        "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
-        "regions. Trainings that agree on natural planes only have learned the data and nothing beyond it.",
         "plane sets that leave the data",
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
     ),
     FigureEntry(
         "reproducibility_matrix:reproducibility_matrix",
         "Reproducibility within and between kinds",
-        "On how many points of the planes two trainings agree, of one kind (framed) and of two. Blocks of high values "
-        "off the frames are kinds of networks that learn the same regions.",
         "several architectures, options or recipes",
         lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
     ),
     FigureEntry(
         "recipes:recipe_table",
         "Reproducibility and accuracy by recipe",
-        "A row for each network and a column for each recipe; the darker a cell, the more its trainings agree. The "
-        "table of differences says which cells differ by more than chance.",
         "networks with several recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
         others=("tex",),
@@ -170,48 +144,36 @@ _ENTRIES = [
     FigureEntry(
         "recipes:by_recipe",
         "Reproducibility against accuracy",
-        "A point for each network and recipe, with both intervals. Of two points of equal accuracy the higher one is "
-        "the more dependable choice.",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
     FigureEntry(
         "recipes:learning_rates",
         "Learning rates",
-        "Error and reproducibility over the learning rates tried, with a ring at the smallest error. A ring at the end "
-        "of a curve says that a better rate may lie beyond.",
         "several learning rates",
         lambda sweep, groups: several_rates(groups),
     ),
     FigureEntry(
         "dependence:plane_sets",
         "Planes of different kinds",
-        "Regions per plane and reproducibility on each plane set: whether results on planes through test images hold "
-        "on others.",
         "several plane sets",
         lambda sweep, groups: len(sweep.planes) > 1,
     ),
     FigureEntry(
         "margins:margins",
         "Margins",
-        "How far images are from the decision boundary. Mislabelled images whose false labels a network has learned "
-        "lie closer to it than correctly labelled ones: they are islands.",
         "margins",
         lambda sweep, groups: sweep.margins is not None,
     ),
     FigureEntry(
         "dependence:streams",
         "Random streams",
-        "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
-        "this stream alone (total), and the share that goes away if they differ in all others (own).",
         "random streams that vary separately",
         lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
     ),
     FigureEntry(
         "dependence:resolution",
         "Resolution",
-        "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
-        "grid is fine enough.",
         "grids that contain coarser ones",
         lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
     ),

@@ -96,7 +96,7 @@ def _picture(
         rows = [Row(heading, plane, [row.panels[0] for row in block]) for heading, block in blocks]
     caption = (
         f"{part}the first plane of the set {tables.plane_set}; {range_text(counts)} training{'s' * (most > 1)} of each"
-        + rates
+        f"{rates}"
         + f", of which {room} are shown" * (most > room)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from ..scores.groups import GROUP, records
 from .captions import range_text, title_of
-from .style import SERIES_COLOURS, inscribe, limits, panels, plain
+from .style import SERIES_COLOURS, inscribe, interval_point, limits, panels, plain
 from .sweep_tables import SweepTables, alike
 
 KINDS = {
@@ -62,5 +62,4 @@ def _box(axes: Axes, row: dict[str, Any], place: float) -> None:
     axes.vlines([place, place], [row["q10"], row["q75"]], [row["q25"], row["q90"]], color=colour, linewidth=1.4)
     axes.bar(place, row["q75"] - row["q25"], BOX, row["q25"], color=colour, alpha=0.35, linewidth=0)
     axes.hlines(row["median"], place - BOX / 2, place + BOX / 2, color=colour, linewidth=2)
-    reach = [[row["median"] - row["median_low"]], [row["median_high"] - row["median"]]]
-    axes.errorbar(place + BOX / 4, row["median"], yerr=reach, color="0.15", linewidth=1.1, capsize=2.5)
+    interval_point(axes, row, place + BOX / 4, "median", "0.15", "")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
 from ..statistics.peaks import place_of_peak
+from ..tables.scored import SIGNIFICANT
 
 SMALL_ERROR = 0.1
 """A training error that counts as small: the epsilon of effective model complexity in Nakkiran et al., arXiv
@@ -17,7 +18,6 @@ SMALL_ERROR = 0.1
 ALL_LABELS = 0.99
 """From this share on, all false labels count as learned."""
 
-SIGNIFICANT = 0.05
 MIDDLE, LOWEST, PEAK = "middle", "lowest error", "peak"
 
 

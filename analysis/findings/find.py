@@ -10,8 +10,9 @@ import pandas as pd
 from ..scores.groups import GROUP, KIND, NAMING, NETWORK, at_last_epoch, name_parts, records
 from ..tables.groups import GRID, LIMIT
 from ..tables.outcomes import LEFT_OUT
+from ..tables.pairs import difference_of
 from ..tables.recipes import BestRate, at_best_rate, best_rates, compares_recipes
-from .curves import EPOCH, WIDTH, Curve, curves, representative_curves
+from .curves import EPOCH, PEAK, WIDTH, Curve, curves, representative_curves
 from .rows import NAN, Finding, Kind, Number, Subject
 
 MAX_EPOCH_CURVES = 4
@@ -35,12 +36,12 @@ def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     best = _with_subjects(at_best_rate(groups))
     last = _with_subjects(at_last_epoch(first))
     return [
-        *(curve_finding(curve, groups) for curve in (*over_width, *shown)),
+        *(curve_finding(curve, groups, tables["differences"]) for curve in (*over_width, *shown)),
         *([_epoch_curves(over_epochs)] if len(over_epochs) > len(shown) else []),
         *(_agreement(best) if compared or not has_curves else []),
         *(_between_kinds(best, tables["between_groups"]) if compared else []),
         *(_plane_sets(best) if not has_curves else []),
-        *_rates(best_rates(groups)),
+        *_rates(best_rates(groups, tables["differences"])),
         *(_distillation(groups, tables["distillation"]) if "distillation" in tables else []),
         *(_sharpness(best) if compared else []),
         *margins(over_width),
@@ -51,19 +52,22 @@ def findings_in(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     ]
 
 
-def curve_finding(curve: Curve, groups: pd.DataFrame | None = None) -> Finding:
-    """The shown points of a curve; with `groups`, also their regions on the other plane sets."""
+def curve_finding(curve: Curve, groups: pd.DataFrame, differences: pd.DataFrame) -> Finding:
+    """The shown points of a curve, their regions on the other plane sets, and the agreement at its end and its peak."""
     kind = Kind.OVER_WIDTH if curve.axis is WIDTH else Kind.OVER_EPOCHS
     numbers = []
     for point, place in curve.shown_rows.items():
         (row,) = records(curve.rows.iloc[[place]])
         subject = _subject(row, curve.name_parts)
         numbers += [_number(row, score, subject, point) for score in CURVE_SCORES]
-        if groups is not None:
-            same = groups[(groups[GROUP] == [row[column] for column in GROUP]).all(axis=1)]
-            others = records(same[same["plane_set"] != row["plane_set"]])
-            numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
+        same = groups[(groups[GROUP] == [row[column] for column in GROUP]).all(axis=1)]
+        others = records(same[same["plane_set"] != row["plane_set"]])
+        numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
     subject = Subject(curve.name_parts, curve.key)
+    if PEAK in curve.shown_rows:
+        top, last = records(curve.rows.iloc[[curve.shown_rows[PEAK], -1]])
+        if apart := difference_of(differences, "reproducibility", last, top):
+            numbers.append(_number(apart, "difference", subject, "reproducibility"))
     condition = {"axis": curve.axis.column, "peak": curve.has_peak, "tested_on": curve.rows["tested_on"].iloc[0]}
     condition["p_values"] = {score: peak["p_value"] for score, peak in curve.peaks.items() if peak["p_value"] >= 0}
     for score, peak in curve.peaks.items():
@@ -148,6 +152,7 @@ def _distillation(groups: pd.DataFrame, distillation: pd.DataFrame) -> Iterator[
         numbers = (
             _number(row, "student_agreement", student, "student", teacher),
             _number(row, "control_agreement", control, "control", teacher),
+            _number(row, "difference", student, "difference", control),
         )
         common = Subject((), {column: row[column] for column in ("label_noise", "plane_set")})
         yield Finding(Kind.DISTILLATION, common, numbers, condition={"same_start": row["same_start"]})

@@ -73,7 +73,7 @@ class Number:
     @property
     def about_trainings(self) -> bool:
         """Whether the interval allows a verdict about other trainings: all others are about planes, or one side."""
-        return self.covers in ("", ABOUT_TRAININGS)
+        return self.covers in ("", *ABOUT_TRAININGS)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from dbviz_ray.formatting import interval_text, p_text, percent_text, unbroken
 
-from .curves import ALL_LABELS, SIGNIFICANT, SMALL_ERROR
+from ..tables.scored import SIGNIFICANT
+from .curves import ALL_LABELS, SMALL_ERROR
 from .rows import Finding, Number, Subject
 
 MAX_NAMED = 6

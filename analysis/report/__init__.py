@@ -22,7 +22,7 @@ from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
 from ..tables.scored import ABOUT_TRAININGS
 from .facts import MAX_NAMED, origin, trainings, varied
-from .page import Illustration, render
+from .page import FIGURE_TEXTS, Illustration, render
 
 MAX_SENTENCES = 12
 """Most sentences under one question."""
@@ -53,7 +53,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         headlines=_headlines(compared),
         trivial=trivial,
         extremes=[(f"{100 * (1 - row['reproducibility']):.0f}", row["called"]) for row in ends],
-        about_trainings=all(row["reproducibility_interval_covers"] == ABOUT_TRAININGS for row in ends),
+        about_trainings=all(row["reproducibility_interval_covers"] in ABOUT_TRAININGS for row in ends),
         answers={
             question: [(subject_text(finding.subject), told(finding)) for finding in findings]
             for question, findings in found.answers.items()
@@ -133,7 +133,7 @@ def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[
                 content = store.read(file)
                 fits = len(content) <= left
                 left -= len(content) * fits
-                yield file, kind.title, Illustration(content, kind.title, kind.shows, DOTS) if fits else None
+                yield file, kind.title, Illustration(content, kind.title, FIGURE_TEXTS[name], DOTS) if fits else None
 
 
 def _losses(outcomes: pd.DataFrame, groups: pd.DataFrame) -> dict[str, Any]:

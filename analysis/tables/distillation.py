@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig
 
 from ..scores.group_scores import SHARE
-from ..scores.groups import NETWORK, Group
+from ..scores.groups import NAMING, NETWORK, Group
 from ..scores.plane_scores import PairMeans, PairSet, pairs_between, pairs_within
-from ..statistics.estimates import Estimate, cross_pair_estimate, mean_estimate, pair_estimate
+from ..statistics.estimates import Estimate, cross_pair_estimate, difference, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
 from .scored import Scored, columns_of, with_covers
 
-ROLE = ["architecture", "options", "width", "recipe", "learning_rate"]
 DISTILLATION = [
-    "label_noise", *(f"{role}_{column}" for role in ("student", "teacher", "control") for column in ROLE),
-    *columns_of("student_agreement", "control_agreement", covers=True),
+    "label_noise", *(f"{role}_{column}" for role in ("student", "teacher", "control") for column in NAMING),
+    *columns_of("student_agreement", "control_agreement", "difference", covers=True),
     "same_start", "n_students", "n_teachers", "n_controls", "n_planes",
 ]  # fmt: skip
 
@@ -61,10 +60,11 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
     for lesson in _lessons(scored.configs, scored.groups):
         row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
         for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):
-            row |= {f"{role}_{column}": group.key[column] for column in ROLE}
-        students = mean_estimate(same.each_on_planes(lesson.taught).T)
+            row |= {f"{role}_{column}": group.key[column] for column in NAMING}
+        students, controls = mean_estimate(same.each_on_planes(lesson.taught).T), _control_estimate(lesson, same)
         row |= with_covers("student_agreement", interval_of(students, SHARE))
-        row |= with_covers("control_agreement", interval_of(_control_estimate(lesson, same), SHARE))
+        row |= with_covers("control_agreement", interval_of(controls, SHARE))
+        row |= with_covers("difference", interval_of(difference(students, controls)))
         row |= {
             "same_start": _same_start(scored.configs, lesson.taught),
             "n_students": len(lesson.taught.first),

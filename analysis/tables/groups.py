@@ -1,6 +1,7 @@
 """The tables of groups and of models: scores, what intervals come from, peaks over width, margins, coarser grids."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 from ..statistics.peaks import find_peak
 from .images import multiplicity
-from .scored import ABOUT_TRAININGS, NAN, Scored, columns_of, covers_text, value_and_ends
+from .scored import NAN, Scored, columns_of, covers_text, items_of, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
@@ -72,6 +73,10 @@ def models_table(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"train_set_seed": "Int64"})
 
 
+INTERVAL = ("value", "low", "high", "n_models", "n_items", "interval_covers")
+"""The columns that hold the fields of an Interval."""
+
+
 def uncertainty_table(scored: Scored) -> pd.DataFrame:
     """One row for each group and score: its interval, and the variances and degrees of freedom behind it."""
     rows: list[dict[str, Any]] = []
@@ -82,12 +87,7 @@ def uncertainty_table(scored: Scored) -> pd.DataFrame:
                 {
                     **group.key,
                     "score": score,
-                    "value": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "n_models": interval.models,
-                    "n_items": interval.items,
-                    "interval_covers": interval.covers,
+                    **dict(zip(INTERVAL, astuple(interval), strict=True)),
                     "items_variance": variances.items[0],
                     "items_freedom": int(variances.items[1]),
                     "models_variances": [variance for variance, _ in variances.models],
@@ -104,7 +104,7 @@ def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval
     return [
         (
             row,
-            Interval(row["value"], row["low"], row["high"], row["n_models"], row["n_items"], row["interval_covers"]),
+            Interval(*(row[column] for column in INTERVAL)),
             Variances(
                 (row["items_variance"], row["items_freedom"]),
                 tuple(zip(row["models_variances"], row["models_freedoms"], strict=True)),
@@ -138,7 +138,7 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             low, high = (widths[place] for place in peak.interval) if peak.interval else (NAN, NAN)
             row = dict(zip(CURVE, key, strict=True)) | {"score": score, "width": widths[peak.place]}
             row |= {"width_low": low, "width_high": high, "p_value": peak.p_value}
-            row["interval_covers"] = ABOUT_TRAININGS if peak.interval else "planes"
+            row["interval_covers"] = f"models and {items_of(score)}" if peak.interval else items_of(score)
             rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
     return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
 

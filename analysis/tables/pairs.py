@@ -1,7 +1,7 @@
 """The tables of two models or groups: `pairs`, `between_groups` (the paper's Figure 4) and `differences`."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..scores.agreement import Floats, agreement, capa, cohens_kappa
 from ..scores.group_scores import SCORES, SHARE
-from ..scores.groups import GROUP, Group
+from ..scores.groups import GROUP, Group, records
 from ..scores.plane_scores import PairSet, pairs_between
-from ..statistics.estimates import Estimate, cross_pair_estimate, difference
+from ..statistics.estimates import cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
 from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
 
@@ -110,7 +110,7 @@ DIFFERENCES = [
 
 
 def differences_table(scored: Scored) -> pd.DataFrame:
-    """One row for each score and every two groups of equal label noise.
+    """One row for each score and every two groups of equal label noise; for the test error, of learning rates too.
 
     Intervals are over the trainings of both and over their common planes or images, pairwise. Scores of images have the
     same rows in every plane set.
@@ -122,11 +122,26 @@ def differences_table(scored: Scored) -> pd.DataFrame:
     for a, b in _compared(scored.compared):
         of_a, of_b = scored.estimates[a], scored.estimates[b]
         known = [s for s in SCORES if s in of_a and s in of_b and _same_labels(a, b, labels.get(s))]
-        rows += [{"score": score, **_sides(a, b), **_difference(of_a[score], of_b[score])} for score in known]
+        rows += [_difference(score, a, b, scored) for score in known]
+    if scored.compared:
+        rows += [_difference("test_error", a, b, scored) for a, b in _rates(scored.groups)]
     table = pd.DataFrame(rows, columns=DIFFERENCES)
     for _, p_values in table.groupby("score")["p_value"]:
         table.loc[p_values.index, "p_value_holm"] = holm(p_values.to_numpy())
     return table
+
+
+def difference_of(table: pd.DataFrame, score: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """How much larger a score of group `a` is than that of `b`, rows of `groups`: columns of `differences`, or none."""
+    own = [column for column in SIDE if column in GROUP]
+    columns = ["score", "plane_set", "label_noise", *(f"{column}_{side}" for side in "ab" for column in own)]
+    for first, second, sign in ((a, b, 1), (b, a, -1)):
+        wanted = [score, a["plane_set"], a["label_noise"], *(row[column] for row in (first, second) for column in own)]
+        for row in records(table[(table[columns] == wanted).all(axis=1)]):
+            low, high = sorted((sign * row["difference_low"], sign * row["difference_high"]))
+            ends = {"difference": sign * row["difference"], "difference_low": low, "difference_high": high}
+            return row | ends | {"difference_interval_covers": row["interval_covers"]}
+    return {}
 
 
 def _same_labels(a: Group, b: Group, mislabelled: NDArray[np.bool_] | None) -> bool:
@@ -137,15 +152,25 @@ def _same_labels(a: Group, b: Group, mislabelled: NDArray[np.bool_] | None) -> b
     return bool((of_both == of_both[0]).all())
 
 
-def _difference(of_a: Estimate, of_b: Estimate) -> dict[str, Any]:
+def _rates(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+    """Every two groups that differ only in their learning rates."""
+    for a, b in itertools.combinations(groups, 2):
+        if all(a.key[column] == b.key[column] for column in GROUP if column != "learning_rate"):
+            yield a, b
+
+
+def _difference(score: str, a: Group, b: Group, scored: Scored) -> dict[str, Any]:
+    of_a, of_b = scored.estimates[a][score], scored.estimates[b][score]
     estimate = difference(of_a, of_b)
     interval = interval_of(estimate)
     ratio = ratio_interval(of_a, of_b) if min(of_a.value, of_b.value) > 0 else None
     return {
+        "score": score,
+        **_sides(a, b),
         "value_a": of_a.value,
         "value_b": of_b.value,
         **value_and_ends("difference", interval),
         **value_and_ends("ratio", ratio),
         "p_value": p_value(estimate),
-        "interval_covers": covers_text(interval),
+        "interval_covers": covers_text(interval, score),
     }

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ..scores.groups import NETWORK, at_last_epoch, records
 from .outcomes import LEFT_OUT
-from .scored import columns_of
+from .pairs import difference_of
+from .scored import SIGNIFICANT, columns_of
 
 
 def compares_recipes(groups: pd.DataFrame) -> bool:
@@ -57,15 +58,16 @@ class BestRate:
     best: dict[str, Any]
     """Its row of `groups`."""
     alike: list[dict[str, Any]]
-    """The rows of other rates, ascending, whose intervals of the test error overlap with that of the best."""
+    """The rows of other rates, ascending, whose test error may differ from that of the best by chance."""
     at_end: str
     """ "smallest" or "largest" if it is that of its grid, so that a better one may lie outside; else ""."""
 
 
-def best_rates(groups: pd.DataFrame) -> list[BestRate]:
+def best_rates(groups: pd.DataFrame, differences: pd.DataFrame) -> list[BestRate]:
     """Of every network, recipe and label noise with several learning rates: the one with the smallest test error.
 
-    A rate whose models all failed does not count as tried; one whose models all diverged does.
+    A rate whose models all failed does not count as tried; one whose models all diverged does. Rates differ beyond
+    chance if the corrected p-value of `differences` says so: it allows for the choice of the best.
     """
     last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
     found = []
@@ -75,11 +77,10 @@ def best_rates(groups: pd.DataFrame) -> list[BestRate]:
         if len(rates) < 2 or not rates["n_models"].any():
             continue
         place = int(np.nanargmin(rates["test_error"]))
-        best = rates.iloc[place]
-        overlaps = (rates["test_error_low"] <= best["test_error_high"]) & (
-            rates["test_error_high"] >= best["test_error_low"]
-        )
-        alike = rates[overlaps & (rates.index != place) & (rates["n_models"] > 0)]
+        best = records(rates)[place]
+        others = [rate for rate in records(rates[rates.index != place]) if rate["n_models"]]
+        p_values = (difference_of(differences, "test_error", best, rate).get("p_value_holm", 1) for rate in others)
+        alike = [rate for rate, p in zip(others, p_values, strict=True) if not p < SIGNIFICANT]  # or NaN
         at_end = {0: "smallest", len(rates) - 1: "largest"}.get(place, "")
-        found.append(BestRate(records(rates)[place], records(alike), at_end))
+        found.append(BestRate(best, alike, at_end))
     return found

@@ -9,13 +9,18 @@ from dbviz_ray.config import ModelConfig
 from ..scores.group_scores import Observed
 from ..scores.groups import Group
 from ..scores.plane_scores import PlaneScores
+from ..scores.regions import Regions
 from ..scores.trained import Trained
 from ..statistics.estimates import Estimate
 from ..statistics.intervals import Interval
 
 NAN = float("nan")
-ABOUT_TRAININGS = "models and planes"
-"""The `covers_text` of an interval that allows a verdict about other trainings."""
+ABOUT_TRAININGS = ("models and planes", "models and images", "models")
+"""What `covers_text` says of intervals that allow a verdict about other trainings."""
+SIGNIFICANT = 0.05
+"""p-values below it are beyond chance."""
+ON_PLANES = ("reproducibility", "kappa", "soft_agreement", *Regions._fields)
+"""The scores of planes; all others are of images."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ def with_covers(score: str, interval: Interval | None) -> dict[str, Any]:
     return {**value_and_ends(score, interval), f"{score}_interval_covers": covers_text(interval)}
 
 
-def covers_text(interval: Interval | None) -> str:
-    """What an interval over models and planes is about."""
-    return interval.covers.replace("items", "planes") if interval else "nothing"
+def covers_text(interval: Interval | None, score: str = "reproducibility") -> str:
+    """What the interval of a score is about."""
+    return interval.covers.replace("items", items_of(score)) if interval else "nothing"
+
+
+def items_of(score: str) -> str:
+    """What a score is a mean over, beside trainings."""
+    return "planes" if score in ON_PLANES else "images"

@@ -21,6 +21,7 @@ def test_students_are_compared_with_their_own_teachers(tmp_path):
         own = np.mean([(s == t).mean() for s, t in zip(students, teachers, strict=True)])
         assert row["student_agreement"] == pytest.approx(own)
         assert row["student_agreement_low"] < own < row["student_agreement_high"]
+        assert row["difference"] == pytest.approx(own - row["control_agreement"])
         assert (row["teacher_architecture"], row["control_recipe"]) == ("vit", "alone")
         assert (row["n_students"], row["n_teachers"], row["n_controls"]) == (3, 3, 3)
     apart = [(a == b).mean() for a, b in itertools.combinations(teachers, 2)]

@@ -8,11 +8,8 @@ from conftest import small_sweep
 from sklearn.metrics import cohen_kappa_score
 from support.made_up_runs import CROSSED, labels_of, made_up_run, noise, predictions_of, region_sizes
 
-from dbviz_ray.analysis.findings.summary import advice_table
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
-from dbviz_ray.analysis.statistics.estimates import mean_estimate
-from dbviz_ray.analysis.statistics.intervals import advice_on, interval_of, variances_of
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tables.groups import uncertain_scores
 
@@ -180,19 +177,6 @@ def assert_same_interval(score, interval, variances, group):
     ends = np.clip([interval.value - variances.reach(), interval.value + variances.reach()], *SCORES[score])
     assert ends == pytest.approx([group[f"{score}_low"], group[f"{score}_high"]]), score
     assert (interval.low, interval.value) == pytest.approx((group[f"{score}_low"], group[score])), score
-
-
-def test_advice_from_the_table_is_that_from_the_estimate(made_up):
-    store, sweep, tables = made_up
-    table = advice_table(tables["uncertainty"], 0.05)
-    for row in table[table["score"] == "test_error"].to_dict(orient="records"):
-        width = int(row["name"].rpartition(" ")[2])
-        models = [m for m in sweep.models() if (m.width, m.label_noise) == (width, row["label_noise"])]
-        tests = [predictions_of(store, model, "test") for model in models]
-        wrong = np.stack([test["predicted"] != test["given_label"] for test in tests]).astype(float)
-        estimate = mean_estimate(wrong)
-        interval, variances = interval_of(estimate, SCORES["test_error"]), variances_of(estimate)
-        assert row["advice"] == advice_on(interval, variances, 0.05, ("seeds", "test images"))
 
 
 @pytest.mark.parametrize(

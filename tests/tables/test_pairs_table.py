@@ -22,6 +22,7 @@ from support.made_up_runs import (
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.analysis.tables import compute_tables
+from dbviz_ray.analysis.tables.scored import ON_PLANES
 
 
 def test_pairs_equal_a_naive_computation(made_up):
@@ -82,13 +83,17 @@ def test_groups_of_other_label_noise_or_too_many_are_not_compared(tmp_path):
     assert compute_tables(made_up_run(tmp_path / "many", many), many)["between_groups"].empty
 
 
-def test_only_the_best_learning_rates_are_compared(tmp_path):
+def test_the_best_learning_rates_are_compared(tmp_path):
     sweep = small_sweep(grid={"learning_rate": [0.001, 0.01, 0.1], "recipes": RECIPES, "seed": [0, 1]})
     best = {"Adam": 0.01, "SGD": 0.1}
     store = made_up_run(
         tmp_path, sweep, error=lambda m, epoch: 0.1 if m.training.learning_rate == best[m.recipe] else 0.8
     )
-    (row,) = compute_tables(store, sweep)["between_groups"].to_dict(orient="records")
+    tables = compute_tables(store, sweep)
+    (row,) = tables["between_groups"].to_dict(orient="records")
+    sides = tables["differences"].query("recipe_a == recipe_b")[["score", "learning_rate_a", "learning_rate_b"]]
+    pairs = [["test_error", a, b] for a, b in itertools.combinations(sweep.grid.learning_rate, 2)]
+    assert sides.to_numpy().tolist() == pairs * 2, "errors of all rates are compared, too"
     assert {row[f"recipe_{side}"]: row[f"learning_rate_{side}"] for side in "ab"} == best
 
 
@@ -134,6 +139,7 @@ def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
             assert row["ratio"] == pytest.approx(a[score] / b[score])
         inside = row["difference_low"] <= 0 <= row["difference_high"]
         assert inside == (row["p_value"] >= 0.05)
+        assert row["interval_covers"] == f"models and {'planes' if score in ON_PLANES else 'images'}"
 
 
 def test_holms_correction_is_over_the_rows_of_a_score(tmp_path):
