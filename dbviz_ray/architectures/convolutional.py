@@ -20,12 +20,16 @@ DENSENET_BOTTLENECK = 4
 VGG_WIDTH = 64
 
 
-class GlobalAveragePool(nn.Module):
-    """Mean over all pixels; torch's adaptive pooling has no rule for vmap."""
+class Mean(nn.Module):
+    """The mean over some axes; torch's adaptive pooling has no rule for vmap."""
+
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self.axes = axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[n, channels, h, w]` to `[n, channels]`."""
-        return x.mean((2, 3))
+        """`x` without these axes."""
+        return x.mean(self.axes)
 
 
 def residual_stages(
@@ -59,14 +63,10 @@ def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> 
     Unlike He et al. (arXiv 1512.03385), the stem is 3x3 with stride 1 and no max pooling follows, so any image size
     works. The initialisation is torch's default, as in the reference code.
     """
-    layers: list[nn.Module] = [
-        nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-    ]
+    stem = nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)
+    layers: list[nn.Module] = [stem, nn.BatchNorm2d(width), nn.ReLU()]
     layers += residual_stages(_basic_block, width, [width, 2 * width, 4 * width, 8 * width], RESNET18_BLOCKS)
-    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
-    return out_of_place(nn.Sequential(*layers, *head))
+    return out_of_place(nn.Sequential(*layers, Mean(2, 3), nn.Linear(8 * width, classes)))
 
 
 def _basic_block(channels_in: int, channels_out: int, stride: int) -> nn.Module:
@@ -106,8 +106,7 @@ def resnet18_width(*, width: int, image_shape: tuple[int, int, int], classes: in
     """
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)]
     layers += residual_stages(PreActivationBlock, width, [width, 2 * width, 4 * width, 8 * width], RESNET18_BLOCKS)
-    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
-    return nn.Sequential(*layers, *head)
+    return nn.Sequential(*layers, Mean(2, 3), nn.Linear(8 * width, classes))
 
 
 def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int, depth: Count = 28) -> nn.Module:
@@ -121,9 +120,8 @@ def wide_resnet28(*, width: int, image_shape: tuple[int, int, int], classes: int
     layers: list[nn.Module] = [nn.Conv2d(image_shape[0], WIDE_RESNET_CHANNELS, 3, padding=1, bias=False)]
     widths = [WIDE_RESNET_CHANNELS * width * factor for factor in (1, 2, 4)]
     layers += residual_stages(PreActivationBlock, WIDE_RESNET_CHANNELS, widths, depth // 6)
-    channels = widths[-1]
-    head = nn.Linear(channels, classes)
-    network = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), GlobalAveragePool(), head)
+    head = nn.Linear(widths[-1], classes)
+    network = nn.Sequential(*layers, nn.BatchNorm2d(widths[-1]), nn.ReLU(), Mean(2, 3), head)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -168,8 +166,8 @@ def densenet121(*, width: int, image_shape: tuple[int, int, int], classes: int) 
         for _ in range(count):
             layers.append(DenseLayer(channels, width))
             channels += width
-    head = [GlobalAveragePool(), nn.Linear(channels, classes)]
-    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), *head)
+    head = nn.Linear(channels, classes)
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), Mean(2, 3), head)
 
 
 def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -188,5 +186,4 @@ def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.
             side //= 2
     features = make_layers(layers, batch_norm=True)
     features[0] = nn.Conv2d(image_shape[0], width, 3, padding=1)
-    head = [GlobalAveragePool(), nn.Linear(8 * width, classes)]
-    return out_of_place(nn.Sequential(*features, *head))
+    return out_of_place(nn.Sequential(*features, Mean(2, 3), nn.Linear(8 * width, classes)))

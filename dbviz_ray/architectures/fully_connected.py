@@ -14,10 +14,7 @@ def fully_connected(*, width: int, image_shape: tuple[int, int, int], classes: i
 def fully_connected_deep(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Four hidden layers of k, k/2, k/4 and k/16 ReLU units, k = `width`; the paper's network has 1024."""
     if width % 16:
-        raise ValueError(
-            f"width: {width} is not allowed; fully_connected_deep has layers of width, width/2, width/4 and width/16; "
-            "allowed: multiples of 16"
-        )
+        raise ValueError(f"width: {width} is not allowed; the last hidden layer has width/16; allowed: multiples of 16")
     return _layers(math.prod(image_shape), width, width // 2, width // 4, width // 16, classes)
 
 

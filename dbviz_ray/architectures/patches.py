@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
+from dbviz_ray.architectures.convolutional import Mean
 from dbviz_ray.config import Count, Positive, Share
 
 
@@ -16,9 +17,7 @@ def patch_count(patch_size: int, image_shape: tuple[int, int, int]) -> int:
     side = math.gcd(height, width)
     if side % patch_size:
         divisors = ", ".join(str(size) for size in range(1, side + 1) if side % size == 0)
-        raise ValueError(
-            f"patch_size: {patch_size} does not divide images of {height}x{width} pixels; allowed: {divisors}"
-        )
+        raise ValueError(f"patch_size: {patch_size} does not divide {height}x{width} pixels; allowed: {divisors}")
     return (height // patch_size) * (width // patch_size)
 
 
@@ -45,16 +44,8 @@ def vit(
     patch_count(patch_size, image_shape)
     if width % heads:
         raise ValueError(f"heads: {heads} does not divide width = {width}; allowed: divisors of the width")
-    network: VisionTransformer = VisionTransformer(
-        image_size=height,
-        patch_size=patch_size,
-        num_layers=layers,
-        num_heads=heads,
-        hidden_dim=width,
-        mlp_dim=mlp or width,
-        dropout=dropout,
-        num_classes=classes,
-    )
+    sizes = height, patch_size, layers, heads, width, mlp or width
+    network: VisionTransformer = VisionTransformer(*sizes, dropout=dropout, num_classes=classes)
     if channels != network.conv_proj.in_channels:
         network.conv_proj = nn.Conv2d(channels, width, patch_size, patch_size)
         nn.init.trunc_normal_(network.conv_proj.weight, std=1 / math.sqrt(channels * patch_size**2))
@@ -111,14 +102,6 @@ class Tokens(nn.Module):
         return x.flatten(2).mT
 
 
-class MeanToken(nn.Module):
-    """The mean over all tokens."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[n, tokens, channels]` to `[n, channels]`."""
-        return x.mean(1)
-
-
 def mlp_mixer(
     *,
     width: int,
@@ -136,13 +119,8 @@ def mlp_mixer(
     256 (an expansion of 4 at 8x8 patches) and 2048. The initialisation is torch's default.
     """
     tokens = patch_count(patch_size, image_shape)
-    blocks = [
-        mixing
-        for _ in range(layers)
-        for mixing in (
-            MixerLayer(width, tokens, token_expansion, True),
-            MixerLayer(width, width, channel_expansion, False),
-        )
-    ]
+    blocks: list[nn.Module] = []
+    for _ in range(layers):
+        blocks += [MixerLayer(width, tokens, token_expansion, True), MixerLayer(width, width, channel_expansion, False)]
     embedding = nn.Conv2d(image_shape[0], width, patch_size, patch_size)
-    return nn.Sequential(embedding, Tokens(), *blocks, nn.LayerNorm(width), MeanToken(), nn.Linear(width, classes))
+    return nn.Sequential(embedding, Tokens(), *blocks, nn.LayerNorm(width), Mean(1), nn.Linear(width, classes))

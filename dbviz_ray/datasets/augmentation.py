@@ -40,10 +40,8 @@ class AugmentedImages:
 
     def order(self, epoch: int) -> Tensor:
         """Training images in their order, int64 `[members, images]`; drawn on the CPU: the same on every device."""
-        draws = [
-            torch.randperm(len(self._images), generator=torch_generator("cpu", "order", model.seeds.order, epoch))
-            for model in self._models
-        ]
+        streams = (torch_generator("cpu", "order", model.seeds.order, epoch) for model in self._models)
+        draws = [torch.randperm(len(self._images), generator=stream) for stream in streams]
         return self._train_sets.gather(1, torch.stack(draws)).to(self._device)
 
     def augmented(self, epoch: int, order: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -63,13 +61,8 @@ class AugmentedImages:
 
     def _crops(self, epoch: int) -> Tensor:
         """Top, left (0 to 8 each) and flip (0 or 1) for every image of the epoch: int64 `[members, n, 3]`."""
-        draws = [
-            torch.rand(
-                (len(self._images), 3),
-                generator=torch_generator("cpu", "augmentation", model.seeds.augmentation, epoch),
-            )
-            for model in self._models
-        ]
+        streams = (torch_generator("cpu", "augmentation", model.seeds.augmentation, epoch) for model in self._models)
+        draws = [torch.rand((len(self._images), 3), generator=stream) for stream in streams]
         limits = torch.tensor([2 * PADDING + 1, 2 * PADDING + 1, 2])
         return (torch.stack(draws) * limits).long().to(self._device)
 

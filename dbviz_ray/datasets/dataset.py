@@ -83,12 +83,10 @@ def checked_split(images: Any, labels: Any, image_shape: tuple[int, ...], classe
     pixels, classes_of_images = np.asarray(images), np.asarray(labels)
     if pixels.shape[1:] not in (image_shape, (math.prod(image_shape),)):
         raise ValueError(f"images have shape {list(pixels.shape)}, not [n, {', '.join(map(str, image_shape))}]")
-    tensors = (
-        torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, *image_shape),
-        torch.from_numpy(classes_of_images.astype(np.int64, casting="same_kind")),
-    )
-    check_split(*tensors, classes)
-    return tensors
+    shaped = torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, *image_shape)
+    whole = torch.from_numpy(classes_of_images.astype(np.int64, casting="same_kind"))
+    check_split(shaped, whole, classes)
+    return shaped, whole
 
 
 def check_complete(dataset: Any) -> None:
@@ -109,13 +107,6 @@ def check_complete(dataset: Any) -> None:
     if dataset.train_images.shape[1:] != dataset.test_images.shape[1:]:
         shapes = [list(images.shape[1:]) for images in (dataset.train_images, dataset.test_images)]
         raise ValueError(f"its train images have shape {shapes[0]} and its test images {shapes[1]}; allowed: one shape")
-    _check_scale(dataset)
-    confusions = dataset.confusions
-    if confusions is not None and (len(confusions) != classes or not set(confusions) <= set(range(classes))):
-        raise ValueError(f"its confusions are {confusions}; allowed: one of 0 to {classes - 1} for each class")
-
-
-def _check_scale(dataset: Dataset) -> None:
     channels = dataset.image_shape[0]
     for name, values in (("mean", dataset.mean), ("deviation", dataset.deviation)):
         if len(values) != channels:
@@ -126,3 +117,6 @@ def _check_scale(dataset: Dataset) -> None:
             f"its mean is {dataset.mean}, its deviation {dataset.deviation}, its pixel_range {dataset.pixel_range}; "
             "allowed: finite numbers; deviation and pixel_range above 0"
         )
+    confusions = dataset.confusions
+    if confusions is not None and (len(confusions) != classes or not set(confusions) <= set(range(classes))):
+        raise ValueError(f"its confusions are {confusions}; allowed: one of 0 to {classes - 1} for each class")

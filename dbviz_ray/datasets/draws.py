@@ -140,8 +140,7 @@ def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
 
 
 def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Dataset:
-    with_train = replace(dataset, train_images=train[0], train_labels=train[1])
-    return replace(with_train, test_images=test[0], test_labels=test[1])
+    return replace(dataset, train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
 
 
 def train_set(images: int, seed: int | None) -> Tensor:

@@ -132,10 +132,8 @@ def scores_of(network: Classifier, images: Tensor) -> Tensor:
 
 def dtype_of(network: Classifier) -> torch.dtype:
     """The precision of a module's parameters, or of its buffers without any; float32 for other classifiers."""
-    if isinstance(network, nn.Module):
-        floating = (t.dtype for t in chain(network.parameters(), network.buffers()) if t.is_floating_point())
-        return next(floating, torch.float32)
-    return torch.float32
+    tensors = chain(network.parameters(), network.buffers()) if isinstance(network, nn.Module) else ()
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
 @contextmanager

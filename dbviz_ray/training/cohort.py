@@ -26,7 +26,7 @@ from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import fastest_stack
-from dbviz_ray.training.verification import StepsDifferError, norm
+from dbviz_ray.training.verification import StepsDifferError, attributes, check_unchanged, norm
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
 """Columns of a model's history. The train columns are means over the epoch's own batches (augmented, in training mode,
@@ -94,6 +94,9 @@ class CohortTraining:
         # A partial function, since a method would make a cycle, which keeps a training's memory.
         self._fresh = partial(_fresh_network, models, dataset, device, self._dtype)
         networks = [self._fresh(member) for member in range(len(models))]
+        parameters = [id(parameter) for network in [*networks, self._fresh(0)] for parameter in network.parameters()]
+        if len(set(parameters)) < len(parameters):
+            raise ValueError("its builder returns networks that share a parameter; build it anew, or copy.deepcopy it")
         limits = pixel_limits(dataset, device, self._dtype)
         of_teachers = [in_precision(teacher, self._dtype).to(device) for teacher in teachers]
         self.network: CohortNetwork | OrdinaryNetwork
@@ -271,6 +274,7 @@ def train_cohort(
         last_save = time.monotonic()
         while training.epoch < training.settings.epochs:
             training.run_epoch()
+            check()
             if training.epoch in training.settings.snapshots:
                 on_snapshot(training.trained())
             # The last state is saved too: if writing the models is interrupted, they can be written again.
@@ -283,6 +287,8 @@ def train_cohort(
         training.check_reloading(range(len(training.models)))
         return training.trained()
 
+    watched = _fresh_network(models, dataset, device, torch.float32, 0)
+    check = partial(check_unchanged, watched, attributes(watched))
     stack, remark = resources.stack, ""
     while True:
         try:
@@ -292,3 +298,5 @@ def train_cohort(
             stack = ORDINARY if stack == 1 or len(models) == 1 else 1
             manner = "trained as ordinary PyTorch modules, one by one" if stack == ORDINARY else "computed one by one"
             remark = f"{models[0].architecture} is {manner}: {found}"
+        finally:
+            check()

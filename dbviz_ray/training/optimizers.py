@@ -55,7 +55,13 @@ class CohortOptimizer:
             for span, views in self._views
         ]
         fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
-        self._optimizer = _torch_optimizer(groups, settings, fused)
+        shared: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": fused}
+        self._optimizer: torch.optim.Optimizer
+        if settings.optimizer == "sgd":
+            self._optimizer = torch.optim.SGD(groups, momentum=settings.momentum, **shared)
+        else:
+            kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+            self._optimizer = kind(groups, **shared)
         # torch would make the moments in the first step, after the stack was fitted into memory.
         moments = moments_of(settings)
         self._moments = {f"{m}/{name}": torch.zeros_like(p) for m in moments for name, p in parameters.items()}
@@ -88,10 +94,3 @@ class CohortOptimizer:
             for steps in self._steps.values():
                 steps[span] = steps[span.start].clone()
         return self._moments | self._steps
-
-
-def _torch_optimizer(groups: list[dict[str, Any]], settings: TrainingConfig, fused: bool) -> torch.optim.Optimizer:
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=fused)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=settings.weight_decay, fused=fused)

@@ -27,9 +27,8 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     do not change. torch.OutOfMemoryError or StepsDifferError if not even one member alone can be computed.
     """
     with kept(network.buffers):
-        best = _measured(network, batch)
-    network.restack(best)
-    return best
+        network.restack(_measured(network, batch))
+    return network.stack
 
 
 def _measured(network: CohortNetwork, batch: Batch) -> int:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import collections
 import inspect
+import pickle
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import FunctionType, ModuleType
+from logging import Logger
+from types import CodeType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training.gradients import IMAGES, LABELS, Batch, State
@@ -36,6 +40,11 @@ SPREAD = 0.05
 """Weights are moved by this share of their spread, so that no branch stays switched off by a zero."""
 _DEPTH = 4
 """How deep attributes are compared."""
+LIBRARIES = sys.stdlib_module_names | {"torch", "numpy"}
+"""Packages whose code is no user's."""
+CODE = (FunctionType, MethodType, type, staticmethod, classmethod, property)
+CHANGED: set[str] = set()
+"""Variables that networks of this process have changed; their first values are lost."""
 
 
 class StepsDifferError(Exception):
@@ -54,9 +63,8 @@ def verify(network: CohortNetwork, batch: Batch) -> None:
         spread = parameter.std() if parameter.numel() > 1 else parameter.abs().mean()
         noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype, device=parameter.device)
         parameter += SPREAD * (spread + 0.1) * noise
-    batches = [{name: tensor[:, :IMAGES_COMPARED] for name, tensor in batch.items()}]
-    batches.append(_other(batches[0]))
-    for captured, right in _both_results(network, batches):
+    some = {name: tensor[:, :IMAGES_COMPARED] for name, tensor in batch.items()}
+    for captured, right in _both_results(network, [some, _other(some)]):
         _compare(captured, right, PRECISION)
 
 
@@ -139,66 +147,99 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
     return {name for name in before.keys() | now.keys() if before.get(name, ...) != now.get(name, ...)}
 
 
+def check_unchanged(network: nn.Module, before: Mapping[str, Any]) -> None:
+    """ValueError if the variables around `network`, which is never called, are not as in its `attributes` of `before`.
+
+    All networks of a process share them: one would be trained with what another has left.
+    """
+    now = attributes(network)
+    CHANGED.update(changed(before, now))
+    if found := CHANGED & now.keys():
+        shared = f"its code changes {min(found)}, outside of the network, which all trainings of a process share"
+        raise ValueError(f"{shared}; keep it in the network, as a buffer")
+
+
 def attributes(network: nn.Module) -> dict[str, Any]:
-    """What a module holds outside of its parameters and buffers, in a form that can be compared, by path."""
+    """What a module holds and uses outside of its parameters and buffers, in a form that can be compared, by name."""
     state = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
-    own = vars(nn.Module())
-    found = {}
+    own, held = vars(nn.Module()), _around(network)
     for path, module in network.named_modules():
-        for name, value in _held_by(module).items():
-            if name not in own:
-                found[f"{path}.{name}".removeprefix(".")] = _comparable(value, state, _DEPTH)
-    for kind in {kind for module in network.modules() for kind in type(module).__mro__}:
-        for name, value in _around(kind).items():
-            found[f"{kind.__module__}.{kind.__qualname__}: {name}"] = _comparable(value, state, 2)
-    return found
+        held |= {f"{path}.{name}": value for name, value in _held_by(module).items() if name not in own}
+    return {name.removeprefix("."): _comparable(value, state, _DEPTH) for name, value in held.items()}
 
 
 def _held_by(value: Any) -> dict[str, Any]:
-    """The attributes of an object, those in slots too."""
+    """The attributes of an object, those in slots too; the variables of a generator."""
+    if isinstance(value, GeneratorType):
+        return inspect.getgeneratorlocals(value)
     state = object.__getstate__(value)
     parts = state if isinstance(state, tuple) else (state,)
     return {name: held for part in parts for name, held in (part or {}).items()}
 
 
-def _around(kind: type) -> dict[str, Any]:
-    """The class attributes, and the variables outside of functions, that the code of a user's class may change."""
-    if kind.__module__.partition(".")[0] in ("torch", "builtins"):
-        return {}
-    found: dict[str, Any] = {}
-    for name, value in vars(kind).items():
-        if isinstance(value, FunctionType):
-            with suppress(ValueError):  # a variable that has no value yet
-                used = inspect.getclosurevars(value)
-                found |= {**used.globals, **used.nonlocals}
-        elif not name.startswith("__"):
-            found[name] = value
-    return {name: value for name, value in found.items() if not (callable(value) or isinstance(value, ModuleType))}
+def _around(network: nn.Module) -> dict[str, Any]:
+    """The class attributes, and the variables outside of functions, that a user's code uses."""
+    todo: list[Any] = [kind for module in network.modules() for kind in type(module).__mro__]
+    for module in network.modules():
+        todo += [hook for name, own in vars(module).items() if name.endswith("_hooks") for hook in own.values()]
+    seen, found = set[int](), dict[str, Any]()
+    while todo:
+        code: Any = todo.pop()
+        code = code.fget if isinstance(code, property) else getattr(code, "__func__", code)
+        is_code = isinstance(code, FunctionType | type) and code.__module__.partition(".")[0] not in LIBRARIES
+        if not is_code or id(code) in seen:
+            continue
+        seen.add(id(code))
+        for name, value in _used_by(code).items():
+            if isinstance(value, CODE):
+                todo.append(value)
+            elif isinstance(value, nn.Module):
+                found |= {f"{name}.{inner}": tensor for inner, tensor in value.state_dict().items()}
+            else:
+                found[name if "." in name else f"{code.__module__}.{code.__qualname__}.{name}"] = value
+    return found
+
+
+def _used_by(function: Any) -> dict[str, Any]:
+    """The variables outside of a function, also of modules, and its defaults and attributes; those of a class."""
+    if isinstance(function, type):
+        return {name: own for name, own in vars(function).items() if isinstance(own, CODE) or name[:2] != "__"}
+    names, codes = set[str](), [function.__code__]
+    while codes:
+        code = codes.pop()
+        names |= set(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]  # functions within it
+    used = {f"{function.__module__}.{name}": function.__globals__[name] for name in names & function.__globals__.keys()}
+    for place, module in list(used.items()):
+        if isinstance(module, ModuleType) and module.__name__.partition(".")[0] not in LIBRARIES:
+            used |= {f"{place}.{name}": vars(module)[name] for name in names & vars(module).keys()}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a variable that has no value yet
+            used[name] = cell.cell_contents
+    defaults = {f"default {place}": value for place, value in enumerate(function.__defaults__ or ())}
+    return {**used, **defaults, **(function.__kwdefaults__ or {}), **vars(function)}
 
 
 def _comparable(value: Any, state: Mapping[int, str], depth: int) -> Any:
     """Values of plain types, of tensors and arrays, and of objects that hold these; else the type."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return value
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        return repr(value)
     if isinstance(value, Tensor):
         if id(value) in state:
             return state[id(value)]
-        # A tensor with a history follows from the parameters.
-        if value.grad_fn is not None:
+        # A tensor with a history follows from the parameters; tracing leaves tensors that hold no numbers.
+        if value.grad_fn is not None or isinstance(value, FakeTensor):
             return "computed"
-        numbers = value.detach().to_dense().cpu().resolve_conj().reshape(-1)
-        return str(value.dtype), tuple(value.shape), numbers.view(torch.uint8).numpy().tobytes()
-    if isinstance(value, np.generic):
-        return value.item()
+        with suppress(RuntimeError):
+            numbers = value.detach().to_dense().cpu().resolve_conj().reshape(-1)
+            return str(value.dtype), tuple(value.shape), numbers.view(torch.uint8).numpy().tobytes()
+        return "traced"
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, torch.Generator):
-        return value.get_state().numpy().tobytes()
-    if isinstance(value, nn.Module | type) or depth == 0:
+    if isinstance(value, Iterator | random.Random | np.random.Generator | np.random.RandomState | torch.Generator):
+        with suppress(Exception):
+            return pickle.dumps(value)
+    if isinstance(value, nn.Module | type | ModuleType | Logger) or depth == 0:
         return (value if isinstance(value, type) else type(value)).__qualname__
     if isinstance(value, Mapping):
         return [(str(key), _comparable(inner, state, depth - 1)) for key, inner in value.items()]

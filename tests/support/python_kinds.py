@@ -1,8 +1,11 @@
 """Kinds of networks whose Python code does what no list of tensor operations can: "support.python_kinds:NAME"."""
 
+import itertools
+import random
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from support.network_kinds import Normed, between, inner, same
 from torch import nn
@@ -10,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 PYTHON_KINDS: dict = {}
+SHARED: dict = {}  # they change what is outside of them
 
 
 def prepared(*steps):
@@ -154,4 +158,46 @@ PYTHON_KINDS |= {
     "scripted": lambda width, image_shape, classes: torch.jit.script(Normed(width, image_shape, classes)),
     "data_parallel": lambda width, image_shape, classes: nn.DataParallel(Normed(width, image_shape, classes)),
 }
-globals().update(PYTHON_KINDS)
+
+calls, table, average, shared_layer = 0, {"of": {"calls": 0}}, torch.zeros(()), nn.Linear(8, 8)
+numbers, ones, queue = itertools.count(), iter([1.0] * 10**5), (1.0 + number for number in itertools.count())
+of_python, of_numpy, of_torch = random.Random(0), np.random.default_rng(0), torch.Generator()
+first_scale = None
+
+
+def counted(net, h):
+    global calls
+    calls += net.training
+    return h / calls
+
+
+def scaled_as_at_first(net, h):
+    global first_scale
+    first_scale = h.detach().std() if first_scale is None else first_scale
+    return h / first_scale
+
+
+def counted_in_the_class(net, h):
+    Counter.of_all = getattr(Counter, "of_all", 1) + net.training
+    return h / Counter.of_all
+
+
+between(
+    kinds=SHARED,
+    counts_in_a_variable=counted,
+    counts_by_a_helper=lambda net, h: counted(net, h),
+    scales_as_at_first=scaled_as_at_first,
+    counts_in_a_class=counted_in_the_class,
+    counts_in_a_table=lambda net, h: table["of"].update(calls=table["of"]["calls"] + 1) or h / table["of"]["calls"],
+    counts_in_a_default=lambda net, h, seen=[0]: seen.append(0) or h / len(seen),
+    averages_outside=lambda net, h: h - average.lerp_(h.detach().mean().to(average), 0.1),
+    counts_by_an_iterator=lambda net, h: h / (1 + next(numbers)),
+    iterates=lambda net, h: h * next(ones),
+    generates=lambda net, h: h / next(queue),
+    draws_from_a_python_generator=lambda net, h: h * of_python.random(),
+    draws_from_a_numpy_generator=lambda net, h: h * of_numpy.random(),
+    draws_from_a_torch_generator=lambda net, h: h * torch.rand((), generator=of_torch),
+)
+between(lambda net: net.hidden.register_forward_hook(lambda layer, x, h: counted(layer, h)), SHARED, hook_counts=same)
+between(lambda net: setattr(net, "inner", shared_layer), SHARED, shares_a_layer=lambda net, h: net.inner(h))
+globals().update(PYTHON_KINDS | SHARED)

@@ -1,13 +1,14 @@
 """What a step computes: against autograd on ordinary modules, and by hand."""
 
 import copy
+from itertools import repeat
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cohorts import batch_of, copies_of, pixel_limits
-from support.one_by_one import replace_dropout, sharpness_aware_gradients
+from support.one_by_one import replace_dropout
 from support.small_networks import SMALL
 from torch.func import grad
 from torch.nn import functional as F
@@ -20,8 +21,6 @@ from dbviz_ray.training.gradients import IMAGES, LABELS, cross_entropy
 from dbviz_ray.training.network import CohortNetwork
 
 SHAPE, CLASSES = (1, 8, 8), 10
-ANY_PIXELS = pixel_limits(-9.0, 9.0, 1.0)
-PLAIN = TrainingConfig()
 
 
 @pytest.fixture
@@ -62,32 +61,6 @@ def members_of(architecture, count=2):
     return members
 
 
-def assert_step_equals_members_alone(cohort, references, images, sam_radius=0.0):
-    batch = batch_of(cohort, images, seed=images)
-    found, logits = cohort.backward(batch)
-    for member, reference in enumerate(references):
-        reference.stream = torch_generator("cpu", "dropout", member, images)
-        reference.masks.clear()
-        reference.zero_grad()
-        own, labels = batch[IMAGES][member], batch[LABELS][member]
-        alone = reference(own)
-        F.cross_entropy(alone, labels).backward()
-        if sam_radius:
-            loss = lambda net=reference, x=own, y=labels: F.cross_entropy(net(x), y)  # noqa: E731
-            sharpness_aware_gradients(reference, sam_radius, loss)
-        torch.testing.assert_close(logits[member], alone.detach(), rtol=1e-9, atol=1e-9)
-        for name, parameter in reference.named_parameters():
-            torch.testing.assert_close(found[name][member], parameter.grad, rtol=1e-8, atol=1e-9)
-        for name, buffer in reference.named_buffers():
-            torch.testing.assert_close(cohort.buffers[name][member], buffer)
-
-
-def reference_of(member):
-    reference = copy.deepcopy(member).train()
-    reference.masks = replace_dropout(reference, lambda: reference.stream)
-    return reference
-
-
 # torch warns if an operation has no batching rule: the members then run one after the other.
 @pytest.mark.filterwarnings("error:There is a performance drop")
 @pytest.mark.parametrize("architecture", SMALL)
@@ -95,23 +68,19 @@ def test_gradients_of_every_family_equal_those_of_members_alone(architecture, mo
     monkeypatch.setattr(convolutional, "DENSENET_LAYERS", (2, 2))  # the code of 121 layers, in a tenth of the time
     monkeypatch.setattr(convolutional, "RESNET18_BLOCKS", 1)
     members = members_of(architecture)
-    cohort = CohortNetwork(copy.deepcopy(members), PLAIN, ANY_PIXELS, copies_of(members))
+    cohort = CohortNetwork(copy.deepcopy(members), TrainingConfig(), pixel_limits(-9.0, 9.0, 1.0), copies_of(members))
     assert bool(cohort.mask_shapes(torch.zeros(6, *SHAPE, dtype=torch.float64))) == (architecture == "vit")
-    assert_step_equals_members_alone(cohort, map(reference_of, members), 6)
-
-
-@pytest.mark.parametrize(("stack", "sam_radius"), [(3, 0.0), (2, 0.5)], ids=["plain", "sam"])
-def test_step_after_step_in_any_stack(stack, sam_radius):
-    members = members_of("support.user_networks:convolutional", 3)
-    settings = TrainingConfig(sam_radius=sam_radius)
-    cohort = CohortNetwork(copy.deepcopy(members), settings, ANY_PIXELS, copies_of(members), verifies=False)
-    cohort.restack(stack)
-    references = [reference_of(member) for member in members]
-    for images in (8, 8, 5):
-        assert_step_equals_members_alone(cohort, references, images, sam_radius)
-    images = torch.randn(4, *SHAPE, dtype=torch.float64)
-    for member, reference in enumerate(references):
-        torch.testing.assert_close(cohort.predict(images)[member], reference.eval()(images))
+    batch = batch_of(cohort, 6, seed=6)
+    found, logits = cohort.backward(batch)
+    for member, reference in enumerate(members):
+        replace_dropout(reference.train(), repeat(torch_generator("cpu", "dropout", member, 6)).__next__)
+        alone = reference(batch[IMAGES][member])
+        F.cross_entropy(alone, batch[LABELS][member]).backward()
+        torch.testing.assert_close(logits[member], alone.detach(), rtol=1e-9, atol=1e-9)
+        for name, parameter in reference.named_parameters():
+            torch.testing.assert_close(found[name][member], parameter.grad, rtol=1e-8, atol=1e-9)
+        for name, buffer in reference.named_buffers():
+            torch.testing.assert_close(cohort.buffers[name][member], buffer)
 
 
 def test_a_perturbation_is_as_long_as_its_radius_for_each_member():
@@ -139,17 +108,3 @@ def test_an_attack_stays_in_its_ball_and_in_the_range_of_pixels(seed, radius, st
     assert moved.max() <= 1
     assert ((moved - images).abs() <= radius * unit + 1e-6).all()
     assert not torch.equal(moved, images)
-
-
-def test_one_step_of_an_attack_from_the_image_itself_follows_the_sign():
-    images = torch.full((1, 1, 1, 2, 2), 0.5)
-    weights = torch.tensor([[3.0, -0.1], [0.0, -7.0]])
-    for radius, step, up, down in ((8.0, 2.0, 0.7, 0.3), (1.0, 2.0, 0.6, 0.4), (9.0, 7.0, 0.9, 0.0)):
-        moved = attack(weights, images, 0 * images, radius, step, 1, *torch.tensor([0.0, 0.9, 0.1]))
-        torch.testing.assert_close(moved[0, 0, 0], torch.tensor([[up, down], [0.5, down]]))
-
-
-def test_an_attack_starts_anywhere_in_the_ball():
-    images, start = torch.full((1, 1, 1, 1, 3), 0.5), torch.tensor([-1.0, 0.0, 0.5]).view(1, 1, 1, 1, 3)
-    moved = attack(torch.zeros(3), images, start, 3.0, 1.0, 1, *torch.tensor([0.0, 1.0, 0.1]))
-    torch.testing.assert_close(moved.flatten(), torch.tensor([0.2, 0.5, 0.65]))
