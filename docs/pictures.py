@@ -46,7 +46,7 @@ def plane_picture(run: Run) -> Figure:
         axes.set_title(title)
     same = maps[0] == maps[1]
     panels[3].imshow(same, origin="lower", extent=extent, cmap="Greys_r", vmin=-0.4, vmax=1)
-    panels[3].set_title(f"they agree (white) on {same.mean():.0%} of the points")
+    panels[3].set_title(f"white: they agree ({same.mean():.0%})")
     for axes in panels:
         axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
         for (a, b), edge in zip(planes.coordinates[PLANE].tolist(), EDGES, strict=True):

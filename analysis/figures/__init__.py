@@ -32,7 +32,6 @@ class FigureEntry:
 
     place: str
     """`module:function` of this package: the function draws the figure and has its name."""
-    title: str
     sweeps: str
     """Which sweeps have it, in words."""
     applies: Callable[[SweepConfig, pd.DataFrame], bool]
@@ -72,50 +71,42 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 _ENTRIES = [
     FigureEntry(
         "over_curves:double_descent",
-        "Double descent",
         "three widths or more",
         lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),
     FigureEntry(
         "over_curves:epochs",
-        "Over the training",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
     ),
     FigureEntry(
         "over_curves:error_surface",
-        "Over width and epoch",
         "two widths and three kept epochs or more",
         lambda sweep, groups: bool(surfaces(groups)),
     ),
     FigureEntry(
         "decision_regions:decision_regions",
-        "Decision regions",
         "curves, or one network alone",
         lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
     FigureEntry(
         "decision_regions:architectures",
-        "Decision regions of every kind of network",
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
     ),
     FigureEntry(
         "training:training",
-        "Regions during the training",
         "snapshots",
         lambda sweep, groups: bool(curves(groups, EPOCH)),
         others=("gif",),
     ),
     FigureEntry(
         "disagreement:disagreement",
-        "Where two trainings disagree",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
     FigureEntry(
         "disagreement:contested_images",
-        "Contested images",
         "several trainings of a network, and planes through test images",
         lambda sweep, groups: (
             len(sweep.models()) > len(at_last_epoch(groups))
@@ -124,56 +115,47 @@ _ENTRIES = [
     ),
     FigureEntry(
         "decision_regions:off_manifold",
-        "Planes off the data",
         "plane sets that leave the data",
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
     ),
     FigureEntry(
         "reproducibility_matrix:reproducibility_matrix",
-        "Reproducibility within and between kinds",
         "several architectures, options or recipes",
         lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
     ),
     FigureEntry(
         "recipes:recipe_table",
-        "Reproducibility and accuracy by recipe",
         "networks with several recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
         others=("tex",),
     ),
     FigureEntry(
         "recipes:by_recipe",
-        "Reproducibility against accuracy",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
     FigureEntry(
         "recipes:learning_rates",
-        "Learning rates",
         "several learning rates",
         lambda sweep, groups: several_rates(groups),
     ),
     FigureEntry(
         "dependence:plane_sets",
-        "Planes of different kinds",
         "several plane sets",
         lambda sweep, groups: len(sweep.planes) > 1,
     ),
     FigureEntry(
         "margins:margins",
-        "Margins",
         "margins",
         lambda sweep, groups: sweep.margins is not None,
     ),
     FigureEntry(
         "dependence:streams",
-        "Random streams",
         "random streams that vary separately",
         lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
     ),
     FigureEntry(
         "dependence:resolution",
-        "Resolution",
         "grids that contain coarser ones",
         lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
     ),

@@ -98,6 +98,7 @@ def _picture(
         f"{part}the first plane of the set {tables.plane_set}; {range_text(counts)} training{'s' * (most > 1)} of each"
         f"{rates}"
         + f", of which {room} are shown" * (most > room)
+        + f"; columns: points of the curve at label noise {max(cells):g}" * (several and fixed is not KIND_OF_NETWORK)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
         "disagreement: share of all pairs of trainings that disagree on a point, from none (white) to all (black)"

@@ -136,8 +136,8 @@ def resolution(tables: SweepTables) -> Figure:
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center")
     caption = (
         f"{range_text(rows['n_models'])} trainings a group, {range_text(rows['n_planes'])} {rows['plane_set'].iloc[0]} "
-        f"planes; large: at least {100 * tables.sweep.minimum_region_share:g} % of the plane's points;\n"
-        "limit: extrapolated from the two finest grids; bands and bars: 95 % intervals over trainings and planes"
+        f"planes; large: at least {100 * tables.sweep.minimum_region_share:g} % of the plane's points; "
+        "limit: extrapolated from the two finest grids; 95 % intervals over trainings and planes, cut at the frame"
     )
     return style.inscribe(figure, title_of(tables.sweep, common), caption)
 

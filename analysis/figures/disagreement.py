@@ -18,7 +18,7 @@ from dbviz_ray.store import Labels, PictureKey, Store
 from ..findings.curves import evenly
 from ..scores.groups import records
 from .captions import title_of
-from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, plane_picture
+from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, picture_of, plane_picture
 from .style import STYLE, entitle, inscribe, lines, nothing_left, panels
 from .sweep_tables import ChosenModel, SweepTables, alike, choose_plane_set, on_one_grid, short_names, shown_picture
 
@@ -108,6 +108,8 @@ DIFFERENCE = "right: what the second predicts where the first predicts another c
 
 Thumbnail = tuple[NDArray[np.float64], str]
 """An image, `[height, width, 3]` with pixels from 0 to 1, and the text below it."""
+Place = tuple[Any, int, int]
+"""A plane set's table with its facts, a plane of it, and one of its three images."""
 
 
 def contested_images(tables: SweepTables) -> Figure:
@@ -136,29 +138,27 @@ def contested_images(tables: SweepTables) -> Figure:
     return inscribe(figure, title_of(tables.sweep, common), caption)
 
 
-def _stored_images(tables: SweepTables) -> dict[int, tuple[str, int, int]]:
-    """Where the picture of each test image is stored: plane set, plane and place among its three images."""
-    places: dict[int, tuple[str, int, int]] = {}
+def _stored_images(tables: SweepTables) -> dict[int, Place]:
+    """Where the picture of each test image is stored."""
+    places: dict[int, Place] = {}
     for name, planes in tables.sweep.planes.items():
         if planes.through_test_images:
-            table, _ = tables.store.read_parquet(tables.store.planes_file(name))
-            for (plane, place), index in np.ndenumerate(np.array(table["anchor_indices"].to_pylist())):
-                places.setdefault(int(index), (name, plane, place))
+            stored = tables.store.read_parquet(tables.store.planes_file(name))
+            for (plane, place), index in np.ndenumerate(np.array(stored[0]["anchor_indices"].to_pylist())):
+                places.setdefault(int(index), (stored, plane, place))
     return places
 
 
-def _thumbnails(
-    tables: SweepTables, group: dict[str, Any], places: Mapping[int, tuple[str, int, int]]
-) -> list[Thumbnail]:
+def _thumbnails(tables: SweepTables, group: dict[str, Any], places: Mapping[int, Place]) -> list[Thumbnail]:
     """The images at these places, with the votes of the group's trainings."""
     tested = []
     for member in tables.members(group):
         table = tables.store.read_predictions(member["model_id"])
         tested.append(table.filter(pc.equal(table["split"], "test")))
     shown = []
-    for index, (plane_set, plane, place) in places.items():
+    for index, (stored, plane, place) in places.items():
         predicted = np.array([table["predicted"][index].as_py() for table in tested])
-        picture = plane_picture(tables.store, plane_set, plane)
+        picture = picture_of(stored, plane)
         text = image_text(index, tested[0]["true_label"][index].as_py(), predicted, picture.class_names)
         shown.append((picture.images[place], text))
     return shown

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from ..scores.groups import GROUP, records
 from .captions import range_text, title_of
-from .style import SERIES_COLOURS, inscribe, interval_point, limits, panels, plain
+from .style import SERIES_COLOURS, inscribe, interval_point, panels, plain
 from .sweep_tables import SweepTables, alike
 
 KINDS = {
@@ -36,7 +36,7 @@ def margins(tables: SweepTables) -> Figure:
     shown = pd.concat(drawn)
     axes.set_xticks(range(len(groups)), labels=groups["text"], fontsize=8.5)
     axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.set_ylim(0, max(limits([(shown, "median")])[1], 1.05 * shown["q90"].max()))
+    axes.set_ylim(0, 1.05 * min(shown[["q90", "median_high"]].max(axis=None), 2 * shown["q90"].max()))
     axes.set_ylabel("distance to the decision boundary")
     plain(axes)
     axes.grid(visible=False, axis="x")
@@ -50,8 +50,9 @@ def margins(tables: SweepTables) -> Figure:
     scan = tables.sweep.margins.scan if tables.sweep.margins else "even"
     unfound = {"even": "where none was, the distance searched counts", "paper": "the others do not count"}[scan]
     caption = (
-        f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts};\n"
-        "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images;\n"
+        f"L2 in normalised pixels, mean over directions; {range_text(shown['n_models'])} trainings a group; {counts}; "
+        "boxes: middle half, lines: middle 80 %; black: 95 % interval of the median, over trainings and images, cut at "
+        "the frame; "
         f"a boundary was found in {found} of directions; {unfound}"
     )
     return inscribe(figure, title_of(tables.sweep, common), caption)

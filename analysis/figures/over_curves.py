@@ -85,7 +85,8 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         for threshold, (line, _) in THRESHOLDS.items():
             at = getattr(curve, threshold)
             if at is not None:
-                axes.axvline(at, color=colour, linestyle=line, linewidth=1.2)
+                # Wide dots show on both sides of a line at the same place.
+                axes.axvline(at, color=colour, linestyle=line, linewidth=2.4 if line == ":" else 1.0)
         bands += [(rows, column) for column in (solid, dashed) if column]
     with_dashed = called and any(line.get_linestyle() == DASHED for line in axes.lines)
     axes.set_ylabel(LABELS[score] + f"\n(dashed: {called})" * bool(with_dashed))
@@ -129,13 +130,13 @@ def _error_limit(drawn: Sequence[Curve]) -> float:
 
 def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
     with_models = table[table["n_models"] > 0]
-    covers = " or ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"}))
+    covers = " or ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"})) or "nothing"
     images = with_models["n_margin_images"].max()
-    margins = f";\ndistances: L2 in normalised pixels, from {images} images" if images else ""
+    margins = f"; distances: L2 in normalised pixels, from {images} images" if images else ""
     return (
         f"{part_of(drawn, found, 'curves')}{counts_text(table, 'a point')}; "
-        "bands: 95 % intervals over trainings and images or planes,\n"
-        f"cut at the frame (reproducibility: over {covers or 'nothing'}); vertical lines: from this {axis.column} "
+        "bands: 95 % intervals over trainings and images or planes, "
+        f"cut at the frame (reproducibility: over {covers}); vertical lines: from this {axis.column} "
         f"on; interpolation threshold: at least {ALL_LABELS:.0%} of the false labels learned (of all, if none is false)"
         f"{margins}{left_out_note(table)}"
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -50,7 +51,12 @@ class PlanePicture:
 
 def plane_picture(store: Store, plane_set: str, plane: int) -> PlanePicture:
     """Read one plane of a stored plane set."""
-    table, facts = store.read_parquet(store.planes_file(plane_set))
+    return picture_of(store.read_parquet(store.planes_file(plane_set)), plane)
+
+
+def picture_of(stored: tuple[pa.Table, dict[str, Any]], plane: int) -> PlanePicture:
+    """One plane of a plane set's table and its facts."""
+    table, facts = stored
     row = table.slice(plane, 1).to_pylist()[0]
     channels, height, width = facts["image_shape"]
     mean, deviation = (np.array(facts[name]).reshape(-1, 1, 1) for name in ("mean", "deviation"))

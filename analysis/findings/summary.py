@@ -94,10 +94,9 @@ def _curves(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         for error in finding.of("test_error"):
             keys = error.subject.keys
-            point, train_error = _point_name(finding, findings, error), finding.number(error.role, "train_error")
-            scores = (finding.number(error.role, score) for score in ("reproducibility", "fragmentation"))
-            fixed = [point, str(keys[axis]), f"{keys['label_noise']:g}", f"{train_error.value:.3f}"]
-            rows.append([*fixed, _cell(error), *map(_cell, scores)])
+            fixed = [_point_name(finding, findings, error), str(keys[axis]), f"{keys['label_noise']:g}"]
+            scores = ("train_error", "test_error", "reproducibility", "fragmentation")
+            rows.append([*fixed, *(_cell(finding.number(error.role, score)) for score in scores)])
     return Table(f"Selected points over the {axis}", rows)
 
 

@@ -61,7 +61,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         max_sentences=MAX_SENTENCES,
         findings_file=FINDINGS_FILE,
         pictures=list(_pictures(store, kinds)),
-        absent=[kind.title for name, kind in kinds.items() if not store.exists(store.figure_file(name))],
+        absent=[FIGURE_TEXTS[name][0] for name in kinds if not store.exists(store.figure_file(name))],
         short_tables=short_tables(found, tables),
         long_tables=group_tables(groups, HEADINGS, "Every kind of training, on {} planes"),
         files={name: files_of(store, name) for name in names},
@@ -127,13 +127,14 @@ def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[
     """The stored figures: file, title and picture; None for a picture that does not fit into the page."""
     left = MAX_PICTURES
     for name, kind in kinds.items():
+        title, shows = FIGURE_TEXTS[name]
         for suffix in ("png", "gif"):
             file = store.figure_file(name, suffix)
             if suffix in kind.suffixes and store.exists(file):
                 content = store.read(file)
                 fits = len(content) <= left
                 left -= len(content) * fits
-                yield file, kind.title, Illustration(content, kind.title, FIGURE_TEXTS[name], DOTS) if fits else None
+                yield file, title, Illustration(content, title, shows, DOTS) if fits else None
 
 
 def _losses(outcomes: pd.DataFrame, groups: pd.DataFrame) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_o
 from ..scores.plane_scores import score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
+from ..statistics.peaks import Peak
 from .distillation import distillation_sets, distillation_table
 from .groups import groups_table, margins_table, models_table, peaks_table, resolution_table, uncertainty_table
 from .images import images_table
@@ -147,13 +148,14 @@ def _tables_of_section(
     sharpness = np.array([NAN if value is None else float(value) for value in sharp])
     observed = Observed(predictions, sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
+    peaks: dict[tuple[Any, ...], Peak | None] = {}
     for place, plane_set in enumerate(sweep.planes):
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
         planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
         of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
         known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
         estimates = {group: {score: of[score] for score in SCORES if score in of} for group, of in known.items()}
-        scored = Scored(models, epochs, groups, compared, observed, planes, estimates)
+        scored = Scored(models, epochs, groups, compared, observed, planes, estimates, peaks)
         for name, entry in TABLES.items():
             if name in names and entry.of_planes:
                 yield name, entry.compute(scored).assign(plane_set=plane_set)

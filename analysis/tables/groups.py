@@ -16,7 +16,7 @@ from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
 from ..statistics.peaks import find_peak
 from .images import multiplicity
-from .scored import NAN, Scored, columns_of, covers_text, items_of, value_and_ends
+from .scored import NAN, ON_PLANES, Scored, columns_of, covers_text, items_of, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
@@ -131,7 +131,10 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
         for score, sign in PEAK_OF.items():
             estimates = [(group, scored.estimates[group].get(score)) for group in groups]
             known = [(group, found) for group, found in estimates if found is not None and np.isfinite(found.value)]
-            peak = find_peak([found for _, found in known], numpy_generator("peaks", 0), sign)
+            if score in ON_PLANES or (*key, score) not in scored.peaks:
+                generator = numpy_generator("peaks", 0)
+                scored.peaks[*key, score] = find_peak([found for _, found in known], generator, sign)
+            peak = scored.peaks[*key, score]
             if peak is None:
                 continue
             widths = [group.key["width"] for group, _ in known]

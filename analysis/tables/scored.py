@@ -13,6 +13,7 @@ from ..scores.regions import Regions
 from ..scores.trained import Trained
 from ..statistics.estimates import Estimate
 from ..statistics.intervals import Interval
+from ..statistics.peaks import Peak
 
 NAN = float("nan")
 ABOUT_TRAININGS = ("models and planes", "models and images", "models")
@@ -36,6 +37,8 @@ class Scored:
     planes: PlaneScores
     estimates: Mapping[Group, Mapping[str, Estimate]]
     """The estimates of each group, by score."""
+    peaks: dict[tuple[Any, ...], Peak | None]
+    """The peaks of images' scores, by curve and score, for all plane sets."""
 
     @property
     def configs(self) -> list[ModelConfig]:

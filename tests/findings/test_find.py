@@ -44,10 +44,10 @@ def test_architectures_have_names_and_other_planes_a_table():
     )
     assert [str(finding.subject) for finding in found_in(table).rows[:2]] == ["net", "other"]
     lines = summary_of(table).splitlines()
-    assert lines[2].startswith("net, narrowest")
-    assert lines[6].startswith("other, narrowest")
-    assert lines[12] == "train".rjust(len(lines[13]))
-    assert lines[13].endswith("3.00 [2.99, 3.01]")
+    assert lines[3].startswith("net, narrowest")
+    assert lines[11].startswith("other, narrowest")
+    assert lines[21] == "train".rjust(len(lines[22]))
+    assert lines[22].endswith("3.00 [2.99, 3.01]")
 
 
 def test_table_1_in_text_and_the_extremes():
@@ -78,7 +78,7 @@ def test_streams_of_the_first_planes_at_the_last_epoch():
     of_first = {number.subject.keys["stream"]: number.value for number in first.of("total_share")}
     assert of_first == {("init",): 0.9, ("order", "augmentation"): 0.7}
     assert second.number("all", "disagreement").value == 0.2
-    assert intervals_in(sentence(first))[-2:] == ["90% [80, 100]", "70% [60, 80]"]
+    assert intervals_in(sentence(first))[-2:] == ["90.0% [80.0, 100.0]", "70.0% [60.0, 80.0]"]
 
 
 def test_resolutions_of_the_group_with_most_regions():

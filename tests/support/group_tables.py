@@ -25,7 +25,7 @@ def groups(test, train=None, reach=0.01, **columns):
     scores = {"reproducibility": 0.5, "fragmentation": 5.0, "sharpness": 0.04} | dict.fromkeys(UNKNOWN, NAN)
     table = table.assign(**(KEY | widths | counts | scores | columns))
     for score in ("test_error", "train_error", "reproducibility", "fragmentation", "sharpness", *UNKNOWN):
-        table[f"{score}_low"], table[f"{score}_high"] = table[score] - reach, table[score] + reach
+        table[f"{score}_low"], table[f"{score}_high"] = (table[score] - reach).clip(lower=0), table[score] + reach
     return table
 
 

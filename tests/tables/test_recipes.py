@@ -24,9 +24,8 @@ def test_table_1():
 
 @pytest.mark.parametrize(("p", "alike"), [(0.049, [0.1]), (0.05, [0.001, 0.1]), (NAN, [0.001, 0.1])])
 def test_the_best_learning_rate_and_those_that_chance_may_explain(p, alike):
-    of_rates = {"width": (8, 8), "learning_rate": (0.001, 0.01)}
-    differences = pd.DataFrame([of_difference("test_error", 0.3, **of_rates) | {"p_value_holm": p}])
-    (rate,) = best_rates(rates([0.5, 0.2, 0.4]), differences)
+    row = of_difference("test_error", 0.3, width=(8, 8), learning_rate=(0.001, 0.01)) | {"p_value_holm": p}
+    (rate,) = best_rates(rates([0.5, 0.2, 0.4]), pd.DataFrame([row]))
     assert (rate.best["learning_rate"], rate.best["test_error"], rate.at_end) == (0.01, 0.2, "")
     assert [row["learning_rate"] for row in rate.alike] == alike
 
