@@ -70,15 +70,9 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 
 _ENTRIES = [
     FigureEntry(
-        "over_curves:double_descent",
-        "three widths or more",
-        lambda sweep, groups: bool(curves(groups, WIDTH)),
+        "over_curves:double_descent", "three widths or more", lambda sweep, groups: bool(curves(groups, WIDTH))
     ),
-    FigureEntry(
-        "over_curves:epochs",
-        "snapshots",
-        lambda sweep, groups: bool(curves(groups, EPOCH)),
-    ),
+    FigureEntry("over_curves:epochs", "snapshots", lambda sweep, groups: bool(curves(groups, EPOCH))),
     FigureEntry(
         "over_curves:error_surface",
         "two widths and three kept epochs or more",
@@ -94,12 +88,7 @@ _ENTRIES = [
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
     ),
-    FigureEntry(
-        "training:training",
-        "snapshots",
-        lambda sweep, groups: bool(curves(groups, EPOCH)),
-        others=("gif",),
-    ),
+    FigureEntry("training:training", "snapshots", lambda sweep, groups: bool(curves(groups, EPOCH)), others=("gif",)),
     FigureEntry(
         "disagreement:disagreement",
         "several trainings of a network",
@@ -134,21 +123,9 @@ _ENTRIES = [
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
-    FigureEntry(
-        "recipes:learning_rates",
-        "several learning rates",
-        lambda sweep, groups: several_rates(groups),
-    ),
-    FigureEntry(
-        "dependence:plane_sets",
-        "several plane sets",
-        lambda sweep, groups: len(sweep.planes) > 1,
-    ),
-    FigureEntry(
-        "margins:margins",
-        "margins",
-        lambda sweep, groups: sweep.margins is not None,
-    ),
+    FigureEntry("recipes:learning_rates", "several learning rates", lambda sweep, groups: several_rates(groups)),
+    FigureEntry("dependence:plane_sets", "several plane sets", lambda sweep, groups: len(sweep.planes) > 1),
+    FigureEntry("margins:margins", "margins", lambda sweep, groups: sweep.margins is not None),
     FigureEntry(
         "dependence:streams",
         "random streams that vary separately",

@@ -63,14 +63,14 @@ def independent_pairs(group: Group) -> PairSet:
 def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, Estimate]:
     """The scores of a group on images; `classes` is the number of classes."""
     members, levels, predictions = group.members, group.levels, models.predictions
+    wrong = predictions.train_wrong[members]
     found = {
-        "train_error": mean_estimate(predictions.train_wrong[members].astype(float), levels),
+        "train_error": of_chosen_images(MEAN, wrong.astype(float), predictions.trained_on[members], group),
         "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
     }
-    false = predictions.mislabelled[members]
+    false = predictions.false_labels[members]
     if false.sum(axis=1).min() > 1:
-        learned = ~predictions.train_wrong[members]
-        found["false_labels_learned"] = of_chosen_images(MEAN, learned.astype(float), false, group)
+        found["false_labels_learned"] = of_chosen_images(MEAN, (~wrong).astype(float), false, group)
     if np.isfinite(models.sharpness[members]).any():
         found["sharpness"] = sample_estimate(models.sharpness[members], levels)
     if len(members) > 1:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.config.seeds import train_set
 from dbviz_ray.store import PLANES_TOGETHER, Labels, Store
 from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.models import Outcome
@@ -40,6 +41,8 @@ class Predictions:
     """`[models, train images]`: the labels they were trained with, possibly noisy."""
     true: Labels
     """`[models, train images]`."""
+    trained_on: NDArray[np.bool_]
+    """`[models, train images]`: whether the image is in the model's own training set."""
     on_test: Labels
     """`[models, test images]`, predicted classes."""
     true_test: Labels
@@ -54,6 +57,11 @@ class Predictions:
     def mislabelled(self) -> NDArray[np.bool_]:
         """`[models, train images]`: whether the given label is not the true one."""
         return np.asarray(self.given != self.true)
+
+    @cached_property
+    def false_labels(self) -> NDArray[np.bool_]:
+        """`[models, train images]`: whether the model was trained with a false label of the image."""
+        return np.asarray(self.mislabelled & self.trained_on)
 
     @cached_property
     def test_wrong(self) -> NDArray[np.bool_]:
@@ -86,7 +94,9 @@ def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = (
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:
     """The predictions of each model at its epoch."""
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("on_train", "given", "true", "on_test")}
+    columns: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in ("on_train", "given", "true", "trained_on", "on_test")
+    }
     for model, epoch in zip(models, epochs, strict=True):
         table = store.read_predictions(model.model_id, None if epoch == model.training.epochs else epoch)
         split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
@@ -94,6 +104,8 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
         train, test = split == "train", split == "test"
         for name, values in (("on_train", predicted), ("given", given), ("true", true)):
             columns[name].append(values[train])
+        images = int(train.sum())
+        columns["trained_on"].append(np.isin(np.arange(images), train_set(images, model.seeds.train_set)))
         columns["on_test"].append(predicted[test])
     return Predictions(**{name: np.stack(column) for name, column in columns.items()}, true_test=true[test])
 

@@ -59,7 +59,7 @@ def models_table(scored: Scored) -> pd.DataFrame:
             **group_of(model.config, epoch),
             "teacher": model.config.teacher or "",
             **{f"{stream}_seed": seed for stream, seed in model.config.seeds.model_dump().items()},
-            "train_error": predictions.train_wrong[index].mean(),
+            "train_error": predictions.train_wrong[index, predictions.trained_on[index]].mean(),
             "test_error": predictions.test_wrong[index].mean(),
             "predicted_classes": len(np.unique(predictions.on_test[index])),
         }

@@ -54,7 +54,7 @@ def _of_group(group: Group, predictions: Predictions, classes: int) -> Iterator[
     given, true = np.broadcast_to(predictions.true_test, predictions.on_test[own].shape), predictions.true[own[0]]
     splits = {"test": (predictions.on_test[own], given, np.ones(given.shape, dtype=bool), predictions.true_test)}
     if (predictions.true[own] == true).all():  # otherwise each training has training images of its own
-        splits["train"] = (predictions.on_train[own], predictions.given[own], predictions.mislabelled[own], true)
+        splits["train"] = (predictions.on_train[own], predictions.given[own], predictions.false_labels[own], true)
     for split, (on_all, given, counted, true) in splits.items():
         chosen = np.flatnonzero(counted.any(axis=0))
         if not len(chosen):

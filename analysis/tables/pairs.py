@@ -118,10 +118,11 @@ def differences_table(scored: Scored) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     observed = scored.observed
     of_margins = None if observed.margins is None else observed.margins.mislabelled
-    labels = dict.fromkeys(MARGINS_BY_LABEL, of_margins) | {"false_labels_learned": observed.predictions.mislabelled}
+    chosen = dict.fromkeys(MARGINS_BY_LABEL, of_margins) | {"false_labels_learned": observed.predictions.false_labels}
+    chosen["train_error"] = observed.predictions.trained_on
     for a, b in _compared(scored.compared):
         of_a, of_b = scored.estimates[a], scored.estimates[b]
-        known = [s for s in SCORES if s in of_a and s in of_b and _same_labels(a, b, labels.get(s))]
+        known = [s for s in SCORES if s in of_a and s in of_b and _same_images(a, b, chosen.get(s))]
         rows += [_difference(score, a, b, scored) for score in known]
     if scored.compared:
         rows += [_difference("test_error", a, b, scored) for a, b in _rates(scored.groups)]
@@ -144,11 +145,11 @@ def difference_of(table: pd.DataFrame, score: str, a: Mapping[str, Any], b: Mapp
     return {}
 
 
-def _same_labels(a: Group, b: Group, mislabelled: NDArray[np.bool_] | None) -> bool:
-    """Whether the same images are `mislabelled`, `[models, images]`, in all trainings of both groups (or None)."""
-    if mislabelled is None:
+def _same_images(a: Group, b: Group, chosen: NDArray[np.bool_] | None) -> bool:
+    """Whether the same images are `chosen`, `[models, images]`, in all trainings of both groups (or None)."""
+    if chosen is None:
         return True
-    of_both = mislabelled[np.concatenate([a.members, b.members])]
+    of_both = chosen[np.concatenate([a.members, b.members])]
     return bool((of_both == of_both[0]).all())
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch  # the analysis needs none
@@ -36,6 +37,14 @@ def torch_generator(device: torch.device | str, stream: str, seed: int, *counter
 def numpy_generator(stream: str, seed: int, *counters: int) -> np.random.Generator:
     """A numpy generator for one draw of one stream."""
     return np.random.default_rng(derived_seed(stream, seed, *counters))
+
+
+def train_set(images: int, seed: int | None) -> NDArray[np.int64]:
+    """The training images that a model is trained on: `[images]`, their places in the training split.
+
+    A bootstrap: `images` draws with replacement, which leave out 37 % of a large set; without a seed, each once.
+    """
+    return np.arange(images) if seed is None else numpy_generator("train_set", seed).integers(images, size=images)
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dbviz_ray.config import ModelConfig
-from dbviz_ray.config.seeds import numpy_generator, torch_generator
+from dbviz_ray.config.seeds import numpy_generator, torch_generator, train_set
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.datasets.draws import train_set
 
 PADDING = 4
 BLOCK_BYTES = 64 * 2**20
@@ -30,7 +29,8 @@ class AugmentedImages:
         self._dtype = dtype
         self._batch_size = models[0].training.batch_size
         self._augmented = models[0].training.augmentation == "crop_flip"
-        self._train_sets = torch.stack([train_set(len(dataset.train_labels), m.seeds.train_set) for m in models])
+        total = len(dataset.train_labels)
+        self._train_sets = torch.stack([torch.from_numpy(train_set(total, m.seeds.train_set)) for m in models])
         images = dataset.train_images.to(device)
         # A small set without augmentation is normalised once; any other stays uint8.
         self._normalised = not self._augmented and images.numel() * dtype.itemsize <= BLOCK_BYTES

@@ -143,16 +143,6 @@ def _with_splits(dataset: Dataset, train: tuple[Tensor, Tensor], test: tuple[Ten
     return replace(dataset, train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
 
 
-def train_set(images: int, seed: int | None) -> Tensor:
-    """The training images that a model is trained on: int64 `[images]`, their places in the training split.
-
-    A bootstrap: `images` draws with replacement, which leave out 37 % of a large set; without a seed, each once.
-    """
-    if seed is None:
-        return torch.arange(images)
-    return torch.from_numpy(numpy_generator("train_set", seed).integers(images, size=images))
-
-
 def given_labels(dataset: Dataset, noise_kind: Literal["symmetric", "asymmetric"], share: float, seed: int) -> Tensor:
     """The labels int64 `[n]` that a model is trained on, `share` of each class replaced by a different class.
 

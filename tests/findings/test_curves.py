@@ -62,6 +62,7 @@ def test_representative_rows_over_epochs():
     assert over.shown_rows == {"first": 0, "best early": 1, "peak": 2, "last": 3}
     rising = curve([0.7, 0.2, 0.3, 0.4], axis=EPOCH, **OVER_EPOCHS)
     assert rising.shown_rows == {"first": 0, "lowest error": 1, "last": 3}
+    assert len(curve([0.2, 0.1], axis=EPOCH, width=4, epoch=[1, 2]).rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -76,11 +77,6 @@ def test_representative_rows_over_width(errors, rows):
     found = curve(errors)
     assert found.representative_rows == rows
     assert found.has_peak == ("peak" in rows)
-
-
-def test_a_curve_needs_three_widths_or_two_epochs():
-    assert curves(groups([0.2, 0.1]), WIDTH) == []
-    assert len(curve([0.2, 0.1], axis=EPOCH, width=4, epoch=[1, 2]).rows) == 2
 
 
 def test_curves_use_the_last_epoch_and_leave_out_diverged_groups():

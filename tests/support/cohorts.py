@@ -23,10 +23,7 @@ OPTIMIZERS = {
     "adam with decay": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
 }
-SCHEDULES = {
-    "drops": {"schedule": "drops", "epochs": 8},
-    "cosine": {"schedule": "cosine"},
-}
+SCHEDULES = {"drops": {"schedule": "drops", "epochs": 8}, "cosine": {"schedule": "cosine"}}
 SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adamw")}
 
 

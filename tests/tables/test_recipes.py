@@ -2,13 +2,12 @@
 
 import pandas as pd
 import pytest
-from support.group_tables import rates, recipes
+from support.group_tables import rates, recipes, tables_with
 from support.table_rows import NAN, of_difference
 
-from dbviz_ray.analysis.tables.pairs import DIFFERENCES
 from dbviz_ray.analysis.tables.recipes import at_best_rate, best_rates, by_recipe
 
-NO_PAIRS = pd.DataFrame(columns=["plane_set", *DIFFERENCES])
+NO_PAIRS = tables_with(recipes())["differences"]
 
 
 def test_table_1():

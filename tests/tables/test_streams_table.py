@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_sweep
-from support.made_up_runs import CROSSED, labels_of, made_up_run, noise
+from support.made_up_runs import CROSSED, labels_of, made_up_run, noise, predictions_of
 
 from dbviz_ray.analysis.statistics.estimates import Estimate
 from dbviz_ray.analysis.statistics.intervals import interval_of
 from dbviz_ray.analysis.tables import compute_tables
+from dbviz_ray.config.seeds import train_set
 
 
 def streams(directory, label_maps, grid=CROSSED):
@@ -102,13 +103,19 @@ def test_streams_that_change_together_are_one(tmp_path):
 
 def test_training_sets_are_a_stream_and_all_images_are_one_of_them(tmp_path):
     cases = [{"seed": [0]}, {"seed": [0], "train_set_seed": [0, 4]}]
-    sweep = small_sweep(grid={"width": [4], "init_seed": [0, 1, 2]}, cases=cases)
-    store = made_up_run(
-        tmp_path,
-        sweep,
-        label_maps=lambda m, truth: noise(truth, 0.5, 5 if m.seeds.train_set is None else m.seeds.train_set),
-    )
+    sweep = small_sweep(grid={"width": [4], "init_seed": [0, 1, 2], "label_noise": [0.25]}, cases=cases)
+    own = {None: 5, 0: 0, 4: 4}
+    store = made_up_run(tmp_path, sweep, label_maps=lambda m, truth: noise(truth, 0.5, own[m.seeds.train_set]))
     tables = compute_tables(store, sweep)
+    found, learned = tables["models"].set_index("model_id")["train_error"], []
+    for model in sweep.models():
+        every = predictions_of(store, model, "train")
+        train = every.iloc[np.unique(train_set(len(every), model.seeds.train_set))]
+        right = train["predicted"] == train["given_label"]
+        assert found[model.model_id] == pytest.approx(1 - right.mean()), "of its own images"
+        learned.append(right[train["given_label"] != train["true_label"]].mean())
+    scores = tables["groups"][["train_error", "false_labels_learned"]].iloc[0]
+    assert scores.tolist() == pytest.approx([found.mean(), np.mean(learned)])
     for name in ("models", "outcomes"):
         assert tables[name]["train_set_seed"].fillna(-1).tolist() == [-1] * 3 + [0, 4] * 3
     assert tables["streams"][["stream", "n_seeds"]].to_numpy().tolist() == [[("init",), 3], [("train_set",), 3]]
