@@ -78,6 +78,7 @@ class _Evaluator:
     """The nodes that were alive when it was requested."""
 
 
+@dataclass
 class _Pool:
     """Evaluators at work. One without room gets no task until it has started, so it holds up none.
 
@@ -85,35 +86,29 @@ class _Pool:
     kills every process that tries it.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        data: DatasetFacts,
-        resources: ResourcesConfig,
-        session: Session,
-        queue: TaskQueue,
-        shared: Mapping[What, list[ray.ObjectRef]],
-        progress: Progress,
-    ) -> None:
-        self._actors = ray.remote(Evaluator).options(**_options(resources))
-        self._arguments = (store, data, resources)
-        self._resources, self._queue, self._shared, self._progress = resources, queue, shared, progress
-        # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
-        self._grows = session.joined and resources.evaluators is None
-        self._busy: dict[ray.ObjectRef, _Evaluator] = {}
-        self._failed_starts = 0
+    store: Store
+    data: DatasetFacts
+    resources: ResourcesConfig
+    session: Session
+    queue: TaskQueue
+    shared: Mapping[What, list[ray.ObjectRef]]
+    progress: Progress
+    busy: dict[ray.ObjectRef, _Evaluator] = field(default_factory=dict)
+    failed_starts: int = 0
 
     def results(self) -> Iterator[tuple[Task, WorkEnd]]:
         """Every task and how it ended, in the order of their ends."""
-        for _ in range(min(len(self._queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
+        for _ in range(min(len(self.queue), self.resources.evaluators or evaluators_that_fit(self.resources))):
             self._start()
+        # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
+        grows = self.session.joined and self.resources.evaluators is None
         try:
-            while self._queue or any(evaluator.task for evaluator in self._busy.values()):
-                if self._grows and self._queue and all(evaluator.node for evaluator in self._busy.values()):
+            while self.queue or any(evaluator.task for evaluator in self.busy.values()):
+                if grows and self.queue and all(evaluator.node for evaluator in self.busy.values()):
                     self._start()
-                [done], _ = ray.wait(list(self._busy))
+                [done], _ = ray.wait(list(self.busy))
                 interruption.check()
-                evaluator = self._busy.pop(done)
+                evaluator = self.busy.pop(done)
                 try:
                     answer = ray.get(done)
                 except RayError as error:
@@ -123,24 +118,24 @@ class _Pool:
                     yield evaluator.task, answer
                 else:
                     evaluator.node = answer
-                    self._failed_starts = 0
+                    self.failed_starts = 0
                 self._give_task(evaluator)
         finally:
-            for evaluator in self._busy.values():
+            for evaluator in self.busy.values():
                 ray.kill(evaluator.actor)
 
     def _start(self) -> None:
-        actor = self._actors.remote(*self._arguments)
-        self._busy[actor.node.remote()] = _Evaluator(actor)
+        actor = ray.remote(**_options(self.resources))(Evaluator).remote(self.store, self.data, self.resources)
+        self.busy[actor.node.remote()] = _Evaluator(actor)
 
     def _give_task(self, evaluator: _Evaluator) -> None:
         """Give the evaluator its next task, or end it if none waits."""
         assert evaluator.node is not None
-        evaluator.task = self._queue.take(evaluator.node)
+        evaluator.task = self.queue.take(evaluator.node)
         if evaluator.task is None:
             ray.kill(evaluator.actor)
             return
-        self._busy[evaluator.actor.evaluate.remote(evaluator.task, self._shared[evaluator.task.what])] = evaluator
+        self.busy[evaluator.actor.evaluate.remote(evaluator.task, self.shared[evaluator.task.what])] = evaluator
 
     def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, WorkEnd]]:
         """Replace a dead evaluator, and queue its task again if the task has tries left."""
@@ -148,16 +143,16 @@ class _Pool:
         node_is_lost = loss_of(evaluator.node, evaluator.there_before)
         task = evaluator.task
         if task is None:
-            self._failed_starts += not node_is_lost()
-            if self._failed_starts > self._resources.retries:
-                while not self._busy and (task := self._queue.take("")) is not None:  # none is at work
+            self.failed_starts += not node_is_lost()
+            if self.failed_starts > self.resources.retries:
+                while not self.busy and (task := self.queue.take("")) is not None:  # none is at work
                     yield task, WorkEnd(Outcome.CRASHED, f"no evaluator could start ({one_line(error)})")
                 return
-        elif self._queue.take_back(task, node_is_lost):
-            self._progress.say(f"{task.model.model_id}: its process died; trying again")
+        elif self.queue.take_back(task, node_is_lost):
+            self.progress.say(f"{task.model.model_id}: its process died; trying again")
         else:
             yield task, WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
-        if self._queue:
+        if self.queue:
             self._start()
 
 

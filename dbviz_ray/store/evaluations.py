@@ -77,8 +77,7 @@ class EvaluationFiles(Directory, Layout):
 
     def read_label_maps(self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None) -> Labels:
         """The stored label maps, or some of the planes; reads only the row groups that hold them."""
-        name = self.labels_file(plane_set, model_id, epoch)
-        return self._read_planes(name, "labels", ("resolution", "resolution"), planes)
+        return self._read_planes(self.labels_file(plane_set, model_id, epoch), "labels", planes)
 
     def write_probabilities(self, plane_set: str, model_id: str, epoch: int, values: NDArray[np.float16]) -> None:
         """Store class probabilities float16 `[planes, resolution, resolution, classes]`, one plane a row."""
@@ -90,8 +89,7 @@ class EvaluationFiles(Directory, Layout):
         self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None
     ) -> NDArray[np.float16]:
         """The stored class probabilities, or some of the planes."""
-        name = self.probabilities_file(plane_set, model_id, epoch)
-        return self._read_planes(name, "probabilities", ("resolution", "resolution", "classes"), planes)
+        return self._read_planes(self.probabilities_file(plane_set, model_id, epoch), "probabilities", planes)
 
     def _write_planes(
         self, name: str, column: str, values: NDArray[Any], facts: Mapping[str, int], options: Mapping[str, Any]
@@ -101,12 +99,13 @@ class EvaluationFiles(Directory, Layout):
         table = pa.table({"plane": pa.array(np.arange(planes, dtype=np.int32)), column: points})
         self.write(name, encoded(table, facts, PLANES_TOGETHER, **options))
 
-    def _read_planes(self, name: str, column: str, shape: tuple[str, ...], planes: slice | None) -> NDArray[Any]:
+    def _read_planes(self, name: str, column: str, planes: slice | None) -> NDArray[Any]:
         if planes is not None and planes.step not in (None, 1):
             raise ValueError(f"planes: {planes} is not allowed; allowed: a step of 1")
 
         def points(table: pa.Table, facts: dict[str, Any]) -> NDArray[Any]:
-            return _values(table, column, len(table), *(facts[side] for side in shape))
+            classes = [facts["classes"]] if column == "probabilities" else []
+            return _values(table, column, len(table), facts["resolution"], facts["resolution"], *classes)
 
         return self._read_table(name, points, planes)
 

@@ -97,10 +97,7 @@ def check_driver(directory: Directory, token: str) -> None:
     Workers outlive a killed driver by some seconds; they check before they write files that the workers of the next
     driver write too.
     """
-    try:
-        driver = Driver.of(directory.read(LEASE_FILE))
-    except FileNotFoundError:
-        return
+    driver = Driver.of(_content(directory))
     if driver is not None and driver.token != token:
         raise SupersededError(f"{directory.root} has been taken over by another driver ({driver})")
 
@@ -151,7 +148,7 @@ class Lease:
 
     def _acquire(self) -> None:
         while not self._directory.create(LEASE_FILE, self._own.content()):
-            found = self._found()
+            found = _content(self._directory)
             if found is None:  # the other driver has just ended
                 continue
             self._refuse_if_alive(found)
@@ -181,7 +178,7 @@ class Lease:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self._own.beat_seconds / 5)
-            if self._found() not in (None, found):
+            if _content(self._directory) not in (None, found):
                 return True
         return False
 
@@ -190,21 +187,23 @@ class Lease:
         while not self._ended.wait(driver.beat_seconds):
             driver = replace(driver, beat=driver.beat + 1)
             with suppress(OSError):  # an outage: the next beat may get through
-                other = Driver.of(self._found())
+                other = Driver.of(_content(self._directory))
                 if other is not None and other.token != self.token:
                     self._successor = other
                     return
                 self._directory.write(LEASE_FILE, driver.content())
 
-    def _found(self) -> bytes | None:
-        try:
-            return self._directory.read(LEASE_FILE)
-        except FileNotFoundError:
-            return None
-
     def _is_held(self) -> bool:
-        driver = Driver.of(self._found())
+        driver = Driver.of(_content(self._directory))
         return driver is not None and driver.token == self.token
+
+
+def _content(directory: Directory) -> bytes | None:
+    """The lease file; None if there is none."""
+    try:
+        return directory.read(LEASE_FILE)
+    except FileNotFoundError:
+        return None
 
 
 def _numbering() -> str:
