@@ -63,8 +63,8 @@ def recipe_table(tables: SweepTables) -> Figure:
     groups = tables.first("groups")
     counts = counts_text(at_best_rate(groups), "a cell", images=True)
     caption = (
-        f"reproducibility and, in brackets, {_accuracy(groups)}, in percent with 95 % intervals; the darker, the more "
-        f"reproducible; {counts}{rates_note(groups)}{left_out_note(groups)}"
+        f"reproducibility and, in round brackets, {_accuracy(groups)}, in percent with 95 % intervals; the darker, the "
+        f"more reproducible; {counts}{rates_note(groups)}{left_out_note(groups)}"
     )
     return style.inscribe(figure, title_of(tables.sweep), caption)
 

@@ -148,7 +148,7 @@ def _rates(findings: Sequence[Finding]) -> Table:
         fixed = [str(finding.subject), f"{keys['label_noise']:g}", f"{keys['learning_rate']:g}"]
         others = " ".join(alike) if len(alike) < 3 else f"{alike[0]} to {alike[-1]}"
         rows.append([*fixed, *map(_cell, scores), others])
-    return Table("The best learning rates", rows)
+    return Table("The best learning rates, and others whose error may differ by chance alone", rows)
 
 
 def group_tables(groups: pd.DataFrame, scores: Iterable[str], caption: str) -> list[Table]:

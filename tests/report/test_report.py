@@ -82,7 +82,7 @@ def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
     )
     page = report_of(made_up_run(tmp_path, sweep), sweep)
     assert "And 19 more: scores/groups.csv." in page.text
-    assert "The best learning rates (the first 5 rows, 7 more in scores/)" in page.text
+    assert "and others whose error may differ by chance alone (the first 5 rows, 7 more in scores/)" in page.text
     assert page.text.count("label noise 0, 0.2") == 1
     assert "trains 24 kinds of networks" in page.text
 
