@@ -156,7 +156,7 @@ def _metrics(
 
 def _model_runs(
     store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFrame], parents: Mapping[tuple[Any, ...], str]
-) -> list[RunContent]:
+) -> Iterator[RunContent]:
     """One run for each row of the table `outcomes`, below its curve or group."""
     outcomes = tables["outcomes"]
     configs = {model.model_id: model for model in sweep.models()}
@@ -164,7 +164,6 @@ def _model_runs(
     varied = [column for column in SEEDS if outcomes[column].nunique(dropna=False) > 1]
     together = all((outcomes[column] == outcomes[varied[0]]).all() for column in varied)
     seeds = {varied[0]: "seed"} if varied and together else {column: column.replace("_", " ") for column in varied}
-    runs = []
     for title, row in zip(_titles(outcomes), records(outcomes), strict=True):
         model_id, scored = row["model_id"], scores.get(row["model_id"], {})
         model, training = configs[model_id], configs[model_id].training
@@ -178,18 +177,15 @@ def _model_runs(
             "dataset": model.dataset.name,
             "outcome": row["outcome"],
         }
-        runs.append(
-            RunContent(
-                name=model_id,
-                title=", ".join(filter(None, [title, *(f"{name} {row[column]}" for column, name in seeds.items())])),
-                parent=parents.get(tuple(row[column] for column in KIND), SWEEP),
-                description=f"{row['outcome']}{reason}. Files: models/{model_id} in the run directory.",
-                params=params,
-                metrics=[*final, *_history(store, model_id)],
-                failed=row["outcome"] != Outcome.DONE,
-            )
+        yield RunContent(
+            name=model_id,
+            title=", ".join(filter(None, [title, *(f"{name} {row[column]}" for column, name in seeds.items())])),
+            parent=parents.get(tuple(row[column] for column in KIND), SWEEP),
+            description=f"{row['outcome']}{reason}. Files: models/{model_id} in the run directory.",
+            params=params,
+            metrics=[*final, *_history(store, model_id)],
+            failed=row["outcome"] != Outcome.DONE,
         )
-    return runs
 
 
 def _history(store: Store, model_id: str) -> list[Metric]:
