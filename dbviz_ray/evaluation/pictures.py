@@ -42,8 +42,7 @@ def take_picture(
     confidence: bool = False,
 ) -> Picture:
     """The labels that `network` gives plane number `plane`, with its confidence if asked for."""
-    one = planes.part([plane], resolution)
-    labelled = label_planes(network, one, device, probabilities=confidence)
+    labelled = label_planes(network, planes.part([plane], resolution), device, probabilities=confidence)
     highest = None if labelled.probabilities is None else labelled.probabilities[0].amax(-1).numpy()
     return Picture(labelled.labels[0].numpy(), highest)
 

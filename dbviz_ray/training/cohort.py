@@ -26,6 +26,7 @@ from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import fastest_stack
+from dbviz_ray.training.states import kept
 from dbviz_ray.training.verification import StepsDifferError, attributes, check_unchanged, norm
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
@@ -135,7 +136,9 @@ class CohortTraining:
         images = self.dataset.normalised(self.dataset.test_images[:RELOADED_IMAGES].to(self.device), self._dtype)
         may_differ = self.epoch == 0 and self.network.stack != ORDINARY
         try:
-            predicted = self._logits(self.dataset.test_images[:RELOADED_IMAGES])
+            with kept(self.network.buffers):
+                predicted = self._logits(self.dataset.test_images[:RELOADED_IMAGES])
+            sizes = list(map(norm, predicted))  # not of what tracing has left in a network
         except Exception as error:  # a user's own code may raise anything
             if may_differ and not isinstance(error, torch.OutOfMemoryError):
                 raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
@@ -143,8 +146,8 @@ class CohortTraining:
         for member in members:
             again = self._fresh(member).eval()
             again.load_state_dict(self.network.member_state(member))
-            trained = predicted[member]
-            if norm(logits_of(again(images.clone())) - trained) > RELOADED_DIFFERENCE * norm(trained):
+            difference = norm(logits_of(again(images.clone())) - predicted[member])
+            if difference > RELOADED_DIFFERENCE * sizes[member]:
                 if may_differ:
                     raise StepsDifferError("its predictions differ from those of ordinary PyTorch")
                 raise ValueError(
@@ -193,12 +196,14 @@ class CohortTraining:
 
     def trained(self) -> list[TrainedModel]:
         """The members in their present state."""
-        predictions = {
-            split: self._logits(self.dataset.split(split)[0]).argmax(-1).cpu() for split in ("train", "test")
-        }
+        last, images = (
+            self.epoch == self.settings.epochs,
+            {split: self.dataset.split(split)[0] for split in ("train", "test")},
+        )
+        with kept(self.network.buffers):  # which a network may change even when it is evaluated
+            predictions = {split: self._logits(some).argmax(-1).cpu() for split, some in images.items()}
+            sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
         history = self.history.clone().cpu()  # the training continues to write to its own
-        last = self.epoch == self.settings.epochs
-        sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
         return [
             TrainedModel(
                 config=model,

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 import torch
 
@@ -61,13 +62,9 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
     steps: dict[int, int] = {}
     for stack in stacks:
         network.stack = stack
-        try:
+        with suppress(StepsDifferError) if steps else nullcontext():
             network.prepare(batch)
-        except StepsDifferError:
-            if not steps and stack == stacks[-1]:
-                raise
-            continue
-        steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network, batch, 1)))
+            steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network, batch, 1)))
     seconds: dict[int, list[float]] = {stack: [] for stack in steps}
     for _ in range(ROUNDS):
         for stack, count in steps.items():

@@ -155,8 +155,7 @@ def check_unchanged(network: nn.Module, before: Mapping[str, Any]) -> None:
     now = attributes(network)
     CHANGED.update(changed(before, now))
     if found := CHANGED & now.keys():
-        shared = f"its code changes {min(found)}, outside of the network, which all trainings of a process share"
-        raise ValueError(f"{shared}; keep it in the network, as a buffer")
+        raise ValueError(f"its code changes {min(found)}, which trainings share; keep it in the network, as a buffer")
 
 
 def attributes(network: nn.Module) -> dict[str, Any]:

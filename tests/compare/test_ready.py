@@ -51,8 +51,6 @@ def written(path, batch="n", inputs=1, kind="float", rows=False, outputs="int64[
 
 
 ONLY_SCORES = "float[n,5] scores"
-
-
 OF_WEIGHT_FILES = {"weights_key": "ema", "models": ["fully_connected"], "widths": [4]}
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from support.network_kinds import Normed, between, inner, same
+from support.network_kinds import Normed, between, inner, mean, same
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -117,6 +117,8 @@ between(
     reentrant_checkpoint=lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=True),
 )
 between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_step_within=stepped, gradient_within=downhill)
+between(mean, PYTHON_KINDS, averages_in_evaluation=lambda net, h: h - net.mean.lerp_(h.detach().mean(0), 0.1))
+between(kinds=PYTHON_KINDS, made_at_first=lambda net, h: h * vars(net).setdefault("own", torch.ones(net.size).to(h)))
 between(experts, PYTHON_KINDS, experts_that_are_hit=hit_experts)
 between(two, PYTHON_KINDS, averages_its_own_weights=averaged)
 between(with_counter, PYTHON_KINDS, warms_up_by_a_counter_in_slots=warmed_up)
@@ -160,7 +162,7 @@ PYTHON_KINDS |= {
 }
 
 calls, table, average, shared_layer = 0, {"of": {"calls": 0}}, torch.zeros(()), nn.Linear(8, 8)
-numbers, ones, queue = itertools.count(), iter([1.0] * 10**5), (1.0 + number for number in itertools.count())
+numbers, queue = itertools.count(), (1.0 + number for number in itertools.count())
 of_python, of_numpy, of_torch = random.Random(0), np.random.default_rng(0), torch.Generator()
 first_scale = None
 
@@ -192,7 +194,6 @@ between(
     counts_in_a_default=lambda net, h, seen=[0]: seen.append(0) or h / len(seen),
     averages_outside=lambda net, h: h - average.lerp_(h.detach().mean().to(average), 0.1),
     counts_by_an_iterator=lambda net, h: h / (1 + next(numbers)),
-    iterates=lambda net, h: h * next(ones),
     generates=lambda net, h: h / next(queue),
     draws_from_a_python_generator=lambda net, h: h * of_python.random(),
     draws_from_a_numpy_generator=lambda net, h: h * of_numpy.random(),
