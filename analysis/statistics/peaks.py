@@ -1,8 +1,9 @@
 """Is there a peak on a curve, and where? A test of one score along an axis, from few trainings at each point.
 
 A peak is an inner point that lies above a point before it and above a point after it; a curve without one falls, then
-rises. With z(b, a) the difference of points b and a over its standard error, the statistic is the largest over b of
-min(max over a < b of z(b, a), max over c > b of z(b, c)).
+rises. The test compares means over windows of neighbouring points, since a peak is seldom one point wide: with z(b, a)
+the difference of windows b and a over its standard error, the statistic is the largest over b of
+min(max over a before b of z(b, a), max over c after b of z(b, c)).
 
 Trainings are independent between points; their variances are averaged over neighbours, so that two or three trainings a
 point suffice: by cube roots, which are nearly normal (Wilson and Hilferty, PNAS 17, 1931), as variances of narrow and
@@ -27,10 +28,15 @@ from .intervals import LEVEL, variances_of
 from .pseudo_values import Floats, sum_of
 
 DRAWS = 4000
-BANDWIDTH = 1.5
+BANDWIDTH = 2.0
 """Standard deviation, in points, of the normal kernel that averages variances."""
 WITHIN_NOISE = 2.5
 """Steps of the curve without a peak are levelled up to so many standard errors."""
+SIZES = (1, 2, 3)
+"""Points of a window; three of the largest must fit on the curve."""
+BLOCK = 500
+"""Draws that are in memory at a time."""
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,20 @@ def find_peak(estimates: Sequence[Estimate], generator: np.random.Generator, sig
     noise = _noise_of(estimates)
     if noise is None:
         return Peak(place)
-    chance, errors = noise.drawn(generator)
-    observed = _differences(values, noise.errors(noise.of_models))
-    null = _differences(_without_peak(values, noise.covariance) + chance, errors)
-    p_value = (1 + np.count_nonzero(_largest_rise(null) >= _largest_rise(observed))) / (1 + DRAWS)
+    windows, null = _windows(len(values)), _without_peak(values, noise.covariance)
+    chance, own = noise.drawn(generator)
+    rises = [
+        _largest_rise(noise.differences(null + chance[some], own[some], windows), windows)
+        for some in (slice(first, first + BLOCK) for first in range(0, DRAWS, BLOCK))
+    ]
+    observed = _largest_rise(noise.differences(values, noise.of_models, windows), windows)
+    p_value = (1 + np.count_nonzero(np.concatenate(rises) >= observed)) / (1 + DRAWS)
     # A point may be the highest if no other lies further above it than chance explains.
     hill = slice(int(values[:place].argmin()) + 1, place + 1 + int(values[place + 1 :].argmin()))
-    most = np.quantile(_differences(chance, errors)[:, hill, hill].max(axis=1), LEVEL, axis=0)
-    possible = hill.start + np.flatnonzero(observed[hill, hill].max(axis=0) <= most)
+    points = np.eye(len(values))
+    most = np.quantile(noise.differences(chance, own, points)[:, hill, hill].max(axis=1), LEVEL, axis=0)
+    above = noise.differences(values, noise.of_models, points)[hill, hill].max(axis=0)
+    possible = hill.start + np.flatnonzero(above <= most)
     return Peak(place, p_value, (int(possible[0]), int(possible[-1])))
 
 
@@ -80,11 +92,9 @@ class _Noise:
     """The errors of the values of a curve, `[points]`."""
 
     of_items: Floats
-    """Covariance `[points, points]` from items."""
-    shared: Floats
-    """`[points]`, the part of the variance that items and trainings both count."""
+    """Covariance `[points, points]` from items, without what each point's own trainings do to single items."""
     own: Floats
-    """`[points]`, the variance from each point's own trainings."""
+    """`[points]`, the variance from each point's own trainings, on these items."""
     freedom: Floats
     """`[points]`, its degrees of freedom."""
 
@@ -100,27 +110,27 @@ class _Noise:
         """`[points]`, the averages."""
         return self.averaged(self.own)
 
-    def total(self, of_models: Floats) -> Floats:
-        """The variance of each value, `[..., points]`, for these variances from trainings."""
-        of_items = np.diag(self.of_items)
-        return np.maximum(np.maximum(of_models, of_items), of_models + of_items - self.shared)
-
     @property
     def covariance(self) -> Floats:
-        """Of the values, `[points, points]`."""
-        return np.asarray(self.of_items + np.diag(self.total(self.of_models) - np.diag(self.of_items)))
+        """Of the values, `[points, points]`; estimates of parts may contradict each other, so it is the closest one."""
+        root = _root(self.of_items + np.diag(self.of_models))
+        return root @ root.T
 
-    def errors(self, of_models: Floats) -> Floats:
-        """The standard errors of all differences, `[..., points, points]`."""
-        total = self.total(of_models)
-        variance = total[..., :, None] + total[..., None, :] - 2 * self.of_items
-        return np.asarray(np.sqrt(np.maximum(variance, np.finfo(float).tiny)))
+    def differences(self, values: Floats, of_models: Floats, windows: Floats) -> Floats:
+        """z(b, a), `[..., windows, windows]`, of values `[..., points]` with these variances from trainings."""
+        means, own = values @ windows.T, of_models @ (windows**2).T
+        items = windows @ self.of_items @ windows.T
+        of_items = items.diagonal()[:, None] + items.diagonal() - 2 * items
+        of_trainings = own[..., :, None] + own[..., None, :]
+        # What items add is estimated, and may fall below zero.
+        variances = np.maximum(of_trainings + of_items, of_trainings / 2)
+        return np.asarray((means[..., :, None] - means[..., None, :]) / np.sqrt(np.maximum(variances, TINY)))
 
     def drawn(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
-        """Errors of the values, `[DRAWS, points]`, and standard errors as they would be estimated there."""
-        size, root = (DRAWS, len(self.shared)), _root(self.covariance)
+        """Errors of the values, and the variances from trainings as they would be estimated: `[DRAWS, points]` each."""
+        size, root = (DRAWS, len(self.own)), _root(self.covariance)
         own = self.of_models * generator.chisquare(self.freedom, size) / self.freedom
-        return generator.normal(size=size) @ root.T, self.errors(self.averaged(own))
+        return generator.normal(size=size) @ root.T, self.averaged(own)
 
 
 def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
@@ -131,9 +141,10 @@ def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
     if not counted.all():
         return None
     of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
-    shared = np.array([of.shared[0] for of in found])
-    noise = _Noise(of_items, shared, own, np.where(own > 0, freedom, counted))  # a sum of no variance has no freedom
-    return noise if noise.total(noise.of_models).all() else None
+    shared = np.minimum([of.shared[0] for of in found], of_items.diagonal())
+    # A sum of no variance has no freedom.
+    noise = _Noise(of_items - np.diag(shared), own, np.where(own > 0, freedom, counted))
+    return noise if noise.covariance.diagonal().all() else None
 
 
 def _root(covariance: Floats) -> Floats:
@@ -141,14 +152,17 @@ def _root(covariance: Floats) -> Floats:
     return np.asarray(directions * np.sqrt(np.maximum(variances, 0.0)))
 
 
-def _differences(values: Floats, errors: Floats) -> Floats:
-    """z(b, a) of all points b and a: `[..., points, points]`."""
-    return np.asarray((values[..., :, None] - values[..., None, :]) / errors)
+def _windows(points: int) -> Floats:
+    """The weights of all windows, `[windows, points]`."""
+    sizes = [size for size in SIZES if 3 * size <= points]
+    each = (np.stack([np.eye(points - size + 1, points, place) for place in range(size)]) for size in sizes)
+    return np.concatenate([ones.mean(axis=0) for ones in each])
 
 
-def _largest_rise(differences: Floats) -> Floats:
-    """The statistic of `[..., points, points]`."""
-    before = np.tri(differences.shape[-1], k=-1, dtype=bool)
+def _largest_rise(differences: Floats, windows: Floats) -> Floats:
+    """The statistic of `[..., windows, windows]`."""
+    first, last = (windows > 0).argmax(axis=1), windows.shape[1] - 1 - (windows[:, ::-1] > 0).argmax(axis=1)
+    before = last < first[:, None]
     sides = (np.where(side, differences, -np.inf).max(axis=-1) for side in (before, before.T))
     return np.asarray(np.minimum(*sides).max(axis=-1))
 
@@ -168,7 +182,8 @@ def _without_peak(values: Floats, covariance: Floats) -> Floats:
         level = np.searchsorted(starts, np.arange(len(fit)), side="right")
         average = (level == np.arange(1, len(starts) + 1)[:, None]) * weights
         steps = np.diff(average / average.sum(axis=1, keepdims=True), axis=0)
-        sizes = np.abs(steps @ fit) / np.sqrt(np.einsum("ij,jk,ik->i", steps, covariance, steps))
+        variances = np.einsum("ij,jk,ik->i", steps, covariance, steps)
+        sizes = np.abs(steps @ fit) / np.sqrt(np.maximum(variances, TINY))
         if sizes.min() > WITHIN_NOISE:
             break
         del starts[int(sizes.argmin()) + 1]

@@ -36,13 +36,28 @@ def test_the_place_is_what_loops_find(values):
         assert rises[place - 1] == max(rises)
 
 
-@given(CURVES, st.integers(0, 1000))
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=10).map(np.array), st.integers(0, 1000))
 def test_the_statistic_is_what_loops_find(values, seed):
-    errors = np.random.default_rng(seed).uniform(0.1, 1, (len(values), len(values)))
-    z = [[(b - a) / error for a, error in zip(values, row, strict=True)] for b, row in zip(values, errors, strict=True)]
-    inner = range(1, len(values) - 1)
-    expected = max(min(max(z[b][:b]), max(z[b][b + 1 :])) for b in inner)
-    assert peaks._largest_rise(peaks._differences(values, errors)) == pytest.approx(expected)
+    """Of every three windows one after the other, without what items add."""
+    points, variances = len(values), np.random.default_rng(seed).uniform(0.1, 1, len(values))
+    windows = [
+        range(first, first + size) for size in (1, 2, 3) if 3 * size <= points for first in range(points - size + 1)
+    ]
+    means = {window: (values[window].mean(), variances[window].sum() / len(window) ** 2) for window in windows}
+
+    def z(b, a):
+        (high, of_high), (low, of_low) = means[b], means[a]
+        return (high - low) / math.sqrt(of_high + of_low)
+
+    def rise(b):
+        before, after = ([w for w in windows if side(w)] for side in (lambda w: w[-1] < b[0], lambda w: w[0] > b[-1]))
+        return min(max((z(b, a) for a in some), default=-math.inf) for some in (before, after))
+
+    noise = peaks._Noise(np.zeros((points, points)), variances, np.ones(points))
+    found = peaks._windows(points)
+    assert peaks._largest_rise(noise.differences(values, variances, found), found) == pytest.approx(
+        max(map(rise, windows))
+    )
 
 
 @pytest.mark.parametrize(
