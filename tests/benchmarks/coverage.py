@@ -1,20 +1,16 @@
-"""How often do 95 % intervals of every score hold the truth?
+"""How often do 95 % intervals of scores of label maps hold the truth?
 
     python tests/benchmarks/coverage.py [--repetitions 2000] [--out FILE]
 
-Two groups of models on the same planes and images, of 4 classes. A plane's reference labels are 4 x 4 blocks of 2 x 2
+Two groups of models on the same planes, of 4 classes. A plane's reference labels are 4 x 4 blocks of 2 x 2
 points, of a class that the plane prefers or of any. On a plane a model says the reference's class with probability
 
     base of the group + effect of the model + effect of the plane + effect of both together
 
 and one of the other classes else. Effects of models are normal, of planes skewed (Beta(2, 5), centred), of both
-together uniform; in the last case those of models are skewed as well. Six of ten images are easy, right in 97 % of the
-cases; the others with the probability above, without a plane's effects; a wrong prediction is mostly (80 %) one that
-the image suggests. Margins are lognormal with effects of the same strengths. Scores are computed from maps,
-predictions and distances as the analysis does it.
-
-The true values of agreement, kappa and error follow from the effects' variances, that of CAPA from 4
-million pairs of models; those of regions are means over maps of as many models, on as many planes.
+together uniform; in the last case those of models are skewed as well. Scores are computed from maps as the analysis
+does it. The true values of agreement and kappa follow from the effects' variances; those of regions are means over maps
+of as many models, on as many planes. `peaks.py` has errors and CAPA, of real trainings.
 """
 
 import functools
@@ -32,8 +28,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need
 
 from dbviz_ray.analysis.scores.agreement import (
     agreement,
-    capa,
-    capa_by_item,
     cohens_kappa,
     kappa_by_item,
 )
@@ -44,16 +38,12 @@ from dbviz_ray.analysis.statistics.estimates import (
     difference,
     mean_estimate,
     pair_estimate,
-    quantile_estimate,
 )
 from dbviz_ray.analysis.statistics.intervals import interval_of, ratio_interval
 
 CLASSES, SIDE, BLOCK = 4, 8, 2
 BASES = (0.75, 0.65)
 """Of the two groups."""
-EASY, RIGHT_IF_EASY = 0.6, 0.97
-SUGGESTIONS = (0.8, 0.1, 0.1)
-"""Of an image: how often each of the three other classes is predicted where the prediction is wrong."""
 REGION_MAPS = 400_000
 
 
@@ -109,29 +99,6 @@ def label_maps(generator: np.random.Generator, chance: NDArray[np.float64]) -> N
     return (other + reference) % CLASSES
 
 
-def predictions(
-    generator: np.random.Generator, strength: Strength, bases: NDArray[np.float64], images: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Predicted classes `[models, images]`, and whether they are wrong."""
-    on_hard = bases + of_models(generator, strength, (len(bases),))
-    right = np.where(generator.random(images) < EASY, RIGHT_IF_EASY, on_hard[:, None])
-    wrong = generator.random(right.shape) >= right
-    labels, suggested = generator.integers(0, CLASSES, images), generator.integers(1, CLASSES, images)
-    others = (suggested + generator.choice(3, right.shape, p=SUGGESTIONS) - 1) % (CLASSES - 1) + 1
-    return np.where(wrong, labels + others, labels).astype(np.uint8) % CLASSES, wrong
-
-
-def margins(
-    generator: np.random.Generator, strength: Strength, bases: NDArray[np.float64], images: int
-) -> NDArray[np.float64]:
-    """Margins `[models, images]`: exp(base + 4 times the effects), so that images differ by a factor."""
-    own = generator.normal(0, 4 * strength.models, (len(bases), 1))
-    of_images = generator.normal(0, 4 * strength.planes, images) + generator.normal(
-        0, 4 * strength.both + 0.2, (len(bases), images)
-    )
-    return np.exp(bases[:, None] + own + of_images)
-
-
 def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     """Estimates of every score of two groups' maps, the first of `first` models: "a ", "b " or "a, b " and a name."""
     models, planes = maps.shape[:2]
@@ -153,21 +120,6 @@ def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     return found
 
 
-def image_scores(
-    predicted: NDArray[np.uint8], wrong: NDArray[np.bool_], values: NDArray[np.float64], first: int
-) -> dict[str, Estimate]:
-    """The same of predictions and margins."""
-    found = {}
-    for name, side in (("a", slice(0, first)), ("b", slice(first, len(wrong)))):
-        by_pair = capa(agreement(predicted[side, None])[0], wrong[side], CLASSES)
-        by_image = capa_by_item(predicted[side], wrong[side], CLASSES)
-        found[f"{name} error"] = mean_estimate(wrong[side].astype(float))
-        found[f"{name} CAPA"] = _of_pairs(by_pair, by_image)
-        found[f"{name} margin"] = mean_estimate(values[side])
-        found[f"{name} median margin"] = quantile_estimate(values[side], 0.5)
-    return found
-
-
 def _of_pairs(by_pair: NDArray[np.float64], on_items: NDArray[np.float64]) -> Estimate:
     return pair_estimate(by_pair, _pair_means(on_items), on_items=on_items)
 
@@ -184,12 +136,7 @@ def truths(strength: Strength, region_maps: int = REGION_MAPS) -> Mapping[str, f
         alike = _agreeing(base, base, strength)
         found[f"{name} agreement"] = found[f"{name} agreement, means only"] = alike
         found[f"{name} kappa"] = (alike - 1 / CLASSES) / (1 - 1 / CLASSES)
-        found[f"{name} CAPA"] = _mean_capa(strength, base)
-        found[f"{name} error"] = EASY * (1 - RIGHT_IF_EASY) + (1 - EASY) * (1 - base)
         found[f"{name} regions"], found[f"{name} largest share"] = _mean_regions(strength, base, region_maps)
-        own, of_image = (4 * strength.models) ** 2, (4 * strength.planes) ** 2 + (4 * strength.both + 0.2) ** 2
-        found[f"{name} margin"] = float(np.exp(base + (own + of_image) / 2))
-        found[f"{name} median margin"] = float(np.exp(base + own / 2))
     found["a, b agreement"] = found["a, b agreement, means only"] = _agreeing(*BASES, strength)
     return found
 
@@ -198,17 +145,6 @@ def _agreeing(first: float, second: float, strength: Strength) -> float:
     """How often models agree, over planes, that say the reference's class so often."""
     both_right = first * second + strength.planes**2
     return both_right + (1 - first - second + both_right) / (CLASSES - 1)
-
-
-def _mean_capa(strength: Strength, base: float) -> float:
-    """Mean over 4 million pairs of models."""
-    hard = base + of_models(np.random.default_rng(7), strength, (2, 4_000_000))
-    alike = sum(share**2 for share in SUGGESTIONS)
-    both_right = EASY * RIGHT_IF_EASY**2 + (1 - EASY) * hard[0] * hard[1]
-    both_wrong = EASY * (1 - RIGHT_IF_EASY) ** 2 + (1 - EASY) * (1 - hard[0]) * (1 - hard[1])
-    right = EASY * RIGHT_IF_EASY + (1 - EASY) * hard
-    expected = right[0] * right[1] + (1 - right[0]) * (1 - right[1]) / (CLASSES - 1)
-    return float(((both_right + alike * both_wrong - expected) / (1 - expected)).mean())
 
 
 def _mean_regions(strength: Strength, base: float, maps: int) -> tuple[float, float]:
@@ -225,15 +161,13 @@ def _mean_regions(strength: Strength, base: float, maps: int) -> tuple[float, fl
     return float(np.mean(counts)), float(np.mean(largest))
 
 
-RATIOS = ("agreement", "regions", "error", "margin", "median margin")
+RATIOS = ("agreement", "regions")
 
 
 def repetition(generator: np.random.Generator, strength: Strength, models: int, planes: int) -> dict[str, bool]:
     """Whether each score's interval holds the truth, once."""
     bases = np.repeat(BASES, models)
     found = map_scores(label_maps(generator, chances(generator, strength, bases, planes)), models)
-    predicted, wrong = predictions(generator, strength, bases, planes)
-    found |= image_scores(predicted, wrong, margins(generator, strength, bases, planes), models)
     true = truths(strength)
     intervals = {name: (interval_of(found[name]), true[name]) for name in found if not name.startswith("b ")}
     for name in [name.removeprefix("a ") for name in found if name.startswith("a ")]:
