@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import optimize, special
 
 from .estimates import Estimate
@@ -135,15 +136,13 @@ class _Noise:
 
 def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
     """None if some estimates know nothing about other trainings, or nothing varies."""
+    if not all(estimate.by_model for estimate in estimates):
+        return None
     found = [variances_of(estimate) for estimate in estimates]
     own, freedom = np.array([sum_of(of.models) for of in found]).T
-    counted = np.array([sum(freedom for _, freedom in of.models) for of in found])
-    if not counted.all():
-        return None
     of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
     shared = np.minimum([of.shared[0] for of in found], of_items.diagonal())
-    # A sum of no variance has no freedom.
-    noise = _Noise(of_items - np.diag(shared), own, np.where(own > 0, freedom, counted))
+    noise = _Noise(of_items - np.diag(shared), own, np.where(own > 0, freedom, 1))  # no variance has no freedom
     return noise if noise.covariance.diagonal().all() else None
 
 
@@ -155,8 +154,8 @@ def _root(covariance: Floats) -> Floats:
 def _windows(points: int) -> Floats:
     """The weights of all windows, `[windows, points]`."""
     sizes = [size for size in SIZES if 3 * size <= points]
-    each = (np.stack([np.eye(points - size + 1, points, place) for place in range(size)]) for size in sizes)
-    return np.concatenate([ones.mean(axis=0) for ones in each])
+    windows = [sliding_window_view(np.eye(points), size, axis=0).mean(axis=-1) for size in sizes]
+    return np.concatenate(windows)
 
 
 def _largest_rise(differences: Floats, windows: Floats) -> Floats:
