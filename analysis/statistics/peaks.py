@@ -48,8 +48,7 @@ class Peak:
     p_value: float = math.nan
     """The probability of such a peak on a curve without one; NaN if nothing is known about other trainings."""
     interval: tuple[int, int] | None = None
-    """Of the place, 95 %: the first and the last point that may be the highest one between the lowest points on both
-    sides."""
+    """Of the place, 95 %: the first and last point that may be the highest between the lowest points on both sides."""
 
 
 def place_of_peak(values: Floats) -> int | None:
@@ -111,11 +110,16 @@ class _Noise:
         """`[points]`, the averages."""
         return self.averaged(self.own)
 
+    @cached_property
+    def root(self) -> Floats:
+        """A root of the covariance of the values; of the closest one, since estimates of its parts may clash."""
+        variances, directions = np.linalg.eigh(self.of_items + np.diag(self.of_models))
+        return np.asarray(directions * np.sqrt(np.maximum(variances, 0.0)))
+
     @property
     def covariance(self) -> Floats:
-        """Of the values, `[points, points]`; estimates of parts may contradict each other, so it is the closest one."""
-        root = _root(self.of_items + np.diag(self.of_models))
-        return root @ root.T
+        """Of the values, `[points, points]`."""
+        return self.root @ self.root.T
 
     def differences(self, values: Floats, of_models: Floats, windows: Floats) -> Floats:
         """z(b, a), `[..., windows, windows]`, of values `[..., points]` with these variances from trainings."""
@@ -129,9 +133,9 @@ class _Noise:
 
     def drawn(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """Errors of the values, and the variances from trainings as they would be estimated: `[DRAWS, points]` each."""
-        size, root = (DRAWS, len(self.own)), _root(self.covariance)
+        size = (DRAWS, len(self.own))
         own = self.of_models * generator.chisquare(self.freedom, size) / self.freedom
-        return generator.normal(size=size) @ root.T, self.averaged(own)
+        return generator.normal(size=size) @ self.root.T, self.averaged(own)
 
 
 def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
@@ -144,11 +148,6 @@ def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
     shared = np.minimum([of.shared[0] for of in found], of_items.diagonal())
     noise = _Noise(of_items - np.diag(shared), own, np.where(own > 0, freedom, 1))  # no variance has no freedom
     return noise if noise.covariance.diagonal().all() else None
-
-
-def _root(covariance: Floats) -> Floats:
-    variances, directions = np.linalg.eigh(covariance)
-    return np.asarray(directions * np.sqrt(np.maximum(variances, 0.0)))
 
 
 def _windows(points: int) -> Floats:
