@@ -1,9 +1,8 @@
 """Is there a peak on a curve, and where? A test of one score along an axis, from few trainings at each point.
 
-A peak is an inner point that lies above a point before it and above a point after it; a curve without one falls, then
-rises. The test compares means over windows of neighbouring points, since a peak is seldom one point wide: with z(b, a)
-the difference of windows b and a over its standard error, the statistic is the largest over b of
-min(max over a before b of z(b, a), max over c after b of z(b, c)).
+A peak is an inner point that lies above points before and after it; a curve without one falls, then rises. The test
+compares means over windows of neighbouring points, since a peak is seldom one point wide: with z(b, a) the difference
+of windows over its standard error, it is the largest over b of min(max over a before b, max over a after b of z(b, a)).
 
 Trainings are independent between points; their variances are averaged over neighbours, so that two or three trainings a
 point suffice: by cube roots, which are nearly normal (Wilson and Hilferty, PNAS 17, 1931), as variances of narrow and
@@ -153,8 +152,7 @@ def _noise_of(estimates: Sequence[Estimate]) -> _Noise | None:
 def _windows(points: int) -> Floats:
     """The weights of all windows, `[windows, points]`."""
     sizes = [size for size in SIZES if 3 * size <= points]
-    windows = [sliding_window_view(np.eye(points), size, axis=0).mean(axis=-1) for size in sizes]
-    return np.concatenate(windows)
+    return np.concatenate([sliding_window_view(np.eye(points), size, axis=0).mean(axis=-1) for size in sizes])
 
 
 def _largest_rise(differences: Floats, windows: Floats) -> Floats:
