@@ -31,7 +31,11 @@ class Eager:
         fails where values decide, which no list of operations can follow.
         """
         trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
-        return simplified(trace(parameters, buffers, teachers, batch))
+        torch.__future__.set_overwrite_module_params_on_conversion(True)  # else Module.to in a forward pass can crash
+        try:
+            return simplified(trace(parameters, buffers, teachers, batch))
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(False)
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from support.network_kinds import Normed, between, inner, mean, same
+from support.network_kinds import Normed, between, inner, mean, same, with_attribute
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -119,6 +119,8 @@ between(
 between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_step_within=stepped, gradient_within=downhill)
 between(mean, PYTHON_KINDS, averages_in_evaluation=lambda net, h: h - net.mean.lerp_(h.detach().mean(0), 0.1))
 between(kinds=PYTHON_KINDS, made_at_first=lambda net, h: h * vars(net).setdefault("own", torch.ones(net.size).to(h)))
+hidden_layer = with_attribute("own", lambda net: [nn.Linear(net.size, net.size)])
+between(hidden_layer, PYTHON_KINDS, moves_a_hidden_layer=lambda net, h: net.own[0].to(h.dtype)(h))
 between(experts, PYTHON_KINDS, experts_that_are_hit=hit_experts)
 between(two, PYTHON_KINDS, averages_its_own_weights=averaged)
 between(with_counter, PYTHON_KINDS, warms_up_by_a_counter_in_slots=warmed_up)
@@ -187,7 +189,6 @@ def counted_in_the_class(net, h):
 between(
     kinds=SHARED,
     counts_in_a_variable=counted,
-    counts_by_a_helper=lambda net, h: counted(net, h),
     scales_as_at_first=scaled_as_at_first,
     counts_in_a_class=counted_in_the_class,
     counts_in_a_table=lambda net, h: table["of"].update(calls=table["of"]["calls"] + 1) or h / table["of"]["calls"],
