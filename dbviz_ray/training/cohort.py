@@ -73,7 +73,8 @@ class CohortTraining:
 
     Its members may differ only in seeds, label noise, learning rate and teacher. Of `resources`, `stack` and
     `execution` matter here. For distillation, `teachers` holds one trained network for each member. StepsDifferError if
-    the networks cannot be computed as `resources.stack` asks.
+    the networks cannot be computed as `resources.stack` asks; ValueError if networks of their builder, `another` of
+    which may be given, share a parameter.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class CohortTraining:
         device: torch.device,
         resources: ResourcesConfig = DEFAULT_RESOURCES,
         teachers: Sequence[nn.Module] = (),
+        another: nn.Module | None = None,
     ) -> None:
         shared = models[0]
         if any(model.shape_key != shared.shape_key for model in models):
@@ -95,7 +97,8 @@ class CohortTraining:
         # A partial function, since a method would make a cycle, which keeps a training's memory.
         self._fresh = partial(_fresh_network, models, dataset, device, self._dtype)
         networks = [self._fresh(member) for member in range(len(models))]
-        parameters = [id(parameter) for network in [*networks, self._fresh(0)] for parameter in network.parameters()]
+        every = networks if another is None else [*networks, another]
+        parameters = [id(parameter) for network in every for parameter in network.parameters()]
         if len(set(parameters)) < len(parameters):
             raise ValueError("its builder returns networks that share a parameter; build it anew, or copy.deepcopy it")
         limits = pixel_limits(dataset, device, self._dtype)
@@ -196,10 +199,8 @@ class CohortTraining:
 
     def trained(self) -> list[TrainedModel]:
         """The members in their present state."""
-        last, images = (
-            self.epoch == self.settings.epochs,
-            {split: self.dataset.split(split)[0] for split in ("train", "test")},
-        )
+        last = self.epoch == self.settings.epochs
+        images = {split: self.dataset.split(split)[0] for split in ("train", "test")}
         with kept(self.network.buffers):  # which a network may change even when it is evaluated
             predictions = {split: self._logits(some).argmax(-1).cpu() for split, some in images.items()}
             sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
@@ -267,7 +268,7 @@ def train_cohort(
     def trained(stack: int | None, remark: str) -> list[TrainedModel]:
         saved = checkpoints.load() if checkpoints and not remark else None
         own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
-        training = CohortTraining(models, dataset, device, own, teachers)
+        training = CohortTraining(models, dataset, device, own, teachers, watched)
         training.remark = remark
         if saved:
             try:
@@ -292,7 +293,7 @@ def train_cohort(
         training.check_reloading(range(len(training.models)))
         return training.trained()
 
-    watched = _fresh_network(models, dataset, device, torch.float32, 0)
+    watched = _fresh_network(models, dataset, torch.device("cpu"), torch.float32, 0)
     check = partial(check_unchanged, watched, attributes(watched))
     stack, remark = resources.stack, ""
     while True:
