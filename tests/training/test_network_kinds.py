@@ -65,7 +65,7 @@ def test_a_network_whose_evaluation_cannot_be_stacked_is_captured_alone(kind, di
     sam_radius=sampled_from([None, 0.05]),
 )
 def test_random_networks_train_as_in_a_plain_loop_alone_and_three_together(digits, cpu, layers, codes, sam_radius):
-    """RANDOM_NETWORKS=150 tries so many, each in 1 to 5 seconds; a failure is not shrunk, which would take hours."""
+    """RANDOM_NETWORKS=150 tries so many, each in 1 to 5 seconds; a failure is not shrunk."""
     extra = {} if sam_radius is None else {"sam_radius": sam_radius}
     assert_trains_as_in_a_plain_loop(name_of(layers, codes), digits, cpu, 3, (3, 1), 1e-9, **extra)
 
