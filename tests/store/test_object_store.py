@@ -175,8 +175,10 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, und
         time.sleep(8)
         server.start()
     assert process.wait(timeout=400) == 0, log.read_text()
-    assert log.read_text().count("there again after") >= 2, "both outages were met"
-    assert "Traceback" not in log.read_text()
+    messages = log.read_text()
+    assert messages.count("there again after") >= 2, "both outages were met"
+    # Python reports the end of a worker that Ray ends within a callback so.
+    assert messages.count("Traceback") == messages.count("Exception ignored in")
     objects = server.objects("sweep")
     scores = {Path(name).stem: content for name, content in objects.items() if fnmatch(name, "scores/*.csv")}
     assert scores == tables(undisturbed[0])
