@@ -1,6 +1,7 @@
 """Networks that cut images into patches: vision transformer (arXiv 2010.11929) and MLP-Mixer (arXiv 2105.01601)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +45,9 @@ def vit(
     patch_count(patch_size, image_shape)
     if width % heads:
         raise ValueError(f"heads: {heads} does not divide width = {width}; allowed: divisors of the width")
-    sizes = height, patch_size, layers, heads, width, mlp or width
-    network: VisionTransformer = VisionTransformer(*sizes, dropout=dropout, num_classes=classes)
+    sizes: dict[str, Any] = {"image_size": height, "patch_size": patch_size, "num_layers": layers, "num_heads": heads}
+    sizes |= {"hidden_dim": width, "mlp_dim": mlp or width, "num_classes": classes}
+    network: VisionTransformer = VisionTransformer(**sizes, dropout=dropout)
     if channels != network.conv_proj.in_channels:
         network.conv_proj = nn.Conv2d(channels, width, patch_size, patch_size)
         nn.init.trunc_normal_(network.conv_proj.weight, std=1 / math.sqrt(channels * patch_size**2))

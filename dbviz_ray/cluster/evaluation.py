@@ -50,8 +50,9 @@ def evaluate_models(
     failures: dict[str, Failure] = {}
     damaged = stopped = None
     reached: Counter[str] = Counter()
+    actors = ray.remote(**_options(resources))(Evaluator)
     with Progress("evaluate", amounts, "points", there) as progress:
-        for task, end in _Pool(store, data, resources, session, queue, shared, progress).results():
+        for task, end in _Pool(actors, store, data, resources, session, queue, shared, progress).results():
             model_id = task.model.model_id
             reached[model_id] += points[task.what]
             progress.reach(model_id, reached[model_id])
@@ -86,6 +87,8 @@ class _Pool:
     kills every process that tries it.
     """
 
+    actors: Any
+    """The class of evaluators, exported to the cluster once."""
     store: Store
     data: DatasetFacts
     resources: ResourcesConfig
@@ -125,7 +128,7 @@ class _Pool:
                 ray.kill(evaluator.actor)
 
     def _start(self) -> None:
-        actor = ray.remote(**_options(self.resources))(Evaluator).remote(self.store, self.data, self.resources)
+        actor = self.actors.remote(self.store, self.data, self.resources)
         self.busy[actor.node.remote()] = _Evaluator(actor)
 
     def _give_task(self, evaluator: _Evaluator) -> None:
