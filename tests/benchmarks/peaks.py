@@ -3,7 +3,7 @@
     python tests/benchmarks/peaks.py [--repetitions 500] [--population FOLDER] [--out FILE]
 
 The population: 120 trainings of each width of double_descent_digits with 20 % label noise, on 400 planes of 20 x 20
-points; trained at the first start, into FOLDER. A repetition draws some of them for each width, and 100 planes and 797
+points; trained at the first start, into FOLDER. A repetition draws some of them for each width, and 200 planes and 797
 images for all widths, with replacement: they are samples too, and the truth is the mean over all.
 - False alarms of the test of a peak: all widths are really one (32 or 512), whose trainings are dealt into 6, 13 or 25
   fake widths ("flat"), after a first or before a last real step; "falling": the real widths 32 to 512.
@@ -34,7 +34,7 @@ TRAININGS, PLANES, SIDE = 120, 400, 20
 DRAWS = 1000
 REAL = "the real 13 widths"
 GROUP_SIZES = (2, 3, 4, 5, 8)
-PLANES_DRAWN = {"reproducibility": 100, "fragmentation": 100}
+PLANES_DRAWN = {"reproducibility": 200, "fragmentation": 200}  # as in the sweep
 SIGNS = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}
 Scores = dict[str, NDArray[Any]]
 
