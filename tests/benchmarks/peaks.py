@@ -1,15 +1,16 @@
 """How often do verdicts on real trainings err, and how often do they find the peak of double descent?
 
-    python tests/benchmarks/peaks.py [--repetitions 500] [--population FOLDER] [--out FILE]
+    python -m dbviz_ray.sweep double_descent_digits --stages train,evaluate --out RUN grid.seed=[0,...,119] \\
+        grid.label_noise=[0.2] margins=null \\
+        'planes={test: {images: test, classes: different, count: 400, resolution: 20}}'
+    python tests/benchmarks/peaks.py RUN [--repetitions 300] [--out FILE]
 
-The population: 120 trainings of each width of double_descent_digits with 20 % label noise, on 400 planes of 20 x 20
-points; trained at the first start, into FOLDER. A repetition draws some of them for each width, and 200 planes and 797
-images for all widths, with replacement: they are samples too, and the truth is the mean over all.
+A repetition draws some of the 120 trainings of each width, and 200 planes and 797 images for all widths, with
+replacement: they are samples too, and the truth is the mean over all.
 - False alarms of the test of a peak: all widths are really one (32 or 512), whose trainings are dealt into 6, 13 or 25
   fake widths ("flat"), after a first or before a last real step; "falling": the real widths 32 to 512.
 - Power: the real 13 widths. Place: how often its interval holds the highest mean of all 120 trainings.
 - Simulated CIFAR-10: 25 widths, 10,000 images, a rise of 8 points from width 5 to 10, or none.
-- Two groups: trainings of one width dealt into two; coverage of one group's interval of the mean of all.
 """
 
 import functools
@@ -20,107 +21,59 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from population import PLANES, Places, Population
+from timing import markdown, parser_of, report
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
-
-from dbviz_ray.analysis.scores.agreement import agreement, capa, capa_by_item
+from dbviz_ray.analysis.scores.agreement import agreement
 from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.analysis.statistics import peaks
-from dbviz_ray.analysis.statistics.estimates import Estimate, difference, mean_estimate, pair_estimate
-from dbviz_ray.analysis.statistics.intervals import interval_of, p_value
+from dbviz_ray.analysis.statistics.estimates import Estimate, mean_estimate, pair_estimate
 
 WIDTHS = (2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 128, 256, 512)
-TRAININGS, PLANES, SIDE = 120, 400, 20
+TRAININGS = 120
 DRAWS = 1000
 REAL = "the real 13 widths"
-GROUP_SIZES = (2, 3, 4, 5, 8)
-PLANES_DRAWN = {"reproducibility": 200, "fragmentation": 200}  # as in the sweep
 SIGNS = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}
 Scores = dict[str, NDArray[Any]]
 
 
-def train(width: int, folder: Path) -> None:
-    """Predictions on test images and label maps of the trainings of one width."""
-    import torch
-
-    from dbviz_ray.architectures import initialised_network
-    from dbviz_ray.config import PlaneSetConfig
-    from dbviz_ray.config.sweep_files import load_sweep
-    from dbviz_ray.datasets import load_dataset
-    from dbviz_ray.evaluation.label_maps import label_maps
-    from dbviz_ray.planes import draw_planes
-    from dbviz_ray.training.cohort import train_cohort
-
-    grid = [f"grid.seed={list(range(TRAININGS))}", "grid.label_noise=[0.2]", f"grid.width=[{width}]"]
-    sweep, cpu = load_sweep("double_descent_digits", grid), torch.device("cpu")
-    data = load_dataset(sweep.dataset, str(folder))
-    config = PlaneSetConfig(images="test", classes="different", count=PLANES, resolution=SIDE)
-    planes = draw_planes(data.normalised(data.test_images).float(), data.test_labels, config)
-    predictions, maps = [], []
-    for first in range(0, TRAININGS, 24):
-        for trained in train_cohort(sweep.models()[first : first + 24], data, cpu):
-            model = trained.config
-            network = initialised_network(model.architecture, width, data.image_shape, 10, model.seeds.init)
-            network.load_state_dict(trained.weights)
-            maps.append(label_maps(network.eval(), planes, cpu).numpy())
-            predictions.append(trained.predictions["test"].numpy())
-    labels = data.test_labels.numpy()
-    np.savez_compressed(folder / f"{width}.npz", predictions=np.stack(predictions), maps=np.stack(maps), labels=labels)
-
-
 @functools.cache
-def population(width: int, folder: Path) -> Scores:
-    """Errors `[trainings, images]`, regions `[trainings, planes]`, agreement `[items, trainings, trainings]`."""
-    if not (folder / f"{width}.npz").exists():
-        train(width, folder)
-    stored = np.load(folder / f"{width}.npz")
-    maps, predicted = stored["maps"], stored["predictions"].astype(np.uint8)
-    wrong = predicted != stored["labels"]
+def values_of(width: int, run: Path) -> Scores:
+    """Errors `[trainings, images]`, regions `[trainings, planes]`, agreement `[planes, trainings, trainings]`."""
+    population = Population(run, width)
+    maps = population.maps
     return {
-        "test_error": wrong.astype(np.float32),
+        "test_error": population.predictions.test_wrong.astype(np.float32),
         "reproducibility": agreement(maps.reshape(*maps.shape[:2], -1)).astype(np.float32),
         "fragmentation": np.stack([regions_of(of, 0.01).fragmentation for of in maps]).astype(np.float32),
-        "agreement_on_test_images": (predicted.T[:, :, None] == predicted.T[:, None]).astype(np.float32),
-        "capa": predicted,
-        "wrong": wrong,
     }
 
 
-def estimate(scores: Scores, score: str, trainings: NDArray[np.intp], items: NDArray[np.intp]) -> Estimate:
+def estimate(scores: Scores, score: str, trainings: Places, items: Places) -> Estimate:
     """Of some trainings on some items, as the analysis makes it."""
-    values = scores[score]
-    if score in ("test_error", "fragmentation"):
-        return mean_estimate(values[trainings[:, None], items].astype(float))
-    if score == "capa":
-        predicted, wrong = (scores[name][trainings[:, None], items] for name in ("capa", "wrong"))
-        by_pair, same = capa(agreement(predicted[:, None])[0], wrong, 10), capa_by_item(predicted, wrong, 10)
-    else:
-        same = values[items[:, None, None], trainings[:, None], trainings].astype(float)
-        by_pair = same.mean(axis=0)
+    if score != "reproducibility":
+        return mean_estimate(scores[score][trainings[:, None], items].astype(float))
+    same = scores[score][items[:, None, None], trainings[:, None], trainings].astype(float)
     pairs = same[:, *np.triu_indices(len(trainings), 1)]
-    return pair_estimate(by_pair, pairs.mean(axis=1), on_items=same)
-
-
-def items_of(scores: Scores, score: str, generator: np.random.Generator) -> NDArray[np.intp]:
-    """A sample of planes or images."""
-    known = scores["fragmentation" if score in PLANES_DRAWN else "test_error"].shape[1]
-    return generator.integers(0, known, PLANES_DRAWN.get(score, known))
+    return pair_estimate(same.mean(axis=0), pairs.mean(axis=1), on_items=same)
 
 
 @functools.cache
-def truth(width: int, folder: Path, score: str) -> float:
+def truth(width: int, run: Path, score: str) -> float:
     """Of all trainings on all planes or images."""
-    scores, every = population(width, folder), np.arange(TRAININGS)
-    if score == "capa":
-        beyond = capa(agreement(scores["capa"][:, None])[0], scores["wrong"], 10)
-        return float(beyond[np.triu_indices(TRAININGS, 1)].mean())
-    values = scores[score].mean(axis=1 if score in ("test_error", "fragmentation") else 0, dtype=float)
-    return float(values.mean() if values.ndim == 1 else values[np.triu_indices(len(every), 1)].mean())
+    scores = values_of(width, run)
+    return estimate(scores, score, np.arange(TRAININGS), np.arange(items_of(scores, score))).value
+
+
+def items_of(scores: Scores, score: str) -> int:
+    """How many planes or images there are."""
+    return len(scores[score]) if score == "reproducibility" else scores[score].shape[1]
 
 
 def curve(generator: np.random.Generator, widths: Sequence[Scores], score: str, seeds: int) -> list[Estimate]:
     """Different trainings for each width, the same items for all."""
-    order, items = generator.permutation(TRAININGS), items_of(widths[0], score, generator)
+    order, known = generator.permutation(TRAININGS), items_of(widths[0], score)
+    items = generator.integers(0, known, known if score == "test_error" else PLANES)
     drawn = [generator.permutation(TRAININGS)[:seeds] for _ in widths]
     if all(width is widths[1] for width in widths[1:-1]):  # fake widths share no training
         drawn = [order[seeds * place : seeds * (place + 1)] for place in range(len(widths))]
@@ -148,15 +101,12 @@ def share_found(generator: np.random.Generator, curves: Sequence[list[Estimate]]
 
 def main() -> None:
     """Print Markdown tables in percent, and append them to `--out`."""
-    from timing import markdown, parser_of, report  # which tests cannot import, and do not need
-
     parser = parser_of(__doc__)
-    parser.add_argument("--repetitions", type=int, default=500)
-    parser.add_argument("--population", type=Path, default=Path("population"))
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--repetitions", type=int, default=300)
     chosen = parser.parse_args()
     peaks.DRAWS, repetitions = DRAWS, chosen.repetitions
-    chosen.population.mkdir(exist_ok=True)
-    of = {width: population(width, chosen.population) for width in WIDTHS}
+    of = {width: values_of(width, chosen.run) for width in WIDTHS}
     kinds: dict[str, list[int]] = {
         **{f"flat, {n} fake widths of {w}": [w] * n for w in (32, 512) for n in (6, 13, 25)},
         "13 fake widths of 32 after a step": [4, *[32] * 12],
@@ -164,11 +114,11 @@ def main() -> None:
         "falling: 32 to 512": list(WIDTHS[7:]),
         REAL: list(WIDTHS),
     }
-    rows, places, groups = [], [], []
+    rows, places = [], []
     for number, (name, widths) in enumerate(kinds.items()):
         for score, sign in SIGNS.items():
             row = [name, score]
-            means = sign * np.array([truth(width, chosen.population, score) for width in widths])
+            means = sign * np.array([truth(width, chosen.run, score) for width in widths])
             highest = peaks.place_of_peak(means) or 0
             for seeds in (2, 3, 4):
                 generator = np.random.default_rng([number, seeds])
@@ -188,22 +138,6 @@ def main() -> None:
             simulated = [cifar(generator, seeds, peak) for _ in range(repetitions // 5)]
             row.append(f"{share_found(generator, simulated, 1)[0]:.1f}")
         rows.append(row)
-    for width in (8, 32, 512):
-        for score in (*SIGNS, "agreement_on_test_images", "capa"):
-            cells = [str(width), score]
-            for seeds in GROUP_SIZES:
-                generator = np.random.default_rng([width, seeds])
-                tested, held = [], []
-                for _ in range(2 * repetitions):
-                    order, items = generator.permutation(TRAININGS), items_of(of[width], score, generator)
-                    sides = (order[side : 2 * seeds : 2] for side in (0, 1))
-                    one, other = (estimate(of[width], score, side, items) for side in sides)
-                    tested.append(p_value(difference(one, other)))
-                    interval = interval_of(one)
-                    held.append(interval.low <= truth(width, chosen.population, score) <= interval.high)
-                alarms = "-" if np.isnan(tested).all() else f"{100 * np.mean(np.array(tested) < 0.05):.1f}"
-                cells.append(f"{alarms} ({100 * np.mean(held):.1f})")
-            groups.append(cells)
     head = [f"{seeds} seeds" for seeds in (2, 3, 4)]
     report(
         "Peaks and verdicts on real trainings",
@@ -213,8 +147,6 @@ def main() -> None:
             markdown(["curve", "score", *head], rows),
             "How often the interval of the place holds the true one, and how many widths it holds:",
             markdown(["score", "seeds", "true width", "held", "widths"], places),
-            "Trainings of one width dealt into two groups: p < 0.05 (in brackets: one's interval holds the truth):",
-            markdown(["width", "score", *(f"{seeds} seeds" for seeds in GROUP_SIZES)], groups),
         ],
         chosen.out,
     )

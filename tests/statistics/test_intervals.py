@@ -1,14 +1,14 @@
-"""Intervals and tests: by hand, and how often they hold the truth (tests/benchmarks/coverage.py has the long form)."""
+"""Intervals and tests: by hand, and how often they hold the truth (tests/benchmarks/coverage.py: of real trainings)."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.coverage import BASES, STRENGTHS, chances, label_maps, map_scores, truths
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from support.simulated_maps import BASES, STRENGTHS, chances, label_maps, map_scores, truths
 
 from dbviz_ray.analysis.statistics.estimates import (
     cross_pair_estimate,
@@ -174,7 +174,7 @@ def test_holm_keeps_the_order_and_rejects_no_more_than_uncorrected(values):
 def test_intervals_of_label_maps_hold_the_truth_95_times_of_100(effects, models, repetitions):
     """Every score of maps, differences and ratios: within four deviations of 93 %, and not too wide on the whole."""
     strength = STRENGTHS[effects]
-    generator, true = np.random.default_rng(models), truths(strength, region_maps=40_000)
+    generator, true = np.random.default_rng(models), truths(strength, models=40_000)
     bases, held = np.repeat(BASES, models), {}
     for _ in range(repetitions):
         found = map_scores(label_maps(generator, chances(generator, strength, bases, 100)), models)
