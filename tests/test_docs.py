@@ -11,7 +11,6 @@ from support.documents import PAGES, ROOT, prose
 import dbviz_ray
 from dbviz_ray.analysis.figures import FIGURES, figures_of
 from dbviz_ray.analysis.findings.sentences import QUESTIONS
-from dbviz_ray.analysis.report.page import FIGURE_TEXTS
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 
 LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
@@ -63,7 +62,7 @@ def test_code_is_fenced_and_names_its_language(of):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_pages_describe_each_figure_as_the_code_does(name):
-    sweeps, shows = re.escape(FIGURES[name].sweeps), re.escape(FIGURE_TEXTS[name][1])
+    sweeps, shows = re.escape(FIGURES[name].sweeps), re.escape(FIGURES[name].shows)
     assert re.search(rf"^\| `{name}` \| {sweeps} \| [^|]+ \| {shows} \|$", page("figures.md"), flags=re.MULTILINE)
 
 

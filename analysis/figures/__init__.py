@@ -1,7 +1,6 @@
 """Pictures of a sweep, drawn from its stored tables and label maps: which there are, and which a sweep has.
 
-This file knows every figure without importing matplotlib. A new figure is a module with a function that draws it, and
-an entry in `FIGURES`.
+This file knows every figure without importing matplotlib. A new figure is a function that draws it, and an entry here.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,6 +31,9 @@ class FigureEntry:
 
     place: str
     """`module:function` of this package: the function draws the figure and has its name."""
+    title: str
+    shows: str
+    """What it shows, and how to read it. Claims are the paper's, or those of the findings."""
     sweeps: str
     """Which sweeps have it, in words."""
     applies: Callable[[SweepConfig, pd.DataFrame], bool]
@@ -70,32 +72,69 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 
 _ENTRIES = [
     FigureEntry(
-        "over_curves:double_descent", "three widths or more", lambda sweep, groups: bool(curves(groups, WIDTH))
+        "over_curves:double_descent",
+        "Double descent",
+        "Errors, regions per plane, reproducibility and margins over the width of the network. In the paper the "
+        "test error peaks where networks begin to fit all training labels (near the vertical lines); there regions "
+        "are many, and two trainings agree less. Here, the findings say which of this is beyond chance.",
+        "three widths or more",
+        lambda sweep, groups: bool(curves(groups, WIDTH)),
     ),
-    FigureEntry("over_curves:epochs", "snapshots", lambda sweep, groups: bool(curves(groups, EPOCH))),
+    FigureEntry(
+        "over_curves:epochs",
+        "Over the training",
+        "The same scores over the epochs of a training. Look whether errors, regions and agreement turn together, "
+        "and whether they do so when the false labels are learned.",
+        "snapshots",
+        lambda sweep, groups: bool(curves(groups, EPOCH)),
+    ),
     FigureEntry(
         "over_curves:error_surface",
+        "Over width and epoch",
+        "Scores over width and epoch at once; above the line the training error is at most 10 %. Follow a row to "
+        "see what width does, and a column to see what longer training does.",
         "two widths and three kept epochs or more",
         lambda sweep, groups: bool(surfaces(groups)),
     ),
     FigureEntry(
         "decision_regions:decision_regions",
+        "Decision regions",
+        "One plane through three images in trainings that differ only in their seeds, with one colour for each "
+        "class; the grey rows show where they disagree. What changes there, one training alone does not tell.",
         "curves, or one network alone",
         lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
     FigureEntry(
         "decision_regions:architectures",
+        "Decision regions of every kind of network",
+        "One plane through three images: a column for each kind of network, from the most to the least "
+        "reproducible, and a row for each training. Compare shapes down a column, then across; the grey row shows "
+        "where trainings of a kind disagree. One plane is an example: the numbers are over all planes.",
         "several architectures, options or recipes",
         lambda sweep, groups: _several_kinds(groups),
     ),
-    FigureEntry("training:training", "snapshots", lambda sweep, groups: bool(curves(groups, EPOCH)), others=("gif",)),
+    FigureEntry(
+        "training:training",
+        "Regions during the training",
+        "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Look "
+        "which regions settle early.",
+        "snapshots",
+        lambda sweep, groups: bool(curves(groups, EPOCH)),
+        others=("gif",),
+    ),
     FigureEntry(
         "disagreement:disagreement",
+        "Where two trainings disagree",
+        "Two trainings that differ only in their seeds, and what the second predicts where it differs from the "
+        "first: of the least and of the most reproducible of the shown kinds, on one plane.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
     FigureEntry(
         "disagreement:contested_images",
+        "Contested images",
+        "The test images on which the trainings of a kind disagree most, of those that planes go through, with the "
+        "trainings' votes. What one training says about such an image, another may not.",
         "several trainings of a network, and planes through test images",
         lambda sweep, groups: (
             len(sweep.models()) > len(at_last_epoch(groups))
@@ -104,35 +143,74 @@ _ENTRIES = [
     ),
     FigureEntry(
         "decision_regions:off_manifold",
+        "Planes off the data",
+        "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
+        "regions: whether trainings that agree on natural planes agree elsewhere, too.",
         "plane sets that leave the data",
         lambda sweep, groups: any(planes.off_manifold != "none" for planes in sweep.planes.values()),
     ),
     FigureEntry(
         "reproducibility_matrix:reproducibility_matrix",
+        "Reproducibility within and between kinds",
+        "On how many points of the planes two trainings agree, of one kind (framed) and of two. Compare a value "
+        "with the two frames of its row and column.",
         "several architectures, options or recipes",
         lambda sweep, groups: _compares(sweep) and _several_kinds(groups) and _fits_matrix(groups),
     ),
     FigureEntry(
         "recipes:recipe_table",
+        "Reproducibility and accuracy by recipe",
+        "A row for each network and a column for each recipe; the darker a cell, the more its trainings agree. The "
+        "table of differences says which cells differ by more than chance.",
         "networks with several recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups) and several_recipes(groups),
         others=("tex",),
     ),
     FigureEntry(
         "recipes:by_recipe",
+        "Reproducibility against accuracy",
+        "A point for each network and recipe, with both intervals. Of two points of equal accuracy, trainings of "
+        "the higher one agree more.",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
-    FigureEntry("recipes:learning_rates", "several learning rates", lambda sweep, groups: several_rates(groups)),
-    FigureEntry("dependence:plane_sets", "several plane sets", lambda sweep, groups: len(sweep.planes) > 1),
-    FigureEntry("margins:margins", "margins", lambda sweep, groups: sweep.margins is not None),
+    FigureEntry(
+        "recipes:learning_rates",
+        "Learning rates",
+        "Error and reproducibility over the learning rates tried, with a ring at the smallest error. If it is at an "
+        "end of its curve, a better rate may lie beyond.",
+        "several learning rates",
+        lambda sweep, groups: several_rates(groups),
+    ),
+    FigureEntry(
+        "dependence:plane_sets",
+        "Planes of different kinds",
+        "Regions per plane and reproducibility on each plane set: whether results on planes through test images "
+        "hold on others.",
+        "several plane sets",
+        lambda sweep, groups: len(sweep.planes) > 1,
+    ),
+    FigureEntry(
+        "margins:margins",
+        "Margins",
+        "How far images are from the decision boundary. In the paper, mislabelled images lie closer to it than "
+        "correctly labelled ones once their false labels are learned; compare the two boxes of a group.",
+        "margins",
+        lambda sweep, groups: sweep.margins is not None,
+    ),
     FigureEntry(
         "dependence:streams",
+        "Random streams",
+        "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
+        "this stream alone (total), and the share that goes away if they differ in all others (own).",
         "random streams that vary separately",
         lambda sweep, groups: _compares(sweep) and "streams" in tables_of(sweep),
     ),
     FigureEntry(
         "dependence:resolution",
+        "Resolution",
+        "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
+        "grid is fine enough.",
         "grids that contain coarser ones",
         lambda sweep, groups: "fragmentation" in sweep.scores and finest_plane_set(sweep) is not None,
     ),

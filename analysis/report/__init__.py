@@ -22,7 +22,7 @@ from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
 from ..tables.scored import ABOUT_TRAININGS
 from .facts import MAX_NAMED, origin, trainings, varied
-from .page import FIGURE_TEXTS, Illustration, render
+from .page import Illustration, render
 
 MAX_SENTENCES = 12
 """Most sentences under one question."""
@@ -61,7 +61,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         max_sentences=MAX_SENTENCES,
         findings_file=FINDINGS_FILE,
         pictures=list(_pictures(store, kinds)),
-        absent=[FIGURE_TEXTS[name][0] for name in kinds if not store.exists(store.figure_file(name))],
+        absent=[kind.title for name, kind in kinds.items() if not store.exists(store.figure_file(name))],
         short_tables=short_tables(found, tables),
         long_tables=group_tables(groups, HEADINGS, "Every kind of training, on {} planes"),
         files={name: files_of(store, name) for name in names},
@@ -127,14 +127,13 @@ def _pictures(store: Store, kinds: Mapping[str, FigureEntry]) -> Iterator[tuple[
     """The stored figures: file, title and picture; None for a picture that does not fit into the page."""
     left = MAX_PICTURES
     for name, kind in kinds.items():
-        title, shows = FIGURE_TEXTS[name]
         for suffix in ("png", "gif"):
             file = store.figure_file(name, suffix)
             if suffix in kind.suffixes and store.exists(file):
                 content = store.read(file)
                 fits = len(content) <= left
                 left -= len(content) * fits
-                yield file, title, Illustration(content, title, shows, DOTS) if fits else None
+                yield file, kind.title, Illustration(content, kind.title, kind.shows, DOTS) if fits else None
 
 
 def _losses(outcomes: pd.DataFrame, groups: pd.DataFrame) -> dict[str, Any]:

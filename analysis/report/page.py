@@ -28,8 +28,6 @@ def render(template: str, **values: Any) -> str:
 
 
 _PAGES = templates(Path(__file__).parent / "templates", trim_blocks=True, lstrip_blocks=True)
-FIGURE_TEXTS: dict[str, tuple[str, str]] = vars(_PAGES.get_template("words.html").module)["figures"]
-"""The title of each figure of a sweep; what it shows, and how to read it."""
 _PAGES.filters["anchor"] = lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 

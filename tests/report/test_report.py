@@ -8,7 +8,6 @@ from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.findings import read_findings
 from dbviz_ray.analysis.report.facts import Trainings, trainings
-from dbviz_ray.analysis.report.page import FIGURE_TEXTS
 from dbviz_ray.analysis.scores.groups import records
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import load_sweep
@@ -31,7 +30,7 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
         assert shown in page.text
     worst, best = (f"about {100 - 100 * share:.0f}" for share in sorted(groups["reproducibility"]))
     assert f"{best} of 100 points of a plane at best (width 8) and on {worst} at worst (width 4)." in page.text
-    assert f"Not drawn: {', '.join(FIGURE_TEXTS[name][0] for name in figures_of(sweep))}." in page.text
+    assert f"Not drawn: {', '.join(figure.title for figure in figures_of(sweep).values())}." in page.text
     assert {"scores/groups.csv", "scores/groups.parquet"} <= set(page.references)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
 
