@@ -37,8 +37,8 @@ SCORES: dict[str, Bounds] = {
     "sharpness": AT_LEAST_ZERO,
 }
 """The scores of a group, with the smallest and largest possible value. A new score needs an entry here and an estimate
-in `image_estimates` or `plane_estimates`; tables, intervals, differences and advice follow. docs/tables.md says what
-each is, as a column of `groups`."""
+in `image_estimates` or `plane_estimates`; tables, intervals and differences follow. docs/tables.md says what each is, as
+a column of `groups`."""
 
 MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16
 """Groups with more members do not follow every pair on every plane, or on every image. The interaction of models and
