@@ -37,7 +37,7 @@ SCORES: dict[str, Bounds] = {
     "sharpness": AT_LEAST_ZERO,
 }
 """The scores of a group, with the smallest and largest possible value. A new score needs an entry here and an estimate
-in `image_estimates` or `plane_estimates`; tables, intervals and differences follow. docs/tables.md says what each is, as
+in `image_estimates` or `plane_estimates`; tables, intervals and differences follow. docs/tables.md explains each as
 a column of `groups`."""
 
 MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16
