@@ -46,7 +46,8 @@ def initialised_network(
         raise TypeError(f"its builder returns an object of type {type(network).__name__}, not an nn.Module")
     if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
         with torch.no_grad():
-            network.eval()(torch.zeros(1, *image_shape))
+            network.eval()
+            network(torch.zeros(1, *image_shape))
         network.train()
     return network
 

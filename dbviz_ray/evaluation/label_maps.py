@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.datasets.dataset import MOST_CLASSES
 from dbviz_ray.errors import UserError
 from dbviz_ray.planes import GridPoints, PlaneSet
 from dbviz_ray.training.allocations import within_memory
+from dbviz_ray.training.states import kept
 
 SMALL = 3 * 32 * 32
 """Numbers in an image up to which a batch has its full size."""
@@ -138,19 +141,29 @@ def dtype_of(network: Classifier) -> torch.dtype:
 
 @contextmanager
 def evaluating(network: Classifier) -> Iterator[None]:
-    """Within the block the network is in evaluation mode; afterwards each module has its former mode."""
+    """Within the block the network is in evaluation mode; afterwards its modes and tensors are as before."""
     if not isinstance(network, nn.Module):
         yield
         return
-    was_training = [module for module in network.modules() if getattr(module, "training", False)]
-    if was_training:  # a frozen module has no modes
-        with suppress(NotImplementedError):  # nor has a program of torch.export
-            network.eval()
-    try:
-        yield
-    finally:
-        for module in was_training:
-            module.training = True
+    modes = {module: module.training for module in network.modules() if hasattr(module, "training")}
+    named: list[Any] = [own for module in network.modules() for own in (module._parameters, module._buffers)]
+    names = [(own, own.copy()) for own in named if isinstance(own, dict)]  # a script has others
+    tensors = [tensor for tensor in chain(network.parameters(), network.buffers()) if not is_lazy(tensor)]
+    whole = {str(n): own for n, own in enumerate(tensors) if own.layout == torch.strided and not own.is_meta}
+    with kept(whole):
+        if any(modes.values()):  # a frozen module has no modes
+            with suppress(NotImplementedError):  # nor has a program of torch.export
+                network.eval()
+        try:
+            yield
+        finally:
+            with suppress(NotImplementedError):
+                network.train(modes.get(network, False))  # which may change tensors
+            for module, mode in modes.items():
+                module.training = mode
+            for own, before in names:
+                own.clear()
+                own.update(before)
 
 
 @contextmanager

@@ -86,7 +86,8 @@ def load_network(
         raise DamagedFileError(file, store.path(file), "it is missing") from None
     except (KeyError, RuntimeError) as error:  # KeyError: a type that torch does not have
         raise DamagedFileError(file, store.path(file), f"not this model's weights: {one_line(error)}") from None
-    return network.eval()
+    network.eval()
+    return network
 
 
 @torch.no_grad()

@@ -165,13 +165,15 @@ def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) ->
     counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
         with calls, counter:
-            output = network.eval()(images)
+            network.eval()
+            output = network(images)
         if calls.last is torch.ops.aten.sigmoid.default and single_score(output) is not None:
             raise ValueError("its one score for each image comes from a sigmoid; return the logit of class 1")
         scores = logits_of(output)
         if scores.shape != (len(images), classes):
             raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
-        network.train()(images)
+        network.train()
+        network(images)
     return counter.get_total_flops() // len(images), calls.count
 
 

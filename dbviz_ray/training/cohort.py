@@ -134,29 +134,26 @@ class CohortTraining:
     def check_reloading(self, members: Iterable[int]) -> None:
         """ValueError unless networks that are built anew, with the state of these members, predict what they do.
 
-        Before the first epoch StepsDifferError, if they can be trained in another way.
+        They must do so in smaller batches, too.
         """
         images = self.dataset.normalised(self.dataset.test_images[:RELOADED_IMAGES].to(self.device), self._dtype)
-        may_differ = self.epoch == 0 and self.network.stack != ORDINARY
-        try:
-            with kept(self.network.buffers):
-                predicted = self._logits(self.dataset.test_images[:RELOADED_IMAGES])
-            sizes = list(map(norm, predicted))  # not of what tracing has left in a network
-        except Exception as error:  # a user's own code may raise anything
-            if may_differ and not isinstance(error, torch.OutOfMemoryError):
-                raise StepsDifferError(f"its evaluation cannot be stacked ({one_line(error)})") from error
-            raise
+        with kept(self.network.buffers):
+            predicted = self._logits(self.dataset.test_images[:RELOADED_IMAGES])
+        allowed = [RELOADED_DIFFERENCE * norm(own) for own in predicted]
         for member in members:
-            again = self._fresh(member).eval()
+            again = self._fresh(member)
             again.load_state_dict(self.network.member_state(member))
-            difference = norm(logits_of(again(images.clone())) - predicted[member])
-            if difference > RELOADED_DIFFERENCE * sizes[member]:
-                if may_differ:
-                    raise StepsDifferError("its predictions differ from those of ordinary PyTorch")
+            again.eval()
+            whole = logits_of(again(images.clone()))
+            half = logits_of(again(images[: (len(images) + 1) // 2].clone()))
+            if norm(whole - predicted[member]) > allowed[member]:
                 raise ValueError(
                     "its predictions need more than its state_dict: a network that is built anew and loads it predicts "
                     "something else; register what is missing as buffers, and draw no random numbers in evaluation mode"
                 )
+            if norm(half - whole[: len(half)]) > allowed[member]:
+                reason = "its predictions depend on the other images of a batch, or change from call to call"
+                raise ValueError(f"{reason}; in evaluation mode a network must be a function of the image")
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation if it is due."""
@@ -201,7 +198,7 @@ class CohortTraining:
         """The members in their present state."""
         last = self.epoch == self.settings.epochs
         images = {split: self.dataset.split(split)[0] for split in ("train", "test")}
-        with kept(self.network.buffers):  # which a network may change even when it is evaluated
+        with kept(self.network.parameters | self.network.buffers):  # which even an evaluation may change
             predictions = {split: self._logits(some).argmax(-1).cpu() for split, some in images.items()}
             sharp = self._sharpness().tolist() if last else [math.nan] * len(self.models)
         history = self.history.clone().cpu()  # the training continues to write to its own
@@ -276,7 +273,14 @@ def train_cohort(
             except ValueError:
                 training.remark = "a checkpoint of another version is left out: its training starts again"
         del saved  # frees its memory
-        training.check_reloading({0, len(models) - 1})  # before hours are spent
+        try:
+            training.check_reloading({0, len(models) - 1})  # before hours are spent
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a user's own code may raise anything
+            if training.epoch or training.network.stack == ORDINARY:
+                raise
+            raise StepsDifferError(f"evaluated so, {one_line(error)}") from error
         last_save = time.monotonic()
         while training.epoch < training.settings.epochs:
             training.run_epoch()

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from dbviz_ray.config.seeds import drawing_from
 from dbviz_ray.training.verification import StepsDifferError
 
 MaskShapes = dict[str, tuple[float, tuple[int, ...]]]
@@ -37,10 +38,16 @@ class MaskedDropout(nn.Module):
 
     mask: Tensor
     p: float
+    inplace: bool
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` times the mask in training mode, `x` in evaluation mode."""
-        return x * self.mask.to(x.dtype) if self.training else x
+        """`x` times the mask in training mode, `x` in evaluation mode. StepsDifferError without a mask."""
+        if not self.training:
+            return x
+        if not self.mask.ndim:
+            raise StepsDifferError("it calls a dropout layer in some steps only")
+        masked = x * self.mask.to(x.dtype)
+        return x.copy_(masked) if self.inplace else masked
 
     def mask_shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of the mask for an input like `x`."""
@@ -69,21 +76,24 @@ def with_masked_dropout(network: nn.Module) -> nn.Module:
 
 
 def mask_shapes(network: nn.Module, images: Tensor) -> MaskShapes:
-    """The masks of `network` for a batch like `images`; ValueError if a layer is called twice in one pass."""
+    """The masks of a step with `images`; StepsDifferError if a layer is called twice in one pass."""
     if not any(isinstance(module, MaskedDropout) for module in network.modules()):
         return {}
     shapes: MaskShapes = {}
 
-    def note(name: str, layer: MaskedDropout, inputs: tuple[Tensor, ...]) -> None:
+    def note(name: str, layer: MaskedDropout, x: Tensor) -> Tensor:
         if f"{name}.{MASK}" in shapes:
             raise StepsDifferError(f"its dropout layer {name} is called twice in one pass")
-        shapes[f"{name}.{MASK}"] = (layer.p, layer.mask_shape(inputs[0]))
+        if layer.training:
+            shapes[f"{name}.{MASK}"] = (layer.p, layer.mask_shape(x))
+        return x
 
-    twin = copy.deepcopy(network).eval()
+    twin = copy.deepcopy(network)
+    twin.train()  # what it calls in evaluation mode may be something else
     for name, layer in twin.named_modules():
         if isinstance(layer, MaskedDropout):
-            layer.register_forward_pre_hook(partial(note, name))
-    with torch.no_grad():
+            vars(layer)["forward"] = partial(note, name, layer)
+    with torch.no_grad(), drawing_from(0, images.device):
         twin(images.clone())
     return shapes
 

@@ -46,11 +46,13 @@ class OrdinaryNetwork(MemberStates):
             nullcontext if precision is None else partial(torch.autocast, self.device.type, precision)
         )
         self.draws = False
-        """Whether a forward pass has drawn random numbers."""
+        """Whether a pass has drawn random numbers."""
         self.idle: list[set[str]] = [set() for _ in networks]
         self._settled: dict[str, Any] | None = None
         self.networks = networks
-        self._teachers = [teacher.eval() for teacher in teachers]
+        self._teachers = teachers
+        for teacher in teachers:
+            teacher.eval()
         self._settings, self._limits = settings, limits
         self._own = [_tensors(network) for network in networks]
         for member, own in enumerate(self._own):
@@ -78,21 +80,32 @@ class OrdinaryNetwork(MemberStates):
         return torch.cat([self.evaluated(member, {}, images.clone()) for member in range(self.members)])
 
     def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
-        """See `MemberStates.evaluated`."""
+        """See `MemberStates.evaluated`. Afterwards the network is in training mode, as modes may change its state."""
         own = self._own[member]
         with kept(own) if parameters else nullcontext(), self._whole_state(member):
             for name, parameter in parameters.items():
                 own[name].data.copy_(parameter[0])
-            return logits_of(self.networks[member].eval()(images))[None]
+            logits = self._called(member, images, training=False)
+            self.networks[member].train()
+            return logits[None]
 
     def evaluation_gradient(self, member: int, images: Tensor, loss: Callable[[Tensor], Tensor]) -> State:
         """See `MemberStates.evaluation_gradient`."""
 
         def loss_and_logits() -> tuple[Tensor, Tensor]:
-            logits = self.evaluated(member, {}, images)
-            return loss(logits), logits
+            logits = self._called(member, images, training=False)
+            return loss(logits[None]), logits
 
-        return {name: gradient[None] for name, gradient in self._gradients(member, loss_and_logits)[0].items()}
+        with self._whole_state(member):
+            gradients, _ = self._gradients(member, 0, loss_and_logits)
+            self.networks[member].train()
+        return {name: gradient[None] for name, gradient in gradients.items()}
+
+    def _called(self, member: int, images: Tensor, *, training: bool) -> Tensor:
+        network = self.networks[member]
+        with self._whole_state(member):
+            network.train() if training else network.eval()  # which may return nothing
+            return logits_of(network(images))
 
     def _step(self, member: int, batch: Batch) -> tuple[State, Tensor]:
         """One member's gradients, and its logits `[n, classes]` before any perturbation."""
@@ -104,14 +117,14 @@ class OrdinaryNetwork(MemberStates):
                 self.networks[member].get_submodule(path)._buffers[MASK] = batch[name][member]
 
         def loss_and_logits(images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-            with drawing_from(seed, images.device) as drawn, self._autocast(), self._whole_state(member):
-                logits = logits_of(self.networks[member].train(training)(images))
-                self.draws = self.draws or drawn()
+            with self._autocast():
+                logits = self._called(member, images, training=training)
             return training_loss(logits[None], labels[None], taught, settings.distillation), logits
 
         def gradient_of_images(moved: Tensor) -> Tensor:
             leaf = moved.detach().requires_grad_()
-            return torch.autograd.grad(loss_and_logits(leaf, training=False)[0], leaf)[0]
+            with drawing_from(seed, images.device):
+                return torch.autograd.grad(loss_and_logits(leaf, training=False)[0], leaf)[0]
 
         taught = None
         if settings.adversary is not None:
@@ -119,22 +132,27 @@ class OrdinaryNetwork(MemberStates):
         if self._teachers:
             with torch.no_grad(), self._autocast():
                 taught = logits_of(self._teachers[member](images))[None]
-        gradients, logits = self._gradients(member, lambda: loss_and_logits(images, training=True))
+        gradients, logits = self._gradients(member, seed, lambda: loss_and_logits(images, training=True))
         if settings.sam_radius:
             own = {name: parameter[member : member + 1] for name, parameter in self.parameters.items()}
             ascent = {name: gradient[None] for name, gradient in gradients.items()}
             with kept(self._own[member]):
                 for name, moved in perturbed(own, ascent, settings.sam_radius).items():
                     self._own[member][name].data.copy_(moved[0])
-                gradients, _ = self._gradients(member, lambda: loss_and_logits(images, training=True))
+                gradients, _ = self._gradients(member, seed, lambda: loss_and_logits(images, training=True))
         return gradients, logits.detach()
 
-    def _gradients(self, member: int, loss_and_logits: Callable[[], tuple[Tensor, Tensor]]) -> tuple[State, Tensor]:
+    def _gradients(
+        self, member: int, seed: int, loss_and_logits: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[State, Tensor]:
+        """One member's gradients and logits; what its passes draw, backward too, comes from this seed."""
         own = {name: self._own[member][name] for name in self.parameters}
         for parameter in own.values():
             parameter.grad = None
-        loss, logits = loss_and_logits()
-        loss.backward()
+        with drawing_from(seed, self.device) as drawn:
+            loss, logits = loss_and_logits()
+            loss.backward()
+            self.draws = self.draws or drawn()
         self.idle[member] = {name for name, parameter in own.items() if parameter.grad is None}
         return {name: torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for name, p in own.items()}, logits
 
@@ -143,8 +161,11 @@ class OrdinaryNetwork(MemberStates):
         """Copy tensors that the module assigns anew, or their data, back to the stacked state."""
         yield
         network, state = self.networks[member], self.parameters | self.buffers
+        own = {id(tensor) for tensor in self._own[member].values()}
         for name, tensor in self._own[member].items():
             assigned, whole = attrgetter(name)(network), state[name][member]
+            if assigned is not tensor and id(assigned) in own:
+                raise ValueError(f"its tensor {name} gets another name in the forward pass")
             if assigned is None or assigned.shape != whole.shape:
                 raise ValueError(f"its tensor {name} changes its shape in the forward pass")
             if assigned.data_ptr() != whole.data_ptr():

@@ -72,13 +72,15 @@ def _stacked(members: Sequence[State]) -> State:
 @contextmanager
 def kept(tensors: State) -> Iterator[None]:
     """Within the block these tensors may change; afterwards they hold what they held, in the same memory."""
-    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    before = [(tensor, tensor.data, tensor.detach().clone()) for tensor in tensors.values()]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                tensor.copy_(before[name])
+        for tensor, data, numbers in before:
+            if tensor.data_ptr() != data.data_ptr():
+                tensor.data = data
+            if not torch.equal(data, numbers):  # a user's memory may be read-only
+                data.copy_(numbers)
 
 
 def sliced(tensors: State, start: int, stop: int) -> State:
@@ -87,9 +89,15 @@ def sliced(tensors: State, start: int, stop: int) -> State:
 
 
 def _state_names(network: nn.Module) -> dict[str, str]:
-    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name."""
+    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name.
+
+    ValueError if it holds anything else.
+    """
     first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
-    return {key: first_names[id(tensor)] for key, tensor in network.state_dict(keep_vars=True).items()}
+    state = network.state_dict(keep_vars=True)
+    if strange := [key for key, tensor in state.items() if id(tensor) not in first_names]:
+        raise ValueError(f"its state_dict holds {strange[0]}, which is none of its parameters and buffers")
+    return {key: first_names[id(tensor)] for key, tensor in state.items()}
 
 
 def autocast_type(settings: TrainingConfig) -> torch.dtype | None:

@@ -12,7 +12,7 @@ import pickle
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from logging import Logger
 from types import CodeType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ PRECISION = 1e-9
 GROSS = 0.3
 """The largest relative difference of results as they run in training."""
 IMAGES_COMPARED = 16
-GRADIENTS = "gradients of"
+GRADIENTS, PREDICTIONS = "gradients of", "its predictions"
 SPREAD = 0.05
 """Weights are moved by this share of their spread, so that no branch stays switched off by a zero."""
 _DEPTH = 4
@@ -85,20 +85,25 @@ def _both_results(
     network: CohortNetwork, batches: Sequence[Batch], run: Part | None = None
 ) -> Iterator[tuple[State, State]]:
     """What the captured step and ordinary modules compute, for the first and the last member."""
-    members = sorted({0, network.members - 1})
-    expected = []
+    members, images = sorted({0, network.members - 1}), batches[0][IMAGES][0]
+    expected: list[State] = []
     for member in members:
         ordinary = network.ordinary(member)
         own = [sliced(whole, member, member + 1) for whole in batches]
+        predictions = ordinary.predict(images)
         expected += _results(ordinary.backward, ordinary.buffers, own, [0])
+        expected[-1] |= {PREDICTIONS: predictions[0]}
         if ordinary.changed():
             raise StepsDifferError(f"its forward pass changes the attribute {min(ordinary.changed())}")
         if ordinary.draws:
-            raise StepsDifferError("its forward pass draws random numbers itself")
+            raise StepsDifferError("its passes draw random numbers themselves")
         if network.decays and ordinary.idle[0]:
             raise StepsDifferError(f"weight decay would change {min(ordinary.idle[0])}, which the loss does not use")
-    run = run or network.prepare(batches[0])
-    return zip(_results(run, network.buffers, batches, members), expected, strict=True)
+    predictions = network.predict(images)  # before tracing leaves tensors without numbers in a network
+    found = _results(run or network.prepare(batches[0]), network.buffers, batches, members)
+    for member, result in zip(members, found, strict=True):
+        result[PREDICTIONS] = predictions[member]
+    return zip(found, expected, strict=True)
 
 
 def _other(batch: Batch) -> Batch:
@@ -180,7 +185,8 @@ def _around(network: nn.Module) -> dict[str, Any]:
     """The class attributes, and the variables outside of functions, that a user's code uses."""
     todo: list[Any] = [kind for module in network.modules() for kind in type(module).__mro__]
     for module in network.modules():
-        todo += [hook for name, own in vars(module).items() if name.endswith("_hooks") for hook in own.values()]
+        kept = [own for name, own in vars(module).items() if name.endswith("_hooks") and isinstance(own, Mapping)]
+        todo += [hook for hooks in kept for hook in hooks.values()]
     seen, found = set[int](), dict[str, Any]()
     while todo:
         code: Any = todo.pop()
@@ -238,7 +244,9 @@ def _comparable(value: Any, state: Mapping[int, str], depth: int) -> Any:
     if isinstance(value, Iterator | random.Random | np.random.Generator | np.random.RandomState | torch.Generator):
         with suppress(Exception):
             return pickle.dumps(value)
-    if isinstance(value, nn.Module | type | ModuleType | Logger) or depth == 0:
+    library = type(value).__module__.partition(".")[0] in LIBRARIES
+    is_block = library and isinstance(value, AbstractContextManager)  # such as autocast, which notes what was before
+    if isinstance(value, nn.Module | type | ModuleType | Logger) or is_block or depth == 0:
         return (value if isinstance(value, type) else type(value)).__qualname__
     if isinstance(value, Mapping):
         return [(str(key), _comparable(inner, state, depth - 1)) for key, inner in value.items()]

@@ -13,7 +13,6 @@ replacement: they are samples too, and the truth is the mean over all.
 - Simulated CIFAR-10: 25 widths, 10,000 images, a rise of 8 points from width 5 to 10, or none.
 """
 
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,6 @@ SIGNS = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}
 Scores = dict[str, NDArray[Any]]
 
 
-@functools.cache
 def values_of(width: int, run: Path) -> Scores:
     """Errors `[trainings, images]`, regions `[trainings, planes]`, agreement `[planes, trainings, trainings]`."""
     population = Population(run, width)
@@ -56,13 +54,6 @@ def estimate(scores: Scores, score: str, trainings: Places, items: Places) -> Es
     same = scores[score][items[:, None, None], trainings[:, None], trainings].astype(float)
     pairs = same[:, *np.triu_indices(len(trainings), 1)]
     return pair_estimate(same.mean(axis=0), pairs.mean(axis=1), on_items=same)
-
-
-@functools.cache
-def truth(width: int, run: Path, score: str) -> float:
-    """Of all trainings on all planes or images."""
-    scores = values_of(width, run)
-    return estimate(scores, score, np.arange(TRAININGS), np.arange(items_of(scores, score))).value
 
 
 def items_of(scores: Scores, score: str) -> int:
@@ -118,14 +109,15 @@ def main() -> None:
     for number, (name, widths) in enumerate(kinds.items()):
         for score, sign in SIGNS.items():
             row = [name, score]
-            means = sign * np.array([truth(width, chosen.run, score) for width in widths])
-            highest = peaks.place_of_peak(means) or 0
             for seeds in (2, 3, 4):
                 generator = np.random.default_rng([number, seeds])
                 curves = (curve(generator, [of[w] for w in widths], score, seeds) for _ in range(repetitions))
                 share, intervals = share_found(generator, list(curves), sign)
                 row.append("-" if not intervals else f"{share:.1f}")
                 if name == REAL and intervals:
+                    every = np.arange(TRAININGS), np.arange(items_of(of[WIDTHS[0]], score))
+                    means = np.array([estimate(of[width], score, *every).value for width in WIDTHS])
+                    highest = peaks.place_of_peak(sign * means) or 0
                     held = np.mean([low <= highest <= high for low, high in intervals])
                     size = np.mean([high - low + 1 for low, high in intervals])
                     places.append([score, str(seeds), str(WIDTHS[highest]), f"{100 * held:.1f}", f"{size:.1f}"])

@@ -14,17 +14,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
 
+from dbviz_ray.analysis.scores import trained as run
 from dbviz_ray.analysis.scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
 from dbviz_ray.analysis.scores.groups import Group
 from dbviz_ray.analysis.scores.plane_scores import Stored, score_planes
-from dbviz_ray.analysis.scores.trained import (
-    Margins,
-    Predictions,
-    read_margins,
-    read_predictions,
-    stored_planes,
-    trained_models,
-)
 from dbviz_ray.analysis.statistics.estimates import Estimate
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import MODEL
@@ -47,17 +40,17 @@ class Items(NamedTuple):
 class Population:
     """All trainings of one width, on the plane set `test`."""
 
-    def __init__(self, run: Path, width: int) -> None:
-        store = Store(run)
+    def __init__(self, folder: Path, width: int) -> None:
+        store = Store(folder)
         sweep = store.sweep()
-        configs = [model.config for model in trained_models(store, sweep) if model.config.width == width]
+        configs = [model.config for model in run.trained_models(store, sweep) if model.config.width == width]
         epochs = [config.training.epochs for config in configs]
         facts = [store.read_json(store.model_file(config.model_id, MODEL)) for config in configs]
-        stored = stored_planes(store, sweep, "test", configs, epochs)
+        stored = run.stored_planes(store, sweep, "test", configs, epochs)
         self.seeds = [config.seeds for config in configs]
         self.sharpness = np.array([of["sharpness"] for of in facts], float)
-        self.predictions = read_predictions(store, configs, epochs)
-        self.margins = read_margins(store, sweep, configs, epochs, self.predictions)
+        self.predictions = run.read_predictions(store, configs, epochs)
+        self.margins = run.read_margins(store, sweep, configs, epochs, self.predictions)
         self.maps = stored.labels(slice(0, stored.planes))
         """`[trainings, planes, points, points]`."""
         self.probabilities = stored.probabilities(slice(0, stored.planes)) if stored.probabilities else None
@@ -77,10 +70,10 @@ class Population:
         members, of, margins = np.concatenate(sides), self.predictions, self.margins
         trained, tested, planes = (np.ix_(members, some) for some in (items.trained, items.tested, items.planes))
         on_train = (values[trained] for values in (of.on_train, of.given, of.true, of.trained_on))
-        predictions = Predictions(*on_train, of.on_test[tested], of.true_test[items.tested])
+        predictions = run.Predictions(*on_train, of.on_test[tested], of.true_test[items.tested])
         if margins is not None:
             some = np.ix_(members, items.measured)
-            margins = Margins(margins.distances[some], margins.found[some], margins.mislabelled[some])
+            margins = run.Margins(margins.distances[some], margins.found[some], margins.mislabelled[some])
         maps = self.maps[planes]
         soft = None if self.probabilities is None else self.probabilities[planes]
         stored = Stored(

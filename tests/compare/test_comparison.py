@@ -200,9 +200,13 @@ def test_bad_arguments_are_named(images_and_labels, change, field):
 
 
 @pytest.mark.parametrize("kind", sorted(UNSTEADY))
-def test_a_network_that_is_no_function_of_the_image_is_refused(kind, images_and_labels):
+def test_a_network_that_is_no_function_of_the_image_is_refused_and_left_as_it_was(kind, images_and_labels):
     networks = [UNSTEADY[kind](4, (1, 8, 8), 10) for _ in range(2)]
+    tensors = networks[0].state_dict(keep_vars=True)
+    numbers = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     assert refused(lambda: compare(networks, *images_and_labels, planes=3, resolution=5)).field == "model 0"
+    after = networks[0].state_dict(keep_vars=True)
+    assert all(after[name] is tensor and torch.equal(tensor, numbers[name]) for name, tensor in tensors.items())
 
 
 MORE = ("changes_its_input", "gradient_within", "holds_a_lock", "scripted")

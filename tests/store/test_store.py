@@ -95,17 +95,6 @@ def test_label_maps_with_straight_boundaries_are_small(store):
     assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
 
 
-def test_label_maps_of_an_earlier_version_are_read_too(store):
-    """In one row group and without checksums."""
-    maps = np.random.default_rng(0).integers(0, 10, (70, 5, 5)).astype(np.uint8)
-    table = pa.table({"plane": range(70), "labels": pa.FixedSizeListArray.from_arrays(pa.array(maps.reshape(-1)), 25)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({"dbviz": '{"resolution": 5}'}), sink, compression="zstd")
-    store.write(store.labels_file("test", "m", 1), sink.getvalue().to_pybytes())
-    assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
-    assert np.array_equal(store.read_label_maps("test", "m", 1, slice(3, 9)), maps[3:9])
-
-
 def test_margins_come_back_and_open_in_plain_parquet(store):
     distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
     indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)

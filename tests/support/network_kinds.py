@@ -27,7 +27,6 @@ LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
     "batch_norm": lambda k: [nn.BatchNorm2d(k), nn.ReLU()],
     "batch_norm_of_momentum_none": lambda k: [nn.BatchNorm2d(k, momentum=None), nn.ReLU()],
     "batch_norm_without_affine": lambda k: [nn.BatchNorm2d(k, affine=False), nn.ReLU()],
-    "batch_norm_without_statistics": lambda k: [nn.BatchNorm2d(k, track_running_stats=False), nn.ReLU()],
     "frozen_batch_norm_weights": lambda k: [nn.BatchNorm2d(k).requires_grad_(False), nn.ReLU()],
     "group_norm": lambda k: [nn.GroupNorm(2, k), nn.GELU()],
     "instance_norm": lambda k: [nn.InstanceNorm2d(k, affine=True), nn.SiLU()],
@@ -123,7 +122,7 @@ def with_mask(net, h):
 
 
 def with_rows(net, h):
-    bright, scaled = h.sum(1) > h.sum(1).median(), h.clone()
+    bright, scaled = h.sum(1) > 2, h.clone()
     scaled[bright] = torch.tanh(h[bright])
     return scaled
 
@@ -345,4 +344,5 @@ KINDS |= {
 between(kinds=UNSTEADY, noise_in_evaluation=lambda net, h: h + torch.randn_like(h))
 between(kinds=UNSTEADY, looks_at_its_batch=lambda net, h: (h - h.mean(0)) * 3)
 UNSTEADY |= {"keeps_dropout_on": keeping(nn.Dropout, True), "keeps_batch_statistics": keeping(nn.BatchNorm2d, True)}
+UNSTEADY |= {"batch_norm_without_statistics": with_layers(lambda k: [nn.BatchNorm2d(k, track_running_stats=False)])}
 globals().update(KINDS | OUTSIDE | UNSTEADY)

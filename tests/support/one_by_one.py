@@ -136,7 +136,8 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
     """
     settings, seeds = model.training, model.seeds
     network = initialised_network(model.architecture, model.width, data.image_shape, 10, seeds.init, model.options)
-    network = network.double().train()
+    network.double()
+    network.train()
     given = given_labels(data, "symmetric", model.label_noise, seeds.label_noise)
     if seeds.train_set is not None:
         drawn = numpy_generator("train_set", seeds.train_set).integers(len(given), size=len(given))
@@ -180,7 +181,9 @@ def one_by_one(model, data, teacher=None, *, draws_itself=False):
             losses += F.cross_entropy(logits, given[batch], reduction="sum").item()
             wrong += (logits.argmax(1) != given[batch]).sum().item()
         with torch.no_grad():  # as loops do; a module may change itself even then
-            network.eval()(data.normalised(data.test_images, torch.float64))
+            network.eval()
+            network(data.normalised(data.test_images, torch.float64))
         network.train()
         history.append((losses / len(given), wrong / len(given)))
-    return network.eval(), history
+    network.eval()
+    return network, history

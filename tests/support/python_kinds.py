@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from support.network_kinds import Normed, between, inner, mean, same, with_attribute
+from support.network_kinds import UNSTEADY, Base, Normed, between, inner, mean, same, with_attribute
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -55,10 +55,10 @@ def averaged(net, h):
 
 
 def stepped(net, h):
-    """A gradient step on its own weights, in evaluation mode too."""
+    """A gradient step of its own weights, in evaluation mode too."""
     with torch.enable_grad():
         weight = net.inner.weight
-        (gradient,) = torch.autograd.grad((F.linear(h, weight) - h).square().mean(), weight, create_graph=net.training)
+        (gradient,) = torch.autograd.grad(weight.sin().sum(), weight, create_graph=net.training)
     return F.linear(h, weight - 0.5 * gradient)
 
 
@@ -85,8 +85,9 @@ def in_turn(net, h):
         return torch.sin(h)
 
 
-def guarded(net, h):
-    return h.clamp(max=1.2) if h.abs().max() > 3 else h
+def averaged_anew(net, h):
+    net.mean = 0.5 * net.mean + 0.5 * h.detach().mean(0)
+    return h - net.mean
 
 
 def with_counter(net):
@@ -102,8 +103,15 @@ def filtered(net, h):
     return torch.fft.irfft(torch.fft.rfft(h) * net.frequencies, n=net.size)
 
 
-def own_function(net):
-    vars(net).update(own=lambda h: torch.relu(net.inner(h)))
+def stepping(net):
+    step = torch.optim.SGD([net.head.bias], lr=0.1).step
+    net.head.bias.register_post_accumulate_grad_hook(lambda bias: step())
+
+
+def hooks(**hooks):
+    """Kinds with a hook on a parameter."""
+    for name, hook in hooks.items():
+        between(lambda net, hook=hook: net.head.weight.register_hook(hook), PYTHON_KINDS, **{name: same})
 
 
 def patched(net):
@@ -111,13 +119,9 @@ def patched(net):
     net.hidden.forward = lambda x: before(x) * 1.5
 
 
-between(
-    inner,
-    PYTHON_KINDS,
-    reentrant_checkpoint=lambda net, h: checkpoint(lambda t: torch.relu(net.inner(t)), h, use_reentrant=True),
-)
+between(inner, PYTHON_KINDS, reentrant_checkpoint=lambda net, h: checkpoint(net.inner, h, use_reentrant=True))
 between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_step_within=stepped, gradient_within=downhill)
-between(mean, PYTHON_KINDS, averages_in_evaluation=lambda net, h: h - net.mean.lerp_(h.detach().mean(0), 0.1))
+between(mean, UNSTEADY, averages_in_evaluation=averaged_anew)
 between(kinds=PYTHON_KINDS, made_at_first=lambda net, h: h * vars(net).setdefault("own", torch.ones(net.size).to(h)))
 hidden_layer = with_attribute("own", lambda net: [nn.Linear(net.size, net.size)])
 between(hidden_layer, PYTHON_KINDS, moves_a_hidden_layer=lambda net, h: net.own[0].to(h.dtype)(h))
@@ -125,23 +129,44 @@ between(experts, PYTHON_KINDS, experts_that_are_hit=hit_experts)
 between(two, PYTHON_KINDS, averages_its_own_weights=averaged)
 between(with_counter, PYTHON_KINDS, warms_up_by_a_counter_in_slots=warmed_up)
 between(lambda net: vars(net).update(lock=threading.Lock()), PYTHON_KINDS, holds_a_lock=in_turn)
-between(lambda net: None, PYTHON_KINDS, guards_against_large_values=guarded)
+between(kinds=PYTHON_KINDS, guards_against_large_values=lambda net, h: h.clamp(max=1.2) if h.abs().max() > 3 else h)
 between(complex_weights, PYTHON_KINDS, complex_weights=filtered)
+own_function = with_attribute("own", lambda net: lambda h: torch.relu(net.inner(h)))
 between(prepared(inner, own_function), PYTHON_KINDS, function_over_itself=lambda net, h: net.own(h))
+between(stepping, PYTHON_KINDS, steps_in_the_backward_pass=same)
 between(patched, PYTHON_KINDS, replaced_method=same)
 between(
     lambda net: net.hidden.register_forward_hook(lambda layer, inputs, output: output * (1 + net.head.bias.mean())),
     PYTHON_KINDS,
     hook_that_uses_the_network=same,
 )
+hooks(hook_on_a_parameter=lambda g: g.clamp(-0.01, 0.01), draws_in_the_backward_pass=lambda g: g * torch.rand(()))
 between(
-    lambda net: net.head.weight.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01)),
+    lambda net: setattr(net, "rows", nn.Dropout1d(0.3)),
     PYTHON_KINDS,
-    hook_on_a_parameter=same,
+    dropout_of_whole_rows=lambda net, h: net.rows(h),
+    drops_in_training_only=lambda net, h: net.rows(h) if net.training else h,
 )
-between(
-    lambda net: setattr(net, "rows", nn.Dropout1d(0.3)), PYTHON_KINDS, dropout_of_whole_rows=lambda net, h: net.rows(h)
-)
+
+
+class MergesInEvaluation(Base):
+    """Evaluation mode adds weights of low rank to frozen ones, as LoRA's own code does; it returns no network."""
+
+    merged = False
+
+    def prepare(self):
+        inner(self)
+        self.inner.weight.requires_grad_(False)
+        self.up, self.down = nn.Parameter(torch.zeros(self.size, 2)), nn.Parameter(torch.randn(2, self.size))
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.merged == mode:
+            self.inner.weight.data += (self.up @ self.down).data * (-1 if mode else 1)
+            self.merged = not mode
+
+    def between(self, h):
+        return self.inner(h) if self.merged else self.inner(h) + h @ (self.up @ self.down).T
 
 
 class BranchesInEvaluation(Normed):
@@ -158,6 +183,9 @@ def lazy(width, image_shape, classes):
 
 PYTHON_KINDS |= {
     "branches_in_evaluation": BranchesInEvaluation,
+    "merges_in_evaluation": MergesInEvaluation,
+    "in_autocast": type("InAutocast", (Normed,), {"forward": torch.autocast("cpu", torch.bfloat16)(Normed.forward)}),
+    "traced": lambda width, image_shape, classes: torch.fx.symbolic_trace(Normed(width, image_shape, classes)),
     "lazy": lazy,
     "scripted": lambda width, image_shape, classes: torch.jit.script(Normed(width, image_shape, classes)),
     "data_parallel": lambda width, image_shape, classes: nn.DataParallel(Normed(width, image_shape, classes)),
@@ -202,4 +230,4 @@ between(
 )
 between(lambda net: net.hidden.register_forward_hook(lambda layer, x, h: counted(layer, h)), SHARED, hook_counts=same)
 between(lambda net: setattr(net, "inner", shared_layer), SHARED, shares_a_layer=lambda net, h: net.inner(h))
-globals().update(PYTHON_KINDS | SHARED)
+globals().update(PYTHON_KINDS | SHARED | UNSTEADY)

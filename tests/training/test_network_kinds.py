@@ -7,7 +7,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis.strategies import lists, sampled_from
 from support.cohorts import cohort_of
-from support.network_kinds import KINDS, LAYERS, OUTSIDE
+from support.network_kinds import KINDS, LAYERS, OUTSIDE, UNSTEADY
 from support.one_by_one import one_by_one
 from support.python_kinds import PYTHON_KINDS, SHARED
 from support.random_networks import CODES, name_of
@@ -31,6 +31,7 @@ def assert_trains_as_in_a_plain_loop(architecture, digits, cpu, members=2, stack
             key = model.config.model_id, model.stack == ORDINARY
             if key not in plain:
                 plain[key], _ = one_by_one(model.config, digits, draws_itself=model.stack == ORDINARY)
+            plain[key].train()  # as training leaves it
             weights = plain[key].state_dict()
             assert model.weights.keys() == weights.keys()
             for name, tensor in weights.items():
@@ -70,11 +71,12 @@ def test_random_networks_train_as_in_a_plain_loop_alone_and_three_together(digit
     assert_trains_as_in_a_plain_loop(name_of(layers, codes), digits, cpu, 3, (3, 1), 1e-9, **extra)
 
 
-@pytest.mark.parametrize("kind", sorted(OUTSIDE | SHARED))
-def test_a_network_that_its_state_dict_does_not_hold_fails(kind, digits, cpu):
+@pytest.mark.parametrize("kind", sorted(OUTSIDE | SHARED | UNSTEADY))
+def test_a_network_that_its_state_dict_does_not_hold_or_that_no_image_decides_fails(kind, digits, cpu):
     models = cohort_of(f"support.{'network' if kind in OUTSIDE else 'python'}_kinds:{kind}", 4, epochs=1)[:2]
+    reason = "state_dict" if kind in OUTSIDE else "share" if kind in SHARED else "evaluation mode"
     for _ in range(2):  # trials use a process again
-        with pytest.raises(ValueError, match="state_dict" if kind in OUTSIDE else "share"):
+        with pytest.raises(ValueError, match=reason):
             train_cohort(models, digits, cpu)
 
 
