@@ -157,6 +157,21 @@ class CohortTraining:
 
     def run_epoch(self) -> None:
         """One pass over the training images, and a test evaluation if it is due."""
+        network, own = self.network, self._tensors()
+        if not isinstance(network, CohortNetwork) or not network.packs:
+            self._run_epoch()
+            return
+        before = {name: tensor.clone() for name, tensor in own.items()}
+        self._run_epoch()
+        trained = [self.history[0, self.epoch - 1], *network.parameters.values(), *network.buffers.values()]
+        if not all(tensor.isfinite().all() for tensor in trained):
+            network.unpack()
+            self.epoch -= 1
+            for name, tensor in own.items():
+                tensor.copy_(before[name])
+            self._run_epoch()
+
+    def _run_epoch(self) -> None:
         order = self._batches.order(self.epoch)
         given = self.given_labels.gather(1, order)
         steps = self._batches.steps_per_epoch

@@ -124,6 +124,16 @@ class CohortNetwork(StackedState):
         self.stack = stack
         self._running = {key: run for key, run in self._running.items() if key[0] == stack}
 
+    @property
+    def packs(self) -> bool:
+        """Whether members may share groups of convolutions, so that one that diverges spoils others (execution.py)."""
+        return self._execution.packs and self.device.type == "cpu" and self._settings.precision == "bfloat16"
+
+    def unpack(self) -> None:
+        """Share no groups from now on."""
+        self._execution.packs = False
+        self._running.clear()
+
     def _chunks(self) -> list[tuple[int, int]]:
         return [(start, min(start + self.stack, self.members)) for start in range(0, self.members, self.stack)]
 

@@ -179,7 +179,7 @@ def test_intervals_of_label_maps_hold_the_truth_95_times_of_100(effects, models,
     for _ in range(repetitions):
         found = map_scores(label_maps(generator, chances(generator, strength, bases, 100)), models)
         intervals = {name: (interval_of(estimate), true[name]) for name, estimate in found.items()}
-        for name in ("agreement", "kappa", "regions", "largest share"):
+        for name in ("agreement", "kappa", "regions"):
             of_a, of_b = f"a {name}", f"b {name}"
             apart = interval_of(difference(found[of_a], found[of_b]))
             intervals[f"{name}, difference"] = apart, true[of_a] - true[of_b]
@@ -190,17 +190,6 @@ def test_intervals_of_label_maps_hold_the_truth_95_times_of_100(effects, models,
     low = 0.93 - 4 * math.sqrt(0.93 * 0.07 / repetitions)
     assert min(shares.values()) > low, shares
     assert np.mean(list(shares.values())) < 0.985, shares  # one score's share tells too little of what is too wide
-
-
-def test_paired_tests_reject_five_of_100_true_hypotheses():
-    """Two groups of equal models on the same planes: 400 repetitions, so 0.05 +- 0.044 at four deviations."""
-    strength, generator = STRENGTHS["models and planes"], np.random.default_rng(0)
-    rejected = {"agreement": 0, "largest share": 0}
-    for _ in range(400):
-        found = map_scores(label_maps(generator, chances(generator, strength, np.full(8, 0.7), 60)), 4)
-        for name in rejected:
-            rejected[name] += p_value(difference(found[f"a {name}"], found[f"b {name}"])) < 0.05
-    assert all(0.006 < count / 400 < 0.094 for count in rejected.values()), rejected
 
 
 @pytest.mark.parametrize("models", [3, 5, 10])

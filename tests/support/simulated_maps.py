@@ -66,14 +66,12 @@ def map_scores(maps: NDArray[np.uint8], first: int) -> dict[str, Estimate]:
     found = {}
     same = agreement(maps.reshape(models, planes, -1))
     shares = np.array([class_shares(of_model, CLASSES) for of_model in maps])
-    regions = regions_of(maps.reshape(-1, SIDE, SIDE), 0.01)
-    counts, largest = (each.reshape(models, planes) for each in (regions.fragmentation, regions.largest_region))
+    counts = regions_of(maps.reshape(-1, SIDE, SIDE), 0.01).fragmentation.reshape(models, planes)
     for name, side in (("a", slice(0, first)), ("b", slice(first, models))):
         own, by_pair = same[:, side, side], same[:, side, side].mean(axis=0)
         found[f"{name} agreement"] = _of_pairs(by_pair, own)
         found[f"{name} kappa"] = _of_pairs(cohens_kappa(by_pair, shares[side]), kappa_by_item(own, shares[side]))
         found[f"{name} regions"] = mean_estimate(counts[side].astype(float))
-        found[f"{name} largest share"] = mean_estimate(largest[side])
     between = same[:, :first, first:]
     found["a, b agreement"] = cross_pair_estimate(between.mean(axis=0), between.mean(axis=(1, 2)), between)
     return found
@@ -94,10 +92,7 @@ def truths(strength: Strength, models: int) -> Mapping[str, float]:
         own = base + strength.models * generator.normal(size=models)
         # One row of as many planes as models: every map has a model and a plane of its own.
         chance = own + chances(generator, replace(strength, models=0.0), np.zeros(1), models)
-        regions = regions_of(label_maps(generator, chance)[0], 0.01)
-        found[f"{name} regions"], found[f"{name} largest share"] = map(
-            float, (regions.fragmentation.mean(), regions.largest_region.mean())
-        )
+        found[f"{name} regions"] = float(regions_of(label_maps(generator, chance)[0], 0.01).fragmentation.mean())
     return found
 
 

@@ -4,12 +4,14 @@ import copy
 
 import pytest
 import torch
-from support.cohorts import batch_of, copies_of, pixel_limits
+from support.cohorts import batch_of, cohort_of, copies_of, pixel_limits
 from torch import nn
+from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.config import TrainingConfig
-from dbviz_ray.training.execution import Compiled, CudaGraph, Eager, execution_for
+from dbviz_ray.config import ResourcesConfig, TrainingConfig
+from dbviz_ray.training.cohort import CohortTraining
+from dbviz_ray.training.execution import Compiled, CudaGraph, Eager, block_diagonal, diagonal_blocks, execution_for
 from dbviz_ray.training.gradients import IMAGES
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
@@ -99,3 +101,33 @@ EXECUTIONS = (
 @pytest.mark.parametrize(("name", "device", "kind"), EXECUTIONS)
 def test_the_execution_of_a_device(name, device, kind):
     assert type(execution_for(name, torch.device(device))) is kind
+
+
+@pytest.mark.parametrize(("groups", "members", "inner", "out"), [(12, 2, 1, 3), (4, 4, 2, 1), (12, 6, 3, 2)])
+def test_packed_convolutions_are_the_grouped_ones(groups, members, inner, out):
+    images = torch.randn(5, groups * inner, 6, 6, dtype=torch.double)
+    weight = torch.randn(groups * out, inner, 3, 3, dtype=torch.double)
+    whole = block_diagonal(weight, groups, members)
+    packed = F.conv2d(images, whole, padding=1, groups=groups // members)
+    torch.testing.assert_close(packed, F.conv2d(images, weight, padding=1, groups=groups))
+    assert torch.equal(diagonal_blocks(whole, groups, members), weight)
+
+
+@pytest.mark.parametrize("rate", [0.01, 1e30])
+def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits, monkeypatch):
+    """Bit for bit after a member has diverged, within the precision of bfloat16 before."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    models = cohort_of("resnet18_width", 2, epochs=2, batch_size=100, precision="bfloat16", optimizer="sgd")[:3]
+    last = models[2].training.model_copy(update={"learning_rate": rate})
+    cohort, found = [*models[:2], models[2].model_copy(update={"training": last})], []
+    for channels in (16, 1):
+        monkeypatch.setattr("dbviz_ray.training.execution.CHANNELS", channels)
+        training = CohortTraining(cohort, digits, CPU, ResourcesConfig(stack=3))
+        training.run_epoch()
+        assert training.network.packs == (rate < 1)
+        training.run_epoch()
+        found.append(training.trained())
+    for packed, plain in zip(*found, strict=True):
+        near = {} if rate > 1 else {"rtol": 0.1, "atol": 0.02}
+        assert_agree(packed.weights, plain.weights, **{"rtol": 0, "atol": 0, "equal_nan": True} | near)
+    assert [model.diverged_epoch for model in found[0]] == [None, None, 1 if rate > 1 else None]
