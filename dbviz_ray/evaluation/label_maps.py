@@ -157,13 +157,16 @@ def evaluating(network: Classifier) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(NotImplementedError):
-                network.train(modes.get(network, False))  # which may change tensors
-            for module, mode in modes.items():
-                module.training = mode
-            for own, before in names:
-                own.clear()
-                own.update(before)
+            try:
+                if any(modes.values()):
+                    with suppress(NotImplementedError):
+                        network.train(modes.get(network, False))  # which may change tensors
+            finally:
+                for module, mode in modes.items():
+                    module.training = mode
+                for own, before in names:
+                    own.clear()
+                    own.update(before)
 
 
 @contextmanager

@@ -161,14 +161,13 @@ class CohortTraining:
         if not isinstance(network, CohortNetwork) or not network.packs:
             self._run_epoch()
             return
-        before = {name: tensor.clone() for name, tensor in own.items()}
+        before = {name: tensor.clone() for name, tensor in own.items() if name != HISTORIES}
         self._run_epoch()
-        trained = [self.history[0, self.epoch - 1], *network.parameters.values(), *network.buffers.values()]
-        if not all(tensor.isfinite().all() for tensor in trained):
+        if any((was.isfinite() & ~own[name].isfinite()).any() for name, was in before.items()):
             network.unpack()
             self.epoch -= 1
-            for name, tensor in own.items():
-                tensor.copy_(before[name])
+            for name, was in before.items():
+                own[name].copy_(was)
             self._run_epoch()
 
     def _run_epoch(self) -> None:
@@ -201,6 +200,9 @@ class CohortTraining:
         self.network.restack(int(state[STACK]))
         for name, tensor in own.items():
             tensor.copy_(state[name])
+        diverged = not all(parameter.isfinite().all() for parameter in self.network.parameters.values())
+        if diverged and isinstance(self.network, CohortNetwork):
+            self.network.unpack()  # as when that member diverged
         self.epoch = int(state[EPOCH])
 
     def _tensors(self) -> State:
@@ -295,7 +297,7 @@ def train_cohort(
         except Exception as error:  # a user's own code may raise anything
             if training.epoch or training.network.stack == ORDINARY:
                 raise
-            raise StepsDifferError(f"evaluated so, {one_line(error)}") from error
+            raise StepsDifferError(f"as it was computed, {one_line(error)}") from error
         last_save = time.monotonic()
         while training.epoch < training.settings.epochs:
             training.run_epoch()

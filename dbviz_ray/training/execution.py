@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from dbviz_ray.training.gradients import Batch, State, Step
+from dbviz_ray.training.gradients import IMAGES, Batch, State, Step
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 CHANNELS = 16
 """At most so many channels in a group. Measured on a Xeon with AMX: 8 members of 2 channels on 32 x 32 pixels take 4.5
-instead of 17 ms, forward and backward; 4 channels 10 instead of 20 ms. More channels gain nothing (2026-11-29)."""
+instead of 17 ms, forward and backward; 4 channels 10 instead of 20 ms; 16 channels gain nothing (2026-11-29)."""
 PLACES = {aten.convolution.default: (1, 6, 8), aten.convolution_backward.default: (2, 7, 9)}
 """The places of the weight among the arguments, of whether it is transposed, and of the number of groups."""
 Part = Callable[[Batch], tuple[State, Tensor]]
@@ -49,7 +49,7 @@ class Eager:
             captured = simplified(trace(parameters, buffers, teachers, batch))
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(False)
-        return packed(captured) if self.packs else captured
+        return packed(captured, len(batch[IMAGES])) if self.packs else captured
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""
@@ -197,25 +197,27 @@ def _shape(node: Node) -> torch.Size:
     return node.meta["val"].shape  # type: ignore[no-any-return]
 
 
-def packed(step: GraphModule) -> GraphModule:
-    """Let groups of small convolutions share one; changes `step` in place."""
+def packed(step: GraphModule, members: int) -> GraphModule:
+    """Let members share groups of small convolutions with one group for each; changes `step` in place."""
     whole: dict[Node, Node] = {}
     for node in list(step.graph.nodes):
         if node.target not in PLACES:
             continue
         weight, transposed, groups = (node.args[place] for place in PLACES[node.target])
-        members = 1 if transposed else members_of_a_group(weight.meta["val"], groups)
-        if members == 1:
+        if transposed or groups != members:
+            continue
+        together = members_of_a_group(weight.meta["val"], members)
+        if together == 1:
             continue
         if weight not in whole:
             with step.graph.inserting_after(weight):
-                whole[weight] = step.graph.call_function(block_diagonal, (weight, groups, members))
+                whole[weight] = step.graph.call_function(block_diagonal, (weight, groups, together))
         node.update_arg(PLACES[node.target][0], whole[weight])
-        node.update_arg(PLACES[node.target][2], groups // members)
+        node.update_arg(PLACES[node.target][2], groups // together)
         if node.target is aten.convolution_backward.default:
             for result in [result for result in node.users if result.args[1] == 1]:  # the weight's gradient
                 with step.graph.inserting_after(result):
-                    own = step.graph.call_function(diagonal_blocks, (result, groups, members))
+                    own = step.graph.call_function(diagonal_blocks, (result, groups, together))
                 result.replace_all_uses_with(own, delete_user_cb=lambda user, own=own: user is not own)
     step.recompile()
     return step

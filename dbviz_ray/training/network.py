@@ -127,11 +127,13 @@ class CohortNetwork(StackedState):
     @property
     def packs(self) -> bool:
         """Whether members may share groups of convolutions, so that one that diverges spoils others (execution.py)."""
-        return self._execution.packs and self.device.type == "cpu" and self._settings.precision == "bfloat16"
+        possible = self._execution.packs and self.stack > 1 and torch.cpu._is_amx_tile_supported()
+        return possible and self.device.type == "cpu" and self._settings.precision == "bfloat16"
 
     def unpack(self) -> None:
         """Share no groups from now on."""
         self._execution.packs = False
+        self._verifies = False  # weights that diverge compare with nothing
         self._running.clear()
 
     def _chunks(self) -> list[tuple[int, int]]:

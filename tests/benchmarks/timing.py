@@ -40,6 +40,6 @@ def measured_on() -> str:
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     return f"{datetime.date.today()}, commit {commit}, {name}, {len(os.sched_getaffinity(0))} CPU cores, {versions}"
