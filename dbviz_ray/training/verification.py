@@ -185,8 +185,8 @@ def _around(network: nn.Module) -> dict[str, Any]:
     """The class attributes, and the variables outside of functions, that a user's code uses."""
     todo: list[Any] = [kind for module in network.modules() for kind in type(module).__mro__]
     for module in network.modules():
-        kept = [own for name, own in vars(module).items() if name.endswith("_hooks") and isinstance(own, Mapping)]
-        todo += [hook for hooks in kept for hook in hooks.values()]
+        registered = [own for name, own in vars(module).items() if name.endswith("_hooks") and isinstance(own, Mapping)]
+        todo += [hook for hooks in registered for hook in hooks.values()]
     seen, found = set[int](), dict[str, Any]()
     while todo:
         code: Any = todo.pop()
