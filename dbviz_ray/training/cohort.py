@@ -200,9 +200,11 @@ class CohortTraining:
         self.network.restack(int(state[STACK]))
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        diverged = not all(parameter.isfinite().all() for parameter in self.network.parameters.values())
-        if diverged and isinstance(self.network, CohortNetwork):
-            self.network.unpack()  # as when that member diverged
+        network = self.network
+        if isinstance(network, CohortNetwork) and network.packs:
+            finite = all(parameter.isfinite().all() for parameter in network.parameters.values())
+            if not finite:
+                network.unpack()  # as when that member diverged
         self.epoch = int(state[EPOCH])
 
     def _tensors(self) -> State:
