@@ -203,4 +203,4 @@ def _mean(by_item: Floats, bounds: tuple[float, float]) -> Interval:
 
 
 def _advice(share: Estimate, precision: float) -> Advice:
-    return advice_on(interval_of(share, SHARE), variances_of(share), precision, NAMES)
+    return advice_on(interval_of(share, SHARE), variances_of(share), SHARE, precision, NAMES)

@@ -204,9 +204,10 @@ def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
     rows = []
     for row, interval, variances in uncertain_scores(table):
         score, value = row["score"], row["value"]
-        reach = wanted if math.isfinite(SCORES[score][1]) else wanted * value
+        bounds = SCORES[score]
+        reach = wanted if math.isfinite(bounds[1]) else wanted * value
         if score in ADVISED and not math.isnan(value) and reach > 0:  # a share of zero is zero
-            advice = advice_on(interval, variances, reach, ("seeds", IMAGES.get(score, "planes")))
+            advice = advice_on(interval, variances, bounds, reach, ("seeds", IMAGES.get(score, "planes")))
             rows.append({**{column: row[column] for column in ("name", "label_noise", "score")}, "advice": advice})
     return pd.DataFrame(rows)
 

@@ -3,7 +3,11 @@
 Models and items both contribute to the variance of an estimate. With few models the usual formula (Student's t at
 Satterthwaite's degrees of freedom of the sum) gives intervals that are too short, and the root of the squares of the
 two samples' own t intervals (Graybill and Wang 1980) gives intervals that are too long. The half-width used here is the
-mean of the two. tests/benchmarks/RESULTS.md has the measured coverage.
+mean of the two.
+
+A score with a smallest and a largest value, such as a share, is skewed near them. Its interval is made on the scale of
+log odds (Brown, Cai and DasGupta, Statistical Science 16, 2001), where it is longer towards the middle. From -1 to 1,
+that is Fisher's z. tests/benchmarks/RESULTS.md has the measured coverage.
 """
 
 from __future__ import annotations
@@ -82,10 +86,25 @@ class Variances:
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
-    """The 95 % interval of an estimate, cut at the smallest and largest possible value; NaN if nothing is known."""
-    reach = variances_of(estimate).reach()
-    low, high = (float(np.clip(end, *bounds)) for end in (estimate.value - reach, estimate.value + reach))
+    """The 95 % interval of an estimate between its smallest and largest possible value; NaN if nothing is known."""
+    low, high = map(float, ends(np.array(estimate.value), np.array(variances_of(estimate).reach()), bounds))
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
+
+
+def ends(values: Floats, reach: Floats, bounds: tuple[float, float]) -> tuple[Floats, Floats]:
+    """`values` minus and plus `reach`: on the scale of log odds between two finite bounds, else cut at them."""
+    lowest, highest = bounds
+    plain = np.clip(values - reach, *bounds), np.clip(values + reach, *bounds)
+    if math.isinf(highest - lowest):
+        return plain
+    share = (values - lowest) / (highest - lowest)
+    slope = (highest - lowest) * share * (1 - share)  # of the value over its log odds
+    bends = (slope > 0) & (reach > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        odds, far = special.logit(share), reach / slope
+    bent = (lowest + (highest - lowest) * special.expit(end) for end in (odds - far, odds + far))
+    low, high = (np.where(bends, end, cut) for end, cut in zip(bent, plain, strict=True))
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -107,9 +126,8 @@ class Means:
 
     def intervals(self, bounds: tuple[float, float], models: int = 1) -> list[Interval]:
         """As `interval_of(mean_estimate(...))` gives for each."""
-        reach = _student(LEVEL, self.items - 1) * self.errors
-        ends = (self.values - reach).clip(min=bounds[0]), (self.values + reach).clip(max=bounds[1])
-        each = zip(*(numbers.tolist() for numbers in (self.values, *ends)), strict=True)
+        found = ends(self.values, _student(LEVEL, self.items - 1) * self.errors, bounds)
+        each = zip(*(numbers.tolist() for numbers in (self.values, *found)), strict=True)
         return [Interval(value, low, high, models, self.items, "items") for value, low, high in each]
 
     def p_values(self) -> Floats:
@@ -124,7 +142,7 @@ class Means:
 
 def shares_of_images(counts: NDArray[np.int64], images: int, models: int = 1) -> list[Interval]:
     """Each of `counts` out of `images` with the exact interval of a share (Clopper and Pearson 1934), never empty."""
-    each = zip(counts.tolist(), *(ends.tolist() for ends in _exact_ends(counts, images)), strict=True)
+    each = zip(counts.tolist(), *(end.tolist() for end in _exact_ends(counts, images)), strict=True)
     return [Interval(count / images, low, high, models, images, "items") for count, low, high in each]
 
 
@@ -138,15 +156,15 @@ def changes_of_images(wins: NDArray[np.int64], losses: NDArray[np.int64], images
     changed = wins + losses
     share, (fewest, most) = changed / images, _exact_ends(changed, images)
     balance = (wins - losses) / np.maximum(changed, 1)
-    ends = []
+    both = []
     for end in (2 * of_wins - 1 for of_wins in _exact_ends(wins, changed)):
         with np.errstate(divide="ignore", invalid="ignore"):
             nearer = np.abs(end) < np.abs(balance)
             reach = np.hypot(np.log(end / balance), np.log(np.where(nearer, fewest, most) / share))
             beside = balance * share * np.exp(np.where(nearer, -reach, reach))
         found = np.where(end * balance > 0, beside, end * np.where(changed > 0, share, most))
-        ends.append(found.clip(-1, 1).tolist())
-    each = zip((balance * share).tolist(), *ends, strict=True)
+        both.append(found.clip(-1, 1).tolist())
+    each = zip((balance * share).tolist(), *both, strict=True)
     return [Interval(value, low, high, 2, images, "items") for value, low, high in each]
 
 
@@ -223,7 +241,7 @@ class Advice:
 
     interval: Interval
     reach: float
-    """The present half-width, before the interval is cut at its bounds; NaN if unknown."""
+    """The present half-width; NaN if unknown."""
     wanted: float
     names: tuple[str, str]
     """Names for models and items, in the plural."""
@@ -236,8 +254,8 @@ class Advice:
 
     @property
     def is_useless(self) -> bool:
-        """Whether the interval is that of a share and contains every share."""
-        return (self.interval.low, self.interval.high) == (0, 1)
+        """Whether the interval is that of a share and contains nearly every share."""
+        return 0 <= self.interval.low < 0.05 and 0.95 < self.interval.high <= 1
 
     def __str__(self) -> str:
         if math.isnan(self.reach):
@@ -267,7 +285,9 @@ class Advice:
         return " or ".join(needed) + f"; {hopeless} alone cannot reach it" * bool(hopeless)
 
 
-def advice_on(interval: Interval, variances: Variances, wanted: float, names: tuple[str, str]) -> Advice:
+def advice_on(
+    interval: Interval, variances: Variances, bounds: tuple[float, float], wanted: float, names: tuple[str, str]
+) -> Advice:
     """The models or items that bring the half-width of a 95 % interval to at most `wanted`.
 
     The variance is modelled as M / n_models + I / n_items + B / (n_models n_items), with the three parts estimated from
@@ -280,10 +300,14 @@ def advice_on(interval: Interval, variances: Variances, wanted: float, names: tu
     with_items, with_models = interval.covers != "models", bool(variances.models)
     models, items = interval.models, interval.items
 
-    def reaches(more_models: float, more_items: float, within: float = wanted) -> bool:
-        return _larger(variances, more_models / models, more_items / items).reach() <= within
+    def half_width(of: Variances) -> float:
+        low, high = ends(np.array(interval.value), np.array(of.reach()), bounds)
+        return float(high - low) / 2
 
-    advice = Advice(interval, variances.reach(), wanted, names)
+    def reaches(more_models: float, more_items: float, within: float = wanted) -> bool:
+        return half_width(_larger(variances, more_models / models, more_items / items)) <= within
+
+    advice = Advice(interval, half_width(variances), wanted, names)
     if math.isnan(advice.reach):
         return advice
     if reaches(models, items):

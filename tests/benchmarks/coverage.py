@@ -46,7 +46,7 @@ def main() -> None:
                 sides = population.estimates([order[:size], order[size:]], population.items(generator))
                 for score in cells:
                     one, other = (side[score] for side in sides)
-                    interval, p = interval_of(one), p_value(difference(one, other))
+                    interval, p = interval_of(one, SCORES[score]), p_value(difference(one, other))
                     held[score] += interval.low <= everything[score].value <= interval.high
                     tested[score] += p == p
                     alarms[score] += p < 0.05

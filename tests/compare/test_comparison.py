@@ -74,7 +74,6 @@ def test_two_planes_that_differ_much_give_no_precision():
     first = np.array([[[[0, 0], [0, 1]], [[0, 1], [1, 1]]]], np.uint8)
     predicted, truth = [np.array([0, 1])] * 2, np.array([0, 1])
     found = scores_of(["a", "b"], predicted, np.concatenate([first, np.zeros_like(first)]), truth, 2).advice(0.01)
-    assert found.reach > 1
     assert found.is_useless
 
 

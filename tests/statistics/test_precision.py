@@ -9,9 +9,11 @@ from scipy import stats
 from dbviz_ray.analysis.statistics.estimates import Estimate, mean_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import Advice, advice_on, interval_of, variances_of
 
+ANY = (-np.inf, np.inf)
+
 
 def advice(estimate: Estimate, wanted: float, names: tuple[str, str] = ("seeds", "planes")) -> Advice:
-    return advice_on(interval_of(estimate), variances_of(estimate), wanted, names)
+    return advice_on(interval_of(estimate), variances_of(estimate), ANY, wanted, names)
 
 
 def effects(generator: np.random.Generator, models: int, items: int, of_models: float, of_items: float) -> Estimate:

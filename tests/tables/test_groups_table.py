@@ -10,6 +10,7 @@ from support.made_up_runs import CROSSED, labels_of, made_up_run, noise, predict
 
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import GROUP
+from dbviz_ray.analysis.statistics.intervals import ends
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tables.groups import uncertain_scores
 
@@ -174,8 +175,8 @@ def test_rows_give_back_the_intervals(made_up):
 
 
 def assert_same_interval(score, interval, variances, group):
-    ends = np.clip([interval.value - variances.reach(), interval.value + variances.reach()], *SCORES[score])
-    assert ends == pytest.approx([group[f"{score}_low"], group[f"{score}_high"]]), score
+    found = ends(np.array(interval.value), np.array(variances.reach()), SCORES[score])
+    assert found == pytest.approx([group[f"{score}_low"], group[f"{score}_high"]]), score
     assert (interval.low, interval.value) == pytest.approx((group[f"{score}_low"], group[score])), score
 
 
