@@ -14,7 +14,7 @@ from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, Variances, interval_of, variances_of
-from ..statistics.peaks import find_peak
+from ..statistics.peaks import Pairs, find_peak
 from .images import multiplicity
 from .scored import NAN, ON_PLANES, Scored, columns_of, covers_text, items_of, value_and_ends
 
@@ -132,8 +132,8 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             estimates = [(group, scored.estimates[group].get(score)) for group in groups]
             known = [(group, found) for group, found in estimates if found is not None and np.isfinite(found.value)]
             if score in ON_PLANES or (*key, score) not in scored.peaks:
-                generator = numpy_generator("peaks", 0)
-                scored.peaks[*key, score] = find_peak([found for _, found in known], generator, sign)
+                generator, pairs = numpy_generator("peaks", 0), _pairs_of(score, [group for group, _ in known], scored)
+                scored.peaks[*key, score] = find_peak([found for _, found in known], generator, sign, pairs)
             peak = scored.peaks[*key, score]
             if peak is None:
                 continue
@@ -144,6 +144,16 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             row["interval_covers"] = f"models and {items_of(score)}" if peak.interval else items_of(score)
             rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
     return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
+
+
+def _pairs_of(score: str, groups: list[Group], scored: Scored) -> Pairs | None:
+    """None for other scores than of pairs, and where some trainings share seeds."""
+    same = scored.planes.same_points
+    if score != "reproducibility" or same is None or any(len(group.levels) != 1 for group in groups):
+        return None
+    if any(len(np.unique(group.levels[0])) < len(group.members) for group in groups):
+        return None
+    return Pairs(same.by_pair, [group.members for group in groups])
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:

@@ -14,7 +14,8 @@ replacement: they are samples too, and the truth is the mean over all.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,44 +35,47 @@ DRAWS = 1000
 REAL = "the real 13 widths"
 SIGNS = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}
 Scores = dict[str, NDArray[Any]]
+Curve = tuple[list[Estimate], peaks.Pairs | None]
 
 
 def values_of(width: int, run: Path) -> Scores:
-    """Errors `[trainings, images]`, regions `[trainings, planes]`, agreement `[planes, trainings, trainings]`."""
+    """Errors `[trainings, images]`, regions `[trainings, planes]`, label maps `[trainings, planes, points]`."""
     population = Population(run, width)
     maps = population.maps
     return {
         "test_error": population.predictions.test_wrong.astype(np.float32),
-        "reproducibility": agreement(maps.reshape(*maps.shape[:2], -1)).astype(np.float32),
+        "reproducibility": maps.reshape(*maps.shape[:2], -1),
         "fragmentation": np.stack([regions_of(of, 0.01).fragmentation for of in maps]).astype(np.float32),
     }
 
 
-def estimate(scores: Scores, score: str, trainings: Places, items: Places) -> Estimate:
-    """Of some trainings on some items, as the analysis makes it."""
+def curve_of(widths: Sequence[Scores], score: str, drawn: Sequence[Places], items: Places) -> Curve:
+    """Of some trainings of each width on some items, as the analysis makes it."""
+    values = [width[score][chosen[:, None], items] for width, chosen in zip(widths, drawn, strict=True)]
     if score != "reproducibility":
-        return mean_estimate(scores[score][trainings[:, None], items].astype(float))
-    same = scores[score][items[:, None, None], trainings[:, None], trainings].astype(float)
-    pairs = same[:, *np.triu_indices(len(trainings), 1)]
-    return pair_estimate(same.mean(axis=0), pairs.mean(axis=1), on_items=same)
+        return [mean_estimate(of.astype(float)) for of in values], None
+    same = agreement(np.concatenate(values))
+    ends = np.cumsum([0, *map(len, drawn)])
+    of_widths = [np.arange(first, last) for first, last in pairwise(ends)]
+    estimates = []
+    for own in of_widths:
+        each = same[:, own[:, None], own]
+        pairs = each[:, *np.triu_indices(len(own), 1)]
+        estimates.append(pair_estimate(each.mean(axis=0), pairs.mean(axis=1), on_items=each))
+    return estimates, peaks.Pairs(same.mean(axis=0), of_widths)
 
 
-def items_of(scores: Scores, score: str) -> int:
-    """How many planes or images there are."""
-    return len(scores[score]) if score == "reproducibility" else scores[score].shape[1]
-
-
-def curve(generator: np.random.Generator, widths: Sequence[Scores], score: str, seeds: int) -> list[Estimate]:
+def curve(generator: np.random.Generator, widths: Sequence[Scores], score: str, seeds: int) -> Curve:
     """Different trainings for each width, the same items for all."""
-    order, known = generator.permutation(TRAININGS), items_of(widths[0], score)
+    order, known = generator.permutation(TRAININGS), widths[0][score].shape[1]
     items = generator.integers(0, known, known if score == "test_error" else PLANES)
     drawn = [generator.permutation(TRAININGS)[:seeds] for _ in widths]
     if all(width is widths[1] for width in widths[1:-1]):  # fake widths share no training
         drawn = [order[seeds * place : seeds * (place + 1)] for place in range(len(widths))]
-    return [estimate(width, score, chosen, items) for width, chosen in zip(widths, drawn, strict=True)]
+    return curve_of(widths, score, drawn, items)
 
 
-def cifar(generator: np.random.Generator, seeds: int, peak: float) -> list[Estimate]:
+def cifar(generator: np.random.Generator, seeds: int, peak: float) -> Curve:
     """Images are wrong or right with a hardness of their own; a training moves all of them a little."""
     levels = np.interp(np.arange(25), [0, 4, 9, 24], [0.45, 0.2, peak, 0.12])
     hard = generator.normal(size=10_000)
@@ -80,12 +84,14 @@ def cifar(generator: np.random.Generator, seeds: int, peak: float) -> list[Estim
     return [
         mean_estimate((hard + own + 0.5 * generator.normal(size=(seeds, 10_000)) > 1.118 * at).astype(float))
         for at, own in zip(wanted, noise, strict=True)
-    ]
+    ], None
 
 
-def share_found(generator: np.random.Generator, curves: Sequence[list[Estimate]], sign: int) -> tuple[float, list[int]]:
-    """In how many percent p < 0.05; the places that each interval holds are returned as (low, high)."""
-    found = [peaks.find_peak(each, generator, sign) for each in curves]
+def share_found(
+    generator: np.random.Generator, curves: Iterable[Curve], sign: int
+) -> tuple[float, list[tuple[int, int]]]:
+    """In how many percent p < 0.05; the first and last place that each interval holds."""
+    found = [peaks.find_peak(estimates, generator, sign, pairs) for estimates, pairs in curves]
     alarms = [peak is not None and peak.p_value < 0.05 for peak in found]
     return 100 * float(np.mean(alarms)), [peak.interval for peak in found if peak and peak.interval]
 
@@ -112,11 +118,11 @@ def main() -> None:
             for seeds in (2, 3, 4):
                 generator = np.random.default_rng([number, seeds])
                 curves = (curve(generator, [of[w] for w in widths], score, seeds) for _ in range(repetitions))
-                share, intervals = share_found(generator, list(curves), sign)
+                share, intervals = share_found(generator, curves, sign)
                 row.append("-" if not intervals else f"{share:.1f}")
                 if name == REAL and intervals:
-                    every = np.arange(TRAININGS), np.arange(items_of(of[WIDTHS[0]], score))
-                    means = np.array([estimate(of[width], score, *every).value for width in WIDTHS])
+                    every, items = np.arange(TRAININGS), np.arange(of[WIDTHS[0]][score].shape[1])
+                    means = np.array([curve_of([of[width]], score, [every], items)[0][0].value for width in WIDTHS])
                     highest = peaks.place_of_peak(sign * means) or 0
                     held = np.mean([low <= highest <= high for low, high in intervals])
                     size = np.mean([high - low + 1 for low, high in intervals])
