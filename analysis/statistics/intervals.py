@@ -5,9 +5,9 @@ Satterthwaite's degrees of freedom of the sum) gives intervals that are too shor
 two samples' own t intervals (Graybill and Wang 1980) gives intervals that are too long. The half-width used here is the
 mean of the two.
 
-A score with a smallest and a largest value, such as a share, is skewed near them. Its interval is made on the scale of
-log odds (Brown, Cai and DasGupta, Statistical Science 16, 2001), where it is longer towards the middle. From -1 to 1,
-that is Fisher's z. tests/benchmarks/RESULTS.md has the measured coverage.
+Near its smallest or largest value a share is skewed over trainings. Its interval is the exact one of as many yes-or-no
+answers as would have the same half-width, which is longer towards the middle (Korn and Graubard, Survey Methodology 24,
+1998). tests/benchmarks/RESULTS.md has the measured coverage.
 """
 
 from __future__ import annotations
@@ -92,19 +92,22 @@ def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, ma
 
 
 def ends(values: Floats, reach: Floats, bounds: tuple[float, float]) -> tuple[Floats, Floats]:
-    """`values` minus and plus `reach`: on the scale of log odds between two finite bounds, else cut at them."""
+    """The ends of intervals with these half-widths: between two finite bounds as of shares, else cut at the bounds."""
     lowest, highest = bounds
     plain = np.clip(values - reach, *bounds), np.clip(values + reach, *bounds)
     if math.isinf(highest - lowest):
         return plain
-    share = (values - lowest) / (highest - lowest)
-    slope = (highest - lowest) * share * (1 - share)  # of the value over its log odds
-    bends = (slope > 0) & (reach > 0)
+    share, tail = (values - lowest) / (highest - lowest), (1 - LEVEL) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        odds, far = special.logit(share), reach / slope
-    bent = (lowest + (highest - lowest) * special.expit(end) for end in (odds - far, odds + far))
-    low, high = (np.where(bends, end, cut) for end, cut in zip(bent, plain, strict=True))
-    return low, high
+        answers = share * (1 - share) * (special.ndtri(tail) * (highest - lowest) / reach) ** 2
+        of_low = special.betaincinv(share * answers, (1 - share) * answers + 1, tail)
+        of_high = special.betaincinv(share * answers + 1, (1 - share) * answers, 1 - tail)
+    inside = (answers > 0) & np.isfinite(answers)
+    low, high = (
+        np.where(inside, lowest + (highest - lowest) * end, cut)
+        for end, cut in zip((of_low, of_high), plain, strict=True)
+    )
+    return np.asarray(low, float), np.asarray(high, float)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,10 @@ def _row(contrast: _Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
     }
     total, of_others = (_share(group, used, same, apart) for used in (alone, contrast.others))
     for name, estimate in (("total_share", total), ("own_share", of_others and _without(of_others))):
-        interval = interval_of(estimate, SHARE) if estimate else None
-        if interval:
-            interval = replace(interval, value=float(np.clip(interval.value, *SHARE)))  # as its ends are
+        interval = interval_of(estimate) if estimate else None
+        if interval:  # a ratio may lie beyond what a share can be
+            value, low, high = np.clip([interval.value, interval.low, interval.high], *SHARE).tolist()
+            interval = replace(interval, value=value, low=low, high=high)
         row |= with_covers(name, interval)
     n_pairs, n_alone = (int(np.triu(pairs).sum()) for pairs in (group.independent, alone))
     return row | {"n_models": len(group.members), "n_pairs": n_pairs, "n_pairs_alone": n_alone, "n_planes": planes}

@@ -1,7 +1,5 @@
 """Curves, their representative points, and whether their peaks are beyond chance."""
 
-import math
-
 import pandas as pd
 import pytest
 from conftest import small_sweep
@@ -40,8 +38,8 @@ def test_tables_of_a_run_with_a_clear_peak(tmp_path):
     assert (one.peak_p_value < 0.05, found["n_widths"].max(), found["n_models"].max()) == (True, 43, 86)
     of_scores = found.set_index("score")
     assert of_scores.loc["test_error", ["width_low", "width_high"]].tolist() == [20, 21]
-    assert math.isnan(of_scores.loc["reproducibility", "p_value"]), "two trainings say nothing about others"
-    assert of_scores.loc["reproducibility", "interval_covers"] == "planes"
+    assert of_scores.loc["reproducibility", "p_value"] < 0.05
+    assert of_scores.loc["reproducibility", "interval_covers"] == "models and planes"
     grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1, 2], "label_noise": [0.0]}
     errors = {4: 0.1, 8: 0.9, 16: 0.1}
     found = curves(*tabled(tmp_path / "rates", grid, lambda m, _: errors[m.width]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import stats
 from support.simulated_maps import BASES, STRENGTHS, chances, label_maps, map_scores, truths
 
 from dbviz_ray.analysis.statistics.estimates import (
@@ -65,8 +65,10 @@ def test_jackknife_of_three_models_by_hand():
     on_items = np.repeat(matrix[None], 10, axis=0)
     interval = interval_of(pair_estimate(matrix, np.full(10, 0.7), on_items=on_items), bounds=(0, 1))
     reach = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * 0.02)
-    odds = [special.logit(0.7) + side * reach / (0.7 * 0.3) for side in (-1, 1)]  # slope 1 / p (1 - p)
-    assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, *special.expit(odds)))
+    answers = 0.7 * 0.3 * (stats.norm.ppf(0.975) / reach) ** 2  # as many have that deviation
+    yes, no = 0.7 * answers, 0.3 * answers
+    ends = stats.beta.ppf(0.025, yes, no + 1), stats.beta.ppf(0.975, yes + 1, no)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, *ends))
 
 
 def test_cross_pairs_by_hand():

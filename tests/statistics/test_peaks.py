@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbviz_ray.analysis.statistics import peaks
 from dbviz_ray.analysis.statistics.estimates import mean_estimate, pair_estimate
-from dbviz_ray.analysis.statistics.peaks import find_peak, place_of_peak
+from dbviz_ray.analysis.statistics.peaks import Pairs, find_peak, place_of_peak
 
 CURVES = st.lists(st.floats(-5, 5), min_size=3, max_size=8).map(np.array)
 
@@ -93,13 +93,37 @@ def test_a_peak_and_a_dip_beyond_chance_and_where_they_are():
     assert find_peak(estimates(generator, [0.9, 0.5, 0.1]), generator) is None
 
 
-def test_two_trainings_tell_nothing_of_the_agreement_of_others():
+def test_two_trainings_tell_of_the_agreement_of_others_only_beside_other_points():
     pair = np.array([[1, 0.5], [0.5, 1]])
     found = [pair_estimate(pair + shift, np.linspace(0, 1, 9) + shift) for shift in (0, 0.3, 0.1)]
-    peak = find_peak(found, np.random.default_rng(0))
-    assert peak.place == 1
-    assert math.isnan(peak.p_value)
-    assert peak.interval is None
+    alone = find_peak(found, np.random.default_rng(0))
+    assert (alone.place, math.isnan(alone.p_value), alone.interval) == (1, True, None)
+    by_pair = 0.5 + np.add.outer(*[np.array([0.01, -0.01] * 3)] * 2)
+    beside = find_peak(found, np.random.default_rng(0), pairs=Pairs(by_pair, np.arange(6).reshape(3, 2)))
+    assert beside.place == 1
+    assert 0 < beside.p_value < 0.05
+
+
+@given(st.lists(st.integers(2, 4), min_size=2, max_size=5), st.integers(0, 1000))
+def test_effects_of_trainings_without_effects_of_pairs(sizes, seed):
+    """Their mean over pairs is twice the mean effect."""
+    effects = np.random.default_rng(seed).normal(size=sum(sizes))
+    trainings = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    found = Pairs(0.5 + np.add.outer(effects, effects), trainings).variances()
+    assert found == pytest.approx([4 * effects[own].var(ddof=1) / len(own) for own in trainings])
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_variances_of_pairs_are_unbiased(size):
+    generator, found, means = np.random.default_rng(size), [], []
+    trainings = np.arange(3 * size).reshape(3, size)
+    for _ in range(1000):
+        effects, of_pairs = generator.normal(0, 0.3, 3 * size), np.triu(generator.normal(0, 0.4, (3 * size,) * 2), 1)
+        by_pair = np.add.outer(effects, effects) + of_pairs + of_pairs.T
+        found.append(Pairs(by_pair, trainings).variances())
+        means.append([by_pair[np.ix_(own, own)][np.triu_indices(size, 1)].mean() for own in trainings])
+    assert np.mean(found) == pytest.approx(4 * 0.09 / size + 2 * 0.16 / (size * (size - 1)), rel=0.1)
+    assert np.var(means) == pytest.approx(np.mean(found), rel=0.1)
 
 
 def test_values_without_variance_tell_nothing_alone_and_something_beside_others():
