@@ -6,7 +6,7 @@ two samples' own t intervals (Graybill and Wang 1980) gives intervals that are t
 mean of the two.
 
 Near its smallest or largest value a share is skewed over trainings. Its interval is the exact one of as many yes-or-no
-answers as would have the same half-width, which is longer towards the middle (Korn and Graubard, Survey Methodology 24,
+answers as would have that half-width, which is longer towards the middle (Korn and Graubard, Survey Methodology 24,
 1998). tests/benchmarks/RESULTS.md has the measured coverage.
 """
 
@@ -87,27 +87,24 @@ class Variances:
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """The 95 % interval of an estimate between its smallest and largest possible value; NaN if nothing is known."""
-    low, high = map(float, ends(np.array(estimate.value), np.array(variances_of(estimate).reach()), bounds))
+    reach = np.array(variances_of(estimate).reach())
+    low, high = map(float, ends(np.array(estimate.value), reach, bounds))
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
 
 
 def ends(values: Floats, reach: Floats, bounds: tuple[float, float]) -> tuple[Floats, Floats]:
     """The ends of intervals with these half-widths: between two finite bounds as of shares, else cut at the bounds."""
-    lowest, highest = bounds
+    width = bounds[1] - bounds[0]
     plain = np.clip(values - reach, *bounds), np.clip(values + reach, *bounds)
-    if math.isinf(highest - lowest):
+    if math.isinf(width):
         return plain
-    share, tail = (values - lowest) / (highest - lowest), (1 - LEVEL) / 2
+    share = (values - bounds[0]) / width
     with np.errstate(divide="ignore", invalid="ignore"):
-        answers = share * (1 - share) * (special.ndtri(tail) * (highest - lowest) / reach) ** 2
-        of_low = special.betaincinv(share * answers, (1 - share) * answers + 1, tail)
-        of_high = special.betaincinv(share * answers + 1, (1 - share) * answers, 1 - tail)
-    inside = (answers > 0) & np.isfinite(answers)
-    low, high = (
-        np.where(inside, lowest + (highest - lowest) * end, cut)
-        for end, cut in zip((of_low, of_high), plain, strict=True)
-    )
-    return np.asarray(low, float), np.asarray(high, float)
+        answers = share * (1 - share) * (special.ndtri((1 + LEVEL) / 2) * width / reach) ** 2
+    known = np.isfinite(answers) & (answers > 0)
+    exact = _exact_ends(np.where(known, share * answers, 0.0), np.where(known, answers, 1.0))
+    low, high = (np.where(known, bounds[0] + width * end, cut) for end, cut in zip(exact, plain, strict=True))
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -171,10 +168,10 @@ def changes_of_images(wins: NDArray[np.int64], losses: NDArray[np.int64], images
     return [Interval(value, low, high, 2, images, "items") for value, low, high in each]
 
 
-def _exact_ends(counts: NDArray[np.int64], of: NDArray[np.int64] | int) -> tuple[Floats, Floats]:
+def _exact_ends(counts: NDArray[Any], of: NDArray[Any] | int) -> tuple[Floats, Floats]:
     tail = (1 - LEVEL) / 2  # beta quantiles give the ends 400 times faster than a search does
-    low = special.betaincinv(np.maximum(counts, 1), of - counts + 1, tail)
-    high = special.betaincinv(counts + 1, np.maximum(of - counts, 1), 1 - tail)
+    low = special.betaincinv(np.where(counts > 0, counts, 1), of - counts + 1, tail)
+    high = special.betaincinv(counts + 1, np.where(counts < of, of - counts, 1), 1 - tail)
     return np.where(counts > 0, low, 0.0), np.where(counts < of, high, 1.0)
 
 

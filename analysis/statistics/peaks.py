@@ -136,17 +136,10 @@ class _Noise:
     freedom: Floats
     """`[points]`, its degrees of freedom."""
 
-    def averaged(self, own: Floats) -> Floats:
-        """The variances from trainings, `[..., points]`, averaged over neighbours; unbiased if all are equal."""
-        points = np.arange(len(self.freedom))
-        weights = self.freedom * np.exp(-(((points[:, None] - points) / BANDWIDTH) ** 2) / 2)
-        expected = (2 / self.freedom) ** (1 / 3) * special.poch(self.freedom / 2, 1 / 3)  # of the root, for variance 1
-        return np.asarray((np.cbrt(own) / expected @ (weights / weights.sum(axis=1, keepdims=True)).T) ** 3)
-
     @cached_property
     def of_models(self) -> Floats:
         """`[points]`, the averages."""
-        return self.averaged(self.own)
+        return _averaged(self.own, self.freedom)
 
     @cached_property
     def root(self) -> Floats:
@@ -173,7 +166,7 @@ class _Noise:
         """Errors of the values, and the variances from trainings as they would be estimated: `[DRAWS, points]` each."""
         size = (DRAWS, len(self.own))
         own = self.of_models * generator.chisquare(self.freedom, size) / self.freedom
-        return generator.normal(size=size) @ self.root.T, self.averaged(own)
+        return generator.normal(size=size) @ self.root.T, _averaged(own, self.freedom)
 
 
 def _noise_of(estimates: Sequence[Estimate], pairs: Pairs | None) -> _Noise | None:
@@ -184,13 +177,22 @@ def _noise_of(estimates: Sequence[Estimate], pairs: Pairs | None) -> _Noise | No
     own, freedom = np.array([sum_of(of.models) for of in found]).T
     shared = np.array([of.shared[0] for of in found])
     if pairs is not None:
-        better = pairs.variances()
-        shared *= better / np.maximum(own, TINY)  # which counts effects of pairs as often as `own` does
-        own, freedom = better, np.array([len(of) - 1.0 for of in pairs.trainings])
+        freedom = np.array([len(of) - 1.0 for of in pairs.trainings])
+        counted, own = own, pairs.variances()
+        # It counts the effects of pairs as often as `counted` does.
+        shared *= _averaged(own, freedom) / np.maximum(_averaged(counted, freedom), TINY)
     of_items = np.cov(np.stack([estimate.by_item for estimate in estimates])) / len(estimates[0].by_item)
     shared = np.minimum(shared, of_items.diagonal())
     noise = _Noise(of_items - np.diag(shared), own, np.where(own > 0, freedom, 1))  # no variance has no freedom
     return noise if noise.covariance.diagonal().all() else None
+
+
+def _averaged(own: Floats, freedom: Floats) -> Floats:
+    """Variances from trainings, `[..., points]`, averaged over neighbours; unbiased if all are equal."""
+    points = np.arange(len(freedom))
+    weights = freedom * np.exp(-(((points[:, None] - points) / BANDWIDTH) ** 2) / 2)
+    expected = (2 / freedom) ** (1 / 3) * special.poch(freedom / 2, 1 / 3)  # of the root, for variance 1
+    return np.asarray((np.cbrt(own) / expected @ (weights / weights.sum(axis=1, keepdims=True)).T) ** 3)
 
 
 def _windows(points: int) -> Floats:
