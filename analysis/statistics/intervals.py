@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from .estimates import Covers, Estimate, difference, logarithm
-from .pseudo_values import Floats, Variance, sum_of, variance_of_mean
+from .pseudo_values import LEVEL, Floats, Variances, student, variance_of_mean
 
-LEVEL = 0.95
 ROUNDING = 1e-9
 """A standard error below this share of the value counts as zero."""
 ABOUT_TRAININGS: tuple[Covers, ...] = ("models and items", "models")
@@ -51,38 +50,6 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-@dataclass(frozen=True)
-class Variances:
-    """The variances of a value."""
-
-    items: Variance
-    models: tuple[Variance, ...]
-    """Of each sample of models, and of the interaction of crossed samples."""
-    shared: Variance
-    """The part that both count."""
-
-    def reach(self, level: float = LEVEL) -> float:
-        """The half-width of the interval at a level; NaN if nothing is known."""
-        variance, freedom = self.total()
-        if not variance > 0:
-            return variance
-        of_models, freedom_of_models = sum_of(self.models)
-        alone = max(of_models - self.shared[0], 0.0)
-        squares = _student(level, self.items[1]) ** 2 * self.items[0]
-        if alone:
-            squares += _student(level, freedom_of_models) ** 2 * alone
-        return (_student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
-
-    def total(self) -> Variance:
-        """The variance of the value; (nan, nan) if nothing is known."""
-        parts = [part for part in (self.items, *self.models) if part[1] > 0]
-        if not parts:
-            return math.nan, math.nan
-        of_models, _ = sum_of(self.models)
-        variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
-        return sum_of((*parts, self.shared), total=variance)
 
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
@@ -126,7 +93,7 @@ class Means:
 
     def intervals(self, bounds: tuple[float, float], models: int = 1) -> list[Interval]:
         """As `interval_of(mean_estimate(...))` gives for each."""
-        found = ends(self.values, _student(LEVEL, self.items - 1) * self.errors, bounds)
+        found = ends(self.values, student(LEVEL, self.items - 1) * self.errors, bounds)
         each = zip(*(numbers.tolist() for numbers in (self.values, *found)), strict=True)
         return [Interval(value, low, high, models, self.items, "items") for value, low, high in each]
 
@@ -229,10 +196,6 @@ def _sign_test(samples: int) -> float:
     """The p-value of equal samples; NaN if even these cannot reach the level of the interval."""
     p_value = 2.0 ** (1 - samples)
     return p_value if p_value < 1 - LEVEL else math.nan
-
-
-def _student(level: float, freedom: float) -> float:
-    return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0
 
 
 @dataclass(frozen=True)

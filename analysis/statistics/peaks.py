@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from .estimates import Estimate
-from .intervals import LEVEL, variances_of
-from .pseudo_values import Floats, sum_of
+from .intervals import variances_of
+from .pseudo_values import LEVEL, Floats, sum_of
 
 DRAWS = 4000
 BANDWIDTH = 2.0

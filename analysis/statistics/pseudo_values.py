@@ -1,14 +1,16 @@
-"""Pseudo-values of scores that are means over cells, and the interactions of the samples behind them.
+"""Pseudo-values of scores that are means over cells, and the variances and interactions of the samples behind them.
 
 A cell is a model or a pair of models; models are identified by their seeds. Leaving out a seed leaves out every cell
 with a part of it, so cells that share a model do not count as independent.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 Floats = NDArray[np.float64]
 Levels = Sequence[NDArray[np.int64]]
@@ -16,6 +18,45 @@ Levels = Sequence[NDArray[np.int64]]
 Variance = tuple[float, float]
 """A variance and its degrees of freedom."""
 NO_VARIANCE: Variance = (0.0, 0.0)
+LEVEL = 0.95
+"""Of intervals."""
+
+
+@dataclass(frozen=True)
+class Variances:
+    """The variances of a value."""
+
+    items: Variance
+    models: tuple[Variance, ...]
+    """Of each sample of models, and of the interaction of crossed samples."""
+    shared: Variance
+    """The part that both count."""
+
+    def reach(self, level: float = LEVEL) -> float:
+        """The half-width of the interval at a level; NaN if nothing is known."""
+        variance, freedom = self.total()
+        if not variance > 0:
+            return variance
+        of_models, freedom_of_models = sum_of(self.models)
+        alone = max(of_models - self.shared[0], 0.0)
+        squares = student(level, self.items[1]) ** 2 * self.items[0]
+        if alone:
+            squares += student(level, freedom_of_models) ** 2 * alone
+        return (student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
+
+    def total(self) -> Variance:
+        """The variance of the value; (nan, nan) if nothing is known."""
+        parts = [part for part in (self.items, *self.models) if part[1] > 0]
+        if not parts:
+            return math.nan, math.nan
+        of_models, _ = sum_of(self.models)
+        variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
+        return sum_of((*parts, self.shared), total=variance)
+
+
+def student(level: float, freedom: float) -> float:
+    """Student's t beyond which, on both sides, `1 - level` lies; 0 without freedom."""
+    return float(special.stdtrit(freedom, (1 + level) / 2)) if freedom > 0 else 0.0
 
 
 def sum_of(parts: Sequence[Variance], total: float | None = None) -> Variance:

@@ -13,8 +13,9 @@ from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_im
 from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..statistics.estimates import mean_estimate, spread_between_models
-from ..statistics.intervals import Interval, Variances, interval_of, variances_of
+from ..statistics.intervals import Interval, interval_of, variances_of
 from ..statistics.peaks import Pairs, find_peak
+from ..statistics.pseudo_values import Variances
 from .images import multiplicity
 from .scored import NAN, ON_PLANES, Scored, columns_of, covers_text, items_of, value_and_ends
 
