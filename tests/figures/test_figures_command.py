@@ -1,16 +1,8 @@
-"""The command `dbviz-ray figures`: its help, its output and its errors."""
+"""The command `dbviz-ray figures`: its output and its errors."""
 
 import pytest
 
-from dbviz_ray.analysis.figures import FIGURES
 from dbviz_ray.redraw import main
-
-
-def test_the_help_names_every_figure(capsys):
-    with pytest.raises(SystemExit):
-        main(["figures", "--help"])
-    text = capsys.readouterr().out
-    assert all(f"  {name} " in text and kind.sweeps in text for name, kind in FIGURES.items())
 
 
 def test_one_figure_is_redrawn(copied_run, capsys):

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from dbviz_ray.formatting import count_text, estimate_text
 from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say
 
 
@@ -174,17 +173,3 @@ def test_a_step_says_what_it_does_and_how_long_it_took(terminal, clock):
     with Line("ray", "starting"):
         assert terminal.lines[-1] == "ray      starting"
     assert terminal.lines == ["report   drawn and logged in 12 s", ""]
-
-
-def test_estimates_are_rounded():
-    texts = {
-        0.2: "about 5 s", 33: "about 35 s", 58: "about 60 s", 100: "about 100 s", 118: "about 2 min",
-        569: "about 9 min", 1000: "about 15 min", 5690: "about 95 min", 7000: "about 2 h",
-        34190: "about 9.5 h", 100_000: "about 28 h",
-    }  # fmt: skip
-    assert {seconds: estimate_text(seconds) for seconds in texts} == texts
-
-
-def test_counts_have_three_figures():
-    texts = {0.000278: "0.000278", 12: "12", 1523: "1,520", 13_240_000: "13.2 million", 2.5e9: "2.5 billion"}
-    assert {count: count_text(count) for count in texts} == texts
