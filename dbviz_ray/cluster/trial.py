@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from dbviz_ray.training.checkpoints import CohortCheckpoints
 from dbviz_ray.training.cohort import CohortTraining, TrainedModel, train_cohort
 
 REPORT_SECONDS = 1.0
+CHOICES = "choices"
+"""Folder of the data directory for what a node remembers of cohorts like those it has trained."""
 
 
 def train_in_trial(
@@ -91,6 +94,7 @@ def _train(
             resources=resources,
             teachers=_teachers(cohort, store, dataset),
             checkpoints=checkpoints,
+            choices=Path(resources.data_directory).expanduser() / CHOICES,
             on_epoch=reports,
             on_snapshot=keep,
         )

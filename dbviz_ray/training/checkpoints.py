@@ -13,7 +13,7 @@ from dbviz_ray.store.layout import COHORT_STATE
 from dbviz_ray.training.gradients import State
 
 PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
-HISTORIES, EPOCH, STACK = "history", "epoch", "stack"
+HISTORIES, EPOCH, STACK, COMPILED = "history", "epoch", "stack", "compiled"
 
 
 class CohortCheckpoints:
@@ -70,7 +70,7 @@ def state_of_members(state: State, members: Sequence[int]) -> State:
     chosen = torch.tensor(members)
 
     def of_members(name: str, tensor: Tensor) -> Tensor:
-        if name == EPOCH:
+        if name in (EPOCH, COMPILED):
             return tensor.clone()
         if name == STACK:
             return tensor.clamp(max=len(members))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,22 @@ from dbviz_ray.errors import one_line
 from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import within_memory
 from dbviz_ray.training.batches import Batches
-from dbviz_ray.training.checkpoints import BUFFERS, EPOCH, HISTORIES, OPTIMIZER, PARAMETERS, STACK, CohortCheckpoints
-from dbviz_ray.training.execution import execution_for
+from dbviz_ray.training.checkpoints import (
+    BUFFERS,
+    COMPILED,
+    EPOCH,
+    HISTORIES,
+    OPTIMIZER,
+    PARAMETERS,
+    STACK,
+    CohortCheckpoints,
+)
+from dbviz_ray.training.execution import Compiled, Eager, execution_for
 from dbviz_ray.training.gradients import State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
-from dbviz_ray.training.stack_size import fastest_stack
+from dbviz_ray.training.stack_size import choose
 from dbviz_ray.training.states import kept
 from dbviz_ray.training.verification import StepsDifferError, attributes, check_unchanged, norm
 
@@ -72,9 +82,9 @@ class CohortTraining:
     """A cohort between two epochs.
 
     Its members may differ only in seeds, label noise, learning rate and teacher. Of `resources`, `stack` and
-    `execution` matter here. For distillation, `teachers` holds one trained network for each member. StepsDifferError if
-    the networks cannot be computed as `resources.stack` asks; ValueError if networks of their builder, `another` of
-    which may be given, share a parameter.
+    `execution` matter here; what is measured for them is remembered in the folder `choices`. For distillation,
+    `teachers` holds one trained network for each member. StepsDifferError if the networks cannot be computed as
+    `resources.stack` asks; ValueError if networks of their builder, `another` of which may be given, share a parameter.
     """
 
     def __init__(
@@ -85,6 +95,7 @@ class CohortTraining:
         resources: ResourcesConfig = DEFAULT_RESOURCES,
         teachers: Sequence[nn.Module] = (),
         another: nn.Module | None = None,
+        choices: Path | None = None,
     ) -> None:
         shared = models[0]
         if any(model.shape_key != shared.shape_key for model in models):
@@ -125,8 +136,12 @@ class CohortTraining:
         apart = isinstance(self.network, OrdinaryNetwork)
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates, apart=apart)
         self._evaluation_batch = EVALUATION_BATCH
-        if resources.stack is None and len(models) > 1 and isinstance(self.network, CohortNetwork):
-            fastest_stack(self.network, next(self._batches.epoch(0, self._batches.order(0), self.given_labels)))
+        if resources.stack is None and isinstance(self.network, CohortNetwork):
+            first = self._batches.epoch(0, self._batches.order(0), self.given_labels)
+            steps = self.settings.epochs * self._batches.steps_per_epoch
+            key = f"{shared.shape_key} {len(models)} {dataset.image_shape} {resources.execution}"
+            compiles = resources.execution == "auto" and device.type == "cpu"
+            choose(self.network, first, steps, may_compile=compiles, key=key, folder=choices)
         else:
             self.network.restack(min(resources.stack or 1, len(models)))
 
@@ -189,18 +204,21 @@ class CohortTraining:
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
         # Another stack rounds differently.
-        state = self._tensors() | {EPOCH: torch.tensor(self.epoch), STACK: torch.tensor(self.network.stack)}
+        facts = {EPOCH: self.epoch, STACK: self.network.stack, COMPILED: int(self.network.is_compiled)}
+        state = self._tensors() | {name: torch.tensor(number) for name, number in facts.items()}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device. ValueError if it holds tensors of other names."""
         own = self._tensors()
-        if state.keys() != own.keys() | {EPOCH, STACK}:
+        if state.keys() != own.keys() | {EPOCH, STACK, COMPILED}:
             raise ValueError("the state holds tensors of other names")
-        self.network.restack(int(state[STACK]))
+        network = self.network
+        network.restack(int(state[STACK]))
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        network = self.network
+        if isinstance(network, CohortNetwork) and state[COMPILED] and type(network.execution) is Eager:
+            network.execute(Compiled())
         if isinstance(network, CohortNetwork) and network.packs:
             finite = all(parameter.isfinite().all() for parameter in network.parameters.values())
             if not finite:
@@ -269,6 +287,7 @@ def train_cohort(
     resources: ResourcesConfig = DEFAULT_RESOURCES,
     teachers: Sequence[nn.Module] = (),
     checkpoints: CohortCheckpoints | None = None,
+    choices: Path | None = None,
     on_epoch: Callable[[CohortTraining], None] = lambda training: None,
     on_snapshot: Callable[[list[TrainedModel]], None] = lambda snapshots: None,
 ) -> list[TrainedModel]:
@@ -284,7 +303,7 @@ def train_cohort(
     def trained(stack: int | None, remark: str) -> list[TrainedModel]:
         saved = checkpoints.load() if checkpoints and not remark else None
         own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
-        training = CohortTraining(models, dataset, device, own, teachers, watched)
+        training = CohortTraining(models, dataset, device, own, teachers, watched, choices)
         training.remark = remark
         if saved:
             try:

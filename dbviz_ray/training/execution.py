@@ -62,11 +62,20 @@ class Eager:
 
 
 class Compiled(Eager):
-    """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more."""
+    """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more.
+
+    Only steps of the first size of batches are compiled, since an epoch has at most one shorter batch.
+    """
+
+    def __init__(self) -> None:
+        self._size: int | None = None
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """`step`, captured and compiled."""
-        return torch.compile(super().captured(step, parameters, buffers, teachers, batch), dynamic=False)
+        captured, size = super().captured(step, parameters, buffers, teachers, batch), batch[IMAGES].shape[1]
+        if self._size is None:
+            self._size = size
+        return torch.compile(captured, dynamic=False) if size == self._size else captured
 
 
 class CudaGraph(Eager):

@@ -19,7 +19,7 @@ from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.errors import one_line
 from dbviz_ray.training.allocations import within_memory
-from dbviz_ray.training.execution import Eager, Part
+from dbviz_ray.training.execution import Compiled, Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.training.ordinary import OrdinaryNetwork
@@ -123,6 +123,21 @@ class CohortNetwork(StackedState):
         """Compute `stack` members at a time from now on, and free the captured steps of other stacks."""
         self.stack = stack
         self._running = {key: run for key, run in self._running.items() if key[0] == stack}
+
+    @property
+    def execution(self) -> Eager:
+        """How steps run."""
+        return self._execution
+
+    def execute(self, execution: Eager) -> None:
+        """Run steps in this way from now on."""
+        self._execution = execution
+        self._running.clear()
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps are compiled."""
+        return isinstance(self._execution, Compiled)
 
     @property
     def packs(self) -> bool:

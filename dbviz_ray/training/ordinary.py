@@ -32,6 +32,7 @@ class OrdinaryNetwork(MemberStates):
     """
 
     stack = ORDINARY
+    is_compiled = False
 
     def __init__(
         self,

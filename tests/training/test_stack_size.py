@@ -6,7 +6,7 @@ from torch import nn
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training import stack_size
 from dbviz_ray.training.network import CohortNetwork
-from dbviz_ray.training.stack_size import fastest_stack
+from dbviz_ray.training.stack_size import choose, fastest_stack
 
 MEMBERS, LARGEST_IS_FASTEST = 6, {6: 1.0, 3: 2.0, 2: 3.0, 1: 4.0}
 
@@ -83,3 +83,24 @@ def test_one_stack_is_chosen_if_two_do_not_fit_side_by_side(machine, batch, monk
 
     monkeypatch.setattr(machine, "prepare", crowded)
     assert fastest_stack(machine, batch) == 6
+
+
+def test_what_a_machine_has_chosen_stays(machine, batch, tmp_path):
+    def chosen(batches, folder=tmp_path):
+        choose(machine, iter(batches), 1, may_compile=False, key="a", folder=folder)
+        return machine.stack
+
+    first, (file,) = chosen([batch]), tmp_path.iterdir()
+    machine.restack(6 if first == 1 else 1)
+    assert chosen([]) == first, "another stack might be faster now"
+    for damaged in ('{"stack": 0, "compiled": false}', "[]", ""):
+        file.write_text(damaged)
+        assert chosen([batch]) == chosen([])
+    assert chosen([batch], folder=file) in (6, 3, 2, 1), "which is no folder"
+
+
+def test_a_compiled_step_that_is_not_faster_is_not_chosen(machine, batch, monkeypatch):
+    monkeypatch.setattr(stack_size, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(stack_size, "PREFERENCE", 0)
+    choose(machine, iter([batch]), 1, may_compile=True, key="a")
+    assert not machine.is_compiled

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import AdversaryConfig, DistillationConfig, ResourcesConfig
+from dbviz_ray.training import stack_size
 from dbviz_ray.training.cohort import HISTORY, CohortTraining, TrainedModel, train_cohort
 
 INPUTS = {
@@ -231,13 +232,17 @@ def test_bfloat16_learns_as_well_and_keeps_float32_weights(digits, cpu):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_cohort_trains_as_an_eager_one(digits, cpu):
+def test_a_compiled_cohort_trains_as_an_eager_one_and_stays_compiled(digits, cpu, monkeypatch):
     models = cohort_of(**CONVOLUTIONAL, batch_size=100)[:2]
-    compiled, eager = (
-        train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=2, execution=execution))
-        for execution in ("compiled", "eager")
-    )
-    for one, other in zip(compiled, eager, strict=True):
+    eager = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=2))
+    monkeypatch.setattr(stack_size, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(stack_size, "PREFERENCE", math.inf)  # however fast it is
+    training, again = CohortTraining(models, digits, cpu), CohortTraining(models, digits, cpu, cohorts.TOGETHER)
+    while training.epoch < training.settings.epochs:
+        training.run_epoch()
+    again.restore(training.state())
+    assert (training.network.is_compiled, again.network.is_compiled) == (True, True)
+    for one, other in zip(training.trained(), eager, strict=True):
         assert_same_weights(one, other.weights, tolerance=1e-9)
 
 
