@@ -22,6 +22,7 @@ from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.terminal.progress import Amount
+from dbviz_ray.training.allocations import lacks_memory
 
 CALL_FLOPS = 1e6
 """For the estimate of the remaining time, a call of a tensor operation costs as much as so many operations. This value
@@ -151,8 +152,7 @@ def refused_in_one_line(shape: NetworkShape) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:  # a user's own code may raise anything
         cause = one_line(error, with_type=not isinstance(error, (ValueError, UserError)))
-        lacks_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in cause
-        fails = "needs more memory than this machine has" if lacks_memory else "does not work"
+        fails = "needs more memory than this machine has" if lacks_memory(error) else "does not work"
         reason = f"{fails} at width {shape.width} on images {shape.image_shape}: {cause}"
         raise UserError("grid.architecture", shape.architecture, reason=reason) from None
 

@@ -6,7 +6,7 @@ import gc
 import resource
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from dbviz_ray.errors import one_line
 
 Result = TypeVar("Result")
 PROCESS = Path("/proc/self")
@@ -25,6 +27,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+"""In messages of CUDA (a torch.AcceleratorError), of torch on a CPU, and of cuBLAS and cuDNN."""
 MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2, "MALLOC_MMAP_THRESHOLD_": -3}
 """The numbers of these settings in glibc's malloc.h."""
 
@@ -109,11 +113,32 @@ def _peak_resident() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch, CUDA, its libraries and the host say so in different ways."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise torch.OutOfMemoryError for every error inside that says that memory ran out."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if lacks_memory(error):
+            raise torch.OutOfMemoryError(one_line(error)) from error
+        raise
+
+
 def within_memory(attempt: Callable[[int], Result], batch: int) -> Result:
     """`attempt(batch)`; when it runs out of memory, again with half the batch, down to 1."""
     while True:
         try:
-            return attempt(batch)
+            with memory_errors():
+                return attempt(batch)
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise

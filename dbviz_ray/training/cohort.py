@@ -18,7 +18,7 @@ from dbviz_ray.config import ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import one_line
 from dbviz_ray.training import sharpness
-from dbviz_ray.training.allocations import within_memory
+from dbviz_ray.training.allocations import lacks_memory, memory_errors, within_memory
 from dbviz_ray.training.batches import Batches
 from dbviz_ray.training.checkpoints import (
     BUFFERS,
@@ -300,6 +300,7 @@ def train_cohort(
     The last checkpoint is then still the state after a whole epoch.
     """
 
+    @memory_errors()
     def trained(stack: int | None, remark: str) -> list[TrainedModel]:
         saved = checkpoints.load() if checkpoints and not remark else None
         own = resources.model_copy(update={"stack": int(saved[STACK]) if saved else stack})
@@ -313,10 +314,8 @@ def train_cohort(
         del saved  # frees its memory
         try:
             training.check_reloading({0, len(models) - 1})  # before hours are spent
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # a user's own code may raise anything
-            if training.epoch or training.network.stack == ORDINARY:
+            if training.epoch or training.network.stack == ORDINARY or lacks_memory(error):
                 raise
             raise StepsDifferError(f"as it was computed, {one_line(error)}") from error
         last_save = time.monotonic()

@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.errors import one_line
-from dbviz_ray.training.allocations import within_memory
+from dbviz_ray.training.allocations import memory_errors, within_memory
 from dbviz_ray.training.execution import Compiled, Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
@@ -74,7 +74,8 @@ class StackedState(MemberStates):
 
 def _copied(network: nn.Module) -> nn.Module:
     try:
-        return with_masked_dropout(copy.deepcopy(network))
+        with memory_errors():
+            return with_masked_dropout(copy.deepcopy(network))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # it may hold anything, such as a lock
@@ -197,7 +198,8 @@ class CohortNetwork(StackedState):
 
     def _captured(self, batch: Batch) -> Part:
         try:
-            return self._prepared({name: tensor.clone() for name, tensor in batch.items()})  # it may change its input
+            with memory_errors():
+                return self._prepared({name: tensor.clone() for name, tensor in batch.items()})  # it may change it
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a fault of the network itself is raised again by the ordinary step
@@ -210,10 +212,11 @@ class CohortNetwork(StackedState):
         Two members stand for a stack of any size, since vmap treats all sizes alike.
         """
         for size in {min(stop - start, 2) for start, stop in self._chunks()} - self._verified:
+            first = sliced(batch, 0, size).items()
             try:
-                first = sliced(batch, 0, size).items()
-                doubles = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in first}
-                verify(self._in_float64(size), doubles)
+                with memory_errors():
+                    doubles = {name: part.double() if part.is_floating_point() else part for name, part in first}
+                    verify(self._in_float64(size), doubles)
             except (StepsDifferError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # such as types that its code fixes
@@ -221,7 +224,8 @@ class CohortNetwork(StackedState):
             self._verified.add(size)
         if type(self._execution) is Eager and self._settings.precision != "bfloat16":
             return  # the same operations as in float64
-        with kept(self.buffers), suppress(torch.OutOfMemoryError):  # ordinary modules need more memory
+        # Ordinary modules need more memory.
+        with kept(self.buffers), suppress(torch.OutOfMemoryError), memory_errors():
             verify_execution(self, run, batch)
 
     def _in_float64(self, size: int) -> CohortNetwork:

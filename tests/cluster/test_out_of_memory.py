@@ -25,7 +25,7 @@ class SmallDevice(AllocationCounter):
         if self.live > self.limit:
             del result
             self.refused += 1
-            raise torch.OutOfMemoryError
+            raise torch.AcceleratorError("CUDA error: out of memory")  # as CUDA says it outside of torch's allocator
         return result
 
 
