@@ -30,8 +30,8 @@ ENOUGH_SECONDS = 0.02
 PREFERENCE = 0.97
 """A smaller stack, or the compiled step, must be faster by this factor, so that noise does not decide."""
 WORTH_COMPILING = 1800.0
-"""Seconds of training from which on the step is also compiled to see if it is faster. That takes 70 s for a ResNet-18
-on one core, and saved 11 to 19 % of a step at widths of 1 to 4 (2026-11-29, Intel Xeon)."""
+"""Seconds of training from which on the step is also compiled to see if it is faster. That takes 70 to 120 s for a
+ResNet-18 on one core, and saved 11 to 24 % of a step at widths of 1 to 16 (2026-11-29, Intel Xeon)."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,23 @@ def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: b
 
 
 def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
-    usual, run = network.execution, network.prepare(batch)
-    network.execute(Compiled())
-    try:
-        compiled = network.prepare(batch)
-        times = [(_step_seconds(run, batch), _step_seconds(compiled, batch)) for _ in range(ROUNDS)]
-    except (torch.OutOfMemoryError, StepsDifferError):
-        network.execute(usual)
-        return
-    of_usual, of_compiled = map(statistics.median, zip(*times, strict=True))
-    if of_compiled > PREFERENCE * of_usual:
+    """Also tries single members, of which compiled ones are the fastest where networks are wide."""
+    usual, chosen = network.execution, network.stack
+    runs = {(chosen, usual): network.prepare(batch)}
+    compiled = Compiled()
+    network.execute(compiled)
+    for stack in {chosen, 1}:
+        network.stack = stack
+        with suppress(torch.OutOfMemoryError, StepsDifferError):
+            runs[stack, compiled] = network.prepare(batch)
+    times = {way: [_step_seconds(run, batch)] for way, run in runs.items()}
+    for _ in range(ROUNDS):
+        for way, run in runs.items():
+            times[way].append(_step_seconds(run, batch))
+    median = {way: statistics.median(seconds) for way, seconds in times.items()}
+    best = min(median, key=lambda way: median[way] * (PREFERENCE if way[1] is usual else 1))
+    network.restack(best[0])
+    if best[1] is usual:
         network.execute(usual)
 
 
