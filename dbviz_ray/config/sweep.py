@@ -36,12 +36,15 @@ class ResourcesConfig(Frozen):
     max_cohort_size: Count = Field(32, description="Largest number of models in one cohort.")
     stack: Annotated[int, Field(strict=True, ge=0)] | None = Field(
         None,
-        description="Models of a cohort computed as one network. If unset, each cohort measures the fastest number "
-        "that fits into memory when it starts. Set it to repeat a run to the last bit. 0: ordinary PyTorch modules, "
-        "one by one; networks that cannot be computed as one are always trained so.",
+        description="Models of a cohort computed as one network. If unset, the fastest number that fits into memory: "
+        "the first cohort of its kind measures it, and the node remembers it (folder choices of data_directory). Set "
+        "it to repeat a run to the last bit elsewhere. 0: ordinary PyTorch modules, one by one; networks that cannot "
+        "be computed as one are always trained so.",
     )
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
-        "auto", description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU."
+        "auto",
+        description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU, and if a cohort "
+        "trains for half an hour or more, also compiled where that is faster.",
     )
     cpus_per_evaluator: Count = Field(1, description="CPU cores, and torch threads, of one evaluator.")
     gpus_per_evaluator: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one evaluator.")

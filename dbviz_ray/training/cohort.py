@@ -30,7 +30,7 @@ from dbviz_ray.training.checkpoints import (
     STACK,
     CohortCheckpoints,
 )
-from dbviz_ray.training.execution import Compiled, Eager, execution_for
+from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
@@ -140,8 +140,7 @@ class CohortTraining:
             first = self._batches.epoch(0, self._batches.order(0), self.given_labels)
             steps = self.settings.epochs * self._batches.steps_per_epoch
             key = f"{shared.shape_key} {len(models)} {dataset.image_shape} {resources.execution}"
-            compiles = resources.execution == "auto" and device.type == "cpu"
-            choose(self.network, first, steps, may_compile=compiles, key=key, folder=choices)
+            choose(self.network, first, steps, may_compile=resources.execution == "auto", key=key, folder=choices)
         else:
             self.network.restack(min(resources.stack or 1, len(models)))
 
@@ -204,7 +203,7 @@ class CohortTraining:
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
         # Another stack rounds differently.
-        facts = {EPOCH: self.epoch, STACK: self.network.stack, COMPILED: int(self.network.is_compiled)}
+        facts = {EPOCH: self.epoch, STACK: self.network.stack, COMPILED: int(self.network.execution.is_compiled)}
         state = self._tensors() | {name: torch.tensor(number) for name, number in facts.items()}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
@@ -217,8 +216,8 @@ class CohortTraining:
         network.restack(int(state[STACK]))
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        if isinstance(network, CohortNetwork) and state[COMPILED] and type(network.execution) is Eager:
-            network.execute(Compiled())
+        if isinstance(network, CohortNetwork) and state[COMPILED] and not network.execution.is_compiled:
+            network.execute(network.execution.compiled())
         if isinstance(network, CohortNetwork) and network.packs:
             finite = all(parameter.isfinite().all() for parameter in network.parameters.values())
             if not finite:

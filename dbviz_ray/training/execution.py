@@ -36,6 +36,7 @@ class Eager:
 
     packs = True
     """Whether to pack the convolutions of steps that are captured from now on."""
+    is_compiled = False
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """`step`, captured for inputs of these shapes.
@@ -60,6 +61,10 @@ class Eager:
         run(batch)
         return run
 
+    def compiled(self) -> "Eager":
+        """This way with compiled steps."""
+        return Compiled()
+
 
 class Compiled(Eager):
     """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more.
@@ -67,7 +72,10 @@ class Compiled(Eager):
     Only steps of the first size of batches are compiled, since an epoch has at most one shorter batch.
     """
 
+    is_compiled = True
+
     def __init__(self) -> None:
+        super().__init__()
         self._size: int | None = None
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
@@ -89,7 +97,12 @@ class CudaGraph(Eager):
     """The most parts that run at a time; each needs its own memory."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._pool: Any = None
+
+    def compiled(self) -> Eager:
+        """This way with compiled steps."""
+        return CompiledCudaGraph()
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape.
@@ -125,6 +138,10 @@ class CudaGraph(Eager):
             gradients, logits = side_by_side()
         self._pool = graph.pool()
         return _Replayed(graph, static, gradients, logits, parts)
+
+
+class CompiledCudaGraph(Compiled, CudaGraph):
+    """A CUDA graph of compiled steps."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.errors import one_line
 from dbviz_ray.training.allocations import memory_errors, within_memory
-from dbviz_ray.training.execution import Compiled, Eager, Part
+from dbviz_ray.training.execution import Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.training.ordinary import OrdinaryNetwork
@@ -134,11 +134,6 @@ class CohortNetwork(StackedState):
         """Run steps in this way from now on."""
         self._execution = execution
         self._running.clear()
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether steps are compiled."""
-        return isinstance(self._execution, Compiled)
 
     @property
     def packs(self) -> bool:

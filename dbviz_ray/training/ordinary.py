@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.config.seeds import drawing_from
+from dbviz_ray.training.execution import Eager
 from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch, State, attacked, perturbed, training_loss
 from dbviz_ray.training.layers import MASK, MaskedDropout
 from dbviz_ray.training.states import MemberStates, autocast_type, kept
@@ -32,7 +33,7 @@ class OrdinaryNetwork(MemberStates):
     """
 
     stack = ORDINARY
-    is_compiled = False
+    execution = Eager()
 
     def __init__(
         self,

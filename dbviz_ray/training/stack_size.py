@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from dbviz_ray.config.model import fingerprint
-from dbviz_ray.training.execution import Compiled, Part
+from dbviz_ray.training.execution import Part
 from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.states import kept
@@ -60,13 +60,13 @@ def choose(
     choice = _remembered(file, network.members)
     if choice is None:
         _measure(network, next(batches), steps, may_compile=may_compile)
-        choice = Choice(network.stack, network.is_compiled)
+        choice = Choice(network.stack, network.execution.is_compiled)
         if file:
             _remember(file, choice, network.members)
             choice = _remembered(file, network.members) or choice
     network.restack(choice.stack)
-    if choice.compiled and not network.is_compiled:
-        network.execute(Compiled())
+    if choice.compiled and not network.execution.is_compiled:
+        network.execute(network.execution.compiled())
 
 
 def _file_of(key: str, folder: Path) -> Path:
@@ -108,7 +108,7 @@ def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
     """Also tries single members, of which compiled ones are the fastest where networks are wide."""
     usual, chosen = network.execution, network.stack
     runs = {(chosen, usual): network.prepare(batch)}
-    compiled = Compiled()
+    compiled = usual.compiled()
     network.execute(compiled)
     for stack in {chosen, 1}:
         network.stack = stack
@@ -128,7 +128,13 @@ def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
 def _step_seconds(run: Part, batch: Batch) -> float:
     began = time.perf_counter()
     run(batch)
+    _wait(batch)
     return time.perf_counter() - began
+
+
+def _wait(batch: Batch) -> None:
+    if batch[IMAGES].is_cuda:
+        torch.cuda.synchronize()
 
 
 def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
@@ -191,10 +197,9 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
 
 def _seconds(network: CohortNetwork, batch: Batch, steps: int) -> float:
     """Mean seconds of a step."""
-    wait = torch.cuda.synchronize if batch[IMAGES].is_cuda else lambda: None
-    wait()
+    _wait(batch)
     started = time.perf_counter()
     for _ in range(steps):
         network.backward(batch)
-    wait()
+    _wait(batch)
     return (time.perf_counter() - started) / steps

@@ -103,4 +103,4 @@ def test_a_compiled_step_that_is_not_faster_is_not_chosen(machine, batch, monkey
     monkeypatch.setattr(stack_size, "WORTH_COMPILING", 0)
     monkeypatch.setattr(stack_size, "PREFERENCE", 0)
     choose(machine, iter([batch]), 1, may_compile=True, key="a")
-    assert not machine.is_compiled
+    assert not machine.execution.is_compiled
