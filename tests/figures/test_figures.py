@@ -102,13 +102,6 @@ def test_curves_over_width_and_epochs(tmp_path):
     assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
 
 
-def test_the_caption_counts_curves_that_are_not_drawn(tmp_path):
-    recipes = {f"recipe{n}": {"weight_decay": n / 100} for n in range(9)}
-    grid = {"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}
-    _, figure = drawn_one(tmp_path, small_sweep(grid=grid), "double_descent")
-    assert caption_of(figure).startswith("4 of 9 curves; 2 trainings")
-
-
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Two architectures by two recipes; one with SGD diverged."""
