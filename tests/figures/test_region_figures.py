@@ -13,7 +13,7 @@ from support.made_up_runs import CASES
 
 from dbviz_ray.analysis.figures.drawing import CRISP
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
-from dbviz_ray.analysis.figures.style import CLASS_COLOURS, class_colours, lines
+from dbviz_ray.analysis.figures.style import CLASS_COLOURS, class_colours
 from dbviz_ray.analysis.tables import read_table
 
 
@@ -88,19 +88,6 @@ def test_text_in_a_pdf_is_text_and_no_picture_is_small(finished_run):
     widths = [int(width) for width in re.findall(rb"/Width (\d+)", pdf)]
     assert len(widths) > 12
     assert min(widths) > CRISP / 2
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "expected"),
-    [
-        ("fully_connected_deep, width 4", 1.0, "fully_connected_\ndeep, width 4"),
-        ("one two three four", 0.9, "one two\nthree four"),
-        ("as it is\nbroken", 5, "as it is\nbroken"),
-        ("a" * 30, 1.0, "a" * 16 + "\n" + "a" * 14),
-    ],
-)
-def test_lines_are_about_equally_long(text, width, expected):
-    assert lines(text, width, 8) == expected
 
 
 SEEN_BY = {
