@@ -4,9 +4,8 @@ import copy
 
 import pytest
 import torch
-from conftest import small_sweep
 
-from dbviz_ray.config import ResourcesConfig, TrainingConfig
+from dbviz_ray.config import ResourcesConfig, SweepConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.gradients import IMAGES, LABELS
@@ -36,7 +35,8 @@ def cohort_of(architecture="fully_connected", width=8, options=None, **training)
     grid["options"] = options or {}
     settings = TrainingConfig(**{"epochs": 3, "batch_size": 50, "precision": "float64"} | training)
     models = []
-    for place, model in enumerate(small_sweep(grid=grid).models()):
+    sweep = SweepConfig(name="small", dataset={"name": "digits", "train_size": 200, "test_size": 100}, grid=grid)
+    for place, model in enumerate(sweep.models()):
         seeds = model.seeds.model_copy(update={"train_set": place if place in (1, 3, 4) else None})
         models.append(model.model_copy(update={"training": settings, "seeds": seeds}))
     return models

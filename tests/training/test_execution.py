@@ -11,7 +11,15 @@ from torch.nn import functional as F
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig, TrainingConfig
 from dbviz_ray.training.cohort import CohortTraining
-from dbviz_ray.training.execution import Compiled, CudaGraph, Eager, block_diagonal, diagonal_blocks, execution_for
+from dbviz_ray.training.execution import (
+    Compiled,
+    CompiledCudaGraph,
+    CudaGraph,
+    Eager,
+    block_diagonal,
+    diagonal_blocks,
+    execution_for,
+)
 from dbviz_ray.training.gradients import IMAGES
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
@@ -45,12 +53,13 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graph
 
 @needs_gpu
 @pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
+@pytest.mark.parametrize("graph", [CudaGraph, CompiledCudaGraph])
 @pytest.mark.parametrize("network", ["resnet18_width", "support.user_networks:convolutional"])
-def test_steps_of_a_cuda_graph_equal_eager_ones(network, stack):
+def test_steps_of_a_cuda_graph_equal_eager_ones(network, graph, stack):
     networks = [initialised_network(network, 2, (1, 8, 8), 10, seed).double() for seed in range(MEMBERS)]
     device = torch.device("cuda")
     sizes = (8, 8, 5, 8)  # the last batch of an epoch is smaller, and then the first graph is run again
-    graphs, eager = (trained(networks, execution, stack, sizes, device) for execution in (CudaGraph(), Eager()))
+    graphs, eager = (trained(networks, execution, stack, sizes, device) for execution in (graph(), Eager()))
     assert_agree(graphs, eager, rtol=1e-6, atol=1e-8)
 
 
