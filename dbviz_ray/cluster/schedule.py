@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
-from dbviz_ray.config import Cohort, SweepConfig
+from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
 from dbviz_ray.evaluation.work import Task
 from dbviz_ray.store.models import Failure, Outcome
 
@@ -68,6 +68,11 @@ class CohortSchedule:
         self._budget = CrashBudget(retries)
         self.failures = {}
         self.stopped = None
+
+    @property
+    def models(self) -> dict[str, ModelConfig]:
+        """The models of waiting cohorts, by model_id."""
+        return {model.model_id: model for cohort in self._waiting for model in cohort.models}
 
     @property
     def finished(self) -> bool:

@@ -10,13 +10,15 @@ from textwrap import shorten
 from typing import Any
 
 import ray
-import torch
 from ray.exceptions import RayError
 
+from dbviz_ray.cluster import Evaluation, Training
 from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
-from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.store.models import StoppedError
+from dbviz_ray.evaluation.work import Task
+from dbviz_ray.store import Store
+from dbviz_ray.store.models import StoppedError, WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line
 from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
@@ -37,7 +39,7 @@ SHORT_FOLDER = "/tmp/ray"
 
 @dataclass(frozen=True)
 class Session:
-    """The Ray cluster that a command works on."""
+    """The Ray cluster that a command works on, as its `Workers`. Tune and torch are imported once it has started."""
 
     joined: bool
     """Whether the command joined a running cluster; its nodes may come and go."""
@@ -46,6 +48,24 @@ class Session:
     def memory_limit(self) -> float:
         """Most bytes that one worker may request; a cluster may grow, a single machine does not."""
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
+
+    def train(self, training: Training) -> None:
+        """See `Workers.train`."""
+        from dbviz_ray.cluster.training import tune_cohorts
+
+        tune_cohorts(training, self)
+
+    def evaluate(self, evaluation: Evaluation) -> Iterator[tuple[Task, WorkEnd]]:
+        """See `Workers.evaluate`."""
+        from dbviz_ray.cluster.evaluation import Pool
+
+        return Pool(evaluation, self).results()
+
+    def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
+        """See `Workers.draw`."""
+        from dbviz_ray.cluster.evaluation import draw_on_worker
+
+        draw_on_worker(sweep, store, plane_set, attacked)
 
 
 @contextmanager
@@ -133,13 +153,6 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
     """The parts of HOST:PORT; None for other addresses, such as ray://HOST:PORT."""
     host, _, port = address.rpartition(":")
     return (host.strip("[]"), int(port)) if port.isdigit() and "/" not in host else None
-
-
-def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
-    """Set threads and denormals of a worker process; returns its device. Every trial and actor starts with this."""
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # overfitted networks have denormal gradients, on which many CPUs are slow
-    return torch.device("cuda" if device_has_gpu else "cpu")
 
 
 def _check_resources(resources: ResourcesConfig) -> None:

@@ -6,26 +6,30 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
-from dbviz_ray.cluster.nodes import alive_nodes, loss_of
-from dbviz_ray.cluster.schedule import CohortSchedule
-from dbviz_ray.cluster.session import Session
-from dbviz_ray.cluster.trial import train_in_trial
-from dbviz_ray.config import Cohort, ResourcesConfig
+from dbviz_ray.cluster import Training
+from dbviz_ray.cluster.nodes import alive_nodes, loss_of, this_node
+from dbviz_ray.cluster.worker import train_in_worker
+from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts
-from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.errors import one_line
 from dbviz_ray.planning.memory import memory_need
-from dbviz_ray.planning.sizes import step_flops, training_amounts
+from dbviz_ray.planning.sizes import step_flops
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import CUDA_ERROR, Outcome, StageEnd, WorkEnd
+from dbviz_ray.store.models import CUDA_ERROR, Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Progress
+
+if TYPE_CHECKING:
+    from dbviz_ray.cluster.session import Session
+
+REPORT_SECONDS = 1.0
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
@@ -34,50 +38,28 @@ request; starting a process takes 5 s."""
 SMALL_STEP_FLOPS = 1e11
 """A cheaper step leaves a data-centre GPU mostly idle; assumed, not measured."""
 
-TRIED_AGAIN = {
-    Outcome.PREEMPTED: "is started again: its machine has gone",
-    Outcome.CRASHED: "is started again: its process died",
-    Outcome.OUT_OF_MEMORY: "does not fit into the memory of its GPU and is halved",
-}
 
+def tune_cohorts(training: Training, session: Session) -> None:
+    """Train the cohorts of `training` in trials."""
+    models, data, resources = training.schedule.models, training.data, training.resources
 
-def train_cohorts(
-    store: Store,
-    cohorts: Sequence[Cohort],
-    data: DatasetFacts,
-    trained: set[str],
-    resources: ResourcesConfig,
-    facts: Mapping[str, Any],
-    session: Session,
-    driver: str,
-) -> StageEnd:
-    """Train the missing `cohorts`, starting them in this order.
-
-    `trained` are model_ids, teachers included; `facts` are stored with every model. `driver` is the token of the lease:
-    workers write only while it is valid.
-    """
-    if not cohorts:
-        return StageEnd()
-    schedule = CohortSchedule(cohorts, trained, resources.retries)
-    amounts = training_amounts(cohorts, data)
-    models = {model.model_id: model for cohort in cohorts for model in cohort.models}
-
-    def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        cohort = Cohort(models=tuple(models[model_id] for model_id in config["members"]))
-        return tune.PlacementGroupFactory([room_of_cohort(cohort, data, resources, session)])
+    def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:  # sent to workers, unlike `training`
+        return tune.PlacementGroupFactory([room_of_cohort(_cohort(config, models), data, resources, session)])
 
     trainable = tune.with_parameters(
-        train_in_trial, store=store, models=models, resources=resources, facts=dict(facts), driver=driver
+        train_in_trial,
+        store=training.store,
+        models=models,
+        resources=resources,
+        facts=dict(training.facts),
+        driver=training.driver,
     )
-    with (
-        Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        watcher = _Watcher(schedule, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        watcher = _Watcher(training)
         tuner = tune.Tuner(
             tune.with_resources(trainable, room),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(schedule, watcher),
+                search_alg=_Suggestions(training, watcher),
                 num_samples=-1,  # until the schedule has finished
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -85,7 +67,35 @@ def train_cohorts(
             run_config=tune.RunConfig(name="train", storage_path=scratch, verbose=0, callbacks=[watcher], stop=watcher),
         )
         tuner.fit()
-    return StageEnd(schedule.failures, watcher.trained_on, watcher.damaged, schedule.stopped)
+
+
+def train_in_trial(
+    config: Mapping[str, Any],
+    store: Store,
+    models: Mapping[str, ModelConfig],
+    resources: ResourcesConfig,
+    facts: Mapping[str, Any],
+    driver: str,
+) -> None:
+    """Train the cohort of `config["members"]` in the process of a trial; the last report gives its `WorkEnd`.
+
+    An error that a new process may avoid ends the trial, and the schedule decides whether to try again.
+    """
+    node = this_node()
+    last = time.monotonic()
+
+    def tell(report: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:  # not more often, since every report waits for the driver
+            last = time.monotonic()
+            tune.report({"node": node, **report})
+
+    report = train_in_worker(_cohort(config, models), store, resources, facts, driver, tell)
+    tune.report({"node": node, **report})
+
+
+def _cohort(config: Mapping[str, Any], models: Mapping[str, ModelConfig]) -> Cohort:
+    return Cohort(models=tuple(models[model_id] for model_id in config["members"]))
 
 
 def room_of_cohort(
@@ -110,9 +120,9 @@ def room_of_cohort(
 class _Suggestions(Searcher):  # type: ignore[misc]
     """Gives Tune the next cohort of the schedule as a trial's configuration."""
 
-    def __init__(self, schedule: CohortSchedule, watcher: _Watcher) -> None:
+    def __init__(self, training: Training, watcher: _Watcher) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._schedule, self._watcher = schedule, watcher
+        self._schedule, self._watcher = training.schedule, watcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The members of the next cohort; None if all must wait."""
@@ -133,14 +143,11 @@ class _Suggestions(Searcher):  # type: ignore[misc]
 
 
 class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
-    """Updates the progress display, and reports the ends of trials to the schedule; all end once that has stopped."""
+    """Hands on what trials report and how they end; all end once the schedule has stopped."""
 
-    def __init__(self, schedule: CohortSchedule, progress: Progress) -> None:
-        self._schedule, self._progress = schedule, progress
-        self._said: set[str] = set()
+    def __init__(self, training: Training) -> None:
+        self._training = training
         self._running: dict[str, tuple[Cohort, set[str]]] = {}
-        self.trained_on: dict[str, str] = {}
-        self.damaged: DamagedFileError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune stores its callbacks, but nothing restores them."""
@@ -151,7 +158,7 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether all trials end, pending ones included."""
-        return self._schedule.stopped is not None
+        return self._training.schedule.stopped is not None
 
     def begins(self, trial_id: str, cohort: Cohort) -> None:
         """Remember a trial's cohort and the nodes now alive."""
@@ -165,31 +172,15 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
     ) -> None:
         if trial.trial_id not in self._running:
             return
-        cohort, _ = self._running[trial.trial_id]
-        for model in cohort.models:
-            self._progress.reach(model.model_id, result["from_epoch"], found=True)
-            self._progress.reach(model.model_id, result["epoch"])
-        if "end" not in result:
-            return
-        end: WorkEnd = result["end"]
-        for model_id, epoch in result.get("diverged", {}).items():
-            self._progress.say(
-                f"{model_id} diverged: its loss is not finite from epoch {epoch} on; it is left out of the scores"
-            )
-        remark = result.get("remark")
-        if remark and remark not in self._said:  # many cohorts may have the same
-            self._said.add(remark)
-            self._progress.say(remark)
-        self.damaged = end.damaged or self.damaged
-        if end.stops:
-            self._schedule.stop(end.reason)
-        if end.outcome is Outcome.DONE:
-            self.trained_on.update({model.model_id: result["node"] for model in cohort.models})
-        self._ended(trial.trial_id, end, result["node"])
+        cohort, there_before = self._running[trial.trial_id]
+        if "end" in result:
+            del self._running[trial.trial_id]
+        self._training.hear(cohort, result, loss_of(result["node"], there_before))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if trial.trial_id not in self._running:  # it has reported its end
             return
+        cohort, there_before = self._running.pop(trial.trial_id)
         node = (trial.last_result or {}).get("node")
         error = trial.get_pickled_error()
         if isinstance(error, RayTaskError) and CUDA_ERROR not in str(error):
@@ -197,15 +188,4 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
             end = WorkEnd(Outcome.FAILED, one_line(error.cause, with_type=True))
         else:
             end = WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
-        self._ended(trial.trial_id, end, node)
-
-    def _ended(self, trial_id: str, end: WorkEnd, node: str | None) -> None:
-        cohort, there_before = self._running.pop(trial_id)
-        outcome = self._schedule.ended(cohort, end.outcome, end.reason, loss_of(node, there_before))
-        failures = self._schedule.failures
-        for model_id in failures:
-            self._progress.fail(model_id)
-        if cohort.models[0].model_id in failures:
-            self._progress.say(f"{cohort.cohort_id} failed ({outcome}): {end.reason}")
-        elif outcome in TRIED_AGAIN:
-            self._progress.say(f"{cohort.cohort_id} {TRIED_AGAIN[outcome]}")
+        self._training.ended(cohort, end, loss_of(node, there_before))

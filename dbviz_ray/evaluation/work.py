@@ -1,4 +1,4 @@
-"""The tasks of evaluators: which ones a run directory lacks, and how each is done.
+"""The tasks of evaluators: which ones a run directory lacks, and how each is done; and drawing the planes for them.
 
 Only doing a task imports torch: a complete run is recognised without it.
 """
@@ -12,10 +12,12 @@ import numpy as np
 
 from dbviz_ray.config import ModelConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
+from dbviz_ray.store.models import Outcome, WorkEnd
 
 if TYPE_CHECKING:
     import torch
 
+    from dbviz_ray.datasets import DatasetFacts
     from dbviz_ray.evaluation.label_maps import Classifier
     from dbviz_ray.evaluation.margins import MarginLines
     from dbviz_ray.planes import PlaneSet
@@ -115,3 +117,52 @@ class MarginsWork:
 
 Work = LabellingWork | MarginsWork
 """A kind of task with its data; each evaluator gets it once."""
+
+
+class TaskRunner:
+    """Does tasks on `device`, one after another; it checks a model's weights before its first task."""
+
+    def __init__(self, store: Store, data: DatasetFacts, directory: str, device: torch.device) -> None:
+        self._store, self._data, self._directory, self._device = store, data, directory, device
+        self._checked: set[tuple[str, int]] = set()
+
+    def do(self, task: Task, work: Work) -> WorkEnd:
+        """Do a task. Raises only errors that a new process may avoid."""
+        from dbviz_ray.datasets import load_dataset
+        from dbviz_ray.evaluation.records import check_predictions, load_network
+
+        try:
+            facts, weights = self._data, (task.model.model_id, task.epoch)
+            network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
+            network = network.to(self._device)
+            if weights not in self._checked:
+                dataset = load_dataset(task.model.dataset, self._directory)
+                check_predictions(self._store, task.model, network, dataset, task.epoch)
+                self._checked.add(weights)
+            work.do(network, self._device, self._store, *weights)
+        except Exception as error:
+            return WorkEnd.of(error)
+        return WorkEnd(Outcome.DONE)
+
+
+def draw_planes(
+    sweep: SweepConfig,
+    store: Store,
+    plane_set: str,
+    attacked: ModelConfig | None = None,
+    device: torch.device | None = None,
+) -> None:
+    """Draw and store a plane set; a model is attacked on `device`. UserError if it cannot be drawn."""
+    from dbviz_ray.datasets import load_dataset
+    from dbviz_ray.evaluation.records import load_network, save_planes
+    from dbviz_ray.planes import draw_plane_set
+    from dbviz_ray.planes.drawing import about_plane_set, representative_labels
+
+    dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
+    planes, network = sweep.planes[plane_set], None
+    if attacked is not None:
+        network = load_network(store, attacked, dataset.image_shape, len(dataset.class_names)).to(device)
+        planes = planes.model_copy(update={"attacked": attacked.model_id})
+    with about_plane_set(plane_set):
+        drawn = draw_plane_set(planes, dataset, representative_labels(sweep, plane_set, dataset), network)
+    save_planes(store, plane_set, drawn, dataset)

@@ -41,8 +41,8 @@ class Options:
     )
     address: str | None = option(
         "--address",
-        "Ray cluster to use; 'local' starts one on this machine (default: $RAY_ADDRESS, else a cluster that runs on "
-        "this machine, else local)",
+        "Ray cluster to use; 'local' starts one on this machine; 'none' does without Ray: this process trains and "
+        "evaluates alone (default: $RAY_ADDRESS, else a cluster that runs on this machine, else local)",
     )
     precision: float | None = option(
         "--precision",
@@ -84,5 +84,5 @@ class State:
         return bool(self.cohorts or self.tasks) or not self.analysed
 
     def computes(self, options: Options) -> bool:
-        """Whether any of the stages needs a Ray cluster."""
+        """Whether any of the stages needs workers."""
         return bool((self.cohorts and "train" in options.stages) or (self.tasks and "evaluate" in options.stages))

@@ -1,19 +1,24 @@
-"""The stage evaluate: every trained model labels planes and finds margins, on the Ray cluster."""
+"""The stage evaluate: every trained model labels planes and finds margins."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from dbviz_ray.cluster import Evaluation, Workers
+from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, What, Work, missing_tasks
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, What, Work, draw_planes, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import settle
-from dbviz_ray.terminal.progress import say
+from dbviz_ray.store.layout import LABELS, PICTURES, partition
+from dbviz_ray.store.models import Failure, Outcome, StageEnd, settle
+from dbviz_ray.terminal.progress import Progress, say
 
 if TYPE_CHECKING:
-    from dbviz_ray.cluster.session import Session
     from dbviz_ray.datasets import DatasetFacts
+    from dbviz_ray.planes import PlaneSet
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -21,38 +26,62 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     state.tasks = missing_tasks(sweep, store)
 
 
-def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, session: Session) -> None:
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, workers: Workers) -> None:
     """Do the tasks of all trained models.
 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
-    from dbviz_ray.cluster.evaluation import evaluate_models
     from dbviz_ray.planning.sizes import evaluation_amounts, facts_of
 
     left_out = state.untrained - store.failures().keys()
     if left_out:
         say("evaluate", f"leaving out {len(left_out)} models that are not trained yet")
-    work = work_of(sweep, store)
+    work = work_of(sweep, store, workers)
     tasks = [task for task in state.tasks if task.model.model_id not in state.untrained]
     # Longest first, so that short tasks fill the gaps at the end.
     tasks.sort(key=lambda task: -facts_of(task.model, data).forward_flops * work[task.what].points)
     store.forget_failures({task.model.model_id for task in tasks})
     amounts = evaluation_amounts(tasks, work, data)
     there = len(sweep.models()) - len(state.untrained) - len(amounts)
-    ended = evaluate_models(store, tasks, work, amounts, there, data, sweep.resources, session, state.trained_on)
+    ended = StageEnd()
+    if tasks:
+        with Progress("evaluate", amounts, "points", there) as progress:
+            queue = TaskQueue(tasks, state.trained_on, sweep.resources.retries)
+            needed = {what: work[what] for what in {task.what for task in tasks}}
+            evaluation = Evaluation(store, data, sweep.resources, needed, queue, progress.say)
+            ended = _evaluate(evaluation, workers, progress)
     settle("evaluate", store, ended)
     lost = state.untrained | ended.failures.keys()
     state.tasks = [task for task in state.tasks if task.model.model_id in lost]
 
 
-def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
+def _evaluate(evaluation: Evaluation, workers: Workers, progress: Progress) -> StageEnd:
+    """Let workers do the tasks; returns how they ended."""
+    failures: dict[str, Failure] = {}
+    damaged = stopped = None
+    reached: Counter[str] = Counter()
+    for task, end in workers.evaluate(evaluation):
+        model_id = task.model.model_id
+        reached[model_id] += evaluation.work[task.what].points
+        progress.reach(model_id, reached[model_id])
+        damaged = damaged or end.damaged
+        if end.outcome is not Outcome.DONE and end.damaged is None:
+            progress.fail(model_id)
+            failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
+            progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
+        if end.stops:
+            stopped = end.reason
+            break
+    return StageEnd(failures, damaged=damaged, stopped=stopped)
+
+
+def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) -> dict[What, Work]:
     """The work behind each kind of task. Draws plane sets that are not stored yet."""
-    from dbviz_ray.cluster.evaluation import stored_planes
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.evaluation.margins import draw_lines
 
     work: dict[What, Work] = {
-        name: LabellingWork(name, stored_planes(sweep, store, name), planes.probabilities)
+        name: LabellingWork(name, stored_planes(sweep, store, name, workers), planes.probabilities)
         for name, planes in sweep.planes.items()
     }
     if sweep.margins is not None:
@@ -60,3 +89,36 @@ def work_of(sweep: SweepConfig, store: Store) -> dict[What, Work]:
         lines = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
         work[None] = MarginsWork(lines)
     return work
+
+
+def stored_planes(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | None = None) -> PlaneSet:
+    """A plane set of the sweep; drawn and stored if it is missing. UserError if it cannot be drawn.
+
+    Without `workers` networks are attacked here, on the CPU.
+    """
+    from dbviz_ray.evaluation.records import load_planes
+
+    if not store.exists(store.planes_file(plane_set)):
+        _draw(sweep, store, plane_set, workers)
+    return load_planes(store, plane_set)[0]
+
+
+def _draw(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | None) -> None:
+    from dbviz_ray.planes.drawing import attacked_model
+
+    attacked = attacked_model(sweep, plane_set)
+    if attacked is not None and not store.complete_among([attacked.model_id]):
+        failure = store.failures().get(attacked.model_id)
+        raise UserError(
+            f"planes.{plane_set}.attacked",
+            attacked.model_id,
+            reason=f"could not be trained ({failure.reason})" if failure else "is not trained yet",
+            allowed="another model" if failure else "",
+            hint="" if failure else "run the stages train,evaluate",
+        )
+    for folder in (LABELS, PICTURES):  # leftovers of earlier planes
+        store.remove_folder(f"{folder}/{partition('plane_set', plane_set)}")
+    if attacked is None or workers is None:
+        draw_planes(sweep, store, plane_set, attacked)
+    else:
+        workers.draw(sweep, store, plane_set, attacked)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from dbviz_ray.config import SweepConfig
+from dbviz_ray.cluster import ALONE, Workers
+from dbviz_ray.config import ResourcesConfig, SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
 from dbviz_ray.store import FINDINGS_FILE, Store
@@ -93,17 +95,15 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
     """Make what is missing. `driver` is the token of the lease."""
     state = state_of(sweep, store, options)
     if state.computes(options):
-        from dbviz_ray.cluster.session import ray_session
-
         data = data or _checked(sweep)
         store.remove(FINDINGS_FILE)  # they cover fewer models; if the command ends early, the analysis must be missing
         state.analysed = False
         try:
-            with ray_session(options.address, sweep.resources, options.verbose) as session:
+            with _workers(options, sweep.resources) as workers:
                 if "train" in options.stages:
-                    train.run(sweep, store, options, state, data, session, driver)
+                    train.run(sweep, store, options, state, data, workers, driver)
                 if "evaluate" in options.stages:
-                    evaluate.run(sweep, store, options, state, data, session)
+                    evaluate.run(sweep, store, options, state, data, workers)
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
     interruption.check()
@@ -111,6 +111,17 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
         analyse.run(sweep, store, options, state)
     if "report" in options.stages:
         report.run(sweep, store, options, state)
+
+
+def _workers(options: Options, resources: ResourcesConfig) -> AbstractContextManager[Workers]:
+    """The Ray cluster at the address of the options, or this process."""
+    if options.address == ALONE:
+        from dbviz_ray.cluster.worker import this_process
+
+        return this_process(resources)
+    from dbviz_ray.cluster.session import ray_session
+
+    return ray_session(options.address, resources, options.verbose)
 
 
 def _drop(error: DamagedFileError, store: Store, stages: Sequence[str], dropped: set[str]) -> None:

@@ -1,20 +1,20 @@
-"""The stage train: copies models from other runs and trains the rest on the Ray cluster."""
+"""The stage train: copies models from other runs and lets workers train the rest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbviz_ray.cluster.schedule import cohorts_to_train
+from dbviz_ray.cluster import Training, Workers
+from dbviz_ray.cluster.schedule import CohortSchedule, cohorts_to_train
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.layout import COHORTS
 from dbviz_ray.store.models import provenance, settle
-from dbviz_ray.terminal.progress import say
+from dbviz_ray.terminal.progress import Progress, say
 
 if TYPE_CHECKING:
-    from dbviz_ray.cluster.session import Session
     from dbviz_ray.datasets import DatasetFacts
 
 
@@ -25,7 +25,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
 
 
 def run(
-    sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, session: Session, driver: str
+    sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, workers: Workers, driver: str
 ) -> None:
     """Copy models from other runs, then train the rest. `driver` is the token of the lease.
 
@@ -33,8 +33,7 @@ def run(
     """
     if not state.cohorts:
         return
-    from dbviz_ray.cluster.training import train_cohorts
-    from dbviz_ray.planning.sizes import longest_first
+    from dbviz_ray.planning.sizes import longest_first, training_amounts
 
     copied = _reuse(sweep, store, state.untrained)
     if copied:
@@ -43,7 +42,12 @@ def run(
     store.forget_failures(state.untrained)
     trained = {model.model_id for model in sweep.models()} - state.untrained
     cohorts = longest_first(state.cohorts, data)
-    ended = train_cohorts(store, cohorts, data, trained, sweep.resources, provenance(), session, driver)
+    amounts = training_amounts(cohorts, data)
+    schedule = CohortSchedule(cohorts, trained, sweep.resources.retries)
+    with Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress:
+        training = Training(store, data, sweep.resources, provenance(), driver, schedule, progress)
+        workers.train(training)
+    ended = training.end()
     settle("train", store, ended)
     state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
     state.cohorts = cohorts_to_train(sweep, state.untrained, {})

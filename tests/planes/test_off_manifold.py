@@ -8,12 +8,12 @@ import torch
 from conftest import small_sweep
 from support.refusals import refused
 
-from dbviz_ray.cluster.evaluation import stored_planes
 from dbviz_ray.config import AdversaryConfig, PlaneSetConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.evaluation.records import copy_model, load_network, load_planes, save_planes
 from dbviz_ray.planes import draw_plane_set, spans_plane
 from dbviz_ray.planes.drawing import adversarial_examples
+from dbviz_ray.stages.evaluate import stored_planes
 from dbviz_ray.store import Store
 
 RADIUS = 3.0
