@@ -1,7 +1,5 @@
 """Figures of decision regions show the stored label maps and scores, in colours that everybody can tell apart."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,6 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from support.drawn_figures import caption_of, drawn_one
 from support.made_up_runs import CASES
 
-from dbviz_ray.analysis.figures.drawing import CRISP
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
 from dbviz_ray.analysis.figures.style import CLASS_COLOURS, class_colours
 from dbviz_ray.analysis.tables import read_table
@@ -79,15 +76,6 @@ def test_with_many_classes_the_largest_on_the_maps_get_colours():
     assert len(set(colours[30:50])) == 20
     assert set(colours[50:60]) == {OTHERS}
     assert colours_for([label_map % 10], 10) == class_colours(10)
-
-
-def test_text_in_a_pdf_is_text_and_no_picture_is_small(finished_run):
-    store, _ = finished_run
-    pdf = store.read(store.figure_file("decision_regions", "pdf"))
-    assert (b"/FontFile2" in pdf, b"/Type3" in pdf) == (True, False), "TrueType"
-    widths = [int(width) for width in re.findall(rb"/Width (\d+)", pdf)]
-    assert len(widths) > 12
-    assert min(widths) > CRISP / 2
 
 
 SEEN_BY = {

@@ -42,22 +42,6 @@ def test_failures_have_a_stage_and_a_reason():
     assert outcomes_text(outcomes("diverged", "done")) == "2 models: 1 done, 1 diverged"
 
 
-def test_only_the_first_five_failures_are_named():
-    assert len(outcomes_text(outcomes(*["crashed"] * 5)).splitlines()) == 6
-    lines = outcomes_text(outcomes("done", *["crashed"] * 6)).splitlines()
-    assert [line[2] for line in lines[1:6]] == list("bcdef")
-    assert lines[6] == "  and 1 more: see scores/outcomes.csv"
-
-
-def test_long_reasons_are_cut_and_fit_a_terminal():
-    reason = "RuntimeError: " + "the folder a-very-long-name/with-many-parts is missing; " * 20 + "x" * 300
-    lines = outcomes_text(outcomes("out of memory", reason=reason)).splitlines()
-    assert len(lines) == 4
-    assert max(map(len, lines)) <= COLUMNS
-    assert lines[-1].endswith(" ...")
-    assert all(line.startswith("    ") for line in lines[2:])
-
-
 def test_lines_end_within_no_interval():
     told = "the error of width 8 [of 12] falls to 51.2% [47.9, 54.4]"
     joined = "the error of width 8_[of_12] falls to 51.2%_[47.9,_54.4]"
