@@ -12,16 +12,15 @@ from support import whole_sweeps
 from support.whole_sweeps import SMALL, run
 
 from dbviz_ray.analysis.figures.drawing import draw_figures
-from dbviz_ray.analysis.tables import compute_tables, write_tables
+from dbviz_ray.analysis.tables import compute_tables
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.config import ResourcesConfig, SweepConfig
+from dbviz_ray.cluster import ALONE
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset, load_dataset
-from dbviz_ray.evaluation.records import load_network, save_model
-from dbviz_ray.evaluation.work import missing_tasks
-from dbviz_ray.stages.evaluate import work_of
+from dbviz_ray.stages import Options
+from dbviz_ray.stages.run import run_sweep
 from dbviz_ray.store import Store
-from dbviz_ray.training.cohort import train_cohort
 
 torch.set_num_threads(1)
 settings.register_profile("unhurried", deadline=None)  # no test fails since the machine is busy
@@ -68,21 +67,14 @@ def network() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def finished_run(shared_folder: Path, digits: Dataset, cpu: torch.device) -> tuple[Store, SweepConfig]:
+def finished_run(shared_folder: Path) -> tuple[Store, SweepConfig]:
     """A sweep that is trained, labelled, scored and drawn, made once for all test processes; no test changes it."""
-    sweep = small_sweep(planes={"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}})
+    planes = {"test": {"count": 6, "resolution": 12}, "train": {"count": 4, "images": "train"}}
+    sweep = small_sweep(planes=planes, resources={"stack": 6})
     store = Store(shared_folder / "finished" / "small")
     with FileLock(f"{shared_folder}/finished.lock"):
         if not Path(store.path("figures")).exists():
-            store.claim(sweep)
-            for cohort in sweep.cohorts():
-                for trained in train_cohort(cohort.models, digits, cpu, resources=ResourcesConfig(stack=6)):
-                    save_model(store, trained, digits, {"device": "cpu"})
-            work = work_of(sweep, store)
-            for task in missing_tasks(sweep, store):
-                network = load_network(store, task.model, digits.image_shape, len(digits.class_names))
-                work[task.what].do(network, cpu, store, task.model.model_id, task.epoch)
-            write_tables(store, compute_tables(store, sweep))
+            run_sweep(sweep, store, Options(("train", "evaluate", "analyse"), ALONE))
             draw_figures(store, sweep)
     return store, sweep
 

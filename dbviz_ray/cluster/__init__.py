@@ -5,7 +5,7 @@ Training and evaluation know of neither. Stages ask `Workers`, and learn here ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,7 @@ from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import Outcome, StageEnd, WorkEnd
+from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,33 +31,36 @@ TRIED_AGAIN = {
 }
 
 
-class Workers(Protocol):
-    """Do the work of the stages train and evaluate. Every file is written whole, so repeated work is harmless."""
-
-    def train(self, training: Training) -> None:
-        """Train the cohorts of `training.schedule` until it has finished; `training` hears of every epoch and end."""
-
-    def evaluate(self, evaluation: Evaluation) -> Iterator[tuple[Task, WorkEnd]]:
-        """Do the tasks of `evaluation.queue`; gives every task and how it ended, in the order of their ends."""
-
-    def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
-        """Draw and store a plane set that needs the gradients of a model.
-
-        Raises UserError, DamagedFileError or StorageError.
-        """
-
-
-@dataclass
-class Training:
-    """The cohorts of a stage: what their workers need, which is next, and how they ended."""
+@dataclass(frozen=True)
+class Job:
+    """What the workers of a sweep need to know."""
 
     store: Store
     data: DatasetFacts
     resources: ResourcesConfig
+    driver: str
+    """The token of the driver's lease; models and training states are written only while it is valid."""
     facts: Mapping[str, Any]
     """Stored with every model."""
-    driver: str
-    """The token of the driver's lease; workers write only while it is valid."""
+
+
+class Workers(Protocol):
+    """Do the work of the stages train and evaluate. Every file is written whole, so repeated work is harmless."""
+
+    def train(self, job: Job, training: Training) -> None:
+        """Train the cohorts of `training.schedule` until it has finished; `training` hears of epochs and ends."""
+
+    def evaluate(self, job: Job, queue: TaskQueue, work: Mapping[What, Work]) -> Iterator[tuple[Task, WorkEnd]]:
+        """Do the tasks of `queue` with their `work`; gives each and how it ended, in the order of their ends."""
+
+    def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
+        """Draw and store planes that need a model's gradients. UserError, DamagedFileError or StorageError."""
+
+
+@dataclass
+class Training:
+    """The cohorts that workers train: which is next, and how they ended."""
+
     schedule: CohortSchedule
     progress: Progress
     trained_on: dict[str, str] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class Training:
 
     def hear(self, cohort: Cohort, report: Mapping[str, Any], node_is_lost: NodeIsLost = lambda: False) -> None:
         """Take a report of `train_in_worker`; the last one also ends the cohort."""
+        interruption.check()
         for model in cohort.models:
             self.progress.reach(model.model_id, report["from_epoch"], found=True)
             self.progress.reach(model.model_id, report["epoch"])
@@ -79,12 +84,9 @@ class Training:
         if remark and remark not in self._said:  # many cohorts may have the same
             self._said.add(remark)
             self.progress.say(remark)
-        if report["end"].outcome is Outcome.DONE and "node" in report:
+        end: WorkEnd = report["end"]
+        if end.outcome is Outcome.DONE and "node" in report:
             self.trained_on.update({model.model_id: report["node"] for model in cohort.models})
-        self.ended(cohort, report["end"], node_is_lost)
-
-    def ended(self, cohort: Cohort, end: WorkEnd, node_is_lost: NodeIsLost = lambda: False) -> None:
-        """Tell the schedule and the user how a cohort ended."""
         self.damaged = end.damaged or self.damaged
         if end.stops:
             self.schedule.stop(end.reason)
@@ -100,17 +102,3 @@ class Training:
     def end(self) -> StageEnd:
         """The result of the stage."""
         return StageEnd(self.schedule.failures, self.trained_on, self.damaged, self.schedule.stopped)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The tasks of a stage, and what evaluators need."""
-
-    store: Store
-    data: DatasetFacts
-    resources: ResourcesConfig
-    work: Mapping[What, Work]
-    """What these tasks need."""
-    queue: TaskQueue
-    say: Callable[[str], None]
-    """Gets a line for the user about a task that is tried again."""

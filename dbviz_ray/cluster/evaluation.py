@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 
-from dbviz_ray.cluster import Evaluation
+from dbviz_ray.cluster import Job
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of, room_for, this_node
-from dbviz_ray.cluster.worker import start_worker
+from dbviz_ray.cluster.schedule import TaskQueue
+from dbviz_ray.cluster.worker import start_evaluator
 from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
@@ -19,6 +20,7 @@ from dbviz_ray.evaluation.work import Task, TaskRunner, What, Work, draw_planes
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
+from dbviz_ray.terminal.progress import say
 
 if TYPE_CHECKING:
     from dbviz_ray.cluster.session import Session
@@ -44,26 +46,28 @@ class Pool:
     kills every process that tries it.
     """
 
-    evaluation: Evaluation
+    job: Job
+    queue: TaskQueue
+    work: Mapping[What, Work]
     session: Session
     busy: dict[ray.ObjectRef, _Evaluator] = field(default_factory=dict)
     failed_starts: int = 0
 
     def __post_init__(self) -> None:
-        self._queue, self._resources = self.evaluation.queue, self.evaluation.resources
+        self._resources = self.job.resources
         self._actors = ray.remote(**_options(self._resources))(Evaluator)  # exported to the cluster once
         # Ray's object store ships the work once to each node.
-        self._shared = {what: [ray.put(work)] for what, work in self.evaluation.work.items()}
+        self._shared = {what: [ray.put(work)] for what, work in self.work.items()}
 
     def results(self) -> Iterator[tuple[Task, WorkEnd]]:
         """See `Workers.evaluate`."""
-        for _ in range(min(len(self._queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
+        for _ in range(min(len(self.queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
             self._start()
         # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
         grows = self.session.joined and self._resources.evaluators is None
         try:
-            while self._queue or any(evaluator.task for evaluator in self.busy.values()):
-                if grows and self._queue and all(evaluator.node for evaluator in self.busy.values()):
+            while self.queue or any(evaluator.task for evaluator in self.busy.values()):
+                if grows and self.queue and all(evaluator.node for evaluator in self.busy.values()):
                     self._start()
                 [done], _ = ray.wait(list(self.busy))
                 interruption.check()
@@ -84,13 +88,13 @@ class Pool:
                 ray.kill(evaluator.actor)
 
     def _start(self) -> None:
-        actor = self._actors.remote(self.evaluation.store, self.evaluation.data, self._resources)
+        actor = self._actors.remote(self.job.store, self.job.data, self._resources)
         self.busy[actor.node.remote()] = _Evaluator(actor)
 
     def _give_task(self, evaluator: _Evaluator) -> None:
         """Give the evaluator its next task, or end it if none waits."""
         assert evaluator.node is not None
-        evaluator.task = self._queue.take(evaluator.node)
+        evaluator.task = self.queue.take(evaluator.node)
         if evaluator.task is None:
             ray.kill(evaluator.actor)
             return
@@ -104,14 +108,14 @@ class Pool:
         if task is None:
             self.failed_starts += not node_is_lost()
             if self.failed_starts > self._resources.retries:
-                while not self.busy and (task := self._queue.take("")) is not None:  # none is at work
+                while not self.busy and (task := self.queue.take("")) is not None:  # none is at work
                     yield task, WorkEnd(Outcome.CRASHED, f"no evaluator could start ({one_line(error)})")
                 return
-        elif self._queue.take_back(task, node_is_lost):
-            self.evaluation.say(f"{task.model.model_id}: its process died; trying again")
+        elif self.queue.take_back(task, node_is_lost):
+            say("evaluate", f"{task.model.model_id}: its process died; trying again")
         else:
             yield task, WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
-        if self._queue:
+        if self.queue:
             self._start()
 
 
@@ -131,7 +135,7 @@ class Evaluator:
 
     def __init__(self, store: Store, data: DatasetFacts, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
-        device = start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
+        device = start_evaluator(resources)
         self._runner = TaskRunner(store, data, resources.data_directory, device)
 
     def node(self) -> str:
@@ -155,7 +159,7 @@ def draw_on_worker(sweep: SweepConfig, store: Store, plane_set: str, attacked: M
 
 def _draw(sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> Exception | None:
     """Draw the planes; returns the error if that fails."""
-    device = start_worker(sweep.resources.gpus_per_evaluator > 0, sweep.resources.cpus_per_evaluator)
+    device = start_evaluator(sweep.resources)
     try:
         draw_planes(sweep, store, plane_set, attacked, device)
     except (UserError, DamagedFileError, StorageError) as error:

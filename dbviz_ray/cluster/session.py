@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import shorten
@@ -12,11 +12,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from dbviz_ray.cluster import Evaluation, Training
+from dbviz_ray.cluster import Job, Training
 from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
+from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.errors import UserError, one_line
-from dbviz_ray.evaluation.work import Task
+from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import StoppedError, WorkEnd
 from dbviz_ray.terminal import interruption
@@ -49,17 +50,17 @@ class Session:
         """Most bytes that one worker may request; a cluster may grow, a single machine does not."""
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
 
-    def train(self, training: Training) -> None:
+    def train(self, job: Job, training: Training) -> None:
         """See `Workers.train`."""
         from dbviz_ray.cluster.training import tune_cohorts
 
-        tune_cohorts(training, self)
+        tune_cohorts(job, training, self)
 
-    def evaluate(self, evaluation: Evaluation) -> Iterator[tuple[Task, WorkEnd]]:
+    def evaluate(self, job: Job, queue: TaskQueue, work: Mapping[What, Work]) -> Iterator[tuple[Task, WorkEnd]]:
         """See `Workers.evaluate`."""
         from dbviz_ray.cluster.evaluation import Pool
 
-        return Pool(evaluation, self).results()
+        return Pool(job, queue, work, self).results()
 
     def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
         """See `Workers.draw`."""

@@ -14,7 +14,7 @@ from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
-from dbviz_ray.cluster import Training
+from dbviz_ray.cluster import Job, Training
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of, this_node
 from dbviz_ray.cluster.worker import train_in_worker
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
@@ -22,7 +22,6 @@ from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import one_line
 from dbviz_ray.planning.memory import memory_need
 from dbviz_ray.planning.sizes import step_flops
-from dbviz_ray.store import Store
 from dbviz_ray.store.models import CUDA_ERROR, Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
 
@@ -39,21 +38,14 @@ SMALL_STEP_FLOPS = 1e11
 """A cheaper step leaves a data-centre GPU mostly idle; assumed, not measured."""
 
 
-def tune_cohorts(training: Training, session: Session) -> None:
+def tune_cohorts(job: Job, training: Training, session: Session) -> None:
     """Train the cohorts of `training` in trials."""
-    models, data, resources = training.schedule.models, training.data, training.resources
+    models = training.schedule.models
 
-    def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:  # sent to workers, unlike `training`
-        return tune.PlacementGroupFactory([room_of_cohort(_cohort(config, models), data, resources, session)])
+    def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([room_of_cohort(_cohort(config, models), job.data, job.resources, session)])
 
-    trainable = tune.with_parameters(
-        train_in_trial,
-        store=training.store,
-        models=models,
-        resources=resources,
-        facts=dict(training.facts),
-        driver=training.driver,
-    )
+    trainable = tune.with_parameters(train_in_trial, models=models, job=job)
     with tempfile.TemporaryDirectory() as scratch:
         watcher = _Watcher(training)
         tuner = tune.Tuner(
@@ -69,14 +61,7 @@ def tune_cohorts(training: Training, session: Session) -> None:
         tuner.fit()
 
 
-def train_in_trial(
-    config: Mapping[str, Any],
-    store: Store,
-    models: Mapping[str, ModelConfig],
-    resources: ResourcesConfig,
-    facts: Mapping[str, Any],
-    driver: str,
-) -> None:
+def train_in_trial(config: Mapping[str, Any], models: Mapping[str, ModelConfig], job: Job) -> None:
     """Train the cohort of `config["members"]` in the process of a trial; the last report gives its `WorkEnd`.
 
     An error that a new process may avoid ends the trial, and the schedule decides whether to try again.
@@ -90,7 +75,7 @@ def train_in_trial(
             last = time.monotonic()
             tune.report({"node": node, **report})
 
-    report = train_in_worker(_cohort(config, models), store, resources, facts, driver, tell)
+    report = train_in_worker(_cohort(config, models), job, tell)
     tune.report({"node": node, **report})
 
 
@@ -188,4 +173,4 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
             end = WorkEnd(Outcome.FAILED, one_line(error.cause, with_type=True))
         else:
             end = WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
-        self._training.ended(cohort, end, loss_of(node, there_before))
+        self._training.hear(cohort, {"epoch": 0, "from_epoch": 0, "end": end}, loss_of(node, there_before))

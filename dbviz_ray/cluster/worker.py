@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from dbviz_ray.cluster import Evaluation, Training
-from dbviz_ray.cluster.schedule import halves
+from dbviz_ray.cluster import Job, Training
+from dbviz_ray.cluster.schedule import TaskQueue, halves
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.datasets import Dataset, load_dataset
 from dbviz_ray.errors import StorageError, one_line
 from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
-from dbviz_ray.evaluation.work import Task, TaskRunner, draw_planes
+from dbviz_ray.evaluation.work import Task, TaskRunner, What, Work, draw_planes
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.lease import check_driver
 from dbviz_ray.store.models import Outcome, WorkEnd
-from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import say
 from dbviz_ray.training.allocations import keep_freed_memory, peak_memory, reset_peak_memory
 from dbviz_ray.training.checkpoints import CohortCheckpoints
@@ -39,20 +38,18 @@ def start_worker(device_has_gpu: bool, threads: int) -> torch.device:
     return torch.device("cuda" if device_has_gpu else "cpu")
 
 
-def train_in_worker(
-    cohort: Cohort,
-    store: Store,
-    resources: ResourcesConfig,
-    facts: Mapping[str, Any],
-    driver: str,
-    tell: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
+def start_evaluator(resources: ResourcesConfig) -> torch.device:
+    """The same for an evaluator."""
+    return start_worker(resources.gpus_per_evaluator > 0, resources.cpus_per_evaluator)
+
+
+def train_in_worker(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Train a cohort; returns the last report, with its `WorkEnd`. `tell` gets a report after every epoch.
 
-    `driver` is the token of the driver's lease. Raises only errors that a new process may avoid.
+    Raises only errors that a new process may avoid.
     """
     try:
-        report = _train(cohort, store, resources, facts, driver, tell)
+        report = _train(cohort, job, tell)
     except torch.OutOfMemoryError as error:
         report = {"end": WorkEnd(Outcome.OUT_OF_MEMORY, one_line(error))}
     except Exception as error:
@@ -63,15 +60,9 @@ def train_in_worker(
     return {"epoch": 0, "from_epoch": 0, **report}
 
 
-def _train(
-    cohort: Cohort,
-    store: Store,
-    resources: ResourcesConfig,
-    facts: Mapping[str, Any],
-    driver: str,
-    tell: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
+def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Train the missing models of a cohort; returns the last report."""
+    store, resources = job.store, job.resources
     epochs = cohort.models[0].training.epochs
     report = {"end": WorkEnd(Outcome.DONE), "epoch": epochs, "from_epoch": epochs}
     if not store.exists(SWEEP_FILE):
@@ -86,9 +77,14 @@ def _train(
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started = time.monotonic()
-    check = partial(check_driver, store, driver)
-    reports = _Reports(tell, from_epoch=epochs)
+    check = partial(check_driver, store, job.driver)
+    from_epoch, remark = epochs, ""  # where this training continued: at the end until it has trained an epoch
     checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
+
+    def on_epoch(training: CohortTraining) -> None:
+        nonlocal from_epoch, remark
+        from_epoch, remark = min(from_epoch, training.epoch - 1), training.remark
+        tell({"epoch": training.epoch, "from_epoch": from_epoch})
 
     def keep(snapshots: list[TrainedModel]) -> None:
         check()
@@ -105,7 +101,7 @@ def _train(
             teachers=_teachers(cohort, store, dataset),
             checkpoints=checkpoints,
             choices=Path(resources.data_directory).expanduser() / CHOICES,
-            on_epoch=reports,
+            on_epoch=on_epoch,
             on_snapshot=keep,
         )
     except torch.OutOfMemoryError:
@@ -113,7 +109,7 @@ def _train(
             checkpoints.split(halves(cohort))
         raise
     facts = {
-        **facts,
+        **job.facts,
         "cohort_id": cohort.cohort_id,
         "device": str(device),
         "seconds": time.monotonic() - started,
@@ -126,12 +122,7 @@ def _train(
     check()
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
-    return {
-        **report,
-        "from_epoch": reports.from_epoch,
-        "diverged": diverged,
-        "remark": checkpoints.remark or reports.remark,
-    }
+    return {**report, "from_epoch": from_epoch, "diverged": diverged, "remark": checkpoints.remark or remark}
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
@@ -144,58 +135,36 @@ def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Mod
     return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
 
 
-@dataclass
-class _Reports:
-    """Tells of every epoch."""
-
-    tell: Callable[[dict[str, Any]], None]
-    from_epoch: int
-    """The epoch from which this training continued; the last epoch until it has trained one."""
-    remark: str = ""
-    """See `CohortTraining.remark`."""
-
-    def __call__(self, training: CohortTraining) -> None:
-        self.remark = training.remark
-        self.from_epoch = min(self.from_epoch, training.epoch - 1)
-        self.tell({"epoch": training.epoch, "from_epoch": self.from_epoch})
-
-
 class ThisProcess:
     """The `Workers` that are this process. A crash ends the command, so nothing is tried again but halved cohorts."""
 
-    def train(self, training: Training) -> None:
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self._resources = resources
+
+    def train(self, job: Job, training: Training) -> None:
         """See `Workers.train`."""
+        job = replace(job, resources=self._resources)
         while (cohort := training.schedule.next()) is not None:
-            self._train(training, cohort)
-
-    def _train(self, training: Training, cohort: Cohort) -> None:
-        def tell(report: dict[str, int]) -> None:
-            interruption.check()
-            training.hear(cohort, report)
-
-        try:
-            resources = resources_here(training.resources)
-            report = train_in_worker(cohort, training.store, resources, training.facts, training.driver, tell)
-        except Exception as error:
-            report = {"epoch": 0, "from_epoch": 0, "end": _end_of_device(error)}
-        interruption.check()  # `tell` may have raised inside the training, which takes it for the training's own error
-        training.hear(cohort, report)
-
-    def evaluate(self, evaluation: Evaluation) -> Iterator[tuple[Task, WorkEnd]]:
-        """See `Workers.evaluate`."""
-        device = _evaluators_device(evaluation.resources)
-        runner = TaskRunner(evaluation.store, evaluation.data, evaluation.resources.data_directory, device)
-        while (task := evaluation.queue.take("")) is not None:
+            hear = partial(training.hear, cohort)
             try:
-                end = runner.do(task, evaluation.work[task.what])
+                report = train_in_worker(cohort, job, hear)
+            except Exception as error:
+                report = {"epoch": 0, "from_epoch": 0, "end": _end_of_device(error)}
+            hear(report)  # raises an interruption again that the training took for an error of its own
+
+    def evaluate(self, job: Job, queue: TaskQueue, work: Mapping[What, Work]) -> Iterator[tuple[Task, WorkEnd]]:
+        """See `Workers.evaluate`."""
+        runner = TaskRunner(job.store, job.data, job.resources.data_directory, start_evaluator(self._resources))
+        while (task := queue.take("")) is not None:
+            try:
+                end = runner.do(task, work[task.what])
             except Exception as error:
                 end = _end_of_device(error)
-            interruption.check()
             yield task, end
 
     def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
         """See `Workers.draw`."""
-        draw_planes(sweep, store, plane_set, attacked, _evaluators_device(sweep.resources))
+        draw_planes(sweep, store, plane_set, attacked, start_evaluator(self._resources))
 
 
 @contextmanager
@@ -205,26 +174,16 @@ def this_process(resources: ResourcesConfig) -> Iterator[ThisProcess]:
     Ray's workers get their settings before torch is imported. All that is lost here is OMP_NUM_THREADS for libraries
     other than torch, which do no work in these stages.
     """
-    if resources_here(resources) != resources:
+    if not torch.cuda.is_available() and (resources.gpus_per_cohort or resources.gpus_per_evaluator):
         say("sweep", "torch finds no GPU on this machine; the CPU does the work")
+        resources = resources.model_copy(update={"gpus_per_cohort": 0.0, "gpus_per_evaluator": 0.0})
     keep_freed_memory()
     threads = torch.get_num_threads()
     try:
-        yield ThisProcess()
+        yield ThisProcess(resources)
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
-
-
-def resources_here(resources: ResourcesConfig) -> ResourcesConfig:
-    """The resources without GPUs if this machine has none."""
-    if torch.cuda.is_available():
-        return resources
-    return resources.model_copy(update={"gpus_per_cohort": 0.0, "gpus_per_evaluator": 0.0})
-
-
-def _evaluators_device(resources: ResourcesConfig) -> torch.device:
-    return start_worker(resources_here(resources).gpus_per_evaluator > 0, resources.cpus_per_evaluator)
 
 
 def _end_of_device(error: Exception) -> WorkEnd:

@@ -8,11 +8,13 @@ from dbviz_ray.terminal.progress import Step
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
-    """Check whether all tables and the findings are stored."""
+    """Check whether all tables and the findings are stored. No findings, no import."""
+    if not store.exists(FINDINGS_FILE):
+        return
     from dbviz_ray.analysis.tables import files_of, tables_of
 
     files = [file for table in tables_of(sweep) for file in files_of(store, table)]
-    state.analysed = all(store.exists(file) for file in [*files, FINDINGS_FILE])
+    state.analysed = all(store.exists(file) for file in files)
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:

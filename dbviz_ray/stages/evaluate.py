@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dbviz_ray.cluster import Evaluation, Workers
+from dbviz_ray.cluster import Job, Workers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, What, Work, draw_planes, missing_tasks
+from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, Task, What, Work, draw_planes, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import LABELS, PICTURES, partition
-from dbviz_ray.store.models import Failure, Outcome, StageEnd, settle
+from dbviz_ray.store.models import Failure, Outcome, StageEnd, WorkEnd, settle
+from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress, say
 
 if TYPE_CHECKING:
-    from dbviz_ray.datasets import DatasetFacts
     from dbviz_ray.planes import PlaneSet
 
 
@@ -26,7 +27,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     state.tasks = missing_tasks(sweep, store)
 
 
-def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, workers: Workers) -> None:
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: Job, workers: Workers) -> None:
     """Do the tasks of all trained models.
 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
@@ -39,30 +40,30 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, data: 
     work = work_of(sweep, store, workers)
     tasks = [task for task in state.tasks if task.model.model_id not in state.untrained]
     # Longest first, so that short tasks fill the gaps at the end.
-    tasks.sort(key=lambda task: -facts_of(task.model, data).forward_flops * work[task.what].points)
+    tasks.sort(key=lambda task: -facts_of(task.model, job.data).forward_flops * work[task.what].points)
     store.forget_failures({task.model.model_id for task in tasks})
-    amounts = evaluation_amounts(tasks, work, data)
+    amounts = evaluation_amounts(tasks, work, job.data)
     there = len(sweep.models()) - len(state.untrained) - len(amounts)
     ended = StageEnd()
     if tasks:
+        queue = TaskQueue(tasks, state.trained_on, job.resources.retries)
+        needed = {what: work[what] for what in {task.what for task in tasks}}
         with Progress("evaluate", amounts, "points", there) as progress:
-            queue = TaskQueue(tasks, state.trained_on, sweep.resources.retries)
-            needed = {what: work[what] for what in {task.what for task in tasks}}
-            evaluation = Evaluation(store, data, sweep.resources, needed, queue, progress.say)
-            ended = _evaluate(evaluation, workers, progress)
+            ended = _summary(workers.evaluate(job, queue, needed), work, progress)
     settle("evaluate", store, ended)
     lost = state.untrained | ended.failures.keys()
     state.tasks = [task for task in state.tasks if task.model.model_id in lost]
 
 
-def _evaluate(evaluation: Evaluation, workers: Workers, progress: Progress) -> StageEnd:
-    """Let workers do the tasks; returns how they ended."""
+def _summary(ends: Iterable[tuple[Task, WorkEnd]], work: Mapping[What, Work], progress: Progress) -> StageEnd:
+    """How the stage ended, as its tasks did; and shows its progress."""
     failures: dict[str, Failure] = {}
     damaged = stopped = None
     reached: Counter[str] = Counter()
-    for task, end in workers.evaluate(evaluation):
+    for task, end in ends:
+        interruption.check()
         model_id = task.model.model_id
-        reached[model_id] += evaluation.work[task.what].points
+        reached[model_id] += work[task.what].points
         progress.reach(model_id, reached[model_id])
         damaged = damaged or end.damaged
         if end.outcome is not Outcome.DONE and end.damaged is None:

@@ -10,11 +10,11 @@ from dbviz_ray.terminal.progress import Step
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Check whether figures and report are stored and logged."""
+    if state.to_analyse or not store.exists(REPORT_FILE):
+        return
     from dbviz_ray.analysis.figures import figures_of
     from dbviz_ray.analysis.tracking import is_tracked
 
-    if state.to_analyse or not store.exists(REPORT_FILE):
-        return
     kinds = figures_of(sweep)  # takes seconds in sweeps of 100,000 models
     files = (store.figure_file(name, suffix) for name in kinds for suffix in kinds[name].suffixes)
     state.drawn = all(store.exists(file) for file in files)

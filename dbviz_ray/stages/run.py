@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from dbviz_ray.cluster import ALONE, Workers
+from dbviz_ray.cluster import ALONE, Job, Workers
 from dbviz_ray.config import ResourcesConfig, SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
 from dbviz_ray.store.lease import Lease
-from dbviz_ray.store.models import StoppedError
+from dbviz_ray.store.models import StoppedError, provenance
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line, say
 
@@ -95,15 +95,15 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
     """Make what is missing. `driver` is the token of the lease."""
     state = state_of(sweep, store, options)
     if state.computes(options):
-        data = data or _checked(sweep)
+        job = Job(store, data or _checked(sweep), sweep.resources, driver, provenance())
         store.remove(FINDINGS_FILE)  # they cover fewer models; if the command ends early, the analysis must be missing
         state.analysed = False
         try:
             with _workers(options, sweep.resources) as workers:
                 if "train" in options.stages:
-                    train.run(sweep, store, options, state, data, workers, driver)
+                    train.run(sweep, store, options, state, job, workers)
                 if "evaluate" in options.stages:
-                    evaluate.run(sweep, store, options, state, data, workers)
+                    evaluate.run(sweep, store, options, state, job, workers)
         except StoppedError as error:
             raise StageFailedError(str(error)) from None
     interruption.check()

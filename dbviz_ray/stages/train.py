@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dbviz_ray.cluster import Training, Workers
+from dbviz_ray.cluster import Job, Training, Workers
 from dbviz_ray.cluster.schedule import CohortSchedule, cohorts_to_train
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.layout import COHORTS
-from dbviz_ray.store.models import provenance, settle
+from dbviz_ray.store.models import StageEnd, settle
 from dbviz_ray.terminal.progress import Progress, say
-
-if TYPE_CHECKING:
-    from dbviz_ray.datasets import DatasetFacts
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -24,10 +19,8 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts()) if state.untrained else []
 
 
-def run(
-    sweep: SweepConfig, store: Store, options: Options, state: State, data: DatasetFacts, workers: Workers, driver: str
-) -> None:
-    """Copy models from other runs, then train the rest. `driver` is the token of the lease.
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: Job, workers: Workers) -> None:
+    """Copy models from other runs, then train the rest.
 
     Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
     """
@@ -41,13 +34,14 @@ def run(
         state.cohorts = cohorts_to_train(sweep, state.untrained, store.begun_cohorts())
     store.forget_failures(state.untrained)
     trained = {model.model_id for model in sweep.models()} - state.untrained
-    cohorts = longest_first(state.cohorts, data)
-    amounts = training_amounts(cohorts, data)
-    schedule = CohortSchedule(cohorts, trained, sweep.resources.retries)
-    with Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress:
-        training = Training(store, data, sweep.resources, provenance(), driver, schedule, progress)
-        workers.train(training)
-    ended = training.end()
+    cohorts = longest_first(state.cohorts, job.data)
+    amounts = training_amounts(cohorts, job.data)
+    ended = StageEnd()
+    if cohorts:
+        with Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress:
+            training = Training(CohortSchedule(cohorts, trained, sweep.resources.retries), progress)
+            workers.train(job, training)
+        ended = training.end()
     settle("train", store, ended)
     state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
     state.cohorts = cohorts_to_train(sweep, state.untrained, {})

@@ -55,6 +55,22 @@ def test_a_sweep_runs_through_all_stages_and_does_nothing_once_it_is_finished(un
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
 
 
+def test_one_process_without_ray_interrupted_and_killed_ends_with_the_same_tables(undisturbed, tmp_path):
+    directory, computed = tmp_path / "alone", ["--stages", "train,evaluate"]
+    ends = {"cohorts/*/*": signal.SIGINT, "models/*/model.json": signal.SIGKILL, "labels/*": signal.SIGINT}
+    for pattern, end in ends.items():
+        process = started(directory, *SMALL, *computed, address="none")
+        wait_for(pattern, directory, process)
+        process.send_signal(end)
+        assert process.wait(60) == (130 if end == signal.SIGINT else -end)
+    said = Path(f"{directory}.log").read_text()
+    assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 2
+    assert "Traceback" not in said
+    run(directory, *SMALL, *computed, address="none")
+    run(directory, *SMALL, *TABLES_ONLY)
+    assert tables(directory) == tables(undisturbed[0])
+
+
 SEED = 1
 """For the moments at which processes are killed."""
 KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
@@ -82,7 +98,7 @@ def test_double_descent_of_the_digits(tmp_path):
     directory = tmp_path / "digits"
     run(
         directory, "double_descent_digits", "grid.width=[4,8,12,32,256]", "grid.seed=[0,1,2]",
-        "planes={test: {count: 60, resolution: 30}}", "margins=null", *TABLES_ONLY,
+        "planes={test: {count: 60, resolution: 30}}", "margins=null", *TABLES_ONLY, address="none",
     )  # fmt: skip
     frame = pd.read_csv(directory / "scores" / "groups.csv")
     noisy = frame[frame["label_noise"] == 0.2].set_index("width")
@@ -243,13 +259,13 @@ def ended_at_first(pattern: str, directory: Path, file: Path, end: signal.Signal
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory):
-    """A sweep that was interrupted among its teachers and went on."""
+    """A sweep that was interrupted among its teachers, and went on without Ray."""
     directory = tmp_path_factory.mktemp("recipes")
     file = directory / "recipes.yaml"
     file.write_text(RECIPES)
     said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory / "run", file, signal.SIGTERM)
     assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
-    run(directory / "run", str(file))
+    run(directory / "run", str(file), address="none")
     return directory / "run"
 
 

@@ -213,7 +213,7 @@ def test_the_same_command_mends_a_run_and_does_nothing_else(undisturbed, tmp_pat
     for model in of_a_cohort[1:]:
         os.truncate(model / "weights.safetensors", 100)
     os.remove(directory / "scores" / "findings.json")
-    result = run(directory, *SMALL, *TABLES_ONLY)
+    result = run(directory, *SMALL, *TABLES_ONLY, address="none")  # which Ray has made
     [again] = [line for line in result.stderr.splitlines() if "damaged" in line]
     assert "6 damaged files" in again
     assert "train    6 of 9 models were there already\n" in result.stderr

@@ -40,8 +40,14 @@ def empty_database(folder: Path) -> None:
     shutil.copy(begun, folder)
 
 
+WITHOUT = "import sys; sys.modules.update(dict.fromkeys({})); from dbviz_ray.sweep import main; sys.exit(main())"
+"""A command to which these packages are not installed."""
+
+
 def command(directory: Path | str, *arguments: str, address: str = "local") -> list[str]:
-    return [sys.executable, "-m", "dbviz_ray.sweep", *arguments, "--out", str(directory), "--address", address]
+    absent = ["ray", *(["mlflow", "matplotlib"] if "train,evaluate" in arguments else [])]
+    program = ["-c", WITHOUT.format(absent)] if address == "none" else ["-m", "dbviz_ray.sweep"]
+    return [sys.executable, *program, *arguments, "--out", str(directory), "--address", address]
 
 
 def _surroundings(directory: Path) -> dict[str, Any]:
