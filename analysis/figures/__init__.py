@@ -126,8 +126,8 @@ _ENTRIES = [
         "disagreement:disagreement",
         "Where two trainings disagree",
         "Two trainings that differ only in their seeds, and what the second predicts where it differs from the "
-        "first, on one plane: of the least and of the most reproducible of the kinds in the other figures, without those "
-        "that learned nothing.",
+        "first, on one plane: of the least and of the most reproducible of the kinds in the other figures, without "
+        "those that learned nothing.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
