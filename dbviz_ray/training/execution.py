@@ -65,6 +65,10 @@ class Eager:
         """This way with compiled steps."""
         return Compiled()
 
+    def uncompiled(self) -> "Eager":
+        """This way without compiling."""
+        return self
+
 
 class Compiled(Eager):
     """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more.
@@ -77,6 +81,10 @@ class Compiled(Eager):
     def __init__(self) -> None:
         super().__init__()
         self._size: int | None = None
+
+    def uncompiled(self) -> Eager:
+        """This way without compiling."""
+        return Eager()
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """`step`, captured and compiled."""
@@ -142,6 +150,10 @@ class CudaGraph(Eager):
 
 class CompiledCudaGraph(Compiled, CudaGraph):
     """A CUDA graph of compiled steps."""
+
+    def uncompiled(self) -> Eager:
+        """This way without compiling."""
+        return CudaGraph()
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,12 @@ class CohortNetwork(StackedState):
         def prepared(stack: int) -> Part:
             if stack != self.stack:
                 self.restack(stack)
+            try:
+                return self.prepare(batch)
+            except StepsDifferError:
+                if not self._execution.is_compiled:
+                    raise
+            self.execute(self._execution.uncompiled())  # such as on a node without the compiler of an earlier one
             return self.prepare(batch)
 
         return within_memory(prepared, self.stack)(batch)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from support.cohorts import batch_of, copies_of, pixel_limits
 from torch import nn
+from torch._inductor import config as inductor
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training import stack_size
@@ -97,6 +98,15 @@ def test_what_a_machine_has_chosen_stays(machine, batch, tmp_path):
         file.write_text(damaged)
         assert chosen([batch]) == chosen([])
     assert chosen([batch], folder=file) in (6, 3, 2, 1), "which is no folder"
+
+
+def test_without_a_compiler_compiled_steps_run_uncompiled(machine, batch):
+    right, _ = machine.backward(batch)
+    machine.execute(machine.execution.compiled())
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
+        found, _ = machine.backward(batch)
+    assert not machine.execution.is_compiled
+    assert all(torch.equal(gradient, right[name]) for name, gradient in found.items())
 
 
 def test_a_compiled_step_that_is_not_faster_is_not_chosen(machine, batch, monkeypatch):
