@@ -75,7 +75,7 @@ class Plan:
         rows = [
             ("sweep", self.sweep.name),
             ("grid", _grid_text(self.sweep)),
-            ("models", f"{self.models:,} in {len(self.cohorts):,} cohorts (Ray Tune trials)"),
+            ("models", f"{self.models:,} in {len(self.cohorts):,} cohorts"),
             ("parameters", f"{self.parameters:,} in all; {self.smallest:,} to {self.largest:,} a model"),
             ("planes", f"{self.planes:,} a labelling, in {len(self.sweep.planes)} plane sets"),
             ("forward passes", f"{self.points:,} grid points, {self.labellings:,} labellings of all plane sets"),
