@@ -64,7 +64,7 @@ def test_the_plan_of_the_papers_sweep(capsys, tmp_path):
     assert main(["double_descent", "--plan"]) == 0
     summary, cohorts = capsys.readouterr().out.split("\n\n")
     plan = dict(line.split(maxsplit=1) for line in summary.splitlines())
-    assert plan["models"] == "150 in 25 cohorts (Ray Tune trials)"
+    assert plan["models"] == "150 in 25 cohorts"
     assert "25 widths, 2 noise levels, 1 recipe, 1 learning rate, 3 seeds" in plan["grid"]
     assert "to 11,171,146 a model" in plan["parameters"]
     assert plan["planes"].startswith("4,000 a labelling")
