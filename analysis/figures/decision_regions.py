@@ -103,6 +103,7 @@ def _picture(
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
         "disagreement: share of all pairs of trainings that disagree on a point, from none (white) to all (black)"
         * (most > 1)
+        + "; one colour everywhere: a training that predicts one class on this plane"
         + left_out_note(tables.first("groups"))
     )
     noises = [f"label noise {noise:g}" for noise in cells if noise and not several]

@@ -41,6 +41,7 @@ HEADINGS = {
     "sharpness": ("sharpness", 4),
 }
 """The scores that tables show of groups: heading, and digits after the point."""
+OTHER_SETS = "Regions in a plane, on the planes of the other sets (compare within a column: grids may differ)"
 HOW = (
     "For more seeds or planes, give the same command with grid.seed=[...] or planes.NAME.count=..., another --out and\n"
     "resources.reuse=[this run], which takes over the trained models."
@@ -113,7 +114,7 @@ def _other_planes(findings: Sequence[Finding]) -> list[Table]:
             plane_sets = plane_sets or list(here)[:MAX_PLANE_SETS]
             name = f"{_point_name(finding, findings, error)}, {axis} {at[axis]}, noise {at['label_noise']:g}"
             rows.append([name, *(_cell(here[plane_set], 2) for plane_set in plane_sets)])
-    return [Table("Regions in a plane, on the planes of the other sets", [["", *plane_sets], *rows])] * bool(plane_sets)
+    return [Table(OTHER_SETS, [["", *plane_sets], *rows])] * bool(plane_sets)
 
 
 def _point_name(finding: Finding, among: Sequence[Finding], number: Number) -> str:
