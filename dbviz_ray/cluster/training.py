@@ -21,7 +21,6 @@ from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import one_line
 from dbviz_ray.planning.memory import memory_need
-from dbviz_ray.planning.sizes import step_flops
 from dbviz_ray.store.models import CUDA_ERROR, Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
 
@@ -34,8 +33,6 @@ GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
 """Requests are this much or whole GiB. Few sizes let Tune reuse a process for the next cohort, which takes the same
 request; starting a process takes 5 s."""
-SMALL_STEP_FLOPS = 1e11
-"""A cheaper step leaves a data-centre GPU mostly idle; assumed, not measured."""
 
 
 def tune_cohorts(job: Job, training: Training, session: Session) -> None:
@@ -88,17 +85,15 @@ def room_of_cohort(
 ) -> dict[str, float]:
     """Ray's resources for the trial of a cohort: cores, estimated memory, and a GPU or a part of one.
 
-    Cohorts of small networks share a GPU, unless `gpu_memory` says that they do not fit together.
+    A cohort that needs more than its part of `gpu_memory` gets the GPU alone.
     """
-    model = cohort.models[0]
     need = memory_need(cohort.models, data, resources)
     memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
     room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
     if resources.gpus_per_cohort:
-        sharing = resources.small_cohorts_per_gpu
-        is_small = step_flops(cohort.models, data, model.training.batch_size) < SMALL_STEP_FLOPS
-        fits = resources.gpu_memory is None or need.device * sharing <= resources.gpu_memory * GIB
-        room["GPU"] = resources.gpus_per_cohort / (sharing if is_small and fits else 1)
+        share = min(resources.gpus_per_cohort, 1.0)
+        fits = resources.gpu_memory is None or need.device <= share * resources.gpu_memory * GIB
+        room["GPU"] = resources.gpus_per_cohort if fits else max(resources.gpus_per_cohort, 1.0)
     return room
 
 

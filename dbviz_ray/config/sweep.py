@@ -26,9 +26,8 @@ class ResourcesConfig(Frozen):
     with one exception: a GPU draws different dropout masks and attack starts than a CPU."""
 
     cpus_per_cohort: Count = Field(1, description="CPU cores, and torch threads, of one training trial.")
-    gpus_per_cohort: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one training trial.")
-    small_cohorts_per_gpu: Count = Field(
-        1, description="Trials that share `gpus_per_cohort` if their networks are too small to fill it."
+    gpus_per_cohort: NonNegative = Field(
+        0.0, description="GPUs, or a fraction of one, for one training trial; with 0.5, two trials share a GPU."
     )
     gpu_memory: NonNegative | None = Field(
         None, description="Memory of one GPU in GiB; a cohort that needs more than its share gets the GPU alone."

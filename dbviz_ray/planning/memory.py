@@ -42,8 +42,8 @@ CHECKPOINT_COPIES = 3
 """Of a cohort's state on the host while it is saved: its own, and two of the file's content."""
 LABEL_BYTES = 80
 """Of one training image and member: its place in an epoch, its labels in that order, whether it was missed."""
-CROP_BYTES = 72
-"""Of the same: draws of crops, as they are made."""
+CROP_BYTES = 28
+"""Of the same: its crop, and a member's draws while they are made."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
     held = state + 2 * weights // members  # two networks serve as functions
     held += 2 * weights if settings.distillation is not None else 0  # teachers, taken to be as large, and stacked
     labels = members * data.train_images * (LABEL_BYTES + CROP_BYTES * (settings.augmentation == "crop_flip"))
-    stored = (data.train_images + data.test_images) * math.prod(data.image_shape)
+    tested, trained = (count * math.prod(data.image_shape) for count in (data.test_images, data.train_images))
+    stored = tested + trained
     checkpoint = CHECKPOINT_COPIES * state
     images, working = _images(models, data), _working(models, data, resources, network)
     if resources.gpus_per_cohort:
         host = stored + labels + max(checkpoint, 2 * weights)
-        return MemoryNeed(WORKER_BYTES + CUDA_BYTES + host, held + labels + working + (images or stored))
+        return MemoryNeed(WORKER_BYTES + CUDA_BYTES + host, held + labels + working + (images or trained) + tested)
     # A checkpoint's blocks do not fit into the holes either: they come beside what passes have left resident.
     return MemoryNeed(WORKER_BYTES + stored + held + labels + images + int(HEAP * working) + checkpoint, 0)
 

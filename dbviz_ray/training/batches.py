@@ -3,7 +3,6 @@
 Each member draws from its own streams, addressed by its seeds and the epoch.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.config.seeds import derived_seed, torch_generator
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing
+from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, Mixing
 from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch
 from dbviz_ray.training.layers import MaskShapes
 
@@ -33,19 +32,19 @@ class Batches(AugmentedImages):
         mask_shapes: Callable[[Tensor], MaskShapes] | None,
     ) -> None:
         super().__init__(models, dataset, device, dtype)
+        self._models = models
         self._settings = models[0].training
         self._mask_shapes = mask_shapes
         self._known_masks: dict[int, MaskShapes] = {}
-        self.steps_per_epoch = math.ceil(len(dataset.train_labels) / self._settings.batch_size)
 
-    def epoch(self, epoch: int, order: Tensor, labels: Tensor) -> Iterator[Batch]:
-        """One epoch's batches of training images in this order, with labels int64 `[members, images]`."""
+    def epoch(self, epoch: int, draws: Draws, labels: Tensor) -> Iterator[Batch]:
+        """One epoch's batches of training images, with labels int64 `[members, images]` in the order of its draws."""
         mixing = None
-        if self._settings.mixing != "none":
-            mixing = Mixing(self._models, epoch, self.steps_per_epoch, self._dataset, self._device)
+        if draws.shares is not None:
+            mixing = Mixing(draws.shares, draws.boxes, len(self._dataset.class_names))
         attacks = [torch_generator(self._device, "attack", m.seeds.augmentation, epoch) for m in self._models]
         masks = [torch_generator(self._device, "dropout", m.seeds.dropout, epoch) for m in self._models]
-        for step, (place, images) in enumerate(self.augmented(epoch, order)):
+        for step, (place, images) in enumerate(self.augmented(draws)):
             batch = {IMAGES: images, LABELS: labels[:, place]}
             if mixing is not None:
                 batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])

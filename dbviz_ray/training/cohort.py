@@ -129,6 +129,7 @@ class CohortTraining:
             [given_labels(dataset, m.dataset.noise_kind, m.label_noise, m.seeds.label_noise) for m in models]
         ).to(device)
         self._clean_labels = dataset.train_labels.to(device)
+        self._test_images = dataset.test_images.to(device)
         self._test_labels = dataset.test_labels.to(device)
         masks = self.network.mask_shapes if isinstance(self.network, CohortNetwork) else None
         self._batches = Batches(models, dataset, device, self._dtype, masks)
@@ -137,7 +138,7 @@ class CohortTraining:
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates, apart=apart)
         self._evaluation_batch = EVALUATION_BATCH
         if resources.stack is None and isinstance(self.network, CohortNetwork):
-            first = self._batches.epoch(0, self._batches.order(0), self.given_labels)
+            first = self._batches.epoch(0, self._batches.draws(0), self.given_labels)
             steps = self.settings.epochs * self._batches.steps_per_epoch
             key = f"{shared.shape_key} {len(models)} {dataset.image_shape} {resources.execution}"
             choose(self.network, first, steps, may_compile=resources.execution == "auto", key=key, folder=choices)
@@ -185,18 +186,18 @@ class CohortTraining:
             self._run_epoch()
 
     def _run_epoch(self) -> None:
-        order = self._batches.order(self.epoch)
-        given = self.given_labels.gather(1, order)
+        draws = self._batches.draws(self.epoch)
+        given = self.given_labels.gather(1, draws.order)
         steps = self._batches.steps_per_epoch
         epoch_logits = []
-        for step, batch in enumerate(self._batches.epoch(self.epoch, order, given), start=self.epoch * steps):
+        for step, batch in enumerate(self._batches.epoch(self.epoch, draws, given), start=self.epoch * steps):
             gradients, logits = self.network.backward(batch)
             self.optimizer.step(gradients, schedule_factor(self.settings, step, steps), self.network.idle)
             epoch_logits.append(logits)
-        rows = losses_and_errors(torch.cat(epoch_logits, dim=1), given, self._clean_labels[order])
+        rows = losses_and_errors(torch.cat(epoch_logits, dim=1), given, self._clean_labels[draws.order])
         self.epoch += 1
         if self.epoch % self.settings.evaluate_every == 0 or self.epoch == self.settings.epochs:
-            test_logits = self._logits(self.dataset.test_images)
+            test_logits = self._logits(self._test_images)
             rows += losses_and_errors(test_logits, self._test_labels.expand(len(self.models), -1))
         self.history[: len(rows), self.epoch - 1] = torch.stack(rows).to(self.history.dtype)
 

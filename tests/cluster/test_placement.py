@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from conftest import small_sweep
 
@@ -22,29 +24,16 @@ def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
     for width in (2, 512):
         room = room_of_cohort(cohort_of("fully_connected", width), DATA, resources, CLUSTER)
         assert room == {"CPU": 3, "memory": 1.5 * GIB}
+    cohort = cohort_of("resnet18_width", 64)
+    need = memory_need(cohort.models, DATA, resources).host
+    assert need > 2 * GIB
+    assert room_of_cohort(cohort, DATA, resources, CLUSTER)["memory"] == math.ceil(need / GIB) * GIB
 
 
-def test_a_large_cohort_asks_for_what_it_needs_in_whole_gibibytes():
-    cohort, resources = cohort_of("resnet18_width", 64), ResourcesConfig()
-    room = room_of_cohort(cohort, DATA, resources, CLUSTER)
-    need = memory_need(cohort.models, DATA, resources)
-    assert need.host > 2 * GIB
-    assert room["memory"] % GIB == 0
-    assert 0 <= room["memory"] - need.host < GIB
-
-
-@pytest.mark.parametrize(
-    ("architecture", "width", "gpu_memory", "share"),
-    [
-        ("fully_connected", 16, None, 0.25),
-        ("fully_connected", 16, 80, 0.25),
-        ("fully_connected", 16, 0.001, 1.0),  # they would not fit together
-        ("resnet18_width", 64, None, 1.0),  # not small
-    ],
-)
-def test_small_cohorts_that_fit_share_a_gpu(architecture, width, gpu_memory, share):
-    resources = ResourcesConfig(gpus_per_cohort=1, small_cohorts_per_gpu=4, gpu_memory=gpu_memory)
-    assert room_of_cohort(cohort_of(architecture, width), DATA, resources, CLUSTER)["GPU"] == share
+@pytest.mark.parametrize(("gpu_memory", "share"), [(None, 0.25), (80, 0.25), (0.001, 1.0)])
+def test_cohorts_that_fit_share_a_gpu(gpu_memory, share):
+    resources = ResourcesConfig(gpus_per_cohort=0.25, gpu_memory=gpu_memory)
+    assert room_of_cohort(cohort_of("fully_connected", 16), DATA, resources, CLUSTER)["GPU"] == share
 
 
 def test_how_many_evaluators_fit_on_a_machine():

@@ -55,6 +55,9 @@ def test_cohorts_hold_models_of_one_shape_and_limited_size():
     assert all(len({model.shape_key for model in cohort.models}) == 1 for cohort in cohorts)
     assert len({cohort.cohort_id for cohort in cohorts}) == 4
     assert [m for c in cohorts for m in c.models] == sweep.models()
+    [of_rates] = small_sweep(grid={"width": [4], "learning_rate": [0.1, 0.01], "seed": [0, 1]}).cohorts()
+    assert [m.training.learning_rate for m in of_rates.models] == [0.1, 0.1, 0.01, 0.01]
+    assert len({m.model_id for m in of_rates.models}) == 4
 
 
 @pytest.mark.parametrize(
@@ -89,24 +92,14 @@ def test_cases_are_joined_and_share_what_the_grid_says():
     assert [m.seeds.init for m in models] == [3, 4] * 4
 
 
-def test_recipes_replace_fields_of_the_common_training():
+def test_recipes_replace_fields_of_the_common_training_and_name_no_model():
     recipes = {"slow": {"learning_rate": 0.001}, "sgd": {"optimizer": "sgd", "momentum": 0.9}}
     models = small_sweep(grid={"width": [4], "recipes": recipes}).models()
     found = {(m.recipe, m.training.epochs, m.training.optimizer, m.training.learning_rate) for m in models}
     assert found == {("slow", 3, "adam", 0.001), ("sgd", 3, "sgd", 0.01)}
-
-
-def test_a_recipes_name_is_no_part_of_a_model():
     first, second = (small_sweep(grid={"width": [4], "recipes": {name: {}}}) for name in ("a", "b"))
     assert [m.model_id for m in first.models()] == [m.model_id for m in second.models()]
     assert first.identity() != second.identity()
-
-
-def test_models_that_differ_in_learning_rate_share_a_cohort():
-    sweep = small_sweep(grid={"width": [4], "learning_rate": [0.1, 0.01], "seed": [0, 1]})
-    [cohort] = sweep.cohorts()
-    assert [m.training.learning_rate for m in cohort.models] == [0.1, 0.1, 0.01, 0.01]
-    assert len({m.model_id for m in cohort.models}) == 4
 
 
 def test_students_know_their_teachers():

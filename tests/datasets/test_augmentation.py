@@ -1,14 +1,15 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
 from conftest import small_sweep
 from hypothesis import given
 from hypothesis import strategies as st
-from torchvision.transforms import v2
+from support.one_by_one import mixed
 
-from dbviz_ray.config.seeds import numpy_generator
-from dbviz_ray.datasets import Dataset, augmentation
-from dbviz_ray.datasets.augmentation import AugmentedImages, Mixing, cut_boxes
+from dbviz_ray.datasets import augmentation
+from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, Mixing, OneAhead, cut_boxes, mixing_draws
 
 CLASSES, SIZE = 10, (9, 6)
 UNIT = st.floats(0, 1, exclude_max=True)
@@ -20,7 +21,7 @@ def epoch_of(data, kind):
         grid={"width": [4], "seed": [0, 1]}, training={"batch_size": 64, "augmentation": kind}
     ).models()
     images = AugmentedImages(models, data, torch.device("cpu"), torch.float32)
-    return [batch for _, batch in images.augmented(0, images.order(0))]
+    return [batch for _, batch in images.augmented(images.draws(0))]
 
 
 @pytest.mark.parametrize("kind", ["none", "crop_flip"])
@@ -33,29 +34,37 @@ def test_the_block_size_changes_nothing(kind, block_bytes, digits, monkeypatch):
     assert torch.equal(torch.cat(in_blocks, dim=1), torch.cat(at_once, dim=1))
 
 
-@pytest.mark.parametrize(("kind", "alpha"), [("mixup", 0.3), ("mixup", 1.0), ("cutmix", 1.0)])
+def test_the_next_epoch_is_drawn_while_one_is_used():
+    """Each once, none after the last; an error comes where its epoch is asked for."""
+    began = [threading.Event() for _ in range(5)]
+
+    def draw(epoch):
+        assert not began[epoch].is_set()
+        began[epoch].set()
+        if epoch == 4:
+            raise MemoryError("epoch 4")
+        return Draws(torch.tensor([epoch]))
+
+    ahead, last = OneAhead(draw, epochs=5), OneAhead(draw, epochs=3)
+    assert last(2).order.item() == 2
+    for epoch in (0, 1, 3):  # as after a checkpoint
+        assert began[epoch].clear() or ahead(epoch).order.item() == epoch
+        assert began[epoch + 1].wait(timeout=60)
+    with pytest.raises(MemoryError, match="epoch 4"):
+        ahead(4)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 @pytest.mark.parametrize("step", range(4))
-def test_mixing_is_torchvisions(step, kind, alpha, monkeypatch):
-    """With the shares and centres of each member's stream in the place of torchvision's draws."""
-    training = {"mixing": kind, "mixing_alpha": alpha}
-    models = small_sweep(grid={"width": [4], "seed": [0, 1, 2]}, training=training).models()
+def test_images_that_are_not_square_are_mixed_by_the_papers_formulas(step, kind):
+    models = small_sweep(grid={"width": [4]}, training={"mixing": kind, "mixing_alpha": 0.7}).models()
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (3, 5), generator=generator)
-    images = torch.rand(3, 5, 2, *SIZE, generator=generator)
-    data = Dataset(images[0], labels[0], images[0], labels[0], tuple("0123456789"), (0.0, 0.0), (1.0, 1.0))
-    mixed, probabilities = Mixing(models, 3, 4, data, torch.device("cpu"))(step, images, labels)
-    theirs = {"mixup": v2.MixUp, "cutmix": v2.CutMix}[kind](num_classes=CLASSES)
+    images = torch.rand(3, 5, 2, *SIZE, generator=generator, dtype=torch.float64)
+    own = Mixing(*mixing_draws(models, 3, 4, SIZE), CLASSES)(step, images, labels)
     for member, model in enumerate(models):
-        draws = numpy_generator("mixing", model.seeds.augmentation, 3)
-        shares, centres = draws.beta(alpha, alpha, 4), draws.random((4, 2))
-        y, x = (int(centre * side) for centre, side in zip(centres[step], SIZE, strict=True))
-        drawn = iter([torch.tensor([x]), torch.tensor([y])])  # torchvision draws the column first
-        monkeypatch.setattr(theirs._dist, "sample", lambda _, share=shares[step]: torch.tensor(share))
-        monkeypatch.setattr(torch, "randint", lambda *_, drawn=drawn, **__: next(drawn))
-        given_labels = labels[member]
-        own = theirs.make_params([images[member]]) | {"labels": given_labels, "batch_size": 5}
-        torch.testing.assert_close(mixed[member], theirs.transform(images[member], own))
-        torch.testing.assert_close(probabilities[member], theirs.transform(given_labels, own))
+        expected = mixed(model, 3, 4, step, images[member], labels[member])
+        torch.testing.assert_close([both[member] for both in own], list(expected))
 
 
 @given(UNIT, UNIT, UNIT, st.integers(1, 40), st.integers(1, 40))

@@ -20,8 +20,8 @@ def models_of(seeds=(0, 1, 2), **training):
 def epoch_of(models, data, masks=MASKS):
     shapes = lambda images: {name: (p, (len(images), *shape)) for name, (p, shape) in masks.items()}  # noqa: E731
     batches = Batches(models, data, torch.device("cpu"), torch.float32, shapes)
-    order = batches.order(5)
-    return list(batches.epoch(5, order, data.train_labels.expand(len(models), -1).gather(1, order)))
+    draws = batches.draws(5)
+    return list(batches.epoch(5, draws, data.train_labels.expand(len(models), -1).gather(1, draws.order)))
 
 
 @pytest.mark.parametrize(
