@@ -1,6 +1,7 @@
 """A cohort's training state: its parts, the state of some members, and its file in the store."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import safetensors.torch
 import torch
@@ -11,9 +12,11 @@ from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import COHORT_STATE
 from dbviz_ray.training.gradients import State
+from dbviz_ray.training.states import Manner
 
 PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
-HISTORIES, EPOCH, STACK, COMPILED = "history", "epoch", "stack", "compiled"
+HISTORIES, EPOCH, STACK = "history", "epoch", "stack"
+MANNER = [field.name for field in fields(Manner)]
 
 
 class CohortCheckpoints:
@@ -70,10 +73,10 @@ def state_of_members(state: State, members: Sequence[int]) -> State:
     chosen = torch.tensor(members)
 
     def of_members(name: str, tensor: Tensor) -> Tensor:
-        if name in (EPOCH, COMPILED):
-            return tensor.clone()
         if name == STACK:
             return tensor.clamp(max=len(members))
+        if name == EPOCH or name in MANNER:
+            return tensor.clone()
         return tensor.index_select(-1 if name == HISTORIES else 0, chosen.to(tensor.device))
 
     return {name: of_members(name, tensor) for name, tensor in state.items()}

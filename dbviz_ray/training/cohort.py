@@ -5,7 +5,7 @@ training equals an uninterrupted one bit by bit. An epoch never waits for the de
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from dbviz_ray.training.allocations import lacks_memory, memory_errors, within_m
 from dbviz_ray.training.batches import Batches
 from dbviz_ray.training.checkpoints import (
     BUFFERS,
-    COMPILED,
     EPOCH,
     HISTORIES,
+    MANNER,
     OPTIMIZER,
     PARAMETERS,
     STACK,
@@ -36,7 +36,7 @@ from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer, schedule_factor
 from dbviz_ray.training.ordinary import ORDINARY, OrdinaryNetwork
 from dbviz_ray.training.stack_size import choose
-from dbviz_ray.training.states import kept
+from dbviz_ray.training.states import Manner, kept
 from dbviz_ray.training.verification import StepsDifferError, attributes, check_unchanged, norm
 
 HISTORY = ("train_loss", "train_error", "train_loss_clean", "train_error_clean", "test_loss", "test_error")
@@ -178,7 +178,7 @@ class CohortTraining:
             return
         before = {name: tensor.clone() for name, tensor in own.items() if name != HISTORIES}
         self._run_epoch()
-        if any((was.isfinite() & ~own[name].isfinite()).any() for name, was in before.items()):
+        if torch.stack([(was.isfinite() & ~own[name].isfinite()).any() for name, was in before.items()]).any():
             network.unpack()
             self.epoch -= 1
             for name, was in before.items():
@@ -203,25 +203,22 @@ class CohortTraining:
 
     def state(self) -> State:
         """All that the next epochs depend on, as tensors by name (see `dbviz_ray.training.checkpoints`)."""
-        # Another stack rounds differently.
-        facts = {EPOCH: self.epoch, STACK: self.network.stack, COMPILED: int(self.network.execution.is_compiled)}
+        facts = {EPOCH: self.epoch} | asdict(self.network.manner)
         state = self._tensors() | {name: torch.tensor(number) for name, number in facts.items()}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
     def restore(self, state: State) -> None:
         """Continue from a result of `state()`, on any device. ValueError if it holds tensors of other names."""
         own = self._tensors()
-        if state.keys() != own.keys() | {EPOCH, STACK, COMPILED}:
+        if state.keys() != own.keys() | {EPOCH, *MANNER}:
             raise ValueError("the state holds tensors of other names")
         network = self.network
-        network.restack(int(state[STACK]))
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        if isinstance(network, CohortNetwork) and state[COMPILED] and not network.execution.is_compiled:
-            network.execute(network.execution.compiled())
-        if isinstance(network, CohortNetwork) and network.packs:
-            finite = all(parameter.isfinite().all() for parameter in network.parameters.values())
-            if not finite:
+        if isinstance(network, CohortNetwork):
+            stack, compiled, channels = (int(state[name]) for name in MANNER)
+            network.adopt(Manner(stack, bool(compiled), channels))
+            if not all(parameter.isfinite().all() for parameter in network.parameters.values()):
                 network.unpack()  # as when that member diverged
         self.epoch = int(state[EPOCH])
 
@@ -248,7 +245,7 @@ class CohortTraining:
                 given_labels=self.given_labels[member].cpu(),
                 predictions={split: classes[member] for split, classes in predictions.items()},
                 sharpness=sharp[member],
-                stack=self.network.stack,
+                stack=self.network.manner.stack,
             )
             for member, model in enumerate(self.models)
         ]
@@ -315,7 +312,7 @@ def train_cohort(
         try:
             training.check_reloading({0, len(models) - 1})  # before hours are spent
         except Exception as error:  # a user's own code may raise anything
-            if training.epoch or training.network.stack == ORDINARY or lacks_memory(error):
+            if training.epoch or training.network.manner.stack == ORDINARY or lacks_memory(error):
                 raise
             raise StepsDifferError(f"as it was computed, {one_line(error)}") from error
         last_save = time.monotonic()

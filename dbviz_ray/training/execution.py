@@ -2,14 +2,15 @@
 
 All three give the same numbers up to rounding. `make_fx` captures the operations of the forward and backward pass.
 
-A stacked convolution has a group for each member. Processors with tiles for bfloat16 (AMX) multiply 16 channels in the
-time of 2, so several members with few channels share a group, with block-diagonal weights. The zeros between the blocks
-add nothing to any sum. But zero times infinity is NaN: a member that diverges spoils the others of its group
-(`CohortTraining.run_epoch` then repeats the epoch without this).
+A stacked convolution has a group for each member. Matrix units for bfloat16 (those of GPUs, AMX of CPUs) multiply 16
+channels in the time of 2, so several members with few channels share a group, with block-diagonal weights. The zeros
+between the blocks add nothing to any sum. But zero times infinity is NaN: a member that diverges spoils the others of
+its group (`CohortTraining.run_epoch` then repeats the epoch without this).
 """
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,15 +19,19 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from dbviz_ray.training.allocations import lacks_memory
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 CHANNELS = 16
-"""At most so many channels in a group. Measured on a Xeon with AMX: 8 members of 2 channels on 32 x 32 pixels take 4.5
-instead of 17 ms, forward and backward; 4 channels 10 instead of 20 ms; 16 channels gain nothing (2026-11-29)."""
+"""At most so many channels in a shared group, with AMX. Measured on a Xeon: 8 members of 2 channels on 32 x 32 pixels
+take 4.5 instead of 17 ms, forward and backward; 4 channels 10 instead of 20 ms; 16 channels gain nothing
+(2026-11-29)."""
 PLACES = {aten.convolution.default: (1, 6, 8), aten.convolution_backward.default: (2, 7, 9)}
 """The places of the weight among the arguments, of whether it is transposed, and of the number of groups."""
+OF_THIS_THREAD = "thread_local"
+"""What must not happen while a graph is captured, such as allocating pinned memory, may happen in other threads."""
 Part = Callable[[Batch], tuple[State, Tensor]]
 """Some members' step: their gradients `[some members, ...]` by name, and logits `[some members, n, classes]`."""
 
@@ -34,8 +39,8 @@ Part = Callable[[Batch], tuple[State, Tensor]]
 class Eager:
     """One operation after the other. Other ways to run steps derive from it."""
 
-    packs = True
-    """Whether to pack the convolutions of steps that are captured from now on."""
+    channels = 0
+    """In steps that are captured from now on, members share groups of at most so many channels."""
     is_compiled = False
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
@@ -50,7 +55,7 @@ class Eager:
             captured = simplified(trace(parameters, buffers, teachers, batch))
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(False)
-        return packed(captured, len(batch[IMAGES])) if self.packs else captured
+        return packed(captured, len(batch[IMAGES]), self.channels)
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""
@@ -63,11 +68,15 @@ class Eager:
 
     def compiled(self) -> "Eager":
         """This way with compiled steps."""
-        return Compiled()
+        return self._but(Compiled())
 
     def uncompiled(self) -> "Eager":
         """This way without compiling."""
         return self
+
+    def _but(self, other: "Eager") -> "Eager":
+        other.channels = self.channels
+        return other
 
 
 class Compiled(Eager):
@@ -84,7 +93,7 @@ class Compiled(Eager):
 
     def uncompiled(self) -> Eager:
         """This way without compiling."""
-        return Eager()
+        return self._but(Eager())
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
         """`step`, captured and compiled."""
@@ -110,7 +119,7 @@ class CudaGraph(Eager):
 
     def compiled(self) -> Eager:
         """This way with compiled steps."""
-        return CompiledCudaGraph()
+        return self._but(CompiledCudaGraph())
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape.
@@ -142,10 +151,15 @@ class CudaGraph(Eager):
                 side_by_side()
         torch.cuda.current_stream().wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            gradients, logits = side_by_side()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode=OF_THIS_THREAD):
+                gradients, logits = side_by_side()
+        except RuntimeError as error:
+            if lacks_memory(error):
+                raise
+            return super().prepared(parts, batch)  # such as an operation that waits for the device
         self._pool = graph.pool()
-        return _Replayed(graph, static, gradients, logits, parts)
+        return _Replayed(graph, static, FixedGradients(gradients), logits, parts)
 
 
 class CompiledCudaGraph(Compiled, CudaGraph):
@@ -153,7 +167,30 @@ class CompiledCudaGraph(Compiled, CudaGraph):
 
     def uncompiled(self) -> Eager:
         """This way without compiling."""
-        return CudaGraph()
+        return self._but(CudaGraph())
+
+
+class FixedGradients(dict[str, Tensor]):
+    """Gradients that a CUDA graph writes to the same memory in every step, and a graph of what is done with them."""
+
+    def __init__(self, gradients: State) -> None:
+        super().__init__(gradients)
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def replay(self, update: Callable[[], None]) -> None:
+        """Call `update`, which uses these gradients, as a graph from the second time on, if it can be captured."""
+        self._calls += 1
+        if self._calls == 2:
+            graph = torch.cuda.CUDAGraph()
+            with suppress(RuntimeError):
+                with torch.cuda.graph(graph, capture_error_mode=OF_THIS_THREAD):  # this runs nothing
+                    update()
+                self._graph = graph
+        if self._graph:
+            self._graph.replay()
+        else:
+            update()
 
 
 @dataclass(frozen=True)
@@ -162,7 +199,7 @@ class _Replayed:
 
     graph: torch.cuda.CUDAGraph
     batch: Batch
-    gradients: State
+    gradients: FixedGradients
     logits: Tensor
     parts: Sequence[Part]
     """They hold the captured constants."""
@@ -178,15 +215,27 @@ def _joined(results: Sequence[tuple[State, Tensor]]) -> tuple[State, Tensor]:
     if len(results) == 1:
         return results[0]
     of_parts = [gradients for gradients, _ in results]
-    gradients = {name: torch.cat([own[name] for own in of_parts]) for name in of_parts[0]}
+    gradients = {name: _concatenated([own[name] for own in of_parts]) for name in of_parts[0]}
     return gradients, torch.cat([logits for _, logits in results])
+
+
+def _concatenated(parts: list[Tensor]) -> Tensor:
+    """`torch.cat`, which forgets the layout of channels-last weights of several members."""
+    first = parts[0]
+    if first.is_contiguous():
+        return torch.cat(parts)
+    whole = first.new_empty_strided((sum(map(len, parts)), *first.shape[1:]), first.stride())
+    return torch.cat(parts, out=whole)
 
 
 def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], device: torch.device) -> Eager:
     """The execution called `name`; auto is cuda_graph on a GPU and eager elsewhere."""
     if name == "auto":
         name = "cuda_graph" if device.type == "cuda" else "eager"
-    return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
+    execution: Eager = {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+        execution.channels = CHANNELS  # a GPU measures what is fastest
+    return execution
 
 
 def simplified(step: GraphModule) -> GraphModule:
@@ -235,8 +284,8 @@ def _shape(node: Node) -> torch.Size:
     return node.meta["val"].shape  # type: ignore[no-any-return]
 
 
-def packed(step: GraphModule, members: int) -> GraphModule:
-    """Let members share groups of small convolutions with one group for each; changes `step` in place."""
+def packed(step: GraphModule, members: int, channels: int) -> GraphModule:
+    """Let members share groups of convolutions with one group for each; changes `step` in place."""
     whole: dict[Node, Node] = {}
     for node in list(step.graph.nodes):
         if node.target not in PLACES:
@@ -244,7 +293,7 @@ def packed(step: GraphModule, members: int) -> GraphModule:
         weight, transposed, groups = (node.args[place] for place in PLACES[node.target])
         if transposed or groups != members:
             continue
-        together = members_of_a_group(weight.meta["val"], members)
+        together = members_of_a_group(weight.meta["val"], members, channels)
         if together == 1:
             continue
         if weight not in whole:
@@ -261,12 +310,13 @@ def packed(step: GraphModule, members: int) -> GraphModule:
     return step
 
 
-def members_of_a_group(weight: Tensor, groups: int) -> int:
-    """How many groups of a convolution with this weight, `[groups * out, in, ...]`, to compute as one."""
-    if weight.dtype is not torch.bfloat16 or weight.device.type != "cpu" or not torch.cpu._is_amx_tile_supported():
+def members_of_a_group(weight: Tensor, groups: int, most: int) -> int:
+    """How many groups of a convolution with this weight, `[groups * out, in, ...]`, to compute as one of `most`
+    channels."""
+    if weight.dtype is not torch.bfloat16:
         return 1
     channels = max(weight.shape[1], weight.shape[0] // groups)
-    return max((n for n in range(2, groups + 1) if groups % n == 0 and n * channels <= CHANNELS), default=1)
+    return max((n for n in range(2, groups + 1) if groups % n == 0 and n * channels <= most), default=1)
 
 
 def block_diagonal(weight: Tensor, groups: int, members: int) -> Tensor:

@@ -23,7 +23,7 @@ from dbviz_ray.training.execution import Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step, gradient_step
 from dbviz_ray.training.layers import MaskShapes, autocast, mask_shapes, with_folded_batch_norm, with_masked_dropout
 from dbviz_ray.training.ordinary import OrdinaryNetwork
-from dbviz_ray.training.states import MemberStates, autocast_type, kept, sliced
+from dbviz_ray.training.states import Manner, MemberStates, autocast_type, kept, lay_out_channels_last, sliced
 from dbviz_ray.training.verification import StepsDifferError, attributes, verify, verify_execution
 
 
@@ -39,6 +39,8 @@ class StackedState(MemberStates):
         # This makes grouped convolutions up to 3 times faster on CPUs (12 channels of 8x8 images).
         convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
+        if self.device.type == "cuda":  # else every step converts them; on CPUs it gains nothing
+            lay_out_channels_last(self, first)
         self._autocast: Callable[[], AbstractContextManager[object]] = (
             nullcontext if precision is None else partial(autocast, self.device.type, precision)
         )
@@ -52,7 +54,7 @@ class StackedState(MemberStates):
         skeleton.train(training)
         with nullcontext() if exact else self._autocast():
             if members == 1:
-                own = {name: tensor[0] for name, tensor in (buffers | parameters).items()}
+                own = {name: tensor.squeeze(0) for name, tensor in (buffers | parameters).items()}
                 image_batch = images[0].contiguous(memory_format=self._memory_format)
                 return logits_of(functional_call(skeleton, own, (image_batch,)))[None]
             folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
@@ -136,16 +138,33 @@ class CohortNetwork(StackedState):
         self._running.clear()
 
     @property
+    def manner(self) -> Manner:  # type: ignore[override]
+        """How the members are computed."""
+        return Manner(self.stack, self._execution.is_compiled, self._execution.channels)
+
+    def adopt(self, manner: Manner) -> None:
+        """Compute the members in this manner from now on."""
+        if manner.stack != self.stack:
+            self.restack(manner.stack)
+        if manner.compiled and not self._execution.is_compiled:
+            self.execute(self._execution.compiled())
+        if manner.channels != self._execution.channels:
+            self.pack(manner.channels)
+
+    @property
     def packs(self) -> bool:
         """Whether members may share groups of convolutions, so that one that diverges spoils others (execution.py)."""
-        possible = self._execution.packs and self.stack > 1 and torch.cpu._is_amx_tile_supported()
-        return possible and self.device.type == "cpu" and self._settings.precision == "bfloat16"
+        return self._execution.channels > 0 and self.stack > 1 and self._settings.precision == "bfloat16"
+
+    def pack(self, channels: int) -> None:
+        """Let members share groups of convolutions of at most so many channels from now on."""
+        self._execution.channels = channels
+        self._running.clear()
 
     def unpack(self) -> None:
-        """Share no groups from now on."""
-        self._execution.packs = False
+        """Share no groups from now on, since a member has diverged."""
         self._verifies = False  # weights that diverge compare with nothing
-        self._running.clear()
+        self.pack(0)
 
     def _chunks(self) -> list[tuple[int, int]]:
         return [(start, min(start + self.stack, self.members)) for start in range(0, self.members, self.stack)]
@@ -269,5 +288,11 @@ def _run_chunk(
     step: Step, inputs: tuple[State, State, State], start: int, stop: int, batch: Batch
 ) -> tuple[State, Tensor]:
     gradients, logits = step(*inputs, sliced(batch, start, stop))
-    # Fused optimizers assume that a gradient has the memory layout of its parameter.
-    return {name: gradient.contiguous() for name, gradient in gradients.items()}, logits
+    return {name: _laid_out_as(inputs[0][name], gradient) for name, gradient in gradients.items()}, logits
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory layout of its parameter, which fused optimizers assume."""
+    if parameter.is_contiguous():
+        return gradient.contiguous()
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)

@@ -3,11 +3,14 @@
 import itertools
 import math
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dbviz_ray.config import TrainingConfig
+from dbviz_ray.training.execution import FixedGradients
 from dbviz_ray.training.gradients import State
 
 DROPS = (3, 5, 7)
@@ -56,6 +59,16 @@ class CohortOptimizer:
         ]
         fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
         shared: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": fused}
+        device = next(iter(parameters.values())).device
+        self._rates: Tensor | None = None
+        """On a GPU the groups' learning rates, float32 as its kernels want them, which a CUDA graph reads."""
+        if fused and device.type == "cuda":
+            self._initial = torch.tensor([group["lr"] for group in groups], device=device)
+            self._rates = self._initial.clone()
+            for group, rate in zip(groups, self._rates, strict=True):
+                group["lr"] = rate
+            if settings.optimizer != "sgd":
+                shared["capturable"] = True
         self._optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
             self._optimizer = torch.optim.SGD(groups, momentum=settings.momentum, **shared)
@@ -80,11 +93,18 @@ class CohortOptimizer:
 
         `idle` names for each member those that stay; members must then be apart.
         """
+        if self._rates is not None:
+            torch.mul(self._initial, factor, out=self._rates)
+        else:
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        move = partial(self._move, gradients, idle)
+        gradients.replay(move) if isinstance(gradients, FixedGradients) else move()
+
+    def _move(self, gradients: State, idle: Sequence[Collection[str]]) -> None:
         for span, views in self._views:
             for name, view in views.items():
                 view.grad = None if idle and name in idle[span.start] else gradients[name][span]
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
         self._optimizer.step()
         self._optimizer.zero_grad()  # the next step's gradients need the memory
 

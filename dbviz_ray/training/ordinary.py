@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.config.seeds import drawing_from
-from dbviz_ray.training.execution import Eager
 from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch, State, attacked, perturbed, training_loss
 from dbviz_ray.training.layers import MASK, MaskedDropout
-from dbviz_ray.training.states import MemberStates, autocast_type, kept
+from dbviz_ray.training.states import Manner, MemberStates, autocast_type, kept
 from dbviz_ray.training.verification import attributes, changed
 
 ORDINARY = 0
@@ -32,8 +31,7 @@ class OrdinaryNetwork(MemberStates):
     The tensors of the networks become views of the stacked state.
     """
 
-    stack = ORDINARY
-    execution = Eager()
+    manner = Manner(ORDINARY)
 
     def __init__(
         self,

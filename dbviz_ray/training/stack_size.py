@@ -1,4 +1,4 @@
-"""How a cohort is computed fastest: as networks of how many members, and compiled or not.
+"""How a cohort is computed fastest: as networks of how many members, compiled or not, on a GPU with shared groups.
 
 It is measured: no rule holds on every machine. A machine may remember it, since another stack rounds differently.
 """
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from dbviz_ray.config.model import fingerprint
 from dbviz_ray.training.execution import Part
 from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
-from dbviz_ray.training.states import kept
+from dbviz_ray.training.states import Manner, kept
 from dbviz_ray.training.verification import StepsDifferError
 
 ROUNDS = 5
@@ -29,17 +29,11 @@ ENOUGH_SECONDS = 0.02
 """Shortest time of a round; below it, timers and noise would decide."""
 PREFERENCE = 0.97
 """A smaller stack, or the compiled step, must be faster by this factor, so that noise does not decide."""
+GPU_CHANNELS = (0, 32, 64, 128)
+"""The channels of shared groups that are tried on a GPU."""
 WORTH_COMPILING = 1800.0
 """Seconds of training from which on the step is also compiled to see if it is faster. That takes 70 to 120 s for a
 ResNet-18 on one core, and saved 11 to 24 % of a step at widths of 1 to 16 (2026-11-29, Intel Xeon)."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How to compute a cohort."""
-
-    stack: int
-    compiled: bool
 
 
 def choose(
@@ -60,13 +54,11 @@ def choose(
     choice = _remembered(file, network.members)
     if choice is None:
         _measure(network, next(batches), steps, may_compile=may_compile)
-        choice = Choice(network.stack, network.execution.is_compiled)
+        choice = network.manner
         if file:
             _remember(file, choice, network.members)
             choice = _remembered(file, network.members) or choice
-    network.restack(choice.stack)
-    if choice.compiled and not network.execution.is_compiled:
-        network.execute(network.execution.compiled())
+    network.adopt(choice)
 
 
 def _file_of(key: str, folder: Path) -> Path:
@@ -76,15 +68,15 @@ def _file_of(key: str, folder: Path) -> Path:
     return folder / f"{fingerprint([key, torch.__version__, *machine])}.json"
 
 
-def _remembered(file: Path | None, members: int) -> Choice | None:
+def _remembered(file: Path | None, members: int) -> Manner | None:
     """None without a file, or with a damaged one."""
     with suppress(OSError, ValueError, TypeError):
-        choice = Choice(**json.loads(file.read_text())) if file else None
+        choice = Manner(**json.loads(file.read_text())) if file else None
         return choice if choice and 1 <= choice.stack <= members else None
     return None
 
 
-def _remember(file: Path, choice: Choice, members: int) -> None:
+def _remember(file: Path, choice: Manner, members: int) -> None:
     """Nothing is remembered where the folder cannot be written."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,10 +90,26 @@ def _remember(file: Path, choice: Choice, members: int) -> None:
 
 def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: bool) -> None:
     if network.members > 1:
+        if network.device.type == "cuda":
+            _pack_as_is_fastest(network, batch)
         fastest_stack(network, batch)
     with kept(network.buffers):
         if may_compile and _step_seconds(network.prepare(batch), batch) * steps > WORTH_COMPILING:
             _compile_if_faster(network, batch)
+
+
+def _pack_as_is_fastest(network: CohortNetwork, batch: Batch) -> None:
+    """Before the stack is chosen: without shared groups, single members may be the fastest."""
+    seconds: dict[int, float] = {}
+    for channels in GPU_CHANNELS:
+        network.pack(channels)
+        if channels and not network.packs:
+            break
+        with kept(network.buffers), suppress(torch.OutOfMemoryError, StepsDifferError):
+            run = network.prepare(batch)
+            times = [_step_seconds(run, batch) for _ in range(ROUNDS)]
+            seconds[channels] = statistics.median(times) / (PREFERENCE if channels else 1)
+    network.pack(min(seconds, key=seconds.__getitem__, default=0))
 
 
 def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.gradients import State
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How members are computed. Another manner rounds differently."""
+
+    stack: int
+    """So many as one network; 0: as ordinary modules."""
+    compiled: bool = False
+    channels: int = 0
+    """See `dbviz_ray.training.execution.Eager.channels`."""
 
 
 class MemberStates:
@@ -21,6 +33,7 @@ class MemberStates:
     state_names: dict[str, str]
     """From the names in a member's `state_dict` to the names of the tensors above."""
     device: torch.device
+    manner: Manner
     idle: Sequence[Collection[str]] = ()
     """For each member the parameters that its last step did not use, which an optimizer leaves as they are."""
 
@@ -61,12 +74,25 @@ class MemberStates:
     def member_state(self, member: int) -> State:
         """Copies of one member's tensors, named as in its own `state_dict`."""
         tensors = self.parameters | self.buffers
-        return {key: tensors[name][member].detach().clone() for key, name in self.state_names.items()}
+        own = {key: tensors[name][member].detach() for key, name in self.state_names.items()}
+        return {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in own.items()}
 
 
 def _stacked(members: Sequence[State]) -> State:
     """`torch.func.stack_module_state` refuses members whose class their builder defines anew at every call."""
     return {name: torch.stack([own[name].detach() for own in members]) for name in members[0]}
+
+
+def lay_out_channels_last(states: MemberStates, network: nn.Module) -> None:
+    """Keep the weights of convolutions in the memory layout of channels-last images; `network` is a member.
+
+    Only those of torch's own class: a derived one may take its weight apart.
+    """
+    for path, module in network.named_modules():
+        name = f"{path}.weight".removeprefix(".")
+        own = states.parameters if name in states.parameters else states.buffers
+        if type(module) is nn.Conv2d and name in own:
+            own[name] = own[name].movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 @contextmanager

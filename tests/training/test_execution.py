@@ -25,22 +25,24 @@ from dbviz_ray.training.execution import (
 from dbviz_ray.training.gradients import IMAGES
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
+from dbviz_ray.training.states import lay_out_channels_last
 
 SETTINGS = TrainingConfig(optimizer="sgd", learning_rate=0.05, momentum=0.9, sam_radius=0.05)
 MEMBERS = 3
 CPU = torch.device("cpu")
 
 
-def trained(networks, execution, stack, sizes, device=CPU):
+def trained(networks, execution, stack, sizes, device=CPU, prepare=lambda cohort: None, settings=SETTINGS):
     """All tensors and logits of some steps over batches of these sizes."""
     networks = [copy.deepcopy(network).to(device) for network in networks]
-    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), copies_of(networks), execution=execution)
+    cohort = CohortNetwork(networks, settings, pixel_limits(), copies_of(networks), execution=execution)
     cohort.restack(stack)
-    optimizer = CohortOptimizer(cohort.parameters, SETTINGS, [SETTINGS.learning_rate] * MEMBERS)
+    prepare(cohort)
+    optimizer = CohortOptimizer(cohort.parameters, settings, [settings.learning_rate] * MEMBERS)
     kept = {}
     for step, size in enumerate(sizes):
         gradients, kept[f"logits {step}"] = cohort.backward(batch_of(cohort, size, seed=step))
-        optimizer.step(gradients, 1.0)
+        optimizer.step(gradients, 1 - step / 10)
     return {name: tensor.cpu() for name, tensor in (cohort.parameters | cohort.buffers | kept).items()}
 
 
@@ -56,13 +58,27 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graph
 @needs_gpu
 @pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
 @pytest.mark.parametrize("graph", [CudaGraph, CompiledCudaGraph])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("network", ["resnet18_width", "support.user_networks:convolutional"])
-def test_steps_of_a_cuda_graph_equal_eager_ones(network, graph, stack):
+def test_steps_of_a_cuda_graph_equal_eager_ones(network, optimizer, graph, stack):
     networks = [initialised_network(network, 2, (1, 8, 8), 10, seed).double() for seed in range(MEMBERS)]
     device = torch.device("cuda")
-    sizes = (8, 8, 5, 8)  # the last batch of an epoch is smaller, and then the first graph is run again
-    graphs, eager = (trained(networks, execution, stack, sizes, device) for execution in (graph(), Eager()))
+    sizes = (8, 8, 5, 8, 8)  # the last batch of an epoch is smaller, and then the first graph is run again
+    settings = SETTINGS.model_copy(update={"optimizer": optimizer, "learning_rate": 0.01})
+    graphs, eager = (trained(networks, e, stack, sizes, device, settings=settings) for e in (graph(), Eager()))
     assert_agree(graphs, eager, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
+def test_channels_last_weights_train_as_others(stack):
+    networks = [initialised_network("resnet18_width", 2, (1, 8, 8), 10, seed).double() for seed in range(MEMBERS)]
+
+    def prepare(cohort):
+        lay_out_channels_last(cohort, networks[0])
+        assert not cohort.parameters["1.convolution1.weight"][0].is_contiguous()
+
+    found = trained(networks, Eager(), stack, [8, 5], prepare=prepare)
+    assert_agree(found, trained(networks, Eager(), stack, [8, 5]), rtol=1e-9, atol=1e-11)
 
 
 class MakesConstants(nn.Sequential):
@@ -131,18 +147,20 @@ def test_packed_convolutions_are_the_grouped_ones(groups, members, inner, out):
 
 
 @pytest.mark.parametrize("rate", [0.01, 1e30])
-def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits, monkeypatch):
+def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits):
     """Bit for bit after a member has diverged, within the precision of bfloat16 before."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     models = cohort_of("resnet18_width", 2, epochs=2, batch_size=100, precision="bfloat16", optimizer="sgd")[:3]
     last = models[2].training.model_copy(update={"learning_rate": rate})
     cohort, found = [*models[:2], models[2].model_copy(update={"training": last})], []
-    for channels in (16, 1):
-        monkeypatch.setattr("dbviz_ray.training.execution.CHANNELS", channels)
+    for channels in (16, 0):
         training = CohortTraining(cohort, digits, CPU, ResourcesConfig(stack=3))
+        training.network.pack(channels)
         training.run_epoch()
-        assert training.network.packs == (rate < 1)
+        assert training.network.packs == (rate < 1 and channels > 0)
         training.run_epoch()
+        again = CohortTraining(cohort, digits, CPU, ResourcesConfig(stack=3))
+        again.restore(training.state())
+        assert again.network.packs == training.network.packs
         found.append(training.trained())
     for packed, plain in zip(*found, strict=True):
         near = {} if rate > 1 else {"rtol": 0.1, "atol": 0.02}
