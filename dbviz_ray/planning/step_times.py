@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,23 @@ from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.datasets import Dataset, DatasetFacts
 from dbviz_ray.evaluation.label_maps import computing_threads
-from dbviz_ray.planning.sizes import NetworkShape, facts_of, longest_first, refused_in_one_line, step_flops
+from dbviz_ray.planning.sizes import (
+    CALL_FLOPS,
+    NetworkShape,
+    facts_of,
+    longest_first,
+    passes_of_a_step,
+    refused_in_one_line,
+    step_flops,
+)
 from dbviz_ray.training.cohort import CohortTraining, train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
 
 BUDGET_SECONDS = 20.0
-STEPS = 3
-FIRST_GUESS_FLOPS = 2e10
-"""Of one CPU core: what is expected of the first measurement, so that it does not take minutes."""
+EPOCHS, MOST_STEPS = 3, 50
+"""Epochs that are measured, and the most steps of one."""
+FIRST_GUESS_FLOPS = {"cpu": 2e10, "cuda": 1e13}
+"""A second, of one core or a GPU: what is expected of the first measurement, so that it does not take minutes."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +68,35 @@ def measured_step_times(
     """Time the cheapest, the middle and the dearest cohort of every architecture, within `BUDGET_SECONDS`.
 
     Random images of the data set's shape; a distilled model without its teacher. A step that would take too long is
-    measured on fewer images, and left out if not even two images of each member are quick enough.
+    measured on fewer images, and left out if not even two images of each member are quick enough. Quick steps are
+    measured in epochs of several, as many as real ones have if time allows, and so have their share of what an epoch
+    costs beside its steps.
     """
     curves: dict[str, list[tuple[float, float]]] = {}
-    started, rate = time.perf_counter(), FIRST_GUESS_FLOPS
+    guess = FIRST_GUESS_FLOPS[device.type]
+    started, rate = time.perf_counter(), guess
     by_architecture: dict[str, list[tuple[float, Cohort]]] = {}
     for cohort in cohorts:
         operations = step_flops(cohort.models, data, images=1)
         by_architecture.setdefault(cohort.models[0].architecture, []).append((operations, cohort))
     for architecture, found in by_architecture.items():
         found.sort(key=lambda pair: pair[0])
-        budget = (BUDGET_SECONDS - (time.perf_counter() - started)) / (3 * (STEPS + 1))
+        budget = (BUDGET_SECONDS - (time.perf_counter() - started)) / (3 * (EPOCHS + 1))
         for index in sorted({0, len(found) // 2, len(found) - 1}):
             of_an_image, cohort = found[index]
-            batch = min(cohort.models[0].training.batch_size, data.train_images)
+            model, members = cohort.models[0], len(cohort.models)
+            batch = min(model.training.batch_size, data.train_images)
             images = int(min(batch, budget * rate / of_an_image))
             if images < 2 and curves:
                 break
             images = max(images, 2)
-            seconds = _step_seconds(cohort, data, images, device, resources, resources.stack or len(cohort.models))
-            rate = max(of_an_image * images / seconds, FIRST_GUESS_FLOPS / 10)
+            calls = facts_of(model, data).forward_calls * passes_of_a_step(model) * members
+            in_time = int(budget * rate / (of_an_image * images + calls * CALL_FLOPS))
+            steps = min(math.ceil(data.train_images / batch), MOST_STEPS, max(in_time, 1))
+            # Choosing the best stack would take longer than the measurement.
+            own = resources.model_copy(update={"stack": members if resources.stack is None else resources.stack})
+            seconds = _step_seconds(cohort, data, images, steps, device, own)
+            rate = max(of_an_image * images / seconds, guess / 10)
             curves.setdefault(architecture, []).append((of_an_image * images, seconds))
     for curve in curves.values():
         curve.sort()
@@ -86,12 +105,9 @@ def measured_step_times(
 
 
 def _step_seconds(
-    cohort: Cohort, data: DatasetFacts, images: int, device: torch.device, resources: ResourcesConfig, stack: int
+    cohort: Cohort, data: DatasetFacts, images: int, steps: int, device: torch.device, resources: ResourcesConfig
 ) -> float:
-    """Of one training step of all members on `images` random images each, after one that captures.
-
-    Choosing the best stack would take longer than the measurement.
-    """
+    """Of one training step of all members on `images` random images each, in epochs of `steps`, after a first one."""
     ends: list[float] = []
 
     def note(training: CohortTraining) -> None:
@@ -100,9 +116,8 @@ def _step_seconds(
             ends.clear()
         ends.append(time.perf_counter())
 
-    own = resources.model_copy(update={"stack": stack})
-    train_briefly(cohort, data, images, epochs=STEPS + 1, device=device, resources=own, on_epoch=note)
-    return (ends[-1] - ends[0]) / (STEPS - 1)
+    train_briefly(cohort, data, images, steps, epochs=EPOCHS + 1, device=device, resources=resources, on_epoch=note)
+    return (ends[-1] - ends[0]) / (EPOCHS * steps)
 
 
 def check_networks(cohorts: Sequence[Cohort], data: DatasetFacts) -> None:
@@ -123,22 +138,23 @@ def train_briefly(
     cohort: Cohort,
     data: DatasetFacts,
     images: int,
+    steps: int = 1,
     *,
     epochs: int = 1,
     device: torch.device = torch.device("cpu"),  # noqa: B008
     resources: ResourcesConfig,
     on_epoch: Callable[[CohortTraining], None] = lambda training: None,
 ) -> None:
-    """Train a cohort for one step an epoch on random images of the data set's shape; students without teachers.
+    """Train a cohort for some steps an epoch on random images of the data set's shape; students without teachers.
 
     UserError if its networks do not work.
     """
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, *data.image_shape), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(images) % data.classes
+    pixels = torch.randint(256, (steps * images, *data.image_shape), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(steps * images) % data.classes
     channels = data.image_shape[0]
     names = tuple(map(str, range(data.classes)))
-    dataset = Dataset(pixels, labels, pixels, labels, names, (0.5,) * channels, (0.25,) * channels)
+    dataset = Dataset(pixels, labels, pixels[:2], labels[:2], names, (0.5,) * channels, (0.25,) * channels)
     settings: dict[str, Any] = {"distillation": None, "batch_size": images, "evaluate_every": epochs, "epochs": epochs}
     models = [
         model.model_copy(update={"training": model.training.model_copy(update=settings), "teacher": None})

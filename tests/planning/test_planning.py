@@ -8,8 +8,10 @@ from conftest import small_sweep
 
 from dbviz_ray.config.sweep_files import SWEEPS, load_sweep
 from dbviz_ray.datasets import facts_of_dataset
+from dbviz_ray.planning import step_times
 from dbviz_ray.planning.plan import plan
 from dbviz_ray.planning.step_times import StepTimes, measured_step_times
+from dbviz_ray.training.cohort import train_cohort
 
 
 def test_plan_counts_what_the_sweep_holds():
@@ -61,13 +63,21 @@ def test_step_times_lie_between_measurements_and_go_on_at_the_best_rate():
     assert times.seconds("b", 1e8) == pytest.approx(0.1)  # the curve of what was measured
 
 
-def test_steps_are_measured_for_their_operations(cpu):
-    sweep = small_sweep(grid={"width": [4, 512], "seed": [0, 1]})
+def test_steps_are_measured_for_their_operations_in_epochs_like_real_ones(cpu, monkeypatch):
+    """So that what an epoch costs beside its steps is not taken to be a cost of each step."""
+    sweep, steps = small_sweep(grid={"width": [4, 512], "seed": [0, 1]}), []
+
+    def train(models, data, *arguments, **named):
+        steps.append(len(data.train_labels) / models[0].training.batch_size)
+        return train_cohort(models, data, *arguments, **named)
+
+    monkeypatch.setattr(step_times, "train_cohort", train)
     times = measured_step_times(sweep.cohorts(), facts_of_dataset(sweep.dataset, "unused"), cpu, sweep.resources)
     (few, quick), (many, slow) = times.curves["fully_connected"]
     assert many == few * 128
     assert all(0 < seconds < 5 for seconds in (quick, slow))  # which is longer depends on what else runs
     assert torch.get_num_threads() == 1
+    assert steps == [4, 4]  # 200 images in batches of 64
 
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
