@@ -96,18 +96,23 @@ class AugmentedImages:
 
     def augmented(self, draws: Draws) -> Iterator[tuple[slice, Tensor]]:
         """One epoch's batches: place in the epoch, and images `[members, batch, channels, height, width]`."""
-        order, crops = draws.order, draws.crops
-        members, total = order.shape
+        members, total = draws.order.shape
         image_bytes = members * self._dataset.train_images[0].numel() * self._dtype.itemsize
         steps_in_block = max(1, BLOCK_BYTES // (image_bytes * self._batch_size))
-        block_size = steps_in_block * self._batch_size
-        for start in range(0, total, block_size):
-            block = order[:, start : start + block_size]
-            block_crops = crops[:, start : start + block_size] if crops is not None else None
-            images = self._gathered(block, block_crops)
-            for offset in range(0, block.shape[1], self._batch_size):
-                batch = images[:, offset : offset + self._batch_size]
-                yield slice(start + offset, start + offset + batch.shape[1]), batch
+        whole = total // self._batch_size * self._batch_size
+        start = 0
+        while start < total:
+            size = self._batch_size if start < whole else total - whole
+            block = slice(start, min(start + steps_in_block * size, whole if start < whole else total))
+            # Each batch is one piece of memory: compiled steps are made for one layout.
+            order, crops = (
+                None if drawn is None else drawn[:, block].unflatten(1, (-1, size)).transpose(0, 1)
+                for drawn in (draws.order, draws.crops)
+            )
+            assert order is not None
+            for images in self._gathered(order, crops):
+                yield slice(start, start + size), images
+                start += size
 
     def _gathered(self, indices: Tensor, crops: Tensor | None) -> Tensor:
         if crops is None:

@@ -45,7 +45,7 @@ class Batches(AugmentedImages):
         attacks = [torch_generator(self._device, "attack", m.seeds.augmentation, epoch) for m in self._models]
         masks = [torch_generator(self._device, "dropout", m.seeds.dropout, epoch) for m in self._models]
         for step, (place, images) in enumerate(self.augmented(draws)):
-            batch = {IMAGES: images, LABELS: labels[:, place]}
+            batch = {IMAGES: images, LABELS: labels[:, place].contiguous()}
             if mixing is not None:
                 batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])
             if self._settings.adversary is not None:

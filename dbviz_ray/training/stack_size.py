@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from dbviz_ray.config.model import fingerprint
-from dbviz_ray.training.execution import Part
+from dbviz_ray.training.execution import Eager, Part
 from dbviz_ray.training.gradients import IMAGES, Batch
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.states import Manner, kept
@@ -113,16 +113,20 @@ def _pack_as_is_fastest(network: CohortNetwork, batch: Batch) -> None:
 
 
 def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
-    """Also tries single members, of which compiled ones are the fastest where networks are wide."""
+    """Also tries smaller stacks, of which compiled ones are often faster; they are halved while that is so."""
     usual, chosen = network.execution, network.stack
     runs = {(chosen, usual): network.prepare(batch)}
     compiled = usual.compiled()
     network.execute(compiled)
-    for stack in {chosen, 1}:
-        network.stack = stack
+    stack, slower = 2 * chosen, False
+    rough = {}
+    while stack > 1 and not slower:
+        stack = network.stack = math.ceil(stack / 2)
         with suppress(torch.OutOfMemoryError, StepsDifferError):
-            runs[stack, compiled] = network.prepare(batch)
-    times = {way: [_step_seconds(run, batch)] for way, run in runs.items()}
+            run = runs[stack, compiled] = network.prepare(batch)
+            rough[stack] = min(_step_seconds(run, batch) for _ in range(ROUNDS))
+            slower = rough[stack] > 1.05 * min(rough.values())
+    times: dict[tuple[int, Eager], list[float]] = {way: [] for way in runs}
     for _ in range(ROUNDS):
         for way, run in runs.items():
             times[way].append(_step_seconds(run, batch))

@@ -39,6 +39,7 @@ def test_each_seed_changes_only_its_own_streams(stream, depending, digits):
     models = models_of({stream: (3, 4)}, **EVERYTHING)
     for batch in epoch_of(models, digits):
         assert {name for name, tensor in batch.items() if not torch.equal(tensor[0], tensor[1])} == depending
+        assert all(tensor.clone().stride() == tensor.stride() for tensor in batch.values()), "for compiled steps"
 
 
 def test_masks_keep_the_right_share_and_scale_it_or_nothing(digits):
