@@ -2,10 +2,10 @@
 
 All three give the same numbers up to rounding. `make_fx` captures the operations of the forward and backward pass.
 
-A stacked convolution has a group for each member. Matrix units for bfloat16 (those of GPUs, AMX of CPUs) multiply 16
-channels in the time of 2, so several members with few channels share a group, with block-diagonal weights. The zeros
-between the blocks add nothing to any sum. But zero times infinity is NaN: a member that diverges spoils the others of
-its group (`CohortTraining.run_epoch` then repeats the epoch without this).
+A stacked convolution has a group for each member. Processors multiply 16 channels of bfloat16 in the time of 2, so
+several members with few channels may share a group, with block-diagonal weights. The zeros between the blocks add
+nothing to any sum. But zero times infinity is NaN: a member that diverges spoils the others of its group
+(`CohortTraining.run_epoch` then repeats the epoch without this).
 """
 
 import itertools
@@ -24,10 +24,6 @@ from dbviz_ray.training.gradients import IMAGES, Batch, State, Step
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
-CHANNELS = 16
-"""At most so many channels in a shared group, with AMX. Measured on a Xeon: 8 members of 2 channels on 32 x 32 pixels
-take 4.5 instead of 17 ms, forward and backward; 4 channels 10 instead of 20 ms; 16 channels gain nothing
-(2026-11-29)."""
 PLACES = {aten.convolution.default: (1, 6, 8), aten.convolution_backward.default: (2, 7, 9)}
 """The places of the weight among the arguments, of whether it is transposed, and of the number of groups."""
 OF_THIS_THREAD = "thread_local"
@@ -232,10 +228,7 @@ def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], devi
     """The execution called `name`; auto is cuda_graph on a GPU and eager elsewhere."""
     if name == "auto":
         name = "cuda_graph" if device.type == "cuda" else "eager"
-    execution: Eager = {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-        execution.channels = CHANNELS  # a GPU measures what is fastest
-    return execution
+    return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
 
 
 def simplified(step: GraphModule) -> GraphModule:

@@ -100,6 +100,17 @@ def test_what_a_machine_has_chosen_stays(machine, batch, tmp_path):
     assert chosen([batch], folder=file) in (6, 3, 2, 1), "which is no folder"
 
 
+@pytest.mark.parametrize(("steps", "fastest"), [(1, 0), (1000, 8)])
+def test_members_share_convolutions_where_that_is_worth_measuring_and_faster(steps, fastest, batch, monkeypatch):
+    settings = TrainingConfig(precision="bfloat16")
+    networks = [nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10)) for _ in range(2)]
+    cohort = CohortNetwork(networks, settings, pixel_limits(), copies_of(networks), verifies=False)
+    seconds = {0: 3.0, 8: 1.0, 16: 2.0}
+    monkeypatch.setattr(stack_size, "_step_seconds", lambda run, batch: seconds[cohort.execution.channels])
+    choose(cohort, iter([batch_of(cohort, 8)]), steps, may_compile=False, key="a")
+    assert cohort.manner.channels == fastest
+
+
 def test_without_a_compiler_compiled_steps_run_uncompiled(machine, batch):
     right, _ = machine.backward(batch)
     machine.execute(machine.execution.compiled())
