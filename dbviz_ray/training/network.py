@@ -154,7 +154,12 @@ class CohortNetwork(StackedState):
     @property
     def packs(self) -> bool:
         """Whether members may share groups of convolutions, so that one that diverges spoils others (execution.py)."""
-        return self._execution.channels > 0 and self.stack > 1 and self._settings.precision == "bfloat16"
+        return self._execution.channels > 0 and self.can_pack
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether sharing groups could be faster."""
+        return self.stack > 1 and self._settings.precision == "bfloat16"
 
     def pack(self, channels: int) -> None:
         """Let members share groups of convolutions of at most so many channels from now on."""

@@ -94,7 +94,8 @@ def _remember(file: Path, choice: Manner, members: int) -> None:
 
 def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: bool) -> None:
     if network.members > 1:
-        _pack_as_is_fastest(network, batch, steps)
+        if network.can_pack:
+            _pack_as_is_fastest(network, batch, steps)
         fastest_stack(network, batch)
     with kept(network.buffers):
         if may_compile and _step_seconds(network.prepare(batch), batch) * steps > WORTH_COMPILING:
@@ -105,9 +106,9 @@ def _pack_as_is_fastest(network: CohortNetwork, batch: Batch, steps: int) -> Non
     """Before the stack is chosen: without shared groups, single members may be the fastest."""
     median: dict[int, float] = {}
     for channels in (0, *(GPU_CHANNELS if network.device.type == "cuda" else CPU_CHANNELS)):
-        network.pack(channels)
-        if channels and (not network.packs or median.get(0, math.inf) * steps < WORTH_PACKING):
+        if channels and median.get(0, math.inf) * steps < WORTH_PACKING:
             break
+        network.pack(channels)
         with kept(network.buffers), suppress(torch.OutOfMemoryError, StepsDifferError):
             run = network.prepare(batch)
             seconds = [_step_seconds(run, batch) for _ in range(ROUNDS)]
