@@ -5,9 +5,10 @@
 #
 # Run it from the top of the project. OUT gets a table or a log for each part. The parts are
 #   tests     the tests of CUDA graphs
+#   manners   one cohort as operations, CUDA graph, compiled, with shared groups, on streams; width 4, 16 and 64
 #   training  cohorts beside a strong loop, ResNet-18 of width 4, 8, 16 and 64
 #   sweep     the double descent of CIFAR-10, as much as fits, in OUT/sweep; score it elsewhere with the same command
-# Without names, all run, each for at most LIMIT seconds (540), and each survives the end of another.
+# Without names, all run, in 25 minutes at most; each survives the end of another.
 #
 # Packages that such a machine lacks come from the folder wheels. Fill it elsewhere, for its version of Python:
 #   python -m pip download -d wheels --only-binary :all: --python-version 3.12 \
@@ -16,7 +17,6 @@
 set -u
 OUT=$1
 shift
-LIMIT=${LIMIT:-540}
 DATA=${DATA:-runs/data}
 export PYTHONPATH="$OUT/packages:$PWD:$PWD/tests"
 mkdir -p "$OUT/packages"
@@ -27,19 +27,21 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv 2>/dev/null
 
 part() {
     name=$1
-    shift
-    echo "== $name: $*"
-    timeout "$LIMIT" "$@" >"$OUT/$name.log" 2>&1
+    limit=$2
+    shift 2
+    echo "== $name, at most $limit s: $*"
+    timeout "$limit" "$@" >"$OUT/$name.log" 2>&1
     echo "== $name: exit code $?"
     tail -n 25 "$OUT/$name.log"
 }
 
-for name in ${*:-tests training sweep}; do
+for name in ${*:-tests manners training sweep}; do
     case $name in
-    tests) part tests python3 -m pytest -q --noconftest -o addopts= -p no:cacheprovider tests/training/test_execution.py -k cuda_graph ;;
-    training) part training python3 tests/benchmarks/training.py --widths 4,8,16,64 --rounds 3 --out "$OUT/training.md" ;;
+    tests) part tests 180 python3 -m pytest -q --noconftest -o addopts= -p no:cacheprovider tests/training/test_execution.py -k cuda_graph ;;
+    manners) part manners 420 python3 tests/benchmarks/manners.py --rounds 3 --out "$OUT/manners.md" ;;
+    training) part training 360 python3 tests/benchmarks/training.py --widths 4,8,16,64 --rounds 3 --out "$OUT/training.md" ;;
     sweep)
-        part sweep python3 -m dbviz_ray.sweep double_descent --address none --stages train,evaluate --out "$OUT/sweep" \
+        part sweep 540 python3 -m dbviz_ray.sweep double_descent --address none --stages train,evaluate --out "$OUT/sweep" \
             "resources.data_directory=$DATA" resources.gpus_per_cohort=1 training.epochs=30 \
             "grid.width=[2,4,8,10,16,32]" "grid.seed=[0,1,2]" "grid.label_noise=[0.2]"
         ;;

@@ -22,7 +22,7 @@ from dbviz_ray.training.execution import (
     diagonal_blocks,
     execution_for,
 )
-from dbviz_ray.training.gradients import IMAGES
+from dbviz_ray.training.gradients import IMAGES, LABELS
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
 from dbviz_ray.training.states import lay_out_channels_last
@@ -94,6 +94,22 @@ def test_a_cuda_graph_keeps_its_constants():
     networks, device = [MakesConstants(nn.Flatten(), nn.Linear(64, 10)) for _ in range(MEMBERS)], torch.device("cuda")
     graphs = trained(networks, CudaGraph(), 1, [8, 5] * 20, device)
     assert_agree(graphs, trained(networks, Eager(), 1, [8, 5] * 20, device), rtol=1e-4, atol=1e-5)
+
+
+@needs_gpu
+def test_a_cohort_whose_cuda_graph_does_not_fit_is_computed_in_parts():
+    device, room = torch.device("cuda"), torch.cuda.get_device_properties(0).total_memory
+    networks = [initialised_network("resnet18_width", 16, (3, 32, 32), 10, seed).to(device) for seed in range(8)]
+    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), copies_of(networks), execution=CudaGraph())
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 2**30) / room)
+    try:
+        images, labels = torch.rand(8, 128, 3, 32, 32, device=device), torch.zeros(8, 128, dtype=int, device=device)
+        gradients, _ = cohort.backward({IMAGES: images, LABELS: labels})
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert cohort.stack < 8
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
 
 
 @needs_gpu
