@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from support.cohorts import batch_of, cohort_of, copies_of, pixel_limits
+from support.counts import counted_step
+from support.documents import ROOT
 from torch import nn
 from torch.nn import functional as F
 
@@ -182,3 +184,23 @@ def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits):
         near = {} if rate > 1 else {"rtol": 0.1, "atol": 0.02}
         assert_agree(packed.weights, plain.weights, **{"rtol": 0, "atol": 0, "equal_nan": True} | near)
     assert [model.diverged_epoch for model in found[0]] == [None, None, 1 if rate > 1 else None]
+
+
+TESTED_TORCH = f"torch=={torch.__version__.partition('+')[0]}\n" in (ROOT / "constraints.txt").read_text()
+COUNTS = {
+    (4, 1, 1): (251, 212.2, 1_718),
+    (4, 4, 4): (256, 864.6, 6_871),
+    (4, 4, 1): (1050, 850.3, 6_871),
+    (16, 4, 4): (256, 3334.6, 107_210),
+    (64, 1, 1): (251, 3429.1, 426_112),
+}
+"""Kernels, megabytes and millions of operations of a step by width, members, and how many are computed at a time."""
+
+
+@pytest.mark.skipif(not TESTED_TORCH, reason="other versions of torch take other operations")
+@pytest.mark.parametrize("cohort", COUNTS, ids=str)
+def test_a_step_on_a_gpu_moves_so_much(cohort):
+    """Counted, not measured (tests/benchmarks/counts.py). Who adds a copy or a kernel sees it here."""
+    found = counted_step(*cohort).all
+    moved, flops = sum(kernel.moved for kernel in found), sum(kernel.flops for kernel in found)
+    assert (len(found), round(moved / 1e6, 1), round(flops / 1e6)) == COUNTS[cohort]

@@ -1,0 +1,135 @@
+"""What a captured training step does on a GPU, counted without one: kernels, bytes, floating-point operations."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import TrainingConfig
+from dbviz_ray.training.execution import Eager
+from dbviz_ray.training.gradients import IMAGES, LABELS
+from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.states import lay_out_channels_last
+
+aten = torch.ops.aten
+BATCH, IMAGE, CLASSES = 128, (3, 32, 32), 10
+"""As in the double descent of CIFAR-10."""
+
+
+class Kernel(NamedTuple):
+    """One launch."""
+
+    name: str
+    moved: int
+    """Bytes: every input is read once and every output written once, wherever it lies."""
+    flops: float = 0.0
+    """Of matrix products and convolutions; those of others are hidden behind their bytes."""
+
+
+class Kernels(TorchDispatchMode):
+    """Notes the kernels of all operations in its block. Views launch none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Kernel] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name, written = func.name().removeprefix("aten::"), tree_leaves(result)
+        if func.is_view or name.startswith(("_unsafe_view", "empty", "new_empty", "prim::")):
+            return result
+        read = tree_leaves([args[1:] if func is aten.copy_.default else args, {**kwargs, "out": None}])
+        sizes = [{id(t): bytes_of(t) for t in leaves if isinstance(t, Tensor)} for leaves in (read, written)]
+        self.found += split(func, name, *(list(size.values()) for size in sizes), flops_of(func, args, result))
+        return result
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Expanded dimensions are no memory."""
+    shape = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
+    return torch.Size(shape).numel() * tensor.element_size()
+
+
+def flops_of(func: Any, args: Any, result: Any) -> float:
+    """Of convolutions and matrix products. torch counts too many for the gradients of a grouped convolution."""
+    if func is aten.convolution.default:
+        return 2.0 * result.numel() * args[1][0].numel()
+    if func is aten.convolution_backward.default:
+        return 2.0 * args[0].numel() * args[2][0].numel() * sum(t is not None for t in result)
+    count = flop_registry.get(func.overloadpacket)
+    return float(count(*args, out_val=result)) if count else 0.0
+
+
+def split(func: Any, name: str, read: list[int], written: list[int], flops: float) -> list[Kernel]:
+    """The kernels of one operation.
+
+    Gradients of a convolution's input and weight are two kernels, which read the output's gradient both. Batch norm
+    needs its statistics, or their gradients, of the whole batch before it writes.
+    """
+    moved = sum(read) + sum(written)
+    if func is aten.convolution_backward.default and len(written) == 2:
+        return [Kernel(name, (moved + read[0]) // 2, flops / 2)] * 2
+    if func is aten.native_batch_norm.default:
+        return [Kernel(name, read[0]), Kernel(name, moved)]
+    if func is aten.native_batch_norm_backward.default:
+        return [Kernel(name, read[0] + read[1]), Kernel(name, moved)]
+    return [Kernel(name, moved, flops)]
+
+
+class Counted(Eager):
+    """Runs steps on shapes alone, and counts what a CUDA graph of them would do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step: Any = None
+        """The captured step of the first members, with its inputs."""
+        self.within: list[Kernel] = []
+        """Kernels of the captured steps."""
+        self.all: list[Kernel] = []
+        """And of what is done with their inputs and results."""
+
+    def captured(self, *arguments: Any) -> Any:
+        """The captured step, which also notes its kernels."""
+        captured = super().captured(*arguments)
+
+        def step(*inputs: Any) -> Any:
+            self.step = captured, inputs
+            with Kernels() as kernels:
+                results = captured(*inputs)
+            self.within += kernels.found
+            return results
+
+        return step
+
+    def prepared(self, parts: Any, batch: Any) -> Any:
+        """Counts, with the copies of the batch and of the logits around a CUDA graph."""
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            run = super().prepared(parts, batch)
+            self.within.clear()
+            with Kernels() as kernels:
+                run({name: tensor.clone() for name, tensor in batch.items()})[1].clone()
+        self.all = kernels.found
+        return run
+
+
+def counted_step(width: int, members: int, stack: int | None = None) -> Counted:
+    """The step of a cohort of ResNet-18s that are computed `stack` at a time, as on a GPU.
+
+    It is captured for a CPU with the memory layouts for a GPU: autograd asks the driver about tensors of GPUs, even
+    about those without numbers.
+    """
+    networks = [initialised_network("resnet18_width", width, IMAGE, CLASSES) for _ in range(members)]
+    settings, counted = TrainingConfig(precision="bfloat16", optimizer="adam", batch_size=BATCH), Counted()
+    limits = torch.zeros(3, *(1,) * len(IMAGE))
+    cohort = CohortNetwork(networks, settings, limits, networks.__getitem__, execution=counted, verifies=False)
+    lay_out_channels_last(cohort, networks[0])
+    cohort.restack(stack or members)
+    images, labels = torch.zeros(members, BATCH, *IMAGE), torch.zeros(members, BATCH, dtype=torch.int64)
+    cohort.prepare({IMAGES: images, LABELS: labels})
+    return counted
