@@ -156,9 +156,10 @@ def margins(
     middle. The scan misses a change that is undone before its next point; of several changes between two points it may
     find any. Networks are evaluated as in `label_planes`.
     """
-    batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]))
     with evaluating(network):
         images, rest = _folded(lines, network, device)
+        features = None if rest is network else images.shape[1]
+        batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]), features)
         return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch)
 
 

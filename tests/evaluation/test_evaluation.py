@@ -34,7 +34,7 @@ def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
     assert labelled.probabilities.unique().tolist() == [0, 0.5]
 
 
-def test_hooks_subclasses_and_replaced_methods_of_the_first_layer_are_honoured(cpu):
+def test_hooks_subclasses_and_replaced_methods_of_linear_layers_are_honoured(cpu):
     class Negated(nn.Linear):
         def forward(self, x):
             return -super().forward(x)
@@ -44,7 +44,9 @@ def test_hooks_subclasses_and_replaced_methods_of_the_first_layer_are_honoured(c
     hooked, replaced = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Tanh()).double() for _ in range(2))
     hooked[1].register_forward_hook(lambda _module, _inputs, output: -output)
     replaced.forward = lambda x: -replaced[1](replaced[0](x))
-    for network in (negated, hooked, replaced):
+    plain, last = (nn.Sequential(*negated[:1], nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 4, bias=False)) for _ in "12")
+    last[3].register_forward_hook(lambda _module, _inputs, output: -output)
+    for network in (negated, hooked, replaced, plain.double(), last.double()):
         assert torch.equal(label_maps(network, planes, cpu), label_maps(lambda x: network(x.double()), planes, cpu))  # noqa: B023
 
 
