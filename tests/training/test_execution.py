@@ -1,6 +1,7 @@
 """All ways to run captured steps agree."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -88,6 +89,33 @@ class MakesConstants(nn.Sequential):
 
     def forward(self, x):
         return super().forward(x) * torch.linspace(0, 1, 10, dtype=x.dtype, device=x.device)
+
+
+class Decides(nn.Sequential):
+    """Its values decide what it computes, which no list of operations can follow; it changes its input."""
+
+    def forward(self, x):
+        x.mul_(2)
+        return super().forward(x) if x.mean() > 0 else -super().forward(x)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+@pytest.mark.parametrize(
+    ("kind", "stack"), [*itertools.product((nn.Sequential, MakesConstants), (MEMBERS, 2, 1)), (Decides, 1)]
+)
+def test_captured_predictions_are_those_of_the_networks(kind, stack, device):
+    networks = [kind(nn.Flatten(), nn.Dropout(), nn.Linear(64, 10)).double().to(device) for _ in range(MEMBERS)]
+    execution = execution_for("auto", torch.device(device))
+    cohort = CohortNetwork(networks, SETTINGS, pixel_limits(), copies_of(networks), execution=execution)
+    cohort.restack(stack)
+    cohort.captures_predictions = True
+    for step, size in enumerate([5, 5, 3, 5]):
+        images = torch.randn(size, 1, 8, 8, dtype=torch.double, device=device) + 0.1 * (-1) ** step
+        expected = torch.stack([network.eval()(images.clone()) for network in networks])
+        torch.testing.assert_close(cohort.predict(images), expected)
+        for number, network in enumerate(networks):
+            network[2].weight.data += 1
+            cohort.parameters["2.weight"][number] += 1
 
 
 @needs_gpu
