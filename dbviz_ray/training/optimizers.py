@@ -2,12 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from dbviz_ray.config import TrainingConfig
 from dbviz_ray.training.execution import FixedGradients
@@ -44,7 +46,7 @@ class CohortOptimizer:
     """An optimizer for stacked parameters. Its steps are elementwise, so no member affects another.
 
     The parameters `[members, ...]` are changed in place. Consecutive members with the same learning rate form a
-    parameter group of views of the stacked tensors; `apart`, each member does.
+    group of views of the stacked tensors; `apart`, each member does.
     """
 
     def __init__(
@@ -52,65 +54,60 @@ class CohortOptimizer:
     ) -> None:
         changes = [i for i in range(1, len(learning_rates)) if apart or learning_rates[i] != learning_rates[i - 1]]
         spans = [slice(*ends) for ends in itertools.pairwise([0, *changes, len(learning_rates)])]
-        self._views = [(span, {name: tensor[span] for name, tensor in parameters.items()}) for span in spans]
-        groups = [
-            {"params": list(views.values()), "lr": learning_rates[span.start], "initial_lr": learning_rates[span.start]}
-            for span, views in self._views
-        ]
-        fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
-        shared: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": fused}
         device = next(iter(parameters.values())).device
-        self._rates: Tensor | None = None
-        """On a GPU the groups' learning rates, float32 as its kernels want them, which a CUDA graph reads."""
+        fused = all(parameter.is_floating_point() for parameter in parameters.values())  # complex ones cannot be
+        self._initial = [learning_rates[span.start] for span in spans]
+        self._on_gpu: tuple[Tensor, Tensor] | None = None
+        """The groups' learning rates in the beginning and now, float32 as GPUs want them; a CUDA graph reads them."""
         if fused and device.type == "cuda":
-            self._initial = torch.tensor([group["lr"] for group in groups], device=device)
-            self._rates = self._initial.clone()
-            for group, rate in zip(groups, self._rates, strict=True):
-                group["lr"] = rate
-            if settings.optimizer != "sgd":
-                shared["capturable"] = True
-        self._optimizer: torch.optim.Optimizer
+            self._on_gpu = torch.tensor(self._initial, device=device), torch.tensor(self._initial, device=device)
+        # Functions of torch.optim, since a step of its classes takes narrow networks twice as long.
+        self._update: Callable[..., None]
         if settings.optimizer == "sgd":
-            self._optimizer = torch.optim.SGD(groups, momentum=settings.momentum, **shared)
+            self._update = partial(sgd, momentum=settings.momentum, dampening=0, nesterov=False)
         else:
-            kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-            self._optimizer = kind(groups, **shared)
+            kind = adamw if settings.optimizer == "adamw" else adam
+            self._update = partial(kind, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False, has_complex=not fused)
+        self._update = partial(self._update, weight_decay=settings.weight_decay, fused=fused, maximize=False)
         # torch would make the moments in the first step, after the stack was fitted into memory.
         moments = moments_of(settings)
         self._moments = {f"{m}/{name}": torch.zeros_like(p) for m in moments for name, p in parameters.items()}
         self._steps: State = {}
         if settings.optimizer != "sgd":
             self._steps = {f"{STEP}/{name}": torch.zeros(len(p), device=p.device) for name, p in parameters.items()}
-        for span, views in self._views:
-            for name, view in views.items():
-                own = {moment: self._moments[f"{moment}/{name}"][span] for moment in moments}
-                if self._steps:
-                    own[STEP] = self._steps[f"{STEP}/{name}"][span.start]  # counts for the whole span
-                self._optimizer.state[view] = own
+        self._names = list(parameters)
+        self._groups = []
+        for span in spans:
+            lists = [[self._moments[f"{moment}/{name}"][span] for name in parameters] for moment in moments]
+            lists = lists or [[]]
+            if self._steps:  # whose first number counts for the whole span
+                lists += [[], [self._steps[f"{STEP}/{name}"][span.start] for name in parameters]]
+            self._groups.append((span, [parameter[span] for parameter in parameters.values()], lists))
 
     def step(self, gradients: State, factor: float, idle: Sequence[Collection[str]] = ()) -> None:
         """Move the parameters along their gradients `[members, ...]`, at `factor` times each member's rate.
 
         `idle` names for each member those that stay; members must then be apart.
         """
-        if self._rates is not None:
-            torch.mul(self._initial, factor, out=self._rates)
-        else:
-            for group in self._optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-        move = partial(self._move, gradients, idle)
+        rates: Iterable[float | Tensor] = [rate * factor for rate in self._initial]
+        if self._on_gpu is not None:
+            initial, rates = self._on_gpu
+            torch.mul(initial, factor, out=rates)
+        move = partial(self._move, gradients, rates, idle)
         gradients.replay(move) if isinstance(gradients, FixedGradients) else move()
 
-    def _move(self, gradients: State, idle: Sequence[Collection[str]]) -> None:
-        for span, views in self._views:
-            for name, view in views.items():
-                view.grad = None if idle and name in idle[span.start] else gradients[name][span]
-        self._optimizer.step()
-        self._optimizer.zero_grad()  # the next step's gradients need the memory
+    @torch.no_grad()
+    def _move(self, gradients: State, rates: Iterable[float | Tensor], idle: Sequence[Collection[str]]) -> None:
+        for (span, parameters, lists), rate in zip(self._groups, rates, strict=True):
+            own = [parameters, [gradients[name][span] for name in self._names], *lists]
+            if idle:
+                moving = [name not in idle[span.start] for name in self._names]
+                own = [list(itertools.compress(tensors, moving)) for tensors in own]
+            self._update(*own, lr=rate)
 
     def state(self) -> State:
         """Moments `[members, ...]`, and numbers of steps `[members]`, as "moment/parameter"; not copies."""
-        for span, _ in self._views:
+        for span, *_ in self._groups:
             for steps in self._steps.values():
                 steps[span] = steps[span.start].clone()
         return self._moments | self._steps
