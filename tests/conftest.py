@@ -88,7 +88,6 @@ def copied_run(finished_run: tuple[Store, SweepConfig], tmp_path: Path) -> tuple
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all test processes share."""
     own = tmp_path_factory.getbasetemp()
     whole_sweeps.shared_folder = own if worker_id == "master" else own.parent
     return whole_sweeps.shared_folder

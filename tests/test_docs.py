@@ -21,7 +21,6 @@ def page(name: str) -> str:
 
 
 def anchors(file: Path) -> set[str]:
-    """The anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", prose(file), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

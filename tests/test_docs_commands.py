@@ -64,14 +64,12 @@ def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
 
 
 def run_python(page: Path, names: dict[str, Any]) -> None:
-    """Run the Python of a page, block by block."""
     for block in blocks("python", page=page):
         if not block.file:
             exec(compile(block.text, str(block), "exec"), names)
 
 
 def words_of(command: str) -> list[str]:
-    """A command's words, as the shell splits them."""
     printed = subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout
     return printed.split("\n")[:-1]
 

@@ -73,8 +73,6 @@ def test_nothing_is_executed(kind, saver, tmp_path, monkeypatch):
 
 
 class Counting(nn.Module):
-    """A layer with state that is no tensor."""
-
     def __init__(self, power: int = 1) -> None:
         super().__init__()
         self.power = power

@@ -10,13 +10,11 @@ import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
-from sklearn.metrics import cohen_kappa_score
 from support.html_pages import Page
 from support.network_kinds import UNSTEADY
 from support.random_networks import ALL
 from support.refusals import refused
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
@@ -294,30 +292,19 @@ def test_one_score_that_is_a_probability_on_images_alone_is_refused(images_and_l
     assert large.models[0].classes_predicted <= 2
 
 
-def test_a_thousand_classes_are_as_in_plain_torch():
-    generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(40, 3, 32, 32, generator=generator), torch.randint(1000, (40,), generator=generator)
-    models = [ResNet(BasicBlock, [1] * 4, num_classes=1000).double().eval() for _ in range(2)]
+def test_a_thousand_classes_are_as_in_plain_torch(images_and_labels):
+    images, labels = images_and_labels[0].double(), torch.arange(100) * 9
+    models = [nn.Sequential(nn.Flatten(), nn.Linear(64, 1000)).double() for _ in range(2)]
+    result = compare(models, images, labels, planes=3, resolution=7)
+    grid = GridPoints(result.planes, torch.device("cpu"), torch.float64)
+    points = torch.cat([points for _, _, points in grid.batches(1000)])
     with torch.no_grad():
-        for model in models:
-            model.fc.weight.normal_(generator=generator)  # as different as trained ones
-            model.fc.bias -= model(images.double()).mean(dim=0)
-        models[1].load_state_dict(models[0].state_dict())
-        models[1].fc.bias += torch.randn(1000, generator=generator, dtype=torch.double)
-        result = compare(models, images, labels, planes=3, resolution=7)
-        grid = GridPoints(result.planes, torch.device("cpu"), torch.float64)
-        points = torch.cat([points for _, _, points in grid.batches(1000)])
         maps = [model(points).argmax(dim=1).view(3, 7, 7).numpy() for model in models]
-        predicted = [model(images.double()).argmax(dim=1).numpy() for model in models]
+        errors = [(model(images).argmax(dim=1) != labels).double().mean().item() for model in models]
     assert max(own.max() for own in maps) > 255
-    assert 0.05 < (maps[0] == maps[1]).mean() < 0.95
     assert result.label_maps.dtype == np.uint16
     assert np.array_equal(result.label_maps, maps)
-    (pair,) = result.pairs
-    assert pair.reproducibility.value == pytest.approx((maps[0] == maps[1]).mean())
-    assert pair.kappa.value == pytest.approx(cohen_kappa_score(maps[0].ravel(), maps[1].ravel()))
-    assert pair.on_images.churn.value == pytest.approx((predicted[0] != predicted[1]).mean())
-    assert [model.error.value for model in result.models] == [(own != labels.numpy()).mean() for own in predicted]
+    assert [model.error.value for model in result.models] == pytest.approx(errors)
     assert len(result.figure(planes=1).axes) == 3
 
 

@@ -83,7 +83,6 @@ def files(networks, tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty present directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

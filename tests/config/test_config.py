@@ -149,18 +149,6 @@ def test_the_largest_label_noise_of_each_seed_says_which_images_are_mislabelled(
     assert largest_noises(small_sweep(grid={"width": [4], "label_noise": [0.0]}).models()) == {}
 
 
-def test_a_sweep_may_ask_for_planes_of_every_kind():
-    grid = {"width": [4], "label_noise": [0.1], "seed": [0, 1], "label_noise_seed": [3]}
-    planes = {
-        "mixed": {"images": "train", "labels": "mixed"},
-        "one_class": {"classes": "same"},
-        "far": {"off_manifold": "uniform_noise", "off_manifold_images": 2},
-        "attack": {"off_manifold": "adversarial", "adversary": {"radius": 2.0}},
-        "attack_another": {"off_manifold": "adversarial", "attacked": small_sweep(grid=grid).models()[-1].model_id},
-    }
-    assert set(small_sweep(grid=grid, planes=planes).planes) == set(planes)
-
-
 def test_the_page_is_what_is_generated(capsys):
     runpy.run_path(str(PAGE.with_suffix(".py")), run_name="__main__")
     assert PAGE.read_text() == capsys.readouterr().out, "run python docs/configuration.py > docs/configuration.md"

@@ -79,14 +79,10 @@ def test_every_group_and_score_has_its_advice():
     assert set(table["score"]) <= set(ADVISED)
 
 
-def test_only_the_last_epoch_and_the_first_planes_count():
+def test_other_epochs_other_planes_and_unknown_or_zero_scores_have_no_advice():
     others = [row("test_error", 0.9, 1e-8, 1e-4, epoch=1), row("test_error", 0.9, 1e-8, 1e-4, plane_set="train")]
+    others += [row("kappa", float("nan"), 0.0, 0.0), row("margin", 0.0, 1e-3, 1e-3)]
     assert advice_text(pd.DataFrame(ROWS + others), 0.01) == advice_text(pd.DataFrame(ROWS), 0.01)
-
-
-def test_unknown_and_zero_scores_have_no_advice():
-    rows = [row("kappa", float("nan"), 0.0, 0.0), row("margin", 0.0, 1e-3, 1e-3), *ROWS]
-    assert advice_table(pd.DataFrame(rows), 0.01).equals(advice_table(pd.DataFrame(ROWS), 0.01))
 
 
 @pytest.mark.parametrize("text", ["0", "1", "-0.1", "2", "nan", "inf", "much"])

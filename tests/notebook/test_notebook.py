@@ -45,7 +45,6 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def own_run(run, tmp_path):
-    """A copy that a test may change."""
     return load_run(shutil.copytree(run.store.root, tmp_path / "small"))
 
 

@@ -293,7 +293,6 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
 
 
 def weights(directory: Path) -> dict[Path, bytes]:
-    """The weights of all models and snapshots, by the names of their files."""
     return {path.relative_to(directory): path.read_bytes() for path in directory.glob("models/**/weights.safetensors")}
 
 

@@ -31,7 +31,6 @@ PLANES = ["--planes", "4", "--resolution", "5", "--device", "cpu"]
 
 
 def payload(marker):
-    """What a pickle would run."""
     return Made(os.system, f"touch {marker}")
 
 

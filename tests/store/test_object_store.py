@@ -118,8 +118,6 @@ def test_what_does_not_pass_is_not_waited_for(server):
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers every request with the status and the error of its server."""
-
     def answer(self) -> None:
         status, code = self.server.answer
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()

@@ -43,7 +43,6 @@ def cohort_of(architecture="fully_connected", width=8, options=None, **training)
 
 
 def with_rates(models, *rates):
-    """The models with these learning rates."""
     settings = [
         model.training.model_copy(update={"learning_rate": rate}) for model, rate in zip(models, rates, strict=True)
     ]

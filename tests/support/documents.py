@@ -14,8 +14,6 @@ _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced part of a page."""
-
     page: Path
     language: str
     text: str
@@ -37,7 +35,6 @@ def blocks(*languages: str, page: Path | None = None) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """A page without its fenced parts."""
     return _FENCED.sub("", page.read_text())
 
 

@@ -43,7 +43,6 @@ def figures_in(store: Store, sweep: SweepConfig, only: Sequence[str] = ()) -> di
 
 
 def drawn_one(directory: Path, sweep: SweepConfig, name: str, **made_up: Any) -> tuple[Store, Figure]:
-    """The same with one figure."""
     store, figures = drawn(directory, sweep, only=[name], **made_up)
     return store, figures[name]
 

@@ -126,8 +126,6 @@ ARRAY = IMAGES.numpy()
 
 
 class Items(IterableDataset):
-    """A data set without a length."""
-
     def __iter__(self) -> Any:
         return zip(IMAGES, LABELS, strict=True)
 

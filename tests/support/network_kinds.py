@@ -280,8 +280,6 @@ KINDS |= {
 
 
 class Normed(nn.Sequential):
-    """A convolution, batch norm and dropout."""
-
     def __init__(self, width: int, image_shape: tuple[int, int, int], classes: int) -> None:
         conv, norm = nn.Conv2d(image_shape[0], width, 3, bias=False), nn.BatchNorm2d(width)
         head = nn.Linear(width * (image_shape[1] - 2) * (image_shape[2] - 2), classes)
@@ -324,7 +322,6 @@ def changed(change):
 
 
 def returning(wrap):
-    """Returns `wrap(network, logits)`."""
     return type("Returning", (Normed,), {"forward": lambda net, x: wrap(net, Normed.forward(net, x))})
 
 

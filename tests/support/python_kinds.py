@@ -17,7 +17,6 @@ SHARED: dict = {}  # they change what is outside of them
 
 
 def prepared(*steps):
-    """Prepares all of these."""
     return lambda net: [step(net) for step in steps]
 
 

@@ -37,7 +37,6 @@ WORKER = re.compile(r"ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent|.*JobSuperviso
 
 
 def missing() -> list[str]:
-    """What this script needs and does not find."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     lacking = [name for name in PROGRAMS if not shutil.which(name, path=path)]
     if os.geteuid() != 0:

@@ -71,7 +71,6 @@ class Program:
 
 
 def postgresql_programs() -> Path | None:
-    """The folder of `initdb` and `postgres`, if they are installed."""
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return next((folder for folder in folders if (folder / "postgres").exists()), None)

@@ -83,7 +83,6 @@ def copied(directory: Path, target: Path) -> Path:
 
 
 def tables(directory: Path) -> dict[str, bytes]:
-    """The tables of scores, by name."""
     found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
     assert {"groups", "between_groups", "models", "pairs", "differences", "uncertainty"} < found.keys()
     return found

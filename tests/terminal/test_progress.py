@@ -10,8 +10,6 @@ from dbviz_ray.terminal.progress import Amount, Line, Progress, Step, say
 
 
 class Clock:
-    """Tells the time that it is given."""
-
     now = 100.0
 
     def __call__(self) -> float:
@@ -19,8 +17,6 @@ class Clock:
 
 
 class Terminal(io.StringIO):
-    """A stream that is a terminal."""
-
     encoding = "utf-8"
 
     def isatty(self) -> bool:
