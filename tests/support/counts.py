@@ -1,5 +1,7 @@
 """What a captured training step does on a GPU, counted without one: kernels, bytes, floating-point operations."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -7,7 +9,6 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import TrainingConfig
@@ -41,12 +42,15 @@ class Kernels(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        name, written = func.name().removeprefix("aten::"), tree_leaves(result)
-        if func.is_view or name.startswith(("_unsafe_view", "empty", "new_empty", "prim::")):
+        name, outputs = func.overloadpacket.__name__, tree_leaves(result)
+        if func.is_view or name.startswith(("_unsafe_view", "empty", "new_empty", "device")):
             return result
-        read = tree_leaves([args[1:] if func is aten.copy_.default else args, {**kwargs, "out": None}])
-        sizes = [{id(t): bytes_of(t) for t in leaves if isinstance(t, Tensor)} for leaves in (read, written)]
-        self.found += split(func, name, *(list(size.values()) for size in sizes), flops_of(func, args, result))
+        inputs = tree_leaves([args[1:] if func is aten.copy_.default else args, {**kwargs, "out": None}])
+        read, written = (
+            list({id(t): t for t in leaves if isinstance(t, Tensor)}.values()) for leaves in (inputs, outputs)
+        )
+        flops = flops_of(name, [tensor.shape for tensor in read], [tensor.shape for tensor in written])
+        self.found += kernels_of(name, [*map(bytes_of, read)], [*map(bytes_of, written)], flops)
         return result
 
 
@@ -56,28 +60,30 @@ def bytes_of(tensor: Tensor) -> int:
     return torch.Size(shape).numel() * tensor.element_size()
 
 
-def flops_of(func: Any, args: Any, result: Any) -> float:
-    """Of convolutions and matrix products. torch counts too many for the gradients of a grouped convolution."""
-    if func is aten.convolution.default:
-        return 2.0 * result.numel() * args[1][0].numel()
-    if func is aten.convolution_backward.default:
-        return 2.0 * args[0].numel() * args[2][0].numel() * sum(t is not None for t in result)
-    count = flop_registry.get(func.overloadpacket)
-    return float(count(*args, out_val=result)) if count else 0.0
+def flops_of(name: str, read: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> float:
+    """Of convolutions and matrix products, from shapes.
+
+    `torch.utils.flop_counter` counts too many for the gradients of grouped convolutions.
+    """
+    if name == "convolution":
+        return 2.0 * math.prod(written[0]) * math.prod(read[1][1:])
+    if name == "convolution_backward":
+        return 2.0 * math.prod(read[0]) * math.prod(read[2][1:]) * len(written)
+    return 2.0 * math.prod(written[0]) * read[-1][-2] if name in ("mm", "bmm", "addmm") else 0.0
 
 
-def split(func: Any, name: str, read: list[int], written: list[int], flops: float) -> list[Kernel]:
-    """The kernels of one operation.
+def kernels_of(name: str, read: Sequence[int], written: Sequence[int], flops: float) -> list[Kernel]:
+    """The kernels of one operation that reads and writes so many bytes.
 
     Gradients of a convolution's input and weight are two kernels, which read the output's gradient both. Batch norm
     needs its statistics, or their gradients, of the whole batch before it writes.
     """
     moved = sum(read) + sum(written)
-    if func is aten.convolution_backward.default and len(written) == 2:
+    if name == "convolution_backward" and len(written) == 2:
         return [Kernel(name, (moved + read[0]) // 2, flops / 2)] * 2
-    if func is aten.native_batch_norm.default:
+    if name == "native_batch_norm":
         return [Kernel(name, read[0]), Kernel(name, moved)]
-    if func is aten.native_batch_norm_backward.default:
+    if name == "native_batch_norm_backward":
         return [Kernel(name, read[0] + read[1]), Kernel(name, moved)]
     return [Kernel(name, moved, flops)]
 
