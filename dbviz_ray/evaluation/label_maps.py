@@ -73,14 +73,15 @@ def label_planes(
     device: torch.device,
     *,
     probabilities: bool = False,
+    half: bool = False,
     batch_points: int | None = None,
 ) -> PlaneLabels:
     """Predict the class at every grid point, and the probabilities if asked for, in one forward pass.
 
     The class is the first one with the highest score, as in `argmax`. A module is evaluated in evaluation mode and in
-    the precision of its parameters. Points are built on the device; only labels and probabilities leave it. If the
-    network begins with a linear layer over the flattened image, that layer is applied to the planes instead of the
-    points.
+    the precision of its parameters; `half`: under autocast to bfloat16. Points are built on the device; only labels and
+    probabilities leave it. If the network begins with a linear layer over the flattened image, that layer is applied to
+    the planes instead of the points.
     """
     grid, rest = GridPoints(planes, device, dtype_of(network)), network
 
@@ -90,7 +91,8 @@ def label_planes(
         shares: Tensor | None = None
         lost = torch.zeros((), dtype=torch.bool, device=device)  # read once, since reading waits for the GPU
         for some_planes, some_rows, points in grid.batches(batch):
-            scores = scores_of(rest, points)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                scores = scores_of(rest, points)
             if not labels.numel():
                 labels = torch.empty(sides, dtype=label_type(scores.shape[1]), device=device)
             block = labels[some_planes, some_rows]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
+from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.store.models import Outcome, WorkEnd
 
@@ -62,7 +63,7 @@ class LabellingWork:
 
     plane_set: str
     planes: PlaneSet
-    probabilities: bool
+    config: PlaneSetConfig
 
     @property
     def points(self) -> int:
@@ -79,12 +80,13 @@ class LabellingWork:
         from dbviz_ray.evaluation.label_maps import label_planes
         from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
 
-        labelled = label_planes(network, self.planes, device, probabilities=self.probabilities)
+        wanted, half = self.config.probabilities, self.config.precision == "bfloat16"
+        labelled = label_planes(network, self.planes, device, probabilities=wanted, half=half)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
         resolution = picture_resolution(self.planes)
         if resolution is not None:
-            picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=self.probabilities)
+            picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=wanted)
             store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())
 
@@ -128,6 +130,8 @@ class TaskRunner:
 
     def do(self, task: Task, work: Work) -> WorkEnd:
         """Do a task. Raises only errors that a new process may avoid."""
+        import torch
+
         from dbviz_ray.datasets import load_dataset
         from dbviz_ray.evaluation.records import check_predictions, load_network
 
@@ -135,6 +139,8 @@ class TaskRunner:
             facts, weights = self._data, (task.model.model_id, task.epoch)
             network = load_network(self._store, task.model, facts.image_shape, facts.classes, task.epoch)
             network = network.to(self._device)
+            if task.model.architecture in ARCHITECTURES:  # other networks may need memory as they have made it
+                network = network.to(memory_format=torch.channels_last)
             if weights not in self._checked:
                 dataset = load_dataset(task.model.dataset, self._directory)
                 check_predictions(self._store, task.model, network, dataset, task.epoch)

@@ -82,7 +82,7 @@ def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) ->
     from dbviz_ray.evaluation.margins import draw_lines
 
     work: dict[What, Work] = {
-        name: LabellingWork(name, stored_planes(sweep, store, name, workers), planes.probabilities)
+        name: LabellingWork(name, stored_planes(sweep, store, name, workers), planes)
         for name, planes in sweep.planes.items()
     }
     if sweep.margins is not None:

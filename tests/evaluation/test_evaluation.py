@@ -27,6 +27,16 @@ def test_probabilities_are_the_softmax_of_the_scores_and_the_batch_does_not_matt
     assert unasked.probabilities is None
 
 
+def test_labels_in_bfloat16_are_those_of_autocast_and_the_network_is_as_before(cpu):
+    network, planes = initialised_network("resnet18_width", 2, (3, 8, 8), 10, seed=1).eval(), random_planes(9, 9, (3, 8, 8))
+    exact = label_maps(network, planes, cpu)
+    [(_, _, points)] = GridPoints(planes, cpu, torch.float32).batches(10_000)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = network(points).argmax(1).view(9, 9, 9)
+    assert torch.equal(label_planes(network, planes, cpu, half=True).labels, expected.to(torch.uint8))
+    assert torch.equal(label_maps(network, planes, cpu), exact)
+
+
 def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
     """Scores of 1e5 are infinite in float16; the softmax is taken before."""
     network = lambda images: torch.tensor([[1e5, 1e5, 0.0]]).expand(len(images), -1)  # noqa: E731

@@ -12,7 +12,7 @@ from support.refusals import refused
 
 from dbviz_ray.analysis.scores.plane_scores import PairSet, score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
-from dbviz_ray.config import MarginsConfig, SweepConfig
+from dbviz_ray.config import MarginsConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.evaluation.label_maps import label_planes
@@ -26,7 +26,10 @@ from dbviz_ray.stages.run import state_of
 from dbviz_ray.store import Store
 from dbviz_ray.training.cohort import train_cohort
 
-PLANES = {"test": {"count": 3, "resolution": 6, "probabilities": True}, "margins": {"count": 2, "resolution": 6}}
+PLANES = {
+    "test": {"count": 3, "resolution": 6, "probabilities": True},
+    "margins": {"count": 2, "resolution": 6, "precision": "bfloat16"},
+}
 
 
 @pytest.fixture
@@ -62,6 +65,8 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
     labelled = label_planes(network, planes, cpu, probabilities=True)
     assert np.array_equal(store.read_label_maps("test", "model", 3), labelled.labels)
     assert np.array_equal(store.read_probabilities("test", "model", 3), labelled.probabilities)
+    half = label_planes(network, work["margins"].planes, cpu, half=True)
+    assert np.array_equal(store.read_label_maps("margins", "model", 3), half.labels)
     assert not store.exists(store.probabilities_file("margins", "model", 3))
     stored, lines = store.read_margins("model", 3), work[None].lines
     assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
@@ -103,7 +108,7 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
         save_model(store, trained, data, {})
         network = load_network(store, model, data.image_shape, 1000)
         check_predictions(store, model, network, data, 1)
-        LabellingWork("test", planes, probabilities=False).do(network, cpu, store, model.model_id, 1)
+        LabellingWork("test", planes, PlaneSetConfig()).do(network, cpu, store, model.model_id, 1)
         [(_, _, points)] = GridPoints(planes, cpu, torch.float64).batches(10_000)
         maps.append(network(points).argmax(dim=1).view(3, 7, 7).numpy())
         predictions = read_predictions(store, [model], [1])
