@@ -28,7 +28,8 @@ def test_probabilities_are_the_softmax_of_the_scores_and_the_batch_does_not_matt
 
 
 def test_labels_in_bfloat16_are_those_of_autocast_and_the_network_is_as_before(cpu):
-    network, planes = initialised_network("resnet18_width", 2, (3, 8, 8), 10, seed=1).eval(), random_planes(9, 9, (3, 8, 8))
+    network = initialised_network("resnet18_width", 2, (3, 8, 8), 10, seed=1).eval()
+    planes = random_planes(9, 9, (3, 8, 8))
     exact = label_maps(network, planes, cpu)
     [(_, _, points)] = GridPoints(planes, cpu, torch.float32).batches(10_000)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
