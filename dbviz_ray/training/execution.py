@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from dbviz_ray.training.allocations import lacks_memory
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step
+from dbviz_ray.training.layers import with_fast_batch_norm
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
@@ -96,7 +97,10 @@ class Compiled(Eager):
         captured, size = super().captured(step, parameters, buffers, teachers, batch), batch[IMAGES].shape[1]
         if self._size is None:
             self._size = size
-        return torch.compile(captured, dynamic=False) if size == self._size else captured
+        if size != self._size:
+            return captured
+        assert isinstance(captured, GraphModule)
+        return torch.compile(with_fast_batch_norm(captured), dynamic=False)
 
 
 class CudaGraph(Eager):

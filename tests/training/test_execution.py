@@ -26,6 +26,7 @@ from dbviz_ray.training.execution import (
     execution_for,
 )
 from dbviz_ray.training.gradients import IMAGES, LABELS
+from dbviz_ray.training.layers import with_fast_batch_norm
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
 from dbviz_ray.training.states import lay_out_channels_last
@@ -82,6 +83,36 @@ def test_channels_last_weights_train_as_others(stack):
 
     found = trained(networks, Eager(), stack, [8, 5], prepare=prepare)
     assert_agree(found, trained(networks, Eager(), stack, [8, 5]), rtol=1e-9, atol=1e-11)
+
+
+class Normalises(nn.Module):
+    """Batch norms before one ReLU, before none, and before one whose output is also used elsewhere."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(inner, channels, 3, padding=1) for inner in (1, channels))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(3))
+        self.last = nn.Linear(2 * channels, 10)
+
+    def forward(self, x):
+        x = F.relu(self.norms[0](self.first(x) + 30))
+        y = F.relu(self.norms[1](self.second(x)))
+        return self.last(torch.cat([(y + x).mean((2, 3)), (y * self.norms[2](y)).amax((2, 3))], 1))
+
+
+def test_batch_norm_for_compiled_steps_is_batch_norm():
+    networks, replaced = [Normalises(4).double() for _ in range(MEMBERS)], []
+
+    class Rewritten(Eager):
+        def captured(self, *args):
+            step = with_fast_batch_norm(super().captured(*args))
+            replaced.extend(node.target.__name__ for node in step.graph.nodes if callable(node.target))
+            return step
+
+    found = trained(networks, Rewritten(), MEMBERS, [8])
+    names = ("_normalised", "_normalised_backward", "_rectified", "native_batch_norm.default")
+    assert [replaced.count(name) for name in names] == [6, 6, 4, 0], "two passes of SAM"
+    assert_agree(found, trained(networks, Eager(), MEMBERS, [8]), rtol=1e-8, atol=1e-10)
 
 
 class MakesConstants(nn.Sequential):
