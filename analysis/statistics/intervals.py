@@ -54,8 +54,10 @@ class Interval:
 
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """The 95 % interval of an estimate between its smallest and largest possible value; NaN if nothing is known."""
-    reach = np.array(variances_of(estimate).reach())
-    low, high = map(float, ends(np.array(estimate.value), reach, bounds))
+    reach = variances_of(estimate).reach()
+    low, high = estimate.value - reach, estimate.value + reach
+    if not math.isinf(bounds[0]) or not math.isinf(bounds[1]):
+        low, high = map(float, ends(np.array(estimate.value), np.array(reach), bounds))
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
 
 
@@ -166,11 +168,12 @@ def p_value(estimate: Estimate) -> float:
     if variance <= (ROUNDING * value) ** 2:
         return float(_sign_test(len(estimate.by_item) or max(map(len, estimate.by_model))))
 
-    def beyond(log_p: float) -> float:
-        return variances.reach(1 - math.exp(log_p)) - value
+    reach, smallest = variances.reaches(), math.log(1e-15)
 
-    smallest = math.log(1e-15)
-    return 1e-15 if beyond(smallest) < 0 else math.exp(float(optimize.brentq(beyond, smallest, 0.0)))
+    def beyond(log_p: float) -> float:
+        return reach(1 - math.exp(log_p)) - value
+
+    return 1e-15 if beyond(smallest) < 0 else math.exp(float(optimize.brentq(beyond, smallest, 0.0, xtol=1e-9)))
 
 
 def holm(p_values: Floats) -> Floats:

@@ -5,7 +5,7 @@ with a part of it, so cells that share a model do not count as independent.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +34,24 @@ class Variances:
 
     def reach(self, level: float = LEVEL) -> float:
         """The half-width of the interval at a level; NaN if nothing is known."""
+        return self.reaches()(level)
+
+    def reaches(self) -> Callable[[float], float]:
+        """The half-width as a function of the level."""
         variance, freedom = self.total()
         if not variance > 0:
-            return variance
+            return lambda level: variance
         of_models, freedom_of_models = sum_of(self.models)
-        alone = max(of_models - self.shared[0], 0.0)
-        squares = student(level, self.items[1]) ** 2 * self.items[0]
-        if alone:
-            squares += student(level, freedom_of_models) ** 2 * alone
-        return (student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
+        alone, (of_items, freedom_of_items) = max(of_models - self.shared[0], 0.0), self.items
+        deviation = math.sqrt(variance)
+
+        def reach(level: float) -> float:
+            squares = student(level, freedom_of_items) ** 2 * of_items if of_items else 0.0
+            if alone:
+                squares += student(level, freedom_of_models) ** 2 * alone
+            return (student(level, freedom) * deviation + math.sqrt(squares)) / 2
+
+        return reach
 
     def total(self) -> Variance:
         """The variance of the value; (nan, nan) if nothing is known."""
@@ -71,7 +80,11 @@ def sum_of(parts: Sequence[Variance], total: float | None = None) -> Variance:
 
 def variance_of_mean(sample: Floats) -> Variance:
     """What a sample, `[any]`, contributes to the variance of its mean; nothing if it has one value or none."""
-    return (float(sample.var(ddof=1)) / len(sample), len(sample) - 1) if len(sample) > 1 else NO_VARIANCE
+    size = len(sample)
+    if size < 2:
+        return NO_VARIANCE
+    centred = sample - sample.sum() / size  # sample.var is three times slower
+    return float(centred @ centred) / ((size - 1) * size), size - 1
 
 
 def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int64]) -> Floats | None:
