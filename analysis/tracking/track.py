@@ -7,11 +7,13 @@ command logs later. The same results are logged once; new results of a run direc
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,17 @@ NOTE = (
     "width or epochs (the steps of its metrics), or for every group of trainings; below these is a run for every "
     "training. Open a run and choose Model metrics to see its curves."
 )
+
+
+MAKING = """
+import os, sys
+from mlflow import MlflowClient
+MlflowClient(tracking_uri="sqlite:///" + sys.argv[1]).search_experiments()
+os.link(*sys.argv[1:])
+"""
+"""The program that makes a database, and gives it its name unless there is one by then."""
+LONGEST_MAKING = 60.0
+"""Seconds to wait for it at the end."""
 
 
 class TrackingUnavailableError(Exception):
@@ -94,6 +107,29 @@ def track(store: Store, sweep: SweepConfig) -> str:
     logged = {"uri": without_password(uri), "results": results, "parent_run_id": top, "page": page}
     store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
     return top
+
+
+@contextmanager
+def database_in_the_making(store: Store) -> Iterator[None]:
+    """Another process makes our own database, if it is missing, while the block runs: it takes MLflow seconds.
+
+    It appears whole under its name or, whatever fails, not at all; then `track` makes it.
+    """
+    target = _beside(store) / "mlflow.db"
+    if tracking_uri(store) != f"sqlite:///{target}" or target.exists():
+        yield
+        return
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".mlflow") as folder:
+        command = [sys.executable, "-c", MAKING, str(Path(folder, target.name)), str(target)]
+        none = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=MLFLOW_ENVIRONMENT | os.environ)
+        try:
+            yield
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LONGEST_MAKING)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def where_to_look(store: Store) -> str:

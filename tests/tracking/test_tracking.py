@@ -1,6 +1,7 @@
 """What runs say, and MLflow for real, in an sqlite file; test_tracking_server.py has the servers."""
 
 import math
+import os
 import re
 import shutil
 
@@ -14,7 +15,14 @@ from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
-from dbviz_ray.analysis.tracking import TrackingUnavailableError, contents, is_tracked, track, tracking_uri
+from dbviz_ray.analysis.tracking import (
+    TrackingUnavailableError,
+    contents,
+    database_in_the_making,
+    is_tracked,
+    track,
+    tracking_uri,
+)
 from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
 
@@ -48,6 +56,25 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, 
     check_runs(store, sweep, uri)
     store.write("tracking.json", b"{")
     assert not is_tracked(store)
+
+
+def test_a_database_that_is_made_beside_the_analysis_is_used_and_kept(copied_run, tmp_path, monkeypatch):
+    store, sweep = copied_run
+    database = tmp_path / "runs" / "mlflow.db"
+    database.unlink()
+    with database_in_the_making(store):
+        assert not database.exists()
+    made = database.stat().st_ino
+    track(store, sweep)
+    check_runs(store, sweep, tracking_uri(store))
+    with database_in_the_making(store):
+        pass
+    assert database.stat().st_ino == made
+    assert not [name for name in os.listdir(store.root) if name.startswith(".mlflow")]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    with database_in_the_making(store):
+        pass
+    assert not (tmp_path / "other.db").exists(), "somebody's own database is theirs to make"
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
