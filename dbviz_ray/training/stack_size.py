@@ -35,6 +35,8 @@ make convolutions of width 2 four times faster, those of width 4 two times. With
 of width 1 1.45 times faster, of width 4 1.07 times, of width 8 slower (2026-11-29)."""
 WORTH_PACKING = 60.0
 """Seconds of training from which on they are tried; each costs a capture."""
+HOPELESS = 2.0
+"""A stack that is slower by this factor is not measured again."""
 WORTH_COMPILING = 1800.0
 """Seconds of training from which on the step is also compiled to see if it is faster. That takes 70 to 120 s for a
 ResNet-18 on one core, and saved 11 to 24 % of a step at widths of 1 to 16 (2026-11-29, Intel Xeon)."""
@@ -203,9 +205,13 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
         for stack, count in steps.items():
             network.stack = stack
             seconds[stack].append(_seconds(network, batch, count))
+        least = min(map(min, seconds.values()))
+        steps = {stack: count for stack, count in steps.items() if min(seconds[stack]) < HOPELESS * least}
+        if len(steps) == 1:
+            break
     median = {stack: statistics.median(times) for stack, times in seconds.items()}
-    best = next(iter(steps))
-    for stack in steps:
+    best = next(iter(median))
+    for stack in median:
         if median[stack] < PREFERENCE * median[best]:
             best = stack
     return best
