@@ -16,9 +16,10 @@ from dbviz_ray.formatting import bytes_text, duration_text
 from dbviz_ray.planning.sizes import evaluation_flops, facts_of, longest_first, step_flops, training_flops
 from dbviz_ray.planning.step_times import StepTimes, check_networks, measured_step_times
 
-ASSUMED_GPU_FLOPS = 1e14
-ASSUMED_GPU_STEP_SECONDS = 2e-3
-"""Guesses for one data-centre GPU in bfloat16, used if this machine has none; the plan says so."""
+ASSUMED_GPU_FLOPS = 1.5e14
+ASSUMED_GPU_STEP_SECONDS = 1e-3
+"""Guesses for one data-centre GPU in bfloat16, used if this machine has none; the plan says so. For cohorts of 6
+ResNet-18s they give 1.2 to 3 times the least time that an H100 needs by counts (benchmarks/counts.py, 2026-11-29)."""
 LABEL_BYTES_PER_POINT = 0.1
 """Compressed size; in the digits sweep 0.003 to 0.085, 0.065 on average."""
 PROBABILITY_BYTES = 1.8

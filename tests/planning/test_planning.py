@@ -42,7 +42,7 @@ def test_plan_counts_margins_and_probabilities():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures then")
 def test_without_a_gpu_the_plan_of_a_gpu_sweep_says_that_it_assumes():
     text = str(plan(load_sweep("double_descent", ["resources.gpu_hour_price=2.5"])))
-    assert "100 TFLOP/s" in text, "the assumption"
+    assert "150 TFLOP/s" in text, "the assumption"
     assert re.search(r"\d+, at 2.5 a GPU-hour", text)
 
 
