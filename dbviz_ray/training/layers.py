@@ -3,6 +3,7 @@
 - Batch norm: `vmap` applies the affine part in extra passes. Folded batch norm treats the members as channels of one
   ordinary batch norm, forward and backward.
 - Dropout: torch draws from one global stream. Here each member's own stream draws the mask, which comes with the batch.
+- Weights of convolutions whose groups are computed together (execution.py) are block-diagonal.
 - Autocast does not reach linear layers, convolutions and attention under `vmap`; here it does.
 - Batch norm for compiled steps on CPUs: torch.compile makes 2 to 3 times slower passes of torch's own.
 """
@@ -247,6 +248,22 @@ def _summed(images: Tensor) -> Tensor:
 def _stored(tensor: Tensor) -> Tensor:
     """The same tensor, which torch.compile writes to memory instead of computing it again for each use."""
     return tensor.as_strided(tensor.shape, tensor.stride())
+
+
+def block_diagonal(weight: Tensor, groups: int, members: int) -> Tensor:
+    """`[groups * out, members * in, ...]` of a weight `[groups * out, in, ...]`, zero outside of each group's block."""
+    _, inner, *kernel = weight.shape
+    own = weight.reshape(groups // members, members, -1, inner, *kernel)
+    whole = own.new_zeros(groups // members, members, own.shape[2], members, inner, *kernel)
+    whole.diagonal(dim1=1, dim2=3).copy_(own.movedim(1, -1))
+    return whole.view(len(weight), members * inner, *kernel)
+
+
+def diagonal_blocks(whole: Tensor, groups: int, members: int) -> Tensor:
+    """The inverse of `block_diagonal`."""
+    _, inner, *kernel = whole.shape
+    blocks = whole.reshape(groups // members, members, -1, members, inner // members, *kernel)
+    return blocks.diagonal(dim1=1, dim2=3).movedim(-1, 1).reshape(len(whole), inner // members, *kernel)
 
 
 @contextmanager

@@ -21,12 +21,10 @@ from dbviz_ray.training.execution import (
     CompiledCudaGraph,
     CudaGraph,
     Eager,
-    block_diagonal,
-    diagonal_blocks,
     execution_for,
 )
 from dbviz_ray.training.gradients import IMAGES, LABELS
-from dbviz_ray.training.layers import with_fast_batch_norm
+from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_batch_norm
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
 from dbviz_ray.training.states import lay_out_channels_last
@@ -229,7 +227,7 @@ def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits):
     models = cohort_of("resnet18_width", 2, epochs=2, batch_size=100, precision="bfloat16", optimizer="sgd")[:3]
     last = models[2].training.model_copy(update={"learning_rate": rate})
     cohort, found = [*models[:2], models[2].model_copy(update={"training": last})], []
-    for channels in (16, 0):
+    for channels in (8, 0):  # of width 4, the gradients of weights share groups even so
         training = CohortTraining(cohort, digits, CPU, ResourcesConfig(stack=3))
         training.network.pack(channels)
         training.run_epoch()
