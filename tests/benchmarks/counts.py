@@ -123,7 +123,7 @@ def kinds_table(kinds: dict[int, list[list[Kernel]]]) -> str:
             sums.setdefault(name, {})[width, way] = size, numbers[name]
     columns = list(itertools.product(kinds, (0, 1)))
     head = ["kind", *(f"width {width}" + ", fused" * way for width, way in columns)]
-    order = sorted(sums, key=lambda name: -max(size for size, _ in sums[name].values()))
+    order = sorted(sums, key=lambda name: -max(size for size, _ in sums[name].values()))[:13]
     cells = {
         name: [f"{of[c][0] / 1e6:,.1f} ({of[c][1]})" if c in of else "" for c in columns] for name, of in sums.items()
     }
