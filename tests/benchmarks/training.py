@@ -1,19 +1,24 @@
 """How fast are cohorts beside what an expert would write for one network, in models trained at a time and in turn?
 
-    python tests/benchmarks/training.py [--network resnet18_width] [--widths 1,2,4,8,16] [--rounds 5] [--out FILE]
+    python tests/benchmarks/training.py [--network resnet18_width] [--widths 1,2,4,8,16] [--rounds 5] [--cores N]
+        [--out FILE]
 
 The strong loop trains one network: images on the device, channels-last, bfloat16 where the device has it, fused Adam,
 eager and compiled (on a GPU with CUDA graphs). A cohort trains 8 networks (4 from width 8 on) as a worker does, with
-everything that it measures, compiled steps included. On a CPU both have one core. Both train 1,024 random images of
-3 x 32 x 32 (the digits for fully_connected) in batches of 128; a step is the median over rounds, each of one epoch.
+everything that it measures, compiled steps included. On a CPU each core has one process of one thread, all of them at
+work at the same time, with a cohort or a strong loop each; or one strong loop has the threads of all cores. Each trains
+1,024 random images of 3 x 32 x 32 (the digits for fully_connected) in batches of 128; a step is the median over rounds,
+each of one epoch.
 """
 
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package need not be installed
 
@@ -39,21 +44,45 @@ def main() -> None:
     parser.add_argument("--network", default="resnet18_width")
     parser.add_argument("--widths", default="1,2,4,8,16")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    stack_size.WORTH_COMPILING = 0.0  # as for a training of hours
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = [row_of(chosen.network, int(width), device, chosen.rounds) for width in chosen.widths.split(",")]
-    head = ["width", "strong, eager", "strong, compiled", "cohort", "how", "speed-up"]
-    told = f"Milliseconds of a step for each network, {chosen.network} on {device}; {chosen.rounds} rounds in turn."
+    device, cores = ("cuda", 1) if torch.cuda.is_available() else ("cpu", chosen.cores)
+    rows = [row_of(chosen.network, int(width), device, chosen.rounds, cores) for width in chosen.widths.split(",")]
+    head = ["width", *(name.replace("loop", "strong") for name in ways(cores)), "how", "speed-up"]
+    told = f"Milliseconds of a step for each network, {chosen.network} on {device}; {chosen.rounds} rounds in turn"
+    told += f", {cores} processes." if cores > 1 else "."
     report("Cohorts beside a strong loop", [told, markdown(head, rows)], chosen.out)
 
 
-def row_of(network: str, width: int, device: torch.device, rounds: int) -> list[str]:
+def ways(cores: int) -> list[str]:
+    """What is measured, in turn."""
+    together = [f"loop, eager, {cores} threads", f"loop, compiled, {cores} threads"] if cores > 1 else []
+    return ["loop, eager", "loop, compiled", *together, "cohort"]
+
+
+def row_of(network: str, width: int, device: str, rounds: int, cores: int) -> list[str]:
     """The medians of one width."""
+    context = torch.multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        shared = (context.Barrier(cores), results, network, width, device, rounds, cores, Path(folder))
+        torch.multiprocessing.spawn(work, shared, nprocs=cores)
+    median, how = results.get()
+    speed_up = min(ms for name, ms in median.items() if name != "cohort") / median["cohort"]
+    print(f"width {width}: {speed_up:.2f}", file=sys.stderr, flush=True)
+    return [str(width), *(f"{median[name]:.2f}" for name in ways(cores)), how, f"{speed_up:.2f}"]
+
+
+def work(
+    own: int, barrier: Any, results: Any, network: str, width: int, kind: str, rounds: int, cores: int, folder: Path
+) -> None:
+    """One process; the first one tells the medians."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    stack_size.WORTH_COMPILING = 0.0  # as for a training of hours
+    device = torch.device(kind)
     members, precision = 8 if width < 8 else 4, "float32" if network == "fully_connected" else "bfloat16"
     grid = [f"grid.width=[{width}]", f"grid.seed={list(range(members))}", "grid.label_noise=[0.2]"]
     settings = {"epochs": 100_000, "evaluate_every": 100_000, "batch_size": BATCH, "precision": precision}
@@ -62,29 +91,39 @@ def row_of(network: str, width: int, device: torch.device, rounds: int) -> list[
         "double_descent", [*grid, *training, f"grid.architecture=[{network}]", "training.augmentation=none"]
     )
     models, data = sweep.models(), images_of(network)
-    cohort = CohortTraining(models, data, device)
-    epochs: dict[str, Callable[[], None]] = {
-        "eager": strong_loop(models[0], data, device, compiles=False),
-        "compiled": strong_loop(models[0], data, device, compiles=True),
-        "cohort": cohort.run_epoch,
-    }
-    for epoch in epochs.values():
-        epoch()
-    times: dict[str, list[float]] = {name: [] for name in epochs}
+    epochs: dict[str, Callable[[], None]] = {}
+    for turn in range(cores):  # the first one chooses how, and the others find what it has compiled
+        if turn == own:
+            cohort = CohortTraining(models, data, device, choices=folder)
+            for name in ways(cores):
+                if own == 0 or "threads" not in name:
+                    loop = strong_loop(models[0], data, device, compiles="compiled" in name)
+                    epochs[name] = cohort.run_epoch if name == "cohort" else loop
+                    run(name, epochs, cores)
+        barrier.wait()
+    times: dict[str, list[float]] = {name: [] for name in ways(cores)}
     steps = -(-len(data.train_labels) // BATCH)
     for _ in range(rounds):
-        for name, epoch in epochs.items():
+        for name, of in times.items():
+            barrier.wait()
             began = time.perf_counter()
-            epoch()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds = (time.perf_counter() - began) / steps
-            times[name].append(1000 * seconds / (members if name == "cohort" else 1))
-    median = {name: statistics.median(of) for name, of in times.items()}
-    how = f"stack {cohort.network.stack}" + ", compiled" * cohort.network.execution.is_compiled
-    speed_up = min(median["eager"], median["compiled"]) / median["cohort"]
-    print(f"width {width}: {speed_up:.2f}", file=sys.stderr, flush=True)
-    return [str(width), *(f"{median[name]:.2f}" for name in epochs), how, f"{speed_up:.2f}"]
+            run(name, epochs, cores)
+            barrier.wait()
+            networks = (members if name == "cohort" else 1) * (1 if "threads" in name else cores)
+            of.append(1000 * (time.perf_counter() - began) / steps / networks)
+    if own == 0:
+        manner = cohort.network.manner
+        how = f"stack {manner.stack}" + ", compiled" * manner.compiled + f", {manner.channels} channels"
+        results.put(({name: statistics.median(of) for name, of in times.items()}, how))
+
+
+def run(name: str, epochs: dict[str, Callable[[], None]], cores: int) -> None:
+    """One epoch, in processes that have this way."""
+    if name in epochs:
+        torch.set_num_threads(cores if "threads" in name else 1)
+        epochs[name]()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
 
 
 def images_of(network: str) -> Dataset:
