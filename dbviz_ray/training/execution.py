@@ -296,8 +296,8 @@ def packed(step: GraphModule, members: int, channels: int) -> GraphModule:
         weight, transposed, groups = (node.args[place] for place in PLACES[node.target])
         if transposed or groups != members:
             continue
-        for part, results in _parts(step, node).items():
-            on_cpu = weight.meta["val"].device.type == "cpu"
+        on_cpu = weight.meta["val"].device.type == "cpu"
+        for part, results in _parts(step, node, apart=on_cpu).items():
             most = max(channels, WEIGHT_CHANNELS) if results and on_cpu else channels
             together = members_of_a_group(weight.meta["val"], members, most)
             if together == 1:
@@ -316,13 +316,13 @@ def packed(step: GraphModule, members: int, channels: int) -> GraphModule:
     return step
 
 
-def _parts(step: GraphModule, node: Any) -> dict[Node, list[Node]]:
-    """A convolution, or the gradient of its images and that of its weight apart; with the results for the weight."""
+def _parts(step: GraphModule, node: Any, *, apart: bool) -> dict[Node, list[Node]]:
+    """A convolution, or its gradients, if `apart` that of its weight alone; with the results for the weight."""
     results = [result for result in node.users if result.args[1] == 1]
     if node.target is not aten.convolution_backward.default or not results:
         return {node: []}
     of_images, _, of_bias = node.args[10]
-    if not of_images:
+    if not of_images or not apart:
         return {node: results}
     with step.graph.inserting_after(node):
         other = step.graph.call_function(node.target, (*node.args[:10], [False, True, False]))

@@ -31,8 +31,8 @@ PREFERENCE = 0.97
 """A smaller stack, or the compiled step, must be faster by this factor, so that noise does not decide."""
 GPU_CHANNELS, CPU_CHANNELS = (32, 64, 128), (8, 16)
 """The channels of shared groups that are tried. Measured for stacks of 8 on CPUs in bfloat16: with AMX, 16 channels
-make convolutions of width 2 four times faster, those of width 4 two times. With AVX-512 alone, 8 channels make a step
-of width 1 1.45 times faster, of width 4 1.07 times, of width 8 slower (2026-11-29)."""
+make convolutions of width 2 four times faster, those of width 4 two times. With AVX-512 alone (EPYC), 8 channels
+make a step of width 1 1.7 times faster, of width 2 1.8, of width 4 1.2 times, of width 8 no faster (2026-11-29)."""
 WORTH_PACKING = 60.0
 """Seconds of training from which on they are tried; each costs a capture."""
 HOPELESS = 2.0
