@@ -116,7 +116,7 @@ def database_in_the_making(store: Store) -> Iterator[None]:
     It appears whole under its name or, whatever fails, not at all; then `track` makes it.
     """
     target = _beside(store) / "mlflow.db"
-    if tracking_uri(store) != f"sqlite:///{target}" or target.exists():
+    if not store.is_local or tracking_uri(store) != f"sqlite:///{target}" or target.exists():
         yield
         return
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".mlflow") as folder:
