@@ -14,7 +14,6 @@ from dbviz_ray.store.layout import COHORT_STATE
 from dbviz_ray.training.gradients import State
 from dbviz_ray.training.states import Manner
 
-PARAMETERS, BUFFERS, OPTIMIZER = "parameters", "buffers", "optimizer"
 HISTORIES, EPOCH, STACK = "history", "epoch", "stack"
 MANNER = [field.name for field in fields(Manner)]
 

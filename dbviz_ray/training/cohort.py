@@ -20,16 +20,7 @@ from dbviz_ray.errors import one_line
 from dbviz_ray.training import sharpness
 from dbviz_ray.training.allocations import lacks_memory, memory_errors, within_memory
 from dbviz_ray.training.batches import Batches
-from dbviz_ray.training.checkpoints import (
-    BUFFERS,
-    EPOCH,
-    HISTORIES,
-    MANNER,
-    OPTIMIZER,
-    PARAMETERS,
-    STACK,
-    CohortCheckpoints,
-)
+from dbviz_ray.training.checkpoints import EPOCH, HISTORIES, MANNER, STACK, CohortCheckpoints
 from dbviz_ray.training.execution import execution_for
 from dbviz_ray.training.gradients import State, losses_and_errors, pixel_limits
 from dbviz_ray.training.network import CohortNetwork
@@ -224,7 +215,8 @@ class CohortTraining:
 
     def _tensors(self) -> State:
         """The tensors that training changes, by their names in a checkpoint; no copies."""
-        kinds = {PARAMETERS: self.network.parameters, BUFFERS: self.network.buffers, OPTIMIZER: self.optimizer.state()}
+        network, optimizer = self.network, self.optimizer
+        kinds = {"parameters": network.parameters, "buffers": network.buffers, "optimizer": optimizer.state()}
         own = {f"{kind}/{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
         return own | {HISTORIES: self.history}
 

@@ -39,14 +39,27 @@ Part = Callable[[Batch], tuple[State, Tensor]]
 
 
 class Eager:
-    """One operation after the other. Other ways to run steps derive from it."""
+    """One operation after the other. With `compiles`, torch.compile (Inductor) fuses elementwise ones; that takes a
+    minute or more for a deep network.
+
+    Only steps of the first size of batches are compiled, since an epoch has at most one shorter batch.
+    """
 
     channels = 0
     """In steps that are captured from now on, members share groups of at most so many channels."""
-    is_compiled = False
+
+    def __init__(self, *, compiles: bool = False) -> None:
+        self.compiles = compiles
+        self._size: int | None = None
+
+    def but(self, *, compiles: bool) -> "Eager":
+        """This way, with or without compiled steps."""
+        other = type(self)(compiles=compiles)
+        other.channels = self.channels
+        return other
 
     def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """`step`, captured for inputs of these shapes.
+        """`step`, captured for inputs of these shapes, and compiled if asked for.
 
         It is traced with shapes only: that computes nothing, saves the memory that autograd holds, half of all, and
         fails where values decide, which no list of operations can follow.
@@ -57,7 +70,11 @@ class Eager:
             captured = simplified(trace(parameters, buffers, teachers, batch))
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(False)
-        return packed(captured, len(batch[IMAGES]), self.channels)
+        captured = packed(captured, len(batch[IMAGES]), self.channels)
+        self._size = self._size or batch[IMAGES].shape[1]
+        if not self.compiles or batch[IMAGES].shape[1] != self._size:
+            return captured
+        return torch.compile(with_fast_batch_norm(captured), dynamic=False)
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""
@@ -67,45 +84,6 @@ class Eager:
 
         run(batch)
         return run
-
-    def compiled(self) -> "Eager":
-        """This way with compiled steps."""
-        return self._but(Compiled())
-
-    def uncompiled(self) -> "Eager":
-        """This way without compiling."""
-        return self
-
-    def _but(self, other: "Eager") -> "Eager":
-        other.channels = self.channels
-        return other
-
-
-class Compiled(Eager):
-    """torch.compile (Inductor) fuses elementwise operations; compiling a deep network takes a minute or more.
-
-    Only steps of the first size of batches are compiled, since an epoch has at most one shorter batch.
-    """
-
-    is_compiled = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._size: int | None = None
-
-    def uncompiled(self) -> Eager:
-        """This way without compiling."""
-        return self._but(Eager())
-
-    def captured(self, step: Step, parameters: State, buffers: State, teachers: State, batch: Batch) -> Step:
-        """`step`, captured and compiled."""
-        captured, size = super().captured(step, parameters, buffers, teachers, batch), batch[IMAGES].shape[1]
-        if self._size is None:
-            self._size = size
-        if size != self._size:
-            return captured
-        assert isinstance(captured, GraphModule)
-        return torch.compile(with_fast_batch_norm(captured), dynamic=False)
 
 
 class CudaGraph(Eager):
@@ -117,14 +95,7 @@ class CudaGraph(Eager):
     WARM_UP_STEPS = 3
     STREAMS = 4
     """The most parts that run at a time; each needs its own memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pool: Any = None
-
-    def compiled(self) -> Eager:
-        """This way with compiled steps."""
-        return self._but(CompiledCudaGraph())
+    _pool: Any = None
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape.
@@ -165,14 +136,6 @@ class CudaGraph(Eager):
             return super().prepared(parts, batch)  # such as an operation that waits for the device
         self._pool = graph.pool()
         return _Replayed(graph, static, FixedGradients(gradients), logits, parts)
-
-
-class CompiledCudaGraph(Compiled, CudaGraph):
-    """A CUDA graph of compiled steps."""
-
-    def uncompiled(self) -> Eager:
-        """This way without compiling."""
-        return self._but(CudaGraph())
 
 
 class FixedGradients(dict[str, Tensor]):
@@ -237,7 +200,7 @@ def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], devi
     """The execution called `name`; auto is cuda_graph on a GPU and eager elsewhere."""
     if name == "auto":
         name = "cuda_graph" if device.type == "cuda" else "eager"
-    return {"eager": Eager, "compiled": Compiled, "cuda_graph": CudaGraph}[name]()
+    return CudaGraph() if name == "cuda_graph" else Eager(compiles=name == "compiled")
 
 
 def simplified(step: GraphModule) -> GraphModule:

@@ -152,14 +152,14 @@ class CohortNetwork(StackedState):
     @property
     def manner(self) -> Manner:  # type: ignore[override]
         """How the members are computed."""
-        return Manner(self.stack, self._execution.is_compiled, self._execution.channels)
+        return Manner(self.stack, self._execution.compiles, self._execution.channels)
 
     def adopt(self, manner: Manner) -> None:
         """Compute the members in this manner from now on."""
         if manner.stack != self.stack:
             self.restack(manner.stack)
-        if manner.compiled and not self._execution.is_compiled:
-            self.execute(self._execution.compiled())
+        if manner.compiled and not self._execution.compiles:
+            self.execute(self._execution.but(compiles=True))
         if manner.channels != self._execution.channels:
             self.pack(manner.channels)
 
@@ -199,9 +199,11 @@ class CohortNetwork(StackedState):
             try:
                 return self.prepare(batch)
             except StepsDifferError:
-                if not self._execution.is_compiled:
+                if not self._execution.compiles:
                     raise
-            self.execute(self._execution.uncompiled())  # such as on a node without the compiler of an earlier one
+            self.execute(
+                self._execution.but(compiles=False)
+            )  # such as on a node without the compiler of an earlier one
             return self.prepare(batch)
 
         return within_memory(prepared, self.stack)(batch)
@@ -243,7 +245,7 @@ class CohortNetwork(StackedState):
         with kept(self.buffers):
             try:
                 with memory_errors():
-                    capture = self._execution.uncompiled().captured
+                    capture = self._execution.but(compiles=False).captured
                     steps = [partial(capture(self._logits, *inputs, batch), *inputs) for inputs in parts]
                     run = self._execution.prepared(steps, batch)
                     found = run(batch)[1]
@@ -279,7 +281,7 @@ class CohortNetwork(StackedState):
             except Exception as error:  # such as types that its code fixes
                 raise StepsDifferError(f"it cannot be compared in float64 ({one_line(error)})") from error
             self._verified.add(size)
-        if type(self._execution) is Eager and self._settings.precision != "bfloat16":
+        if type(self._execution) is Eager and not self._execution.compiles and self._settings.precision != "bfloat16":
             return  # the same operations as in float64
         # Ordinary modules need more memory.
         with kept(self.buffers), suppress(torch.OutOfMemoryError), memory_errors():

@@ -100,7 +100,7 @@ def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: b
             _pack_as_is_fastest(network, batch, steps)
         fastest_stack(network, batch)
     with kept(network.buffers):
-        if may_compile and _step_seconds(network.prepare(batch), batch) * steps > WORTH_COMPILING:
+        if may_compile and _seconds(network.prepare(batch), batch) * steps > WORTH_COMPILING:
             _compile_if_faster(network, batch)
 
 
@@ -113,7 +113,7 @@ def _pack_as_is_fastest(network: CohortNetwork, batch: Batch, steps: int) -> Non
         network.pack(channels)
         with kept(network.buffers), suppress(torch.OutOfMemoryError, StepsDifferError):
             run = network.prepare(batch)
-            seconds = [_step_seconds(run, batch) for _ in range(ROUNDS)]
+            seconds = [_seconds(run, batch) for _ in range(ROUNDS)]
             median[channels] = statistics.median(seconds) / (PREFERENCE if channels else 1)
     network.pack(min(median, key=median.__getitem__, default=0))
 
@@ -122,7 +122,7 @@ def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
     """Also tries smaller stacks, of which compiled ones are often faster; they are halved while that is so."""
     usual, chosen = network.execution, network.stack
     runs = {(chosen, usual): network.prepare(batch)}
-    compiled = usual.compiled()
+    compiled = usual.but(compiles=True)
     network.execute(compiled)
     stack, slower = 2 * chosen, False
     rough = {}
@@ -130,29 +130,17 @@ def _compile_if_faster(network: CohortNetwork, batch: Batch) -> None:
         stack = network.stack = math.ceil(stack / 2)
         with suppress(torch.OutOfMemoryError, StepsDifferError):
             run = runs[stack, compiled] = network.prepare(batch)
-            rough[stack] = min(_step_seconds(run, batch) for _ in range(ROUNDS))
+            rough[stack] = min(_seconds(run, batch) for _ in range(ROUNDS))
             slower = rough[stack] > 1.05 * min(rough.values())
     times: dict[tuple[int, Eager], list[float]] = {way: [] for way in runs}
     for _ in range(ROUNDS):
         for way, run in runs.items():
-            times[way].append(_step_seconds(run, batch))
+            times[way].append(_seconds(run, batch))
     median = {way: statistics.median(seconds) for way, seconds in times.items()}
     best = min(median, key=lambda way: median[way] * (PREFERENCE if way[1] is usual else 1))
     network.restack(best[0])
     if best[1] is usual:
         network.execute(usual)
-
-
-def _step_seconds(run: Part, batch: Batch) -> float:
-    began = time.perf_counter()
-    run(batch)
-    _wait(batch)
-    return time.perf_counter() - began
-
-
-def _wait(batch: Batch) -> None:
-    if batch[IMAGES].is_cuda:
-        torch.cuda.synchronize()
 
 
 def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
@@ -174,7 +162,7 @@ def _measured(network: CohortNetwork, batch: Batch) -> int:
         network.stack = stack
         try:
             network.prepare(batch)
-            rough[stack] = _seconds(network, batch, 1)
+            rough[stack] = _seconds(network.backward, batch)
         except (torch.OutOfMemoryError, StepsDifferError):
             network.restack(1)
         else:
@@ -199,12 +187,12 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
         network.stack = stack
         with suppress(StepsDifferError) if steps else nullcontext():
             network.prepare(batch)
-            steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network, batch, 1)))
+            steps[stack] = max(1, math.ceil(ENOUGH_SECONDS / _seconds(network.backward, batch)))
     seconds: dict[int, list[float]] = {stack: [] for stack in steps}
     for _ in range(ROUNDS):
         for stack, count in steps.items():
             network.stack = stack
-            seconds[stack].append(_seconds(network, batch, count))
+            seconds[stack].append(_seconds(network.backward, batch, count))
         least = min(map(min, seconds.values()))
         steps = {stack: count for stack, count in steps.items() if min(seconds[stack]) < HOPELESS * least}
         if len(steps) == 1:
@@ -217,11 +205,12 @@ def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int
     return best
 
 
-def _seconds(network: CohortNetwork, batch: Batch, steps: int) -> float:
+def _seconds(run: Part, batch: Batch, steps: int = 1) -> float:
     """Mean seconds of a step."""
-    _wait(batch)
+    wait = torch.cuda.synchronize if batch[IMAGES].is_cuda else lambda: None
+    wait()
     started = time.perf_counter()
     for _ in range(steps):
-        network.backward(batch)
-    _wait(batch)
+        run(batch)
+    wait()
     return (time.perf_counter() - started) / steps

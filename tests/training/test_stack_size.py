@@ -36,7 +36,7 @@ def batch(machine):
 
 def pretend(monkeypatch, seconds):
     """Set how many seconds a step of each stack takes."""
-    monkeypatch.setattr(stack_size, "_seconds", lambda network, batch, steps: seconds[network.stack])
+    monkeypatch.setattr(stack_size, "_seconds", lambda run, *_: seconds[run.__self__.stack])
 
 
 def test_the_chosen_stack_is_set_and_statistics_and_weights_do_not_change(machine, batch):
@@ -106,17 +106,17 @@ def test_members_share_convolutions_where_that_is_worth_measuring_and_faster(ste
     networks = [nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10)) for _ in range(2)]
     cohort = CohortNetwork(networks, settings, pixel_limits(), copies_of(networks), verifies=False)
     seconds = {0: 3.0, 8: 1.0, 16: 2.0}
-    monkeypatch.setattr(stack_size, "_step_seconds", lambda run, batch: seconds[cohort.execution.channels])
+    monkeypatch.setattr(stack_size, "_seconds", lambda *_: seconds[cohort.execution.channels])
     choose(cohort, iter([batch_of(cohort, 8)]), steps, may_compile=False, key="a")
     assert cohort.manner.channels == fastest
 
 
 def test_without_a_compiler_compiled_steps_run_uncompiled(machine, batch):
     right, _ = machine.backward(batch)
-    machine.execute(machine.execution.compiled())
+    machine.execute(machine.execution.but(compiles=True))
     with inductor.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
         found, _ = machine.backward(batch)
-    assert not machine.execution.is_compiled
+    assert not machine.execution.compiles
     assert all(torch.equal(gradient, right[name]) for name, gradient in found.items())
 
 
@@ -124,4 +124,4 @@ def test_a_compiled_step_that_is_not_faster_is_not_chosen(machine, batch, monkey
     monkeypatch.setattr(stack_size, "WORTH_COMPILING", 0)
     monkeypatch.setattr(stack_size, "PREFERENCE", 0)
     choose(machine, iter([batch]), 1, may_compile=True, key="a")
-    assert not machine.execution.is_compiled
+    assert not machine.execution.compiles

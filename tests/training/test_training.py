@@ -241,7 +241,7 @@ def test_a_compiled_cohort_trains_as_an_eager_one_and_stays_compiled(digits, cpu
     while training.epoch < training.settings.epochs:
         training.run_epoch()
     again.restore(training.state())
-    assert (training.network.execution.is_compiled, again.network.execution.is_compiled) == (True, True)
+    assert (training.network.execution.compiles, again.network.execution.compiles) == (True, True)
     for one, other in zip(training.trained(), eager, strict=True):
         assert_same_weights(one, other.weights, tolerance=1e-9)
 
