@@ -71,7 +71,7 @@ class PlaneSetConfig(Frozen):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="bfloat16 is autocast: about twice as fast for convolutional networks, but near a boundary it may "
+        description="bfloat16 is autocast: up to twice as fast for convolutional networks, but near a boundary it may "
         "give another class. Margins and pictures stay exact.",
     )
 
