@@ -1,12 +1,12 @@
 """What does a training step of a ResNet-18 do on a GPU, and how long must it take? Counted and computed without a GPU.
 
-    python tests/benchmarks/counts.py [--widths 4,16,64] [--members 1,4,8] [--sweep 1,4,16,64] [--out FILE]
+    python tests/benchmarks/counts.py [--widths 1,4,16,64] [--out FILE]
 
 Unfused are the operations of today's CUDA graph, each with its own kernel (`tests/support/counts.py`). Fused are the
 kernels that Inductor's scheduler leaves for an H100: it runs here on tensors without numbers and stops before Triton.
-Combined are those with its option `combo_kernels`, which puts small independent ones into one launch.
 Around the step come the copies of the batch and of the logits, and Adam, which reads four and writes three numbers for
 each parameter. A kernel takes the longest of its launch in a graph, its bytes and its operations at measured rates.
+The hours are those of sweeps/double_descent.yaml, with lines between the widths.
 
 The time is a bound, not a forecast. It leaves out: convolutions of few channels or many groups, which use a small part
 of the matrix units or pad their channels; kernels too small to fill the GPU; second reads of an input, which may also
@@ -18,7 +18,6 @@ import math
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,119 +42,66 @@ from dbviz_ray.config.sweep_files import load_sweep
 
 FLOPS, BANDWIDTH, LAUNCH = 798e12, 3.0e12, 1.5e-6
 """Of an H100: bfloat16 operations and bytes a second, as measured; seconds between two kernels of a CUDA graph."""
-WAYS = "unfused", "fused", "combined"
+WAYS = "unfused", "fused"
+SEEDS = {4: [0, 1], 6: [0, 1, 2]}
+"""Trainings of a width, by the members of a cohort, with and without label noise: the paper's two, and our three."""
 H100 = SimpleNamespace(
     **{"type": "cuda", "index": 0, "name": "H100", "major": 9, "minor": 0, "multi_processor_count": 132},
     **{"warp_size": 32, "max_threads_per_block": 1024, "max_threads_per_multi_processor": 2048},
     **{"regs_per_multiprocessor": 65536, "shared_memory_per_block_optin": 232448, "L2_cache_size": 50 << 20},
     **{"total_memory": 80 << 30, "gcnArchName": ""},
 )
-COPIES = {
-    *("convert_element_type", "clone", "copy_", "reshape", "permute", "unsqueeze", "squeeze", "select", "expand"),
-    *("convolution", "convolution_backward"),  # in front of which a copy changes the memory layout
-}
 
 
 def main() -> None:
     """Print Markdown tables, and append them to `--out`."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--widths", default="4,16,64")
-    parser.add_argument("--members", default="1,4,8")
-    parser.add_argument("--sweep", default="1,4,16,64")
-    chosen = parser.parse_args()
-    widths, members, sweep = (
-        [int(n) for n in text.split(",")] for text in (chosen.widths, chosen.members, chosen.sweep)
-    )
+    chosen = parser_of(__doc__, widths=[1, 4, 16, 64]).parse_args()
+    widths = chosen.widths
     rows: list[list[str]] = []
-    kinds: dict[int, list[list[Kernel]]] = {}
-    for width in widths:
-        for count in members:
-            ways = [kernels_of_step(width, count, way) for way in WAYS[:2]]
-            rows.append([str(width), str(count), *itertools.chain(*(told(kernels, count) for kernels in ways))])
-            kinds[width] = ways
-    head = [
-        "width",
-        "stack",
-        *(f"{way}: {what}" for way in WAYS[:2] for what in ("kernels", "MB", "GFLOP", "us a model")),
-    ]
+    bounds: dict[tuple[str, int], list[float]] = {}
+    """Of a step, in seconds a model, by way and stack, for each width."""
+    for width, stack in itertools.product(widths, (1, *SEEDS)):
+        row = [str(width), str(stack)]
+        for way, kernels in zip(WAYS, kernels_of_step(width, stack), strict=True):
+            moved, flops = sum(kernel.moved for kernel in kernels), sum(kernel.flops for kernel in kernels)
+            bound = sum(max(LAUNCH, kernel.moved / BANDWIDTH, kernel.flops / FLOPS) for kernel in kernels) / stack
+            row += [str(len(kernels)), f"{moved / 1e6:,.0f}", f"{flops / 1e9:,.1f}", f"{1e6 * bound:,.0f}"]
+            bounds.setdefault((way, stack), []).append(bound)
+        rows.append(row)
+        print(row, file=sys.stderr, flush=True)
+    head = [f"{way}: {what}" for way in WAYS for what in ("kernels", "MB", "GFLOP", "us a model")]
+    sweeps = {members: load_sweep("double_descent", [f"grid.seed={seeds}"]) for members, seeds in SEEDS.items()}
+    hours = []
+    for members, sweep in sweeps.items():
+        for stack in (members, 1):
+            row = [f"{members // 2}", str(stack)]
+            for way in WAYS:
+                of = [np.interp(model.width, widths, bounds[way, stack]) for model in sweep.models()]
+                row.append(f"{sum(of) * sweep.training.epochs * -(-50_000 // BATCH) / 3600:.1f}")
+            hours.append(row)
     parts = [
         f"ResNet-18, CIFAR-10, batches of {BATCH}, bfloat16, Adam; a step of a stack of models.",
-        markdown(head, rows),
-        f"Megabytes by kind of kernel, of {members[-1]} models as one:",
-        kinds_table(kinds),
-        "GPU-hours of sweeps/double_descent.yaml by this bound, training alone, its cohorts of 6 models:",
-        sweep_table(sweep),
+        markdown(["width", "stack", *head], rows),
+        "GPU-hours of sweeps/double_descent.yaml by this bound, training alone:",
+        markdown(["trainings of a width", "stack", *WAYS], hours),
     ]
     report("Counts of a step on a GPU", parts, chosen.out)
 
 
-@cache
-def kernels_of_step(width: int, members: int, way: str) -> list[Kernel]:
-    """The kernels of a step of a stack in one of `WAYS`, with what is done around it."""
-    print(f"width {width}, {members} members, {way}", file=sys.stderr, flush=True)
+def kernels_of_step(width: int, members: int) -> tuple[list[Kernel], list[Kernel]]:
+    """The kernels of a step of a stack, unfused and fused, with what is done around it."""
     counted = counted_step(width, members)
     network = initialised_network("resnet18_width", width, IMAGE, CLASSES)
-    parameters = members * sum(parameter.numel() for parameter in network.parameters())
-    around = [*(Counter(counted.all) - Counter(counted.within)).elements(), Kernel("Adam", 7 * 4 * parameters)]
-    return around + (counted.within if way == "unfused" else fused(counted, combine=way == "combined"))
-
-
-def seconds(kernels: list[Kernel]) -> float:
-    """The least time of these kernels, one after the other."""
-    return sum(max(LAUNCH, kernel.moved / BANDWIDTH, kernel.flops / FLOPS) for kernel in kernels)
-
-
-def told(kernels: list[Kernel], members: int) -> list[str]:
-    """Kernels, megabytes, operations, and microseconds a model."""
-    moved, flops = sum(kernel.moved for kernel in kernels), sum(kernel.flops for kernel in kernels)
-    return [str(len(kernels)), f"{moved / 1e6:,.0f}", f"{flops / 1e9:,.1f}", f"{1e6 * seconds(kernels) / members:,.0f}"]
-
-
-def kinds_table(kinds: dict[int, list[list[Kernel]]]) -> str:
-    """Megabytes and numbers of kernels by kind, unfused and fused, for each width."""
-    sums: dict[str, dict[tuple[int, int], tuple[int, int]]] = {}
-    for (width, ways), way in itertools.product(kinds.items(), (0, 1)):
-        moved, numbers = Counter[str](), Counter[str]()
-        for kernel in ways[way]:
-            moved[kernel.name] += kernel.moved
-            numbers[kernel.name] += 1
-        for name, size in moved.items():
-            sums.setdefault(name, {})[width, way] = size, numbers[name]
-    columns = list(itertools.product(kinds, (0, 1)))
-    head = ["kind", *(f"width {width}" + ", fused" * way for width, way in columns)]
-    order = sorted(sums, key=lambda name: -max(size for size, _ in sums[name].values()))[:13]
-    cells = {
-        name: [f"{of[c][0] / 1e6:,.1f} ({of[c][1]})" if c in of else "" for c in columns] for name, of in sums.items()
-    }
-    return markdown(head, [[name, *cells[name]] for name in order])
-
-
-def sweep_table(widths: list[int]) -> str:
-    """Hours of the whole sweep: steps of the counted widths, and of those between by interpolation."""
-    cohorts = load_sweep("double_descent").cohorts()
-    times: dict[str, list[float]] = {}
-    size = len(cohorts[0].models)
-    for width in widths:
-        for stack in (size, 1):
-            for way in WAYS:
-                bound = size / stack * seconds(kernels_of_step(width, stack, way))
-                times.setdefault(f"{way}, stack {stack}", []).append(bound)
-    times["the faster of each"] = np.min([*times.values()], axis=0).tolist()
-    rows = []
-    for name, of_widths in times.items():
-        hours = 0.0
-        for cohort in cohorts:
-            steps = cohort.models[0].training.epochs * -(-50_000 // BATCH)
-            hours += steps * float(np.interp(cohort.models[0].width, widths, of_widths)) / 3600
-        rows.append([name, f"{hours:.1f}", *(f"{1e3 * t:.2f}" for t in of_widths)])
-    return markdown(["way", "GPU-hours", *(f"ms at width {width}" for width in widths)], rows)
+    adam = Kernel(7 * 4 * members * sum(parameter.numel() for parameter in network.parameters()))
+    around = [*(Counter(counted.all) - Counter(counted.within)).elements(), adam]
+    return around + counted.within, around + fused(counted)
 
 
 class _EnoughError(Exception):
     """The scheduler has done what was asked."""
 
 
-def fused(counted: Counted, *, combine: bool = False) -> list[Kernel]:
+def fused(counted: Counted) -> list[Kernel]:
     """The kernels that Inductor leaves of a captured step, by the rules for an H100 with Triton."""
     step, inputs = counted.step
     for node in step.graph.nodes:
@@ -176,24 +122,17 @@ def fused(counted: Counted, *, combine: bool = False) -> list[Kernel]:
         raise _EnoughError
 
     pretended: list[tuple[Any, str, Any]] = [
-        *(
-            (place, "get_device_properties", lambda *_: H100)
-            for place in (torch.cuda, CudaInterface, CudaInterface.Worker)
-        ),
-        *((place, "current_device", lambda: 0) for place in (torch.cuda, CudaInterface, CudaInterface.Worker)),
         (torch.cuda, "get_device_capability", lambda *_: (9, 0)),
         (compile_fx, "_check_triton_bf16_support", lambda _: None),
         (scheduler, "has_triton", lambda *_: True),
         (scheduler.Scheduler, "codegen", note),
     ]
+    for place in (torch.cuda, CudaInterface, CudaInterface.Worker):
+        pretended += [(place, "get_device_properties", lambda *_: H100), (place, "current_device", lambda: 0)]
     with ExitStack() as stack:
         for place, name, value in pretended:
             stack.enter_context(patch.object(place, name, value))
-        stack.enter_context(
-            config.patch(
-                joint_graph_constant_folding=False, combo_kernels=combine, fx_graph_cache=False, compile_threads=1
-            )
-        )
+        stack.enter_context(config.patch(joint_graph_constant_folding=False, fx_graph_cache=False, compile_threads=1))
         with mode:
             graph = make_fx(on_gpu, tracing_mode="fake", _allow_non_fake_inputs=True)(*shapes)
         stack.enter_context(tracing(TracingContext(mode)))
@@ -212,9 +151,7 @@ def kernels_left(node: Any) -> list[Kernel]:
     if isinstance(node, scheduler.NopKernelSchedulerNode) or isinstance(first, ir.MultiOutput):
         return []
     if not isinstance(node, scheduler.ExternKernelSchedulerNode):
-        origins = {str(of.target).split(".")[-2] for part in node.get_nodes() for of in part.node.get_origins()}
-        kind = "reduction" if node.is_reduction() else "cast or copy" if origins <= COPIES else "elementwise"
-        return [Kernel(f"fused {kind}", moved)]
+        return [Kernel(moved)]
     name = first.op_overload.overloadpacket.__name__
     read = [[int(size) for size in buffer.get_size()] for buffer in first.inputs]
     several = isinstance(first.layout, ir.MultiOutputLayout)

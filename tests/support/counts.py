@@ -25,7 +25,6 @@ BATCH, IMAGE, CLASSES = 128, (3, 32, 32), 10
 class Kernel(NamedTuple):
     """One launch."""
 
-    name: str
     moved: int
     """Bytes: every input is read once and every output written once, wherever it lies."""
     flops: float = 0.0
@@ -80,12 +79,12 @@ def kernels_of(name: str, read: Sequence[int], written: Sequence[int], flops: fl
     """
     moved = sum(read) + sum(written)
     if name == "convolution_backward" and len(written) == 2:
-        return [Kernel(name, (moved + read[0]) // 2, flops / 2)] * 2
+        return [Kernel((moved + read[0]) // 2, flops / 2)] * 2
     if name == "native_batch_norm":
-        return [Kernel(name, read[0]), Kernel(name, moved)]
+        return [Kernel(read[0]), Kernel(moved)]
     if name == "native_batch_norm_backward":
-        return [Kernel(name, read[0] + read[1]), Kernel(name, moved)]
-    return [Kernel(name, moved, flops)]
+        return [Kernel(read[0] + read[1]), Kernel(moved)]
+    return [Kernel(moved, flops)]
 
 
 class Counted(Eager):
