@@ -160,6 +160,10 @@ def scores_of(
         change, capa = changes_of_images(won, lost, images), capas.intervals(CORRECTED)
     churn = map(Churn, shares_of_images(differing, images, 2), wins, losses, accuracy_p)
     overall, of_images = every_pair_estimate(partners), every_pair_estimate(partners_on_images(on_images))
+    sides = (map(names.__getitem__, places.tolist()) for places in (first, second))
+    on_planes = alike.intervals(SHARE), kappas.intervals(CORRECTED)
+    of_regions = more_regions.intervals(ANY, models=2), regions_p.tolist()
+    corrected = accuracy_holm, holm(regions_p).tolist()
     return Scores(
         models=tuple(
             ModelScores(
@@ -171,22 +175,7 @@ def scores_of(
             )
             for name, own, shares, of, error in zip(names, on_images, class_shares, found, errors, strict=False)
         ),
-        pairs=tuple(
-            map(
-                PairScores,
-                map(names.__getitem__, first.tolist()),
-                map(names.__getitem__, second.tolist()),
-                alike.intervals(SHARE),
-                kappas.intervals(CORRECTED),
-                churn,
-                capa,
-                change,
-                more_regions.intervals(ANY, models=2),
-                regions_p.tolist(),
-                accuracy_holm,
-                holm(regions_p).tolist(),
-            )
-        ),
+        pairs=tuple(map(PairScores, *sides, *on_planes, churn, capa, change, *of_regions, *corrected)),
         reproducibility=interval_of(overall, SHARE),
         agreement_on_images=interval_of(of_images, SHARE),
         overall=overall,

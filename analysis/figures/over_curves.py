@@ -105,20 +105,14 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
 
 def _legend(axes: Axes, names: Sequence[str], tested_on: str, marked: Sequence[str]) -> None:
     """Explain colours and lines above a panel."""
-    axes.legend(
-        handles=[
-            *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
-            style.key_line(f"{tested_on} error", "0.35"),
-            style.key_line("training error", "0.35", line=DASHED),
-            *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[name] for name in marked)),
-        ],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=3,
-        fontsize=8,
-        columnspacing=1.2,
-        handlelength=1.8,
-    )
+    handles = [
+        *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
+        style.key_line(f"{tested_on} error", "0.35"),
+        style.key_line("training error", "0.35", line=DASHED),
+        *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[name] for name in marked)),
+    ]
+    sizes = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, **sizes)
 
 
 def _error_limit(drawn: Sequence[Curve]) -> float:

@@ -61,13 +61,8 @@ def picture_of(stored: tuple[pa.Table, dict[str, Any]], plane: int) -> PlanePict
     channels, height, width = facts["image_shape"]
     mean, deviation = (np.array(facts[name]).reshape(-1, 1, 1) for name in ("mean", "deviation"))
     pixels = np.array(row["anchors"]).reshape(3, channels, height, width) * deviation + mean
-    return PlanePicture(
-        images=displayable(pixels),
-        a=np.array(row["anchor_a"]),
-        b=np.array(row["anchor_b"]),
-        extent=(*row["a_range"], *row["b_range"]),
-        class_names=facts["class_names"],
-    )
+    a, b, extent = np.array(row["anchor_a"]), np.array(row["anchor_b"]), (*row["a_range"], *row["b_range"])
+    return PlanePicture(displayable(pixels), a, b, extent, facts["class_names"])
 
 
 def displayable(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,13 +115,8 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any)
     left, right, bottom, top = picture.extent
     rows, columns = values.shape[:2]
     half_a, half_b = (right - left) / max(1, columns - 1) / 2, (top - bottom) / max(1, rows - 1) / 2
-    axes.imshow(
-        values,
-        extent=(left - half_a, right + half_a, bottom - half_b, top + half_b),
-        origin="lower",
-        interpolation="none",
-        **scale,
-    )
+    extent = (left - half_a, right + half_a, bottom - half_b, top + half_b)
+    axes.imshow(values, extent=extent, origin="lower", interpolation="none", **scale)
     side = min(THUMBNAIL * (right - left), FLAT * (top - bottom))
     for image, a, b in zip(picture.images, picture.a, picture.b, strict=True):
         _draw_image(axes, image, a, b, side / max(image.shape[:2]))
@@ -159,17 +149,11 @@ def class_legend(
     ]
     patches += [Patch(facecolor=OTHERS, label="others", **look)] * (len(coloured) < len(shown))
     longest = max((len(str(patch.get_label())) for patch in patches), default=1)
-    legend = figure.legend(
-        handles=patches,
-        loc="outside lower center",
-        ncols=min(len(patches), max(1, int(width / (0.32 + 0.075 * longest)))),
-        fontsize=CAPTION_SIZE,
-        handlelength=1,
-        handleheight=1,
-        columnspacing=1,
-        title=lines(caption, width, CAPTION_SIZE),
-        title_fontsize=CAPTION_SIZE,
-    )
+    columns = min(len(patches), max(1, int(width / (0.32 + 0.075 * longest))))
+    sizes: dict[str, Any] = {"fontsize": CAPTION_SIZE, "title_fontsize": CAPTION_SIZE}
+    sizes |= dict.fromkeys(("handlelength", "handleheight", "columnspacing"), 1)
+    title = lines(caption, width, CAPTION_SIZE)
+    legend = figure.legend(handles=patches, loc="outside lower center", ncols=columns, title=title, **sizes)
     legend.get_title().set(multialignment="center", color=CAPTION_COLOUR)
 
 

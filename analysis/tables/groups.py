@@ -102,18 +102,12 @@ def uncertainty_table(scored: Scored) -> pd.DataFrame:
 
 def uncertain_scores(table: pd.DataFrame) -> list[tuple[dict[str, Any], Interval, Variances]]:
     """The rows of the table: each row with its interval and the variances behind it."""
-    return [
-        (
-            row,
-            Interval(*(row[column] for column in INTERVAL)),
-            Variances(
-                (row["items_variance"], row["items_freedom"]),
-                tuple(zip(row["models_variances"], row["models_freedoms"], strict=True)),
-                (row["shared_variance"], row["shared_freedom"]),
-            ),
-        )
-        for row in records(table)
-    ]
+    found = []
+    for row in records(table):
+        items, shared = ((row[f"{part}_variance"], row[f"{part}_freedom"]) for part in ("items", "shared"))
+        models = tuple(zip(row["models_variances"], row["models_freedoms"], strict=True))
+        found.append((row, Interval(*(row[column] for column in INTERVAL)), Variances(items, models, shared)))
+    return found
 
 
 PEAK_OF = {"test_error": 1, "reproducibility": -1, "fragmentation": 1}

@@ -163,8 +163,7 @@ def _check_resources(resources: ResourcesConfig) -> None:
         kind = "CPU" if field.startswith("cpus") else "GPU"
         wanted, there = getattr(resources, field), available.get(kind, 0)
         if wanted > there:
+            reason = f"{wanted:g} is not allowed: this machine has {there:g} {kind}s"
             raise UserError(
-                f"resources.{field}",
-                reason=f"{wanted:g} is not allowed: this machine has {there:g} {kind}s",
-                allowed=f"up to {there:g}, or a cluster (cluster.yaml)",
+                f"resources.{field}", reason=reason, allowed=f"up to {there:g}, or a cluster (cluster.yaml)"
             )

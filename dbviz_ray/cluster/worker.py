@@ -108,13 +108,8 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
         if len(cohort.models) > 1:
             checkpoints.split(halves(cohort))
         raise
-    facts = {
-        **job.facts,
-        "cohort_id": cohort.cohort_id,
-        "device": str(device),
-        "seconds": time.monotonic() - started,
-        **peak_memory(),
-    }
+    seconds = time.monotonic() - started
+    facts = {**job.facts, "cohort_id": cohort.cohort_id, "device": str(device), "seconds": seconds, **peak_memory()}
     for model in trained:
         check()
         if not store.complete_among([model.config.model_id]):  # ask again: it may be complete by now

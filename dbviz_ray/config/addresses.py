@@ -53,12 +53,9 @@ def checked_address(address: str, field: str = "--out") -> str:
         raise UserError(field, shown, allowed=allowed)
     store = _STORES[scheme]
     if not re.fullmatch(store.bucket, place.partition("/")[0]) or _SECRET_SETTING.search(settings):
-        raise UserError(
-            field,
-            f"{scheme}://...",
-            reason="names no bucket, or holds credentials, which would stand in files and logs",
-            allowed=f"{scheme}://BUCKET/PREFIX, with credentials from {store.credentials}",
-        )
+        reason = "names no bucket, or holds credentials, which would stand in files and logs"
+        allowed = f"{scheme}://BUCKET/PREFIX, with credentials from {store.credentials}"
+        raise UserError(field, f"{scheme}://...", reason=reason, allowed=allowed)
     return address
 
 

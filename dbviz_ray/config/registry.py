@@ -126,10 +126,6 @@ def _imported(import_string: str) -> Callable[..., Any]:
     found = getattr(imported, function, None)
     if not callable(found):
         names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
-        raise UserError(
-            import_string,
-            reason=f"module {module} has no function {function}",
-            allowed=", ".join(names) or "a module with functions",
-            hint=nearest(function, names),
-        )
+        reason, allowed = f"module {module} has no function {function}", ", ".join(names) or "a module with functions"
+        raise UserError(import_string, reason=reason, allowed=allowed, hint=nearest(function, names))
     return found  # type: ignore[no-any-return]

@@ -50,12 +50,9 @@ def ensure(download: Download, directory: Path) -> None:
             if _missing(download, directory):
                 _fetch(download, directory)
     except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:
-        raise UserError(
-            "dataset.name",
-            download.name,
-            reason=f"is not in {directory} and could not be downloaded ({one_line(error)})",
-            hint=f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory",
-        ) from None
+        reason = f"is not in {directory} and could not be downloaded ({one_line(error)})"
+        hint = f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory"
+        raise UserError("dataset.name", download.name, reason=reason, hint=hint) from None
 
 
 def _missing(download: Download, directory: Path) -> list[str]:

@@ -115,14 +115,8 @@ def draw_lines(
     chosen = numpy_generator("margins", config.seed).permutation(len(images))[: config.images].tolist()
     drawn = [[start, *_draw_partners(images, start, config)] for start in chosen]
     indices, places = np.unique(np.array(drawn), return_inverse=True)
-    rows = torch.from_numpy(places.reshape(len(drawn), -1))
-    return MarginLines(
-        images=normalised(images[torch.from_numpy(indices)]),
-        indices=torch.from_numpy(indices),
-        starts=rows[:, 0].clone(),
-        partners=rows[:, 1:].clone(),
-        config=config,
-    )
+    used, rows = torch.from_numpy(indices), torch.from_numpy(places.reshape(len(drawn), -1))
+    return MarginLines(normalised(images[used]), used, rows[:, 0].clone(), rows[:, 1:].clone(), config)
 
 
 def _draw_partners(images: Tensor, start: int, config: MarginsConfig) -> list[int]:

@@ -35,18 +35,15 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
     epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
     history = {"epoch": epochs, **{name: column.numpy() for name, column in trained.history.items()}}
     store.write_parquet(store.model_file(model_id, HISTORY), pa.table(history))
-    store.write_json(
-        store.model_file(model_id, MODEL),
-        {
-            "model_id": model_id,
-            "outcome": Outcome.DONE if trained.diverged_epoch is None else Outcome.DIVERGED,
-            "diverged_epoch": trained.diverged_epoch,
-            "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
-            "stack": trained.stack,
-            "config": trained.config.model_dump(mode="json"),
-            **facts,
-        },
-    )
+    content = {
+        "model_id": model_id,
+        "outcome": Outcome.DONE if trained.diverged_epoch is None else Outcome.DIVERGED,
+        "diverged_epoch": trained.diverged_epoch,
+        "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
+        "stack": trained.stack,
+        "config": trained.config.model_dump(mode="json"),
+    }
+    store.write_json(store.model_file(model_id, MODEL), {**content, **facts})
 
 
 def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None:
@@ -177,14 +174,10 @@ def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
     dtype = label_type(len(dataset.class_names))
 
     def rows(split: str, given: Tensor, true: Tensor) -> pa.Table:
-        columns = {"given_label": given, "true_label": true, "predicted": trained.predictions[split]}
-        return pa.table(
-            {
-                "split": pa.array([split] * len(true)).dictionary_encode(),
-                "index": np.arange(len(true), dtype=np.int32),
-                **{name: classes.to(dtype).numpy() for name, classes in columns.items()},
-            }
-        )
+        classes = {"given_label": given, "true_label": true, "predicted": trained.predictions[split]}
+        columns = {name: of_images.to(dtype).numpy() for name, of_images in classes.items()}
+        splits = pa.array([split] * len(true)).dictionary_encode()
+        return pa.table({"split": splits, "index": np.arange(len(true), dtype=np.int32), **columns})
 
     train = rows("train", trained.given_labels, dataset.train_labels)
     test = rows("test", dataset.test_labels, dataset.test_labels)

@@ -91,11 +91,9 @@ def run_model(
     fields = facts.get("config", {})
     unknown = next((code for code in _code_in(fields) if code not in trusted), None)
     if unknown is not None:
-        raise UserError(
-            f"{address}/{MODEL}",
-            reason=f"names the code {unknown!r}, which would be imported and run",
-            allowed=f"registered networks and data sets, or code that you trust: --trust {unknown!r}",
-        )
+        reason = f"names the code {unknown!r}, which would be imported and run"
+        allowed = f"registered networks and data sets, or code that you trust: --trust {unknown!r}"
+        raise UserError(f"{address}/{MODEL}", reason=reason, allowed=allowed)
     config = validated(ModelConfig, fields)
     if config.model_id != model_id:
         reason = f"describes the model {config.model_id}"

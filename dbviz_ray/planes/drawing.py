@@ -87,12 +87,8 @@ def _adversarial(natural: Tensor, config: PlaneSetConfig, dataset: Dataset, netw
     generators = [numpy_generator("off_manifold", config.seed, plane) for plane in range(len(natural))]
     draws = np.stack([generator.uniform(-1, 1, (2, *natural.shape[1:])) for generator in generators])
     starts, directions = torch.from_numpy(draws).float().unbind(1)
-    examples = torch.cat(
-        [
-            adversarial_examples(network, images, start, config.adversary or AdversaryConfig(), dataset)
-            for images, start in zip(natural.split(BATCH), starts.split(BATCH), strict=True)
-        ]
-    )
+    attack, batches = config.adversary or AdversaryConfig(), zip(natural.split(BATCH), starts.split(BATCH), strict=True)
+    examples = torch.cat([adversarial_examples(network, *batch, attack, dataset) for batch in batches])
     signs = directions.sign() * pixel_limits(dataset, natural.device, natural.dtype)[2]
     anchors = torch.stack([natural, examples, natural + _beside(examples - natural, signs)], dim=1)
     lost = next((plane for plane, triplet in enumerate(anchors) if not spans_plane(triplet)), None)

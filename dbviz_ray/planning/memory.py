@@ -101,15 +101,14 @@ def _working(
     step += 2 * stack * network.parameters if settings.sam_radius else 0  # where they lead to, and the moved weights
     step += 5 * stack * batch * image if settings.adversary is not None else 0  # moved images and their limits
     weights = network.parameters + network.buffers
+    verified = VERIFIED_COPIES * min(stack, 2) * weights + 6 * IMAGES_COMPARED * network.step // (stack * batch)
     return max(
         step,
         3 * block + logits,  # the next block is made beside the last one
         network.evaluation + 2 * logits,
         4 * logits,  # losses and errors of an epoch
         network.sharpness + 2 * network.parameters + members * weights,
-        (VERIFIED_COPIES * min(stack, 2) * weights + 6 * IMAGES_COMPARED * network.step // (stack * batch))
-        * 8
-        // _size(settings),
+        verified * 8 // _size(settings),
     )
 
 

@@ -165,13 +165,10 @@ def _cohort_plan(cohort: Cohort, data: DatasetFacts, times: StepTimes) -> Cohort
     steps = settings.epochs * math.ceil(data.train_images / settings.batch_size)
     of_step = step_flops(cohort.models, data, min(settings.batch_size, data.train_images))
     recipe = "" if len({m.recipe for m in cohort.models}) > 1 or model.recipe == "default" else f" {model.recipe}"
-    return CohortPlan(
-        name=f"{model.architecture} {model.width}{recipe}",
-        members=len(cohort.models),
-        flops=training_flops(cohort.models, data),
-        seconds=steps * times.seconds(model.architecture, of_step)
-        + evaluation_flops(cohort.models, data) / times.flops_rate,
-    )
+    seconds = steps * times.seconds(model.architecture, of_step)
+    seconds += evaluation_flops(cohort.models, data) / times.flops_rate
+    name = f"{model.architecture} {model.width}{recipe}"
+    return CohortPlan(name, len(cohort.models), training_flops(cohort.models, data), seconds)
 
 
 def _line_points(margins: MarginsConfig | None, data: DatasetFacts) -> int:

@@ -109,14 +109,11 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | N
 
     attacked = attacked_model(sweep, plane_set)
     if attacked is not None and not store.complete_among([attacked.model_id]):
-        failure = store.failures().get(attacked.model_id)
-        raise UserError(
-            f"planes.{plane_set}.attacked",
-            attacked.model_id,
-            reason=f"could not be trained ({failure.reason})" if failure else "is not trained yet",
-            allowed="another model" if failure else "",
-            hint="" if failure else "run the stages train,evaluate",
-        )
+        field, failure = f"planes.{plane_set}.attacked", store.failures().get(attacked.model_id)
+        if failure is None:
+            raise UserError(field, attacked.model_id, reason="is not trained yet", hint="run the stages train,evaluate")
+        reason = f"could not be trained ({failure.reason})"
+        raise UserError(field, attacked.model_id, reason=reason, allowed="another model")
     for folder in (LABELS, PICTURES):  # leftovers of earlier planes
         store.remove_folder(f"{folder}/{partition('plane_set', plane_set)}")
     if attacked is None or workers is None:

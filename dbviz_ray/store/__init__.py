@@ -69,12 +69,8 @@ class Store(ModelFiles, EvaluationFiles):
         fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
         if fields:
             name = owner.get("name") if isinstance(owner.get("name"), str) else "without a name"
-            raise UserError(
-                "--out",
-                self.root,
-                reason=f"belongs to a different sweep ({name}: {listed(fields, 4)} differ)",
-                allowed="an empty directory, or the same sweep",
-            )
+            reason = f"belongs to a different sweep ({name}: {listed(fields, 4)} differ)"
+            raise UserError("--out", self.root, reason=reason, allowed="an empty directory, or the same sweep")
 
     def sweep(self) -> SweepConfig:
         """The sweep of this directory. UserError if there is none."""
@@ -152,9 +148,5 @@ class Store(ModelFiles, EvaluationFiles):
         except NotADirectoryError:
             raise UserError("--out", self.root, reason="is a file", allowed="a directory") from None
         if in_use:
-            raise UserError(
-                "--out",
-                self.root,
-                reason=f"holds files but no {SWEEP_FILE}, so it is not a run directory",
-                allowed="an empty directory, or one that a sweep made",
-            )
+            reason = f"holds files but no {SWEEP_FILE}, so it is not a run directory"
+            raise UserError("--out", self.root, reason=reason, allowed="an empty directory, or one that a sweep made")

@@ -140,11 +140,8 @@ class Lease:
     def check(self) -> None:
         """UserError if another driver has taken over."""
         if self._successor is not None:
-            raise UserError(
-                "--out",
-                reason=f"this driver could not reach {self._directory.root}, which was taken over by another one "
-                f"({self._successor}); this one ends",
-            )
+            taken = f"{self._directory.root}, which was taken over by another one ({self._successor})"
+            raise UserError("--out", reason=f"this driver could not reach {taken}; this one ends")
 
     def _acquire(self) -> None:
         while not self._directory.create(LEASE_FILE, self._own.content()):
@@ -167,11 +164,9 @@ class Lease:
             say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
             lives = self._changes(found, seconds)
         if lives:
-            raise UserError(
-                "--out",
-                reason=f"{self._directory.root} is in use by another driver ({driver or 'of another version'})",
-                allowed="another directory, or the same command when that driver has ended or been killed",
-            )
+            reason = f"{self._directory.root} is in use by another driver ({driver or 'of another version'})"
+            allowed = "another directory, or the same command when that driver has ended or been killed"
+            raise UserError("--out", reason=reason, allowed=allowed)
 
     def _changes(self, found: bytes, seconds: float) -> bool:
         """Whether the lease changes within `seconds`."""

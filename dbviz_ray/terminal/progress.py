@@ -44,15 +44,9 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         plain = os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("CI", "false").lower() not in ("", "false")
         self._redraws = self.redraws_allowed and not plain and sys.stderr.isatty()
         self._ticking = threading.Thread(target=self._tick, daemon=True)
-        super().__init__(
-            total=total,
-            file=sys.stderr if self._redraws else io.StringIO(),
-            leave=False,
-            dynamic_ncols=True,
-            mininterval=REDRAW_SECONDS,
-            miniters=0,
-            smoothing=0.1,
-        )
+        file = sys.stderr if self._redraws else io.StringIO()
+        pace: dict[str, Any] = {"mininterval": REDRAW_SECONDS, "miniters": 0, "smoothing": 0.1}
+        super().__init__(total=total, file=file, leave=False, dynamic_ncols=True, **pace)
         self._ticking.start()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
