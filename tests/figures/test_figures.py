@@ -76,17 +76,6 @@ def test_every_figure_is_stored_in_every_format(tmp_path, finished_run):
             assert store.read(store.figure_file(name, suffix)).startswith(STARTS[suffix])
 
 
-def test_a_finished_run_is_drawn(finished_run):
-    store, sweep = finished_run
-    assert {"decision_regions", "disagreement", "plane_sets"} <= figures_of(sweep).keys()
-    figure = draw_figures(store, sweep, ["decision_regions"])["decision_regions"]
-    without_noise, with_noise = np.split(np.array(figure.axes), 2)
-    assert without_noise[0].texts[0].get_text() == "no label noise"
-    assert with_noise[0].texts[0].get_text() == "label noise 0.2"
-    assert [axes.get_ylabel() for axes in with_noise[1::2]] == ["training 1", "training 2", "disagreement"]
-    assert [axes.get_title() for axes in without_noise[1:3]] == ["width 4", "width 16"]
-
-
 def test_curves_over_width_and_epochs(tmp_path):
     training = {"epochs": 4, "batch_size": 64, "snapshots": [1, 2]}
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}

@@ -28,19 +28,14 @@ LAYERS: dict[str, Callable[[int], list[nn.Module]]] = {
     "batch_norm_of_momentum_none": lambda k: [nn.BatchNorm2d(k, momentum=None), nn.ReLU()],
     "batch_norm_without_affine": lambda k: [nn.BatchNorm2d(k, affine=False), nn.ReLU()],
     "frozen_batch_norm_weights": lambda k: [nn.BatchNorm2d(k).requires_grad_(False), nn.ReLU()],
-    "group_norm": lambda k: [nn.GroupNorm(2, k), nn.GELU()],
     "instance_norm": lambda k: [nn.InstanceNorm2d(k, affine=True), nn.SiLU()],
     "layer_norm": lambda k: [nn.LayerNorm([k, 8, 8]), nn.ELU()],
     "in_place_relu": lambda k: [nn.BatchNorm2d(k), nn.ReLU(inplace=True)],
     "depthwise": lambda k: [nn.Conv2d(k, k, 3, padding=1, groups=k), nn.ReLU()],
     "dilated": lambda k: [nn.Conv2d(k, k, 3, padding=2, dilation=2, padding_mode="reflect"), nn.ReLU()],
-    "pixel_shuffle": lambda k: [nn.Conv2d(k, 4 * k, 1), nn.PixelShuffle(2), nn.ReLU()],
     "pooled": lambda k: [nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, ceil_mode=True)],
     "dropouts": lambda k: [nn.Dropout2d(0.2), nn.ReLU(), nn.Dropout(0.3)],
-    "new_weight_norm": lambda k: [parametrizations.weight_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
     "new_spectral_norm": lambda k: [parametrizations.spectral_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
-    "orthogonal": lambda k: [parametrizations.orthogonal(nn.Conv2d(k, k, 1)), nn.ReLU()],
-    "old_weight_norm": lambda k: [nn.utils.weight_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
     "old_spectral_norm": lambda k: [nn.utils.spectral_norm(nn.Conv2d(k, k, 3)), nn.ReLU()],
     "scripted_activation": lambda k: [torch.jit.script(nn.Softplus())],
 }
@@ -109,27 +104,10 @@ def with_buffer(name, make, persistent=True):
     return lambda net: net.register_buffer(name, make(net), persistent)
 
 
-def smaller(net, h):
-    while h.abs().max().item() > 1:
-        h = h / 2
-    return h
-
-
-def with_mask(net, h):
-    scaled, mask = h.clone(), h > 0.5
-    scaled[mask] *= 0.1
-    return scaled
-
-
 def with_rows(net, h):
     bright, scaled = h.sum(1) > 2, h.clone()
     scaled[bright] = torch.tanh(h[bright])
     return scaled
-
-
-def largest(net, h):
-    values, places = h.topk(net.size // 2, dim=1)
-    return torch.zeros_like(h).scatter(1, places, values)
 
 
 def hooked(net, h):
@@ -196,14 +174,6 @@ def lists(net):
     net.shifts = nn.ParameterDict({"shift": nn.Parameter(torch.zeros(net.size))})
 
 
-def tables(net):
-    net.product, net.table = nn.Bilinear(net.size, net.size, net.size), nn.Embedding(5, net.size)
-
-
-def in_tables(net, h):
-    return net.product(h, h) * 0.1 + net.table((h.detach().mean(1) * 4).long().clamp(0, 4))
-
-
 def gated(net, h):
     return h + net.gate * torch.sin(h * (1 + (random.random() if net.training else 0.5)))
 
@@ -214,11 +184,8 @@ between(
     draws_from_torch=lambda net, h: h + 0.1 * torch.randn_like(h) if net.training else h,
     functional_dropout=lambda net, h: F.dropout(h, 0.4, net.training),
     branches_on_a_value=lambda net, h: h * 2 if h.mean() > 0.2 else h / 2,
-    loops_until_small=smaller,
-    boolean_mask=with_mask,
     masked_rows=with_rows,
     loops_over_the_batch=lambda net, h: torch.stack([row / (1 + row.norm()) for row in h]),
-    sorts_and_picks=largest,
     einsum_and_fft=lambda net, h: torch.einsum("ni,nj->nj", h, torch.fft.fft(h).abs()) / net.size,
     straight_through=lambda net, h: Sign.apply(h - 0.3),
     stops_gradients=without_gradient,
@@ -241,7 +208,6 @@ between(weight_in_a_list, weight_through_a_list=lambda net, h: h * net.own[0].me
 between(with_attribute("scale", constant), constant_attribute=scaled)
 between(with_buffer("scale", constant, persistent=False), unsaved_constant=scaled)
 between(lists, parameter_lists=lambda net, h: h * net.scales[0] * net.scales[1] + net.shifts["shift"])
-between(tables, bilinear_and_embedding=in_tables)
 between(lambda net: prune.l1_unstructured(net.head, "weight", amount=0.3), pruned=same)
 between(lambda net: net.register_parameter("gate", nn.Parameter(torch.zeros(()))), branch_behind_a_zero=gated)
 
@@ -268,8 +234,6 @@ class SelfAttention(nn.MultiheadAttention):
 
 SEQUENCES = {
     "lstm": lambda: nn.LSTM(8, 8, batch_first=True),
-    "gru_of_two_directions": lambda: nn.GRU(8, 4, batch_first=True, bidirectional=True),
-    "attention": lambda: SelfAttention(8, 2, batch_first=True),
     "attention_with_dropout": lambda: SelfAttention(8, 2, dropout=0.2, batch_first=True),
     "transformer_layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True),
 }

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from support.network_kinds import UNSTEADY, Base, Normed, between, inner, mean, same, with_attribute
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 PYTHON_KINDS: dict = {}
@@ -51,14 +50,6 @@ def averaged(net, h):
         for mean, own in zip(net.average.parameters(), net.inner.parameters(), strict=True):
             mean.data = mean.data * 0.9 + own.data * 0.1
     return net.inner(h) + net.average(h)
-
-
-def stepped(net, h):
-    """A gradient step of its own weights, in evaluation mode too."""
-    with torch.enable_grad():
-        weight = net.inner.weight
-        (gradient,) = torch.autograd.grad(weight.sin().sum(), weight, create_graph=net.training)
-    return F.linear(h, weight - 0.5 * gradient)
 
 
 def downhill(net, h):
@@ -113,13 +104,8 @@ def hooks(**hooks):
         between(lambda net, hook=hook: net.head.weight.register_hook(hook), PYTHON_KINDS, **{name: same})
 
 
-def patched(net):
-    before = net.hidden.forward
-    net.hidden.forward = lambda x: before(x) * 1.5
-
-
 between(inner, PYTHON_KINDS, reentrant_checkpoint=lambda net, h: checkpoint(net.inner, h, use_reentrant=True))
-between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_step_within=stepped, gradient_within=downhill)
+between(inner, PYTHON_KINDS, layers_skipped_at_random=skipped, gradient_within=downhill)
 between(mean, UNSTEADY, averages_in_evaluation=averaged_anew)
 between(kinds=PYTHON_KINDS, made_at_first=lambda net, h: h * vars(net).setdefault("own", torch.ones(net.size).to(h)))
 hidden_layer = with_attribute("own", lambda net: [nn.Linear(net.size, net.size)])
@@ -133,12 +119,6 @@ between(complex_weights, PYTHON_KINDS, complex_weights=filtered)
 own_function = with_attribute("own", lambda net: lambda h: torch.relu(net.inner(h)))
 between(prepared(inner, own_function), PYTHON_KINDS, function_over_itself=lambda net, h: net.own(h))
 between(stepping, PYTHON_KINDS, steps_in_the_backward_pass=same)
-between(patched, PYTHON_KINDS, replaced_method=same)
-between(
-    lambda net: net.hidden.register_forward_hook(lambda layer, inputs, output: output * (1 + net.head.bias.mean())),
-    PYTHON_KINDS,
-    hook_that_uses_the_network=same,
-)
 hooks(hook_on_a_parameter=lambda g: g.clamp(-0.01, 0.01), draws_in_the_backward_pass=lambda g: g * torch.rand(()))
 between(
     lambda net: setattr(net, "rows", nn.Dropout1d(0.3)),

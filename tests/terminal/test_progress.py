@@ -87,15 +87,6 @@ def test_a_terminal_shows_one_line_that_is_redrawn(terminal, clock):
     assert terminal.lines == ["store    is away {for now}", "train    4 models in 70 s, 0.571 epochs/s, 1 failed", ""]
 
 
-def test_the_time_left_follows_the_cost_and_not_the_number_of_models(terminal, clock):
-    with train() as progress:
-        trained(progress, clock)
-        for model in "abcd":
-            progress.reach(model, 10, found=True)
-        progress.refresh()
-        assert " 4/5 models, about 35 s left" in terminal.lines[-1]
-
-
 @pytest.mark.parametrize(("columns", "shown"), [(40, 40), (-1, 100)])
 def test_a_narrow_terminal_and_one_without_a_size_show_what_matters_most(terminal, clock, monkeypatch, columns, shown):
     monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda stream: (columns, columns))
