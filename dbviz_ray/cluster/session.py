@@ -106,9 +106,8 @@ def _join_or_start(address: str | None, level: int) -> bool:
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
     if joined is None and named == "auto":
-        raise UserError(
-            "--address", reason="auto finds no running cluster", allowed="an address, local, or auto after `ray start`"
-        )
+        allowed = "an address, local, or auto after `ray start`"
+        raise UserError("--address", reason="auto finds no running cluster", allowed=allowed)
     if joined not in (None, "local"):
         refused = f"{joined} is not a Ray cluster that can be joined"
         place = _host_and_port(joined)
@@ -164,6 +163,5 @@ def _check_resources(resources: ResourcesConfig) -> None:
         wanted, there = getattr(resources, field), available.get(kind, 0)
         if wanted > there:
             reason = f"{wanted:g} is not allowed: this machine has {there:g} {kind}s"
-            raise UserError(
-                f"resources.{field}", reason=reason, allowed=f"up to {there:g}, or a cluster (cluster.yaml)"
-            )
+            allowed = f"up to {there:g}, or a cluster (cluster.yaml)"
+            raise UserError(f"resources.{field}", reason=reason, allowed=allowed)

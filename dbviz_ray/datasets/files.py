@@ -71,9 +71,8 @@ def _fetch(download: Download, directory: Path) -> None:
             (staging / file).parent.mkdir(parents=True, exist_ok=True)
             if (directory / file).is_file():  # such as an archive that was put there by hand
                 shutil.copyfile(directory / file, staging / file)
-            fetch = getattr(
-                datasets.utils, "download_and_extract_archive" if file.endswith(".tar.gz") else "download_url"
-            )
+            name = "download_and_extract_archive" if file.endswith(".tar.gz") else "download_url"
+            fetch = getattr(datasets.utils, name)
             fetch(url, str((staging / file).parent), filename=Path(file).name, md5=md5)
     finally:
         socket.setdefaulttimeout(timeout)

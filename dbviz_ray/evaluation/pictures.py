@@ -100,6 +100,5 @@ def _model(store: Store, asked: PictureKey, trusted: Collection[str]) -> RunMode
         return run_model(store, asked.model_id, asked.epoch, trusted)
     except FileNotFoundError:
         folder = store.path(store.model_folder(asked.model_id))
-        raise UserError(
-            "--resolution", reason=f"{folder} is not there", allowed="no --resolution without the weights of the models"
-        ) from None
+        allowed = "no --resolution without the weights of the models"
+        raise UserError("--resolution", reason=f"{folder} is not there", allowed=allowed) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import torch
@@ -47,9 +47,7 @@ class StackedState(MemberStates):
         self._memory_format = torch.channels_last if convolves else torch.contiguous_format
         if self.device.type == "cuda":  # else every step converts them; on CPUs it gains nothing
             lay_out_channels_last(self, first)
-        self._autocast: Callable[[], AbstractContextManager[object]] = (
-            nullcontext if precision is None else partial(autocast, self.device.type, precision)
-        )
+        self._precision = precision
 
     def forward(
         self, parameters: State, buffers: State, images: Tensor, *, training: bool, exact: bool = False
@@ -58,7 +56,7 @@ class StackedState(MemberStates):
         members = images.shape[0]
         skeleton = self._alone if members == 1 else self._together
         skeleton.train(training)
-        with nullcontext() if exact else self._autocast():
+        with nullcontext() if exact or self._precision is None else autocast(self.device.type, self._precision):
             if members == 1:
                 own = {name: tensor.squeeze(0) for name, tensor in (buffers | parameters).items()}
                 image_batch = images[0].contiguous(memory_format=self._memory_format)
@@ -122,7 +120,8 @@ class CohortNetwork(StackedState):
         self._logits = _evaluation(self.forward)
         self._step = gradient_step(self.forward, settings, self._teachers.forward if self._teachers else None, limits)
         self.decays = settings.weight_decay > 0
-        self._execution = execution or Eager()
+        self.execution = execution or Eager()
+        """How steps run; `execute` changes it."""
         self._verifies = verifies
         self._verified: set[int] = set()
         self._running: dict[tuple[int, torch.Size], Part] = {}
@@ -138,35 +137,30 @@ class CohortNetwork(StackedState):
         self._running = {key: run for key, run in self._running.items() if key[0] == stack}
         self._predicting = {key: run for key, run in self._predicting.items() if key[0] == stack}
 
-    @property
-    def execution(self) -> Eager:
-        """How steps run."""
-        return self._execution
-
     def execute(self, execution: Eager) -> None:
         """Run steps in this way from now on."""
-        self._execution = execution
+        self.execution = execution
         self._running.clear()
         self._predicting.clear()
 
     @property
     def manner(self) -> Manner:  # type: ignore[override]
         """How the members are computed."""
-        return Manner(self.stack, self._execution.compiles, self._execution.channels)
+        return Manner(self.stack, self.execution.compiles, self.execution.channels)
 
     def adopt(self, manner: Manner) -> None:
         """Compute the members in this manner from now on."""
         if manner.stack != self.stack:
             self.restack(manner.stack)
-        if manner.compiled and not self._execution.compiles:
-            self.execute(self._execution.but(compiles=True))
-        if manner.channels != self._execution.channels:
+        if manner.compiled and not self.execution.compiles:
+            self.execute(self.execution.but(compiles=True))
+        if manner.channels != self.execution.channels:
             self.pack(manner.channels)
 
     @property
     def packs(self) -> bool:
         """Whether members may share groups of convolutions, so that one that diverges spoils others (execution.py)."""
-        return self._execution.channels > 0 and self.can_pack
+        return self.execution.channels > 0 and self.can_pack
 
     @property
     def can_pack(self) -> bool:
@@ -175,7 +169,7 @@ class CohortNetwork(StackedState):
 
     def pack(self, channels: int) -> None:
         """Let members share groups of convolutions of at most so many channels from now on."""
-        self._execution.channels = channels
+        self.execution.channels = channels
         self._running.clear()
 
     def unpack(self) -> None:
@@ -199,11 +193,10 @@ class CohortNetwork(StackedState):
             try:
                 return self.prepare(batch)
             except StepsDifferError:
-                if not self._execution.compiles:
+                if not self.execution.compiles:
                     raise
-            self.execute(
-                self._execution.but(compiles=False)
-            )  # such as on a node without the compiler of an earlier one
+            # Such as on a node without the compiler of an earlier one.
+            self.execute(self.execution.but(compiles=False))
             return self.prepare(batch)
 
         return within_memory(prepared, self.stack)(batch)
@@ -245,9 +238,9 @@ class CohortNetwork(StackedState):
         with kept(self.buffers):
             try:
                 with memory_errors():
-                    capture = self._execution.but(compiles=False).captured
+                    capture = self.execution.but(compiles=False).captured
                     steps = [partial(capture(self._logits, *inputs, batch), *inputs) for inputs in parts]
-                    run = self._execution.prepared(steps, batch)
+                    run = self.execution.prepared(steps, batch)
                     found = run(batch)[1]
             except torch.OutOfMemoryError:
                 raise
@@ -281,7 +274,7 @@ class CohortNetwork(StackedState):
             except Exception as error:  # such as types that its code fixes
                 raise StepsDifferError(f"it cannot be compared in float64 ({one_line(error)})") from error
             self._verified.add(size)
-        if type(self._execution) is Eager and not self._execution.compiles and self._settings.precision != "bfloat16":
+        if type(self.execution) is Eager and not self.execution.compiles and self._settings.precision != "bfloat16":
             return  # the same operations as in float64
         # Ordinary modules need more memory.
         with kept(self.buffers), suppress(torch.OutOfMemoryError), memory_errors():
@@ -318,9 +311,9 @@ class CohortNetwork(StackedState):
             for start, stop in self._chunks():
                 inputs = (*self.sliced(start, stop), sliced(self._teacher_state, start, stop))
                 if stop - start not in captured:
-                    captured[stop - start] = self._execution.captured(self._step, *inputs, sliced(batch, start, stop))
+                    captured[stop - start] = self.execution.captured(self._step, *inputs, sliced(batch, start, stop))
                 parts.append(partial(_run_chunk, captured[stop - start], inputs, start, stop))
-            return self._execution.prepared(parts, batch)
+            return self.execution.prepared(parts, batch)
 
 
 def _evaluation(forward: Callable[..., Tensor]) -> Step:
