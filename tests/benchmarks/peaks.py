@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from coverage import PLANES, Places, Population
 from numpy.typing import NDArray
-from population import PLANES, Places, Population
 from timing import markdown, parser_of, report
 
 from dbviz_ray.analysis.scores.agreement import agreement
@@ -98,9 +98,8 @@ def share_found(
 
 def main() -> None:
     """Print Markdown tables in percent, and append them to `--out`."""
-    parser = parser_of(__doc__)
+    parser = parser_of(__doc__, repetitions=300)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--repetitions", type=int, default=300)
     chosen = parser.parse_args()
     peaks.DRAWS, repetitions = DRAWS, chosen.repetitions
     of = {width: values_of(width, chosen.run) for width in WIDTHS}
