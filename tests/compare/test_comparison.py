@@ -173,7 +173,6 @@ def lost_beyond_the_pixels(images):
         ({"planes": 10**6, "resolution": 50}, "planes"),
         ({"resolution": 1}, "resolution"),
         ({"classes": "all"}, "classes"),
-        ({"batch_points": -1}, "batch_points"),
         ({"batch_points": 0}, "batch_points"),
         ({"device": "foo"}, "device"),
         ({"names": ["a", "a"]}, "names"),

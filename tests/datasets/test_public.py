@@ -88,7 +88,6 @@ BROKEN_CIFAR = {
     "without images": (pickle.dumps({b"labels": [0]}), "data"),
     "no dictionary": (pickle.dumps(3), "int"),
     "half": (cifar_batch()[:500], ""),
-    "empty": (b"", ""),
     "floats as pixels": (cifar_batch(data=np.zeros((4, 3072))), "float64"),
     "too few pixels": (cifar_batch(data=np.zeros((4, 3000), dtype=np.uint8)), "[4, 3000]"),
     "too few labels": (cifar_batch(labels=[0, 1], fine_labels=[0, 1]), "2 labels"),
@@ -101,7 +100,6 @@ BROKEN_SVHN = {
     "too few labels": (svhn_file(y=np.ones((3, 1), dtype=np.uint8)), "3 labels"),
     "a class too many": (svhn_file(y=np.full((4, 1), 11, dtype=np.uint8)), "label 11"),
     "no images": (svhn_file(X=np.zeros(3)), ""),
-    "not of MATLAB": (b"MATLAB", ""),
     "half": (svhn_file()[:3000], ""),
 }
 IMAGES, LABELS = (f"{file}.gz" for file in FASHION_MNIST_FILES[:2])
@@ -109,7 +107,6 @@ BROKEN_FASHION_MNIST = {
     "cut off": (IMAGES, gzip.compress(idx(np.zeros((30, 28, 28))))[:60], ""),
     "not compressed": (IMAGES, b"not compressed", ""),
     "one dimension": (IMAGES, gzip.compress(b"\0\0\x08\x01" + bytes(40)), "3-dimensional"),
-    "only a header": (IMAGES, gzip.compress(b"\0\0\x08\x03"), ""),
     "a byte too few": (IMAGES, gzip.compress(idx(np.zeros((30, 28, 28)))[:-1]), "23519"),
     "a class too many": (LABELS, gzip.compress(idx(np.full(30, 10))), "label 10"),
     "too few labels": (LABELS, gzip.compress(idx(np.zeros(29))), "29 labels"),

@@ -204,7 +204,6 @@ def test_the_matrix_of_a_comparison(comparison):
         (lambda run, _: load_run(run.store.path("scores")), "", None),
         (lambda run, _: plot_regions(run), "models", None),
         (lambda run, _: plot_regions(run, "w2-"), "model", None),
-        (lambda run, _: plot_regions(run, SHOWN, 6), "plane", "from 0 to 5"),
         (lambda run, _: plot_regions(run, SHOWN, ax=Figure().subplots()), "ax", "2, one for each panel"),
         (lambda _, own: plot_regions(own, ["a", "d"]), "models", "a, b, c"),
         (lambda _, own: plot_regions(own, plane=4), "plane", "from 0 to 3"),
@@ -212,9 +211,7 @@ def test_the_matrix_of_a_comparison(comparison):
         (lambda run, _: plot_curve(run, over="seed"), "over", "width, epoch"),
         (lambda run, _: plot_curve(run, "margin"), "over", ""),
         (lambda run, _: plot_matrix(run, label_noise=0.3), "label_noise", "0, 0.2"),
-        (lambda run, _: plot_matrix(run, plane_set="x"), "plane set", "test, train"),
         (lambda run, _: plot_regions(run.store.root), "of", "a Run or a Comparison"),
-        (lambda run, _: plot_matrix(None), "of", "a Run or a Comparison"),
         (lambda _, own: plot_curve(own), "run", "a Run"),
     ],
 )

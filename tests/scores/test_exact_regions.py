@@ -71,26 +71,6 @@ def test_regions_by_hand(layers, expected):
     assert sorted((number, round(area, 6)) for number, area in regions) == sorted(expected)
 
 
-def test_a_point_joins_regions_on_a_grid_only():
-    layers, _ = HAND_MADE["four triangles that meet in a point"]
-    maps = label_maps(network_of(*layers).double(), unit_square(), torch.device("cpu")).numpy()
-    assert regions_of(maps, 0).fragmentation.tolist() == [3]
-
-
-def test_a_tip_falls_into_pieces_on_every_grid():
-    """Class 1 where |y - .3 x - .2| < .05 (x - .1): a wedge of .9 by .09 in the rest, which goes round its tip."""
-    wedge = network_of(
-        ([[-0.3, 1.0], [0.3, -1.0], [1.0, 0.0]], [-0.2, 0.2, 0.0]),
-        ([[0.0, 0.0, 0.0], [-1.0, -1.0, 0.05]], [0.0, -0.005]),
-    )
-    [exact] = exact_regions(wedge, unit_square())
-    assert exact == [(0, pytest.approx(1 - 0.9 * 0.09 / 2)), (1, pytest.approx(0.9 * 0.09 / 2))]
-    maps = label_maps(wedge.double(), unit_square(801), torch.device("cpu")).numpy()
-    assert min(counts_on_grids(maps).values()) > 2
-    large = counts_on_grids(maps, POINT)
-    assert [large[points].item() for points in (51, 101, 201, 401, 801)] == [2] * 5
-
-
 @pytest.fixture(scope="module")
 def on_grids() -> tuple[list[Regions], np.ndarray]:
     """Exact regions and label maps `[planes, 401, 401]` of random networks and of some that memorised noisy labels."""

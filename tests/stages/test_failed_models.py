@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
-from support.drawn_figures import drawn, figures_in
+from support.drawn_figures import figures_in
 from support.made_up_runs import compared_sweep, distilled_sweep, let_fail, made_up_run
 
 from dbviz_ray.analysis.findings import find
@@ -131,10 +131,3 @@ def test_figures_and_findings_of_what_is_left(tmp_path, name, kept):
     for name in figures.keys() & {"double_descent", "epochs", "error_surface", "reproducibility_matrix", "by_recipe"}:
         words = [text.get_text() for axes in figures[name].axes for text in axes.texts]
         assert f"{count} failed" in " ".join([figures[name].get_supxlabel() or "", *words])
-
-
-def test_captions_name_both_reasons(tmp_path):
-    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1, 2]}, planes={"test": SETS["train"]})
-    _, figures = drawn(tmp_path, sweep, diverged=lambda m: m.seeds.init == 0, only=["double_descent"],
-                       failed=lambda m: "train" * (m.width == 4 and m.seeds.init == 1))  # fmt: skip
-    assert figures["double_descent"].get_supxlabel().count("3 diverged and 1 failed") == 1

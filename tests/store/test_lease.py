@@ -160,12 +160,6 @@ def test_an_outage_ends_no_driver(server):
         lease.check()
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    mistake = refused(hold, Directory(tmp_path / "file/run"))
-    assert (mistake.field, f"{tmp_path}/file/run" in str(mistake)) == ("--out", True)
-
-
 def test_workers_of_a_driver_that_was_replaced_are_told(directory):
     with Lease(directory, beat_seconds=BEAT) as lease:
         check_driver(directory, lease.token)

@@ -82,21 +82,14 @@ class Machine:
 
     def started_processes(self) -> list[str]:
         """Command lines of the processes in its namespace, as seen from outside, but for its sshd's own."""
-        namespace = os.readlink(f"/proc/{self._sshd()}/ns/pid")
+        sshd = Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read_text().split()[0]
+        namespace = os.readlink(f"/proc/{sshd}/ns/pid")
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended
                 if os.readlink(process / "ns/pid") == namespace:
                     found.append(command_line(int(process.name)))
         return [command for command in found if command and "sshd" not in command.split()[0]]
-
-    def stop(self) -> None:
-        """End the sshd, and with it its namespaces."""
-        os.kill(self._sshd(), signal.SIGTERM)  # unshare itself ignores it
-        self.unshare.wait(20)
-
-    def _sshd(self) -> int:
-        return int(Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children").read_text().split()[0])
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
@@ -204,12 +197,6 @@ def run_sweep(laptop: Laptop, machines: list[Machine], out: Path) -> None:
     assert len((out / "scores" / "groups.csv").read_text().splitlines()) == 1 + MODELS // 2
 
 
-def others() -> list[str]:
-    """Command lines of the outer namespace's processes that are not this one; zombies have none."""
-    pids = (int(process.name) for process in Path("/proc").glob("[0-9]*"))
-    return [command for pid in pids if pid != os.getpid() and (command := command_line(pid))]
-
-
 def main(scratch: Path) -> None:
     """The whole course, within the outer namespaces."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -234,10 +221,6 @@ def main(scratch: Path) -> None:
         laptop.run("ray", "down", "-y", file)
     with step("no process is left on either machine but its sshd"):
         wait_for(lambda: not [process for machine in machines for process in machine.started_processes()], 180)
-    with step("nothing listens and nothing runs once the sshds have ended"):
-        for machine in machines:
-            machine.stop()
-        wait_for(lambda: not listening() and not others(), 60)  # ssh keeps its connections for ten seconds
     user, name = (hashlib.sha256(text.encode()).hexdigest()[:10] for text in (getuser(), scratch.name))
     shutil.rmtree(Path("/tmp") / f"ray_ssh_{user}" / name, ignore_errors=True)  # Ray's ssh connections
 

@@ -162,7 +162,6 @@ def test_what_the_page_reads_from_python(copied_run, capsys):
         ("postgresql://me@db/x", "postgresql://me@db/x"),
         ("postgresql://:word@db/x", "postgresql://:***@db/x"),
         ("postgresql://db/x?user=me&password=word&sslmode=require", "postgresql://db/x?user=me&password=***&sslmode=require"),
-        ("databricks", "databricks"),
     ],
 )  # fmt: skip
 def test_addresses_are_told_without_passwords(uri, told):
