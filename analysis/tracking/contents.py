@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -51,7 +51,7 @@ NOT_ALLOWED = re.compile(r"[^\w\-. :]")
 @dataclass(frozen=True)
 class RunContent:
     """What one MLflow run says: a `name` that is unique within the sweep, a `title` for MLflow's pages, the name of the
-    `parent` run, Markdown, parameters and metrics."""
+    `parent` run, Markdown, parameters, metrics, and artifacts by path."""
 
     name: str
     title: str
@@ -59,6 +59,7 @@ class RunContent:
     description: str
     params: Mapping[str, Any]
     metrics: Sequence[Metric] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -95,6 +96,7 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
             **provenance(),
         },
         metrics=summary,
+        files=_files(store, sweep),
     )  # fmt: skip
     models = _model_runs(store, sweep, tables, parents) if len(outcomes) <= MAX_MODELS else []
     return [top, *below, *models]
@@ -209,7 +211,7 @@ def _titles(table: pd.DataFrame) -> list[str]:
     return names_of(table, columns or ["architecture"])
 
 
-def files_of(store: Store, sweep: SweepConfig) -> dict[str, bytes]:
+def _files(store: Store, sweep: SweepConfig) -> dict[str, bytes]:
     """What is stored of the sweep as a whole, by the paths that it has as artifacts."""
     names = {name: name for name in (SWEEP_FILE, REPORT_FILE)}
     names |= {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables_of(sweep)}

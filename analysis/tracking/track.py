@@ -1,6 +1,6 @@
 """Logs the results of a run directory to MLflow, each run once, whatever was interrupted before.
 
-The tables are on disk before anything is logged. If the server is down, `track` says so within seconds, and the same
+The results are on disk before anything is logged. If the server is down, `track` says so within seconds, and the same
 command logs later. The same results are logged once; new results of a run directory replace its runs.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import TRACKING_FILE
 
-from .contents import NOT_ALLOWED, SWEEP, RunContent, files_of, runs_of
+from .contents import NOT_ALLOWED, SWEEP, RunContent, runs_of
 
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -50,7 +50,6 @@ NOTE = (
 )
 
 
-Files = Callable[[], Mapping[str, bytes]]
 MAKING = """
 import os, sys
 from mlflow import MlflowClient
@@ -85,11 +84,8 @@ def is_tracked(store: Store) -> bool:
     return (facts.get("uri"), facts.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
-def track(store: Store, sweep: SweepConfig, drawn: Callable[[], None] = lambda: None) -> str:
-    """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError.
-
-    `drawn` is called when only figures and report are left to be logged. Its errors are TrackingUnavailableErrors too.
-    """
+def track(store: Store, sweep: SweepConfig) -> str:
+    """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError."""
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
@@ -103,12 +99,7 @@ def track(store: Store, sweep: SweepConfig, drawn: Callable[[], None] = lambda: 
 
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, sweep, artifacts)
-
-        def files() -> Mapping[str, bytes]:
-            drawn()
-            return files_of(store, sweep)
-
-        top = _log(client, experiment, directory, results, runs, files)
+        top = _log(client, experiment, directory, results, runs)
     except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
@@ -152,7 +143,7 @@ def where_to_look(store: Store) -> str:
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 
 
-def _log(client: Any, experiment: str, directory: str, results: str, runs: Sequence[RunContent], files: Files) -> str:
+def _log(client: Any, experiment: str, directory: str, results: str, runs: Sequence[RunContent]) -> str:
     """Log all runs of a run directory unless they are there; returns the id of the top run.
 
     The top run is terminated last, after all other runs of the directory are deleted: those of older results, of
@@ -175,11 +166,6 @@ def _log(client: Any, experiment: str, directory: str, results: str, runs: Seque
         _log_content(client, ids[run.name], run, now)
         if run.parent:
             client.set_terminated(ids[run.name], "FAILED" if run.failed else "FINISHED", end_time=start)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files().items():
-            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, name).write_bytes(content)
-        client.log_artifacts(ids[SWEEP], folder)
     for run in _runs_of(client, experiment, directory):
         if run.info.run_id not in ids.values():
             client.delete_run(run.info.run_id)
@@ -197,6 +183,12 @@ def _log_content(client: Any, run_id: str, run: RunContent, now: int) -> None:
         room = BATCH - len(together)
         client.log_batch(run_id, metrics=metrics[:room], params=together)
         metrics = metrics[room:]
+    if run.files:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in run.files.items():
+                Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, name).write_bytes(content)
+            client.log_artifacts(run_id, folder)
 
 
 def _runs_of(client: Any, experiment: str, directory: str) -> list[Any]:

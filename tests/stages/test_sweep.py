@@ -9,11 +9,9 @@ from support.made_up_runs import made_up_run
 from support.refusals import refused
 from support.whole_sweeps import empty_database
 
-from dbviz_ray.analysis.tracking import is_tracked
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.errors import DamagedFileError
-from dbviz_ray.stages import Options, State, report
+from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.store.layout import FINDINGS_FILE
 from dbviz_ray.sweep import main
@@ -77,26 +75,6 @@ def test_analyse_and_report_need_what_comes_before(capsys):
     assert re.search(r"\b104\b.*\b624\b", capsys.readouterr().err), "trainings and tasks of evaluate"
     assert main(["--stages", "report"]) == 1
     assert " analyse " in capsys.readouterr().err
-
-
-def test_a_figure_fails_beside_the_logging_as_it_fails_here(tmp_path, monkeypatch):
-    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
-    store = made_up_run(tmp_path / "run", sweep)
-    run_sweep(sweep, store, Options(("analyse",)))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    with monkeypatch.context() as nothing_is_drawn_here:
-        nothing_is_drawn_here.delattr(report, "draw")
-        report.run(sweep, store, Options(), State(analysed=True))
-    assert state_of(sweep, store, Options()).drawn
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    empty_database(tmp_path)
-    for path in (tmp_path / "run" / "labels").rglob("*.*"):
-        path.write_bytes(b"")
-    with pytest.raises(DamagedFileError) as here:
-        report.draw(store, sweep)
-    with pytest.raises(DamagedFileError, match=re.escape(str(here.value))):
-        report.run(sweep, store, Options(("report",)), State(analysed=True))
-    assert not is_tracked(store)
 
 
 def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, monkeypatch, capsys):

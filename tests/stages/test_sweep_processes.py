@@ -73,7 +73,7 @@ def test_one_process_without_ray_interrupted_and_killed_ends_with_the_same_table
 
 SEED = 1
 """For the moments at which processes are killed."""
-KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 0.5)}
+KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
 """A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
 
 
