@@ -148,9 +148,6 @@ def test_every_way_to_give_the_images_gives_the_same_ones(tmp_path, digits, monk
     assert found.classes == 11
     hashed = hashlib.sha256((tmp_path / named).read_bytes()).hexdigest()
     assert found.facts == {"sha256": hashed, "mean": [0.0], "deviation": [1.0]}
-
-
-def test_another_split_and_scale(digits):
     found = found_in("digits", data_options=OPTIONS, split="train", mean=(0.5,), deviation=(0.25,))
     torch.testing.assert_close(found.images, (digits.train_images / 16 - 0.5) / 0.25)
     assert found.facts == {"split": "train", "mean": [0.5], "deviation": [0.25]}

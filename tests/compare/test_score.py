@@ -162,7 +162,7 @@ def test_a_users_network_as_a_sweep_takes_it(command, here):
     assert (here / "own" / "pairs.csv").read_text() == (here / "registered" / "pairs.csv").read_text()
 
 
-def test_models_of_a_run_need_neither_model_nor_data(finished_run, digits, here, capsys):
+def test_models_of_a_run_need_neither_model_nor_data(finished_run, files, digits, here, capsys):
     store, sweep = finished_run
     folders = [store.path(f"models/{model.model_id}") for model in sweep.models()[:2]]
     assert main([*folders, *PLANES]) == 0
@@ -176,12 +176,8 @@ def test_models_of_a_run_need_neither_model_nor_data(finished_run, digits, here,
     (pair,) = pd.read_csv(here / "comparison" / "pairs.csv").to_dict("records")
     assert pair["reproducibility"] == pytest.approx(result.reproducibility.value)
     assert pair["churn"] == pytest.approx(1 - result.pairs[0].agreement_on_images)
-
-
-def test_a_run_and_a_file(finished_run, files, here):
-    store, sweep = finished_run
-    folder, file = store.path(f"models/{sweep.models()[0].model_id}"), str(files / "old.pt")
-    assert main([folder, file, *ARCHITECTURE, *PLANES]) == 0
+    file = str(files / "old.pt")
+    assert main([folders[0], file, *ARCHITECTURE, *PLANES]) == 0, "a model of a run and a file"
     assert find_run_model(file) is find_run_model(store.root) is None
 
 
@@ -225,6 +221,10 @@ SIXTY = ["--planes", "60"]
 
 
 def test_an_interrupted_command_keeps_the_planes_that_are_scored_and_continues(here, command, labelled, capsys):
+    """Where none is scored, nothing is written."""
+    labelled.stop = 1
+    assert main([*command, *SIXTY]) == 130
+    assert not (here / "comparison").exists()
     assert main([*command, *SIXTY, "--out", "whole"]) == 0
     labelled.planes.clear()
     labelled.stop = 7
@@ -252,12 +252,6 @@ def test_labels_of_what_changed_are_not_continued(changed, here, command, labell
     monkeypatch.setitem(READY, "seed", 5)
     assert main(words) == main([*words, "--out", "alone"]) == 0
     assert (here / "comparison" / "pairs.csv").read_text() == (here / "alone" / "pairs.csv").read_text()
-
-
-def test_an_interruption_before_two_planes_writes_nothing(here, command, labelled):
-    labelled.stop = 1
-    assert main(command) == 130
-    assert not (here / "comparison").exists()
 
 
 def test_numbers_stay_when_drawing_is_interrupted(here, command, monkeypatch):

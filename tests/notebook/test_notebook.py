@@ -91,7 +91,7 @@ def test_models_come_with_all_their_fields_and_what_became_of_them(run):
     assert models.drop(lost.index)["test_error"].to_dict() == last["test_error"].to_dict()
 
 
-def test_label_maps_are_arrays_and_tables(run):
+def test_label_maps_and_planes_are_arrays_and_tables(run):
     model = next(model for model in run.sweep.models() if MODEL in model.model_id)
     maps = run.label_maps(MODEL)
     assert (maps.shape, maps.dtype) == ((6, 12, 12), np.uint8)
@@ -102,6 +102,9 @@ def test_label_maps_are_arrays_and_tables(run):
     table = run.label_table(MODEL)
     assert table.column_names == ["plane", "labels"]
     assert table["labels"][4].as_py() == maps[4].reshape(-1).tolist()
+    assert len(run.planes("train")) == 4
+    assert {"anchor_a", "anchor_b", "a_range", "b_range"} < set(run.planes().columns)
+    assert (run.plane(3).images.shape, run.plane(3).extent) == ((3, 2, 2, 3), (-0.1, 1.1, -0.1, 1.1))
 
 
 def test_a_picture_is_the_finer_one_where_there_is_one(own_run):
@@ -109,13 +112,6 @@ def test_a_picture_is_the_finer_one_where_there_is_one(own_run):
     own_run.store.write_picture("test", model.model_id, 3, 2, Picture(np.full((30, 30), 7, np.uint8)))
     assert own_run.picture(MODEL, plane=2).labels.shape == (30, 30)
     assert np.array_equal(own_run.picture(MODEL, plane=1).labels, own_run.label_maps(MODEL)[1])
-
-
-def test_planes_and_their_images(run):
-    assert len(run.planes("train")) == 4
-    assert {"anchor_a", "anchor_b", "a_range", "b_range"} < set(run.planes().columns)
-    assert run.plane(3).images.shape == (3, 2, 2, 3)
-    assert run.plane(3).extent == (-0.1, 1.1, -0.1, 1.1)
 
 
 def test_what_is_damaged_or_not_there_yet_is_told(own_run):

@@ -144,19 +144,15 @@ def test_an_attack_on_a_linear_network_is_known():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_a_network_that_diverged_is_not_attacked(digits, network):
+def test_attacks_that_cannot_be_are_refused(digits, network):
+    """On a network that diverged, on none, and where only an image darker than black is of another class."""
     broken = copy.deepcopy(network)
     broken.load_state_dict({name: tensor * torch.nan for name, tensor in network.state_dict().items()})
-    config = PlaneSetConfig(count=2, off_manifold="adversarial")
-    for attacked, field in ((broken, "attacked"), (None, "off_manifold")):
-        assert refused(draw_plane_set, config, digits, network=attacked).field == field
-
-
-def test_an_attack_that_moves_nothing_is_refused():
-    """Only an image darker than black would change the predicted class."""
-    sees_black, dataset = linear_network([-1.0, -1], bias=-1), of_pixels([0, 0], [0, 9], [9, 0], pixel_range=9.0)
+    sees_black, dark = linear_network([-1.0, -1], bias=-1), of_pixels([0, 0], [0, 9], [9, 0], pixel_range=9.0)
     config = PlaneSetConfig(count=20, off_manifold="adversarial", adversary={"radius": 1.0})
-    assert refused(draw_plane_set, config, dataset, network=sees_black).field == "off_manifold"
+    attacks = ((broken, digits, "attacked"), (None, digits, "off_manifold"), (sees_black, dark, "off_manifold"))
+    for attacked, dataset, field in attacks:
+        assert refused(draw_plane_set, config, dataset, network=attacked).field == field
 
 
 def test_given_labels_decide_which_image_is_attacked(digits, network):

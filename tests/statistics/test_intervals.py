@@ -70,15 +70,6 @@ def test_jackknife_of_three_models_by_hand():
     assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, *ends))
 
 
-def test_cross_pairs_by_hand():
-    """Models' means 0.5 and 0.7 against 0.6, 0.6 and 0.6, the same on every plane: variance 0.02 / 2, one freedom."""
-    matrix = np.array([[0.5] * 3, [0.7] * 3])
-    interval = interval_of(cross_pair_estimate(matrix, np.full(10, 0.6), np.repeat(matrix[None], 10, axis=0)))
-    reach = stats.t.ppf(0.975, 1) * np.sqrt(0.02 / 2)
-    assert (interval.value, interval.low, interval.high) == pytest.approx((0.6, 0.6 - reach, 0.6 + reach))
-    assert (interval.models, interval.items, interval.covers) == (5, 10, "models and items")
-
-
 def test_no_variance_is_no_width():
     interval = interval_of(mean_estimate(np.zeros((3, 5))), bounds=(0, 1))
     assert (interval.low, interval.value, interval.high) == (0, 0, 0)

@@ -120,9 +120,13 @@ def test_a_lease_that_cannot_be_read_is_waited_out(directory):
         assert set(pool.map(wait_out, range(len(unreadable)))) == {os.getpid()}
 
 
-def test_a_driver_learns_that_it_was_taken_over(directory):
+def test_a_driver_and_its_workers_learn_that_it_was_taken_over(directory):
     with Lease(directory, BEAT) as lease:
+        check_driver(directory, lease.token)
         other = elsewhere(directory)
+        with pytest.raises(SupersededError, match="far"):
+            check_driver(directory, lease.token)
+        check_driver(directory, other.token)
 
         def taken_over_for_long() -> None:
             for _ in range(50):
@@ -133,6 +137,8 @@ def test_a_driver_learns_that_it_was_taken_over(directory):
         with pytest.raises(UserError, match="process 7 on far"):
             taken_over_for_long()
     assert Driver.of(directory.read(LEASE_FILE)) == other, "another's lease stays"
+    directory.remove(LEASE_FILE)
+    check_driver(directory, lease.token)
 
 
 def test_of_drivers_that_find_a_dead_one_together_one_takes_over(directory):
@@ -158,14 +164,3 @@ def test_an_outage_ends_no_driver(server):
             assert time.monotonic() < deadline
             time.sleep(BEAT)
         lease.check()
-
-
-def test_workers_of_a_driver_that_was_replaced_are_told(directory):
-    with Lease(directory, beat_seconds=BEAT) as lease:
-        check_driver(directory, lease.token)
-        successor = elsewhere(directory)
-        with pytest.raises(SupersededError, match="far"):
-            check_driver(directory, lease.token)
-        check_driver(directory, successor.token)
-    directory.remove(LEASE_FILE)
-    check_driver(directory, lease.token)

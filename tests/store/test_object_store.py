@@ -94,14 +94,11 @@ def stopped(server):
     server.start()
 
 
-def test_first_contact_does_not_wait_and_says_so(stopped, sweep):
+def test_first_contact_does_not_wait_and_patience_ends(stopped, sweep):
     began = time.monotonic()
     with pytest.raises(UserError, match="--out: s3://bucket/absent"):
         Store(stopped.address("absent")).check_owner(sweep)
     assert time.monotonic() - began < 15
-
-
-def test_patience_ends(stopped):
     began = time.monotonic()
     with pytest.raises(StorageError, match="s3://bucket/patience/a"):
         Directory(stopped.address("patience")).patient(4).read("a")
