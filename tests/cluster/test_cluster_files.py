@@ -30,7 +30,7 @@ def test_ray_accepts_the_file_and_nodes_install_the_project_within_the_constrain
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_listens_to_the_world_and_ray_asks_for_a_token(file):
+def test_nothing_listens_to_the_world_ray_asks_for_a_token_and_telemetry_is_off(file):
     assert not re.search(r"0\.0\.0\.0|::/0", text_of(file))
     [head] = [command for command in ray_starts(file) if "--head" in command]
     assert "--dashboard-host=127.0.0.1" in head
@@ -39,24 +39,18 @@ def test_nothing_listens_to_the_world_and_ray_asks_for_a_token(file):
     for command in commands(file):
         if "mlflow server" in command:
             assert "--host 127.0.0.1" in command
+    assert "RAY_USAGE_STATS_ENABLED=0" in environment(file)
+    # `ray up` exports its own setting before the head's command.
+    starts = [re.search(r"RAY_USAGE_STATS_ENABLED=0 (setsid nohup )?ray start", start) for start in ray_starts(file)]
+    assert (len(starts), all(starts)) == (2, True)
+    for setting in ("MLFLOW_DISABLE_TELEMETRY=true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"):
+        assert file not in CLOUDS or setting in environment(file)
 
 
 def test_machines_are_in_a_network_of_their_own():
     """On AWS tests/cluster/test_cluster_commands.py asks Ray's own set-up."""
     for node_type in cluster("docs/cluster/gcp.yaml")["available_node_types"].values():
         assert [i["network"] for i in node_type["node_config"]["networkInterfaces"]] == ["global/networks/dbviz-ray"]
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_telemetry_is_off_everywhere(file):
-    assert "RAY_USAGE_STATS_ENABLED=0" in environment(file)
-    starts = ray_starts(file)
-    assert len(starts) == 2
-    # `ray up` exports its own setting before the head's command.
-    assert all(re.search(r"RAY_USAGE_STATS_ENABLED=0 (setsid nohup )?ray start", command) for command in starts)
-    if file in CLOUDS:
-        assert "MLFLOW_DISABLE_TELEMETRY=true" in environment(file)
-        assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false" in environment(file)
 
 
 @pytest.mark.parametrize("file", CLOUDS)

@@ -31,12 +31,8 @@ raise SystemExit(run_command("start", start))
     [
         ("TMPDIR", "{folder}/" + "long" * 25, {0}, ""),
         ("HOME", "/proc", {1}, "/proc/.ray"),
-        (
-            "RAY_gcs_server_port_wait_time_s",
-            "0",
-            {0, 1},
-            "RAY_gcs_server_port_wait_time_s",
-        ),  # a fast machine needs no wait
+        # A fast machine needs no wait.
+        ("RAY_gcs_server_port_wait_time_s", "0", {0, 1}, "RAY_gcs_server_port_wait_time_s"),
         ("RAY_GCS_SERVER_PORT", "{port}", {1}, "{port}"),
     ],
 )

@@ -127,9 +127,8 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [link for link in page.references if not link.startswith(("data:image/webp;base64,", "#"))] == []
     shown = [base64.b64decode(source.partition(",")[2]) for source in page.references if source.startswith("data:")]
-    for picture, name in zip(
-        shown, ("reproducibility", "regions", "agreement_by_plane", "contested_images"), strict=True
-    ):
+    names = ("reproducibility", "regions", "agreement_by_plane", "contested_images")
+    for picture, name in zip(shown, names, strict=True):
         stored = Image.open(of_three / f"{name}.png")
         assert np.array_equal(Image.open(io.BytesIO(picture)).convert("RGBA"), stored.convert("RGBA")), name
     words = page.text

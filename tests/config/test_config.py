@@ -134,10 +134,8 @@ def test_resolved_sweeps_are_themselves():
 
 
 def test_the_largest_label_noise_of_each_seed_says_which_images_are_mislabelled():
-    noisy, noisier = (
-        {"label_noise": [0.0, share], "label_noise_seed": [3, seed]} for share, seed in ((0.2, 4), (0.1, 5))
-    )
-    sweep = small_sweep(grid={"width": [4], "seed": [0]}, cases=[noisy, noisier | {"init_seed": [7]}])
+    one, other = ({"label_noise": [0.0, share], "label_noise_seed": [3, seed]} for share, seed in ((0.2, 4), (0.1, 5)))
+    sweep = small_sweep(grid={"width": [4], "seed": [0]}, cases=[one, other | {"init_seed": [7]}])
     assert largest_noises(sweep.models()) == {3: 0.2, 4: 0.2, 5: 0.1}
     assert largest_noises(small_sweep(grid={"width": [4], "label_noise": [0.0]}).models()) == {}
 

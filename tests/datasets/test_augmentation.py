@@ -17,10 +17,8 @@ UNIT = st.floats(0, 1, exclude_max=True)
 
 def epoch_of(data, kind):
     """Every batch of one epoch of two models."""
-    models = small_sweep(
-        grid={"width": [4], "seed": [0, 1]}, training={"batch_size": 64, "augmentation": kind}
-    ).models()
-    images = AugmentedImages(models, data, torch.device("cpu"), torch.float32)
+    both = small_sweep(grid={"width": [4], "seed": [0, 1]}, training={"batch_size": 64, "augmentation": kind}).models()
+    images = AugmentedImages(both, data, torch.device("cpu"), torch.float32)
     return [batch for _, batch in images.augmented(images.draws(0))]
 
 

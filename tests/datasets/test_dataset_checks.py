@@ -64,8 +64,3 @@ def test_a_loader_must_return_a_dataset_of_the_size_asked_for():
 def test_fields_that_do_not_fit_are_refused_with_and_without_loading(tmp_path, fields, field, allowed):
     for mistake in (refused(tmp_path, **fields), refusals.refused(sizes_of, DatasetConfig(**fields))):
         assert (mistake.field, mistake.allowed) == (f"dataset.{field}", allowed)
-
-
-def test_normalised_pixels(digits):
-    pixels = torch.tensor([[0.0, 8], [16, 4]]).to(torch.uint8).view(1, 1, 2, 2)
-    assert digits.normalised(pixels).flatten().tolist() == [0, 0.5, 1, 0.25]

@@ -113,7 +113,6 @@ BROKEN_FASHION_MNIST = {
 }
 BROKEN = (
     {f"cifar10, {case}": ("cifar10", f"{CIFAR10_FOLDER}/data_batch_3", *row) for case, row in BROKEN_CIFAR.items()}
-    | {f"cifar100, {case}": ("cifar100", f"{CIFAR100_FOLDER}/train", *row) for case, row in BROKEN_CIFAR.items()}
     | {f"svhn, {case}": ("svhn", "train_32x32.mat", *row) for case, row in BROKEN_SVHN.items()}
     | {f"fashion_mnist, {case}": ("fashion_mnist", *row) for case, row in BROKEN_FASHION_MNIST.items()}
 )

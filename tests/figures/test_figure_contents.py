@@ -95,9 +95,7 @@ def test_the_surface_over_width_and_epoch(tmp_path):
     training = {"epochs": 9, "batch_size": 64, "snapshots": [1, 3]}
     shares = {1: 0.9, 3: 0.5, 9: 0.0}
     sweep = small_sweep(grid=grid, training=training)
-    store, figure = drawn_one(
-        tmp_path, sweep, "error_surface", error=lambda m, epoch: 0.9 if m.width == 2 else shares[epoch]
-    )
+    store, figure = drawn_one(tmp_path, sweep, "error_surface", error=lambda m, at: 0.9 if m.width == 2 else shares[at])
     panels = [axes for axes in figure.axes if axes.get_xlabel() == "width"]
     groups = read_table(store, "groups")
     for row, noise in zip((panels[:3], panels[3:]), (0.2, 0.1), strict=True):

@@ -6,20 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from support import table_rows
 from support.documents import ROOT
 from support.group_tables import DESCENT, between_groups, found_in, groups, rates, recipes
-from support.table_rows import (
-    KEY,
-    NAN,
-    ONE_SIDE,
-    PARTS,
-    TRAININGS,
-    of_difference,
-    of_grid,
-    of_margins,
-    of_stream,
-    with_ends,
-)
+from support.table_rows import KEY, NAN, ONE_SIDE, PARTS, TRAININGS, of_grid, of_margins, of_stream, with_ends
 
 Tables = dict[str, Any]
 
@@ -47,7 +37,7 @@ def peak(p: float, dip: float | None = None, dips: tuple[int, int] = (4, 8), **c
 def apart(low: float, p: float = 0.01, covers: str = TRAININGS, turned: bool = False) -> Tables:
     """The same curve; the agreement at the widest is .3 above that at the peak, in the row of either order."""
     value, widths = (-0.3, (8, 16)) if turned else (0.3, (16, 8))
-    of = of_difference("reproducibility", value, 0.3 - low, covers, width=widths)
+    of = table_rows.of_difference("reproducibility", value, 0.3 - low, covers, width=widths)
     return peak(p) | sweep(groups(DESCENT), differences=[of])
 
 

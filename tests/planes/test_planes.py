@@ -6,7 +6,7 @@ from support.random_planes import planes_through, random_planes
 from support.refusals import refused
 
 from dbviz_ray.config import PlaneSetConfig
-from dbviz_ray.planes import GridPoints, draw_plane_set, draw_planes
+from dbviz_ray.planes import GridPoints, draw_planes
 
 
 def test_hand_computed_plane():
@@ -58,13 +58,6 @@ def test_a_linear_layer_may_come_before_the_grid(bias):
     grid = GridPoints(planes, torch.device("cpu"), torch.float64)
     for (_, _, points), (_, _, mapped) in zip(grid.batches(24), grid.through(layer).batches(24), strict=True):
         torch.testing.assert_close(mapped, layer(points.flatten(1)), rtol=0, atol=1e-13)
-
-
-def test_planes_go_through_images_of_the_split(digits):
-    planes = draw_plane_set(PlaneSetConfig(count=50), digits)
-    assert all(len(set(row)) == 3 for row in planes.anchor_labels.tolist())
-    assert torch.equal(planes.anchor_labels, digits.test_labels[planes.anchor_indices])
-    assert torch.equal(planes.anchors, digits.normalised(digits.test_images)[planes.anchor_indices])
 
 
 def test_collinear_images_are_never_a_plane():

@@ -29,22 +29,15 @@ def refusals(architecture, tmp_path, capsys):
     return found
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_network_is_refused_alike(kind, tmp_path, capsys):
-    architecture = f"support.broken_networks:{kind}"
+@pytest.mark.parametrize("kind", [*BROKEN, *MODULES])
+def test_a_broken_network_or_module_is_refused_alike(kind, tmp_path, capsys, monkeypatch):
+    (tmp_path / f"broken_{kind}.py").write_text(MODULES.get(kind, ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    architecture = f"support.broken_networks:{kind}" if kind in BROKEN else f"broken_{kind}:build"
     of_sweep, of_plan = refusals(architecture, tmp_path, capsys)
     assert of_sweep == of_plan
     assert of_plan[0] == 2
-    assert f"grid.architecture: '{architecture}'" in of_plan[1]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_broken_module_is_refused_alike(name, tmp_path, capsys, monkeypatch):
-    (tmp_path / f"broken_{name}.py").write_text(MODULES[name])
-    monkeypatch.syspath_prepend(tmp_path)
-    of_sweep, of_plan = refusals(f"broken_{name}:build", tmp_path, capsys)
-    assert of_sweep == of_plan
-    assert of_plan[0] == 2
+    assert kind in MODULES or f"grid.architecture: '{architecture}'" in of_plan[1]
 
 
 @pytest.mark.parametrize("kind", WORKING)

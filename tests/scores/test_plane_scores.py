@@ -113,11 +113,8 @@ def test_means_are_those_of_all_planes_together_however_they_come(planes, togeth
     members, others = np.array([0, 2, 3, 5]), np.array([1, 4])
 
     def sets(singly):
-        return [
-            pairs_within(members, singly=singly),
-            pairs_within(others, singly=singly),
-            pairs_between(members, others, singly=singly),
-        ]
+        within = [pairs_within(some, singly=singly) for some in (members, others)]
+        return [*within, pairs_between(members, others, singly=singly)]
 
     without_pairs = pairs_within(np.array([3]))
     means = PairMeans(6, planes, [*sets(True), without_pairs, *sets(False)])

@@ -7,9 +7,8 @@ from support.made_up_runs import region_sizes
 from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested_resolutions, regions_of
 
 CLASSES = 5
-label_stacks = npst.arrays(
-    np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, CLASSES - 1)
-)
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))
+label_stacks = npst.arrays(np.uint8, shapes, elements=st.integers(0, CLASSES - 1))
 
 
 @settings(max_examples=200)

@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dbviz_ray.analysis.statistics.estimates import (
-    cross_pair_estimate,
-    difference,
-    mean_estimate,
-    pair_estimate,
-    sample_estimate,
-)
+from dbviz_ray.analysis.statistics import estimates
+from dbviz_ray.analysis.statistics.estimates import difference, mean_estimate, pair_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import (
     changes_of_images,
     holm,
@@ -163,7 +158,7 @@ def test_intervals_hold_the_truth_95_times_of_100(models, interaction):
             found[f"pairs {name}"] = pair_estimate(each.mean(axis=0), by_item, on_items=each), true[name]
             found[f"mean {name}"] = mean_estimate(own[:, side].T), true[name]
         across = of_pairs[:, groups["a"], groups["b"]]
-        found["across"] = cross_pair_estimate(across.mean(axis=0), across.mean(axis=(1, 2)), across), 0.85
+        found["across"] = estimates.cross_pair_estimate(across.mean(axis=0), across.mean(axis=(1, 2)), across), 0.85
         intervals = {name: (interval_of(estimate), value) for name, (estimate, value) in found.items()}
         for kind in ("pairs", "mean"):
             first, second = found[f"{kind} a"][0], found[f"{kind} b"][0]

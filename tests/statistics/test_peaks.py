@@ -16,12 +16,10 @@ CURVES = st.lists(st.floats(-5, 5), min_size=3, max_size=8).map(np.array)
 
 def estimates(generator, curve, models=3, of_models=0.05):
     """Of means with an effect of items that all points share."""
-    easy = generator.normal(0, 1, 40)
-    shapes = [(models, 1), (models, 40)]
+    draw = generator.normal
+    easy = draw(0, 1, 40)
     return [
-        mean_estimate(
-            value + easy + of_models * generator.normal(size=shapes[0]) + 0.1 * generator.normal(size=shapes[1])
-        )
+        mean_estimate(value + easy + of_models * draw(size=(models, 1)) + 0.1 * draw(size=(models, 40)))
         for value in curve
     ]
 
@@ -40,9 +38,7 @@ def test_the_place_is_what_loops_find(values):
 def test_the_statistic_is_what_loops_find(values, seed):
     """Of every three windows one after the other, without what items add."""
     points, variances = len(values), np.random.default_rng(seed).uniform(0.1, 1, len(values))
-    windows = [
-        range(first, first + size) for size in (1, 2, 3) if 3 * size <= points for first in range(points - size + 1)
-    ]
+    windows = [range(at, at + size) for size in (1, 2, 3) if 3 * size <= points for at in range(points - size + 1)]
     means = {window: (values[window].mean(), variances[window].sum() / len(window) ** 2) for window in windows}
 
     def z(b, a):
@@ -54,10 +50,9 @@ def test_the_statistic_is_what_loops_find(values, seed):
         return min(max((z(b, a) for a in some), default=-math.inf) for some in (before, after))
 
     noise = peaks._Noise(np.zeros((points, points)), variances, np.ones(points))
-    found = peaks._windows(points)
-    assert peaks._largest_rise(noise.differences(values, variances, found), found) == pytest.approx(
-        max(map(rise, windows))
-    )
+    own = peaks._windows(points)
+    found = peaks._largest_rise(noise.differences(values, variances, own), own)
+    assert found == pytest.approx(max(map(rise, windows)))
 
 
 @pytest.mark.parametrize(

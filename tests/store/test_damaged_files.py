@@ -43,9 +43,8 @@ def written(tmp_path):
     store, generator = Store(tmp_path / "run"), np.random.default_rng(0)
     labels = generator.integers(0, 10, (120, 5, 5)).astype(np.uint8)
     probabilities = generator.random((120, 5, 5, 3)).astype(np.float16)
-    margins = StoredMargins(
-        np.arange(7, dtype=np.int32), np.ones(7, np.uint8), *generator.random((2, 7, 3), np.float32), {"reach": 1.0}
-    )
+    distances, reaches = generator.random((2, 7, 3), np.float32)
+    margins = StoredMargins(np.arange(7, dtype=np.int32), np.ones(7, np.uint8), distances, reaches, {"reach": 1.0})
     store.write_label_maps("test", "m", 3, labels)
     store.write_probabilities("test", "m", 3, probabilities)
     store.write_margins("m", 3, margins)

@@ -76,9 +76,7 @@ def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
     assert (directory.read("a"), os.listdir(tmp_path)) == (b"1", ["a"])
 
 
-@pytest.mark.parametrize(
-    "name", ["../a", "a/../../b", "/etc/passwd", "a//b", "a/", "", ".", "a/./b", "a\\b", "a\0b", "a\nb", "\ud800"]
-)
+@pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "a/", "", ".", "a\\b", "a\0b", "a\nb", "\ud800"])
 def test_names_that_could_lead_outside_are_refused(directory, name):
     reading = (directory.read, directory.exists, directory.path, directory.files)
     for operation in (*reading, directory.remove, directory.remove_folder):
@@ -192,9 +190,8 @@ def test_a_writer_that_dies_at_any_moment_leaves_whole_files(directory, number):
     killed = 0
     while killed < 3 or seen != {"0", "1", "2", "3"}:  # on a busy machine not every writer gets far
         killed += 1
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, directory.root], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-c", WRITER, directory.root]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert writer.stdout.readline() == b"ready\n"
         time.sleep(generator.uniform(0, 0.6))
         writer.send_signal(number)

@@ -159,9 +159,8 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, und
     empty_database(tmp_path)  # beside the command: a bucket has no room for one
     log = tmp_path / "s3.log"
     with log.open("wb") as said:
-        process = subprocess.Popen(
-            command(server.address("sweep"), *SMALL, "--verbose"), stdout=said, stderr=said, cwd=tmp_path
-        )
+        words = command(server.address("sweep"), *SMALL, "--verbose")
+        process = subprocess.Popen(words, stdout=said, stderr=said, cwd=tmp_path)
     for folder, ending in (("cohorts", "state.safetensors"), ("labels", "labels.parquet")):
         while not any(name.endswith(ending) for name in server.names(f"sweep/{folder}/")):
             assert process.poll() is None, f"the command ended before {ending} was there"

@@ -54,8 +54,6 @@ def state_outside(width, image_shape, classes):
 
 builder_fails = lambda width, image_shape, classes: fails()  # noqa: E731
 builder_stops = lambda width, image_shape, classes: stops()  # noqa: E731
-returns_nothing = lambda width, image_shape, classes: None  # noqa: E731
-returns_a_function = lambda width, image_shape, classes: torch.relu  # noqa: E731
 returns_a_class = lambda width, image_shape, classes: nn.Linear  # noqa: E731
 takes_other_parameters = lambda channels, size: nn.Linear(channels, size)  # noqa: E731
 not_callable = 5
@@ -76,7 +74,7 @@ fails_in_training = network(lambda net, x: fails() if net.training else net.head
 fails_in_evaluation = network(lambda net, x: net.head(x.flatten(1)) if net.training else fails())
 
 BROKEN = [
-    *("builder_fails", "builder_stops", "returns_nothing", "returns_a_function", "returns_a_class"),
+    *("builder_fails", "builder_stops", "returns_a_class"),
     *("takes_other_parameters", "not_callable", "forward_fails", "forward_stops", "needs_another_size"),
     *("too_many_classes", "too_few_classes", "returns_no_scores", "returns_text", "returns_none"),
     *("another_batch_size", "without_gradient", "returns_classes", "complex_scores", "backward_fails", "state_outside"),

@@ -43,9 +43,7 @@ def cohort_of(architecture="fully_connected", width=8, options=None, **training)
 
 
 def with_rates(models, *rates):
-    settings = [
-        model.training.model_copy(update={"learning_rate": rate}) for model, rate in zip(models, rates, strict=True)
-    ]
+    settings = [m.training.model_copy(update={"learning_rate": rate}) for m, rate in zip(models, rates, strict=True)]
     return [model.model_copy(update={"training": own}) for model, own in zip(models, settings, strict=True)]
 
 

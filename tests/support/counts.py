@@ -45,9 +45,7 @@ class Kernels(TorchDispatchMode):
         if func.is_view or name.startswith(("_unsafe_view", "empty", "new_empty", "device")):
             return result
         inputs = tree_leaves([args[1:] if func is aten.copy_.default else args, {**kwargs, "out": None}])
-        read, written = (
-            list({id(t): t for t in leaves if isinstance(t, Tensor)}.values()) for leaves in (inputs, outputs)
-        )
+        read, written = (list({id(t): t for t in of if isinstance(t, Tensor)}.values()) for of in (inputs, outputs))
         flops = flops_of(name, [tensor.shape for tensor in read], [tensor.shape for tensor in written])
         self.found += kernels_of(name, [*map(bytes_of, read)], [*map(bytes_of, written)], flops)
         return result

@@ -22,9 +22,8 @@ def optimizer_and_scheduler(network, settings, steps_per_epoch):
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     momentum = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
-    optimizer = kinds[settings.optimizer](
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, **momentum
-    )
+    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    optimizer = kinds[settings.optimizer](parameters, **rates, **momentum)
     milestones = [math.ceil(settings.epochs * part) * steps_per_epoch for part in (0.375, 0.625, 0.875)]
     schedules = {
         "constant": lambda: lr_scheduler.ConstantLR(optimizer, factor=1),

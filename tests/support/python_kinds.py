@@ -155,9 +155,8 @@ class BranchesInEvaluation(Normed):
 
 
 def lazy(width, image_shape, classes):
-    return nn.Sequential(
-        nn.LazyConv2d(width, 3, bias=False), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(classes)
-    )
+    convolution, norm = nn.LazyConv2d(width, 3, bias=False), nn.LazyBatchNorm2d()
+    return nn.Sequential(convolution, norm, nn.Flatten(), nn.LazyLinear(classes))
 
 
 PYTHON_KINDS |= {

@@ -90,9 +90,7 @@ def test_one_model_left_has_no_reproducibility(tmp_path):
 def test_models_that_say_one_class_everywhere(tmp_path):
     """Where all say the same one, kappa is not known; where each says another, there is no agreement."""
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
-    store = made_up_run(
-        tmp_path, sweep, label_maps=lambda m, truth: np.full_like(truth, m.seeds.init if m.width == 8 else 2)
-    )
+    store = made_up_run(tmp_path, sweep, label_maps=lambda m, truth: np.full_like(truth, m.seeds.init * (m.width == 8)))
     same, other = compute_tables(store, sweep)["groups"].to_dict(orient="records")
     assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
     assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()

@@ -7,17 +7,8 @@ import pytest
 from conftest import small_sweep
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
-from support.made_up_runs import (
-    CLASSES,
-    RECIPES,
-    compared_sweep,
-    distilled_sweep,
-    labels_of,
-    labels_of_kind,
-    made_up_run,
-    noise,
-    predictions_of,
-)
+from support import made_up_runs
+from support.made_up_runs import RECIPES, compared_sweep, labels_of, labels_of_kind, made_up_run, noise, predictions_of
 
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.regions import regions_of
@@ -44,7 +35,7 @@ def test_pairs_equal_a_naive_computation(made_up):
         tests = [predictions_of(store, side, "test") for side in sides]
         observed = (tests[0]["predicted"] == tests[1]["predicted"]).mean()
         right, other = ((test["predicted"] == test["given_label"]).mean() for test in tests)
-        expected = right * other + (1 - right) * (1 - other) / (CLASSES - 1)
+        expected = right * other + (1 - right) * (1 - other) / (made_up_runs.CLASSES - 1)
         assert row["agreement_on_test_images"] == pytest.approx(observed)
         assert row["capa"] == pytest.approx((observed - expected) / (1 - expected))
         alike = (sides[0].width, sides[0].label_noise) == (sides[1].width, sides[1].label_noise)
@@ -53,7 +44,7 @@ def test_pairs_equal_a_naive_computation(made_up):
 
 
 def test_pairs_tell_students_and_teachers(tmp_path):
-    sweep = distilled_sweep({"architecture": "vit"})
+    sweep = made_up_runs.distilled_sweep({"architecture": "vit"})
     pairs = compute_tables(made_up_run(tmp_path, sweep), sweep)["pairs"]
     both = pairs.loc[pairs["student_and_teacher"], ["model_a", "model_b"]].to_numpy()
     taught = {frozenset((model.model_id, model.teacher)) for model in sweep.models() if model.teacher}
@@ -86,9 +77,7 @@ def test_groups_of_other_label_noise_or_too_many_are_not_compared(tmp_path):
 def test_the_best_learning_rates_are_compared(tmp_path):
     sweep = small_sweep(grid={"learning_rate": [0.001, 0.01, 0.1], "recipes": RECIPES, "seed": [0, 1]})
     best = {"Adam": 0.01, "SGD": 0.1}
-    store = made_up_run(
-        tmp_path, sweep, error=lambda m, epoch: 0.1 if m.training.learning_rate == best[m.recipe] else 0.8
-    )
+    store = made_up_run(tmp_path, sweep, error=lambda m, _: 0.1 if m.training.learning_rate == best[m.recipe] else 0.8)
     tables = compute_tables(store, sweep)
     (row,) = tables["between_groups"].to_dict(orient="records")
     sides = tables["differences"].query("recipe_a == recipe_b")[["score", "learning_rate_a", "learning_rate_b"]]
@@ -126,9 +115,7 @@ def test_all_scores_of_all_pairs_of_groups_of_equal_noise(made_up):
     table = tables["differences"]
     groups = tables["groups"].set_index(["plane_set", "width", "label_noise"])
     by_label = {"margin_mislabelled", "false_labels_learned"}
-    assert set(table["score"]) == set(SCORES) - by_label - {"sharpness"}, (
-        "other images are mislabelled in each training"
-    )
+    assert set(table["score"]) == set(SCORES) - by_label - {"sharpness"}, "other images are mislabelled in each"
     assert (table.groupby(["score", "plane_set"]).size() <= 2).all()  # one pair of widths a label noise
     for row in table.to_dict(orient="records"):
         a, b = (groups.loc[(row["plane_set"], width, row["label_noise"])] for width in (4, 16))

@@ -13,16 +13,10 @@ from support.made_up_runs import let_fail, made_up_run
 from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
 
+from dbviz_ray.analysis import tracking
 from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
-from dbviz_ray.analysis.tracking import (
-    TrackingUnavailableError,
-    contents,
-    database_in_the_making,
-    is_tracked,
-    track,
-    tracking_uri,
-)
+from dbviz_ray.analysis.tracking import TrackingUnavailableError, contents, is_tracked, track, tracking_uri
 from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
 
@@ -62,17 +56,17 @@ def test_a_database_that_is_made_beside_the_analysis_is_used_and_kept(copied_run
     store, sweep = copied_run
     database = tmp_path / "runs" / "mlflow.db"
     database.unlink()
-    with database_in_the_making(store):
+    with tracking.database_in_the_making(store):
         assert not database.exists()
     made = database.stat().st_ino
     track(store, sweep)
     check_runs(store, sweep, tracking_uri(store))
-    with database_in_the_making(store):
+    with tracking.database_in_the_making(store):
         pass
     assert database.stat().st_ino == made
     assert not [name for name in os.listdir(store.root) if name.startswith(".mlflow")]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    with database_in_the_making(store):
+    with tracking.database_in_the_making(store):
         pass
     assert not (tmp_path / "other.db").exists(), "somebody's own database is theirs to make"
 
@@ -185,7 +179,11 @@ def lossy(tmp_path):
     return store, sweep
 
 
-def test_models_that_were_lost_are_marked_and_say_why(lossy, monkeypatch):
+def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, monkeypatch):
+    first = track(*lossy)
+    assert track(*lossy) == first
+    _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
+    assert sorted(found.info.status for found in runs) == ["FAILED"] * 5 + ["FINISHED"] * 9
     [sweep_run, curve, *models] = contents.runs_of(*lossy)
     named = {model.title: model for model in models}
     assert [model.failed for model in models] == [True] + 7 * [False] + 4 * [True]
@@ -197,13 +195,6 @@ def test_models_that_were_lost_are_marked_and_say_why(lossy, monkeypatch):
     assert sweep_run.params["models"] == 12
     monkeypatch.setattr(contents, "MAX_MODELS", 11)
     assert len(contents.runs_of(*lossy)) == 2, "many models have no runs"
-
-
-def test_models_that_were_lost_are_logged_once(lossy):
-    first = track(*lossy)
-    assert track(*lossy) == first
-    _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
-    assert sorted(found.info.status for found in runs) == ["FAILED"] * 5 + ["FINISHED"] * 9
 
 
 def test_what_is_not_finite_is_no_metric(lossy):

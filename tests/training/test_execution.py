@@ -16,11 +16,7 @@ from dbviz_ray.config import ResourcesConfig, TrainingConfig
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.datasets.augmentation import AugmentedImages
 from dbviz_ray.training.cohort import CohortTraining
-from dbviz_ray.training.execution import (
-    CudaGraph,
-    Eager,
-    execution_for,
-)
+from dbviz_ray.training.execution import CudaGraph, Eager, execution_for
 from dbviz_ray.training.gradients import IMAGES, LABELS
 from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_batch_norm
 from dbviz_ray.training.network import CohortNetwork

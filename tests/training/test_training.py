@@ -6,17 +6,7 @@ import shutil
 import pytest
 import torch
 from support import cohorts
-from support.cohorts import (
-    CONVOLUTIONAL,
-    OPTIMIZERS,
-    SAM,
-    SCHEDULES,
-    Memory,
-    assert_same_weights,
-    cohort_of,
-    killed_after,
-    with_rates,
-)
+from support.cohorts import CONVOLUTIONAL, OPTIMIZERS, SAM, SCHEDULES, assert_same_weights, cohort_of, killed_after
 from support.one_by_one import one_by_one
 from torch.nn import functional as F
 
@@ -52,7 +42,7 @@ def teachers_of(models, data):
 def test_a_cohort_trains_as_its_members_one_by_one(settings, digits, cpu):
     models = cohort_of(**settings)[1:4]
     rate = models[0].training.learning_rate
-    models = with_rates(models, rate, rate, 0.3 * rate)
+    models = cohorts.with_rates(models, rate, rate, 0.3 * rate)
     teachers = teachers_of(models, digits)
     cohort = train_cohort(models, digits, cpu, teachers=teachers, resources=cohorts.TOGETHER)
     for trained, teacher in zip(cohort, teachers or [None] * 3, strict=True):
@@ -84,9 +74,8 @@ def everyone(digits, cpu):
 @pytest.mark.parametrize(("chosen", "stack"), [([5, 4, 3, 2, 0], 4), ([1], None)])
 def test_neither_the_stack_nor_the_other_members_change_anything(chosen, stack, everyone, digits, cpu):
     models = [everyone[index].config for index in chosen]
-    for index, trained in zip(
-        chosen, train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack)), strict=True
-    ):
+    together = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
+    for index, trained in zip(chosen, together, strict=True):
         assert trained.stack == (stack or 1)
         assert_same_weights(trained, everyone[index].weights, tolerance=1e-10)
 
@@ -114,10 +103,10 @@ RESUMED = {
                          ids=[*RESUMED, "dropout, batch norm, alone"])  # fmt: skip
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(settings, members, digits, cpu):
     models = cohort_of(**{"precision": "float32", "batch_size": 100} | settings)[:members]
-    models = with_rates(models, *[0.02, 0.01, 0.01][:members])
+    models = cohorts.with_rates(models, *[0.02, 0.01, 0.01][:members])
     resources = ResourcesConfig(stack=members, checkpoint_seconds=0)
     arguments = {"teachers": teachers_of(models, digits), "resources": resources}
-    whole, memory = Memory(), Memory()
+    whole, memory = cohorts.Memory(), cohorts.Memory()
     undisturbed = train_cohort(models, digits, cpu, checkpoints=whole, **arguments)
     memory.saved = whole.saved[:2]
     resumed = train_cohort(models, digits, cpu, checkpoints=memory, **arguments)
@@ -151,7 +140,7 @@ def test_a_checkpoint_of_another_version_is_left_out_and_said(digits, cpu):
 
 def test_snapshots_hold_the_model_at_their_epochs_and_precede_the_checkpoint(digits, cpu):
     models = cohort_of(epochs=4, snapshots=(3, 1))[:2]
-    memory, kept = Memory(), []
+    memory, kept = cohorts.Memory(), []
 
     def keep(snapshots):
         kept.extend((len(memory.saved), snapshot) for snapshot in snapshots)
@@ -186,7 +175,7 @@ def test_noisy_and_clean_training_errors_differ_by_the_noise(digits, cpu):
 @pytest.mark.parametrize(("settings", "stack"), [(OPTIMIZERS["sgd"], 2), (SAM["sam over sgd"], 4)])
 def test_a_member_that_diverges_leaves_the_others_alone(settings, stack, digits, cpu):
     models = cohort_of(**CONVOLUTIONAL | settings, batch_size=100, epochs=2)[:4]
-    wild = [models[0], *with_rates(models[1:2], 1e200), *models[2:]]
+    wild = [models[0], *cohorts.with_rates(models[1:2], 1e200), *models[2:]]
     trained = train_cohort(wild, digits, cpu, resources=ResourcesConfig(stack=stack))
     healthy = train_cohort(models, digits, cpu, resources=ResourcesConfig(stack=stack))
     assert not any(tensor.isfinite().all() for tensor in trained[1].weights.values() if tensor.is_floating_point())
