@@ -88,7 +88,7 @@ class AugmentedImages:
         pins = self._device.type == "cuda"
 
         def moved(tensor: Tensor) -> Tensor:
-            # Pinned here, since no other thread may do so while a CUDA graph is captured.
+            # The thread that draws never calls CUDA; this one pins and copies.
             return (tensor.pin_memory() if pins else tensor).to(self._device, non_blocking=True)
 
         order, *others = self._draw(epoch)

@@ -139,7 +139,7 @@ class CudaGraph(Eager):
 
 
 class FixedGradients(dict[str, Tensor]):
-    """Gradients that a CUDA graph writes to the same memory in every step, and a graph of what is done with them."""
+    """Gradients whose memory never changes: a CUDA graph writes them in every step, and a second one may read them."""
 
     def __init__(self, gradients: State) -> None:
         super().__init__(gradients)

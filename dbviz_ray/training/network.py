@@ -229,18 +229,22 @@ class CohortNetwork(StackedState):
                 self._predicting[key] = self._captured_prediction(batch)
             if run := self._predicting[key]:
                 return run(batch)[1]
+        return self._predicted(batch)
+
+    def _predicted(self, batch: Batch) -> Tensor:
         return torch.cat([self._logits(*self.sliced(start, stop), {}, batch)[1] for start, stop in self._chunks()])
 
     def _captured_prediction(self, batch: Batch) -> Part | None:
         """What `predict` computes for images of this shape; None if it cannot be captured or then differs."""
-        parts: list[tuple[State, State, State]] = [(*self.sliced(start, stop), {}) for start, stop in self._chunks()]
-        expected = torch.cat([self._logits(*inputs, batch)[1] for inputs in parts])
+        expected, chunks = self._predicted(batch), self._chunks()
         with kept(self.buffers):
             try:
                 with memory_errors():
                     capture = self.execution.but(compiles=False).captured
-                    steps = [partial(capture(self._logits, *inputs, batch), *inputs) for inputs in parts]
-                    run = self.execution.prepared(steps, batch)
+                    of_size = {stop - start: (start, stop) for start, stop in chunks}
+                    captured = {n: capture(self._logits, *self.sliced(*one), {}, batch) for n, one in of_size.items()}
+                    parts = [partial(captured[stop - start], *self.sliced(start, stop), {}) for start, stop in chunks]
+                    run = self.execution.prepared(parts, batch)
                     found = run(batch)[1]
             except torch.OutOfMemoryError:
                 raise

@@ -4,7 +4,7 @@
 
 ResNet-18 on random images of 3 x 32 x 32, bfloat16, batches of 128. Rows: operations one by one, as a CUDA graph,
 compiled, with groups of convolutions that members share, with cuDNN's own measurement of algorithms, and single members
-on streams side by side. A row that fails says why. Memory is what the row's training holds and needs at most.
+on streams side by side. A row that fails says why. GiB is the most memory that the row's training used.
 """
 
 import time

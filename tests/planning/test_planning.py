@@ -64,7 +64,7 @@ def test_step_times_lie_between_measurements_and_go_on_at_the_best_rate():
 
 
 def test_steps_are_measured_for_their_operations_in_epochs_like_real_ones(cpu, monkeypatch):
-    """So that what an epoch costs beside its steps is not taken to be a cost of each step."""
+    """Each epoch has several steps, so one step does not carry the fixed cost of an epoch."""
     sweep, steps = small_sweep(grid={"width": [4, 512], "seed": [0, 1]}), []
 
     def train(models, data, *arguments, **named):

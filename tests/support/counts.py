@@ -95,7 +95,7 @@ class Counted(Eager):
         self.within: list[Kernel] = []
         """Kernels of the captured steps."""
         self.all: list[Kernel] = []
-        """And of what is done with their inputs and results."""
+        """These kernels, and those that copy inputs and results."""
 
     def captured(self, *arguments: Any) -> Any:
         """The captured step, which also notes its kernels."""
