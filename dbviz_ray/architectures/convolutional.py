@@ -1,4 +1,4 @@
-"""Convolutional networks for small images: ResNet-18, wide ResNet, DenseNet-121 and VGG-19."""
+"""Convolutional networks for small images: ResNet-18, wide ResNet, DenseNet-121, VGG-19 and a CNN of five layers."""
 
 from collections.abc import Callable, Sequence
 
@@ -187,3 +187,21 @@ def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.
     features = make_layers(layers, batch_norm=True)
     features[0] = nn.Conv2d(image_shape[0], width, 3, padding=1)
     return out_of_place(nn.Sequential(*features, Mean(2, 3), nn.Linear(8 * width, classes)))
+
+
+def five_layer_cnn(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Four convolutions of k, 2k, 4k and 8k channels, k = `width`, and a linear layer (arXiv 1912.02292); 64 is standard.
+
+    Each convolution is 3x3 and has a bias, batch norm and ReLU. All except the first end with 2x2 max pooling, and the
+    last with the maximum over the image; a side of 1 pixel is not pooled. The initialisation is torch's default.
+    """
+    channels, *sides = image_shape
+    layers: list[nn.Module] = []
+    for stage, filters in enumerate([width, 2 * width, 4 * width, 8 * width]):
+        layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
+        if stage > 0:
+            window = [min(side, 2) if stage < 3 else side for side in sides]
+            layers.append(nn.MaxPool2d((window[0], window[1])))
+            sides = [side // pooled for side, pooled in zip(sides, window, strict=True)]
+        channels = filters
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, classes))

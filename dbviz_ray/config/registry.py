@@ -30,6 +30,7 @@ ARCHITECTURES = {
     "fully_connected_deep": Architecture("dbviz_ray.architectures.fully_connected:fully_connected_deep", 1024),
     "resnet18": Architecture("dbviz_ray.architectures.convolutional:resnet18", 64),
     "resnet18_width": Architecture("dbviz_ray.architectures.convolutional:resnet18_width", 64),
+    "five_layer_cnn": Architecture("dbviz_ray.architectures.convolutional:five_layer_cnn", 64),
     "densenet121": Architecture("dbviz_ray.architectures.convolutional:densenet121", 32),
     "vgg19": Architecture("dbviz_ray.architectures.convolutional:vgg19", 64),
     "wide_resnet28": Architecture("dbviz_ray.architectures.convolutional:wide_resnet28", 10),
