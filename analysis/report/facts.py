@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -83,12 +84,7 @@ def varied(sweep: SweepConfig) -> Pairs:
 
 def origin(store: Store, sweep: SweepConfig) -> tuple[Pairs, list[str]]:
     """Time, machines and versions; and the versions that differ between models."""
-    models, facts = sweep.models(), []
-    for place in evenly(len(models), MAX_READ):
-        try:
-            facts.append(store.read_json(store.model_file(models[place].model_id, "model.json")))
-        except (FileNotFoundError, DamagedFileError):
-            continue  # the model failed, or the next command makes it again
+    models, facts = sweep.models(), list(noted_facts(store, sweep).values())
     noted = {name: Counter(str(fact[name]) for fact in facts if fact.get(name) is not None) for name in NOTED}
     told = [*_time(facts, len(models)), *((name, _values(noted[name])) for name in MACHINE if noted[name])]
     memory = [fact["peak_memory_bytes"] for fact in facts if fact.get("peak_memory_bytes")]
@@ -102,6 +98,16 @@ def origin(store: Store, sweep: SweepConfig) -> tuple[Pairs, list[str]]:
     if 0 < len(facts) < len(models):
         told.append(("noted with", f"{len(facts):,} of {len(models):,} models"))
     return told, [called for name, called in VERSIONS.items() if len(noted[name]) > 1]
+
+
+def noted_facts(store: Store, sweep: SweepConfig) -> dict[str, dict[str, Any]]:
+    """What `model.json` notes, by model_id: of all models, or of `MAX_READ` evenly spaced ones."""
+    models, facts = sweep.models(), {}
+    for place in evenly(len(models), MAX_READ):
+        model_id = models[place].model_id
+        with suppress(FileNotFoundError, DamagedFileError):  # it failed, or the next command makes it again
+            facts[model_id] = store.read_json(store.model_file(model_id, "model.json"))
+    return facts
 
 
 def _time(facts: Sequence[Mapping[str, Any]], models: int) -> Pairs:

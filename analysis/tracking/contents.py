@@ -1,14 +1,14 @@
 """Everything that is logged of a sweep. It is read from the store before a server is contacted."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from dbviz_ray.config import Seeds, SweepConfig
+from dbviz_ray.config import Seeds, SweepConfig, fingerprint
 from dbviz_ray.formatting import listed
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, SWEEP_FILE, Store, layout
 from dbviz_ray.store.models import Outcome, provenance
@@ -16,12 +16,15 @@ from dbviz_ray.store.models import Outcome, provenance
 from ..figures import figures_of
 from ..findings import read_findings
 from ..findings.curves import EPOCH, WIDTH, Curve, curves, evenly
+from ..report.facts import noted_facts
 from ..scores.groups import GROUP, KIND, NAMING, first_planes_at_last_epoch, names_of, records
 from ..tables import read_table, tables_of
 from ..tables.outcomes import LEFT_OUT
 
 Metric = tuple[str, float, int]
 """Name, value and step."""
+Span = tuple[float, float]
+"""A beginning and an end, in seconds since 1970."""
 
 SWEEP = "sweep"
 """The name of the top run."""
@@ -40,24 +43,27 @@ SECTIONS = {
 """Scores by section: MLflow draws one chart for each metric and groups them by the text before the slash."""
 OF_PLANES = {"regions": SECTIONS["regions"], "reproducibility": SECTIONS["reproducibility"][:3]}
 """The scores that depend on the plane set."""
-MAIN = {"test_error": "errors on test images", "reproducibility": "reproducibility", "fragmentation": "regions a plane"}
-"""The scores that are asked for first: the top run has them, and the ends of their intervals are metrics."""
+MAIN = ("test_error", "reproducibility", "fragmentation")
+"""The scores that are asked for first: the ends of their intervals are metrics."""
 OVER = {"width": " over width", "epoch": " over epochs", None: ""}
 SEEDS = [f"{stream}_seed" for stream in Seeds.model_fields]
-NOT_ALLOWED = re.compile(r"[^\w\-. :]")
-"""Characters that MLflow refuses in a name, and the slash, which would begin a section."""
+CONTEXTS = {"train": "training", "test": "evaluation"}
+"""MLflow's words for what the images of a split are used for."""
 
 
 @dataclass(frozen=True)
 class RunContent:
     """What one MLflow run says: a `name` that is unique within the sweep, a `title` for MLflow's pages, the name of the
-    `parent` run, Markdown, parameters, metrics, and artifacts by path."""
+    `parent` run, plain text, parameters, when its trainings ran if that is known, metrics, and artifacts by path."""
 
     name: str
     title: str
     parent: str | None
     description: str
     params: Mapping[str, Any]
+    span: Span | None
+    commit: str | None
+    """Of the code that trained the model, or computed the scores."""
     metrics: Sequence[Metric] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     failed: bool = False
@@ -66,22 +72,22 @@ class RunContent:
 def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     """The runs of an analysed sweep: parents before their children, in the order in which pages show them."""
     tables = {name: read_table(store, name) for name in ("groups", "peaks", "outcomes", "models")}
-    outcomes = tables["outcomes"]
-    summary: list[Metric] = []
+    outcomes, facts, here, now = tables["outcomes"], noted_facts(store, sweep), provenance(), time.time()
+    kinds = list(outcomes[KIND].itertuples(index=False, name=None))
     parents: dict[tuple[Any, ...], str] = {}
     below = []
     for name, title, rows, curve in _parts(tables["groups"], tables["peaks"]):
         step = curve.axis.column if curve else None
-        parents = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name) | parents
-        if step == "width":
-            clean = NOT_ALLOWED.sub("", title)
-            for score, section in MAIN.items():
-                found = _metrics(rows, {"": [score]}, "", step)
-                summary += [(f"sweep - {section} over width/{clean}", value, at) for _, value, at in found]
+        own = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name)
+        parents = own | parents
+        span = _span(
+            (facts.get(i, {}) for i, kind in zip(outcomes["model_id"], kinds, strict=True) if kind in own), now
+        )
         params = _part_params(rows, curve)
         told = f"{name}: {params['n_models']} trainings."
         told += f" The steps of its metrics are the {step}s: see Model metrics." if step else ""
-        below.append(RunContent(name, title, SWEEP, told, params, _all_metrics(tables["groups"], rows, step)))
+        metrics = _all_metrics(tables["groups"], rows, step)
+        below.append(RunContent(name, title, SWEEP, told, params, span, here.get("git_commit"), metrics))
     sentences = read_findings(store).sentences if store.exists(FINDINGS_FILE) else []
     top = RunContent(
         name=SWEEP,
@@ -93,13 +99,31 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
             "dataset": sweep.dataset.name,
             **{column: listed([f"{value:g}" if isinstance(value, float) else str(value)
                for value in outcomes[column].unique()], MAX_VALUES) for column in KIND},
-            **provenance(),
+            **here,
         },
-        metrics=summary,
+        span=_span(facts.values(), now),
+        commit=here.get("git_commit"),
         files=_files(store, sweep),
     )  # fmt: skip
-    models = _model_runs(store, sweep, tables, parents) if len(outcomes) <= MAX_MODELS else []
+    models = _model_runs(store, sweep, tables, parents, facts, now) if len(outcomes) <= MAX_MODELS else []
     return [top, *below, *models]
+
+
+def _span(facts: Iterable[Mapping[str, Any]], now: float) -> Span | None:
+    """From the first start of these trainings to the last end. Older runs note no start: they count as ended `now`."""
+    noted = [(fact.get("started", now - fact["seconds"]), fact["seconds"]) for fact in facts if "seconds" in fact]
+    return (min(start for start, _ in noted), max(start + took for start, took in noted)) if noted else None
+
+
+def splits_of(store: Store, sweep: SweepConfig) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Context, digest and sizes of the training and the test images, as a model noted them."""
+    outcomes = read_table(store, "outcomes")
+    for model_id in outcomes["model_id"][outcomes["outcome"] == Outcome.DONE][:1]:
+        images = store.read_predictions(model_id).to_pandas()
+        for split, context in CONTEXTS.items():
+            labels = images["true_label"][images["split"] == split]
+            digest = fingerprint([sweep.dataset.model_dump(mode="json"), split, labels.tolist()])
+            yield context, digest, {"num_rows": len(labels), "num_classes": labels.nunique()}
 
 
 def _parts(groups: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, Curve | None]]:
@@ -155,7 +179,12 @@ def _metrics(
 
 
 def _model_runs(
-    store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFrame], parents: Mapping[tuple[Any, ...], str]
+    store: Store,
+    sweep: SweepConfig,
+    tables: Mapping[str, pd.DataFrame],
+    parents: Mapping[tuple[Any, ...], str],
+    facts: Mapping[str, Mapping[str, Any]],
+    now: float,
 ) -> Iterator[RunContent]:
     """One run for each row of the table `outcomes`, below its curve or group."""
     outcomes = tables["outcomes"]
@@ -183,6 +212,8 @@ def _model_runs(
             parent=parents.get(tuple(row[column] for column in KIND), SWEEP),
             description=f"{row['outcome']}{reason}. Files: models/{model_id} in the run directory.",
             params=params,
+            span=_span([facts.get(model_id, {})], now),
+            commit=facts.get(model_id, {}).get("git_commit"),
             metrics=[*final, *_history(store, model_id)],
             failed=row["outcome"] != Outcome.DONE,
         )

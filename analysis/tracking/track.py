@@ -4,8 +4,11 @@ The results are on disk before anything is logged. If the server is down, `track
 command logs later. The same results are logged once; new results of a run directory replace its runs.
 """
 
+import getpass
+import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from dbviz_ray.config import SweepConfig, fingerprint
 from dbviz_ray.config.addresses import DATABASES, told_without_password, without_password
@@ -23,7 +27,7 @@ from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import TRACKING_FILE
 
-from .contents import NOT_ALLOWED, SWEEP, RunContent, runs_of
+from .contents import SWEEP, RunContent, runs_of, splits_of
 
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -38,15 +42,21 @@ MLFLOW_ENVIRONMENT = {
 DIRECTORY, NAME, RESULTS = "dbviz.run_directory", "dbviz.name", "dbviz.results"
 PARENT, DESCRIPTION, KIND = "mlflow.parentRunId", "mlflow.note.content", "mlflow.experimentKind"
 """Tags: three of ours, three of MLflow's."""
+NOT_ALLOWED = re.compile(r"[^\w\-. :]")
+"""Characters that MLflow refuses in the name of a parameter."""
 TRAININGS = "custom_model_development"
 """The kind of experiment for which MLflow's pages show trainings instead of language models."""
-PAGE = "workflowType=machine_learning"
+PAGE = (
+    "#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART&orderByAsc=true"
+    f"&orderByKey={quote('tags.`mlflow.runName`')}&searchFilter={quote(f'tags.{PARENT} = ')}%27{{top}}%27"
+)
+"""The runs below the top run, one chart for a score, which names them all. If sorted by time, pages fold them away."""
 BATCH, PARAMS_BATCH, MAX_PARAM, MAX_TEXT, MAX_RUNS = 1000, 100, 500, 8000, 50_000
 """MLflow's limits: metrics and parameters in a request, parameters among them, characters of values and tags, runs."""
 NOTE = (
     "The top run has the findings, the report, the figures and the tables. Below it is a run for every curve over "
     "width or epochs (the steps of its metrics), or for every group of trainings; below these is a run for every "
-    "training. Open a run and choose Model metrics to see its curves."
+    "training. Open a run of a curve and choose Model metrics to see it, or several in the chart view to compare them."
 )
 
 
@@ -91,7 +101,7 @@ def track(store: Store, sweep: SweepConfig) -> str:
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri, results = tracking_uri(store), _results(store)
-    directory, runs = _directory_id(store), runs_of(store, sweep)
+    directory, runs, splits = _directory_id(store), runs_of(store, sweep), list(splits_of(store, sweep))
     artifacts = _beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     try:
         _check_reachable(uri)
@@ -99,11 +109,12 @@ def track(store: Store, sweep: SweepConfig) -> str:
 
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, sweep, artifacts)
-        top = _log(client, experiment, directory, results, runs)
+        same = {DIRECTORY: directory, RESULTS: results, **_origin(sweep)}
+        top = _log(client, experiment, same, runs, _inputs(sweep, splits))
     except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
-    page = f"#/experiments/{experiment}/runs/{top}/model-metrics?{PAGE}"
+    page = PAGE.format(experiment=experiment, top=top)
     logged = {"uri": without_password(uri), "results": results, "parent_run_id": top, "page": page}
     store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
     return top
@@ -143,41 +154,71 @@ def where_to_look(store: Store) -> str:
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 
 
-def _log(client: Any, experiment: str, directory: str, results: str, runs: Sequence[RunContent]) -> str:
-    """Log all runs of a run directory unless they are there; returns the id of the top run.
+def _origin(sweep: SweepConfig) -> dict[str, str]:
+    """MLflow's tags of who ran what. A container may have no name for its user."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = "unknown"
+    source = {"name": f"dbviz_ray.sweep {sweep.name}", "type": "LOCAL"}
+    return {"mlflow.user": user} | {f"mlflow.source.{fact}": value for fact, value in source.items()}
+
+
+def _inputs(sweep: SweepConfig, splits: Sequence[tuple[str, str, dict[str, int]]]) -> list[Any]:
+    """The images of the sweep as MLflow's data sets; their source is the configuration that names them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps(sweep.dataset.model_dump(mode="json"))
+    return [
+        DatasetInput(
+            Dataset(sweep.dataset.name, digest, "dbviz_ray", source, profile=json.dumps(sizes)),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for context, digest, sizes in splits
+    ]
+
+
+def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunContent], inputs: list[Any]) -> str:
+    """Log all runs of a run directory unless they are there; returns the id of the top run. `same` are tags of all.
 
     The top run is terminated last, after all other runs of the directory are deleted: those of older results, of
     interrupted commands, and those made twice because the answer to a request was lost.
     """
-    there = _runs_of(client, experiment, directory)
+    there = _runs_of(client, experiment, same[DIRECTORY])
     for run in there:
-        if (run.data.tags.get(NAME), run.data.tags.get(RESULTS), run.info.status) == (SWEEP, results, "FINISHED"):
+        if (run.data.tags.get(NAME), run.data.tags.get(RESULTS), run.info.status) == (SWEEP, same[RESULTS], "FINISHED"):
             return str(run.info.run_id)
     ids: dict[str, str] = {}
-    now = int(time.time() * 1000)
+    now = time.time()
     for place, run in enumerate(runs):
-        tags = {DIRECTORY: directory, NAME: run.name, RESULTS: results, DESCRIPTION: run.description[:MAX_TEXT]}
-        if run.parent:
-            above = f"#/experiments/{experiment}/runs/{ids[run.parent]}?{PAGE}"
-            tags |= {PARENT: ids[run.parent], DESCRIPTION: f"{run.description}\n\nPart of [{run.parent}]({above})."}
-        start = now - place  # pages sort by the time of the start, the newest first
+        tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT]}
+        tags |= {PARENT: ids[run.parent]} if run.parent else {}
+        tags |= {"mlflow.source.git.commit": run.commit} if run.commit else {}
+        # Pages sort by the start, the newest first, and then list a run's children below it. Trainings of a cohort
+        # start together: a millisecond each keeps them in order, and a run before its children.
+        start, end = (int(seconds * 1000) - place for seconds in run.span or (now, now))
         created = client.create_run(experiment, start_time=start, run_name=run.title, tags=tags)
         ids[run.name] = created.info.run_id
-        _log_content(client, ids[run.name], run, now)
-        if run.parent:
-            client.set_terminated(ids[run.name], "FAILED" if run.failed else "FINISHED", end_time=start)
-    for run in _runs_of(client, experiment, directory):
+        _log_content(client, ids[run.name], run, end)
+        if inputs:
+            client.log_inputs(ids[run.name], inputs)
+        status = "FAILED" if run.failed else "FINISHED"
+        if run.parent and run.span:
+            client.set_terminated(ids[run.name], status, end_time=end)
+        elif run.parent:
+            client.update_run(ids[run.name], status)  # without an end, so that pages show no duration
+    for run in _runs_of(client, experiment, same[DIRECTORY]):
         if run.info.run_id not in ids.values():
             client.delete_run(run.info.run_id)
-    client.set_terminated(ids[SWEEP], "FINISHED", end_time=now)
+    client.set_terminated(ids[SWEEP], "FINISHED")  # now: its run is the whole sweep's
     return ids[SWEEP]
 
 
-def _log_content(client: Any, run_id: str, run: RunContent, now: int) -> None:
+def _log_content(client: Any, run_id: str, run: RunContent, end: int) -> None:
     from mlflow.entities import Metric, Param
 
     params = [Param(NOT_ALLOWED.sub("_", key), str(value)[:MAX_PARAM]) for key, value in run.params.items()]
-    metrics = [Metric(key, value, now, step) for key, value, step in run.metrics]
+    metrics = [Metric(key, value, end, step) for key, value, step in run.metrics]
     while params or metrics:
         together, params = params[:PARAMS_BATCH], params[PARAMS_BATCH:]
         room = BATCH - len(together)

@@ -76,7 +76,7 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
     reset_peak_memory()
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
-    started = time.monotonic()
+    started, clock = time.monotonic(), time.time()
     check = partial(check_driver, store, job.driver)
     from_epoch, remark = epochs, ""  # where this training continued: at the end until it has trained an epoch
     checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
@@ -109,7 +109,8 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
             checkpoints.split(halves(cohort))
         raise
     seconds = time.monotonic() - started
-    facts = {**job.facts, "cohort_id": cohort.cohort_id, "device": str(device), "seconds": seconds, **peak_memory()}
+    facts = {**job.facts, "cohort_id": cohort.cohort_id, "device": str(device), **peak_memory()}
+    facts |= {"started": clock, "seconds": seconds}
     for model in trained:
         check()
         if not store.complete_among([model.config.model_id]):  # ask again: it may be complete by now
