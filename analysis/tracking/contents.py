@@ -25,6 +25,8 @@ Metric = tuple[str, float, int]
 """Name, value and step."""
 Span = tuple[float, float]
 """A beginning and an end, in seconds since 1970."""
+Facts = Mapping[str, Mapping[str, Any]]
+"""What `model.json` notes, by model_id."""
 
 SWEEP = "sweep"
 """The name of the top run."""
@@ -47,8 +49,6 @@ MAIN = ("test_error", "reproducibility", "fragmentation")
 """The scores that are asked for first: the ends of their intervals are metrics."""
 OVER = {"width": " over width", "epoch": " over epochs", None: ""}
 SEEDS = [f"{stream}_seed" for stream in Seeds.model_fields]
-CONTEXTS = {"train": "training", "test": "evaluation"}
-"""MLflow's words for what the images of a split are used for."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class RunContent:
     description: str
     params: Mapping[str, Any]
     span: Span | None
-    commit: str | None
-    """Of the code that trained the model, or computed the scores."""
+    commit: str | None  # of the code that trained the model, or computed the scores
     metrics: Sequence[Metric] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     failed: bool = False
@@ -72,17 +71,15 @@ class RunContent:
 def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     """The runs of an analysed sweep: parents before their children, in the order in which pages show them."""
     tables = {name: read_table(store, name) for name in ("groups", "peaks", "outcomes", "models")}
-    outcomes, facts, here, now = tables["outcomes"], noted_facts(store, sweep), provenance(), time.time()
-    kinds = list(outcomes[KIND].itertuples(index=False, name=None))
+    outcomes, facts, here = tables["outcomes"], noted_facts(store, sweep), provenance()
+    kinds = dict(zip(outcomes["model_id"], outcomes[KIND].itertuples(index=False, name=None), strict=True))
     parents: dict[tuple[Any, ...], str] = {}
     below = []
     for name, title, rows, curve in _parts(tables["groups"], tables["peaks"]):
         step = curve.axis.column if curve else None
         own = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name)
         parents = own | parents
-        span = _span(
-            (facts.get(i, {}) for i, kind in zip(outcomes["model_id"], kinds, strict=True) if kind in own), now
-        )
+        span = _span(facts.get(name, {}) for name, kind in kinds.items() if kind in own)
         params = _part_params(rows, curve)
         told = f"{name}: {params['n_models']} trainings."
         told += f" The steps of its metrics are the {step}s: see Model metrics." if step else ""
@@ -101,17 +98,19 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
                for value in outcomes[column].unique()], MAX_VALUES) for column in KIND},
             **here,
         },
-        span=_span(facts.values(), now),
+        span=_span(facts.values()),
         commit=here.get("git_commit"),
         files=_files(store, sweep),
     )  # fmt: skip
-    models = _model_runs(store, sweep, tables, parents, facts, now) if len(outcomes) <= MAX_MODELS else []
+    models = _model_runs(store, sweep, tables, parents, facts) if len(outcomes) <= MAX_MODELS else []
     return [top, *below, *models]
 
 
-def _span(facts: Iterable[Mapping[str, Any]], now: float) -> Span | None:
-    """From the first start of these trainings to the last end. Older runs note no start: they count as ended `now`."""
-    noted = [(fact.get("started", now - fact["seconds"]), fact["seconds"]) for fact in facts if "seconds" in fact]
+def _span(facts: Iterable[Mapping[str, Any]]) -> Span | None:
+    """From the first start of these trainings to the last end. Older runs note no start: they count as ended now."""
+    noted = [
+        (fact.get("started", time.time() - fact["seconds"]), fact["seconds"]) for fact in facts if "seconds" in fact
+    ]
     return (min(start for start, _ in noted), max(start + took for start, took in noted)) if noted else None
 
 
@@ -120,7 +119,7 @@ def splits_of(store: Store, sweep: SweepConfig) -> Iterator[tuple[str, str, dict
     outcomes = read_table(store, "outcomes")
     for model_id in outcomes["model_id"][outcomes["outcome"] == Outcome.DONE][:1]:
         images = store.read_predictions(model_id).to_pandas()
-        for split, context in CONTEXTS.items():
+        for split, context in (("train", "training"), ("test", "evaluation")):
             labels = images["true_label"][images["split"] == split]
             digest = fingerprint([sweep.dataset.model_dump(mode="json"), split, labels.tolist()])
             yield context, digest, {"num_rows": len(labels), "num_classes": labels.nunique()}
@@ -179,12 +178,7 @@ def _metrics(
 
 
 def _model_runs(
-    store: Store,
-    sweep: SweepConfig,
-    tables: Mapping[str, pd.DataFrame],
-    parents: Mapping[tuple[Any, ...], str],
-    facts: Mapping[str, Mapping[str, Any]],
-    now: float,
+    store: Store, sweep: SweepConfig, tables: Mapping[str, pd.DataFrame], parents: Mapping[Any, str], facts: Facts
 ) -> Iterator[RunContent]:
     """One run for each row of the table `outcomes`, below its curve or group."""
     outcomes = tables["outcomes"]
@@ -212,7 +206,7 @@ def _model_runs(
             parent=parents.get(tuple(row[column] for column in KIND), SWEEP),
             description=f"{row['outcome']}{reason}. Files: models/{model_id} in the run directory.",
             params=params,
-            span=_span([facts.get(model_id, {})], now),
+            span=_span([facts.get(model_id, {})]),
             commit=facts.get(model_id, {}).get("git_commit"),
             metrics=[*final, *_history(store, model_id)],
             failed=row["outcome"] != Outcome.DONE,

@@ -160,22 +160,17 @@ def _origin(sweep: SweepConfig) -> dict[str, str]:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):
         user = "unknown"
-    source = {"name": f"dbviz_ray.sweep {sweep.name}", "type": "LOCAL"}
-    return {"mlflow.user": user} | {f"mlflow.source.{fact}": value for fact, value in source.items()}
+    return {"mlflow.user": user, "mlflow.source.name": f"dbviz_ray.sweep {sweep.name}", "mlflow.source.type": "LOCAL"}
 
 
 def _inputs(sweep: SweepConfig, splits: Sequence[tuple[str, str, dict[str, int]]]) -> list[Any]:
     """The images of the sweep as MLflow's data sets; their source is the configuration that names them."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps(sweep.dataset.model_dump(mode="json"))
-    return [
-        DatasetInput(
-            Dataset(sweep.dataset.name, digest, "dbviz_ray", source, profile=json.dumps(sizes)),
-            [InputTag("mlflow.data.context", context)],
-        )
-        for context, digest, sizes in splits
-    ]
+    about = (sweep.dataset.name, "dbviz_ray", sweep.dataset.model_dump_json())
+    data = [Dataset(about[0], digest, *about[1:], profile=json.dumps(sizes)) for _, digest, sizes in splits]
+    tags = [[InputTag("mlflow.data.context", context)] for context, *_ in splits]
+    return list(map(DatasetInput, data, tags))
 
 
 def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunContent], inputs: list[Any]) -> str:
@@ -188,10 +183,13 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
     for run in there:
         if (run.data.tags.get(NAME), run.data.tags.get(RESULTS), run.info.status) == (SWEEP, same[RESULTS], "FINISHED"):
             return str(run.info.run_id)
+    from ..figures.style import SERIES_COLOURS  # imports matplotlib
+
     ids: dict[str, str] = {}
     now = time.time()
     for place, run in enumerate(runs):
-        tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT]}
+        colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]  # else MLflow hashes the id, and curves may look the same
+        tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT], "mlflow.runColor": colour}
         tags |= {PARENT: ids[run.parent]} if run.parent else {}
         tags |= {"mlflow.source.git.commit": run.commit} if run.commit else {}
         # Pages sort by the start, the newest first, and then list a run's children below it. Trainings of a cohort
@@ -200,13 +198,10 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
         created = client.create_run(experiment, start_time=start, run_name=run.title, tags=tags)
         ids[run.name] = created.info.run_id
         _log_content(client, ids[run.name], run, end)
-        if inputs:
-            client.log_inputs(ids[run.name], inputs)
+        client.log_inputs(ids[run.name], inputs)
         status = "FAILED" if run.failed else "FINISHED"
-        if run.parent and run.span:
-            client.set_terminated(ids[run.name], status, end_time=end)
-        elif run.parent:
-            client.update_run(ids[run.name], status)  # without an end, so that pages show no duration
+        if run.parent:  # without a known end, pages show no duration
+            client.set_terminated(ids[run.name], status, end) if run.span else client.update_run(ids[run.name], status)
     for run in _runs_of(client, experiment, same[DIRECTORY]):
         if run.info.run_id not in ids.values():
             client.delete_run(run.info.run_id)

@@ -1,5 +1,6 @@
 """What a server must hold of a small sweep that was tracked: everything, and once."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from dbviz_ray.analysis.scores.groups import first_planes_at_last_epoch
 from dbviz_ray.analysis.tables import read_table, tables_of
 from dbviz_ray.analysis.tracking.track import NAME
 
-NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+PARENT = "mlflow.parentRunId"
 
 
 def runs_of(uri, sweep):
@@ -34,7 +35,7 @@ def check_runs(store, sweep, uri):
     assert len(parts) == 4, "two widths, which are no curve, and two noise levels"
     assert sorted(model.data.tags[NAME] for model in models) == sorted(model.model_id for model in sweep.models())
     assert len(runs) == 1 + len(parts) + len(models)
-    assert all(run.info.status == "FINISHED" for run in runs)
+    assert {(run.info.status, run.data.tags["mlflow.source.type"]) for run in runs} == {("FINISHED", "LOCAL")}
     assert top.data.params["width"] == "4, 16"
     assert "git_commit" in top.data.params
     for part in parts:
@@ -42,16 +43,16 @@ def check_runs(store, sweep, uri):
         for model in below(part, runs):
             check_model(client, store, model, part)
     check_files(client, store, sweep, top)
-    assert "Model metrics" in client.get_experiment(top.info.experiment_id).tags[NOTE]
-    for run in runs:
-        above = run.data.tags.get(PARENT)
-        assert above is None or f"/runs/{above}?" in run.data.tags[NOTE]
+    assert 0 <= top.info.start_time - min(model.info.start_time for model in models) <= len(runs)
+    assert top.info.end_time > max(run.info.end_time for run in [*parts, *models])
+    splits = store.read_predictions(sweep.models()[0].model_id)["split"].to_pylist()
+    sizes = [json.loads(given.dataset.profile)["num_rows"] for run in runs for given in run.inputs.dataset_inputs]
+    assert sizes == [splits.count("train"), splits.count("test")] * len(runs)
 
 
 def check_part(client, store, part):
     table, key = read_table(store, "groups"), part.data.params
-    rows = table[(table["label_noise"] == float(key["label_noise"])) & (table["width"] == int(key["width"]))]
-    rows = rows.set_index("plane_set")
+    rows = table.query(f"label_noise == {key['label_noise']} and width == {key['width']}").set_index("plane_set")
     for metric, plane_set, column in (
         ("errors/test_error", "test", "test_error"),
         ("reproducibility/reproducibility", "test", "reproducibility"),
@@ -68,6 +69,9 @@ def check_model(client, store, model, part):
     trained = store.read_parquet(store.model_file(model_id, "history.parquet"))[0].to_pandas()
     logged = history(client, model, "training/train_error")
     assert logged == pytest.approx(dict(zip(trained["epoch"], trained["train_error"], strict=True)))
+    noted = store.read_json(store.model_file(model_id, "model.json"))
+    span = [noted["started"] * 1000, (noted["started"] + noted["seconds"]) * 1000]
+    assert [model.info.start_time, model.info.end_time] == pytest.approx(span, rel=0, abs=20)
     rows = first_planes_at_last_epoch(read_table(store, "models")).set_index("model_id")
     assert model.data.metrics["test_error"] == pytest.approx(rows.loc[model_id, "test_error"])
     assert model.data.params["init_seed"] == str(rows.loc[model_id, "init_seed"])

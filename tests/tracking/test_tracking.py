@@ -89,7 +89,6 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
         recipe = run.data.params["recipe"]
         expected = {width: pytest.approx(groups[recipe, width, 3]) for width in (2, 4, 8)}
         assert history(client, run, "errors over width/test_error") == expected
-        assert history(client, top, f"sweep - errors on test images over width/{recipe.replace('+', '')}") == expected
         assert {run.data.params[name] for name in ("width", "n_models")} == {"2 to 8", "6"}
         assert len(below(run, runs)) == 6
     for run in over_epochs:

@@ -38,10 +38,8 @@ def test_the_curves_are_seen_at_once(page, results):
     page.goto(address)
     plots = page.locator(".js-plotly-plot")
     expect(plots.nth(1).locator(".scatterlayer .point")).not_to_have_count(0)
-    shown = [plot.evaluate("plot => [plot.data[0].x, plot.data[0].y]") for plot in plots.all()[:2]]
-    curves = [dict(zip(x, y, strict=True)) for x, y in shown]
-    expected = [
-        pytest.approx(dict(zip(rows["width"], rows["test_error"], strict=True)))
-        for _, rows in groups.groupby("label_noise")
-    ]
-    assert curves == expected
+    data = plots.nth(1).evaluate("plot => plot.data.map(line => [line.name, line.marker.color, line.x, line.y])")
+    assert len({colour[:7] for _, colour, *_ in data}) == 2
+    shown = {name: dict(zip(x, y, strict=True)) for name, _, x, y in data}
+    for noise, rows in groups.set_index("width").groupby("label_noise"):
+        assert shown[f"label noise {noise:g}"] == pytest.approx(rows["test_error"].to_dict())
