@@ -72,6 +72,8 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
     """The runs of an analysed sweep: parents before their children, in the order in which pages show them."""
     tables = {name: read_table(store, name) for name in ("groups", "peaks", "outcomes", "models")}
     outcomes, facts, here = tables["outcomes"], noted_facts(store, sweep), provenance()
+    now = time.time()  # when trainings count as ended that note no start, as those of earlier versions
+    facts = {name: {"started": now - fact.get("seconds", 0), **fact} for name, fact in facts.items()}
     kinds = dict(zip(outcomes["model_id"], outcomes[KIND].itertuples(index=False, name=None), strict=True))
     parents: dict[tuple[Any, ...], str] = {}
     below = []
@@ -107,10 +109,8 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
 
 
 def _span(facts: Iterable[Mapping[str, Any]]) -> Span | None:
-    """From the first start of these trainings to the last end. Older runs note no start: they count as ended now."""
-    noted = [
-        (fact.get("started", time.time() - fact["seconds"]), fact["seconds"]) for fact in facts if "seconds" in fact
-    ]
+    """From the first start of these trainings to the last end."""
+    noted = [(fact["started"], fact["seconds"]) for fact in facts if "seconds" in fact]
     return (min(start for start, _ in noted), max(start + took for start, took in noted)) if noted else None
 
 

@@ -192,8 +192,8 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
         tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT], "mlflow.runColor": colour}
         tags |= {PARENT: ids[run.parent]} if run.parent else {}
         tags |= {"mlflow.source.git.commit": run.commit} if run.commit else {}
-        # Pages sort by the start, the newest first, and then list a run's children below it. Trainings of a cohort
-        # start together: a millisecond each keeps them in order, and a run before its children.
+        # Pages sort by the start, the newest first, 100 at a time, with their parents, and fold children below those.
+        # Trainings of a cohort start together: a millisecond each keeps them in order, and a run before its children.
         start, end = (int(seconds * 1000) - place for seconds in run.span or (now, now))
         created = client.create_run(experiment, start_time=start, run_name=run.title, tags=tags)
         ids[run.name] = created.info.run_id
