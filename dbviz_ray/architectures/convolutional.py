@@ -190,7 +190,7 @@ def vgg19(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.
 
 
 def five_layer_cnn(*, width: int, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Four convolutions of k, 2k, 4k and 8k channels, k = `width`, and a linear layer (arXiv 1912.02292); 64 is standard.
+    """Four convolutions of k, 2k, 4k and 8k channels, k = `width`, and a linear layer (arXiv 1912.02292); 64 is usual.
 
     Each convolution is 3x3 and has a bias, batch norm and ReLU. All except the first end with 2x2 max pooling, and the
     last with the maximum over the image; a side of 1 pixel is not pooled. The initialisation is torch's default.
