@@ -23,12 +23,13 @@ def parameters(architecture, width, image_shape=CIFAR, **options):
 
 # Published: kuangliu/pytorch-cifar has 11,173,962 (ResNet18), 11,171,146 (PreActResNet18), 6,956,298 (DenseNet121) and
 # 20,040,522 (VGG19); Zagoruyko & Komodakis have 0.4 (k = 1), 5.9 (k = 4) and 36.5 (k = 10) million. Those of
-# resnet18_width, vgg19, vit and mlp_mixer were counted by hand, layer by layer.
+# resnet18_width, five_layer_cnn (378 k^2 + 152 k + 10), vgg19, vit and mlp_mixer were counted by hand, layer by layer.
 COUNTS = {
     "fully_connected": {1: 3_093, 512: 1_578_506},
     "fully_connected_deep": {64: 199_398, 1024: 3_819_978},
     "resnet18": {1: 2_991, 10: 274_980, 64: 11_173_962},
     "resnet18_width": {8: 176_050, 64: 11_171_146, 512: 714_189_322},
+    "five_layer_cnn": {1: 540, 8: 25_418, 64: 1_558_026},
     "densenet121": {1: 9_694, 10: 699_850, 32: 6_956_298, 64: 27_634_186},
     "vgg19": {8: 315_698, 64: 20_040_522, 512: 1_281_284_618},
     "wide_resnet28": {1: 369_498, 4: 5_849_050, 10: 36_479_194, 30: 328_009_434},

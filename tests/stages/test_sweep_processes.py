@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,9 +19,11 @@ import pytest
 from conftest import small_sweep
 from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
+from support.documents import ROOT, commands
 from support.made_up_runs import made_up_run
 from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run, started, tables, wait_for
 
+from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.cluster.session import running_cluster
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.errors import StageFailedError
@@ -114,6 +117,33 @@ def test_double_descent_of_the_digits(tmp_path):
     assert noisy["reproducibility"].drop(4).idxmin() == 32
     assert clean["test_error"].diff().dropna().max() < 0.02, "no peak without noise"
     assert clean["reproducibility"][256] > 0.9
+
+
+REHEARSAL = next(words for words in commands(ROOT / "docs" / "cluster.md") if "runs/rehearsal" in words)
+"""Two epochs of every width of the paper's sweep on a CPU, as documented."""
+
+
+@pytest.mark.nightly
+def test_the_rehearsal_of_the_papers_sweep_is_killed_twice_and_has_all_tables_and_figures(tmp_path):
+    write_cifar10(tmp_path / "data", images_per_file=128)
+    words = [word for word in shlex.split(REHEARSAL)[3:] if word not in ("--out", "runs/rehearsal")]
+    directory, words = tmp_path / "rehearsal", [*words, f"resources.data_directory={tmp_path / 'data'}"]
+    for pattern in ("models/*/model.json", "labels/*/*/*"):
+        process = started(directory, *words)
+        wait_for(pattern, directory, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run(directory, *words)
+    sweep = load_sweep(words[0], words[1:])
+    frame = pd.read_csv(directory / "scores" / "groups.csv")
+    assert sorted(set(frame["width"])) == sorted(PAPERS_WIDTHS)
+    assert set(frame["n_models"]) == {3}
+    assert set(frame["plane_set"]) == sweep.planes.keys()
+    assert {path.stem for path in (directory / "figures").iterdir()} == figures_of(sweep).keys()
+    assert (directory / "report.html").exists()
+
+
+PAPERS_WIDTHS = {*range(1, 21), 30, 40, 50, 60, 64}
 
 
 def test_the_papers_sweep_in_miniature(tmp_path):
