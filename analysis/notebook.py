@@ -25,7 +25,7 @@ from dbviz_ray.store import FINDINGS_FILE, Labels, Picture, PictureKey, Store
 from .compare.figures import matrix_of
 from .figures.regions import PlanePicture, class_legend, colours_for, draw_regions, plane_picture
 from .figures.reproducibility_matrix import draw_matrix, matrix_values
-from .figures.style import SERIES_COLOURS, band, log_ticks, plain, spaced
+from .figures.style import SERIES_COLOURS, log_ticks, plain, score_line, spaced
 from .figures.sweep_tables import check_plane, choose_model, choose_plane_set, short_names, shown_picture
 from .findings import read_findings
 from .findings.curves import EPOCH, WIDTH, curves
@@ -251,9 +251,9 @@ def plot_curve(
         raise UserError("over", over, reason=f"does not apply: {run.sweep.name} has no {score} over several {over}s")
     axes: Axes = _axes(ax, 1, (6.4, 3.6))[0]
     noisy = len({curve.key["label_noise"] for curve in found}) > 1
-    for curve, colour in zip(found, SERIES_COLOURS * len(found), strict=False):
+    for place, (curve, colour) in enumerate(zip(found, SERIES_COLOURS * len(found), strict=False)):
         name = f"{curve.name}, label noise {curve.key['label_noise']:g}" if noisy else curve.name
-        band(axes, curve.rows, over, score, colour, name)
+        score_line(axes, curve.rows, over, score, colour, name, at=(place, len(found)))
     plain(axes)
     log_ticks(axes, spaced(sorted({int(value) for curve in found for value in curve.rows[over]})))
     axes.set(xlabel=over, ylabel=score.replace("_", " "))

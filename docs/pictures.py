@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -19,11 +18,9 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 
 from dbviz_ray import Run, load_run, plot_regions
-from dbviz_ray.analysis.figures.regions import class_legend
+from dbviz_ray.analysis.figures.regions import PlanePicture, class_legend
 from dbviz_ray.analysis.figures.style import class_colours
 from dbviz_ray.analysis.findings.curves import WIDTH, curves
-from dbviz_ray.evaluation.records import load_planes
-from dbviz_ray.planes import PlaneSet
 
 PLANE_SET, PLANE = "test", 0
 POINTS_SHOWN = 6
@@ -33,23 +30,24 @@ EDGES = "#CC3311", "#0077BB", "#009988"
 
 def plane_picture(run: Run) -> Figure:
     """A plane as images, the label maps of two trainings, and the points on which they agree."""
-    planes, class_names = load_planes(run.store, PLANE_SET)
-    maps = [run.label_maps(model, PLANE_SET)[PLANE] for model in trainings(run, 64)]
-    (left, *_, right), (bottom, *_, top) = planes.axes[PLANE].tolist()
-    extent = left, right, bottom, top
+    plane = run.plane(PLANE, PLANE_SET)
+    class_names, (left, right, bottom, top) = plane.class_names, plane.extent
+    maps = [run.picture(model, PLANE, PLANE_SET).labels for model in trainings(run, 64)]
     figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
     colours, classes = class_colours(len(class_names)), len(class_names)
-    _points(panels[0], planes)
+    _points(panels[0], plane)
     titles = "label map of a network", "label map of another training"
     for axes, labels, title in zip(panels[1:3], maps, titles, strict=True):
-        axes.imshow(labels, origin="lower", extent=extent, cmap=ListedColormap(colours), vmin=-0.5, vmax=classes - 0.5)
+        axes.imshow(
+            labels, origin="lower", extent=plane.extent, cmap=ListedColormap(colours), vmin=-0.5, vmax=classes - 0.5
+        )
         axes.set_title(title)
     same = maps[0] == maps[1]
-    panels[3].imshow(same, origin="lower", extent=extent, cmap="Greys_r", vmin=-0.4, vmax=1)
+    panels[3].imshow(same, origin="lower", extent=plane.extent, cmap="Greys_r", vmin=-0.4, vmax=1)
     panels[3].set_title(f"white: they agree ({same.mean():.0%})")
     for axes in panels:
         axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
-        for (a, b), edge in zip(planes.coordinates[PLANE].tolist(), EDGES, strict=True):
+        for a, b, edge in zip(plane.a, plane.b, EDGES, strict=True):
             axes.plot(a, b, "o", color=edge, markeredgecolor="white", markersize=9, markeredgewidth=1.5)
     seen = sorted(set(np.unique(maps)))
     handles = [Patch(color=colours[label], label=class_names[label]) for label in seen]
@@ -85,24 +83,24 @@ def trainings(run: Run, width: int) -> list[str]:
     return list(noisy["model_id"][:2])
 
 
-def _points(axes: Axes, planes: PlaneSet) -> None:
-    """Draw some points of the plane as images."""
-    x1, e1, e2 = planes.basis[PLANE]
-    shape = planes.image_shape[1:]
-    axis_a, axis_b = planes.axes[PLANE]
-    steps = np.linspace(0, planes.resolution - 1, POINTS_SHOWN + 2)[1:-1].round().astype(int)
-    apart = float(axis_a[steps[1]] - axis_a[steps[0]])
-    for a, b in itertools.product(axis_a[steps].tolist(), axis_b[steps].tolist()):
-        if (planes.coordinates[PLANE] - torch.tensor([a, b])).norm(dim=1).min() > 0.8 * apart:
-            _image(axes, (x1 + a * e1 + b * e2).view(shape).clamp(0, 1).numpy(), a, b, "0.6")
-    for anchor, (a, b), edge in zip(planes.anchors[PLANE], planes.coordinates[PLANE].tolist(), EDGES, strict=True):
-        _image(axes, anchor.view(shape).numpy(), a, b, edge, zoom=4.2)
+def _points(axes: Axes, plane: PlanePicture) -> None:
+    """Draw some points of the plane as images: sums of the three images, with weights that add up to 1."""
+    left, right, bottom, top = plane.extent
+    shares = np.linspace(0, 1, POINTS_SHOWN + 2)[1:-1]
+    apart = (right - left) * (shares[1] - shares[0])
+    corners = np.stack([plane.a, plane.b, np.ones(3)])
+    for a, b in itertools.product(left + (right - left) * shares, bottom + (top - bottom) * shares):
+        if np.hypot(plane.a - a, plane.b - b).min() > 0.8 * apart:
+            weights = np.linalg.solve(corners, [a, b, 1])
+            _image(axes, np.tensordot(weights, plane.images, 1).clip(0, 1), a, b, "0.6")
+    for image, a, b, edge in zip(plane.images, plane.a, plane.b, EDGES, strict=True):
+        _image(axes, image, a, b, edge, side=34)
     axes.set_title("a plane through three images")
 
 
-def _image(axes: Axes, pixels: np.ndarray, a: float, b: float, edge: str, zoom: float = 2.9) -> None:
-    box = {"edgecolor": edge, "linewidth": 2.5 if zoom > 3 else 0.5}
-    image = OffsetImage(pixels, zoom=zoom, cmap="Greys", interpolation="nearest")
+def _image(axes: Axes, pixels: np.ndarray, a: float, b: float, edge: str, side: float = 23) -> None:
+    box = {"edgecolor": edge, "linewidth": 2.5 if side > 23 else 0.5}
+    image = OffsetImage(pixels, zoom=side / max(pixels.shape[:2]), interpolation="nearest")
     axes.add_artist(AnnotationBbox(image, (a, b), pad=0.05, bboxprops=box))
 
 

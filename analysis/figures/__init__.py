@@ -73,7 +73,7 @@ def _fits_matrix(groups: pd.DataFrame) -> bool:
 _ENTRIES = [
     FigureEntry(
         "over_curves:double_descent",
-        "Double descent",
+        "Errors, decision regions and agreement over width",
         "Errors, regions per plane, reproducibility and margins over the width of the network. In the paper the "
         "test error peaks where networks begin to fit all training labels (near the vertical lines); there regions "
         "are many, and two trainings agree less. Here, the findings say which of this is beyond chance.",
@@ -82,7 +82,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "over_curves:epochs",
-        "Over the training",
+        "Errors, decision regions and agreement over the training",
         "The same scores over the epochs of a training. Look whether errors, regions and agreement turn together, "
         "and whether they do so when the false labels are learned.",
         "snapshots",
@@ -90,7 +90,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "over_curves:error_surface",
-        "Over width and epoch",
+        "Errors, decision regions and agreement over width and epoch",
         "Scores over width and epoch at once; above the line the training error is at most 10 %. Follow a row to "
         "see what width does, and a column to see what longer training does.",
         "two widths and three kept epochs or more",
@@ -98,7 +98,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "decision_regions:decision_regions",
-        "Decision regions",
+        "Decision regions of repeated trainings",
         "One plane through three images in trainings that differ only in their seeds, with one colour for each "
         "class; the grey rows show where they disagree. What changes there, one training alone does not tell.",
         "curves, or one network alone",
@@ -115,7 +115,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "training:training",
-        "Regions during the training",
+        "Decision regions during the training",
         "One plane over the epochs of a training, a row for each network; the GIF shows every kept epoch. Look "
         "which regions settle early.",
         "snapshots",
@@ -133,7 +133,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "disagreement:contested_images",
-        "Contested images",
+        "Images on which trainings disagree",
         "The test images on which the trainings of a kind disagree most, of those that planes go through, with the "
         "trainings' votes. What one training says about such an image, another may not.",
         "several trainings of a network, and planes through test images",
@@ -144,7 +144,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "decision_regions:off_manifold",
-        "Planes off the data",
+        "Decision regions on planes off the data",
         "Planes through shuffled images, noise or adversarial directions beside natural ones, with their numbers of "
         "regions: whether trainings that agree on natural planes agree elsewhere, too.",
         "plane sets that leave the data",
@@ -152,7 +152,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "reproducibility_matrix:reproducibility_matrix",
-        "Reproducibility within and between kinds",
+        "Reproducibility within and between kinds of networks",
         "On how many points of the planes two trainings agree, of one kind (framed) and of two. Compare a value "
         "with the two frames of its row and column.",
         "several architectures, options or recipes",
@@ -177,7 +177,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "recipes:learning_rates",
-        "Learning rates",
+        "Error and reproducibility over the learning rate",
         "Error and reproducibility over the learning rates tried, with a ring at the smallest error. If it is at an "
         "end of its curve, a better rate may lie beyond.",
         "several learning rates",
@@ -185,7 +185,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "dependence:plane_sets",
-        "Planes of different kinds",
+        "Regions and reproducibility on planes of different kinds",
         "Regions per plane and reproducibility on each plane set: whether results on planes through test images "
         "hold on others.",
         "several plane sets",
@@ -193,7 +193,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "margins:margins",
-        "Margins",
+        "Distances from images to the decision boundary",
         "How far images are from the decision boundary. In the paper, mislabelled images lie closer to it than "
         "correctly labelled ones once their false labels are learned; compare the two boxes of a group.",
         "margins",
@@ -201,7 +201,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "dependence:streams",
-        "Random streams",
+        "Shares of the random streams in the disagreement",
         "Which random stream makes models differ: the share of the disagreement that remains if trainings differ in "
         "this stream alone (total), and the share that goes away if they differ in all others (own).",
         "random streams that vary separately",
@@ -209,7 +209,7 @@ _ENTRIES = [
     ),
     FigureEntry(
         "dependence:resolution",
-        "Resolution",
+        "Numbers of regions over the resolution of the grid",
         "How counts of regions depend on the grid: all regions, and those of a least area. Level lines say that the "
         "grid is fine enough.",
         "grids that contain coarser ones",

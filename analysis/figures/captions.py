@@ -3,10 +3,12 @@
 import pandas as pd
 
 from dbviz_ray.config import SweepConfig
+from dbviz_ray.config.registry import CALLED
 
-from ..scores.groups import at_last_epoch
+from ..scores.groups import at_last_epoch, learned
 from ..tables.outcomes import LEFT_OUT
 from ..tables.recipes import several_rates
+from . import FIGURES
 
 LABELS = {
     "test_error": "error",
@@ -19,9 +21,10 @@ LABELS = {
 """Of scores on axes."""
 
 
-def title_of(sweep: SweepConfig, *common: str) -> str:
-    """A figure's title: the sweep's name, and what everything shown has in common."""
-    return ": ".join(filter(None, [sweep.name.replace("_", " "), ", ".join(filter(None, common))]))
+def title_of(name: str, sweep: SweepConfig, *common: str) -> str:
+    """The title of the figure `name`: what is seen and, in a second line, what everything shown has in common."""
+    seen = f"{FIGURES[name].title}, on {CALLED.get(sweep.dataset.name, sweep.dataset.name)}"
+    return "\n".join(filter(None, [seen, ", ".join(filter(None, common))]))
 
 
 def range_text(values: "pd.Series[int]") -> str:
@@ -45,6 +48,15 @@ def rates_note(groups: pd.DataFrame) -> str:
 def part_of(drawn: int, found: int, things: str) -> str:
     """The start of a caption if not everything is drawn, such as "4 of 9 curves; "."""
     return f"{drawn} of {found} {things}; " if drawn < found else ""
+
+
+def unlearned_note(groups: pd.DataFrame, otherwise: str) -> str:
+    """Says what became of groups with a training that predicts one class for every image; empty if there are none."""
+    return f"; {otherwise}" * (len(learned(groups)) < len(groups))
+
+
+FRAME = "axes fit the points whose trainings all predict several classes; others may lie beyond the frame"
+"""What becomes of the others where there are axes."""
 
 
 def left_out_note(groups: pd.DataFrame) -> str:

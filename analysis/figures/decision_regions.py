@@ -16,7 +16,7 @@ from dbviz_ray.store import Picture
 from ..findings.curves import evenly
 from ..scores.groups import GROUP, NETWORK, Group, records
 from ..tables.recipes import at_best_rate
-from .captions import left_out_note, part_of, range_text, rates_note, title_of
+from .captions import left_out_note, part_of, range_text, rates_note, title_of, unlearned_note
 from .regions import Panel, PlanePicture, Row, draw_grid, plane_picture
 from .sweep_tables import SweepTables, alike, disagreeing_shares, groups_by_reproducibility, groups_on_curve
 
@@ -39,11 +39,14 @@ class Cell:
 def decision_regions(tables: SweepTables) -> Figure:
     """Columns: representative points of a curve over width or epochs; without a curve at most six groups."""
     trained = tables.trained()
-    on_curve = groups_on_curve(trained, tables.table("peaks"))
+    several = trained["label_noise"].nunique() > 1
+    on_curve = groups_on_curve(trained, tables.table("peaks"), beside_others=several)
     if on_curve:
-        return _picture(tables, trained, *on_curve, fixed=[column for column in GROUP if column != "label_noise"])
+        fixed = [column for column in GROUP if column != "label_noise"]
+        return _picture("decision_regions", tables, trained, *on_curve, fixed=fixed)
     shown, common = groups_by_reproducibility(trained)
-    return _picture(tables, at_best_rate(trained), shown.sort_index(), common, rates_note(tables.first("groups")))
+    rates = rates_note(tables.first("groups"))
+    return _picture("decision_regions", tables, at_best_rate(trained), shown.sort_index(), common, rates)
 
 
 def architectures(tables: SweepTables) -> Figure:
@@ -52,13 +55,17 @@ def architectures(tables: SweepTables) -> Figure:
     shown, common = groups_by_reproducibility(best, MAX_COLUMNS)
     found = (best["label_noise"] == best["label_noise"].max()).sum()
     part = part_of(len(shown), found, "kinds of networks, from the most to the least reproducible")
-    return _picture(tables, best, shown, common, rates_note(tables.first("groups")), part)
+    return _picture("architectures", tables, best, shown, common, rates_note(tables.first("groups")), part)
 
 
 KIND_OF_NETWORK = [*NETWORK, "recipe", "epoch"]
+OF_CURVE = "no column shows points of the curve where a training predicts one class for every image"
+OF_KINDS = "last: those with a training that predicts one class for every image"
+"""What becomes of groups whose trainings did not all learn something."""
 
 
 def _picture(
+    name: str,
     tables: SweepTables,
     among: pd.DataFrame,
     shown: pd.DataFrame,
@@ -79,7 +86,9 @@ def _picture(
         found = [records(alike(of_noise, group, fixed)) for group in records(shown)]
         if any(found):
             cells[noise] = [_cell(tables, groups[0]) if groups else None for groups in found]
-    counts = pd.Series([len(cell.pictures) for of_noise in cells.values() for cell in of_noise if cell])
+    every = [cell for of_noise in cells.values() for cell in of_noise if cell]
+    counts = pd.Series([len(cell.pictures) for cell in every])
+    one_class = any(len(np.unique(picture.labels)) == 1 for cell in every for picture in cell.pictures)
     most, several = int(counts.max()), len(cells) > 1
     room = 2 if several and len(shown) > 1 else 3 if len(shown) > MANY_COLUMNS else 4
     blocks = [
@@ -98,17 +107,16 @@ def _picture(
         f"{part}the first plane of the set {tables.plane_set}; {range_text(counts)} training{'s' * (most > 1)} of each"
         f"{rates}"
         + f", of which {room} are shown" * (most > room)
-        + f"; columns: points of the curve at label noise {max(cells):g}" * (several and fixed is not KIND_OF_NETWORK)
         + f"; error: on {shown['tested_on'].iloc[0]} images"
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
         "disagreement: share of all pairs of trainings that disagree on a point, from none (white) to all (black)"
         * (most > 1)
-        + "; one colour everywhere: a training that predicts one class on this plane"
+        + "; one colour everywhere: a training that predicts one class on this plane" * one_class
+        + unlearned_note(among, OF_CURVE if fixed is not KIND_OF_NETWORK else OF_KINDS)
         + left_out_note(tables.first("groups"))
     )
     noises = [f"label noise {noise:g}" for noise in cells if noise and not several]
-    seen = "\none plane in trainings that differ only in their seeds" * (most > 1)
-    return draw_grid(rows, columns, title_of(tables.sweep, common, *noises) + seen, caption)
+    return draw_grid(rows, columns, title_of(name, tables.sweep, common, *noises), caption)
 
 
 def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
@@ -179,8 +187,8 @@ def off_manifold(tables: SweepTables) -> Figure:
         f"it how many regions a plane of the set has, with a 95 % interval, over {range_text(shown['n_models'])} "
         f"trainings and {range_text(trained['n_planes'])} planes" + left_out_note(tables.table("groups"))
     )
-    title = title_of(tables.sweep, common, f"label noise {noise:g}" * bool(noise))
-    return draw_grid(rows, columns, f"{title}\nplanes through images and off them", caption)
+    title = title_of("off_manifold", tables.sweep, common, f"label noise {noise:g}" * bool(noise))
+    return draw_grid(rows, columns, title, caption)
 
 
 def _regions(group: dict[str, Any]) -> str:

@@ -10,11 +10,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..findings.sentences import STREAM_NAMES
-from ..scores.groups import GROUP, at_last_epoch, name_parts, names_of, records
+from ..scores.groups import GROUP, at_last_epoch, learned, name_parts, names_of, records
 from ..tables.groups import GRID
 from ..tables.recipes import at_best_rate
 from . import style
-from .captions import LABELS, left_out_note, part_of, range_text, title_of
+from .captions import FRAME, LABELS, left_out_note, part_of, range_text, title_of, unlearned_note
 from .sweep_tables import SweepTables, alike, finest_plane_set, told_apart
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
@@ -41,9 +41,10 @@ def plane_sets(tables: SweepTables) -> Figure:
     trained = noisiest[noisiest["n_models"] > 0]
     caption = (
         f"{part}{range_text(trained['n_models'])} trainings a point; 95 % intervals over trainings and planes; "
-        f"in brackets: number of planes{left_out_note(noisiest)}"
+        f"in brackets: number of planes{unlearned_note(trained, FRAME)}{left_out_note(noisiest)}"
     )
-    return style.inscribe(figure, title_of(tables.sweep, noise), caption)
+    _, common = told_apart(name_parts(trained.drop_duplicates(GROUP)))
+    return style.inscribe(figure, title_of("plane_sets", tables.sweep, *common, noise), caption)
 
 
 def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple[Figure, str]:
@@ -55,9 +56,9 @@ def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tup
         same = alike(groups, curve.key, [column for column in GROUP if column not in ("width", "epoch")])
         of_curve = at_last_epoch(same[same["n_models"] > 0]).sort_values("width")
         for axes, score in zip(row, known, strict=True):
-            for name, (colour, marker) in looks.items():
-                of_set = of_curve[of_curve["plane_set"] == name]
-                style.band(axes, of_set, "width", score, colour, name, marker=marker)
+            for place, (name, (colour, marker)) in enumerate(looks.items()):
+                of_set, at = of_curve[of_curve["plane_set"] == name], (place, len(looks))
+                style.score_line(axes, of_set, "width", score, colour, name, marker=marker, at=at)
             _label_axes(axes, score, of_curve)
             if len(drawn) > 1:
                 axes.set_title(curve.name)
@@ -93,13 +94,14 @@ def _by_group(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tuple
     return figure, part_of(len(shown), len(first), "groups")
 
 
-def _label_axes(axes: Axes, score: str, rows: pd.DataFrame, along: str = "y") -> None:
+def _label_axes(axes: Axes, score: str, every: pd.DataFrame, along: str = "y") -> None:
+    rows = learned(every)
     style.plain(axes)
     axes.set(**{f"{along}label": LABELS[score]})
-    if score == "reproducibility":
-        axes.set(**{f"{along}lim": (min(0.0, rows[f"{score}_low"].min()), 1.0)})
-        return
     low, high = style.limits([(rows, score)])
+    if score == "reproducibility":
+        axes.set(**{f"{along}lim": (max(0.0, low), 1.0)})
+        return
     far_apart = rows[score].max() > FAR_APART * rows[score].min()
     axes.set(**{f"{along}scale": "log" if far_apart else "linear"})
     axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})
@@ -122,7 +124,7 @@ def resolution(tables: SweepTables) -> Figure:
         of_group = rows[rows["text"] == text]
         grids = of_group[of_group["kind"] == GRID].astype({"resolution": float})
         for axes, score in zip(row, COUNTS, strict=True):
-            style.band(axes, grids, "resolution", score, colour, text)
+            style.score_line(axes, grids, "resolution", score, colour, text, at=(index, len(texts)))
         for at_limit in records(of_group[of_group["kind"] != GRID]):
             place = limit * 1.06 ** (index - (len(texts) - 1) / 2)
             style.interval_point(row[1], at_limit, place, "large_regions", colour, "D")
@@ -139,7 +141,7 @@ def resolution(tables: SweepTables) -> Figure:
         f"planes; large: at least {100 * tables.sweep.minimum_region_share:g} % of the plane's points; "
         "limit: extrapolated from the two finest grids; 95 % intervals over trainings and planes, cut at the frame"
     )
-    return style.inscribe(figure, title_of(tables.sweep, common), caption)
+    return style.inscribe(figure, title_of("resolution", tables.sweep, common), caption)
 
 
 MAX_PANELS, ABREAST = 6, 3
@@ -151,7 +153,7 @@ def streams(tables: SweepTables) -> Figure:
     """A panel for each group, at most `MAX_PANELS`, with one row for each stream: its two shares with intervals."""
     table = at_last_epoch(tables.first("streams"))
     if table.empty:
-        return style.nothing_left(tables.sweep, tables.table("groups"), "trainings that differ in one stream alone are")
+        return style.nothing_left(tables.table("groups"), "trainings that differ in one stream alone are")
     groups = table.drop_duplicates(GROUP, ignore_index=True)
     noises = [f"label noise {noise:g}" for noise in groups["label_noise"]]
     parts = [[*own, noise] for own, noise in zip(name_parts(groups), noises, strict=True)]
@@ -180,7 +182,7 @@ def streams(tables: SweepTables) -> Figure:
         f"{range_text(table['n_seeds'])} seeds a stream, {range_text(table['n_planes'])} planes; "
         f"bars: 95 % intervals over {covers}"
     )
-    return style.inscribe(figure, title_of(tables.sweep), caption)
+    return style.inscribe(figure, title_of("streams", tables.sweep), caption)
 
 
 def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:

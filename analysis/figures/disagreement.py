@@ -16,7 +16,7 @@ from dbviz_ray.formatting import shortened
 from dbviz_ray.store import Labels, PictureKey, Store
 
 from ..findings.curves import evenly
-from ..scores.groups import records
+from ..scores.groups import learned, records
 from .captions import title_of
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, picture_of, plane_picture
 from .style import STYLE, entitle, inscribe, lines, nothing_left, panels
@@ -52,17 +52,17 @@ def disagreement(tables: SweepTables) -> Figure:
     """
     groups, common = tables.representative_groups()
     several = groups[groups["n_models"] > 1].sort_values("reproducibility", kind="stable")
-    learned = several[several["n_constant"] == 0]
-    ranked = records(several if learned.empty else learned)
+    ranked = records(learned(several))
     if not ranked:
-        return nothing_left(tables.sweep, tables.table("groups"), "two trainings of one kind are")
+        return nothing_left(tables.table("groups"), "two trainings of one kind are")
     pairs = []
     for group in ranked[:1] + ranked[1:][-1:]:
         members = tables.members(group)[:2]
         names = [f"training {n}\n{of['tested_on']} error {of['test_error']:.0%}" for n, of in enumerate(members, 1)]
         beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
         pairs.append(Pair(names, [tables.picture(member).labels for member in members], beside))
-    return pairs_figure(pairs, plane_picture(tables.store, tables.plane_set, 0), title_of(tables.sweep, common))
+    title = title_of("disagreement", tables.sweep, common)
+    return pairs_figure(pairs, plane_picture(tables.store, tables.plane_set, 0), title)
 
 
 def disagreement_of(
@@ -80,7 +80,7 @@ def disagreement_of(
 def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Figure:
     """Draw one row for each pair, all on one plane: the first model, the second, and where they disagree."""
     height = PANEL * min(picture.aspect, 1.6)
-    figure, grid = panels(len(pairs), 3, 3 * PANEL + 0.5, (height + 0.45) * len(pairs) + 0.9)
+    figure, grid = panels(len(pairs), 3, 3 * PANEL + 0.5, (height + 0.5) * len(pairs) + 1.1)
     maps = [one for pair in pairs for one in pair.maps]
     colours = colours_for(maps, len(picture.class_names))
     for row, pair in zip(grid, pairs, strict=True):
@@ -90,7 +90,7 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
         draw_difference(row[2], first, second, picture, colours)
         titles = [*pair.names, f"they differ on {(first != second).mean():.0%} of the points"]
         for axes, text in zip(row, titles, strict=True):
-            axes.set_title(lines(text, PANEL, STYLE["axes.titlesize"]))
+            axes.set_title(lines(text, PANEL, STYLE["axes.titlesize"]), pad=9)
         row[0].set_ylabel(pair.beside, fontsize=9)
     class_legend(figure, picture.class_names, f"{DIFFERENCE}\ncolours: predicted classes", maps)
     return entitle(figure, title)
@@ -118,24 +118,23 @@ def contested_images(tables: SweepTables) -> Figure:
     Pictures come from the stored planes, so only images that planes go through are shown.
     """
     groups, common = tables.representative_groups()
-    several = groups[groups["n_models"] > 1]
-    learned = records(several[several["n_constant"] == 0]) or records(several)
+    several = records(learned(groups[groups["n_models"] > 1]))
     stored, votes = _stored_images(tables), tables.table("images")
     pictured = votes[(votes["split"] == "test") & votes["index"].isin(stored) & (votes["conflict_ratio"] > 0)]
     rows = []
-    for group in (learned[place] for place in evenly(len(learned), ROWS)):
+    for group in (several[place] for place in evenly(len(several), ROWS)):
         ranked = alike(pictured, group).sort_values("conflict_ratio", ascending=False, kind="stable")
         shown = [int(index) for index in ranked["index"][:IN_ROW]]
         if shown:
             rows.append((group["text"], _thumbnails(tables, group, {index: stored[index] for index in shown})))
     if not rows:
-        return nothing_left(tables.sweep, tables.table("groups"), "image on which trainings disagree is")
+        return nothing_left(tables.table("groups"), "image on which trainings disagree is")
     figure = draw_thumbnails(Figure(layout="constrained"), rows)
     caption = (
         f"of the {len(stored)} test images that planes go through, those on which most pairs of trainings disagree, of "
         "equals the first; below: number and true class; how many trainings predict which class"
     )
-    return inscribe(figure, title_of(tables.sweep, common), caption)
+    return inscribe(figure, title_of("contested_images", tables.sweep, common), caption)
 
 
 def _stored_images(tables: SweepTables) -> dict[int, Place]:

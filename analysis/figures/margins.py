@@ -55,7 +55,7 @@ def margins(tables: SweepTables) -> Figure:
         "the frame; "
         f"a boundary was found in {found} of directions; {unfound}"
     )
-    return inscribe(figure, title_of(tables.sweep, common), caption)
+    return inscribe(figure, title_of("margins", tables.sweep, common), caption)
 
 
 def _box(axes: Axes, row: dict[str, Any], place: float) -> None:

@@ -2,6 +2,7 @@
 1912.02292, Figure 2."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,23 +13,25 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from ..findings.curves import ALL_LABELS, EPOCH, PEAK, SMALL_ERROR, WIDTH, Axis, Curve, curves, representative_curves
-from ..scores.groups import NAMING, names_of
+from ..scores.groups import NAMING, learned, names_of
 from . import style
-from .captions import LABELS, counts_text, left_out_note, part_of, title_of
+from .captions import FRAME, LABELS, counts_text, left_out_note, part_of, title_of, unlearned_note
 from .sweep_tables import SweepTables, surfaces, told_apart
 
 MAX_CURVES = 4
 FEW = 2
-"""Up to this many curves, dashed lines have bands too, and kappa is drawn."""
-DASHED = "--"
-PANELS = {
-    "test_error": ("train_error", ""),
-    "false_labels_learned": ("", ""),
-    "fragmentation": ("", ""),
-    "reproducibility": ("kappa", "kappa"),
-    "margin": ("margin_mislabelled", "mislabelled images"),
+"""Up to this many curves, second scores have intervals, too."""
+Look = dict[str, Any]
+TRAINING, MISLABELLED = Look(line="--"), Look(marker="s", face="white")
+"""How second scores are drawn. A style of line has one meaning in all panels."""
+PANELS: dict[str, tuple[str, Look]] = {
+    "test_error": ("train_error", TRAINING),
+    "false_labels_learned": ("", {}),
+    "fragmentation": ("", {}),
+    "reproducibility": ("", {}),
+    "margin": ("margin_mislabelled", MISLABELLED),
 }
-"""The panels by their scores: the score of dashed lines, and what the label calls it."""
+"""The panels by their scores, and the second score of each."""
 IF_KNOWN = ("false_labels_learned", "margin")
 """Panels that a sweep may lack."""
 THRESHOLDS = {
@@ -40,20 +43,20 @@ THRESHOLDS = {
 
 def double_descent(tables: SweepTables) -> Figure:
     """Scores over width at the last epoch."""
-    return _over(WIDTH, tables)
+    return _over("double_descent", WIDTH, tables)
 
 
 def epochs(tables: SweepTables) -> Figure:
     """Scores over the kept epochs, at each width."""
-    return _over(EPOCH, tables)
+    return _over("epochs", EPOCH, tables)
 
 
-def _over(axis: Axis, tables: SweepTables) -> Figure:
+def _over(name: str, axis: Axis, tables: SweepTables) -> Figure:
     """The `PANELS` on a log axis, with a colour for each curve; vertical lines mark `THRESHOLDS`."""
     table = tables.first("groups")
     found = curves(table, axis, tables.table("peaks"))
     if not found:
-        return style.nothing_left(tables.sweep, table, f"curve over several {axis.column}s is")
+        return style.nothing_left(table, f"curve over several {axis.column}s is")
     drawn = representative_curves(found, MAX_CURVES)
     parts, common = told_apart([[*curve.name_parts, f"label noise {curve.key['label_noise']:g}"] for curve in drawn])
     names = [", ".join(own) for own in parts]
@@ -65,37 +68,40 @@ def _over(axis: Axis, tables: SweepTables) -> Figure:
     top.yaxis.set_major_formatter("{x:.0%}")
     lowest.set_xlabel(axis.column)
     style.log_ticks(lowest, style.spaced(sorted({int(value) for curve in drawn for value in curve.rows[axis.column]})))
-    marked = [name for name in THRESHOLDS if any(getattr(curve, name) is not None for curve in drawn)]
+    marked = [kind for kind in THRESHOLDS if any(getattr(curve, kind) is not None for curve in drawn)]
     _legend(top, names, table["tested_on"].iloc[0], marked)
     figure.align_ylabels()
-    return style.inscribe(figure, title_of(tables.sweep, *common), _curves_caption(table, axis, len(drawn), len(found)))
+    caption = _curves_caption(table, axis, drawn, len(found))
+    return style.inscribe(figure, title_of(name, tables.sweep, *common), caption)
 
 
 def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[str]) -> None:
-    dashed, called = PANELS[score]
-    few = len(drawn) <= FEW
-    dashed = dashed if few or dashed != "kappa" else ""
-    bands = []
-    for curve, name, colour in zip(drawn, names, style.SERIES_COLOURS, strict=False):
+    second, look = PANELS[score]
+    bands, lines = [], len(drawn) * (1 + bool(second))
+    for place, (curve, name, colour) in enumerate(zip(drawn, names, style.SERIES_COLOURS, strict=False)):
         rows, x, of_right = curve.rows, curve.axis.column, f"{score}_correct"  # if it is known which labels are right
         solid = of_right if of_right in rows and rows[of_right].notna().any() else score
-        style.band(axes, rows, x, solid, colour, name)
-        if dashed:
-            style.band(axes, rows, x, dashed, colour, "", line=DASHED, shaded=few and dashed != "kappa")
+        style.score_line(axes, rows, x, solid, colour, name, at=(place, lines))
+        if second:
+            at, few = (place + len(drawn), lines), len(drawn) <= FEW
+            style.score_line(axes, rows, x, second, colour, "", bars=few, at=at, **look)
         for threshold, (line, _) in THRESHOLDS.items():
             at = getattr(curve, threshold)
             if at is not None:
                 # Wide dots show on both sides of a line at the same place.
-                axes.axvline(at, color=colour, linestyle=line, linewidth=2.4 if line == ":" else 1.0)
-        bands += [(rows, column) for column in (solid, dashed) if column]
-    with_dashed = called and any(line.get_linestyle() == DASHED for line in axes.lines)
-    axes.set_ylabel(LABELS[score] + f"\n(dashed: {called})" * bool(with_dashed))
+                axes.axvline(at, color=colour, linestyle=line, linewidth=2.4 if line == ":" else 1.0, alpha=0.5)
+        bands += [(learned(rows), column) for column in (solid, second) if column]
+    axes.set_ylabel(LABELS[score])
+    if score == "margin" and any(curve.rows[second].notna().any() for curve in drawn):
+        handles = [style.key_line("correctly labelled images", "0.35", "o")]
+        handles += [style.key_line("mislabelled images", "0.35", **MISLABELLED)]
+        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, borderpad=0)
     style.plain(axes)
     axes.set_xscale("log", base=2)
     if score == "test_error":
         axes.set_ylim(0, _error_limit(drawn))
     elif score == "reproducibility":
-        axes.set_ylim(top=1)
+        axes.set_ylim(max(0.0, style.limits(bands)[0]), 1)
     elif score == "false_labels_learned":
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter("{x:.0%}")
@@ -108,7 +114,7 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str, marked: Sequence[s
     handles = [
         *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
         style.key_line(f"{tested_on} error", "0.35"),
-        style.key_line("training error", "0.35", line=DASHED),
+        style.key_line("training error", "0.35", **TRAINING),
         *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[name] for name in marked)),
     ]
     sizes = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}
@@ -118,27 +124,28 @@ def _legend(axes: Axes, names: Sequence[str], tested_on: str, marked: Sequence[s
 def _error_limit(drawn: Sequence[Curve]) -> float:
     """Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak."""
     peaks = [curve.rows["test_error"][curve.representative_rows[PEAK]] for curve in drawn if curve.has_peak]
-    largest = max(float(curve.rows[error].max()) for curve in drawn for error in ("test_error", "train_error"))
+    largest = max(float(learned(curve.rows)[error].max()) for curve in drawn for error in ("test_error", "train_error"))
     return float(min(1.05 * largest, 2 * max(peaks, default=largest)))
 
 
-def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: int, found: int) -> str:
+def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: Sequence[Curve], found: int) -> str:
     with_models = table[table["n_models"] > 0]
     covers = " or ".join(sorted(set(with_models["reproducibility_interval_covers"]) - {"nothing"})) or "nothing"
     images = with_models["n_margin_images"].max()
     margins = f"; distances: L2 in normalised pixels, from {images} images" if images else ""
     return (
-        f"{part_of(drawn, found, 'curves')}{counts_text(table, 'a point')}; "
-        "bands: 95 % intervals over trainings and images or planes, "
+        f"{part_of(len(drawn), found, 'curves')}{counts_text(table, 'a point')}; "
+        "bars: 95 % intervals over trainings and images or planes, "
         f"cut at the frame (reproducibility: over {covers}); vertical lines: from this {axis.column} "
         f"on; interpolation threshold: at least {ALL_LABELS:.0%} of the false labels learned (of all, if none is false)"
-        f"{margins}{left_out_note(table)}"
+        f"{margins}{unlearned_note(pd.concat([curve.rows for curve in drawn]), FRAME)}{left_out_note(table)}"
     )
 
 
 MAX_SURFACES = 2
 ON_SURFACE = ("test_error", "reproducibility", "fragmentation", "margin")
 THRESHOLD_COLOUR = "#EE3377"
+COLOURS_FIT = "colours fit the cells whose trainings all predict several classes"
 
 
 def error_surface(tables: SweepTables) -> Figure:
@@ -146,7 +153,7 @@ def error_surface(tables: SweepTables) -> Figure:
     groups = tables.first("groups")
     found = surfaces(groups)
     if not found:
-        return style.nothing_left(tables.sweep, groups, "network at several widths and epochs is")
+        return style.nothing_left(groups, "network at several widths and epochs is")
     shown = found[:MAX_SURFACES]
     rows = pd.concat(shown)
     labels = {score: LABELS[score] for score in ON_SURFACE if rows[score].notna().any()}
@@ -156,7 +163,7 @@ def error_surface(tables: SweepTables) -> Figure:
     figure, grid = style.panels(len(shown), len(labels), width, 3.9 * len(shown) + 1.3)
     for column, (score, label) in zip(grid.T, labels.items(), strict=True):
         # Early epochs have such large errors and margins that few colours would be left for the rest.
-        norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, rows[score].min(), rows[score].max())
+        norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, *learned(rows)[score].agg(["min", "max"]))
         for axes, surface in zip(column, shown, strict=True):
             _draw_surface(axes, surface, score, norm, first=column[0] is grid[0, 0])
         column[0].set_title(label)
@@ -181,9 +188,9 @@ def error_surface(tables: SweepTables) -> Figure:
     caption = (
         f"{part_of(len(shown), len(found), 'surfaces')}{counts_text(rows, 'a cell')}{margins}; half of the 95 % "
         f"intervals (over trainings, images or planes)\nare narrower than {', '.join(reach)}; above the line: training "
-        f"error at most {SMALL_ERROR:.0%}{left_out_note(groups)}"
+        f"error at most {SMALL_ERROR:.0%}{unlearned_note(rows, COLOURS_FIT)}{left_out_note(groups)}"
     )
-    return style.inscribe(figure, title_of(tables.sweep, names[0] * (len(shown) == 1)), caption)
+    return style.inscribe(figure, title_of("error_surface", tables.sweep, names[0] * (len(shown) == 1)), caption)
 
 
 def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *, first: bool) -> None:

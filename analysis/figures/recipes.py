@@ -66,7 +66,7 @@ def recipe_table(tables: SweepTables) -> Figure:
         f"reproducibility and, in round brackets, {_accuracy(groups)}, in percent with 95 % intervals; the darker, the "
         f"more reproducible; {counts}{rates_note(groups)}{left_out_note(groups)}"
     )
-    return style.inscribe(figure, title_of(tables.sweep), caption)
+    return style.inscribe(figure, title_of("recipe_table", tables.sweep), caption)
 
 
 def recipe_table_tex(tables: SweepTables) -> bytes:
@@ -75,7 +75,8 @@ def recipe_table_tex(tables: SweepTables) -> bytes:
     planes = tables.sweep.planes[tables.plane_set].count
     counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
     lines = [
-        f"% {title_of(tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent; {counts}; needs booktabs",
+        f"% {title_of('recipe_table', tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent",
+        f"% {counts}; needs booktabs",
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
         r"\toprule",
         _latex_row("", *map(_escaped, columns)),
@@ -179,7 +180,7 @@ def by_recipe(tables: SweepTables) -> Figure:
         f"{part_of(len(best), len(every), 'groups')}{counts_text(best, 'a point', images=True)}{rates_note(groups)};\n"
         f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"
     )
-    return style.inscribe(figure, title_of(tables.sweep), caption)
+    return style.inscribe(figure, title_of("by_recipe", tables.sweep), caption)
 
 
 def _handles(colours: dict[str, str], markers: dict[str, str]) -> Iterator[Line2D]:
@@ -217,7 +218,8 @@ def learning_rates(tables: SweepTables) -> Figure:
             of_recipe = rows[rows["recipe"] == recipe].sort_values("learning_rate")
             best = of_recipe[of_recipe["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
             for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
-                style.band(axes, of_recipe, "learning_rate", score, colour, recipe)
+                at = index, len(colours)
+                style.score_line(axes, of_recipe, "learning_rate", score, colour, recipe, at=at)
                 axes.scatter("learning_rate", score, 120, data=best, facecolors="none", edgecolors=colour)
             _mark_diverged(error, of_recipe, colour, 1.02 + 0.05 * index)
         noisy = groups["label_noise"].nunique() > 1
@@ -236,9 +238,9 @@ def learning_rates(tables: SweepTables) -> Figure:
     crosses = " (x: how many diverged)" * diverged
     caption = (
         f"{counts_text(groups, 'a point', images=True)}; rings: smallest error;\n"
-        f"bands: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
+        f"bars: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
     )
-    return style.inscribe(figure, title_of(tables.sweep), caption)
+    return style.inscribe(figure, title_of("learning_rates", tables.sweep), caption)
 
 
 def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,8 @@ def class_legend(
     ]
     patches += [Patch(facecolor=OTHERS, label="others", **look)] * (len(coloured) < len(shown))
     longest = max((len(str(patch.get_label())) for patch in patches), default=1)
-    columns = min(len(patches), max(1, int(width / (0.32 + 0.075 * longest))))
+    rows = -(-len(patches) // max(1, int(width / (0.32 + 0.075 * longest))))
+    columns = -(-len(patches) // max(1, rows))
     sizes: dict[str, Any] = {"fontsize": CAPTION_SIZE, "title_fontsize": CAPTION_SIZE}
     sizes |= dict.fromkeys(("handlelength", "handleheight", "columnspacing"), 1)
     title = lines(caption, width, CAPTION_SIZE)
@@ -205,16 +207,17 @@ def draw_grid(rows: Sequence[Row | str], columns: Sequence[str], title: str, cap
     places = figure.add_gridspec(len(rows), len(columns), height_ratios=heights)
     class_names, maps = shown[0].plane.class_names, [picture.labels for picture in pictures]
     colours = colours_for(maps, len(class_names))
+    letters = iter(ascii_lowercase)
     for place, row in enumerate(rows):
         if isinstance(row, str):
-            _head(figure.add_subplot(places[place, :]), row)
+            _head(figure.add_subplot(places[place, :]), f"({next(letters)}) {row}")
             continue
         panels = [figure.add_subplot(places[place, column]) for column in range(len(columns))]
         for axes, panel, text in zip(panels, row.panels, _texts_above(row, side), strict=True):
             _draw_panel(axes, panel, row.plane, colours)
             if text:
                 axes.xaxis.set_label_position("top")
-                axes.set_xlabel(text, fontsize=VALUE_SIZE, color="0.25", labelpad=5)
+                axes.set_xlabel(text, fontsize=VALUE_SIZE, color="0.25", labelpad=9)
         panels[0].set_ylabel(row.name, fontsize=COLUMN_SIZE)
         if row is shown[0]:
             for axes, name in zip(panels, columns, strict=True):

@@ -57,7 +57,7 @@ def reproducibility_matrix(tables: SweepTables) -> Figure:
         f"{counts_text(last, 'of each kind')}{rates_note(groups)};\n"
         f"{half}; framed: two trainings of one kind{left_out_note(groups)}"
     )
-    return inscribe(figure, title_of(tables.sweep, *common), caption)
+    return inscribe(figure, title_of("reproducibility_matrix", tables.sweep, *common), caption)
 
 
 def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

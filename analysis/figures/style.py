@@ -3,20 +3,21 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 from textwrap import TextWrapper
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from dbviz_ray.config import SweepConfig
-
-from .captions import left_out_note, title_of
+from .captions import left_out_note
 
 CLASS_COLOURS = (
     "#1792EC", "#747A0C", "#623812", "#06675A", "#493384", "#E1D970", "#58EECC", "#C1927B", "#CA5591", "#D0C9FF",
@@ -32,6 +33,9 @@ SERIES_COLOURS = ("#0077BB", "#EE7733", "#009988", "#CC3311", "#33BBEE", "#EE337
 """Paul Tol's "vibrant" scheme."""
 
 MARKERS = "osD^v*Xph<>d"
+
+SHIFT = 2.2
+"""Between the intervals of two lines, in points."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures are alike on all machines
@@ -80,7 +84,7 @@ def plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def band(
+def score_line(
     axes: Axes,
     rows: pd.DataFrame,
     x: str,
@@ -90,14 +94,25 @@ def band(
     *,
     line: str = "-",
     marker: str = "o",
-    shaded: bool = True,
+    face: str | None = None,
+    bars: bool = True,
+    at: tuple[int, int] = (0, 1),
 ) -> None:
-    """Draw a score over the column `x`, with its interval if `shaded`; nothing if the score is unknown."""
+    """Draw a score over the column `x`, with bars for its intervals; nothing if the score is unknown.
+
+    `face` is the colour inside markers. `at` is the place of the line, and of how many: intervals stand side by side.
+    """
     if rows[score].isna().all():
         return
-    axes.plot(rows[x], rows[score], line, marker=marker, markersize=3.5, color=colour, label=label)
-    if shaded:
-        axes.fill_between(rows[x], rows[f"{score}_low"], rows[f"{score}_high"], color=colour, alpha=0.18, linewidth=0)
+    shift = SHIFT * (at[0] - (at[1] - 1) / 2)
+    shifted = axes.transData + ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
+    look: dict[str, Any] = {"marker": marker, "markersize": 3.5, "markerfacecolor": face or colour}
+    drawn: list[Artist] = [*axes.plot(rows[x], rows[score], line, color=colour, label=label, **look)]
+    if bars:
+        low, high = rows[f"{score}_low"], rows[f"{score}_high"]
+        drawn += [axes.vlines(rows[x], low, high, color=colour, linewidth=1.1, alpha=0.6)]
+    for artist in drawn:  # afterwards, for the axis fits the data only where their transformation is its own
+        artist.set_transform(shifted)
 
 
 def interval_point(
@@ -158,9 +173,10 @@ def log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str] | None =
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def key_line(label: str, colour: str, marker: str = "", line: Any = "-", size: float = 3.5) -> Line2D:
+def key_line(label: str, colour: str, marker: str = "", line: Any = "-", size: float = 3.5, face: Any = None) -> Line2D:
     """An entry of a legend."""
-    return Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=size, label=label)
+    look: dict[str, Any] = {"marker": marker, "markersize": size, "markerfacecolor": face or colour}
+    return Line2D([], [], color=colour, linestyle=line, label=label, **look)
 
 
 def entitle(figure: Figure, title: str) -> Figure:
@@ -170,18 +186,24 @@ def entitle(figure: Figure, title: str) -> Figure:
 
 
 def inscribe(figure: Figure, title: str, caption: str) -> Figure:
-    """Draw the title above a figure and the caption below it, both wrapped to its width; returns the figure."""
+    """Draw the title above a figure and the caption below it, both wrapped to its width; returns the figure.
+
+    Of several panels, each has a letter; images have none.
+    """
     entitle(figure, title)
+    seen = [axes for axes in figure.axes if axes.axison and not axes.images and axes.get_label() != "<colorbar>"]
+    for axes, letter in zip(seen, ascii_lowercase * (len(seen) > 1), strict=False):
+        axes.set_title(f"({letter})", loc="left", fontweight="bold")
     figure.supxlabel(lines(caption, figure.get_figwidth(), CAPTION_SIZE), fontsize=CAPTION_SIZE, color=CAPTION_COLOUR)
     return figure
 
 
-def nothing_left(sweep: SweepConfig, groups: pd.DataFrame, what: str) -> Figure:
+def nothing_left(groups: pd.DataFrame, what: str) -> Figure:
     """A figure that says why there is nothing to show: no `what` is left; from all rows of `groups`."""
     figure, ((axes,),) = panels(1, 1, 7.2, 2.4)
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"nothing to show: no {what} left{left_out_note(groups)}", ha="center", va="center")
-    return entitle(figure, title_of(sweep))
+    return figure
 
 
 LETTER = 0.56

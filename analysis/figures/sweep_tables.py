@@ -13,8 +13,8 @@ from dbviz_ray.errors import UserError
 from dbviz_ray.formatting import listed
 from dbviz_ray.store import Labels, Picture, PictureKey, Store
 
-from ..findings.curves import EPOCH, WIDTH, curves, evenly
-from ..scores.groups import GROUP, name_parts, records
+from ..findings.curves import EPOCH, LOWEST, PEAK, WIDTH, curves, evenly
+from ..scores.groups import GROUP, learned, name_parts, records
 from ..scores.regions import nested_resolutions
 from ..tables import read_table
 from ..tables.recipes import at_best_rate, compares_recipes
@@ -87,31 +87,38 @@ def representative_groups(groups: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd
     return rows, ", ".join([name] * bool(name) + [f"label noise {noise:g}"] * bool(name or noise))
 
 
-def groups_on_curve(groups: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, str] | None:
+def groups_on_curve(
+    groups: pd.DataFrame, peaks: pd.DataFrame, *, beside_others: bool = False
+) -> tuple[pd.DataFrame, str] | None:
     """Representative points of the last curve over width, or else over epochs, at the largest label noise.
 
-    Returns rows of `groups`, called by the column `text`, and the curve's name; None without a curve.
+    Returns rows of `groups`, those that `learned`, called by the column `text`, and the curve's name; None without a
+    curve. `beside_others`: the texts also stand over groups of other label noises, whose error may peak elsewhere.
     """
     noisiest = groups[groups["label_noise"] == groups["label_noise"].max()]
     for axis in (WIDTH, EPOCH):
         found = curves(noisiest, axis, peaks)
         if found:
-            shown = found[-1].shown_rows
-            rows = found[-1].rows.iloc[list(shown.values())]
-            texts = [f"{axis.column} {row}\n({name})" for row, name in zip(rows[axis.column], shown, strict=True)]
-            return rows.assign(text=texts), found[-1].name
+            curve = found[-1]
+            of_noise = f" at label noise {curve.key['label_noise']:g}" * beside_others
+            names = [name + of_noise * (name in (axis.best, PEAK, LOWEST)) for name in curve.shown_rows]
+            rows = curve.rows.iloc[list(curve.shown_rows.values())]
+            texts = [f"{axis.column} {at}\n({name})" for at, name in zip(rows[axis.column], names, strict=True)]
+            return learned(rows.assign(text=texts)), curve.name
     return None
 
 
 def groups_by_reproducibility(groups: pd.DataFrame, most: int = MAX_SHOWN) -> tuple[pd.DataFrame, str]:
     """At most `most` groups of the largest label noise, evenly spaced from the most to the least reproducible.
 
+    Last are those with a training that predicts one class for every image: such trainings agree trivially.
     Each is at its last epoch and best learning rate, and called by the column `text`; second, what all have in common.
     """
     best = at_best_rate(groups[groups["label_noise"] == groups["label_noise"].max()])
     names, common = told_apart(name_parts(best))
     best = best.assign(text=["\n".join(name) for name in names])
-    chosen = best.sort_values("reproducibility", ascending=False, kind="stable")
+    ranked = best.sort_values("reproducibility", ascending=False, kind="stable")
+    chosen = ranked.sort_values("n_constant", kind="stable", key=lambda counts: counts > 0)
     return chosen.iloc[evenly(len(chosen), most)], ", ".join(common)
 
 

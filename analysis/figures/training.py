@@ -107,7 +107,7 @@ def training(tables: SweepTables) -> Figure:
         row[0].set_ylabel(one.name)
     caption = "one plane after several epochs of the first training of each kind\npredicted class"
     class_legend(figure, picture.class_names, caption, maps)
-    return entitle(figure, title_of(tables.sweep, common))
+    return entitle(figure, title_of("training", tables.sweep, common))
 
 
 def training_gif(tables: SweepTables) -> bytes:
@@ -134,7 +134,7 @@ def moving(tables: SweepTables) -> Animation:
             place = one.at(frames[frame])
             axes.images[0].set_data(one.maps[place])
             axes.set_title(f"{one.name}\n{one.errors[place]}".replace("\n(", " ("))
-        entitle(figure, f"{title_of(tables.sweep, common)}\nepoch {frames[frame]}")
+        entitle(figure, f"{title_of('training', tables.sweep, common)}\nepoch {frames[frame]}")
 
     return Animation(figure, len(frames), show)
 

@@ -16,7 +16,7 @@ from ..figures import DOTS, FigureEntry, figures_of
 from ..findings import read_findings
 from ..findings.sentences import subject_text, told
 from ..findings.summary import HEADINGS, MAX_ROWS, group_tables, read_shown_tables, short_tables
-from ..scores.groups import first_planes_at_last_epoch, name_parts, records
+from ..scores.groups import first_planes_at_last_epoch, learned, name_parts, records
 from ..tables import files_of, tables_of
 from ..tables.outcomes import LEFT_OUT, lost_models
 from ..tables.recipes import at_best_rate
@@ -94,10 +94,8 @@ def _compared(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         ", ".join([*part[shared:], *[f"label noise {noise:g}"] * noisy])
         for part, noise in zip(parts, best["label_noise"], strict=True)
     ]
-    learned = best[best["n_constant"] == 0]
-    if learned.empty:
-        return best, []
-    return learned, best["called"][best["n_constant"] > 0].tolist()
+    kept = learned(best)
+    return kept, best["called"].drop(kept.index).tolist()
 
 
 def _least_and_most(groups: pd.DataFrame, score: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Groups: models that differ only in their seeds, at one of their kept epochs; and the names of groups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
+from dbviz_ray.config.registry import CALLED
 
 NETWORK = ["architecture", "options", "width"]
 KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
@@ -102,6 +103,15 @@ def at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["epoch"] == table.groupby(keys)["epoch"].transform("max")].reset_index(drop=True)
 
 
+def learned(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of groups whose trainings all predict several classes; every row if there are no such groups.
+
+    Trainings that predict one class for every image agree trivially, and their scores flatten those of others.
+    """
+    several = table[table["n_constant"] == 0]
+    return table if several.empty else several
+
+
 def first_planes_at_last_epoch(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first plane set and of every group's last epoch, with the groups' names in the column `name`."""
     last = at_last_epoch(table[table["plane_set"] == table["plane_set"].iloc[0]])
@@ -115,7 +125,8 @@ def name_parts(table: pd.DataFrame, columns: Sequence[str] = NAMING) -> list[tup
     """
     if table.empty:
         return []
-    texts = {
+    texts: dict[str, Callable[[Any], str]] = {
+        "architecture": lambda name: CALLED.get(name, name),
         "width": "width {}".format,
         "learning_rate": "learning rate {:g}".format,
         "label_noise": "label noise {:g}".format,

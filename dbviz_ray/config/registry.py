@@ -52,6 +52,15 @@ DATASETS = {
 }
 """Loaders called as `loader(config, directory)`, returning a `dbviz_ray.datasets.Dataset`."""
 
+CALLED = {
+    "fully_connected": "fully connected network", "fully_connected_deep": "deep fully connected network",
+    "resnet18": "ResNet-18", "resnet18_width": "pre-activation ResNet-18", "five_layer_cnn": "five-layer CNN",
+    "densenet121": "DenseNet-121", "vgg19": "VGG-19", "wide_resnet28": "WideResNet-28", "vit": "ViT",
+    "mlp_mixer": "MLP-Mixer", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN",
+    "fashion_mnist": "Fashion-MNIST", "image_folder": "a folder of images",
+}  # fmt: skip
+"""Names of architectures and data sets for readers, where they differ; a user's own keep theirs."""
+
 IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 

@@ -113,6 +113,22 @@ def label_planes(
         return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape), features))
 
 
+@torch.no_grad()
+def label_points(network: Classifier, planes: PlaneSet, rows: Tensor, columns: Tensor, device: torch.device) -> Tensor:
+    """The classes at some grid points of the only plane of `planes`: `[points]`, on the CPU."""
+    (x1, e1, e2), (a, b) = planes.basis[0], planes.axes[0, :, :, None]
+
+    def attempt(batch: int) -> Tensor:
+        found = []
+        for row, column in zip(rows.split(batch), columns.split(batch), strict=True):
+            points = (x1 + a[column] * e1 + b[row] * e2).view(-1, *planes.image_shape)
+            found.append(scores_of(network, points.to(device, dtype_of(network))).argmax(1).cpu())
+        return torch.cat(found)
+
+    with evaluating(network):
+        return within_memory(attempt, default_batch(device, math.prod(planes.image_shape)))
+
+
 def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, Classifier] | None:
     """The linear layer over the flattened image with which a network begins, and the rest of the network; else None.
 

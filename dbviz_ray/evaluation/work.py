@@ -64,13 +64,15 @@ class LabellingWork:
     plane_set: str
     planes: PlaneSet
     config: PlaneSetConfig
+    pictured: bool = True
+    """Whether figures show the plane set."""
 
     @property
     def points(self) -> int:
-        """Grid points, including the picture's."""
-        from dbviz_ray.evaluation.pictures import picture_resolution
+        """Grid points, including about as many as a picture needs."""
+        from dbviz_ray.evaluation.pictures import PICTURE_POINTS
 
-        return len(self.planes) * self.planes.resolution**2 + (picture_resolution(self.planes) or 0) ** 2
+        return len(self.planes) * self.planes.resolution**2 + PICTURE_POINTS * self.pictured
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Label the planes by `network`, the model after `epoch`.
@@ -78,14 +80,14 @@ class LabellingWork:
         Writes the probabilities if asked for, the picture if it is finer, and the label maps last.
         """
         from dbviz_ray.evaluation.label_maps import label_planes
-        from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
+        from dbviz_ray.evaluation.pictures import PALE_RESOLUTION, PICTURE_RESOLUTION, SHOWN_PLANE, take_picture
 
         wanted, half = self.config.probabilities, self.config.precision == "bfloat16"
         labelled = label_planes(network, self.planes, device, probabilities=wanted, half=half)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
-        resolution = picture_resolution(self.planes)
-        if resolution is not None:
+        resolution = PALE_RESOLUTION if wanted else PICTURE_RESOLUTION
+        if self.pictured and resolution > self.planes.resolution:
             picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=wanted)
             store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())

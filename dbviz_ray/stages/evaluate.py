@@ -81,8 +81,10 @@ def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) ->
     from dbviz_ray.datasets import load_dataset
     from dbviz_ray.evaluation.margins import draw_lines
 
+    sets = list(sweep.planes)
+    shown = sets if any(planes.off_manifold != "none" for planes in sweep.planes.values()) else sets[:1]  # in figures
     work: dict[What, Work] = {
-        name: LabellingWork(name, stored_planes(sweep, store, name, workers), planes)
+        name: LabellingWork(name, stored_planes(sweep, store, name, workers), planes, name in shown)
         for name, planes in sweep.planes.items()
     }
     if sweep.margins is not None:

@@ -12,20 +12,27 @@ from support.random_planes import random_planes
 
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
 from dbviz_ray.evaluation import pictures
-from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture, take_pictures
+from dbviz_ray.evaluation.label_maps import label_planes, label_points
+from dbviz_ray.evaluation.pictures import PALE_RESOLUTION, PICTURE_RESOLUTION, SHOWN_PLANE, take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
 from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
 
 
-@pytest.mark.parametrize(
-    ("count", "resolution", "finest"),
-    [(500, 50, 200), (200, 50, 200), (100, 25, 79), (10, 50, None), (15, 201, None), (10, 12, None), (40, 12, 24)],
-)
-def test_a_picture_is_cheap_beside_its_plane_set(count, resolution, finest):
-    assert picture_resolution(random_planes(count, resolution)) == finest
+def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu, monkeypatch):
+    planes, labelled = random_planes(1, 8), []
+
+    def counted(network: Any, planes: Any, rows: Any, *others: Any) -> Any:
+        labelled.append(len(rows))
+        return label_points(network, planes, rows, *others)
+
+    monkeypatch.setattr(pictures, "label_points", counted)
+    picture = take_picture(network, planes, 0, 199, cpu)
+    expected = label_planes(network, planes.part([0], 199), cpu).labels[0].numpy()
+    assert len(np.unique(picture.labels)) > 1
+    assert (picture.labels != expected).mean() < 1e-4
+    assert 0 < sum(labelled) < 199**2 / 3
 
 
 def test_a_finer_grid_holds_the_points_of_the_coarser_one(network, cpu):
@@ -59,22 +66,28 @@ def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, 
     store = Store(tmp_path)
     sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8, "probabilities": probabilities}})
     work = work_of(sweep, store)["test"]
-    assert work.points == 20 * 64 + 11 * 11
     work.do(network, cpu, store, "m", 3)
     picture = store.read_picture("test", "m", 3, SHOWN_PLANE)
-    assert picture.resolution == 11
+    assert picture.resolution == (PALE_RESOLUTION if probabilities else PICTURE_RESOLUTION)
     assert (picture.confidence is not None) == probabilities
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 0)).labels, picture.labels)
     scored = store.read_label_maps("test", "m", 3)
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 1)).labels, scored[1])
 
 
+@pytest.fixture
+def bare_run(copied_run):
+    """A run whose models took no pictures."""
+    copied_run[0].remove_folder("pictures")
+    return copied_run
+
+
 def stored_pictures(store: Store) -> list[str]:
     return store.files("pictures", "picture.parquet")
 
 
-def test_what_the_figures_show_is_labelled_and_nothing_else(copied_run, cpu, capsys):
-    store, sweep = copied_run
+def test_what_the_figures_show_is_labelled_and_nothing_else(bare_run, cpu, capsys):
+    store, sweep = bare_run
     assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
     assert "label    12 models in " in capsys.readouterr().err
     model = next(model for model in sweep.models() if model.label_noise)
@@ -88,8 +101,8 @@ def test_what_the_figures_show_is_labelled_and_nothing_else(copied_run, cpu, cap
     assert store.read(store.figure_file("decision_regions")) == before
 
 
-def test_planes_that_are_as_fine_already_are_left_alone(copied_run):
-    store, sweep = copied_run
+def test_planes_that_are_as_fine_already_are_left_alone(bare_run):
+    store, sweep = bare_run
     model = sweep.models()[0].model_id
     wanted = [PictureKey(model, 3, "train", 1), PictureKey(model, 3, "test", 1)]
     take_pictures(store, sweep, wanted, 50)
@@ -97,8 +110,8 @@ def test_planes_that_are_as_fine_already_are_left_alone(copied_run):
 
 
 @pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
-def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(copied_run, monkeypatch, least, threads):
-    store, sweep = copied_run
+def test_small_networks_have_one_thread_and_torch_keeps_its_own_number(bare_run, monkeypatch, least, threads):
+    store, sweep = bare_run
     model_id, used = sweep.models()[0].model_id, []
 
     def taken(*arguments: Any, **options: Any) -> Picture:
@@ -128,8 +141,8 @@ def test_a_resolution_that_is_none_is_refused(finished_run, resolution, capsys):
     assert f"--resolution: {resolution} " in capsys.readouterr().err
 
 
-def test_without_weights_figures_show_what_is_stored_of_several_grids(copied_run, capsys):
-    store, sweep = copied_run
+def test_without_weights_figures_show_what_is_stored_of_several_grids(bare_run, capsys):
+    store, sweep = bare_run
     model = next(model for model in sweep.models() if model.label_noise)
     store.write_picture("test", model.model_id, 3, 0, Picture(np.zeros((30, 30), np.uint8)))
     store.remove_folder("models")
@@ -139,9 +152,9 @@ def test_without_weights_figures_show_what_is_stored_of_several_grids(copied_run
     assert stored_pictures(store) == [store.picture_file("test", model.model_id, 3, 0)]
 
 
-def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(copied_run, capsys):
+def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(bare_run, capsys):
     """The code is a user's own network under its import string, as in a sweep of their own."""
-    store, sweep = copied_run
+    store, sweep = bare_run
     code = "support.user_networks:quirky"
     model = small_sweep(grid={"architecture": [code], "width": [4]}).models()[0]
     file = store.model_file(sweep.models()[0].model_id, "model.json")

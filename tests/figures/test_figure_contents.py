@@ -33,11 +33,11 @@ def test_margins_over_width_of_correct_and_mislabelled_images(tmp_path):
     error, learned, _, reproducibility, margin = figure.axes
     groups = read_table(store, "groups").set_index(["label_noise", "width"])
     lines = [(line.get_linestyle(), line.get_ydata()) for line in margin.lines if len(line.get_xdata()) == 3]
-    assert [style for style, _ in lines] == ["-", "-", "--"]
+    assert [style for style, _ in lines] == ["-"] * 3, "dashed is the training error alone"
     expected = groups.loc[0.0, "margin"], groups.loc[0.25, "margin_correct"], groups.loc[0.25, "margin_mislabelled"]
     np.testing.assert_allclose([shown for _, shown in lines], expected)
-    dashed = [line.get_ydata() for line in reproducibility.lines if line.get_linestyle() == "--"]
-    np.testing.assert_array_equal(dashed, [groups.loc[noise, "kappa"] for noise in (0.0, 0.25)])
+    agreed = [line.get_ydata() for line in reproducibility.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_array_equal(agreed, [groups.loc[noise, "reproducibility"] for noise in (0.0, 0.25)])
     (shown,) = (line.get_ydata() for line in learned.lines if len(line.get_xdata()) == 3)
     np.testing.assert_array_equal(shown, groups.loc[0.25, "false_labels_learned"])
     assert error.get_ylim()[0] == 0
@@ -77,7 +77,7 @@ def test_plane_sets_without_curves_are_points(tmp_path):
     for axes, score in zip(figure.axes, ("fragmentation", "reproducibility"), strict=True):
         np.testing.assert_allclose(points_of(axes), by_network[[score, f"{score}_low", f"{score}_high"]])
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == ["fully_connected", "vit"]
+    assert names == ["fully connected network", "ViT"]
 
 
 def test_at_most_max_points_of_plane_sets_are_drawn(tmp_path):
@@ -100,7 +100,7 @@ def test_the_surface_over_width_and_epoch(tmp_path):
     groups = read_table(store, "groups")
     for row, noise in zip((panels[:3], panels[3:]), (0.2, 0.1), strict=True):
         of_noise = groups[groups["label_noise"] == noise]
-        assert row[0].get_ylabel() == f"fully_connected, label noise {noise:g}\nepoch"
+        assert row[0].get_ylabel() == f"fully connected network, label noise {noise:g}\nepoch"
         for axes, score in zip(row, ("test_error", "reproducibility", "fragmentation"), strict=True):
             shown = np.asarray(axes.collections[0].get_array()).reshape(3, 3)
             np.testing.assert_allclose(shown, of_noise.pivot(index="epoch", columns="width", values=score))

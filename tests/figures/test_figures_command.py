@@ -23,7 +23,7 @@ def test_one_figure_is_redrawn(copied_run, capsys):
         (lambda run: None, ["epochs"], 2, "figure: 'epochs' "),
         (lambda run: run.remove(run.scores_file("groups")), [], 2, "groups"),
         (lambda run: run.write(run.scores_file("groups"), b"PAR1"), ["plane_sets"], 1, "scores/groups.parquet"),
-        (lambda run: run.remove(run.files("labels/plane_set=test")[0]), ["decision_regions"], 1, "labels/"),
+        (lambda run: [run.remove_folder(name) for name in ("labels", "pictures")], ["disagreement"], 1, "labels/"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_that_names_it(copied_run, damage, figures, code, told, capsys):

@@ -12,6 +12,7 @@ from support.made_up_runs import CASES
 from dbviz_ray.analysis.figures.regions import FADED, OTHERS, colours_for
 from dbviz_ray.analysis.figures.style import CLASS_COLOURS, class_colours
 from dbviz_ray.analysis.tables import read_table
+from dbviz_ray.config.registry import CALLED
 
 
 def first_maps(store, plane_set, models):
@@ -23,7 +24,7 @@ def test_kinds_of_networks_are_columns_sorted_by_reproducibility(tmp_path):
     store, figure = drawn_one(tmp_path, sweep, "architectures", error=lambda model, _: 0.4 if model.width == 4 else 0.1)
     groups, models = (read_table(store, name) for name in ("groups", "models"))
     blocks = np.split(np.array(figure.axes), 2)
-    for block, noise, heading in zip(blocks, (0.0, 0.2), ("no label noise", "label noise 0.2"), strict=True):
+    for block, noise, heading in zip(blocks, (0.0, 0.2), ("(a) no label noise", "(b) label noise 0.2"), strict=True):
         assert block[0].texts[0].get_text() == heading
         rows = block[1:].reshape(3, 2)
         for column, name in zip(rows.T, ("vit", "fully_connected"), strict=True):
@@ -36,7 +37,7 @@ def test_kinds_of_networks_are_columns_sorted_by_reproducibility(tmp_path):
             (group,) = groups[(groups["architecture"] == name) & (groups["label_noise"] == noise)].to_dict("records")
             said = " ".join(column[0].get_xlabel().split())
             assert said.startswith(f"error {group['test_error']:.0%}, agreement {group['reproducibility']:.0%}")
-    assert [axes.get_title() for axes in blocks[0][1:3]] == ["vit", "fully_connected"]
+    assert [axes.get_title() for axes in blocks[0][1:3]] == ["ViT", "fully connected network"]
     assert "3 trainings of each, of which 2 are shown" in caption_of(figure)
 
 
@@ -48,7 +49,8 @@ def test_each_plane_set_has_a_row_and_its_count_of_regions(tmp_path):
     groups, models = (read_table(store, name) for name in ("groups", "models"))
     rows = np.array(figure.axes).reshape(2, 4)
     assert [row[0].get_ylabel() for row in rows] == ["test", "noise"]
-    order = [axes.get_title().split("\n")[0] for axes in rows[0][::2]]
+    called = {called: name for name, called in CALLED.items()}
+    order = [called[axes.get_title().rsplit("\n", 1)[0].replace("\n", " ")] for axes in rows[0][::2]]
     for row, plane_set in zip(rows, sets, strict=True):
         for axes, name in zip(row[::2], order, strict=True):
             of_group = (groups["plane_set"] == plane_set) & (groups["architecture"] == name)

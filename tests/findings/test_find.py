@@ -56,8 +56,8 @@ def test_table_1_in_text_and_the_extremes():
     lines = summary_of(table).splitlines()
     assert lines[1].split() == ["reproducibility", "accuracy"]
     assert lines[2].split() == ["net,", "Adam", "80.0", "[79.0,", "81.0]", "90.0", "[89.0,", "91.0]"]
-    assert lines[5].split() == ["vit,", "SGD+SAM", "diverged"]
-    assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for vit, Adam" in sentences[0]
+    assert lines[5].split() == ["ViT,", "SGD+SAM", "diverged"]
+    assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for ViT, Adam" in sentences[0]
     assert "net, Adam and net, SGD+SAM agree most (70.0% [60.0, 80.0])" in sentences[1]
     assert "net, Adam and vit, Adam least (50.0% [40.0, 60.0])" in sentences[1]
 

@@ -177,7 +177,7 @@ def test_the_matrix_of_a_run(run):
     assert np.diag(values(axes)) == pytest.approx(chosen["reproducibility"].to_numpy())
     pairs = between[(between["plane_set"] == "test") & (between["label_noise"] == 0.2)]
     assert sorted(values(axes)[np.triu_indices(3, 1)]) == pytest.approx(sorted(pairs["reproducibility"]))
-    assert axes.get_xticklabels()[0].get_text() == "fully_connected, width 2"
+    assert axes.get_xticklabels()[0].get_text() == "fully connected network, width 2"
 
 
 def test_the_matrix_of_a_comparison(comparison):

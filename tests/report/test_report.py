@@ -46,7 +46,7 @@ def test_foreign_text_is_escaped_and_lost_models_are_listed(tmp_path):
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 3
     for told in ("5 of 9 models", "1 diverged while training", "3 out of memory while training",
-                 "No training is left for fully_connected, width 8, label noise 0."):  # fmt: skip
+                 "No training is left for fully connected network, width 8, label noise 0."):  # fmt: skip
         assert told in page.text
 
 
