@@ -86,9 +86,7 @@ def _picture(
         found = [records(alike(of_noise, group, fixed)) for group in records(shown)]
         if any(found):
             cells[noise] = [_cell(tables, groups[0]) if groups else None for groups in found]
-    every = [cell for of_noise in cells.values() for cell in of_noise if cell]
-    counts = pd.Series([len(cell.pictures) for cell in every])
-    one_class = any(len(np.unique(picture.labels)) == 1 for cell in every for picture in cell.pictures)
+    counts = pd.Series([len(cell.pictures) for of_noise in cells.values() for cell in of_noise if cell])
     most, several = int(counts.max()), len(cells) > 1
     room = 2 if several and len(shown) > 1 else 3 if len(shown) > MANY_COLUMNS else 4
     blocks = [
@@ -111,7 +109,7 @@ def _picture(
         + f"; agreement: of two trainings, on {shown['n_planes'].iloc[0]} planes, with its 95 % interval; "
         "disagreement: share of all pairs of trainings that disagree on a point, from none (white) to all (black)"
         * (most > 1)
-        + "; one colour everywhere: a training that predicts one class on this plane" * one_class
+        + "; one colour everywhere: a training that predicts one class on this plane"
         + unlearned_note(among, OF_CURVE if fixed is not KIND_OF_NETWORK else OF_KINDS)
         + left_out_note(tables.first("groups"))
     )

@@ -19,8 +19,6 @@ from .captions import FRAME, LABELS, counts_text, left_out_note, part_of, title_
 from .sweep_tables import SweepTables, surfaces, told_apart
 
 MAX_CURVES = 4
-FEW = 2
-"""Up to this many curves, second scores have intervals, too."""
 Look = dict[str, Any]
 TRAINING, MISLABELLED = Look(line="--"), Look(marker="s", face="white")
 """How second scores are drawn. A style of line has one meaning in all panels."""
@@ -83,8 +81,7 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         solid = of_right if of_right in rows and rows[of_right].notna().any() else score
         style.score_line(axes, rows, x, solid, colour, name, at=(place, lines))
         if second:
-            at, few = (place + len(drawn), lines), len(drawn) <= FEW
-            style.score_line(axes, rows, x, second, colour, "", bars=few, at=at, **look)
+            style.score_line(axes, rows, x, second, colour, "", at=(place + len(drawn), lines), **look)
         for threshold, (line, _) in THRESHOLDS.items():
             at = getattr(curve, threshold)
             if at is not None:
@@ -93,8 +90,8 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         bands += [(learned(rows), column) for column in (solid, second) if column]
     axes.set_ylabel(LABELS[score])
     if score == "margin" and any(curve.rows[second].notna().any() for curve in drawn):
-        handles = [style.key_line("correctly labelled images", "0.35", "o")]
-        handles += [style.key_line("mislabelled images", "0.35", **MISLABELLED)]
+        looks = {"correctly labelled images": Look(marker="o"), "mislabelled images": MISLABELLED}
+        handles = [style.key_line(called, "0.35", **shown) for called, shown in looks.items()]
         axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, borderpad=0)
     style.plain(axes)
     axes.set_xscale("log", base=2)

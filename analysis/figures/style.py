@@ -95,7 +95,6 @@ def score_line(
     line: str = "-",
     marker: str = "o",
     face: str | None = None,
-    bars: bool = True,
     at: tuple[int, int] = (0, 1),
 ) -> None:
     """Draw a score over the column `x`, with bars for its intervals; nothing if the score is unknown.
@@ -108,9 +107,7 @@ def score_line(
     shifted = axes.transData + ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
     look: dict[str, Any] = {"marker": marker, "markersize": 3.5, "markerfacecolor": face or colour}
     drawn: list[Artist] = [*axes.plot(rows[x], rows[score], line, color=colour, label=label, **look)]
-    if bars:
-        low, high = rows[f"{score}_low"], rows[f"{score}_high"]
-        drawn += [axes.vlines(rows[x], low, high, color=colour, linewidth=1.1, alpha=0.6)]
+    drawn += [axes.vlines(rows[x], rows[f"{score}_low"], rows[f"{score}_high"], color=colour, linewidth=1.1, alpha=0.6)]
     for artist in drawn:  # afterwards, for the axis fits the data only where their transformation is its own
         artist.set_transform(shifted)
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from dbviz_ray.config import SweepConfig
@@ -52,24 +51,16 @@ def take_picture(
     coarsest = label_planes(network, planes.part([plane], sides.pop()), device).labels[0]
     labels = coarsest.int()
     for side in reversed(sides):
-        near, labels = _enlarged(labels, side)
+        places = torch.linspace(0, len(labels) - 1, side)
+        cells, nearest = places.long().clamp(max=len(labels) - 2), places.round().long()
+        corners = labels[None].float()
+        differ = F.max_pool2d(corners, 2, 1) != -F.max_pool2d(-corners, 2, 1)
+        near = F.max_pool2d(differ.float(), 3, 1, padding=1)[0].bool()[cells][:, cells]  # in or beside such a cell
+        labels = labels[nearest][:, nearest]
         if near.any():
             rows, columns = near.nonzero(as_tuple=True)
             labels[near] = label_points(network, planes.part([plane], side), rows, columns, device).int()
     return Picture(labels.to(coarsest.dtype).numpy())
-
-
-def _enlarged(labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Which points of a finer grid lie in or beside a cell whose corners differ, and the nearest label of each.
-
-    Both `[side, side]`; `labels` is `[rows, columns]`, equally many.
-    """
-    corners = labels[None].float()
-    differ = F.max_pool2d(corners, 2, 1) != -F.max_pool2d(-corners, 2, 1)
-    beside = F.max_pool2d(differ.float(), 3, 1, padding=1)[0] > 0
-    places = torch.linspace(0, len(labels) - 1, side)
-    cells, nearest = places.long().clamp(max=len(labels) - 2), places.round().long()
-    return beside[cells][:, cells], labels[nearest][:, nearest]
 
 
 FINEST = 2000

@@ -12,7 +12,7 @@ from support.random_planes import random_planes
 
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
 from dbviz_ray.evaluation import pictures
-from dbviz_ray.evaluation.label_maps import label_planes, label_points
+from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import PALE_RESOLUTION, PICTURE_RESOLUTION, SHOWN_PLANE, take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
 from dbviz_ray.redraw import main
@@ -20,28 +20,16 @@ from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
 
 
-def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu, monkeypatch):
-    planes, labelled = random_planes(1, 8), []
-
-    def counted(network: Any, planes: Any, rows: Any, *others: Any) -> Any:
-        labelled.append(len(rows))
-        return label_points(network, planes, rows, *others)
-
-    monkeypatch.setattr(pictures, "label_points", counted)
-    picture = take_picture(network, planes, 0, 199, cpu)
-    expected = label_planes(network, planes.part([0], 199), cpu).labels[0].numpy()
-    assert len(np.unique(picture.labels)) > 1
-    assert (picture.labels != expected).mean() < 1e-4
-    assert 0 < sum(labelled) < 199**2 / 3
-
-
-def test_a_finer_grid_holds_the_points_of_the_coarser_one(network, cpu):
-    planes = random_planes(3, 8)
+def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu):
+    planes, labelled = random_planes(3, 8), []
     coarse = label_planes(network, planes, cpu, probabilities=True)
-    picture = take_picture(network, planes, 2, 15, cpu, confidence=True)
-    assert np.array_equal(picture.labels[::2, ::2], coarse.labels[2])
-    assert np.array_equal(picture.confidence[::2, ::2], coarse.probabilities[2].amax(-1))
-    assert len(np.unique(picture.labels)) > 1
+    pale = take_picture(network, planes, 2, 15, cpu, confidence=True)
+    assert np.array_equal(pale.labels[::2, ::2], coarse.labels[2])
+    assert np.array_equal(pale.confidence[::2, ::2], coarse.probabilities[2].amax(-1))
+    fine = take_picture(lambda images: labelled.append(len(images)) or network(images), planes, 0, 199, cpu).labels
+    assert len(np.unique(fine)) > 1
+    assert (fine != label_planes(network, planes.part([0], 199), cpu).labels[0].numpy()).mean() < 1e-4
+    assert sum(labelled) < 199**2 / 3
 
 
 def test_pictures_come_back_and_open_as_one_table(tmp_path):
@@ -77,7 +65,6 @@ def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, 
 
 @pytest.fixture
 def bare_run(copied_run):
-    """A run whose models took no pictures."""
     copied_run[0].remove_folder("pictures")
     return copied_run
 

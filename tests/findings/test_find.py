@@ -59,7 +59,7 @@ def test_table_1_in_text_and_the_extremes():
     assert lines[5].split() == ["ViT,", "SGD+SAM", "diverged"]
     assert "most for net, SGD+SAM (90.0% [89.0, 91.0] of the points) and least for ViT, Adam" in sentences[0]
     assert "net, Adam and net, SGD+SAM agree most (70.0% [60.0, 80.0])" in sentences[1]
-    assert "net, Adam and vit, Adam least (50.0% [40.0, 60.0])" in sentences[1]
+    assert "net, Adam and ViT, Adam least (50.0% [40.0, 60.0])" in sentences[1]
 
 
 def test_margins_over_a_curve():

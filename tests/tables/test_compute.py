@@ -75,11 +75,7 @@ def test_names_say_what_tells_groups_apart():
     assert options_text({"patch_size": 2, "layers": 1}) == "layers=1 patch_size=2"
     sweep = small_sweep(cases=[{"architecture": ["vgg19"], "width": [4]}, {"architecture": ["fully_connected"],
                                "width": [2, 4]}], grid={"seed": [0, 1]})  # fmt: skip
-    assert names_of(groups_of(sweep)) == [
-        "VGG-19",
-        "fully connected network, width 2",
-        "fully connected network, width 4",
-    ]
+    assert names_of(groups_of(sweep)) == ["VGG-19", *(f"fully connected network, width {of}" for of in (2, 4))]
 
 
 @pytest.mark.parametrize("size", [1, 2500])
