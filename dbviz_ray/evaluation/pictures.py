@@ -21,10 +21,20 @@ SHOWN_PLANE = 0
 """All figures show the first plane drawn, so nobody chose it for its looks."""
 PICTURE_RESOLUTION, PALE_RESOLUTION = 400, 200
 """Grid points on each side, and with confidence. A figure shows a plane on about 400 pixels: no point seems a block."""
-PICTURE_POINTS = 12_000
-"""About the points that a picture without confidence takes; for 20 networks on digits 8,000 to 24,000."""
+POINTS_A_SIDE = 30
+"""About as many points a picture without confidence takes, times its side; for 20 networks on digits 20 to 60."""
+PICTURE_SHARE = 0.2
+"""A picture has at most about this share of the points of its plane set."""
 COARSEST = 50
 """A picture starts with this grid, or with a finer one of the scores."""
+
+
+def picture_resolution(planes: PlaneSet, *, confidence: bool) -> int | None:
+    """Grid points a side of the picture that every model takes; None if the planes are at least as fine."""
+    points = PICTURE_SHARE * len(planes) * planes.resolution**2
+    affordable, wanted = (points**0.5, PALE_RESOLUTION) if confidence else (points / POINTS_A_SIDE, PICTURE_RESOLUTION)
+    finest = min(int(affordable), wanted)
+    return finest if finest > planes.resolution else None
 
 
 def take_picture(

@@ -70,9 +70,17 @@ class LabellingWork:
     @property
     def points(self) -> int:
         """Grid points, including about as many as a picture needs."""
-        from dbviz_ray.evaluation.pictures import PICTURE_POINTS
+        from dbviz_ray.evaluation.pictures import POINTS_A_SIDE
 
-        return len(self.planes) * self.planes.resolution**2 + PICTURE_POINTS * self.pictured
+        side = self._picture_resolution() or 0
+        return len(self.planes) * self.planes.resolution**2 + side * (
+            side if self.config.probabilities else POINTS_A_SIDE
+        )
+
+    def _picture_resolution(self) -> int | None:
+        from dbviz_ray.evaluation.pictures import picture_resolution
+
+        return picture_resolution(self.planes, confidence=self.config.probabilities) if self.pictured else None
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Label the planes by `network`, the model after `epoch`.
@@ -80,14 +88,14 @@ class LabellingWork:
         Writes the probabilities if asked for, the picture if it is finer, and the label maps last.
         """
         from dbviz_ray.evaluation.label_maps import label_planes
-        from dbviz_ray.evaluation.pictures import PALE_RESOLUTION, PICTURE_RESOLUTION, SHOWN_PLANE, take_picture
+        from dbviz_ray.evaluation.pictures import SHOWN_PLANE, take_picture
 
         wanted, half = self.config.probabilities, self.config.precision == "bfloat16"
         labelled = label_planes(network, self.planes, device, probabilities=wanted, half=half)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
-        resolution = PALE_RESOLUTION if wanted else PICTURE_RESOLUTION
-        if self.pictured and resolution > self.planes.resolution:
+        resolution = self._picture_resolution()
+        if resolution is not None:
             picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=wanted)
             store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())

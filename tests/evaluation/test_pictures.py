@@ -13,7 +13,7 @@ from support.random_planes import random_planes
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
 from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.evaluation.pictures import PALE_RESOLUTION, PICTURE_RESOLUTION, SHOWN_PLANE, take_picture, take_pictures
+from dbviz_ray.evaluation.pictures import SHOWN_PLANE, take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
 from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
@@ -49,14 +49,16 @@ def test_pictures_come_back_and_open_as_one_table(tmp_path):
     assert {row["plane"]: len(row["labels"]) for row in table.to_pylist()} == {0: 16, 5: 49}
 
 
-@pytest.mark.parametrize("probabilities", [False, True])
-def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(tmp_path, network, cpu, probabilities):
+@pytest.mark.parametrize(("probabilities", "resolution"), [(False, 42), (True, 35)])  # 0.2 * 6,400 / 30, and its root
+def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(
+    tmp_path, network, cpu, probabilities, resolution
+):
     store = Store(tmp_path)
-    sweep = small_sweep(planes={"test": {"count": 20, "resolution": 8, "probabilities": probabilities}})
+    sweep = small_sweep(planes={"test": {"count": 100, "resolution": 8, "probabilities": probabilities}})
     work = work_of(sweep, store)["test"]
     work.do(network, cpu, store, "m", 3)
     picture = store.read_picture("test", "m", 3, SHOWN_PLANE)
-    assert picture.resolution == (PALE_RESOLUTION if probabilities else PICTURE_RESOLUTION)
+    assert picture.resolution == resolution
     assert (picture.confidence is not None) == probabilities
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 0)).labels, picture.labels)
     scored = store.read_label_maps("test", "m", 3)

@@ -93,29 +93,6 @@ def test_single_trainings_have_no_reproducibility(tmp_path):
     assert "Regions of one class in a plane" in page.text
 
 
-PLANES = {
-    "7 through three test images of different classes": {},
-    "7 through three mislabelled train images of one class":
-        {"images": "train", "classes": "same", "labels": "mislabelled"},
-    "7 through three test images, two of them with their pixels shuffled":
-        {"off_manifold": "shuffled", "off_manifold_images": 2, "classes": "any"},
-    "7 through three images of uniform noise": {"off_manifold": "uniform_noise"},
-    "7 through a test image and two images of uniform noise":
-        {"off_manifold": "uniform_noise", "off_manifold_images": 2},
-    "7 through a correctly labelled train image, an adversarial example made of it, and the image moved as far in a "
-    "random direction": {"off_manifold": "adversarial", "adversary": {}, "images": "train", "labels": "correct"},
-    "2 through three given test images": {"indices": [(0, 1, 2), (1, 2, 3)], "count": 2},
-}  # fmt: skip
-
-
-def test_planes_in_words(tmp_path):
-    planes = {f"set_{place}": {"count": 7, "resolution": 5} | fields for place, fields in enumerate(PLANES.values())}
-    sweep = small_sweep(grid={"label_noise": [0.2], "seed": [0, 1], "label_noise_seed": [0]}, planes=planes)
-    page = report_of(made_up_run(tmp_path, sweep), sweep)
-    for place, words in enumerate(PLANES):
-        assert f"planes: set_{place} {words}; 5 x 5 points" in page.text
-
-
 @pytest.mark.parametrize(("seeds", "about_others"), [([0, 1], False), ([0, 1, 2], True)])
 def test_two_trainings_say_nothing_about_training_again(tmp_path, seeds, about_others):
     sweep = small_sweep(grid={"width": [4, 8], "seed": seeds})

@@ -136,14 +136,9 @@ def test_the_rehearsal_of_the_papers_sweep_is_killed_twice_and_has_all_tables_an
     run(directory, *words)
     sweep = load_sweep(words[0], words[1:])
     frame = pd.read_csv(directory / "scores" / "groups.csv")
-    assert sorted(set(frame["width"])) == sorted(PAPERS_WIDTHS)
-    assert set(frame["n_models"]) == {3}
-    assert set(frame["plane_set"]) == sweep.planes.keys()
+    assert set(frame["width"]) == {*range(1, 21), 30, 40, 50, 60, 64}
+    assert (set(frame["n_models"]), set(frame["plane_set"])) == ({3}, sweep.planes.keys())
     assert {path.stem for path in (directory / "figures").iterdir()} == figures_of(sweep).keys()
-    assert (directory / "report.html").exists()
-
-
-PAPERS_WIDTHS = {*range(1, 21), 30, 40, 50, 60, 64}
 
 
 def test_the_papers_sweep_in_miniature(tmp_path):
