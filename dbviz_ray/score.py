@@ -81,7 +81,7 @@ class Request:
     no_pictures: bool = option("--no-pictures", "write numbers and the report alone", False, action="store_true")
     picture_resolution: int | None = option(
         "--picture-resolution", "grid points on each side of the planes in the pictures (default: as many as a tenth "
-        "of the points scored allows, at most 200)", type=integer, metavar="N",
+        "of the points scored allows, at most 400)", type=integer, metavar="N",
     )  # fmt: skip
     device: str = option("--device", "cpu, cuda, cuda:1, ..., auto", "auto")
     batch_points: int | None = option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -17,8 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.label_maps import label_maps
-from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION
+from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION, POINTS_A_SIDE, take_picture
 from dbviz_ray.evaluation.run_models import RunModel
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store
@@ -127,24 +125,28 @@ def _regions(
     """Decision regions on a grid that is as fine as asked for, or as a share of the points scored allows."""
     shown = representative_planes(comparison.same_points, PLANES_SHOWN)
     count, side = comparison.shape
-    affordable = math.isqrt(count * side**2 // (PICTURES_SHARE * len(shown)))
+    affordable = count * side**2 // (PICTURES_SHARE * len(shown) * POINTS_A_SIDE)
     resolution = request.picture_resolution or min(affordable, PICTURE_RESOLUTION)
     if resolution <= side:
         return comparison.figure(shown)
-    finer = comparison.planes.part(shown, resolution)
     maps = []
-    with _progress("draw", sources, len(finer) * resolution**2) as advance:
+    with _progress("draw", sources, len(shown), "planes") as advance:
         for name, network in labeller.networks():
-            read = labels.read(name, network)
-            maps.append(label_maps(read, finer, labeller.device, batch_points=request.batch_points).numpy())
-            advance(name, len(finer) * resolution**2)
-    return comparison.figure(shown, np.stack(maps))
+            read, of_model = labels.read(name, network), []
+            for plane in shown:
+                at = plane, resolution, labeller.device
+                of_model.append(take_picture(read, comparison.planes, *at, batch_points=request.batch_points).labels)
+                advance(name, len(of_model))
+            maps.append(of_model)
+    return comparison.figure(shown, np.array(maps))
 
 
 @contextmanager
-def _progress(stage: str, sources: Sequence[ModelSource], points: int) -> Iterator[Callable[[str, int], None]]:
-    """A callback that shows how many points of a model are done; all models are taken to cost the same."""
-    with Progress(stage, {source.name: Amount(points, 1.0) for source in sources}, "points") as progress:
+def _progress(
+    stage: str, sources: Sequence[ModelSource], amount: int, unit: str = "points"
+) -> Iterator[Callable[[str, int], None]]:
+    """A callback that shows how much of a model is done; all models are taken to cost the same."""
+    with Progress(stage, {source.name: Amount(amount, 1.0) for source in sources}, unit) as progress:
 
         def advance(name: str, done: int) -> None:
             interruption.check()

@@ -114,7 +114,15 @@ def label_planes(
 
 
 @torch.no_grad()
-def label_points(network: Classifier, planes: PlaneSet, rows: Tensor, columns: Tensor, device: torch.device) -> Tensor:
+def label_points(
+    network: Classifier,
+    planes: PlaneSet,
+    rows: Tensor,
+    columns: Tensor,
+    device: torch.device,
+    *,
+    batch_points: int | None = None,
+) -> Tensor:
     """The classes at some grid points of the only plane of `planes`: `[points]`, on the CPU."""
     (x1, e1, e2), (a, b) = planes.basis[0], planes.axes[0, :, :, None]
 
@@ -126,7 +134,7 @@ def label_points(network: Classifier, planes: PlaneSet, rows: Tensor, columns: T
         return torch.cat(found)
 
     with evaluating(network):
-        return within_memory(attempt, default_batch(device, math.prod(planes.image_shape)))
+        return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape)))
 
 
 def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, Classifier] | None:

@@ -45,6 +45,7 @@ def take_picture(
     device: torch.device,
     *,
     confidence: bool = False,
+    batch_points: int | None = None,
 ) -> Picture:
     """The labels that `network` gives plane number `plane`, with its confidence if asked for.
 
@@ -52,13 +53,14 @@ def take_picture(
     number of points grows as the length of the boundaries, not as their area.
     """
     if confidence:
-        labelled = label_planes(network, planes.part([plane], resolution), device, probabilities=True)
+        whole = planes.part([plane], resolution)
+        labelled = label_planes(network, whole, device, probabilities=True, batch_points=batch_points)
         highest = None if labelled.probabilities is None else labelled.probabilities[0].amax(-1).numpy()
         return Picture(labelled.labels[0].numpy(), highest)
     sides = [resolution]
     while sides[-1] > max(planes.resolution, COARSEST):
         sides.append((sides[-1] + 1) // 2)
-    coarsest = label_planes(network, planes.part([plane], sides.pop()), device).labels[0]
+    coarsest = label_planes(network, planes.part([plane], sides.pop()), device, batch_points=batch_points).labels[0]
     labels = coarsest.int()
     for side in reversed(sides):
         places = torch.linspace(0, len(labels) - 1, side)
@@ -69,7 +71,8 @@ def take_picture(
         labels = labels[nearest][:, nearest]
         if near.any():
             rows, columns = near.nonzero(as_tuple=True)
-            labels[near] = label_points(network, planes.part([plane], side), rows, columns, device).int()
+            finer = planes.part([plane], side)
+            labels[near] = label_points(network, finer, rows, columns, device, batch_points=batch_points).int()
     return Picture(labels.to(coarsest.dtype).numpy())
 
 

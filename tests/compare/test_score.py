@@ -257,27 +257,27 @@ def test_numbers_stay_when_drawing_is_interrupted(here, command, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare_command, "label_maps", interrupted)
+    monkeypatch.setattr(compare_command, "take_picture", interrupted)
     assert main([*command, "--picture-resolution", "30"]) == 130
     assert {path.name for path in (here / "comparison").iterdir()} == NUMBERS
 
 
 def test_pictures_cost_a_tenth_of_the_points_or_what_was_asked_for(here, command, monkeypatch):
-    def counted(network, planes, *rest, **named):
-        points.append(len(planes) * planes.resolution**2)
-        return label_maps(network, planes, *rest, **named)
+    def counted(network, planes, plane, side, *rest, **named):
+        sides.append(side)
+        return take_picture(network, planes, plane, side, *rest, **named)
 
-    points, label_maps = [], compare_command.label_maps
-    monkeypatch.setattr(compare_command, "label_maps", counted)
+    sides, take_picture = [], compare_command.take_picture
+    monkeypatch.setattr(compare_command, "take_picture", counted)
     assert main([*command, "--planes", "400", "--resolution", "4"]) == 0
-    assert 0 < max(points) <= 400 * 16 / 10
-    points.clear()
+    assert sides == [400 * 16 // 10 // 3 // 30] * 6  # two models, three planes, about 30 points a side
+    sides.clear()
     assert main(command) == 0
-    assert points == [], "the grid that was scored is finer than a tenth of its points allows"
+    assert sides == [], "the grid that was scored is finer than a tenth of its points allows"
     assert main([*command, "--picture-resolution", "30"]) == 0
-    assert points == [3 * 30**2] * 2
+    assert sides == [30] * 6
     assert main([*command, "--no-pictures"]) == 0
-    assert len(points) == 2
+    assert len(sides) == 6
     assert {path.name for path in (here / "comparison").iterdir()} == NUMBERS | {"report.html"}
 
 
