@@ -50,6 +50,11 @@ class Session:
         """Most bytes that one worker may request; a cluster may grow, a single machine does not."""
         return math.inf if self.joined else float(ray.cluster_resources().get("memory", math.inf))
 
+    def memory_share(self, cpus: int) -> float:
+        """Bytes for each `cpus` of this machine's cores; none of a cluster, whose machines come and go."""
+        there: Mapping[str, float] = {} if self.joined else ray.cluster_resources()
+        return there.get("memory", 0.0) // max(1.0, there.get("CPU", 0.0) // cpus)
+
     def train(self, job: Job, training: Training) -> None:
         """See `Workers.train`."""
         from dbviz_ray.cluster.training import tune_cohorts

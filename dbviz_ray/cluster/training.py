@@ -31,8 +31,9 @@ REPORT_SECONDS = 1.0
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
-"""Requests are this much or whole GiB. Few sizes let Tune reuse a process for the next cohort, which takes the same
-request; starting a process takes 5 s."""
+"""Requests are this much or whole GiB, and on a single machine at least its cores' share. Few sizes let Tune reuse a
+process for the next cohort, which takes the same request; starting a process takes 5 s. And if the next cohort makes
+another request, Tune starts any of those that make the same instead, be it the shortest."""
 
 
 def tune_cohorts(job: Job, training: Training, session: Session) -> None:
@@ -89,7 +90,8 @@ def room_of_cohort(
     """
     need = memory_need(cohort.models, data, resources)
     memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
-    room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": min(memory, session.memory_limit)}
+    asked = max(min(memory, session.memory_limit), session.memory_share(resources.cpus_per_cohort))
+    room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": asked}
     if resources.gpus_per_cohort:
         share = min(resources.gpus_per_cohort, 1.0)
         fits = resources.gpu_memory is None or need.device <= share * resources.gpu_memory * GIB

@@ -45,7 +45,7 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         self._redraws = self.redraws_allowed and not plain and sys.stderr.isatty()
         self._ticking = threading.Thread(target=self._tick, daemon=True)
         file = sys.stderr if self._redraws else io.StringIO()
-        pace: dict[str, Any] = {"mininterval": REDRAW_SECONDS, "miniters": 0, "smoothing": 0.1}
+        pace: dict[str, Any] = {"mininterval": REDRAW_SECONDS, "miniters": 0, "smoothing": 0}  # cohorts differ
         super().__init__(total=total, file=file, leave=False, dynamic_ncols=True, **pace)
         self._ticking.start()
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import ray
 from conftest import small_sweep
 
 from dbviz_ray.cluster.nodes import room_for
@@ -28,6 +29,17 @@ def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
     need = memory_need(cohort.models, DATA, resources).host
     assert need > 2 * GIB
     assert room_of_cohort(cohort, DATA, resources, CLUSTER)["memory"] == math.ceil(need / GIB) * GIB
+
+
+def test_cohorts_on_one_machine_ask_for_its_cores_share_so_that_tune_keeps_their_order(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 5.0, "memory": 9.0 * GIB})
+    cohorts, resources = (
+        [cohort_of("fully_connected", width) for width in (2, 20_000)],
+        ResourcesConfig(cpus_per_cohort=2),
+    )
+    assert memory_need(cohorts[1].models, DATA, resources).host > 1.5 * GIB
+    asked = [room_of_cohort(cohort, DATA, resources, Session(joined=False))["memory"] for cohort in cohorts]
+    assert asked == [4.5 * GIB] * 2
 
 
 @pytest.mark.parametrize(("gpu_memory", "share"), [(None, 0.25), (80, 0.25), (0.001, 1.0)])

@@ -129,10 +129,7 @@ def test_the_rehearsal_of_the_papers_sweep_is_killed_twice_and_has_all_tables_an
     words = [word for word in shlex.split(REHEARSAL)[3:] if word not in ("--out", "runs/rehearsal")]
     directory, words = tmp_path / "rehearsal", [*words, f"resources.data_directory={tmp_path / 'data'}"]
     for pattern in ("models/*/model.json", "labels/*/*/*"):
-        process = started(directory, *words)
-        wait_for(pattern, directory, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        ended_at_first(pattern, directory, signal.SIGKILL, *words)
     run(directory, *words)
     sweep = load_sweep(words[0], words[1:])
     frame = pd.read_csv(directory / "scores" / "groups.csv")
@@ -267,13 +264,13 @@ def assert_listens_on_loopback_alone(process: subprocess.Popen[bytes]) -> None:
     assert (running_cluster() or ":").rpartition(":")[2] not in {str(place.port) for place in found}, "joinable"
 
 
-def ended_at_first(pattern: str, directory: Path, file: Path, end: signal.Signals) -> str:
+def ended_at_first(pattern: str, directory: Path, end: signal.Signals, *words: str) -> str:
     """Start a sweep, end its command once a file like `pattern` is there, and return what it said."""
-    process = started(directory, str(file))
+    process = started(directory, *words)
     wait_for(pattern, directory, process)
     if end == signal.SIGTERM:
         assert_listens_on_loopback_alone(process)
-        second = run(directory, str(file), code=2)
+        second = run(directory, *words, code=2)
         assert f"process {process.pid}" in second.stderr, "one driver at a time, and the message names it"
     process.send_signal(end)
     assert process.wait(120) == (143 if end == signal.SIGTERM else -end)
@@ -288,7 +285,7 @@ def recipes(tmp_path_factory):
     directory = tmp_path_factory.mktemp("recipes")
     file = directory / "recipes.yaml"
     file.write_text(RECIPES)
-    said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory / "run", file, signal.SIGTERM)
+    said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory / "run", signal.SIGTERM, str(file))
     assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
     run(directory / "run", str(file), address="none")
     return directory / "run"
@@ -326,6 +323,6 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
     """The run that was interrupted and one that is killed later end with the same weights."""
     directory, file = tmp_path / "killed", tmp_path / "recipes.yaml"
     file.write_text(RECIPES)
-    ended_at_first("models/*/model.json", directory, file, signal.SIGKILL)
+    ended_at_first("models/*/model.json", directory, signal.SIGKILL, str(file))
     run(directory, str(file), "--stages", "train")
     assert weights(directory) == weights(recipes)
