@@ -1,4 +1,5 @@
-"""Draws the pictures in README.md and docs/concepts.md from a finished run of double_descent_digits.
+"""Draws two pictures from a finished run of a sweep over the width: plane.png (docs/concepts.md shows that of
+double_descent_digits) and regions.png (README.md shows that of double_descent_small).
 
 python docs/pictures.py RUN FOLDER
 """
@@ -25,6 +26,8 @@ from dbviz_ray.analysis.findings.curves import WIDTH, curves
 PLANE_SET, PLANE = "test", 0
 POINTS_SHOWN = 6
 """On each side of the plane, as images."""
+WIDEST = 64
+"""The picture of one plane shows networks of at most this width."""
 EDGES = "#CC3311", "#0077BB", "#009988"
 
 
@@ -32,7 +35,10 @@ def plane_picture(run: Run) -> Figure:
     """A plane as images, the label maps of two trainings, and the points on which they agree."""
     plane = run.plane(PLANE, PLANE_SET)
     class_names, (left, right, bottom, top) = plane.class_names, plane.extent
-    maps = [run.picture(model, PLANE, PLANE_SET).labels for model in trainings(run, 64)]
+    maps = [
+        run.picture(model, PLANE, PLANE_SET).labels
+        for model in trainings(run, run.models["width"].loc[lambda widths: widths <= WIDEST].max())
+    ]
     figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
     colours, classes = class_colours(len(class_names)), len(class_names)
     _points(panels[0], plane)
