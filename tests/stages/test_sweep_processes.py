@@ -124,6 +124,7 @@ REHEARSAL = next(words for words in commands(ROOT / "docs" / "cluster.md") if "r
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_the_rehearsal_of_the_papers_sweep_is_killed_twice_and_has_all_tables_and_figures(tmp_path):
     write_cifar10(tmp_path / "data", images_per_file=64)
     words = [word for word in shlex.split(REHEARSAL)[3:] if word not in ("--out", "runs/rehearsal")]
