@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.pictures import PICTURE_RESOLUTION, POINTS_A_SIDE, take_picture
+from dbviz_ray.evaluation.pictures import affordable_resolution, take_picture
 from dbviz_ray.evaluation.run_models import RunModel
 from dbviz_ray.planes import PlaneSet
 from dbviz_ray.store import Store
@@ -125,8 +125,7 @@ def _regions(
     """Decision regions on a grid that is as fine as asked for, or as a share of the points scored allows."""
     shown = representative_planes(comparison.same_points, PLANES_SHOWN)
     count, side = comparison.shape
-    affordable = count * side**2 // (PICTURES_SHARE * len(shown) * POINTS_A_SIDE)
-    resolution = request.picture_resolution or min(affordable, PICTURE_RESOLUTION)
+    resolution = request.picture_resolution or affordable_resolution(count * side**2 / (PICTURES_SHARE * len(shown)))
     if resolution <= side:
         return comparison.figure(shown)
     maps = []

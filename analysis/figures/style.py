@@ -183,10 +183,7 @@ def entitle(figure: Figure, title: str) -> Figure:
 
 
 def inscribe(figure: Figure, title: str, caption: str) -> Figure:
-    """Draw the title above a figure and the caption below it, both wrapped to its width; returns the figure.
-
-    Of several panels, each has a letter; images have none.
-    """
+    """Draw title and caption, wrapped to the figure's width, and a letter at each of several panels without images."""
     entitle(figure, title)
     seen = [axes for axes in figure.axes if axes.axison and not axes.images and axes.get_label() != "<colorbar>"]
     for axes, letter in zip(seen, ascii_lowercase * (len(seen) > 1), strict=False):

@@ -62,7 +62,7 @@ class RunContent:
     description: str
     params: Mapping[str, Any]
     span: Span | None
-    commit: str | None  # of the code that trained the model, or computed the scores
+    commit: str | None  # of the code that trained the model; of the code that logs the run of a curve or sweep
     metrics: Sequence[Metric] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     failed: bool = False
@@ -81,7 +81,7 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
         step = curve.axis.column if curve else None
         own = dict.fromkeys(rows[KIND].itertuples(index=False, name=None), name)
         parents = own | parents
-        span = _span(facts.get(name, {}) for name, kind in kinds.items() if kind in own)
+        span = _span(facts.get(model_id, {}) for model_id, kind in kinds.items() if kind in own)
         params = _part_params(rows, curve)
         told = f"{name}: {params['n_models']} trainings."
         told += f" The steps of its metrics are the {step}s: see Model metrics." if step else ""

@@ -83,7 +83,6 @@ def label_planes(
     probabilities leave it. If the network begins with a linear layer over the flattened image, that layer is applied to
     the planes instead of the points.
     """
-    grid, rest = GridPoints(planes, device, dtype_of(network)), network
 
     def attempt(batch: int) -> PlaneLabels:
         sides = len(planes), planes.resolution, planes.resolution
@@ -106,35 +105,31 @@ def label_planes(
         return PlaneLabels(labels.cpu(), None if shares is None else shares.cpu(), not lost)
 
     with evaluating(network):
-        folded = first_linear_layer(network, planes.anchors[0].to(device, dtype_of(network)))
-        if folded is not None:
-            grid, rest = grid.through(folded[0]), folded[1]
-        features = folded[0].out_features if folded else None
-        return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape), features))
+        grid, rest, batch_size = _folded(network, planes, device)
+        return within_memory(attempt, batch_points or batch_size)
 
 
 @torch.no_grad()
 def label_points(
-    network: Classifier,
-    planes: PlaneSet,
-    rows: Tensor,
-    columns: Tensor,
-    device: torch.device,
-    *,
-    batch_points: int | None = None,
+    network: Classifier, planes: PlaneSet, places: Tensor, device: torch.device, *, batch_points: int | None = None
 ) -> Tensor:
-    """The classes at some grid points of the only plane of `planes`: `[points]`, on the CPU."""
-    (x1, e1, e2), (a, b) = planes.basis[0], planes.axes[0, :, :, None]
+    """The labels of the only plane of `planes` at grid points `[2 (row of b, column of a), n]`: `[n]`, on the CPU."""
 
     def attempt(batch: int) -> Tensor:
-        found = []
-        for row, column in zip(rows.split(batch), columns.split(batch), strict=True):
-            points = (x1 + a[column] * e1 + b[row] * e2).view(-1, *planes.image_shape)
-            found.append(scores_of(network, points.to(device, dtype_of(network))).argmax(1).cpu())
-        return torch.cat(found)
+        return torch.cat([scores_of(rest, points).argmax(1) for points in grid.at(places, batch)]).cpu()
 
     with evaluating(network):
-        return within_memory(attempt, batch_points or default_batch(device, math.prod(planes.image_shape)))
+        grid, rest, batch_size = _folded(network, planes, device)
+        return within_memory(attempt, batch_points or batch_size)
+
+
+def _folded(network: Classifier, planes: PlaneSet, device: torch.device) -> tuple[GridPoints, Classifier, int]:
+    """The points after a first linear layer, the rest of the network, and how many points to take at a time."""
+    grid, pixels = GridPoints(planes, device, dtype_of(network)), math.prod(planes.image_shape)
+    folded = first_linear_layer(network, planes.anchors[0].to(device, dtype_of(network)))
+    if folded is None:
+        return grid, network, default_batch(device, pixels)
+    return grid.through(folded[0]), folded[1], default_batch(device, pixels, folded[0].out_features)
 
 
 def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, Classifier] | None:

@@ -31,10 +31,20 @@ COARSEST = 50
 
 def picture_resolution(planes: PlaneSet, *, confidence: bool) -> int | None:
     """Grid points a side of the picture that every model takes; None if the planes are at least as fine."""
-    points = PICTURE_SHARE * len(planes) * planes.resolution**2
-    affordable, wanted = (points**0.5, PALE_RESOLUTION) if confidence else (points / POINTS_A_SIDE, PICTURE_RESOLUTION)
-    finest = min(int(affordable), wanted)
+    finest = affordable_resolution(PICTURE_SHARE * len(planes) * planes.resolution**2, confidence=confidence)
     return finest if finest > planes.resolution else None
+
+
+def affordable_resolution(points: float, *, confidence: bool = False) -> int:
+    """Grid points a side of the finest picture that labels about `points` points."""
+    side, wanted = (points**0.5, PALE_RESOLUTION) if confidence else (points / POINTS_A_SIDE, PICTURE_RESOLUTION)
+    return min(int(side), wanted)
+
+
+def picture_points(planes: PlaneSet, *, confidence: bool) -> int:
+    """About how many points that picture labels."""
+    side = picture_resolution(planes, confidence=confidence) or 0
+    return side * (side if confidence else POINTS_A_SIDE)
 
 
 def take_picture(
@@ -58,8 +68,8 @@ def take_picture(
         highest = None if labelled.probabilities is None else labelled.probabilities[0].amax(-1).numpy()
         return Picture(labelled.labels[0].numpy(), highest)
     sides = [resolution]
-    while sides[-1] > max(planes.resolution, COARSEST):
-        sides.append((sides[-1] + 1) // 2)
+    while (half := (sides[-1] + 1) // 2) >= max(planes.resolution, COARSEST):
+        sides.append(half)
     coarsest = label_planes(network, planes.part([plane], sides.pop()), device, batch_points=batch_points).labels[0]
     labels = coarsest.int()
     for side in reversed(sides):
@@ -70,9 +80,8 @@ def take_picture(
         near = F.max_pool2d(differ.float(), 3, 1, padding=1)[0].bool()[cells][:, cells]  # in or beside such a cell
         labels = labels[nearest][:, nearest]
         if near.any():
-            rows, columns = near.nonzero(as_tuple=True)
-            finer = planes.part([plane], side)
-            labels[near] = label_points(network, finer, rows, columns, device, batch_points=batch_points).int()
+            finer, places = planes.part([plane], side), near.nonzero().T
+            labels[near] = label_points(network, finer, places, device, batch_points=batch_points).int()
     return Picture(labels.to(coarsest.dtype).numpy())
 
 

@@ -70,17 +70,10 @@ class LabellingWork:
     @property
     def points(self) -> int:
         """Grid points, including about as many as a picture needs."""
-        from dbviz_ray.evaluation.pictures import POINTS_A_SIDE
+        from dbviz_ray.evaluation.pictures import picture_points
 
-        side = self._picture_resolution() or 0
-        return len(self.planes) * self.planes.resolution**2 + side * (
-            side if self.config.probabilities else POINTS_A_SIDE
-        )
-
-    def _picture_resolution(self) -> int | None:
-        from dbviz_ray.evaluation.pictures import picture_resolution
-
-        return picture_resolution(self.planes, confidence=self.config.probabilities) if self.pictured else None
+        of_picture = picture_points(self.planes, confidence=self.config.probabilities)
+        return len(self.planes) * self.planes.resolution**2 + of_picture * self.pictured
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Label the planes by `network`, the model after `epoch`.
@@ -88,14 +81,14 @@ class LabellingWork:
         Writes the probabilities if asked for, the picture if it is finer, and the label maps last.
         """
         from dbviz_ray.evaluation.label_maps import label_planes
-        from dbviz_ray.evaluation.pictures import SHOWN_PLANE, take_picture
+        from dbviz_ray.evaluation.pictures import SHOWN_PLANE, picture_resolution, take_picture
 
         wanted, half = self.config.probabilities, self.config.precision == "bfloat16"
         labelled = label_planes(network, self.planes, device, probabilities=wanted, half=half)
         if labelled.probabilities is not None:
             store.write_probabilities(self.plane_set, model_id, epoch, labelled.probabilities.numpy())
-        resolution = self._picture_resolution()
-        if resolution is not None:
+        resolution = picture_resolution(self.planes, confidence=wanted)
+        if self.pictured and resolution is not None:
             picture = take_picture(network, self.planes, SHOWN_PLANE, resolution, device, confidence=wanted)
             store.write_picture(self.plane_set, model_id, epoch, SHOWN_PLANE, picture)
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())

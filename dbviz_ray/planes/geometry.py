@@ -135,8 +135,7 @@ class GridPoints:
 
         A batch holds several planes if they fit, otherwise rows of one plane; b varies by row, a within a row.
         """
-        steps = torch.linspace(0, 1, self._resolution, dtype=torch.float64)[:, None].to(self._device, self._dtype)
-        corner, side_a, side_b = self._spans[:, :, None].to(self._device, self._dtype)
+        steps, (corner, side_a, side_b) = self._on_device()
         planes_each = max(1, size // self._resolution**2)
         rows_each = max(1, size // self._resolution) if planes_each == 1 else self._resolution
         for first in range(0, len(corner), planes_each):
@@ -146,6 +145,17 @@ class GridPoints:
             for row in range(0, self._resolution, rows_each):
                 rows = slice(row, row + rows_each)
                 yield planes, rows, (starts[:, rows, None] + along).view(-1, *self._shape)
+
+    def at(self, places: Tensor, size: int) -> Iterator[Tensor]:
+        """Points `[n, *shape]` of the only plane at `places` `[2 (row of b, column of a), n]`, `size` at a time."""
+        steps, (corner, side_a, side_b) = self._on_device()
+        for row, column in places.to(self._device).split(size, dim=1):
+            yield (corner[0] + steps[row] * side_b[0] + steps[column] * side_a[0]).view(-1, *self._shape)
+
+    def _on_device(self) -> tuple[Tensor, Tensor]:
+        """s or t of the grid `[resolution, 1]`, and corner and sides `[3, planes, 1, pixels]`."""
+        steps = torch.linspace(0, 1, self._resolution, dtype=torch.float64)[:, None]
+        return steps.to(self._device, self._dtype), self._spans[:, :, None].to(self._device, self._dtype)
 
 
 def spans_plane(triplet: Tensor) -> bool:
