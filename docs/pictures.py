@@ -1,5 +1,5 @@
-"""Draws two pictures from a finished run of a sweep over the width: plane.png (docs/concepts.md shows that of
-double_descent_digits) and regions.png (README.md shows that of double_descent_small).
+"""Draws two pictures from a finished run of a sweep over the width: plane.png and regions.png. docs/concepts.md and
+README.md show those of double_descent_digits.
 
 python docs/pictures.py RUN FOLDER
 """
