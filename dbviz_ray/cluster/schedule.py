@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
-from dbviz_ray.config import Cohort, ModelConfig, SweepConfig
+from dbviz_ray.config import Cohort, SweepConfig
 from dbviz_ray.evaluation.work import Task
 from dbviz_ray.store.models import Failure, Outcome
 
@@ -70,9 +70,9 @@ class CohortSchedule:
         self.stopped = None
 
     @property
-    def models(self) -> dict[str, ModelConfig]:
-        """The models of waiting cohorts, by model_id."""
-        return {model.model_id: model for cohort in self._waiting for model in cohort.models}
+    def waiting(self) -> tuple[Cohort, ...]:
+        """The cohorts that have not started, first to start first."""
+        return tuple(self._waiting)
 
     @property
     def finished(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -31,17 +31,20 @@ REPORT_SECONDS = 1.0
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
-"""Requests are this much or whole GiB, and on a single machine at least its cores' share. Few sizes let Tune reuse a
-process for the next cohort, which takes the same request; starting a process takes 5 s. And if the next cohort makes
-another request, Tune starts any of those that make the same instead, be it the shortest."""
+"""Requests are this much or whole GiB. Few sizes let Tune reuse a process for the next cohort, which takes the same
+request; starting a process takes 5 s. And if the next cohort makes another request, Tune starts any of those that make
+the same instead, be it the shortest."""
 
 
 def tune_cohorts(job: Job, training: Training, session: Session) -> None:
     """Train the cohorts of `training` in trials."""
-    models = training.schedule.models
+    waiting = training.schedule.waiting
+    models = {model.model_id: model for cohort in waiting for model in cohort.models}
+    least = least_memory(waiting, job.data, job.resources, session)
 
     def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([room_of_cohort(_cohort(config, models), job.data, job.resources, session)])
+        cohort = _cohort(config, models)
+        return tune.PlacementGroupFactory([room_of_cohort(cohort, job.data, job.resources, session, least)])
 
     trainable = tune.with_parameters(train_in_trial, models=models, job=job)
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,16 +84,25 @@ def _cohort(config: Mapping[str, Any], models: Mapping[str, ModelConfig]) -> Coh
     return Cohort(models=tuple(models[model_id] for model_id in config["members"]))
 
 
+def least_memory(cohorts: Sequence[Cohort], data: DatasetFacts, resources: ResourcesConfig, session: Session) -> float:
+    """Bytes that each cohort asks for at least: on one machine its cores' share of the memory, if all cohorts fit in.
+
+    Then all make the same request, and they start in order. Otherwise small ones would leave no room beside large ones.
+    """
+    share = session.memory_share(resources.cpus_per_cohort)
+    needs = (memory_need(cohort.models, data, resources).host for cohort in cohorts)
+    return share if all(need <= share for need in needs) else LEAST_MEMORY
+
+
 def room_of_cohort(
-    cohort: Cohort, data: DatasetFacts, resources: ResourcesConfig, session: Session
+    cohort: Cohort, data: DatasetFacts, resources: ResourcesConfig, session: Session, least: float = LEAST_MEMORY
 ) -> dict[str, float]:
-    """Ray's resources for the trial of a cohort: cores, estimated memory, and a GPU or a part of one.
+    """Ray's resources for the trial of a cohort: cores, estimated memory in bytes, and a GPU or a part of one.
 
     A cohort that needs more than its part of `gpu_memory` gets the GPU alone.
     """
     need = memory_need(cohort.models, data, resources)
-    memory = LEAST_MEMORY if need.host <= LEAST_MEMORY else math.ceil(need.host / GIB) * GIB
-    asked = max(min(memory, session.memory_limit), session.memory_share(resources.cpus_per_cohort))
+    asked = least if need.host <= least else min(math.ceil(need.host / GIB) * GIB, session.memory_limit)
     room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": asked}
     if resources.gpus_per_cohort:
         share = min(resources.gpus_per_cohort, 1.0)

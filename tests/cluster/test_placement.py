@@ -6,7 +6,7 @@ from conftest import small_sweep
 
 from dbviz_ray.cluster.nodes import room_for
 from dbviz_ray.cluster.session import Session
-from dbviz_ray.cluster.training import GIB, room_of_cohort
+from dbviz_ray.cluster.training import GIB, least_memory, room_of_cohort
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.planning.memory import memory_need
@@ -31,15 +31,14 @@ def test_a_cohort_asks_for_cores_and_for_memory_in_few_sizes():
     assert room_of_cohort(cohort, DATA, resources, CLUSTER)["memory"] == math.ceil(need / GIB) * GIB
 
 
-def test_cohorts_on_one_machine_ask_for_its_cores_share_so_that_tune_keeps_their_order(monkeypatch):
+def test_cohorts_on_one_machine_ask_for_its_cores_share_where_all_fit_into_it(monkeypatch):
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 5.0, "memory": 9.0 * GIB})
-    cohorts, resources = (
-        [cohort_of("fully_connected", width) for width in (2, 20_000)],
-        ResourcesConfig(cpus_per_cohort=2),
-    )
-    assert memory_need(cohorts[1].models, DATA, resources).host > 1.5 * GIB
-    asked = [room_of_cohort(cohort, DATA, resources, Session(joined=False))["memory"] for cohort in cohorts]
-    assert asked == [4.5 * GIB] * 2
+    resources, machine = ResourcesConfig(cpus_per_cohort=2), Session(joined=False)
+    small, middle, large = (cohort_of("fully_connected", width) for width in (2, 20_000, 100_000))
+    assert 1.5 * GIB < memory_need(middle.models, DATA, resources).host < 4.5 * GIB
+    assert least_memory([small, middle], DATA, resources, machine) == 4.5 * GIB
+    assert least_memory([small, middle, large], DATA, resources, machine) == 1.5 * GIB
+    assert room_of_cohort(small, DATA, resources, machine, least=4.5 * GIB)["memory"] == 4.5 * GIB
 
 
 @pytest.mark.parametrize(("gpu_memory", "share"), [(None, 0.25), (80, 0.25), (0.001, 1.0)])
