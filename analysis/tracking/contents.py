@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -54,7 +54,7 @@ SEEDS = [f"{stream}_seed" for stream in Seeds.model_fields]
 @dataclass(frozen=True)
 class RunContent:
     """What one MLflow run says: a `name` that is unique within the sweep, a `title` for MLflow's pages, the name of the
-    `parent` run, plain text, parameters, when its trainings ran if that is known, metrics, and artifacts by path."""
+    `parent` run, plain text, parameters, when its trainings ran if that is known, and metrics."""
 
     name: str
     title: str
@@ -64,7 +64,6 @@ class RunContent:
     span: Span | None
     commit: str | None  # of the code that trained the model; of the code that logs the run of a curve or sweep
     metrics: Sequence[Metric] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -102,7 +101,6 @@ def runs_of(store: Store, sweep: SweepConfig) -> list[RunContent]:
         },
         span=_span(facts.values()),
         commit=here.get("git_commit"),
-        files=_files(store, sweep),
     )  # fmt: skip
     models = _model_runs(store, sweep, tables, parents, facts) if len(outcomes) <= MAX_MODELS else []
     return [top, *below, *models]
@@ -236,7 +234,7 @@ def _titles(table: pd.DataFrame) -> list[str]:
     return names_of(table, columns or ["architecture"])
 
 
-def _files(store: Store, sweep: SweepConfig) -> dict[str, bytes]:
+def artifacts_of(store: Store, sweep: SweepConfig) -> dict[str, bytes]:
     """What is stored of the sweep as a whole, by the paths that it has as artifacts."""
     names = {name: name for name in (SWEEP_FILE, REPORT_FILE)}
     names |= {f"tables/{name}.csv": store.scores_file(name, "csv") for name in tables_of(sweep)}

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import TRACKING_FILE
 
-from .contents import SWEEP, RunContent, runs_of, splits_of
+from .contents import SWEEP, RunContent, artifacts_of, runs_of, splits_of
 
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -60,15 +60,9 @@ NOTE = (
 )
 
 
-MAKING = """
-import os, sys
-from mlflow import MlflowClient
-MlflowClient(tracking_uri="sqlite:///" + sys.argv[1]).search_experiments()
-os.link(*sys.argv[1:])
-"""
-"""The program that makes a database, and gives it its name unless there is one by then."""
-LONGEST_MAKING = 60.0
-"""Seconds to wait for it at the end."""
+PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(sys.argv[1])"
+LONGEST_WAIT = 60.0
+"""Seconds that `track_beside` waits for its process at the end."""
 
 
 class TrackingUnavailableError(Exception):
@@ -78,7 +72,11 @@ class TrackingUnavailableError(Exception):
 def tracking_uri(store: Store) -> str:
     """MLFLOW_TRACKING_URI if it is set, else an sqlite file beside the run directory. It may contain a password."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
-    return named or f"sqlite:///{_beside(store) / 'mlflow.db'}"
+    return named or f"sqlite:///{_own_database(store)}"
+
+
+def _own_database(store: Store) -> Path:
+    return _beside(store) / "mlflow.db"
 
 
 def _beside(store: Store) -> Path:
@@ -94,8 +92,11 @@ def is_tracked(store: Store) -> bool:
     return (facts.get("uri"), facts.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
-def track(store: Store, sweep: SweepConfig) -> str:
-    """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError."""
+def track(store: Store, sweep: SweepConfig, stored: Callable[[], None] = lambda: None) -> str:
+    """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError.
+
+    `stored` returns once figures and report are stored; it is called when all else is logged.
+    """
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
@@ -103,7 +104,7 @@ def track(store: Store, sweep: SweepConfig) -> str:
     uri, results = tracking_uri(store), _results(store)
     directory, runs, splits = _directory_id(store), runs_of(store, sweep), list(splits_of(store, sweep))
     artifacts = _beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
-    try:
+    with _unavailable_otherwise(uri):
         _check_reachable(uri)
         from mlflow import MlflowClient
 
@@ -111,9 +112,13 @@ def track(store: Store, sweep: SweepConfig) -> str:
         experiment = _experiment(client, sweep, artifacts)
         same = {DIRECTORY: directory, RESULTS: results, **_origin(sweep)}
         top = _log(client, experiment, same, runs, _inputs(sweep, splits))
-    except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
-        reason = told_without_password(one_line(error), uri)
-        raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
+        complete = client.get_run(top).info.status == "FINISHED"
+    stored()
+    if not complete:
+        files = artifacts_of(store, sweep)
+        with _unavailable_otherwise(uri):
+            _log_files(client, top, files)
+            client.set_terminated(top, "FINISHED")  # now: its run is the whole sweep's
     page = PAGE.format(experiment=experiment, top=top)
     logged = {"uri": without_password(uri), "results": results, "parent_run_id": top, "page": page}
     store.write_json(TRACKING_FILE, _tracking_facts(store) | logged)
@@ -121,26 +126,56 @@ def track(store: Store, sweep: SweepConfig) -> str:
 
 
 @contextmanager
-def database_in_the_making(store: Store) -> Iterator[None]:
-    """Another process makes our own database, if it is missing, while the block runs: it takes MLflow seconds.
-
-    It appears whole under its name or, whatever fails, not at all; then `track` makes it.
-    """
-    target = _beside(store) / "mlflow.db"
-    if not store.is_local or tracking_uri(store) != f"sqlite:///{target}" or target.exists():
+def _unavailable_otherwise(uri: str) -> Iterator[None]:
+    try:
         yield
+    except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
+        reason = told_without_password(one_line(error), uri)
+        raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
+
+
+@contextmanager
+def tracking_beside(store: Store) -> Iterator[Callable[[], bool]]:
+    """Another process logs to our own database while the block draws figures: MLflow takes as long as they do.
+
+    The block calls the function that it gets when figures and report are stored; it returns whether all is logged.
+    If not, whatever the reason, `track` logs it. A server or somebody's own database is left to `track`.
+    """
+    if not store.is_local or tracking_uri(store) != f"sqlite:///{_own_database(store)}":
+        yield lambda: False
         return
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".mlflow") as folder:
-        command = [sys.executable, "-c", MAKING, str(Path(folder, target.name)), str(target)]
-        none = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=MLFLOW_ENVIRONMENT | os.environ)
-        try:
-            yield
+    command, none = [sys.executable, "-c", PROGRAM, store.root], subprocess.DEVNULL
+    environment = MLFLOW_ENVIRONMENT | os.environ
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment) as process:
+
+        def logged() -> bool:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(LONGEST_MAKING)
+                process.communicate(b"stored\n", LONGEST_WAIT)
+            return process.returncode == 0
+
+        try:
+            yield logged
         finally:
             process.kill()
-            process.wait()
+
+
+def track_when_told(root: str) -> None:
+    """The process of `tracking_beside`: log what is stored in `root`, and the files once a line is read."""
+
+    def stored() -> None:
+        if not sys.stdin.readline():
+            sys.exit("the command has ended before the figures were stored")
+
+    store = Store(root)
+    if not _own_database(store).exists():
+        from mlflow import MlflowClient
+
+        made = Path(root, f".mlflow{os.getpid()}.tmp")  # the name of a leftover, should somebody kill this process
+        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments()
+        with suppress(FileExistsError):  # another sweep's command has just made it
+            os.link(made, _own_database(store))
+        made.unlink()
+    track(store, store.sweep(), stored)
 
 
 def where_to_look(store: Store) -> str:
@@ -176,8 +211,8 @@ def _inputs(sweep: SweepConfig, splits: Sequence[tuple[str, str, dict[str, int]]
 def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunContent], inputs: list[Any]) -> str:
     """Log all runs of a run directory unless they are there; returns the id of the top run. `same` are tags of all.
 
-    The top run is terminated last, after all other runs of the directory are deleted: those of older results, of
-    interrupted commands, and those made twice because the answer to a request was lost.
+    The new top run still lacks files and an end. All other runs of the directory are deleted: those of older results,
+    of interrupted commands, and those made twice because the answer to a request was lost.
     """
     there = _runs_of(client, experiment, same[DIRECTORY])
     for run in there:
@@ -205,7 +240,6 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
     for run in _runs_of(client, experiment, same[DIRECTORY]):
         if run.info.run_id not in ids.values():
             client.delete_run(run.info.run_id)
-    client.set_terminated(ids[SWEEP], "FINISHED")  # now: its run is the whole sweep's
     return ids[SWEEP]
 
 
@@ -219,12 +253,14 @@ def _log_content(client: Any, run_id: str, run: RunContent, end: int) -> None:
         room = BATCH - len(together)
         client.log_batch(run_id, metrics=metrics[:room], params=together)
         metrics = metrics[room:]
-    if run.files:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in run.files.items():
-                Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-                Path(folder, name).write_bytes(content)
-            client.log_artifacts(run_id, folder)
+
+
+def _log_files(client: Any, run_id: str, files: Mapping[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, name).write_bytes(content)
+        client.log_artifacts(run_id, folder)
 
 
 def _runs_of(client: Any, experiment: str, directory: str) -> list[Any]:

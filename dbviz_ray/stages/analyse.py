@@ -1,7 +1,5 @@
 """The stage analyse: tables of scores, and findings."""
 
-from contextlib import nullcontext
-
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
@@ -24,7 +22,6 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     from dbviz_ray.analysis.findings import find, write_findings
     from dbviz_ray.analysis.findings.summary import outcomes_text
     from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
-    from dbviz_ray.analysis.tracking import database_in_the_making
 
     if not (options.chosen or state.to_analyse):
         return
@@ -37,8 +34,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
             "evaluate not done yet; run the stages train,evaluate first"
         )
     try:
-        beside = database_in_the_making(store) if "report" in options.stages else nullcontext()
-        with Step("analyse", "scoring label maps", "label maps scored"), beside:
+        with Step("analyse", "scoring label maps", "label maps scored"):
             tables = compute_tables(store, sweep)
             for file in (FINDINGS_FILE, REPORT_FILE):  # until tables and figures belong to these models
                 store.remove(file)

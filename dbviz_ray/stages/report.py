@@ -1,5 +1,7 @@
 """The stage report: figures, the report, and MLflow."""
 
+from contextlib import nullcontext
+
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
@@ -28,24 +30,27 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     """
     from dbviz_ray.analysis.figures.drawing import draw_figures
     from dbviz_ray.analysis.report import write_report
-    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
+    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track, tracking_beside
 
     if state.reported and not options.chosen:
         return
     if not state.analysed:
         raise StageFailedError("report needs the scores: run the stage analyse first")
     with Step("report", "drawing figures", "figures and report written") as step:
-        if options.chosen or not state.drawn:
-            draw_figures(store, sweep)
-            write_report(store, sweep)
-        step.goes_on("logging to MLflow")
-        try:
-            track(store, sweep)
-        except TrackingUnavailableError as error:
-            step.say(
-                f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
-                "the same command logs them later."
-            )
+        draws = bool(options.chosen) or not state.drawn
+        with tracking_beside(store) if draws else nullcontext(lambda: False) as logged:
+            if draws:
+                draw_figures(store, sweep)
+                write_report(store, sweep)
+            step.goes_on("logging to MLflow")
+            try:
+                if not logged():
+                    track(store, sweep)
+            except TrackingUnavailableError as error:
+                step.say(
+                    f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
+                    "the same command logs them later."
+                )
     print(result_text(store, options))
 
 

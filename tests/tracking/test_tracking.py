@@ -1,9 +1,10 @@
 """What runs say, and MLflow for real, in an sqlite file; test_tracking_server.py has the servers."""
 
 import math
-import os
 import re
 import shutil
+import sqlite3
+import time
 
 import pytest
 from conftest import small_sweep
@@ -52,23 +53,24 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, 
     assert not is_tracked(store)
 
 
-def test_a_database_that_is_made_beside_the_analysis_is_used_and_kept(copied_run, tmp_path, monkeypatch):
+def test_another_process_logs_while_figures_are_drawn_and_files_once_they_are_stored(copied_run, tmp_path, monkeypatch):
     store, sweep = copied_run
-    database = tmp_path / "runs" / "mlflow.db"
+    database, ended = tmp_path / "runs" / "mlflow.db", "select count(*) from runs where status = 'FINISHED'"
     database.unlink()
-    with tracking.database_in_the_making(store):
-        assert not database.exists()
-    made = database.stat().st_ino
-    track(store, sweep)
+    with tracking.tracking_beside(store) as logged:
+        while not database.exists() or sqlite3.connect(database).execute(ended).fetchone() != (4 + 12,):
+            time.sleep(0.2)
+        store.write("report.html", b"drawn later")
+        assert logged()
+    assert is_tracked(store)
     check_runs(store, sweep, tracking_uri(store))
-    with tracking.database_in_the_making(store):
-        pass
-    assert database.stat().st_ino == made
-    assert not [name for name in os.listdir(store.root) if name.startswith(".mlflow")]
+    with tracking.tracking_beside(store):
+        store.remove("tracking.json")
+    assert not is_tracked(store), "the block did not wait"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    with tracking.database_in_the_making(store):
-        pass
-    assert not (tmp_path / "other.db").exists(), "somebody's own database is theirs to make"
+    with tracking.tracking_beside(store) as logged:
+        assert not logged()
+    assert not (tmp_path / "other.db").exists(), "somebody's own database is left to the command"
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
