@@ -45,9 +45,17 @@ def pictures_shown(store: Store, sweep: SweepConfig, names: Iterable[str]) -> se
 
 def encoded(figure: Figure, suffix: str) -> bytes:
     """A figure as a file with this suffix, such as png or pdf."""
-    file = io.BytesIO()
+    file, engine = io.BytesIO(), figure.get_layout_engine()
     with rc_context(STYLE), _enlarged(figure) if suffix == "pdf" else nullcontext():
-        figure.savefig(file, format=suffix, dpi=DOTS)
+        if engine is not None:
+            figure.dpi, before = DOTS, figure.dpi
+            engine.execute(figure)
+            figure.dpi = before
+        figure.set_layout_engine(None)  # else matplotlib draws everything once more only to find the layout
+        try:
+            figure.savefig(file, format=suffix, dpi=DOTS)
+        finally:
+            figure.set_layout_engine(engine)
     return file.getvalue()
 
 
