@@ -1,5 +1,5 @@
-"""Draws two pictures from a finished run of a sweep over the width: plane.png and regions.png. docs/concepts.md and
-README.md show those of double_descent_digits.
+"""Draws two pictures from a finished run of a sweep over the width: plane.png and regions.png. docs/concepts.md shows
+the first of double_descent_digits, README.md the second of double_descent_small.
 
 python docs/pictures.py RUN FOLDER
 """
@@ -65,7 +65,7 @@ def regions_picture(run: Run) -> Figure:
     """Label maps of two trainings at three representative widths, with the most label noise."""
     groups = run.scores["groups"]
     noisiest = groups[(groups["plane_set"] == PLANE_SET) & (groups["label_noise"] == groups["label_noise"].max())]
-    curve = curves(noisiest, WIDTH)[0]
+    curve = curves(noisiest, WIDTH, run.scores["peaks"])[0]
     rows = curve.rows.loc[sorted(curve.shown_rows.values())[-3:]]
     figure, panels = plt.subplots(2, len(rows), figsize=(9, 5.4), layout="constrained")
     for column, (_, row) in zip(panels.T, rows.iterrows(), strict=True):
@@ -74,6 +74,7 @@ def regions_picture(run: Run) -> Figure:
             f"width {row['width']}: test error {row['test_error']:.0%},\n"
             f"two trainings agree on {row['reproducibility']:.0%}",
             fontsize=10,
+            pad=16,  # images may stand across the edge
         )
         column[1].set_title("")
     for number, axes in enumerate(panels[:, 0], 1):
