@@ -62,7 +62,7 @@ NOTE = (
 
 PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(sys.argv[1])"
 LONGEST_WAIT = 60.0
-"""Seconds that `track_beside` waits for its process at the end."""
+"""Seconds that `tracking_beside` waits for its process at the end."""
 
 
 class TrackingUnavailableError(Exception):
@@ -149,8 +149,11 @@ def tracking_beside(store: Store) -> Iterator[Callable[[], bool]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment) as process:
 
         def logged() -> bool:
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 process.communicate(b"stored\n", LONGEST_WAIT)
+            except subprocess.TimeoutExpired:
+                process.kill()  # or it would log beside `track`
+                process.wait()
             return process.returncode == 0
 
         try:

@@ -102,7 +102,7 @@ def room_of_cohort(
     A cohort that needs more than its part of `gpu_memory` gets the GPU alone.
     """
     need = memory_need(cohort.models, data, resources)
-    asked = least if need.host <= least else min(math.ceil(need.host / GIB) * GIB, session.memory_limit)
+    asked = min(least if need.host <= least else math.ceil(need.host / GIB) * GIB, session.memory_limit)
     room: dict[str, float] = {"CPU": resources.cpus_per_cohort, "memory": asked}
     if resources.gpus_per_cohort:
         share = min(resources.gpus_per_cohort, 1.0)

@@ -1,7 +1,5 @@
 """The stage report: figures, the report, and MLflow."""
 
-from contextlib import nullcontext
-
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
@@ -36,21 +34,19 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
         return
     if not state.analysed:
         raise StageFailedError("report needs the scores: run the stage analyse first")
-    with Step("report", "drawing figures", "figures and report written") as step:
-        draws = bool(options.chosen) or not state.drawn
-        with tracking_beside(store) if draws else nullcontext(lambda: False) as logged:
-            if draws:
-                draw_figures(store, sweep)
-                write_report(store, sweep)
-            step.goes_on("logging to MLflow")
-            try:
-                if not logged():
-                    track(store, sweep)
-            except TrackingUnavailableError as error:
-                step.say(
-                    f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
-                    "the same command logs them later."
-                )
+    with Step("report", "drawing figures", "figures and report written") as step, tracking_beside(store) as logged:
+        if options.chosen or not state.drawn:
+            draw_figures(store, sweep)
+            write_report(store, sweep)
+        step.goes_on("logging to MLflow")
+        try:
+            if not logged():
+                track(store, sweep)
+        except TrackingUnavailableError as error:
+            step.say(
+                f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "
+                "the same command logs them later."
+            )
     print(result_text(store, options))
 
 
