@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from dbviz_ray.store import Labels
 
@@ -153,7 +153,7 @@ def scores_of(
     if labels is not None:
         right = on_images == labels
         won, lost, capas = pairs_on_labelled_images(differing, right, classes)
-        mcnemar = np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1.0)
+        mcnemar = np.minimum(2 * special.bdtr(np.minimum(won, lost), won + lost, 0.5), 1.0)
         errors = shares_of_images((~right).sum(axis=1), images)
         wins, losses = (shares_of_images(counts, images, 2) for counts in (won, lost))
         accuracy_p, accuracy_holm = mcnemar.tolist(), holm(mcnemar).tolist()

@@ -7,12 +7,13 @@ they are the means by model and by item). Differences of estimates on the same i
 an interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, whatever the score.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from . import pseudo_values as pseudo
 from .pseudo_values import NO_VARIANCE, Floats, Levels, Variance
@@ -233,8 +234,9 @@ def _sparsity(values: Floats, quantile: float) -> Floats:
 
     Bofinger's bandwidth for a normal density, n^(-1/5) (9/2 phi(z)^4 / (2 z^2 + 1)^2)^(1/5), cut at the ends.
     """
-    z = float(stats.norm.ppf(quantile))
-    bandwidth = (4.5 * float(stats.norm.pdf(z)) ** 4 / (2 * z**2 + 1) ** 2 / values.shape[1]) ** 0.2
+    z = float(special.ndtri(quantile))
+    density = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    bandwidth = (4.5 * density**4 / (2 * z**2 + 1) ** 2 / values.shape[1]) ** 0.2
     low, high = max(quantile - bandwidth, 0.0), min(quantile + bandwidth, 1.0)
     below, above = np.quantile(values, [low, high], axis=1)
     return np.asarray((above - below) / (high - low))

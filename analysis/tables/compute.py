@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from dbviz_ray.store import Store
 
 from ..scores.group_scores import SCORES, Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from ..scores.plane_scores import score_planes
+from ..scores.plane_scores import PlaneScores, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from ..statistics.peaks import Peak
@@ -26,6 +27,8 @@ from .pairs import between_groups_table, between_sets, differences_table, pairs_
 from .recipes import at_best_rate, by_recipe, compares_recipes
 from .scored import NAN, Scored
 from .streams import stream_sets, streams_table
+
+Result = TypeVar("Result")
 
 
 def _varies_streams(sweep: SweepConfig) -> bool:
@@ -149,10 +152,13 @@ def _tables_of_section(
     observed = Observed(predictions, sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
     peaks: dict[tuple[Any, ...], Peak | None] = {}
-    for place, plane_set in enumerate(sweep.planes):
+
+    def on_planes(plane_set: str) -> tuple[int, PlaneScores]:
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
-        planes = score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
-        of_images = of_images or {group: image_estimates(group, observed, stored.classes) for group in groups}
+        return stored.classes, score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
+
+    for place, (plane_set, (classes, planes)) in enumerate(_one_ahead(on_planes, list(sweep.planes))):
+        of_images = of_images or {group: image_estimates(group, observed, classes) for group in groups}
         known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
         estimates = {group: {score: of[score] for score in SCORES if score in of} for group, of in known.items()}
         scored = Scored(models, epochs, groups, compared, observed, planes, estimates, peaks)
@@ -161,6 +167,17 @@ def _tables_of_section(
                 yield name, entry.compute(scored).assign(plane_set=plane_set)
             elif name in names and place == 0:
                 yield name, entry.compute(scored)
+
+
+def _one_ahead(of: Callable[[str], Result], names: Sequence[str]) -> Iterator[tuple[str, Result]]:
+    """Each name with what the function gives for it, computed in another thread while the one before is used."""
+    with ThreadPoolExecutor(1) as beside:
+        following = beside.submit(of, names[0])
+        for name, after in zip(names, [*names[1:], None], strict=True):
+            found = following.result()
+            if after is not None:
+                following = beside.submit(of, after)
+            yield name, found
 
 
 def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:

@@ -16,10 +16,10 @@ from dbviz_ray.cluster import Job, Training
 from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
-from dbviz_ray.errors import UserError, one_line
+from dbviz_ray.errors import StageFailedError, UserError, one_line
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import StoppedError, WorkEnd
+from dbviz_ray.store.models import WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line
 from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
@@ -81,7 +81,7 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     None joins the cluster of RAY_ADDRESS or of `ray start`, and starts one here if there is neither; "local" always
     starts one. A cluster started here listens on the loopback interface alone.
 
-    Raises UserError if a single machine cannot give what `resources` asks for, StoppedError if Ray cannot start
+    Raises UserError if a single machine cannot give what `resources` asks for, StageFailedError if Ray cannot start
     or fails.
     """
     for name, value in DRIVER_ENVIRONMENT.items():
@@ -100,7 +100,9 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
             _check_resources(resources)
         yield Session(joined)
     except RayError as error:
-        raise StoppedError(f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest") from None
+        raise StageFailedError(
+            f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest"
+        ) from None
     finally:
         ray.shutdown()
 
@@ -136,7 +138,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
     try:
         ray.init(address="local", include_dashboard=False, **options)
     except Exception as error:  # Ray starts many processes: anything may come
-        raise StoppedError(
+        raise StageFailedError(
             f"Ray cannot start on this machine ({shorten(one_line(error, with_type=True), 600)}). It needs a HOME and "
             "a TMPDIR that can be written, room there and in /dev/shm, free ports and the right to start processes; on "
             "a busy machine, RAY_gcs_server_port_wait_time_s=120 waits longer"

@@ -30,7 +30,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
 def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: Job, workers: Workers) -> None:
     """Do the tasks of all trained models.
 
-    Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
+    Raises DamagedFileError for a file that must be remade first, StageFailedError, UserError.
     """
     from dbviz_ray.planning.sizes import evaluation_amounts, facts_of
 

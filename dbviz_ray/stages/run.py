@@ -17,7 +17,7 @@ from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, 
 from dbviz_ray.store import FINDINGS_FILE, Store
 from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
 from dbviz_ray.store.lease import Lease
-from dbviz_ray.store.models import StoppedError, provenance
+from dbviz_ray.store.models import provenance
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line, say
 
@@ -98,14 +98,11 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
         job = Job(store, data or _checked(sweep), sweep.resources, driver, provenance())
         store.remove(FINDINGS_FILE)  # they cover fewer models; if the command ends early, the analysis must be missing
         state.analysed = False
-        try:
-            with _workers(options, sweep.resources) as workers:
-                if "train" in options.stages:
-                    train.run(sweep, store, options, state, job, workers)
-                if "evaluate" in options.stages:
-                    evaluate.run(sweep, store, options, state, job, workers)
-        except StoppedError as error:
-            raise StageFailedError(str(error)) from None
+        with _workers(options, sweep.resources) as workers:
+            if "train" in options.stages:
+                train.run(sweep, store, options, state, job, workers)
+            if "evaluate" in options.stages:
+                evaluate.run(sweep, store, options, state, job, workers)
     interruption.check()
     if "analyse" in options.stages:
         analyse.run(sweep, store, options, state)

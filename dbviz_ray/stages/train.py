@@ -22,7 +22,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
 def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: Job, workers: Workers) -> None:
     """Copy models from other runs, then train the rest.
 
-    Raises DamagedFileError for a file that must be remade first, StoppedError, UserError.
+    Raises DamagedFileError for a file that must be remade first, StageFailedError, UserError.
     """
     if not state.cohorts:
         return

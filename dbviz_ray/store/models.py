@@ -13,7 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
-from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
+from dbviz_ray.errors import DamagedFileError, StageFailedError, StorageError, UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.layout import COHORT_MEMBERS, COHORTS, FAILURES, MODEL, MODELS, PREDICTIONS, Layout, owner_of
 from dbviz_ray.terminal import interruption
@@ -35,10 +35,6 @@ class Outcome(StrEnum):
     """An error that would recur. The next command tries again, this one does not."""
     BAD_CONFIGURATION = "bad configuration"
     """Like `FAILED`, but the user can correct it."""
-
-
-class StoppedError(Exception):
-    """A stage stopped early because everything else in it would fail as well."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +166,12 @@ class ModelFiles(Directory, Layout):
 
 
 def settle(stage: str, store: ModelFiles, ended: StageEnd) -> None:
-    """Record the failures of a stage. Raises DamagedFileError or StoppedError if the sweep cannot go on."""
+    """Record the failures of a stage. Raises DamagedFileError or StageFailedError if the sweep cannot go on."""
     interruption.check()
     if ended.damaged is not None:
         raise ended.damaged
     if ended.stopped is not None:
-        raise StoppedError(f"{stage}: {ended.stopped}. Finished work is kept; the same command does the rest")
+        raise StageFailedError(f"{stage}: {ended.stopped}. Finished work is kept; the same command does the rest")
     for failure in ended.failures.values():
         store.write_failure(failure)
 

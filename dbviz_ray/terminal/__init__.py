@@ -1,5 +1,6 @@
 """What commands share on a terminal: arguments, progress, interruption, one line for each error, and the exit code."""
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -7,6 +8,9 @@ from dbviz_ray.errors import DamagedFileError, StageFailedError, StorageError, U
 from dbviz_ray.terminal import interruption
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+
+RARE = 50_000, 20, 100
+"""Thresholds of the garbage collector. At Python's own, it takes a third of the time of importing torch."""
 
 
 def run_command(name: str, command: Callable[[], None], continues: str = "the same command continues") -> int:
@@ -20,6 +24,7 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
             print(f"{name}: {line}", file=sys.stderr)
 
     interruption.install()
+    gc.set_threshold(*RARE)
     try:
         command()
     except UserError as error:
@@ -34,4 +39,6 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
     except KeyboardInterrupt as stop:
         say(f"interrupted; {' '.join(getattr(stop, '__notes__', ())) or continues}")
         return interruption.exit_code()
+    finally:
+        gc.freeze()  # else Python looks through all objects once more at exit, which takes a second
     return 0

@@ -11,14 +11,13 @@ LINES = """
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.errors import StageFailedError
-from dbviz_ray.store.models import StoppedError
 from dbviz_ray.terminal import run_command
 
 def start():
     try:
         with ray_session("local", ResourcesConfig(cpus_per_cohort=1), False):
             pass
-    except StoppedError as error:
+    except StageFailedError as error:
         raise StageFailedError(str(error)) from None
 
 raise SystemExit(run_command("start", start))
