@@ -1,7 +1,7 @@
 """Computes every table of a sweep, section by section and plane set by plane set; writes and reads tables."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_o
 from ..scores.plane_scores import PlaneScores, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
-from ..statistics.peaks import Peak
 from .distillation import distillation_sets, distillation_table
 from .groups import groups_table, margins_table, models_table, peaks_table, resolution_table, uncertainty_table
 from .images import images_table
@@ -151,7 +150,7 @@ def _tables_of_section(
     sharpness = np.array([NAN if value is None else float(value) for value in sharp])
     observed = Observed(predictions, sharpness, margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
-    peaks: dict[tuple[Any, ...], Peak | None] = {}
+    shared: dict[Hashable, Any] = {}
 
     def on_planes(plane_set: str) -> tuple[int, PlaneScores]:
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
@@ -161,7 +160,7 @@ def _tables_of_section(
         of_images = of_images or {group: image_estimates(group, observed, classes) for group in groups}
         known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
         estimates = {group: {score: of[score] for score in SCORES if score in of} for group, of in known.items()}
-        scored = Scored(models, epochs, groups, compared, observed, planes, estimates, peaks)
+        scored = Scored(models, epochs, groups, compared, observed, planes, estimates, shared)
         for name, entry in TABLES.items():
             if name in names and entry.of_planes:
                 yield name, entry.compute(scored).assign(plane_set=plane_set)

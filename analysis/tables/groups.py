@@ -12,12 +12,12 @@ from dbviz_ray.config.seeds import numpy_generator
 from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, of_chosen_images
 from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
-from ..statistics.estimates import mean_estimate, spread_between_models
+from ..statistics.estimates import Estimate, mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, interval_of, variances_of
-from ..statistics.peaks import Pairs, find_peak
+from ..statistics.peaks import Pairs, Peak, find_peak
 from ..statistics.pseudo_values import Variances
 from .images import multiplicity
-from .scored import NAN, ON_PLANES, Scored, columns_of, covers_text, items_of, value_and_ends
+from .scored import NAN, Scored, columns_of, covers_text, items_of, value_and_ends
 
 
 def groups_table(scored: Scored) -> pd.DataFrame:
@@ -126,10 +126,7 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
         for score, sign in PEAK_OF.items():
             estimates = [(group, scored.estimates[group].get(score)) for group in groups]
             known = [(group, found) for group, found in estimates if found is not None and np.isfinite(found.value)]
-            if score in ON_PLANES or (*key, score) not in scored.peaks:
-                generator, pairs = numpy_generator("peaks", 0), _pairs_of(score, [group for group, _ in known], scored)
-                scored.peaks[*key, score] = find_peak([found for _, found in known], generator, sign, pairs)
-            peak = scored.peaks[*key, score]
+            peak = scored.once(score, (key, score), _peak_of, score, sign, known, scored)
             if peak is None:
                 continue
             widths = [group.key["width"] for group, _ in known]
@@ -139,6 +136,11 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
             row["interval_covers"] = f"models and {items_of(score)}" if peak.interval else items_of(score)
             rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
     return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
+
+
+def _peak_of(score: str, sign: int, known: list[tuple[Group, Estimate]], scored: Scored) -> Peak | None:
+    pairs = _pairs_of(score, [group for group, _ in known], scored)
+    return find_peak([found for _, found in known], numpy_generator("peaks", 0), sign, pairs)
 
 
 def _pairs_of(score: str, groups: list[Group], scored: Scored) -> Pairs | None:

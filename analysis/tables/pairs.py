@@ -123,7 +123,7 @@ def differences_table(scored: Scored) -> pd.DataFrame:
     for a, b in _compared(scored.compared):
         of_a, of_b = scored.estimates[a], scored.estimates[b]
         known = [s for s in SCORES if s in of_a and s in of_b and _same_images(a, b, chosen.get(s))]
-        rows += [_difference(score, a, b, scored) for score in known]
+        rows += [scored.once(score, (score, a, b), _difference, score, a, b, scored) for score in known]
     if scored.compared:
         rows += [_difference("test_error", a, b, scored) for a, b in _rates(scored.groups)]
     table = pd.DataFrame(rows, columns=DIFFERENCES)

@@ -1,8 +1,8 @@
 """What every table of scores is made from; the columns of a score and its interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dbviz_ray.config import ModelConfig
 
@@ -13,7 +13,8 @@ from ..scores.regions import Regions
 from ..scores.trained import Trained
 from ..statistics.estimates import Estimate
 from ..statistics.intervals import Interval
-from ..statistics.peaks import Peak
+
+Result = TypeVar("Result")
 
 NAN = float("nan")
 ABOUT_TRAININGS = ("models and planes", "models and images", "models")
@@ -37,13 +38,21 @@ class Scored:
     planes: PlaneScores
     estimates: Mapping[Group, Mapping[str, Estimate]]
     """The estimates of each group, by score."""
-    peaks: dict[tuple[Any, ...], Peak | None]
-    """The peaks of images' scores, by curve and score, for all plane sets."""
+    of_images: dict[Hashable, Any]
+    """What `once` has computed of images' scores, for all plane sets."""
 
     @property
     def configs(self) -> list[ModelConfig]:
         """The configurations of the models."""
         return [model.config for model in self.models]
+
+    def once(self, score: str, key: Hashable, compute: Callable[..., Result], *arguments: Any) -> Result:
+        """`compute(*arguments)`; of a score of images, what this gave for the same key in the first plane set."""
+        if score in ON_PLANES:
+            return compute(*arguments)
+        if key not in self.of_images:
+            self.of_images[key] = compute(*arguments)
+        return self.of_images[key]  # type: ignore[no-any-return]
 
 
 def columns_of(*scores: str, covers: bool = False) -> list[str]:

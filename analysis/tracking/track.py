@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from dbviz_ray.config import SweepConfig, fingerprint
@@ -62,7 +62,7 @@ NOTE = (
 
 PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(sys.argv[1])"
 LONGEST_WAIT = 60.0
-"""Seconds that `tracking_beside` waits for its process at the end."""
+"""Seconds that `TrackingBeside` waits for its process at the end."""
 
 
 class TrackingUnavailableError(Exception):
@@ -134,51 +134,64 @@ def _unavailable_otherwise(uri: str) -> Iterator[None]:
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
 
 
-@contextmanager
-def tracking_beside(store: Store) -> Iterator[Callable[[], bool]]:
-    """Another process logs to our own database while the block draws figures: MLflow takes as long as they do.
+class TrackingBeside:
+    """Context manager: another process logs to our own database while this one analyses and draws.
 
-    The block calls the function that it gets when figures and report are stored; it returns whether all is logged.
-    If not, whatever the reason, `track` logs it. A server or somebody's own database is left to `track`.
+    MLflow takes as long as they do. A server or somebody's own database is left to `track`.
     """
-    if not store.is_local or tracking_uri(store) != f"sqlite:///{_own_database(store)}":
-        yield lambda: False
-        return
-    command, none = [sys.executable, "-c", PROGRAM, store.root], subprocess.DEVNULL
-    environment = MLFLOW_ENVIRONMENT | os.environ
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment) as process:
 
-        def logged() -> bool:
-            try:
-                process.communicate(b"stored\n", LONGEST_WAIT)
-            except subprocess.TimeoutExpired:
-                process.kill()  # or it would log beside `track`
-                process.wait()
-            return process.returncode == 0
+    def __init__(self, store: Store) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        if store.is_local and tracking_uri(store) == f"sqlite:///{_own_database(store)}":
+            command, none = [sys.executable, "-c", PROGRAM, store.root], subprocess.DEVNULL
+            environment = MLFLOW_ENVIRONMENT | os.environ
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    def analysed(self) -> None:
+        """Tables and findings are stored: it logs them."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it has failed, which `drawn` tells
+                self._process.stdin.write(b"analysed\n")
+                self._process.stdin.flush()
+
+    def drawn(self) -> bool:
+        """Figures and report are stored, too. Returns whether it has logged all; if not, `track` does."""
+        if self._process is None:
+            return False
         try:
-            yield logged
-        finally:
-            process.kill()
+            self._process.communicate(b"drawn\n", LONGEST_WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # or it would log beside `track`
+            self._process.communicate()
+        return self._process.returncode == 0
 
 
 def track_when_told(root: str) -> None:
-    """The process of `tracking_beside`: log what is stored in `root`, and the files once a line is read."""
+    """The process of `TrackingBeside`: log what is stored in `root` when a line is read, and the files at the next."""
 
-    def stored() -> None:
+    def told() -> None:
         if not sys.stdin.readline():
-            sys.exit("the command has ended before the figures were stored")
+            sys.exit("the command has ended before")
 
     store = Store(root)
-    if not _own_database(store).exists():
-        from mlflow import MlflowClient
+    from mlflow import MlflowClient
 
+    if not _own_database(store).exists():
         made = Path(root, f".mlflow{os.getpid()}.tmp")  # the name of a leftover, should somebody kill this process
         MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments()
         with suppress(FileExistsError):  # another sweep's command has just made it
             os.link(made, _own_database(store))
         made.unlink()
-    track(store, store.sweep(), stored)
+    told()
+    track(store, store.sweep(), told)
 
 
 def where_to_look(store: Store) -> str:

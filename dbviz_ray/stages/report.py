@@ -1,11 +1,18 @@
 """The stage report: figures, the report, and MLflow."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.layout import FIGURES, SCORES
 from dbviz_ray.terminal.progress import Step
+
+if TYPE_CHECKING:
+    from dbviz_ray.analysis.tracking import TrackingBeside
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -21,26 +28,27 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     state.reported = state.drawn and is_tracked(store)
 
 
-def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
-    """Draw the figures, write the report, log to MLflow and print the result.
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside: TrackingBeside) -> None:
+    """Draw the figures, write the report, log to MLflow, also by the process `beside`, and print the result.
 
     Raises StageFailedError if there are no tables.
     """
     from dbviz_ray.analysis.figures.drawing import draw_figures
     from dbviz_ray.analysis.report import write_report
-    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track, tracking_beside
+    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
 
     if state.reported and not options.chosen:
         return
     if not state.analysed:
         raise StageFailedError("report needs the scores: run the stage analyse first")
-    with Step("report", "drawing figures", "figures and report written") as step, tracking_beside(store) as logged:
+    with Step("report", "drawing figures", "figures and report written") as step:
+        beside.analysed()
         if options.chosen or not state.drawn:
             draw_figures(store, sweep)
             write_report(store, sweep)
         step.goes_on("logging to MLflow")
         try:
-            if not logged():
+            if not beside.drawn():
                 track(store, sweep)
         except TrackingUnavailableError as error:
             step.say(

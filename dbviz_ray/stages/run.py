@@ -104,10 +104,16 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
             if "evaluate" in options.stages:
                 evaluate.run(sweep, store, options, state, job, workers)
     interruption.check()
-    if "analyse" in options.stages:
-        analyse.run(sweep, store, options, state)
-    if "report" in options.stages:
-        report.run(sweep, store, options, state)
+    if "report" not in options.stages:
+        if "analyse" in options.stages:
+            analyse.run(sweep, store, options, state)
+        return
+    from dbviz_ray.analysis.tracking import TrackingBeside
+
+    with TrackingBeside(store) as beside:
+        if "analyse" in options.stages:
+            analyse.run(sweep, store, options, state)
+        report.run(sweep, store, options, state, beside)
 
 
 def _workers(options: Options, resources: ResourcesConfig) -> AbstractContextManager[Workers]:

@@ -57,19 +57,20 @@ def test_another_process_logs_while_figures_are_drawn_and_files_once_they_are_st
     store, sweep = copied_run
     database, ended = tmp_path / "runs" / "mlflow.db", "select count(*) from runs where status = 'FINISHED'"
     database.unlink()
-    with tracking.tracking_beside(store) as logged:
+    with tracking.TrackingBeside(store) as beside:
+        beside.analysed()
         while not database.exists() or sqlite3.connect(database).execute(ended).fetchone() != (4 + 12,):
             time.sleep(0.2)
         store.write("report.html", b"drawn later")
-        assert logged()
+        assert beside.drawn()
     assert is_tracked(store)
     check_runs(store, sweep, tracking_uri(store))
-    with tracking.tracking_beside(store):
+    with tracking.TrackingBeside(store):
         store.remove("tracking.json")
     assert not is_tracked(store), "the block did not wait"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    with tracking.tracking_beside(store) as logged:
-        assert not logged(), "somebody's own database is left to the command"
+    with tracking.TrackingBeside(store) as beside:
+        assert not beside.drawn(), "somebody's own database is left to the command"
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
