@@ -62,7 +62,7 @@ def regions_figure(
             draw_share(axes_row[-1], disagreeing_shares(of_plane, ~np.eye(len(names), dtype=bool)), plane)
         axes_row[0].set_ylabel(beside, fontsize=9)
     for axes, name in zip(grid[0], [*names[:shown], "where they disagree"], strict=True):
-        axes.set_title(_wrapped(name), fontsize=10)
+        axes.set_title(_wrapped(name), fontsize=10, pad=9)  # images may stand across the edge
     note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
     note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
     if len(names) == 2:
