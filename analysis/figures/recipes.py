@@ -175,7 +175,7 @@ def by_recipe(tables: SweepTables) -> Figure:
         if len(noises) > 1:
             axes.set_title(f"label noise {noise:g}")
     row[0].set_ylabel("reproducibility")
-    figure.legend(handles=handles, loc="outside right upper")
+    figure.legend(handles=handles, loc="outside right center")
     caption = (
         f"{part_of(len(best), len(every), 'groups')}{counts_text(best, 'a point', images=True)}{rates_note(groups)};\n"
         f"bars: 95 % intervals over trainings and planes, or images{left_out_note(groups)}"

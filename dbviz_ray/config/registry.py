@@ -55,7 +55,7 @@ DATASETS = {
 CALLED = {
     "fully_connected": "fully connected network", "fully_connected_deep": "deep fully connected network",
     "resnet18": "ResNet-18", "resnet18_width": "pre-activation ResNet-18", "five_layer_cnn": "five-layer CNN",
-    "densenet121": "DenseNet-121", "vgg19": "VGG-19", "wide_resnet28": "WideResNet-28", "vit": "ViT",
+    "densenet121": "DenseNet-121", "vgg19": "VGG-19", "wide_resnet28": "WideResNet", "vit": "ViT",
     "mlp_mixer": "MLP-Mixer", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN",
     "fashion_mnist": "Fashion-MNIST", "image_folder": "a folder of images",
 }  # fmt: skip
