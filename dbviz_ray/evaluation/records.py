@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ CHECKED_IMAGES, ROUNDING = 64, 0.02
 
 
 def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Mapping[str, Any]) -> None:
-    """Write a model's files, `model.json` last."""
+    """Write a model's files, `model.json` with their seals last."""
     save_snapshot(store, trained, dataset)
     model_id = trained.config.model_id
     epochs = np.arange(1, trained.config.training.epochs + 1, dtype=np.int32)
@@ -42,6 +41,7 @@ def save_model(store: Store, trained: TrainedModel, dataset: Dataset, facts: Map
         "sharpness": trained.sharpness if math.isfinite(trained.sharpness) else None,
         "stack": trained.stack,
         "config": trained.config.model_dump(mode="json"),
+        "seals": {name: store.seal(name) for name in _files(store, trained.config) if store.exists(name)},
     }
     store.write_json(store.model_file(model_id, MODEL), {**content, **facts})
 
@@ -50,7 +50,7 @@ def save_snapshot(store: Store, trained: TrainedModel, dataset: Dataset) -> None
     """Write the weights and predictions of a model after `trained.epoch`."""
     weights, predictions = (_kept_file(store, trained.config, name, trained.epoch) for name in (WEIGHTS, PREDICTIONS))
     tensors = {name: tensor.contiguous() for name, tensor in trained.weights.items()}
-    store.write(weights, safetensors.torch.save(tensors))
+    store.write_tensors(weights, tensors)
     store.write_parquet(predictions, _predictions(trained, dataset))
 
 
@@ -78,7 +78,7 @@ def load_network(
     in_precision(network, torch.float64 if config.training.precision == "float64" else torch.float32)
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
-        network.load_state_dict(store.read_tensors(file))
+        network.load_state_dict(store.read_tensors(file, store.seal_in_model(file)))
     except FileNotFoundError:
         raise DamagedFileError(file, store.path(file), "it is missing") from None
     except (KeyError, RuntimeError) as error:  # KeyError: a type that torch does not have
@@ -94,7 +94,8 @@ def check_predictions(store: Store, config: ModelConfig, network: nn.Module, dat
     It would not if the code of the network has changed since, or holds state outside of its state_dict. A class that
     rounding may decide counts as the same.
     """
-    table, _ = store.read_parquet(_kept_file(store, config, PREDICTIONS, epoch))
+    file = _kept_file(store, config, PREDICTIONS, epoch)
+    table, _ = store.read_parquet(file, store.seal_in_model(file))
     stored = table.filter(pc.field("split") == "test")["predicted"].to_numpy()[:CHECKED_IMAGES].astype(np.int64)
     place = next(network.parameters())
     images = dataset.normalised(dataset.test_images[: len(stored)].to(place.device), place.dtype)
@@ -111,11 +112,15 @@ def check_predictions(store: Store, config: ModelConfig, network: nn.Module, dat
 
 def copy_model(source: Store, target: Store, config: ModelConfig) -> None:
     """Copy a trained model from another run directory, `model.json` last."""
-    model_id = config.model_id
-    epochs = config.training.kept_epochs
-    kept = [_kept_file(source, config, name, epoch) for epoch in epochs for name in (WEIGHTS, PREDICTIONS)]
-    for name in [*kept, source.model_file(model_id, HISTORY), source.model_file(model_id, MODEL)]:
+    for name in [*_files(source, config), source.model_file(config.model_id, MODEL)]:
         target.write(name, source.read(name))
+
+
+def _files(store: Store, config: ModelConfig) -> list[str]:
+    """The files of a trained model, without `model.json`."""
+    epochs = config.training.kept_epochs
+    kept = [_kept_file(store, config, name, epoch) for epoch in epochs for name in (WEIGHTS, PREDICTIONS)]
+    return [*kept, store.model_file(config.model_id, HISTORY)]
 
 
 def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) -> str:

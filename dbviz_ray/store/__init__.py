@@ -25,7 +25,6 @@ from dbviz_ray.store.layout import (
     owner_of,
     partitions_of,
 )
-from dbviz_ray.store.models import ModelFiles
 
 __all__ = [
     "FINDINGS_FILE",
@@ -40,7 +39,7 @@ __all__ = [
 ]
 
 
-class Store(ModelFiles, EvaluationFiles):
+class Store(EvaluationFiles):
     """The run directory of one sweep."""
 
     def claim(self, sweep: SweepConfig) -> None:
@@ -98,7 +97,7 @@ class Store(ModelFiles, EvaluationFiles):
         return found
 
     def check_model(self, model_id: str) -> None:
-        """DamagedFileError if a file of the model is damaged; reads every file."""
+        """DamagedFileError if a file of the model is damaged or of another version; reads every file."""
         for name in self.files(self.model_folder(model_id)):
             self._check(name)
 
@@ -116,6 +115,7 @@ class Store(ModelFiles, EvaluationFiles):
             self.remove(name)
             return
         model_id = owner_of(name)
+        self._seals.pop(model_id, None)
         for folder, file in EVALUATIONS.items():
             for evaluation in self.files(folder, file):
                 if partitions_of(evaluation)["model_id"] == model_id:
@@ -124,11 +124,15 @@ class Store(ModelFiles, EvaluationFiles):
         self.remove_folder(self.model_folder(model_id))
 
     def _check(self, name: str) -> None:
-        """DamagedFileError if a file does not hold what its ending says."""
-        readers = {"parquet": self.read_parquet, "json": self.read_json, "safetensors": self.read_tensors}
-        read = readers.get(name.rpartition(".")[2])
-        if read is not None:
-            read(name)
+        """DamagedFileError if a file does not hold what its ending says, or is not the version that its model has."""
+        seal = self.seal_in_model(name) if folder_of(name) == MODELS and not name.endswith(MODEL) else ""
+        match name.rpartition(".")[2]:
+            case "parquet":
+                self.read_parquet(name, seal)
+            case "json":
+                self.read_json(name)
+            case "safetensors":
+                self.read_tensors(name, seal)
 
     def _owner(self) -> dict[str, Any]:
         try:

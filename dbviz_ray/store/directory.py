@@ -1,6 +1,7 @@
 """A directory on a local or shared disk or in an object store: bytes, JSON objects and Parquet tables.
 
-A file is absent or whole (see `files`). If a disk or a person changed it since, reading it raises DamagedFileError.
+A file is absent or whole (see `files`). If a disk or a person changed it since, reading it as what its name says raises
+DamagedFileError.
 """
 
 import copy
@@ -20,6 +21,7 @@ from pyarrow import fs
 from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.store.files import content_of, create_local, create_object, decoded, encoded, put, write_local
+from dbviz_ray.store.seals import UNSEALED, seal_of, sealed
 from dbviz_ray.terminal.progress import say
 
 PATIENCE_SECONDS = 600.0
@@ -51,6 +53,11 @@ class Directory:
             raise UserError("--out", self.root, reason=reason) from None
         return filesystem, base.rstrip("/")
 
+    @cached_property
+    def _checked(self) -> dict[str, str]:
+        """The seals of the files that this process has read as a whole."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "patience": self.patience}
 
@@ -72,6 +79,7 @@ class Directory:
 
     def write(self, name: str, content: bytes) -> None:
         """Write or replace a file, wholly or not at all."""
+        self._checked.pop(name, None)
         write = write_local if self.is_local else put
         self._tried(name, lambda filesystem, path: write(filesystem, path, content))
 
@@ -152,42 +160,73 @@ class Directory:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""
         self.write(name, encoded(table, facts or {}))
 
-    def read_parquet(self, name: str) -> tuple[pa.Table, dict[str, Any]]:
+    def read_parquet(self, name: str, seal: str = "") -> tuple[pa.Table, dict[str, Any]]:
         """A stored table and its facts. DamagedFileError if it cannot be read."""
-        return self._read_table(name, lambda table, facts: (table, facts))
+        return self._read_table(name, lambda table, facts: (table, facts), seal=seal)
 
     def _read_table(
-        self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
+        self,
+        name: str,
+        content: Callable[[pa.Table, dict[str, Any]], Content],
+        rows: slice | None = None,
+        seal: str = "",
     ) -> Content:
         """`content` of a stored table, or some of its rows, and its facts. DamagedFileError if that fails."""
-        filesystem, path = self._within(name)
-        try:
-            with filesystem.open_input_file(path) as stream:
-                return content(*decoded(stream, rows))
-        except (FileNotFoundError, MemoryError):
-            raise
-        except Exception:  # damaged, or the network failed meanwhile: reading the whole file tells which
-            whole = pa.BufferReader(self.read(name))
-        try:
-            return content(*decoded(whole, rows))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise DamagedFileError(name, self.path(name), one_line(error)) from None
+        if rows is not None and name in self._checked:  # pages have checksums of their own
+            filesystem, path = self._within(name)
+            try:
+                with filesystem.open_input_file(path) as stream:
+                    return content(*decoded(stream, rows))
+            except (FileNotFoundError, MemoryError):
+                raise
+            except Exception:  # damaged, or the network failed meanwhile: reading the whole file tells which
+                self._checked.pop(name, None)
+
+        def decode(whole: bytes) -> Content:
+            self._checked[name] = seal_of(whole)
+            return content(*decoded(pa.BufferReader(whole), rows))
+
+        return self.read_as(name, decode, seal)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON object."""
-        self.write(name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+        self.write(name, sealed((json.dumps({**content, **UNSEALED}, indent=2, sort_keys=True) + "\n").encode()))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A stored JSON object. DamagedFileError if it is none."""
-        try:
-            content = json.loads(self.read(name))
-        except (ValueError, RecursionError) as error:
-            raise DamagedFileError(name, self.path(name), one_line(error)) from None
-        if not isinstance(content, dict):
-            raise DamagedFileError(name, self.path(name), "not a JSON object")
-        return content
+
+        def decode(whole: bytes) -> dict[str, Any]:
+            content = json.loads(whole)
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+            content.pop("seal", None)
+            return content
+
+        return self.read_as(name, decode)
+
+    def read_as(self, name: str, decode: Callable[[bytes], Content], seal: str = "") -> Content:
+        """What `decode` makes of a file that has its own seal and, unless empty, this one.
+
+        DamagedFileError if it is damaged or another version; a bad read is repeated once before that.
+        """
+        for last_try in (False, True):
+            whole = self.read(name)
+            try:
+                if seal_of(whole) != seal and seal:
+                    raise ValueError("it is not the version that belongs to the other files")
+                return decode(whole)
+            except MemoryError:
+                raise
+            except Exception as error:  # damaged bytes raise errors of many kinds
+                if last_try:
+                    raise DamagedFileError(name, self.path(name), one_line(error)) from None
+        raise AssertionError("unreachable")
+
+    def seal(self, name: str) -> str:
+        """The seal of a file; empty without one."""
+        if name not in self._checked:
+            self._checked[name] = self.read_as(name, seal_of)
+        return self._checked[name]
 
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 30.0

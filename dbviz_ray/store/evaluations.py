@@ -1,17 +1,19 @@
 """Results of evaluators: label maps, class probabilities, margins and pictures, one file each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.files import encoded
-from dbviz_ray.store.layout import EVALUATIONS, LABELS, MARGINS, Layout, partition, partitions_of
+from dbviz_ray.store.layout import EVALUATIONS, LABELS, MARGINS, WEIGHTS, partition, partitions_of
+from dbviz_ray.store.models import ModelFiles
 
+Content = TypeVar("Content")
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 """Classes: uint16 if there are more than 256."""
 PLANES_TOGETHER = 50
@@ -63,12 +65,37 @@ class Picture:
         return len(self.labels)
 
 
-class EvaluationFiles(Directory, Layout):
+class EvaluationFiles(ModelFiles):
     """Evaluations in a run directory."""
 
     def labelled(self, plane_set: str) -> set[tuple[str, int]]:
         """(model_id, epoch) of all complete label maps of a plane set."""
         return self._complete(f"{LABELS}/{partition('plane_set', plane_set)}", LABELS)
+
+    def _sources(self, name: str) -> dict[str, str]:
+        """The seals of the weights and planes that the evaluation of this name is made from, as far as known."""
+        of = partitions_of(name)
+        seals, weights = self.seals_of_model(of["model_id"]), WEIGHTS
+        snapshot = self.model_file(of["model_id"], weights, int(of["epoch"]))
+        sources = {"weights": seals.get(snapshot) or seals.get(self.model_file(of["model_id"], weights), "")}
+        if "plane_set" in of:
+            with suppress(FileNotFoundError):
+                sources["planes"] = self.seal(self.planes_file(of["plane_set"]))
+        return sources
+
+    def _read_evaluation(
+        self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
+    ) -> Content:
+        """`content` of an evaluation. DamagedFileError also if it was made with other weights or planes."""
+        sources = self._sources(name)
+
+        def checked(table: pa.Table, facts: dict[str, Any]) -> Content:
+            for source, seal in sources.items():
+                if facts.pop(source, seal) not in (seal, "") and seal:
+                    raise ValueError(f"it was made with other {source}")
+            return content(table, facts)
+
+        return self._read_table(name, checked, rows)
 
     def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: Labels) -> None:
         """Store label maps `[planes, resolution (b), resolution (a)]`, one plane a row."""
@@ -97,7 +124,7 @@ class EvaluationFiles(Directory, Layout):
         planes = len(values)
         points = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values[0].size)
         table = pa.table({"plane": pa.array(np.arange(planes, dtype=np.int32)), column: points})
-        self.write(name, encoded(table, facts, PLANES_TOGETHER, **options))
+        self.write(name, encoded(table, {**facts, **self._sources(name)}, PLANES_TOGETHER, **options))
 
     def _read_planes(self, name: str, column: str, planes: slice | None) -> NDArray[Any]:
         if planes is not None and planes.step not in (None, 1):
@@ -107,7 +134,7 @@ class EvaluationFiles(Directory, Layout):
             classes = [facts["classes"]] if column == "probabilities" else []
             return _values(table, column, len(table), facts["resolution"], facts["resolution"], *classes)
 
-        return self._read_table(name, points, planes)
+        return self._read_evaluation(name, points, planes)
 
     def with_margins(self) -> set[tuple[str, int]]:
         """(model_id, epoch) of all complete margins."""
@@ -120,7 +147,8 @@ class EvaluationFiles(Directory, Layout):
             values = getattr(margins, name)
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         table = pa.table(columns)
-        self.write_parquet(self.margins_file(model_id, epoch), table, margins.facts)
+        name = self.margins_file(model_id, epoch)
+        self.write_parquet(name, table, {**margins.facts, **self._sources(name)})
 
     def read_margins(self, model_id: str, epoch: int) -> StoredMargins:
         """The stored margins."""
@@ -129,15 +157,16 @@ class EvaluationFiles(Directory, Layout):
             distances, reaches = (_values(table, name, len(table), -1) for name in ("distances", "reaches"))
             return StoredMargins(table["index"].to_numpy(), table["predicted"].to_numpy(), distances, reaches, facts)
 
-        return self._read_table(self.margins_file(model_id, epoch), margins)
+        return self._read_evaluation(self.margins_file(model_id, epoch), margins)
 
     def write_picture(self, plane_set: str, model_id: str, epoch: int, plane: int, picture: Picture) -> None:
         """Store or replace a picture: one row with two lists, row after row of the grid."""
         columns = {"labels": _one_list(picture.labels)}
         if picture.confidence is not None:
             columns["confidence"] = _one_list(picture.confidence)
-        facts = {"resolution": picture.resolution}
-        self.write(self.picture_file(plane_set, model_id, epoch, plane), encoded(pa.table(columns), facts, **_LABELS))
+        name = self.picture_file(plane_set, model_id, epoch, plane)
+        facts = {"resolution": picture.resolution, **self._sources(name)}
+        self.write(name, encoded(pa.table(columns), facts, **_LABELS))
 
     def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
         """The stored picture; None if there is none."""
@@ -148,7 +177,7 @@ class EvaluationFiles(Directory, Layout):
             return Picture(_values(table, "labels", *sides), confidence)
 
         try:
-            return self._read_table(self.picture_file(plane_set, model_id, epoch, plane), picture)
+            return self._read_evaluation(self.picture_file(plane_set, model_id, epoch, plane), picture)
         except FileNotFoundError:
             return None
 

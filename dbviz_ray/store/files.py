@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dbviz_ray.store.seals import UNSEALED, sealed
 from dbviz_ray.terminal import interruption
 
 Result = TypeVar("Result")
@@ -111,9 +112,9 @@ _WRITING = {"compression": "zstd", "write_page_checksum": True}
 def encoded(table: pa.Table, facts: Mapping[str, Any], rows_together: int | None = None, **options: Any) -> bytes:
     """The bytes of a Parquet file with `rows_together` rows in a row group, the least that can be read."""
     sink = pa.BufferOutputStream()
-    described = table.replace_schema_metadata({_FACTS: json.dumps(facts)})
+    described = table.replace_schema_metadata({_FACTS: json.dumps({**facts, **UNSEALED})})
     pq.write_table(described, sink, row_group_size=rows_together, **(_WRITING | options))
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    return sealed(sink.getvalue().to_pybytes())
 
 
 def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table, dict[str, Any]]:
@@ -125,6 +126,7 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
     facts: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(_FACTS, b"{}"))
     if not isinstance(facts, dict):
         raise ValueError("its facts are not a JSON object")
+    facts.pop("seal", None)
     if rows is None:
         return file.read().replace_schema_metadata(), facts
     start, stop, _ = rows.indices(file.metadata.num_rows)

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from dbviz_ray.errors import DamagedFileError, StageFailedError, StorageError, UserError, one_line
 from dbviz_ray.store.directory import Directory
 from dbviz_ray.store.layout import COHORT_MEMBERS, COHORTS, FAILURES, MODEL, MODELS, PREDICTIONS, Layout, owner_of
+from dbviz_ray.store.seals import UNSEALED, sealed
 from dbviz_ray.terminal import interruption
 
 
@@ -105,6 +106,24 @@ class ModelFiles(Directory, Layout):
         """The trained models among `model_ids`; one request each, and no listing of the whole run."""
         return {model_id for model_id in model_ids if self.exists(self.model_file(model_id, MODEL))}
 
+    @cached_property
+    def _seals(self) -> dict[str, Mapping[str, str]]:
+        return {}
+
+    def seals_of_model(self, model_id: str) -> Mapping[str, str]:
+        """The seal of each of a model's files when the model was complete, by name; empty if that is not known."""
+        if model_id not in self._seals:
+            try:
+                seals = self.read_json(self.model_file(model_id, MODEL)).get("seals")
+            except (FileNotFoundError, DamagedFileError):  # not complete; who reads its configuration is told
+                return {}
+            self._seals[model_id] = seals if isinstance(seals, dict) else {}
+        return self._seals[model_id]
+
+    def seal_in_model(self, name: str) -> str:
+        """The seal of one of a model's files; empty if it is not known."""
+        return self.seals_of_model(owner_of(name)).get(name, "")
+
     def read_predictions(self, model_id: str, epoch: int | None = None) -> pa.Table:
         """Given label, true label and predicted class of every image, after `epoch` (see `model_file`).
 
@@ -112,7 +131,7 @@ class ModelFiles(Directory, Layout):
         """
         file = self.model_file(model_id, PREDICTIONS, epoch)
         try:
-            return self.read_parquet(file)[0]
+            return self.read_parquet(file, self.seal_in_model(file))[0]
         except FileNotFoundError:
             raise DamagedFileError(file, self.path(file), "it is missing") from None
 
@@ -134,14 +153,17 @@ class ModelFiles(Directory, Layout):
         """Delete the training state of a cohort whose models are complete."""
         self.remove_folder(f"{COHORTS}/{cohort_id}")
 
-    def read_tensors(self, name: str) -> dict[str, Any]:
+    def read_tensors(self, name: str, seal: str = "") -> dict[str, Any]:
         """The torch tensors of a safetensors file. DamagedFileError if it is not one."""
         import safetensors.torch  # imports torch
 
-        try:
-            return safetensors.torch.load(self.read(name))
-        except (safetensors.SafetensorError, KeyError, RuntimeError) as error:  # the latter: types unknown to torch
-            raise DamagedFileError(name, self.path(name), one_line(error)) from None
+        return self.read_as(name, safetensors.torch.load, seal)
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Any]) -> None:
+        """Store torch tensors in a safetensors file."""
+        import safetensors.torch
+
+        self.write(name, sealed(safetensors.torch.save(dict(tensors), UNSEALED)))
 
     def failures(self) -> dict[str, Failure]:
         """Failed models, by model_id. Damaged files are ignored, so their models are tried again."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -48,7 +47,7 @@ class CohortCheckpoints:
         if not self._is_named:
             self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
             self._is_named = True
-        self._store.write(self._file, safetensors.torch.save({name: t.cpu() for name, t in state.items()}))
+        self._store.write_tensors(self._file, {name: tensor.cpu() for name, tensor in state.items()})
 
     def split(self, parts: Sequence[Cohort]) -> None:
         """Replace a saved state by one for each of `parts`, from which they continue."""
