@@ -13,6 +13,7 @@ COMMANDS = {
     "sweep": ("dbviz_ray.sweep", "Request", "train a grid of networks, label planes with each, score and draw them"),
     "score": ("dbviz_ray.score", "Request", "compare two or more trained models of your own"),
     "figures": ("dbviz_ray.redraw", "Figures", "draw the figures of a finished sweep again"),
+    "verify": ("dbviz_ray.verify", "Verification", "check that the files of a run are as they were written"),
     "disagreement": ("dbviz_ray.redraw", "Disagreement", "draw where two models of a sweep disagree"),
 }
 """The module of each command, what declares its options, and what it does. Only the command imports the module."""

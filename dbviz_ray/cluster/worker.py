@@ -109,7 +109,8 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
             checkpoints.split(halves(cohort))
         raise
     seconds = time.monotonic() - started
-    facts = {**job.facts, "cohort_id": cohort.cohort_id, "device": str(device), **peak_memory()}
+    members = [model.model_id for model in cohort.models]
+    facts = {**job.facts, "cohort_id": cohort.cohort_id, "cohort": members, "device": str(device), **peak_memory()}
     facts |= {"started": clock, "seconds": seconds}
     for model in trained:
         check()

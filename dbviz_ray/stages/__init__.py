@@ -75,6 +75,8 @@ class State:
     """Whether the figures and the report show these tables."""
     reported: bool = False
     """Whether they are drawn, and logged to MLflow."""
+    changed: list[str] = field(default_factory=list)
+    """Tables, findings, figures and report that are there, but not as they were written."""
     trained_on: dict[str, str] = field(default_factory=dict)
     """The node on which this command trained a model, by model_id."""
 

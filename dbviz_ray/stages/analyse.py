@@ -4,6 +4,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
+from dbviz_ray.store.layout import TABLES_RECORD
 from dbviz_ray.terminal.progress import Step
 
 
@@ -11,10 +12,15 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     """Check whether all tables and the findings are stored. No findings, no import."""
     if not store.exists(FINDINGS_FILE):
         return
+    changed = store.changed(TABLES_RECORD)
+    state.analysed = changed == [] and all(store.exists(file) for file in _files(store, sweep))
+    state.changed += changed or []
+
+
+def _files(store: Store, sweep: SweepConfig) -> list[str]:
     from dbviz_ray.analysis.tables import files_of, tables_of
 
-    files = [file for table in tables_of(sweep) for file in files_of(store, table)]
-    state.analysed = all(store.exists(file) for file in files)
+    return [FINDINGS_FILE, *(file for table in tables_of(sweep) for file in files_of(store, table))]
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -36,10 +42,11 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
             tables = compute_tables(store, sweep)
-            for file in (FINDINGS_FILE, REPORT_FILE):  # until tables and figures belong to these models
+            for file in (TABLES_RECORD, FINDINGS_FILE, REPORT_FILE):  # until tables and figures belong to these models
                 store.remove(file)
             write_tables(store, tables)
             write_findings(store, find(tables))
+            store.record(TABLES_RECORD, _files(store, sweep))
             state.analysed = True
     except NoModelsError as error:
         print(outcomes_text(error.outcomes))

@@ -8,7 +8,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import REPORT_FILE, Store
-from dbviz_ray.store.layout import FIGURES, SCORES
+from dbviz_ray.store.layout import FIGURES, FIGURES_RECORD, SCORES
 from dbviz_ray.terminal.progress import Step
 
 if TYPE_CHECKING:
@@ -19,13 +19,20 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     """Check whether figures and report are stored and logged."""
     if state.to_analyse or not store.exists(REPORT_FILE):
         return
-    from dbviz_ray.analysis.figures import figures_of
     from dbviz_ray.analysis.tracking import is_tracked
 
-    kinds = figures_of(sweep)  # takes seconds in sweeps of 100,000 models
-    files = (store.figure_file(name, suffix) for name in kinds for suffix in kinds[name].suffixes)
-    state.drawn = all(store.exists(file) for file in files)
+    changed = store.changed(FIGURES_RECORD)
+    state.drawn = changed == [] and all(store.exists(file) for file in files_of_report(store, sweep))
+    state.changed += changed or []
     state.reported = state.drawn and is_tracked(store)
+
+
+def files_of_report(store: Store, sweep: SweepConfig) -> list[str]:
+    """The report and its figures."""
+    from dbviz_ray.analysis.figures import figures_of
+
+    kinds = figures_of(sweep)  # takes seconds in sweeps of 100,000 models
+    return [REPORT_FILE, *(store.figure_file(name, suffix) for name in kinds for suffix in kinds[name].suffixes)]
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside: TrackingBeside) -> None:
@@ -46,6 +53,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside
         if options.chosen or not state.drawn:
             draw_figures(store, sweep)
             write_report(store, sweep)
+            store.record(FIGURES_RECORD, files_of_report(store, sweep))
         step.goes_on("logging to MLflow")
         try:
             if not beside.drawn():

@@ -1,6 +1,7 @@
 """The run directory of a sweep: whole files, one owner, one driver. `layout` names its files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,24 @@ from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.formatting import listed
 from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Labels, Picture, PictureKey, StoredMargins
 from dbviz_ray.store.layout import (
+    COHORTS,
     EVALUATIONS,
+    FAILURES,
+    FIGURES_RECORD,
     FINDINGS_FILE,
     MODEL,
     MODELS,
     PICTURES,
+    PLANES,
     PROBABILITIES,
     REPORT_FILE,
     SWEEP_FILE,
+    TABLES_RECORD,
     folder_of,
     owner_of,
     partitions_of,
 )
+from dbviz_ray.store.seals import digest_of
 
 __all__ = [
     "FINDINGS_FILE",
@@ -86,15 +93,37 @@ class Store(EvaluationFiles):
                 path.unlink(missing_ok=True)
 
     def damaged_files(self, folders: Iterable[str]) -> list[DamagedFileError]:
-        """The damage in `folders`, each "models" or one of `EVALUATIONS`; reads every file."""
-        found = []
-        for folder in folders:
-            for name in self.files(folder, EVALUATIONS.get(folder, "")):
-                try:
-                    self._check(name)
-                except DamagedFileError as error:
-                    found.append(error)
-        return found
+        """The damage in `folders`, such as "models"; reads every file."""
+        names = (name for folder in folders for name in self.files(folder, EVALUATIONS.get(folder, "")))
+        return [error for error in map(self._damage, names) if error is not None]
+
+    def verified(self) -> Iterator[tuple[str, DamagedFileError | None]]:
+        """Every file that this package has written, and its damage if it has any; reads them all."""
+        for folder in (MODELS, COHORTS, FAILURES, PLANES, *EVALUATIONS):
+            yield from ((name, self._damage(name)) for name in self.files(folder, EVALUATIONS.get(folder, "")))
+        for record in filter(self.exists, (TABLES_RECORD, FIGURES_RECORD)):
+            damage = self._damage(record)
+            yield record, damage
+            for name, digest in {} if damage else self.read_json(record).items():
+                reason = self._change(name, digest)
+                yield name, DamagedFileError(name, self.path(name), reason) if reason else None
+
+    def record(self, record: str, names: Iterable[str]) -> None:
+        """Store the digests of finished files."""
+        self.write_json(record, {name: digest_of(self.read(name)) for name in names})
+
+    def changed(self, record: str) -> list[str] | None:
+        """The files that have changed since their digests were stored; None if that was never done."""
+        try:
+            return [name for name, digest in self.read_json(record).items() if self._change(name, digest)]
+        except (FileNotFoundError, DamagedFileError):
+            return None
+
+    def _change(self, name: str, digest: str) -> str:
+        try:
+            return "" if digest_of(self.read(name)) == digest else "its content is not what was written"
+        except FileNotFoundError:
+            return "it is missing"
 
     def check_model(self, model_id: str) -> None:
         """DamagedFileError if a file of the model is damaged or of another version; reads every file."""
@@ -105,7 +134,7 @@ class Store(EvaluationFiles):
         """Delete a damaged file and everything that depends on it; the stage that made it makes it again.
 
         With class probabilities and pictures go the label maps that mark them as complete; with any file of a model
-        the whole model, which is trained again, and its evaluations.
+        the whole model, which is trained again beside the other models of its cohort, and its evaluations.
         """
         kind = folder_of(name)
         if kind in (PROBABILITIES, PICTURES):
@@ -115,6 +144,7 @@ class Store(EvaluationFiles):
             self.remove(name)
             return
         model_id = owner_of(name)
+        self._remember_cohort(model_id)
         self._seals.pop(model_id, None)
         for folder, file in EVALUATIONS.items():
             for evaluation in self.files(folder, file):
@@ -123,10 +153,28 @@ class Store(EvaluationFiles):
         self.remove(self.model_file(model_id, MODEL))  # from now on it is not complete
         self.remove_folder(self.model_folder(model_id))
 
+    def _remember_cohort(self, model_id: str) -> None:
+        """Record the members of a model's cohort, as if it were in training: beside them it becomes the same again."""
+        for name in dict.fromkeys([self.model_file(model_id, MODEL), *self.files(MODELS, MODEL)]):
+            with suppress(FileNotFoundError, DamagedFileError):
+                facts = self.read_json(name)
+                if model_id in facts.get("cohort", ()):
+                    self.write_cohort_members(facts["cohort_id"], facts["cohort"])
+                    return
+
+    def _damage(self, name: str) -> DamagedFileError | None:
+        try:
+            self._check(name)
+        except DamagedFileError as error:
+            return error
+        return None
+
     def _check(self, name: str) -> None:
         """DamagedFileError if a file does not hold what its ending says, or is not the version that its model has."""
         seal = self.seal_in_model(name) if folder_of(name) == MODELS and not name.endswith(MODEL) else ""
         match name.rpartition(".")[2]:
+            case "parquet" if folder_of(name) in EVALUATIONS:
+                self.check_evaluation(name)
             case "parquet":
                 self.read_parquet(name, seal)
             case "json":
