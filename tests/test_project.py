@@ -13,12 +13,12 @@ from support.documents import ROOT
 
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest"
 
-MOST_FILES, MOST_LINES, MOST_TEST_LINES = 150, 22_083, 17_000
+MOST_FILES, MOST_LINES, MOST_TEST_LINES = 152, 22_362, 17_000
 """Lower them when the project gets smaller. Who raises one says what the project gets for it."""
 
 # Rooms in order, top to bottom: a file may import what stands in its own room, later in its row, or in a row below.
 ROOMS = [
-    ["dbviz_ray.__main__", "dbviz_ray.sweep", "dbviz_ray.score", "dbviz_ray.redraw", "dbviz_ray.stages"],
+    ["dbviz_ray.__main__", *(f"dbviz_ray.{name}" for name in ("sweep", "score", "redraw", "verify", "stages"))],
     ["dbviz_ray.cluster", "analysis.notebook"],
     ["analysis.compare"],
     ["analysis.tracking", "analysis.report"],

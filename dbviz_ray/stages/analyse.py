@@ -5,7 +5,7 @@ from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 from dbviz_ray.store.layout import TABLES_RECORD
-from dbviz_ray.terminal.progress import Step
+from dbviz_ray.terminal.progress import Step, say
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -31,6 +31,9 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
 
     if not (options.chosen or state.to_analyse):
         return
+    for name in state.changed:
+        say("analyse", f"{store.path(name)} is not as it was written and is made again")
+    state.changed.clear()
     failed = store.failures().keys()
     untrained = state.untrained - failed
     tasks = [task for task in state.tasks if task.model.model_id not in failed]

@@ -9,7 +9,7 @@ from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.layout import FIGURES, FIGURES_RECORD, SCORES
-from dbviz_ray.terminal.progress import Step
+from dbviz_ray.terminal.progress import Step, say
 
 if TYPE_CHECKING:
     from dbviz_ray.analysis.tracking import TrackingBeside
@@ -47,7 +47,14 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside
     if state.reported and not options.chosen:
         return
     if not state.analysed:
-        raise StageFailedError("report needs the scores: run the stage analyse first")
+        raise StageFailedError(
+            f"{store.path(state.changed[0])} is not as it was written; the same command with --stages analyse,report "
+            "makes it again"
+            if state.changed
+            else "report needs the scores: run the stage analyse first"
+        )
+    for name in state.changed if not state.drawn else ():
+        say("report", f"{store.path(name)} is not as it was written and is made again")
     with Step("report", "drawing figures", "figures and report written") as step:
         beside.analysed()
         if options.chosen or not state.drawn:

@@ -104,8 +104,6 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
             if "evaluate" in options.stages:
                 evaluate.run(sweep, store, options, state, job, workers)
     interruption.check()
-    for name in state.changed:
-        say("sweep", f"{store.path(name)} is not as it was written; the stages analyse and report make it again")
     if "report" not in options.stages:
         if "analyse" in options.stages:
             analyse.run(sweep, store, options, state)

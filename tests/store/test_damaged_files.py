@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import small_sweep
-from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run
 
+from dbviz_ray.__main__ import main
+from dbviz_ray.cluster import ALONE
 from dbviz_ray.config import Cohort
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import Options
@@ -100,7 +101,6 @@ def test_an_evaluation_belongs_to_the_weights_and_planes_that_it_was_made_with(w
 
     with_weights(0.0, 0)
     store.write_label_maps("test", "m", 3, np.zeros((2, 3, 3), np.uint8))
-    labels = store.labels_file("test", "m", 3)
     for other in ((1.0, 0), (0.0, 1)):
         with_weights(*other)
         with pytest.raises(DamagedFileError, match="made with other"):
@@ -111,9 +111,6 @@ def test_an_evaluation_belongs_to_the_weights_and_planes_that_it_was_made_with(w
     with pytest.raises(DamagedFileError, match="version"):
         Store(store.root).check_model("m")
     assert Store(store.root).read_label_maps("test", "m", 3, slice(0, 1)).shape == (1, 3, 3)
-    store.write(labels, flipped(store.read(labels), 40))
-    with pytest.raises(DamagedFileError):
-        store.read_label_maps("test", "m", 3, slice(0, 1))
 
 
 def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeypatch):
@@ -131,21 +128,6 @@ def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeyp
     store.remove(name)
     with pytest.raises(FileNotFoundError):
         read()
-
-
-def test_all_that_evaluators_made_is_looked_through(written):
-    store, readers = written
-    folders = ["models", *(name.partition("/")[0] for name in readers)]
-    assert store.damaged_files(folders) == []
-    names = [name for name in readers if not name.startswith("margins")]
-    for name in names:
-        cut(store, name)
-    store.write("models/m/model.json", b"{")
-    store.write("models/m/weights.safetensors", b"\0" * 100)
-    store.write("models/m/notes.txt", b"somebody's own")
-    found = {error.name for error in store.damaged_files(folders)}
-    assert found == {*names, "models/m/model.json", "models/m/weights.safetensors"}
-    assert store.damaged_files(["margins"]) == []
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "pictures"])
@@ -208,32 +190,37 @@ def test_a_command_that_does_not_mend_a_file_names_it_and_what_does(copied_run, 
         store.read_parquet(files[kind])
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_same_command_mends_a_run_and_does_nothing_else(undisturbed, tmp_path):
-    directory = copied(undisturbed[0], tmp_path / "run")
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*.parquet")}
-    model, *_ = of_a_cohort = sorted(directory.glob("models/*-w4-*"))
-    labels, probabilities, pictures = (
-        sorted(directory.glob(f"{kind}/plane_set=test/*-w16-*/**/*.parquet"))
-        for kind in ("labels", "probabilities", "pictures")
-    )
-    margins = sorted(directory.glob("margins/*-w64-*/**/*.parquet"))
-    assert [len(paths) for paths in (of_a_cohort, labels, probabilities, margins)] == [3, 3, 3, 3]
-    labels[1].write_bytes(before[labels[1]][1][:-30])
-    pictures[0].write_bytes(b"")
-    margins[1].write_bytes(b"")
-    margins[2].unlink()
-    os.truncate(model / "weights.safetensors", 100)
-    os.remove(directory / "scores" / "findings.json")
-    result = run(directory, *SMALL, *TABLES_ONLY, address="none")  # which Ray has made
-    [again] = [line for line in result.stderr.splitlines() if "damaged" in line]
-    assert "4 damaged files" in again
-    assert "train    8 of 9 models were there already\n" in result.stderr
-    assert {path: path.read_bytes() for path in before} == {path: content for path, (_, content) in before.items()}
-    remade = {path for path, (changed, _) in before.items() if path.stat().st_mtime_ns != changed}
-    of_the_model = {path for path in before if model.name in str(path)}
-    assert {path for path in remade if "scores" not in path.parts} == {
-        *labels[:2], *probabilities[:2], *pictures[:2], *margins[1:], *of_the_model
-    }  # fmt: skip
-    assert Store(directory).with_margins() == Store(directory).labelled("test")
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files_of_every_kind_are_named_and_made_again_as_they_were_and_no_others(seed, copied_run, capsys):
+    store, sweep = copied_run
+    models, generator = [model.model_id for model in sweep.models()], np.random.default_rng(seed)
+    first, second, third, fourth, fifth, other = generator.choice(models, 6, replace=False)
+    before = {path: path.read_bytes() for path in Path(store.root, "scores").iterdir()}
+    assert main(["verify", store.root]) == 0
+    names = [
+        store.model_file(first, "weights.safetensors"),
+        store.model_file(second, "predictions.parquet"),
+        store.model_file(third, "history.parquet"),
+        store.model_file(fourth, "model.json"),
+        store.planes_file("train"),
+        store.labels_file("test", fifth, 3),
+        *(f"scores/{path.name}" for path in generator.choice(sorted(before), 3, replace=False)),
+    ]
+    for name in names:
+        content = store.read(name)
+        damages = [flipped(content, int(generator.integers(len(content)))), content[: len(content) // 2], b""]
+        store.write(name, damages[int(generator.integers(3))])
+    store.write(store.labels_file("test", second, 3), store.read(store.labels_file("test", third, 3)))
+    capsys.readouterr()
+    assert main(["verify", store.root]) == 1
+    told = capsys.readouterr().err
+    assert [name for name in names if store.path(name) not in told] == []
+    assert store.labels_file("test", second, 3) in told, "it was made with the weights of another model"
+    assert main(["verify", store.root, "--drop"]) == 0
+    untouched = [Path(store.path(store.labels_file("test", other, 3))), *Path(store.path(f"models/{other}")).iterdir()]
+    times = [path.stat().st_mtime_ns for path in untouched]
+    run_sweep(sweep, store, Options(("train", "evaluate", "analyse"), ALONE))
+    assert main(["verify", store.root]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert [path.stat().st_mtime_ns for path in untouched] == times
