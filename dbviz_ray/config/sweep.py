@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dbviz_ray.config.addresses import checked_address
 from dbviz_ray.config.grid import DEFAULT_SEEDS, GridConfig, with_teachers
-from dbviz_ray.config.model import Cohort, ModelConfig
-from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets
+from dbviz_ray.config.model import Cohort, ModelConfig, differing_fields
+from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_sets, largest_noises
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.validation import Count, Folder, Frozen, Index, Name, NonNegative, PositiveShare, Values, excluded
 from dbviz_ray.errors import FieldError
@@ -170,6 +170,25 @@ class SweepConfig(Frozen):
     def identity(self) -> dict[str, Any]:
         """Every field that results depend on, as plain values: all except the description and the resources."""
         return self.model_dump(mode="json", exclude={"description", "resources"})
+
+    def differs_from(self, smaller: Self) -> list[str]:
+        """The fields that keep a run of `smaller` from becoming one of this sweep.
+
+        There are none if this sweep only adds models, plane sets or margins, and draws the planes that are there alike.
+        """
+        own, other = self.identity(), smaller.identity()
+        fields = list(differing_fields(other, own))
+        if {model.model_id for model in smaller.models()} - {model.model_id for model in self.models()}:
+            return fields
+        falsified = any(planes.labels != "any" for planes in smaller.planes.values())
+        attacked = any(planes.off_manifold == "adversarial" for planes in smaller.planes.values())
+        if (falsified and largest_noises(smaller.models()) != largest_noises(self.models())) or (
+            attacked and smaller.models()[0] != self.models()[0]
+        ):
+            return fields
+        free = {"grid", "cases", "training", *(["margins"] if smaller.margins is None else [])}
+        added = {f"planes.{name}" for name in self.planes.keys() - smaller.planes.keys()}
+        return [name for name in fields if name.split(".")[0] not in free and name not in added]
 
 
 def _with_full_recipes(grid: Any, common: Mapping[str, Any]) -> Any:

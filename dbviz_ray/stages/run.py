@@ -14,7 +14,7 @@ from dbviz_ray.cluster import ALONE, Job, Workers
 from dbviz_ray.config import ResourcesConfig, SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
-from dbviz_ray.store import FINDINGS_FILE, Store
+from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
 from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.models import provenance
@@ -40,10 +40,11 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     """
     started = time.monotonic()
     Line.redraws_allowed = not options.verbose
-    store.check_owner(sweep)
+    if lost := store.check_owner(sweep):
+        say("sweep", f"{store.path(SWEEP_FILE)} is lost or damaged; it is made again, as are all evaluations")
     state = state_of(sweep, store, options)  # read-only: a complete run needs no lease
     damage: DamagedFileError | None = None
-    if state.reported and not (options.chosen and {"analyse", "report"} & set(options.stages)):
+    if state.reported and not lost and not (options.chosen and {"analyse", "report"} & set(options.stages)):
         try:
             found = report.result_text(store, options)
             print(f"{sweep.name} is complete in {store.root}; nothing to do.\n\n{found}")

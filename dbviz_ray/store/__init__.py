@@ -25,6 +25,7 @@ from dbviz_ray.store.layout import (
     PLANES,
     PROBABILITIES,
     REPORT_FILE,
+    SCORES,
     SWEEP_FILE,
     TABLES_RECORD,
     folder_of,
@@ -50,33 +51,55 @@ class Store(EvaluationFiles):
     """The run directory of one sweep."""
 
     def claim(self, sweep: SweepConfig) -> None:
-        """Make this the directory of `sweep`. UserError if it belongs to another sweep or cannot be written."""
+        """Make this the directory of `sweep`. UserError if it belongs to another sweep or cannot be written.
+
+        If it has lost its sweep but holds models of this one, these stay, and all that was made from them goes: nobody
+        knows any more with which settings.
+        """
         text = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False)
-        self.check_owner(sweep)
+        lost = self.check_owner(sweep)
         try:
+            for folder in (PLANES, *EVALUATIONS, SCORES) if lost else ():
+                self.remove_folder(folder)
             self.write(SWEEP_FILE, text.encode())
         except OSError as error:
             raise UserError("--out", self.root, reason=f"cannot be written ({one_line(error)})") from None
 
-    def check_owner(self, sweep: SweepConfig) -> None:
-        """UserError if the directory belongs to a sweep with other results, or holds files but no sweep."""
+    def check_owner(self, sweep: SweepConfig) -> bool:
+        """UserError if the directory belongs to a sweep that cannot become this one, or holds files but no sweep.
+
+        Returns whether it has lost its sweep: `sweep.yaml` is absent or damaged, but all models are of this one.
+        """
         try:
             owner = self._owner()
         except (FileNotFoundError, NotADirectoryError):
-            self._check_empty()
-            return
+            if not self._holds_models_of(sweep):
+                self._check_empty()
+                return False
+            return True
         except UserError as error:
-            raise error.renamed(lambda file: f"--out: {file}") from None
-        identity = sweep.identity()
+            if not self._holds_models_of(sweep):
+                raise error.renamed(lambda file: f"--out: {file}") from None
+            return True
         try:
-            stored = SweepConfig.model_validate(owner).identity()  # with defaults for fields that were added later
+            fields = sweep.differs_from(SweepConfig.model_validate(owner))  # with defaults for fields added later
         except ValidationError:
-            stored = owner
-        fields = list(differing_fields({key: stored.get(key) for key in identity}, identity))
+            identity = sweep.identity()
+            fields = list(differing_fields({key: owner.get(key) for key in identity}, identity))
         if fields:
             name = owner.get("name") if isinstance(owner.get("name"), str) else "without a name"
             reason = f"belongs to a different sweep ({name}: {listed(fields, 4)} differ)"
-            raise UserError("--out", self.root, reason=reason, allowed="an empty directory, or the same sweep")
+            allowed = "an empty directory, the same sweep, or one with more models or plane sets"
+            raise UserError("--out", self.root, reason=reason, allowed=allowed)
+        return False
+
+    def _holds_models_of(self, sweep: SweepConfig) -> bool:
+        """Whether there are models, and all of them are of this sweep."""
+        try:
+            there = self.complete_models()
+        except NotADirectoryError:
+            return False
+        return bool(there) and there <= {model.model_id for model in sweep.models()}
 
     def sweep(self) -> SweepConfig:
         """The sweep of this directory. UserError if there is none."""

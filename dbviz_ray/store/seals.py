@@ -8,7 +8,7 @@ import hashlib
 import re
 
 UNSEALED = {"seal": "0" * 64}
-_SEAL = re.compile(rb'"seal": ?"([0-9a-f]{64})"')
+_SEAL = re.compile(rb'"seal": ?"(.{64})', re.DOTALL)
 
 
 def sealed(content: bytes) -> bytes:
@@ -26,7 +26,7 @@ def seal_of(content: bytes) -> str:
     digest, view = hashlib.sha256(content[: found.start(1)]), memoryview(content)
     digest.update(UNSEALED["seal"].encode())
     digest.update(view[found.end(1) :])
-    if digest.hexdigest() != found[1].decode():
+    if digest.hexdigest().encode() != found[1]:
         raise ValueError("its content is not what was written")
     return digest.hexdigest()
 

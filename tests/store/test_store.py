@@ -9,9 +9,12 @@ import yaml
 from conftest import small_sweep
 from support.refusals import refused
 
+from dbviz_ray.cluster import ALONE
 from dbviz_ray.cluster.schedule import halves
 from dbviz_ray.evaluation import records
 from dbviz_ray.evaluation.records import load_network, save_model
+from dbviz_ray.stages import Options
+from dbviz_ray.stages.run import run_sweep
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.store.models import Failure, Outcome
 from dbviz_ray.training.checkpoints import CohortCheckpoints
@@ -29,6 +32,33 @@ def test_claiming_is_repeatable_and_refuses_another_sweep(store, sweep, tmp_path
     store.claim(sweep)
     store.claim(small_sweep(resources={"retries": 9}, description="other words"))
     assert "training.epochs" in str(refused(store.claim, small_sweep(training={"epochs": 4, "batch_size": 64})))
+
+
+def test_a_run_grows_and_never_changes_what_is_there(store):
+    small = {"grid": {"seed": [0, 1], "width": [4]}, "planes": {"test": {"count": 6}}}
+    planes = small["planes"] | {"train": {"images": "train", "labels": "correct"}}
+    large = {"grid": {"seed": [0, 1, 2], "width": [4, 8]}, "planes": planes, "margins": {"images": 5}}
+    store.claim(small_sweep(**small))
+    store.claim(small_sweep(**large))
+    for other, field in (
+        ({"grid": small["grid"]}, "grid.seed"),
+        ({"planes": small["planes"]}, "planes.train"),
+        ({"planes": planes | {"test": {"count": 7}}}, "planes.test.count"),
+        ({"margins": {"images": 6}}, "margins.images"),
+        ({"grid": large["grid"] | {"label_noise": [0.0, 0.2]}}, "grid.label_noise"),  # of which planes depend
+    ):
+        assert field in str(refused(store.claim, small_sweep(**large | other)))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0"])
+def test_a_lost_sweep_is_made_again_for_the_models_that_are_there(copied_run, content):
+    store, sweep = copied_run
+    store.remove("sweep.yaml") if content is None else store.write("sweep.yaml", content)
+    refused(store.check_owner, small_sweep(training={"epochs": 4}))
+    before = {name: store.read(name) for folder in ("models", "scores") for name in store.files(folder)}
+    run_sweep(sweep, store, Options(("train", "evaluate", "analyse"), ALONE))
+    assert store.sweep().identity() == sweep.identity()
+    assert {name: store.read(name) for name in before} == before
 
 
 def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
