@@ -1,10 +1,13 @@
 """What commands share on a terminal: arguments, progress, interruption, one line for each error, and the exit code."""
 
 import gc
+import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
-from dbviz_ray.errors import DamagedFileError, StageFailedError, StorageError, UserError
+from dbviz_ray.errors import DamagedFileError, StageFailedError, StorageError, UserError, one_line
 from dbviz_ray.terminal import interruption
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -27,6 +30,8 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
     gc.set_threshold(*RARE)
     try:
         command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UserError as error:
         say(error)
         return EXIT_USAGE
@@ -36,9 +41,31 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
     except StorageError as error:
         say(f"{error}. Finished work is kept; {continues}")
         return EXIT_FAILED
+    except BrokenPipeError:  # whoever reads standard output has enough, as `head` does
+        return 128 + signal.SIGPIPE
+    except (OSError, ImportError, MemoryError) as error:  # what the machine lacks: room, rights, a library's memory
+        gone = "the current folder has been deleted: " * (not _has_folder())
+        say(f"{gone}{one_line(error, with_type=True)}. Finished work is kept; {continues}")
+        return EXIT_FAILED
     except KeyboardInterrupt as stop:
         say(f"interrupted; {' '.join(getattr(stop, '__notes__', ())) or continues}")
         return interruption.exit_code()
     finally:
         gc.freeze()  # else Python looks through all objects once more at exit, which takes a second
+        _give_up_output()
     return 0
+
+
+def _has_folder() -> bool:
+    with suppress(OSError):
+        return bool(os.getcwd())
+    return False
+
+
+def _give_up_output() -> None:
+    """Forget what standard output does not take; else Python tries once more at exit, and says so."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

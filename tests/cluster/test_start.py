@@ -10,15 +10,11 @@ import pytest
 LINES = """
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
-from dbviz_ray.errors import StageFailedError
 from dbviz_ray.terminal import run_command
 
 def start():
-    try:
-        with ray_session("local", ResourcesConfig(cpus_per_cohort=1), False):
-            pass
-    except StageFailedError as error:
-        raise StageFailedError(str(error)) from None
+    with ray_session("local", ResourcesConfig(cpus_per_cohort=1), False):
+        pass
 
 raise SystemExit(run_command("start", start))
 """

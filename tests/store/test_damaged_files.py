@@ -168,15 +168,10 @@ def test_damaged_files_of_every_kind_are_named_and_made_again_as_they_were_and_n
     first, second, third, fourth, fifth, other = generator.choice(models, 6, replace=False)
     before = {path: path.read_bytes() for path in Path(store.root, "scores").iterdir()}
     assert main(["verify", store.root]) == 0
-    names = [
-        store.model_file(first, "weights.safetensors"),
-        store.model_file(second, "predictions.parquet"),
-        store.model_file(third, "history.parquet"),
-        store.model_file(fourth, "model.json"),
-        store.planes_file("train"),
-        store.labels_file("test", fifth, 3),
-        *(f"scores/{path.name}" for path in generator.choice(sorted(before), 3, replace=False)),
-    ]
+    files = ("weights.safetensors", "predictions.parquet", "history.parquet", "model.json")
+    names = [store.model_file(model, file) for model, file in zip((first, second, third, fourth), files, strict=True)]
+    names += [store.planes_file("train"), store.labels_file("test", fifth, 3)]
+    names += [f"scores/{path.name}" for path in generator.choice(sorted(before), 3, replace=False)]
     for name in names:
         content = store.read(name)
         damages = [flipped(content, int(generator.integers(len(content)))), content[: len(content) // 2], b""]

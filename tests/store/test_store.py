@@ -38,8 +38,8 @@ def test_a_run_grows_and_never_changes_what_is_there(store):
     small = {"grid": {"seed": [0, 1], "width": [4]}, "planes": {"test": {"count": 6}}}
     planes = small["planes"] | {"train": {"images": "train", "labels": "correct"}}
     large = {"grid": {"seed": [0, 1, 2], "width": [4, 8]}, "planes": planes, "margins": {"images": 5}}
-    store.claim(small_sweep(**small))
-    store.claim(small_sweep(**large))
+    for sweep in (small, large):
+        store.claim(small_sweep(**sweep))
     for other, field in (
         ({"grid": small["grid"]}, "grid.seed"),
         ({"planes": small["planes"]}, "planes.train"),

@@ -102,3 +102,11 @@ def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
     packed = {f"dbviz_ray/{path.relative_to(ROOT)}" for pattern in patterns for path in ROOT.glob(pattern)}
     assert packed <= names
     assert not [name for name in names if name.startswith(("analysis/", "sweeps/", "tests/"))]
+
+
+@pytest.mark.parametrize(("where", "code", "lines"), [("| head -c 9", 141, 0), ("> /dev/full", 1, 1), (">&-", 0, 0)])
+def test_output_that_nobody_takes_ends_a_command_without_a_traceback(where, code, lines):
+    program = "from dbviz_ray.terminal import run_command as run; exit(run('x', lambda: print('y' * 10**6)))"
+    command = f'{sys.executable} -c "{program}" {where}; exit ${{PIPESTATUS[0]}}'
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (code, lines), ended.stderr
