@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 from pydantic_core import to_json
 
 from dbviz_ray.errors import DamagedFileError, UserError
@@ -90,9 +92,9 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
     files = {
         RESULT: to_json(result, indent=2, inf_nan_mode="null", fallback=str) + b"\n",
         TEXT: f"{text}\n".encode(),
-        MODELS: models_frame(comparison).to_csv(index=False).encode(),
-        PAIRS: pairs_frame(comparison).to_csv(index=False).encode(),
-        IMAGES: images_frame(comparison).to_csv(index=False).encode(),
+        MODELS: csv_of(models_frame(comparison)),
+        PAIRS: csv_of(pairs_frame(comparison)),
+        IMAGES: csv_of(images_frame(comparison)),
     }
     with writing(store):
         for name in set(FILES) - set(files):  # an earlier RESULT stays, which marks the folder as ours
@@ -165,3 +167,17 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
         caption = "The images on which the models disagree most, of those that planes go through; of equals the first."
         found[CONTESTED] = contested, "the most contested images", caption
     return {name: Illustration(encoded(of, "png"), seen, said, DOTS) for name, (of, seen, said) in found.items()}
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV, in which no name that a user gave is a formula to a spreadsheet or a command to a terminal."""
+    text = {name: column if is_numeric_dtype(column) else column.map(_harmless) for name, column in frame.items()}
+    content: str = pd.DataFrame(text).to_csv(index=False)
+    return content.encode()
+
+
+def _harmless(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    shown = "".join(char if char.isprintable() else " " for char in value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -17,13 +17,28 @@ SWEEPS = Path(__file__).parent.parent / "sweeps"
 """A link to the folder sweeps/ in a checkout, the folder itself in an installation."""
 
 
+MOST_FIELDS = 10_000
+"""Of one mapping: merge keys of a few hundred bytes may ask for a billion."""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does and PyYAML (1.1) does not."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge as `<<` asks; a ConstructorError for too many fields."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_FIELDS:
+            raise yaml.constructor.ConstructorError(None, None, "its merge keys ask for too many fields")
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+
+def loaded_yaml(content: str | bytes) -> Any:
+    """The value that YAML holds. yaml.YAMLError, ValueError or RecursionError if it is none."""
+    return yaml.load(content, Loader=_Loader)
 
 
 def embedded_sweeps() -> dict[str, str]:
@@ -64,7 +79,7 @@ def _read(path: Path) -> str:
 def _parsed(field: str, text: str) -> Any:
     """The value that YAML `text` holds."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return loaded_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(field, reason=f"is not readable as YAML: {one_line(error, with_type=False)}") from None
 

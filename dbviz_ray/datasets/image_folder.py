@@ -1,5 +1,6 @@
 """A user's own images, sorted into folders by split and class."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.datasets.draws import kept_indices
 from dbviz_ray.datasets.files import reading
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import UserError, printable
+from dbviz_ray.terminal.progress import say
 
 LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called: for other formats Pillow starts programs such as Ghostscript."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's names of those kinds of pixels that have one meaning in 8-bit RGB."""
 
@@ -53,7 +57,10 @@ def _listed(split: Path, names: Sequence[str]) -> tuple[list[Path], Tensor]:
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     classes = {name: label for label, name in enumerate(names)}
-    listed = make_dataset(str(split), classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
+    named = make_dataset(str(split), classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
+    listed = [(path, label) for path, label in named if os.path.isfile(path)]  # a pipe would be waited for
+    if len(listed) < len(named):
+        say("images", f"{len(named) - len(listed)} entries of {printable(str(split))} are no files and are left out")
     if not listed:
         allowed = f"CLASS/* that end in {', '.join(IMG_EXTENSIONS)}"
         raise UserError(str(split), reason="holds no images", allowed=allowed)
@@ -79,7 +86,8 @@ def _pixels(path: Path, image_size: int | None) -> Tensor:
 
     UserError for an image that this would change without a word: transparent, of several frames, not of 8 bits.
     """
-    with reading(path, "an image that can be read", remedy="replace or remove it"), Image.open(path) as image:
+    kind, remedy = "an image that can be read", "replace or remove it"
+    with reading(path, kind, remedy), Image.open(path, formats=FORMATS) as image:
         _check_kind(image)
         colours = ImageOps.exif_transpose(image).convert("RGB")
         if image_size is not None and colours.size != (image_size, image_size):

@@ -14,6 +14,7 @@ import yaml
 from torch import nn
 
 from dbviz_ray.config import ModelConfig, ResourcesConfig
+from dbviz_ray.config.sweep_files import loaded_yaml
 from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import facts_of_dataset
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
@@ -114,8 +115,8 @@ def _code_in(config: Any) -> Iterator[str]:
 def _data_directory(store: Store) -> str:
     """The run's folder of data sets if it exists on this machine; else the default one."""
     try:
-        sweep = yaml.safe_load(store.read(SWEEP_FILE))
-    except (OSError, yaml.YAMLError, RecursionError):
+        sweep = loaded_yaml(store.read(SWEEP_FILE))
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         sweep = None
     resources = sweep.get("resources") if isinstance(sweep, dict) else None
     named = resources.get("data_directory") if isinstance(resources, dict) else None

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from dbviz_ray.config import SweepConfig, differing_fields
+from dbviz_ray.config.sweep_files import loaded_yaml
 from dbviz_ray.config.validation import validated
 from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.formatting import listed
@@ -207,7 +208,7 @@ class Store(EvaluationFiles):
 
     def _owner(self) -> dict[str, Any]:
         try:
-            owner = yaml.safe_load(self.read(SWEEP_FILE))
+            owner = loaded_yaml(self.read(SWEEP_FILE))
         except (FileNotFoundError, NotADirectoryError):
             raise
         except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:

@@ -106,6 +106,9 @@ def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callab
 
 
 _FACTS = b"dbviz"
+MOST_BYTES, MOST_TIMES = 2**30, 10_000
+"""A table may be larger than the first, or larger than so many times its file, but not both: nine kilobytes may ask for
+any memory. Label maps of one class are a thousand times their files."""
 _WRITING = {"compression": "zstd", "write_page_checksum": True}
 
 
@@ -127,6 +130,7 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
     if not isinstance(facts, dict):
         raise ValueError("its facts are not a JSON object")
     facts.pop("seal", None)
+    _check_size(file, source.size())
     if rows is None:
         return file.read().replace_schema_metadata(), facts
     start, stop, _ = rows.indices(file.metadata.num_rows)
@@ -138,3 +142,11 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
         elif end <= start:
             skipped = end
     return file.read_row_groups(groups).replace_schema_metadata().slice(start - skipped, max(0, stop - start)), facts
+
+
+def _check_size(file: pq.ParquetFile, stored: int) -> None:
+    """ValueError for a table that is far too large for a file of `stored` bytes, before memory is taken."""
+    types = [field.type for field in file.schema_arrow]
+    width = sum(8 * kind.list_size if pa.types.is_fixed_size_list(kind) else 8 for kind in types)
+    if file.metadata.num_rows * width > max(MOST_BYTES, MOST_TIMES * stored):
+        raise ValueError(f"it asks for {file.metadata.num_rows:,} rows of {width:,} bytes")

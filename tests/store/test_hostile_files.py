@@ -114,6 +114,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
 )
 """9 to the 12th words when written out."""
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 9}]}}\n" for n in range(1, 12))
 
 
 def hostile_yaml(marker):
@@ -129,8 +130,9 @@ def test_hostile_sweeps(marker, capsys):
             line = refused(sweep, [f"{field}={text}", "--plan"], capsys)
             assert line.startswith(f"dbviz-ray sweep: {field}: ")
             assert len(line) < 1000
-    Path("sweep.yaml").write_text(BOMB + "grid: {width: *a11}\n")
-    assert refusals(sweep, ["sweep.yaml", "--plan"], capsys)
+    for bomb in (BOMB + "grid: {width: *a11}\n", MERGED):
+        Path("sweep.yaml").write_text(bomb)
+        assert refusals(sweep, ["sweep.yaml", "--plan"], capsys)
     refused(sweep, ["a\x1b[2J.yaml", "--plan"], capsys)
 
 
@@ -154,7 +156,7 @@ def test_where_a_run_says_that_its_data_are(run, marker):
         assert find_run_model(folders(run)[0]).data_directory == used
 
 
-def test_hostile_tables(tmp_path, marker):
+def test_hostile_tables(tmp_path, marker, monkeypatch):
     """Schema metadata that some reader, of some version, would execute or stumble over, and what is no table."""
     code = f"__import__('os').system('touch {marker}')"
     column = {"name": "a", "field_name": "a", "pandas_type": "object", "numpy_type": code, "metadata": None}
@@ -172,6 +174,11 @@ def test_hostile_tables(tmp_path, marker):
     for metadata in ({"field": pickled}, {"pandas": json.dumps(described)}, {"pandas": b"{"}):
         write(**metadata)
         assert read_table(store, "groups").to_dict("list") == {"a": [1, 2]}
+    pq.write_table(pa.table({"a": [0] * 10**6}), file)
+    monkeypatch.setattr("dbviz_ray.store.files.MOST_BYTES", 10**6)
+    monkeypatch.setattr("dbviz_ray.store.files.MOST_TIMES", 10)
+    with pytest.raises(DamagedFileError, match="asks for 1,000,000 rows"):
+        read_table(store, "groups")
     for facts in (b"[1]", b"{", b"[" * 100_000):
         write(dbviz=facts)
         with pytest.raises(DamagedFileError):

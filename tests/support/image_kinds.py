@@ -99,6 +99,7 @@ REFUSED_FILES: dict[str, tuple[str, Writer]] = {
     "cmyk_without_adobes_mark": ("jpg", without_adobe),
     "cut_off": ("png", cut_off),
     "web_page": ("jpg", lambda path: path.write_text("<!doctype html><title>404</title>")),
+    "postscript": saved("png", PICTURE, format="EPS"),
     "empty": ("png", lambda path: path.write_bytes(b"")),
 }
 
