@@ -3,9 +3,11 @@
 import logging
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -34,8 +36,8 @@ DRIVER_ENVIRONMENT = {
     "TUNE_MAX_PENDING_TRIALS_PG": "200",  # how far an autoscaler sees ahead
 }
 
-SHORT_FOLDER = "/tmp/ray"
-"""Of Ray's sockets where TMPDIR is too long."""
+MOST_LETTERS = 107 - 68
+"""Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,8 @@ def _join_or_start(address: str | None, level: int) -> bool:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray's processes inherit it. A runtime_env would rule out the workers that Ray starts in advance.
     os.environ.update(WORKER_ENVIRONMENT)
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
-    if len(os.fsencode(folder)) > 107 - 68:  # a socket's path may have 107 characters, and Ray's names in it have 68
-        options["_temp_dir"] = SHORT_FOLDER
     try:
-        ray.init(address="local", include_dashboard=False, **options)
+        ray.init(address="local", include_dashboard=False, _temp_dir=_private_folder(), **options)
     except Exception as error:  # Ray starts many processes: anything may come
         raise StageFailedError(
             f"Ray cannot start on this machine ({shorten(one_line(error, with_type=True), 600)}). It needs a HOME and "
@@ -144,6 +143,19 @@ def _join_or_start(address: str | None, level: int) -> bool:
             "a busy machine, RAY_gcs_server_port_wait_time_s=120 waits longer"
         ) from None
     return False
+
+
+def _private_folder() -> str:
+    """A folder for what Ray writes, in one that nobody else may enter: Ray lets everybody into its own."""
+    place, name = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), f"dbviz-{os.getuid()}"
+    if len(os.fsencode(f"{place}/{name}/ray")) > MOST_LETTERS:
+        place = "/tmp"
+    folder = Path(place, name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    folder.chmod(0o700)
+    return str(folder / "ray")
 
 
 def running_cluster() -> str | None:

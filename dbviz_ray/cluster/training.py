@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.exceptions import RayTaskError
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from dbviz_ray.cluster import Job, Training
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from dbviz_ray.cluster.session import Session
 
 REPORT_SECONDS = 1.0
+
+# Tune would give trials an environment of their own, with AWS keys that Ray then logs. Without one, they also take the
+# processes that Ray has started in advance.
+class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2

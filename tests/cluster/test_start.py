@@ -4,8 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from support.whole_sweeps import PLANTED_KEY
+
+from dbviz_ray.cluster.session import _private_folder
 
 LINES = """
 from dbviz_ray.cluster.session import ray_session
@@ -45,3 +49,11 @@ def test_ray_starts_or_one_line_tells_why_not(variable, value, codes, told, tmp_
     assert "Traceback" not in ended.stderr
     assert len(lines) == ended.returncode
     assert not lines or told in lines[0]
+
+
+@pytest.mark.slow
+def test_no_key_is_in_what_ray_writes_and_nobody_else_may_enter(undisturbed):
+    sessions = Path(_private_folder())
+    files = [path for folder in (sessions, undisturbed[0]) for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if PLANTED_KEY.encode() in path.read_bytes()] == []
+    assert sessions.parent.stat().st_mode & 0o777 == 0o700

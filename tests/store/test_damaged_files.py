@@ -1,6 +1,5 @@
 """Files that a disk or a hand has changed: named, and made again where they can be."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -104,19 +103,6 @@ def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(writt
     assert store.with_margins() == {("m", 3)}
     store.drop(store.margins_file("m", 3))
     assert store.with_margins() == set()
-
-
-def test_with_a_file_of_a_model_goes_all_that_was_made_with_it_and_nothing_else(written):
-    store, readers = written
-    store.write_label_maps("test", "other", 3, np.zeros((2, 3, 3), np.uint8))
-    for model_id in ("m", "other"):
-        for file in ("model.json", "weights.safetensors", "snapshots/epoch=00002/weights.safetensors"):
-            store.write(store.model_file(model_id, file), b"{}")
-    store.drop(store.model_file("m", "weights.safetensors", 2))
-    assert store.complete_models() == {"other"}
-    assert not any(store.exists(name) for name in readers)
-    assert not os.path.exists(store.path("models/m"))
-    assert store.labelled("test") == {("other", 3)}
 
 
 def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):

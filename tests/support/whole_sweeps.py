@@ -22,6 +22,7 @@ SMALL = [
 TABLES_ONLY = ["--stages", "train,evaluate,analyse"]
 """For tests that look at the tables: figures, report and MLflow take half of a small sweep's command."""
 
+PLANTED_KEY = "a key that nothing may write down"
 shared_folder: Path | None = None
 """Of all processes of a test session."""
 
@@ -52,7 +53,8 @@ def command(directory: Path | str, *arguments: str, address: str = "local") -> l
 
 def _surroundings(directory: Path) -> dict[str, Any]:
     """Beside the run, and without an MLflow server of somebody's own, who would get these runs."""
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment = {"AWS_SECRET_ACCESS_KEY": PLANTED_KEY, **kept}
     return {"cwd": directory.parent, "env": environment}
 
 
