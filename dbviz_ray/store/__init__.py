@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from dbviz_ray.config import SweepConfig, differing_fields
 from dbviz_ray.config.sweep_files import loaded_yaml
 from dbviz_ray.config.validation import validated
-from dbviz_ray.errors import DamagedFileError, UserError, one_line
+from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
 from dbviz_ray.formatting import listed
 from dbviz_ray.store.evaluations import PLANES_TOGETHER, EvaluationFiles, Labels, Picture, PictureKey, StoredMargins
 from dbviz_ray.store.layout import (
@@ -98,7 +98,7 @@ class Store(EvaluationFiles):
         """Whether there are models, and all of them are of this sweep."""
         try:
             there = self.complete_models()
-        except NotADirectoryError:
+        except (NotADirectoryError, StorageError):  # whoever asks has met the same
             return False
         return bool(there) and there <= {model.model_id for model in sweep.models()}
 

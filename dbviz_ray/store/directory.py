@@ -101,11 +101,13 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""
+        self._checked.pop(name, None)
         with suppress(FileNotFoundError):
             self._tried(name, lambda filesystem, path: filesystem.delete_file(path))
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder and its contents if it exists."""
+        self._checked.clear()
 
         def remove(filesystem: Any, path: str) -> None:
             if filesystem.get_file_info(path).type == fs.FileType.Directory:

@@ -6,7 +6,7 @@ that page, cohorts/<cohort_id>/ holds state.safetensors, the training state, and
 
 SWEEP_FILE, REPORT_FILE, TRACKING_FILE, LEASE_FILE = "sweep.yaml", "report.html", "tracking.json", ".driver.json"
 FINDINGS_FILE = "scores/findings.json"
-TABLES_RECORD, FIGURES_RECORD = "scores/digests.json", "figures/digests.json"
+TABLES_RECORD, FIGURES_RECORD = "digests/tables.json", "digests/figures.json"
 """The digests of tables and findings, and of figures and report; written when all of them are."""
 WEIGHTS, HISTORY, PREDICTIONS, MODEL = "weights.safetensors", "history.parquet", "predictions.parquet", "model.json"
 COHORT_STATE, COHORT_MEMBERS = "state.safetensors", "cohort.json"
