@@ -15,7 +15,6 @@ from dbviz_ray.analysis.report import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError, UserError, one_line
-from dbviz_ray.stages.report import files_of_report
 from dbviz_ray.store import REPORT_FILE, PictureKey, Store
 from dbviz_ray.store.layout import FIGURES_RECORD
 from dbviz_ray.terminal import run_command
@@ -73,7 +72,9 @@ class Figures(Drawing):
         draw_figures(store, sweep, entries)
         if store.exists(REPORT_FILE):  # the report contains these pictures
             write_report(store, sweep)
-            store.record(FIGURES_RECORD, files_of_report(store, sweep))
+        files = [store.figure_file(name, suffix) for name in entries for suffix in entries[name].suffixes]
+        report = [REPORT_FILE] if store.exists(REPORT_FILE) else []
+        store.record(FIGURES_RECORD, [*files, *report], others=True)
         return [store.path(store.figure_file(name, suffix)) for name in entries for suffix in entries[name].suffixes]
 
 

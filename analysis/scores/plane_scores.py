@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbviz_ray.store import Labels
+from dbviz_ray.terminal import interruption
 
 from .agreement import agreement_blocks
 from .regions import Regions, class_shares, nested_resolutions, regions_of
@@ -72,6 +73,7 @@ def score_planes(stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet]
     grids = nested_resolutions(stored.resolution) if "fragmentation" in wanted else []
     by_resolution = {points: {name: np.empty((models, planes)) for name in Regions._fields} for _, points in grids}
     for some in _chunks(stored, models * stored.resolution**2):
+        interruption.check()  # in a thread of its own, nobody else ends it
         labels = stored.labels(some)
         if same is not None:
             for block, values in agreement_blocks(labels.reshape(*labels.shape[:2], -1)):

@@ -145,7 +145,10 @@ class TrackingBeside:
         if store.is_local and tracking_uri(store) == f"sqlite:///{_own_database(store)}":
             command, none = [sys.executable, "-c", PROGRAM, store.root], subprocess.DEVNULL
             environment = MLFLOW_ENVIRONMENT | os.environ
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment)
+            with suppress(OSError):  # without it, `track` logs
+                self._process = subprocess.Popen(
+                    command, bufsize=0, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +163,6 @@ class TrackingBeside:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):  # it has failed, which `drawn` tells
                 self._process.stdin.write(b"analysed\n")
-                self._process.stdin.flush()
 
     def drawn(self) -> bool:
         """Figures and report are stored, too. Returns whether it has logged all; if not, `track` does."""
@@ -168,7 +170,7 @@ class TrackingBeside:
             return False
         try:
             self._process.communicate(b"drawn\n", LONGEST_WAIT)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, OSError):
             self._process.kill()  # or it would log beside `track`
             self._process.communicate()
         return self._process.returncode == 0

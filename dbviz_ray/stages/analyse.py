@@ -4,7 +4,7 @@ from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
-from dbviz_ray.store.layout import TABLES_RECORD
+from dbviz_ray.store.layout import FIGURES_RECORD, TABLES_RECORD
 from dbviz_ray.terminal.progress import Step, say
 
 
@@ -13,7 +13,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     if not store.exists(FINDINGS_FILE):
         return
     changed = store.changed(TABLES_RECORD)
-    state.analysed = changed == [] and all(store.exists(file) for file in _files(store, sweep))
+    state.analysed = not changed and all(store.exists(file) for file in _files(store, sweep))
     state.changed += changed or []
 
 
@@ -45,7 +45,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
             tables = compute_tables(store, sweep)
-            for file in (TABLES_RECORD, FINDINGS_FILE, REPORT_FILE):  # until tables and figures belong to these models
+            for file in (TABLES_RECORD, FINDINGS_FILE, FIGURES_RECORD, REPORT_FILE):  # until all belong to these models
                 store.remove(file)
             write_tables(store, tables)
             write_findings(store, find(tables))

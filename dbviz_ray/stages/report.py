@@ -22,7 +22,7 @@ def find_missing(sweep: SweepConfig, store: Store, options: Options, state: Stat
     from dbviz_ray.analysis.tracking import is_tracked
 
     changed = store.changed(FIGURES_RECORD)
-    state.drawn = changed == [] and all(store.exists(file) for file in files_of_report(store, sweep))
+    state.drawn = not changed and all(store.exists(file) for file in files_of_report(store, sweep))
     state.changed += changed or []
     state.reported = state.drawn and is_tracked(store)
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import ALONE, Job, Workers
 from dbviz_ray.config import ResourcesConfig, SweepConfig
-from dbviz_ray.errors import DamagedFileError, StageFailedError
+from dbviz_ray.errors import DamagedFileError, StageFailedError, UserError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
 from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
-from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, folder_of
+from dbviz_ray.store.layout import EVALUATIONS, MADE_BY, MODELS, TABLES_RECORD, folder_of
 from dbviz_ray.store.lease import Lease
 from dbviz_ray.store.models import provenance
 from dbviz_ray.terminal import interruption
@@ -51,11 +51,14 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
             return
         except DamagedFileError as error:
             damage = error
-    data = _checked(sweep) if state.computes(options) else None
+    if lost and "evaluate" not in options.stages:
+        reason = f"do not include evaluate, but {SWEEP_FILE} is lost, so all evaluations are made again"
+        raise UserError("--stages", ",".join(options.stages), reason=reason)
+    data = _checked(sweep) if lost or state.computes(options) else None
     dropped: set[str] = set()
     with Lease(store) as lease, interruption.watching(lease.check):
-        store.claim(sweep)
         store = store.patient()
+        store.claim(sweep, lost)
         while True:
             try:
                 if damage is not None:
@@ -97,7 +100,8 @@ def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: 
     state = state_of(sweep, store, options)
     if state.computes(options):
         job = Job(store, data or _checked(sweep), sweep.resources, driver, provenance())
-        store.remove(FINDINGS_FILE)  # they cover fewer models; if the command ends early, the analysis must be missing
+        for file in (TABLES_RECORD, FINDINGS_FILE):  # of fewer models; if the command ends early, they must be missing
+            store.remove(file)
         state.analysed = False
         with _workers(options, sweep.resources) as workers:
             if "train" in options.stages:

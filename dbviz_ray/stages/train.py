@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dbviz_ray.cluster import Job, Training, Workers
 from dbviz_ray.cluster.schedule import CohortSchedule, cohorts_to_train
 from dbviz_ray.config import SweepConfig
@@ -42,6 +44,9 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: J
             training = Training(CohortSchedule(cohorts, trained, sweep.resources.retries), progress)
             workers.train(job, training)
         ended = training.end()
+        # Models that are there may be trained again beside one that is not: if that fails, they have not failed.
+        there = store.complete_among(ended.failures)
+        ended = replace(ended, failures={name: of for name, of in ended.failures.items() if name not in there})
     settle("train", store, ended)
     state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
     state.cohorts = cohorts_to_train(sweep, state.untrained, {})

@@ -18,6 +18,7 @@ from dbviz_ray.store.layout import (
     COHORTS,
     EVALUATIONS,
     FAILURES,
+    FIGURES,
     FIGURES_RECORD,
     FINDINGS_FILE,
     MODEL,
@@ -48,17 +49,21 @@ __all__ = [
 ]
 
 
+class _DamagedSweepError(UserError):
+    """`sweep.yaml` was read and holds no sweep."""
+
+
 class Store(EvaluationFiles):
     """The run directory of one sweep."""
 
-    def claim(self, sweep: SweepConfig) -> None:
+    def claim(self, sweep: SweepConfig, lost: bool = False) -> None:
         """Make this the directory of `sweep`. UserError if it belongs to another sweep or cannot be written.
 
-        If it has lost its sweep but holds models of this one, these stay, and all that was made from them goes: nobody
-        knows any more with which settings.
+        If it has `lost` its sweep (`check_owner`), the models stay, and all that was made from them goes: nobody knows
+        any more with which settings.
         """
         text = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False)
-        lost = self.check_owner(sweep)
+        self.check_owner(sweep)
         try:
             for folder in (PLANES, *EVALUATIONS, SCORES) if lost else ():
                 self.remove_folder(folder)
@@ -79,7 +84,7 @@ class Store(EvaluationFiles):
                 return False
             return True
         except UserError as error:
-            if not self._holds_models_of(sweep):
+            if not isinstance(error, _DamagedSweepError) or not self._holds_models_of(sweep):
                 raise error.renamed(lambda file: f"--out: {file}") from None
             return True
         try:
@@ -118,13 +123,17 @@ class Store(EvaluationFiles):
 
     def damaged_files(self, folders: Iterable[str]) -> list[DamagedFileError]:
         """The damage in `folders`, such as "models"; reads every file."""
-        names = (name for folder in folders for name in self.files(folder, EVALUATIONS.get(folder, "")))
+        names = (name for folder in folders for name in self._written(folder))
         return [error for error in map(self._damage, names) if error is not None]
 
     def verified(self) -> Iterator[tuple[str, DamagedFileError | None]]:
         """Every file that this package has written, and its damage if it has any; reads them all."""
         for folder in (MODELS, COHORTS, FAILURES, PLANES, *EVALUATIONS):
-            yield from ((name, self._damage(name)) for name in self.files(folder, EVALUATIONS.get(folder, "")))
+            names = self._written(folder)
+            yield from ((name, self._damage(name)) for name in names)
+            sealed = {file for name in names if name.endswith(MODEL) for file in self.seals_of_model(owner_of(name))}
+            for name in sorted(sealed - set(names)):
+                yield name, DamagedFileError(name, self.path(name), "it is missing")
         for record in filter(self.exists, (TABLES_RECORD, FIGURES_RECORD)):
             damage = self._damage(record)
             yield record, damage
@@ -132,9 +141,16 @@ class Store(EvaluationFiles):
                 reason = self._change(name, digest)
                 yield name, DamagedFileError(name, self.path(name), reason) if reason else None
 
-    def record(self, record: str, names: Iterable[str]) -> None:
-        """Store the digests of finished files."""
-        self.write_json(record, {name: digest_of(self.read(name)) for name in names})
+    def _written(self, folder: str) -> list[str]:
+        """The files in a folder that have the names of this package's."""
+        names = self.files(folder, EVALUATIONS.get(folder, ""))
+        needed = {"model_id", "epoch"} if folder in EVALUATIONS else set()
+        return [name for name in names if needed <= partitions_of(name).keys()]
+
+    def record(self, record: str, names: Iterable[str], others: bool = False) -> None:
+        """Store the digests of finished files; those of `others` stay as they are."""
+        there = self.read_json(record) if others and self.exists(record) else {}
+        self.write_json(record, there | {name: digest_of(self.read(name)) for name in names})
 
     def changed(self, record: str) -> list[str] | None:
         """The files that have changed since their digests were stored; None if that was never done."""
@@ -166,6 +182,7 @@ class Store(EvaluationFiles):
             self.remove(self.labels_file(of["plane_set"], of["model_id"], int(of["epoch"])))
         if kind != MODELS:
             self.remove(name)
+            self.remove({SCORES: TABLES_RECORD, FIGURES: FIGURES_RECORD, REPORT_FILE: FIGURES_RECORD}.get(kind, name))
             return
         model_id = owner_of(name)
         self._remember_cohort(model_id)
@@ -190,13 +207,17 @@ class Store(EvaluationFiles):
         try:
             self._check(name)
         except DamagedFileError as error:
-            return error
+            return error if error.name == name else None  # it may be about what it was made with
+        except FileNotFoundError:  # a command that is at work has just deleted it
+            return None
         return None
 
     def _check(self, name: str) -> None:
         """DamagedFileError if a file does not hold what its ending says, or is not the version that its model has."""
-        seal = self.seal_in_model(name) if folder_of(name) == MODELS and not name.endswith(MODEL) else ""
-        match name.rpartition(".")[2]:
+        ending = name.rpartition(".")[2]
+        in_model = folder_of(name) == MODELS and ending in ("parquet", "safetensors")
+        seal = self.seal_in_model(name) if in_model else ""
+        match ending:
             case "parquet" if folder_of(name) in EVALUATIONS:
                 self.check_evaluation(name)
             case "parquet":
@@ -211,11 +232,13 @@ class Store(EvaluationFiles):
             owner = loaded_yaml(self.read(SWEEP_FILE))
         except (FileNotFoundError, NotADirectoryError):
             raise
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        except OSError as error:
             raise UserError(self.path(SWEEP_FILE), reason=f"cannot be read ({one_line(error)})") from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise _DamagedSweepError(self.path(SWEEP_FILE), reason=f"cannot be read ({one_line(error)})") from None
         if not isinstance(owner, dict):
             hint = "delete it if the directory is this sweep's"
-            raise UserError(self.path(SWEEP_FILE), reason="is damaged", hint=hint)
+            raise _DamagedSweepError(self.path(SWEEP_FILE), reason="is damaged", hint=hint)
         return owner
 
     def _check_empty(self) -> None:

@@ -106,9 +106,9 @@ def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callab
 
 
 _FACTS = b"dbviz"
-MOST_BYTES, MOST_TIMES = 2**30, 10_000
+MOST_BYTES, MOST_TIMES = 2**30, 100_000
 """A table may be larger than the first, or larger than so many times its file, but not both: nine kilobytes may ask for
-any memory. Label maps of one class are a thousand times their files."""
+any memory. Label maps of one class are ten thousand times their files."""
 _WRITING = {"compression": "zstd", "write_page_checksum": True}
 
 
@@ -147,6 +147,9 @@ def decoded(source: pa.NativeFile, rows: slice | None = None) -> tuple[pa.Table,
 def _check_size(file: pq.ParquetFile, stored: int) -> None:
     """ValueError for a table that is far too large for a file of `stored` bytes, before memory is taken."""
     types = [field.type for field in file.schema_arrow]
-    width = sum(8 * kind.list_size if pa.types.is_fixed_size_list(kind) else 8 for kind in types)
+    lists = {
+        kind: kind.list_size * kind.value_type.bit_width // 8 for kind in types if pa.types.is_fixed_size_list(kind)
+    }
+    width = sum(lists.get(kind, 8) for kind in types)
     if file.metadata.num_rows * width > max(MOST_BYTES, MOST_TIMES * stored):
         raise ValueError(f"it asks for {file.metadata.num_rows:,} rows of {width:,} bytes")

@@ -115,7 +115,11 @@ class ModelFiles(Directory, Layout):
         if model_id not in self._seals:
             try:
                 seals = self.read_json(self.model_file(model_id, MODEL)).get("seals")
-            except (FileNotFoundError, DamagedFileError):  # not complete; who reads its configuration is told
+            except (
+                FileNotFoundError,
+                NotADirectoryError,
+                DamagedFileError,
+            ):  # not complete; who reads its configuration is told
                 return {}
             self._seals[model_id] = seals if isinstance(seals, dict) else {}
         return self._seals[model_id]
