@@ -100,7 +100,7 @@ _ENTRIES = [
         "decision_regions:decision_regions",
         "Decision regions of repeated trainings",
         "One plane through three images in trainings that differ only in their seeds, with one colour for each "
-        "class; the grey rows show where they disagree. What changes there, one training alone does not tell.",
+        "class; the grey rows show where they disagree. Where trainings disagree, one training alone tells little.",
         "curves, or one network alone",
         lambda sweep, groups: bool(curves(groups, WIDTH) or curves(groups, EPOCH)) or not _several_kinds(groups),
     ),
@@ -126,8 +126,8 @@ _ENTRIES = [
         "disagreement:disagreement",
         "Where two trainings disagree",
         "Two trainings that differ only in their seeds, and what the second predicts where it differs from the "
-        "first, on one plane: of the least and of the most reproducible of the kinds in the other figures, without "
-        "those that learned nothing.",
+        "first, on one plane. It shows two kinds, the least and the most reproducible; kinds that learned nothing are "
+        "left out.",
         "several trainings of a network",
         lambda sweep, groups: _compares(sweep) and len(sweep.models()) > len(at_last_epoch(groups)),
     ),
@@ -170,8 +170,8 @@ _ENTRIES = [
     FigureEntry(
         "recipes:by_recipe",
         "Reproducibility against accuracy",
-        "A point for each network and recipe, with both intervals. Of two points of equal accuracy, trainings of "
-        "the higher one agree more.",
+        "A point for each network and recipe, with both intervals. The vertical axis is agreement: of two points "
+        "of equal accuracy, the upper one is more reproducible.",
         "several architectures or recipes",
         lambda sweep, groups: _compares(sweep) and compares_recipes(groups),
     ),
