@@ -78,7 +78,7 @@ def load_network(
     in_precision(network, torch.float64 if config.training.precision == "float64" else torch.float32)
     file = _kept_file(store, config, WEIGHTS, epoch)
     try:
-        network.load_state_dict(store.read_tensors(file, store.seal_in_model(file)))
+        network.load_state_dict(store.read_tensors(file))
     except FileNotFoundError:
         raise DamagedFileError(file, store.path(file), "it is missing") from None
     except (KeyError, RuntimeError) as error:  # KeyError: a type that torch does not have
@@ -94,8 +94,7 @@ def check_predictions(store: Store, config: ModelConfig, network: nn.Module, dat
     It would not if the code of the network has changed since, or holds state outside of its state_dict. A class that
     rounding may decide counts as the same.
     """
-    file = _kept_file(store, config, PREDICTIONS, epoch)
-    table, _ = store.read_parquet(file, store.seal_in_model(file))
+    table, _ = store.read_parquet(_kept_file(store, config, PREDICTIONS, epoch))
     stored = table.filter(pc.field("split") == "test")["predicted"].to_numpy()[:CHECKED_IMAGES].astype(np.int64)
     place = next(network.parameters())
     images = dataset.normalised(dataset.test_images[: len(stored)].to(place.device), place.dtype)

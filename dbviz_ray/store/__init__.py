@@ -182,7 +182,9 @@ class Store(EvaluationFiles):
             self.remove(self.labels_file(of["plane_set"], of["model_id"], int(of["epoch"])))
         if kind != MODELS:
             self.remove(name)
-            self.remove({SCORES: TABLES_RECORD, FIGURES: FIGURES_RECORD, REPORT_FILE: FIGURES_RECORD}.get(kind, name))
+            record = {SCORES: TABLES_RECORD, FIGURES: FIGURES_RECORD, REPORT_FILE: FIGURES_RECORD}.get(kind)
+            if record is not None:
+                self.remove(record)
             return
         model_id = owner_of(name)
         self._remember_cohort(model_id)
@@ -205,27 +207,23 @@ class Store(EvaluationFiles):
 
     def _damage(self, name: str) -> DamagedFileError | None:
         try:
-            self._check(name)
+            with suppress(FileNotFoundError):  # a command that is at work has just deleted it
+                self._check(name)
         except DamagedFileError as error:
             return error if error.name == name else None  # it may be about what it was made with
-        except FileNotFoundError:  # a command that is at work has just deleted it
-            return None
         return None
 
     def _check(self, name: str) -> None:
         """DamagedFileError if a file does not hold what its ending says, or is not the version that its model has."""
-        ending = name.rpartition(".")[2]
-        in_model = folder_of(name) == MODELS and ending in ("parquet", "safetensors")
-        seal = self.seal_in_model(name) if in_model else ""
-        match ending:
+        match name.rpartition(".")[2]:
             case "parquet" if folder_of(name) in EVALUATIONS:
                 self.check_evaluation(name)
             case "parquet":
-                self.read_parquet(name, seal)
+                self.read_parquet(name)
             case "json":
                 self.read_json(name)
             case "safetensors":
-                self.read_tensors(name, seal)
+                self.read_tensors(name)
 
     def _owner(self) -> dict[str, Any]:
         try:

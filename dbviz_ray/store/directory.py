@@ -162,16 +162,12 @@ class Directory:
         """Store a table; `facts` (anything JSON can hold) go into its metadata."""
         self.write(name, encoded(table, facts or {}))
 
-    def read_parquet(self, name: str, seal: str = "") -> tuple[pa.Table, dict[str, Any]]:
+    def read_parquet(self, name: str) -> tuple[pa.Table, dict[str, Any]]:
         """A stored table and its facts. DamagedFileError if it cannot be read."""
-        return self._read_table(name, lambda table, facts: (table, facts), seal=seal)
+        return self._read_table(name, lambda table, facts: (table, facts))
 
     def _read_table(
-        self,
-        name: str,
-        content: Callable[[pa.Table, dict[str, Any]], Content],
-        rows: slice | None = None,
-        seal: str = "",
+        self, name: str, content: Callable[[pa.Table, dict[str, Any]], Content], rows: slice | None = None
     ) -> Content:
         """`content` of a stored table, or some of its rows, and its facts. DamagedFileError if that fails."""
         if rows is not None and name in self._checked:  # pages have checksums of their own
@@ -188,7 +184,7 @@ class Directory:
             self._checked[name] = seal_of(whole)
             return content(*decoded(pa.BufferReader(whole), rows))
 
-        return self.read_as(name, decode, seal)
+        return self.read_as(name, decode)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Store a JSON object."""
@@ -206,15 +202,20 @@ class Directory:
 
         return self.read_as(name, decode)
 
-    def read_as(self, name: str, decode: Callable[[bytes], Content], seal: str = "") -> Content:
-        """What `decode` makes of a file that has its own seal and, unless empty, this one.
+    def _wanted_seal(self, name: str) -> str:
+        """The seal that another file says this one has; empty if none does."""
+        return ""
+
+    def read_as(self, name: str, decode: Callable[[bytes], Content], wanted: str | None = None) -> Content:
+        """What `decode` makes of a file whose seal is right: `wanted`, by default what another file says it is.
 
         DamagedFileError if it is damaged or another version; a bad read is repeated once before that.
         """
+        wanted = self._wanted_seal(name) if wanted is None else wanted
         for last_try in (False, True):
             whole = self.read(name)
             try:
-                if seal_of(whole) != seal and seal:
+                if seal_of(whole) != wanted and wanted:
                     raise ValueError("it is not the version that belongs to the other files")
                 return decode(whole)
             except MemoryError:
@@ -227,7 +228,7 @@ class Directory:
     def seal(self, name: str) -> str:
         """The seal of a file; empty without one."""
         if name not in self._checked:
-            self._checked[name] = self.read_as(name, seal_of)
+            self._checked[name] = self.read_as(name, seal_of, wanted="")
         return self._checked[name]
 
 

@@ -124,9 +124,10 @@ class ModelFiles(Directory, Layout):
             self._seals[model_id] = seals if isinstance(seals, dict) else {}
         return self._seals[model_id]
 
-    def seal_in_model(self, name: str) -> str:
-        """The seal of one of a model's files; empty if it is not known."""
-        return self.seals_of_model(owner_of(name)).get(name, "")
+    def _wanted_seal(self, name: str) -> str:
+        """Of a model's files the seal that `model.json` has."""
+        in_model = name.startswith(f"{MODELS}/") and not name.endswith(MODEL)
+        return self.seals_of_model(owner_of(name)).get(name, "") if in_model else ""
 
     def read_predictions(self, model_id: str, epoch: int | None = None) -> pa.Table:
         """Given label, true label and predicted class of every image, after `epoch` (see `model_file`).
@@ -135,7 +136,7 @@ class ModelFiles(Directory, Layout):
         """
         file = self.model_file(model_id, PREDICTIONS, epoch)
         try:
-            return self.read_parquet(file, self.seal_in_model(file))[0]
+            return self.read_parquet(file)[0]
         except FileNotFoundError:
             raise DamagedFileError(file, self.path(file), "it is missing") from None
 
@@ -157,11 +158,11 @@ class ModelFiles(Directory, Layout):
         """Delete the training state of a cohort whose models are complete."""
         self.remove_folder(f"{COHORTS}/{cohort_id}")
 
-    def read_tensors(self, name: str, seal: str = "") -> dict[str, Any]:
+    def read_tensors(self, name: str) -> dict[str, Any]:
         """The torch tensors of a safetensors file. DamagedFileError if it is not one."""
         import safetensors.torch  # imports torch
 
-        return self.read_as(name, safetensors.torch.load, seal)
+        return self.read_as(name, safetensors.torch.load)
 
     def write_tensors(self, name: str, tensors: Mapping[str, Any]) -> None:
         """Store torch tensors in a safetensors file."""
