@@ -24,6 +24,10 @@ ROUNDING = 1e-9
 WORD = 64
 BLOCK_BYTES = 2**18
 """Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
+ROW_BYTES = 2**26
+"""Bytes of the numbers of pairs that are in memory at a time."""
+PLANES = 64
+"""Planes in memory at a time, if all pairs are wanted on each."""
 
 
 def beyond_chance(observed: Floats, expected: Floats) -> Floats:
@@ -39,7 +43,12 @@ def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
     points on which they agree, `[models, models]`; `shares` are those of the classes, `[models, planes, classes]`.
     """
     pooled = shares.mean(axis=1)
-    return beyond_chance(observed, pooled @ pooled.T)
+    return kappa_between(observed, pooled, pooled)
+
+
+def kappa_between(observed: Floats, shares: Floats, other_shares: Floats) -> Floats:
+    """`cohens_kappa` of some models with others, `[some, others]`, from their shares of classes over all planes."""
+    return beyond_chance(observed, shares @ other_shares.T)
 
 
 def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
@@ -63,7 +72,13 @@ def capa(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
     share of images for which they predict the same class, `[models, models]`; `wrong` says which predictions differ
     from the labels, `[models, images]`.
     """
-    return beyond_chance(observed, _of_accuracies(1 - wrong.mean(axis=1), classes))
+    right = 1 - wrong.mean(axis=1)
+    return capa_between(observed, right, right, classes)
+
+
+def capa_between(observed: Floats, right: Floats, others_right: Floats, classes: int) -> Floats:
+    """`capa` of some models with others, `observed` being `[some, others]`, of their accuracies."""
+    return beyond_chance(observed, _of_accuracies(right, others_right, classes))
 
 
 def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
@@ -71,7 +86,7 @@ def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) ->
     observed = (predictions[:, None] == predictions).transpose(2, 0, 1).astype(float)
     right = 1 - wrong.T.astype(float)  # [images, models]
     accuracies = right.mean(axis=0)
-    expected = _of_accuracies(accuracies, classes)
+    expected = _of_accuracies(accuracies, accuracies, classes)
     moved, slope = right - accuracies, accuracies - (1 - accuracies) / (classes - 1)
     linear = expected + moved[:, :, None] * slope + moved[:, None, :] * slope[:, None]
     return by_item(observed, linear, observed.mean(axis=0), expected)
@@ -88,11 +103,38 @@ def by_item(observed: Floats | float, expected: Floats, mean_observed: Floats, m
     return np.asarray(score + (observed - mean_observed) / room - of_expected)
 
 
-def _of_accuracies(right: Floats, classes: int) -> Floats:
-    """Agreement of independent models with the accuracies `right`, `[models]`."""
+def _of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
+    """Agreement of independent models with these accuracies: `[models, others]`."""
     if classes < 2:
         raise ValueError(f"classes must be at least 2, not {classes}")
-    return np.outer(right, right) + np.outer(1 - right, 1 - right) / (classes - 1)
+    return np.outer(right, others) + np.outer(1 - right, 1 - others) / (classes - 1)
+
+
+def weighted_agreement(predictions: Labels, weights: Floats, classes: int) -> Floats:
+    """The sum of the weights `[models, models]` of the pairs that agree on an image, `[images]`."""
+    total = np.zeros(predictions.shape[1])
+    for label in range(classes):
+        own = (predictions == label).astype(float)
+        total += np.einsum("mi,mi->i", weights @ own, own)
+    return total
+
+
+def mean_capa_by_item(
+    predictions: Labels, wrong: NDArray[np.bool_], classes: int, observed: Floats, used: NDArray[np.bool_]
+) -> Floats:
+    """The mean of `capa_by_item` over the `used` pairs, `[models, models]`, whose CAPA is defined: `[images]`.
+
+    `observed` is as in `capa`. It is linear in the images, so that it needs no number for each pair and image.
+    """
+    right = 1 - wrong.astype(float)
+    accuracies = right.mean(axis=1)
+    expected = _of_accuracies(accuracies, accuracies, classes)
+    weights, room = used / used.sum(), np.where(used, 1 - expected, 1)
+    of_observed, of_expected = weights / room, weights * (1 - observed) / room**2
+    slope = accuracies - (1 - accuracies) / (classes - 1)
+    fixed = (of_observed * (observed - expected)).sum() - (of_observed * observed).sum()
+    moved = (right - accuracies[:, None]).T @ (of_expected @ slope + of_expected.T @ slope)
+    return np.asarray(fixed + weighted_agreement(predictions, of_observed, classes) - moved)
 
 
 def agreement(labels: Labels) -> Floats:
@@ -107,35 +149,52 @@ def agreement(labels: Labels) -> Floats:
 def agreement_blocks(labels: Labels) -> Iterator[tuple[slice, Floats]]:
     """`agreement` for some planes at a time: the planes, and `[those planes, models, models]`."""
     models, planes, points = labels.shape
-    words = -(-points // WORD)
-    each = max(1, BLOCK_BYTES // (models * words * 8))
-    for first in range(0, planes, each):
-        some = slice(first, min(first + each, planes))
-        differing = _differing_points(_bit_words(labels[:, some], words))
-        yield some, (points - differing - differing.transpose(0, 2, 1)) / points
+    for first in range(0, planes, PLANES):
+        some = slice(first, min(first + PLANES, planes))
+        words = bit_words(labels[:, some], max(1, int(labels.max()).bit_length()))
+        same = np.empty((some.stop - first, models, models))
+        for rows, later in agreeing_points(words, points):
+            same[:, rows] = later.transpose(2, 0, 1)
+        same += same.transpose(0, 2, 1).copy()
+        same /= points
+        same[:, range(models), range(models)] = 1
+        yield some, same
 
 
-def _bit_words(labels: Labels, words: int) -> NDArray[np.uint64]:
-    """The labels' bits: `[bits, planes, models, words]`; points beyond the last are zero in all models."""
+def bit_words(labels: Labels, bits: int) -> NDArray[np.uint64]:
+    """The bits of `labels` `[models, planes, points]`: `[bits, models, words, planes]`, zero beyond the last point."""
     models, planes, points = labels.shape
-    bits = max(1, int(labels.max()).bit_length())
-    packed = np.zeros((bits, planes, models, words * WORD // 8), np.uint8)
-    by_plane = labels.swapaxes(0, 1)
+    words = -(-points // WORD)
+    packed = np.zeros((bits, models, planes, words * WORD // 8), np.uint8)
     for bit in range(bits):
-        packed[bit, ..., : -(-points // 8)] = np.packbits((by_plane >> bit) & 1 == 1, axis=-1)
-    return packed.view(np.uint64)
+        packed[bit, ..., : -(-points // 8)] = np.packbits((labels >> bit) & 1 == 1, axis=-1)
+    return np.ascontiguousarray(packed.view(np.uint64).swapaxes(2, 3))
 
 
-def _differing_points(words: NDArray[np.uint64]) -> Floats:
-    """The number of points in which a model differs from each later one: `[planes, models, models]`, else zero."""
-    _, planes, models, _ = words.shape
-    counts = np.zeros((planes, models, models))
-    for model in range(models - 1):
-        differs = words[0, :, model, None] ^ words[0, :, model + 1 :]
-        for of_bit in words[1:]:
-            differs |= of_bit[:, model, None] ^ of_bit[:, model + 1 :]
-        counts[:, model, model + 1 :] = np.bitwise_count(differs).sum(axis=-1, dtype=np.int64)
-    return counts
+def agreeing_points(words: NDArray[np.uint64], points: int) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+    """The points on which some models at a time agree with all later ones: `[those, models, planes]`, else zero.
+
+    `words` are `bit_words` of labels with so many `points`.
+    """
+    _, models, size, planes = words.shape
+    each = max(1, ROW_BYTES // (4 * models * planes))
+    together = max(1, BLOCK_BYTES // (words.itemsize * size * planes))
+    differs, of_bit = np.empty((2, together, size, planes), np.uint64)
+    counts = np.empty(differs.shape, np.uint8)
+    for first in range(0, models, each):
+        rows = slice(first, min(first + each, models))
+        same = np.zeros((rows.stop - first, models, planes), np.uint32)
+        for own in range(first, rows.stop):
+            for start in range(own + 1, models, together):
+                some = slice(start, min(start + together, models))
+                number = some.stop - start
+                np.bitwise_xor(words[0, some], words[0, own], out=differs[:number])
+                for bit in words[1:]:
+                    np.bitwise_xor(bit[some], bit[own], out=of_bit[:number])
+                    np.bitwise_or(differs[:number], of_bit[:number], out=differs[:number])
+                np.bitwise_count(differs[:number], out=counts[:number])
+                same[own - first, some] = points - counts[:number].sum(axis=1, dtype=np.uint32)
+        yield rows, same
 
 
 def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, Means, Floats]:
@@ -186,7 +245,7 @@ def pairs_on_labelled_images(
     first, second = np.triu_indices(models, 1)
     accuracies = right.mean(axis=1)
     slopes = accuracies - (1 - accuracies) / (classes - 1)
-    same, by_chance = 1 - differing / images, _of_accuracies(accuracies, classes)[first, second]
+    same, by_chance = 1 - differing / images, _of_accuracies(accuracies, accuracies, classes)[first, second]
     each = np.rint(right.astype(float) @ right.T.astype(float)).astype(np.int64)
     both, correct = each[first, second], each.diagonal()
     losses, wins = correct[first] - both, correct[second] - both

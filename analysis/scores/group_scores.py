@@ -1,16 +1,16 @@
 """Every score of a group as an estimate: from predictions, label maps and margins of its trainings."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
-from .agreement import agreement, capa, capa_by_item, cohens_kappa, kappa_by_item
+from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_capa_by_item, weighted_agreement
 from .groups import Group
-from .plane_scores import PairMeans, PairSet, PlaneScores, pairs_within
+from .pair_means import PairMeans, PairSet, pairs_within
+from .plane_scores import PlaneScores
 from .trained import Margins, Predictions
 
 Floats = NDArray[np.float64]
@@ -113,7 +113,7 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
 
 def _by_pair(group: Group, means: PairMeans) -> Floats:
     """The means over planes of the group's pairs: `[members, members]`."""
-    return means.by_pair[np.ix_(group.members, group.members)]
+    return means.by_pair(group.members, group.members)
 
 
 def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
@@ -131,34 +131,22 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
 def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
     """Agreement of independent trainings of the group on the test images, raw and beyond their accuracy."""
     predicted, wrong = predictions.on_test[group.members], predictions.test_wrong[group.members]
-    beyond = capa(agreement(predicted[:, None])[0], wrong, classes)
-
-    def beyond_accuracy(pair: NDArray[np.intp]) -> Floats:
-        return capa_by_item(predicted[pair], wrong[pair], classes)[:, 0, 1]
-
-    images, every, known = predicted.shape[1], group.independent, group.independent & np.isfinite(beyond)
-    alike = _over_pairs(group, every, images, lambda pair: np.equal(*predicted[pair]).astype(float))
-    return {"agreement_on_test_images": alike, "capa": _over_pairs(group, known, images, beyond_accuracy)}
-
-
-def _over_pairs(
-    group: Group, used: NDArray[np.bool_], images: int, score: Callable[[NDArray[np.intp]], Floats]
-) -> Estimate:
-    """The mean over the `used` pairs, `[members, members]`, of a score that is `[images]` for each pair.
-
-    Pairs come one by one: all pairs of a large group on all images may not fit into memory.
-    """
-    by_pair, total = np.eye(len(used)), np.zeros(images)
-    each = np.ones((images, *used.shape)) if len(used) <= MAX_SINGLY_ON_IMAGES else None
-    pairs = np.argwhere(np.triu(used, 1))
-    for pair in pairs:
-        a, b = pair
-        on_images = score(pair)
-        by_pair[a, b] = by_pair[b, a] = on_images.mean()
-        total += on_images
-        if each is not None:
-            each[:, a, b] = each[:, b, a] = on_images
-    return pair_estimate(by_pair, total / max(len(pairs), 1), used, group.levels, each)
+    same = predictions.same_on_test.by_pair(group.members, group.members)
+    beyond = capa(same, wrong, classes)
+    used, known = group.independent, group.independent & np.isfinite(beyond)
+    if len(same) <= MAX_SINGLY_ON_IMAGES:
+        alike = (predicted[:, None] == predicted).transpose(2, 0, 1).astype(float)
+        of_pairs = capa_by_item(predicted, wrong, classes)
+        means = (on_images[:, np.triu(some, 1)] for on_images, some in ((alike, used), (of_pairs, known)))
+        by_image, capa_by_image = (of.mean(axis=1) if of.shape[1] else np.zeros(len(of)) for of in means)
+    else:
+        alike = of_pairs = None
+        by_image = weighted_agreement(predicted, used / used.sum(), classes)
+        capa_by_image = mean_capa_by_item(predicted, wrong, classes, same, known) if known.any() else by_image
+    return {
+        "agreement_on_test_images": pair_estimate(same, by_image, used, group.levels, alike),
+        "capa": pair_estimate(beyond, capa_by_image, known, group.levels, of_pairs),
+    }
 
 
 MEAN, MEDIAN = "mean", "median"

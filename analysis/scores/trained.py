@@ -14,6 +14,8 @@ from dbviz_ray.store import PLANES_TOGETHER, Labels, Store
 from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.models import Outcome
 
+from .agreement import agreeing_points, bit_words
+from .pair_means import PairMeans
 from .plane_scores import Stored
 
 
@@ -68,6 +70,16 @@ class Predictions:
         """`[models, test images]`."""
         return np.asarray(self.on_test != self.true_test)
 
+    @cached_property
+    def same_on_test(self) -> PairMeans:
+        """How many test images two models predict the same class of; the images are its one plane."""
+        models, images = self.on_test.shape
+        means = PairMeans(models, 1, (), images)
+        words = bit_words(self.on_test[:, None], max(1, int(self.on_test.max()).bit_length()))
+        for rows, same in agreeing_points(words, images):
+            means.add(slice(0, 1), rows, same)
+        return means
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -113,17 +125,13 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
 def stored_planes(
     store: Store, sweep: SweepConfig, plane_set: str, models: Sequence[ModelConfig], epochs: Sequence[int]
 ) -> Stored:
-    """Reads the label maps of each model at its epoch, some planes at a time."""
+    """Reads the label maps of each model at its epoch, one model and some planes at a time."""
     table, facts = store.read_parquet(store.planes_file(plane_set))
     resolution, class_names = facts["resolution"], facts["class_names"]
     ids = [model.model_id for model in models]
 
-    def labels(some: slice) -> Labels:
-        sides = len(ids), some.stop - some.start, resolution, resolution
-        maps = np.empty(sides, np.min_scalar_type(len(class_names) - 1))
-        for place, model_id, epoch in zip(maps, ids, epochs, strict=True):
-            place[:] = store.read_label_maps(plane_set, model_id, epoch, some)
-        return maps
+    def labels(model: int, some: slice) -> Labels:
+        return store.read_label_maps(plane_set, ids[model], epochs[model], some)
 
     def probabilities(some: slice) -> NDArray[np.float16]:
         return np.stack([store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)])

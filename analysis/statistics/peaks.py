@@ -19,11 +19,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from scipy import optimize, special
 
 from .estimates import Estimate
@@ -57,10 +55,14 @@ class Peak:
 class Pairs:
     """What a score is made of that is the mean over all pairs of a point's trainings, such as their reproducibility."""
 
-    by_pair: Floats
-    """`[trainings, trainings]` of all points, symmetric."""
-    trainings: Sequence[NDArray[np.intp]]
-    """The places of each point's, at least two."""
+    neighbours: Sequence[Floats]
+    """For all points but the last: the score of each pair of its trainings with the next point's, `[trainings,
+    trainings]`. Each point has at least two trainings."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of each point's trainings."""
+        return [len(self.neighbours[0]), *(together.shape[1] for together in self.neighbours)]
 
     def variances(self) -> Floats:
         """`[points]`: what trainings add to the variance of each point's score.
@@ -71,16 +73,16 @@ class Pairs:
         can, as two crossed factors: trainings have nearly the same effects there (on the digits, a correlation of 0.85
         to 0.99). Equal seeds at two widths agree a little more, which counts as t.
         """
-        beside: list[list[tuple[Floats, float, int]]] = [[] for _ in self.trainings]
-        for place, (own, others) in enumerate(pairwise(self.trainings)):
-            together = self.by_pair[np.ix_(own, others)]
+        beside: list[list[tuple[Floats, float, int]]] = [[] for _ in self.sizes]
+        for place, together in enumerate(self.neighbours):
+            own, others = together.shape
             rows, columns = together.mean(axis=1), together.mean(axis=0)
             rest = together - rows[:, None] - columns + together.mean()
-            t = float((rest**2).sum()) / ((len(own) - 1) * (len(others) - 1))
-            beside[place].append((rows, t, len(others)))
-            beside[place + 1].append((columns, t, len(own)))
+            t = float((rest**2).sum()) / ((own - 1) * (others - 1))
+            beside[place].append((rows, t, others))
+            beside[place + 1].append((columns, t, own))
         variances = []
-        for n, found in zip(map(len, self.trainings), beside, strict=True):
+        for n, found in zip(self.sizes, beside, strict=True):
             means, of_pairs, others = (np.array(part) for part in zip(*found, strict=True))
             s = means.mean(axis=0).var(ddof=1) - (of_pairs / others).sum() / len(found) ** 2
             variances.append(max(4 * s / n + 2 * of_pairs.mean() / (n * (n - 1)), 0.0))
@@ -177,7 +179,7 @@ def _noise_of(estimates: Sequence[Estimate], pairs: Pairs | None) -> _Noise | No
     own, freedom = np.array([sum_of(of.models) for of in found]).T
     shared = np.array([of.shared[0] for of in found])
     if pairs is not None:
-        freedom = np.array([len(of) - 1.0 for of in pairs.trainings])
+        freedom = np.array(pairs.sizes) - 1.0
         counted, own = own, pairs.variances()
         # It counts the effects of pairs as often as `counted` does.
         shared *= _averaged(own, freedom) / np.maximum(_averaged(counted, freedom), TINY)

@@ -4,7 +4,16 @@ Models that diverged or failed (`dbviz_ray.store.models`) are left out of every 
 counts them.
 """
 
-from .compute import compute_tables, files_of, read_table, tables_of, write_tables
+from .compute import compute_tables, files_of, keep_pairs, more_pairs, read_table, tables_of, write_tables
 from .outcomes import NoModelsError
 
-__all__ = ["NoModelsError", "compute_tables", "files_of", "read_table", "tables_of", "write_tables"]
+__all__ = [
+    "NoModelsError",
+    "compute_tables",
+    "files_of",
+    "keep_pairs",
+    "more_pairs",
+    "read_table",
+    "tables_of",
+    "write_tables",
+]

@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
+from dbviz_ray.store.layout import SCORES
 
-from ..scores.group_scores import SCORES, Observed, image_estimates, independent_pairs, plane_estimates
+from ..scores.group_scores import SCORES as BOUNDS
+from ..scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
 from ..scores.plane_scores import PlaneScores, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
@@ -28,6 +30,7 @@ from .scored import NAN, Scored
 from .streams import stream_sets, streams_table
 
 Result = TypeVar("Result")
+Tables = Mapping[str, pd.DataFrame]
 
 
 def _varies_streams(sweep: SweepConfig) -> bool:
@@ -40,17 +43,18 @@ def _varies_streams(sweep: SweepConfig) -> bool:
 class TableEntry:
     """A table: how it is computed, and which sweeps have it."""
 
-    compute: Callable[[Scored], pd.DataFrame]
+    compute: Callable[[Scored], pd.DataFrame | Iterator[pd.DataFrame]]
+    """The rows, or parts of them."""
     applies: Callable[[SweepConfig], bool] = lambda sweep: True
     of_planes: bool = True
     """Whether it has rows for every plane set; if not, it is computed from images alone."""
     csv: bool = True
-    """Whether it is stored as CSV too; a row for each image makes hundred thousands."""
+    """Whether it is stored as CSV too; a row for each image or pair makes hundred thousands."""
 
 
 TABLES = {
     "models": TableEntry(models_table),
-    "pairs": TableEntry(pairs_table),
+    "pairs": TableEntry(pairs_table, csv=False),
     "groups": TableEntry(groups_table),
     "between_groups": TableEntry(between_groups_table),
     "differences": TableEntry(differences_table),
@@ -71,10 +75,15 @@ def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
     return ("outcomes", *(name for name, entry in TABLES.items() if entry.applies(sweep)), *by_recipe)
 
 
-def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
+MOST_ROWS = 2**20
+"""Rows in a file of `pairs`: of 1,449 trainings, or 100 MB."""
+
+
+def compute_tables(store: Store, sweep: SweepConfig, keep: Callable[[pd.DataFrame], None] | None = None) -> Tables:
     """Every table of a sweep. All its models are trained and labelled, except those with a failure.
 
-    Raises NoModelsError.
+    `keep` takes `MOST_ROWS` rows of `pairs` whenever there are so many; the table then holds the others. Raises
+    NoModelsError.
     """
     failures = store.failures()
     trained = trained_models(store, sweep, failures)
@@ -87,6 +96,10 @@ def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
     for section, epochs, last in _sections(models):
         for name, table in _tables_of_section(store, sweep, section, epochs, last, names):
             parts.setdefault(name, []).append(table)
+            if name == "pairs" and keep is not None and sum(map(len, parts[name])) > MOST_ROWS:
+                rows = pd.concat(parts[name], ignore_index=True)
+                keep(rows[:MOST_ROWS])
+                parts[name] = [rows[MOST_ROWS:]]
     tables = {
         name: pd.concat([t for t in part if len(t)] or part[:1], ignore_index=True) for name, part in parts.items()
     }
@@ -98,7 +111,7 @@ def compute_tables(store: Store, sweep: SweepConfig) -> dict[str, pd.DataFrame]:
     return {name: tables[name] for name in names}
 
 
-def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
+def write_tables(store: Store, tables: Tables) -> None:
     """Store every table in its files; CSV has no lists: names of one cell are joined by "+"."""
     for name, table in tables.items():
         parquet = pa.Table.from_pandas(table, preserve_index=False)
@@ -106,6 +119,23 @@ def write_tables(store: Store, tables: Mapping[str, pd.DataFrame]) -> None:
             joined = {column: table[column].map("+".join) for column in _lists_of_text(parquet)}
             store.write(store.scores_file(name, "csv"), table.assign(**joined).to_csv(index=False).encode())
         store.write_parquet(store.scores_file(name), parquet)
+
+
+def keep_pairs(store: Store) -> Callable[[pd.DataFrame], None]:
+    """What stores rows of `pairs` in files of their own, `pairs-1.parquet` and so on; removes earlier ones."""
+    for name in more_pairs(store):
+        store.remove(name)
+
+    def keep(rows: pd.DataFrame) -> None:
+        name = store.scores_file(f"pairs-{len(more_pairs(store)) + 1}")
+        store.write_parquet(name, pa.Table.from_pandas(rows, preserve_index=False))
+
+    return keep
+
+
+def more_pairs(store: Store) -> list[str]:
+    """The files of `pairs` beside `pairs.parquet`, which only runs with more than `MOST_ROWS` pairs have."""
+    return [name for name in store.files(SCORES, ".parquet") if name.startswith(f"{SCORES}/pairs-")]
 
 
 def files_of(store: Store, name: str) -> list[str]:
@@ -159,13 +189,13 @@ def _tables_of_section(
     for place, (plane_set, (classes, planes)) in enumerate(_one_ahead(on_planes, list(sweep.planes))):
         of_images = of_images or {group: image_estimates(group, observed, classes) for group in groups}
         known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
-        estimates = {group: {score: of[score] for score in SCORES if score in of} for group, of in known.items()}
+        estimates = {group: {score: of[score] for score in BOUNDS if score in of} for group, of in known.items()}
         scored = Scored(models, epochs, groups, compared, observed, planes, estimates, shared)
         for name, entry in TABLES.items():
-            if name in names and entry.of_planes:
-                yield name, entry.compute(scored).assign(plane_set=plane_set)
-            elif name in names and place == 0:
-                yield name, entry.compute(scored)
+            if name in names and (entry.of_planes or place == 0):
+                found = entry.compute(scored)
+                for part in [found] if isinstance(found, pd.DataFrame) else found:
+                    yield name, part.assign(plane_set=plane_set) if entry.of_planes else part
 
 
 def _one_ahead(of: Callable[[str], Result], names: Sequence[str]) -> Iterator[tuple[str, Result]]:

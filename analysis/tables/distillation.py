@@ -12,7 +12,7 @@ from dbviz_ray.config import ModelConfig
 
 from ..scores.group_scores import SHARE
 from ..scores.groups import NAMING, NETWORK, Group
-from ..scores.plane_scores import PairMeans, PairSet, pairs_between, pairs_within
+from ..scores.pair_means import PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Estimate, cross_pair_estimate, difference, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
 from .scored import Scored, columns_of, with_covers
@@ -67,7 +67,7 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
         row |= with_covers("difference", interval_of(difference(students, controls)))
         row |= {
             "same_start": _same_start(scored.configs, lesson.taught),
-            "n_students": len(lesson.taught.first),
+            "n_students": lesson.taught.size,
             "n_teachers": len(lesson.taught_by),
             "n_controls": len(lesson.controls.members),
             "n_planes": scored.planes.planes,
@@ -88,23 +88,24 @@ def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator
                 by_teachers.setdefault(group_at[teacher], []).append((student, teacher))
         for teachers, taught in by_teachers.items():
             first, second = np.array(taught, dtype=np.intp).T
-            own, taught_by = PairSet(first, second, singly=True), np.unique(second)
+            taught_by = np.unique(second)
+            own = PairSet(first, taught_by, second[:, None] == taught_by, singly=True)
             for controls in groups:
                 alike = all(controls.key[column] == students.key[column] for column in (*NETWORK, "label_noise"))
                 alone, others = models[controls.members[0]].teacher is None, np.setdiff1d(controls.members, taught_by)
-                pairs = pairs_between(taught_by, others) if len(others) else pairs_within(taught_by)
-                if alike and alone and len(pairs.first):
+                pairs = PairSet(taught_by, others) if len(others) else pairs_within(taught_by)
+                if alike and alone and pairs.size:
                     yield _Lesson(students, teachers, controls, own, taught_by, others, pairs)
 
 
 def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:
     """Whether a student starts from its teacher's initial weights."""
     starts = [(model.architecture, model.options, model.width, model.seeds.init) for model in models]
-    return any(starts[student] == starts[teacher] for student, teacher in zip(taught.first, taught.second, strict=True))
+    return any(starts[student] == starts[teacher] for student, teacher in zip(*taught.sides, strict=True))
 
 
 def _control_estimate(lesson: _Lesson, same: PairMeans) -> Estimate:
     teachers, others, on_planes = lesson.taught_by, lesson.others, same.on_planes(lesson.control_pairs)
     if len(others):
-        return cross_pair_estimate(same.by_pair[np.ix_(teachers, others)], on_planes)
-    return pair_estimate(same.by_pair[np.ix_(teachers, teachers)], on_planes)
+        return cross_pair_estimate(same.by_pair(teachers, others), on_planes)
+    return pair_estimate(same.by_pair(teachers, teachers), on_planes)

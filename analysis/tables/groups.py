@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import astuple
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def _pairs_of(score: str, groups: list[Group], scored: Scored) -> Pairs | None:
         return None
     if any(len(np.unique(group.levels[0])) < len(group.members) for group in groups):
         return None
-    return Pairs(same.by_pair, [group.members for group in groups])
+    return Pairs([same.by_pair(own.members, following.members) for own, following in pairwise(groups)])
 
 
 def margins_table(scored: Scored) -> pd.DataFrame:

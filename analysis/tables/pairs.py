@@ -8,24 +8,36 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..scores.agreement import Floats, agreement, capa, cohens_kappa
+from ..scores.agreement import Floats, capa_between, kappa_between
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group, records
-from ..scores.plane_scores import PairSet, pairs_between
+from ..scores.pair_means import PairSet, Places
 from ..statistics.estimates import cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
 from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
 
+ROWS_TOGETHER = 2**18
+"""Rows of `pairs` in memory at a time, about."""
 
-def pairs_table(scored: Scored) -> pd.DataFrame:
-    """One row for every two models."""
-    models, planes, predictions = scored.configs, scored.planes, scored.observed.predictions
-    first, second = np.triu_indices(len(models), 1)
-    ids = np.array([model.model_id for model in models])
-    teachers = np.array([model.teacher or "" for model in models])
-    number = np.empty(len(models), dtype=int)
+
+def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
+    """One row for every two models, in parts."""
+    number = np.empty(len(scored.models), dtype=int)
     for index, group in enumerate(scored.groups):
         number[group.members] = index
+    each = max(1, ROWS_TOGETHER // len(scored.models))
+    for start in range(0, max(1, len(scored.models) - 1), each):
+        yield _pairs_from(np.arange(start, min(start + each, len(scored.models))), scored, number)
+
+
+def _pairs_from(rows: Places, scored: Scored, number: NDArray[np.int64]) -> pd.DataFrame:
+    """Each of the models `rows` with every later one; `number` is that of each model's group."""
+    models, planes, predictions = scored.configs, scored.planes, scored.observed.predictions
+    later = np.arange(rows[0], len(models))
+    one, other = np.nonzero(rows[:, None] < later)
+    first, second = rows[one], later[other]
+    ids = np.array([model.model_id for model in models], dtype=object)
+    teachers = np.array([model.teacher or "" for model in models])
     columns = {
         "model_a": ids[first],
         "model_b": ids[second],
@@ -36,14 +48,16 @@ def pairs_table(scored: Scored) -> pd.DataFrame:
     }
     matrices: dict[str, Floats | None] = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
     if planes.same_points is not None:
-        same, shares = planes.same_points.by_pair, planes.class_shares.mean(axis=1, dtype=float, keepdims=True)
-        matrices |= {"reproducibility": same, "kappa": cohens_kappa(same, shares)}
+        same, shares = planes.same_points.by_pair(rows, later), planes.mean_shares
+        matrices |= {"reproducibility": same, "kappa": kappa_between(same, shares[rows], shares[later])}
     if planes.soft_agreement is not None:
-        matrices["soft_agreement"] = planes.soft_agreement.by_pair
-    on_test, classes = agreement(predictions.on_test[:, None])[0], planes.class_shares.shape[2]
+        matrices["soft_agreement"] = planes.soft_agreement.by_pair(rows, later)
+    classes = planes.class_shares.shape[2]
+    on_test = predictions.same_on_test.by_pair(rows, later)
+    right = 1 - predictions.test_wrong.mean(axis=1)
     matrices["agreement_on_test_images"] = on_test
-    matrices["capa"] = capa(on_test, predictions.test_wrong, classes)
-    of_pairs = {name: np.nan if matrix is None else matrix[first, second] for name, matrix in matrices.items()}
+    matrices["capa"] = capa_between(on_test, right[rows], right[later], classes)
+    of_pairs = {name: np.nan if matrix is None else matrix[one, other] for name, matrix in matrices.items()}
     return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
 
 
@@ -71,7 +85,7 @@ def between_groups_table(scored: Scored) -> pd.DataFrame:
     if same is None:
         return pd.DataFrame(columns=BETWEEN)
     for a, b in _compared(scored.compared):
-        pairs, by_pair = _pairs_of(a, b), same.by_pair[np.ix_(a.members, b.members)]
+        pairs, by_pair = _pairs_of(a, b), same.by_pair(a.members, b.members)
         each = same.each_on_planes(pairs).reshape(-1, *by_pair.shape) if pairs.singly else None
         interval = interval_of(cross_pair_estimate(by_pair, same.on_planes(pairs), each), SHARE)
         rows.append(_sides(a, b) | with_covers("reproducibility", interval) | {"n_planes": scored.planes.planes})
@@ -89,7 +103,7 @@ def _compared(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
 
 
 def _pairs_of(a: Group, b: Group) -> PairSet:
-    return pairs_between(a.members, b.members, singly=max(len(a.members), len(b.members)) <= MAX_SINGLY)
+    return PairSet(a.members, b.members, singly=max(len(a.members), len(b.members)) <= MAX_SINGLY)
 
 
 def _sides(a: Group, b: Group) -> dict[str, Any]:

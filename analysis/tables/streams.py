@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..scores.group_scores import SHARE, independent_pairs
 from ..scores.groups import GROUP, Group
-from ..scores.plane_scores import PairMeans, PairSet, pairs_within
+from ..scores.pair_means import PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Covers, Estimate
 from ..statistics.intervals import interval_of
 from .scored import Scored, columns_of, with_covers
@@ -67,7 +67,7 @@ def _contrasts(groups: Sequence[Group]) -> Iterator[_Contrast]:
 
 def _row(contrast: _Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
     group, alone = contrast.group, contrast.alone
-    apart = 1 - same.by_pair[np.ix_(group.members, group.members)]
+    apart = 1 - same.by_pair(group.members, group.members)
     row = {
         **group.key,
         "stream": contrast.stream,

@@ -27,7 +27,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
     """Compute and store the tables and the findings. StageFailedError if evaluations are missing."""
     from dbviz_ray.analysis.findings import find, write_findings
     from dbviz_ray.analysis.findings.summary import outcomes_text
-    from dbviz_ray.analysis.tables import NoModelsError, compute_tables, write_tables
+    from dbviz_ray.analysis.tables import NoModelsError, compute_tables, keep_pairs, more_pairs, write_tables
 
     if not (options.chosen or state.to_analyse):
         return
@@ -44,12 +44,12 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
         )
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
-            tables = compute_tables(store, sweep)
             for file in (TABLES_RECORD, FINDINGS_FILE, FIGURES_RECORD, REPORT_FILE):  # until all belong to these models
                 store.remove(file)
+            tables = compute_tables(store, sweep, keep_pairs(store))
             write_tables(store, tables)
             write_findings(store, find(tables))
-            store.record(TABLES_RECORD, _files(store, sweep))
+            store.record(TABLES_RECORD, [*_files(store, sweep), *more_pairs(store)])
             state.analysed = True
     except NoModelsError as error:
         print(outcomes_text(error.outcomes))

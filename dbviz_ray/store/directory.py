@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
-from dbviz_ray.store.files import content_of, create_local, create_object, decoded, encoded, put, write_local
+from dbviz_ray.store.files import content_of, create_local, create_object, decoded, encoded, owned, put, write_local
 from dbviz_ray.store.seals import UNSEALED, seal_of, sealed
 from dbviz_ray.terminal.progress import say
 
@@ -182,7 +182,7 @@ class Directory:
 
         def decode(whole: bytes) -> Content:
             self._checked[name] = seal_of(whole)
-            return content(*decoded(pa.BufferReader(whole), rows))
+            return content(*decoded(pa.BufferReader(owned(whole)), rows))
 
         return self.read_as(name, decode)
 

@@ -51,7 +51,7 @@ def create_local(filesystem: Any, target: str, content: bytes) -> bool:
 
 def put(filesystem: Any, target: str, content: bytes) -> None:
     """Write or replace an object. OSError if that fails; then nothing has changed, unless only the answer was lost."""
-    whole = pa.py_buffer(content)
+    whole = owned(content)
     with interruption.held():
         stream = filesystem.open_output_stream(target)
         try:
@@ -82,6 +82,16 @@ def content_of(filesystem: Any, target: str) -> bytes:
     """A whole file or object; FileNotFoundError if it is absent."""
     with filesystem.open_input_file(target) as stream:
         return stream.read()  # type: ignore[no-any-return]
+
+
+def owned(content: bytes) -> pa.Buffer:
+    """A copy in Arrow's own memory. Its threads may free it while Python ends; freeing Python's then aborts.
+
+    See https://github.com/apache/arrow/issues/34314.
+    """
+    copy = pa.BufferOutputStream()
+    copy.write(content)
+    return copy.getvalue()
 
 
 def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callable[[str], Result]) -> Result:

@@ -88,7 +88,7 @@ class Population:
         stored = Stored(
             *maps.shape[:3],
             self.classes,
-            lambda some: maps[:, some],
+            lambda model, some: maps[model, some],
             None if soft is None else lambda some: soft[:, some],
         )
         ends = np.cumsum([0, *map(len, sides)])

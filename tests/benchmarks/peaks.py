@@ -62,7 +62,8 @@ def curve_of(widths: Sequence[Scores], score: str, drawn: Sequence[Places], item
         each = same[:, own[:, None], own]
         pairs = each[:, *np.triu_indices(len(own), 1)]
         estimates.append(pair_estimate(each.mean(axis=0), pairs.mean(axis=1), on_items=each))
-    return estimates, peaks.Pairs(same.mean(axis=0), of_widths)
+    mean = same.mean(axis=0)
+    return estimates, peaks.Pairs([mean[np.ix_(*of)] for of in pairwise(of_widths)])
 
 
 def curve(generator: np.random.Generator, widths: Sequence[Scores], score: str, seeds: int) -> Curve:

@@ -10,7 +10,8 @@ from support.made_up_runs import made_up_run
 from support.random_planes import random_planes
 from support.refusals import refused
 
-from dbviz_ray.analysis.scores.plane_scores import PairSet, score_planes
+from dbviz_ray.analysis.scores.pair_means import PairSet
+from dbviz_ray.analysis.scores.plane_scores import score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
 from dbviz_ray.config import MarginsConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.validation import validated
@@ -119,7 +120,7 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     assert table.schema.field("labels").type == pa.list_(pa.uint16(), 49)
     assert np.max(maps) > 255
     stored = stored_planes(store, sweep, "test", models, [1, 1])
-    assert np.array_equal(stored.labels(slice(0, 3)), maps)
+    assert np.array_equal([stored.labels(model, slice(0, 3)) for model in range(2)], maps)
     pair = PairSet(np.array([0]), np.array([1]), singly=True)
     found = score_planes(stored, frozenset({"reproducibility", "fragmentation"}), [pair], 0.0)
     assert found.same_points.on_planes(pair) == pytest.approx((maps[0] == maps[1]).mean(axis=(1, 2)))

@@ -111,16 +111,17 @@ def test_agreement_is_that_of_whole_numbers(models, planes, points, classes, see
     assert np.array_equal(labels, before)
 
 
-@given(st.integers(1, 3000), st.integers(1, 9))
-def test_blocks_do_not_matter(size, planes):
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 9))
+def test_blocks_do_not_matter(size, planes, together):
     labels = np.random.default_rng(size).integers(0, 5, (3, planes, 70), dtype=np.uint8)
     expected = byte_by_byte(labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(same_labels, "BLOCK_BYTES", size)
+        for name, value in (("BLOCK_BYTES", size), ("ROW_BYTES", size), ("PLANES", together)):
+            patch.setattr(same_labels, name, value)
         blocks = list(same_labels.agreement_blocks(labels))
     assert np.array_equal(np.concatenate([values for _, values in blocks]), expected)
     assert [index for some, _ in blocks for index in range(planes)[some]] == list(range(planes))
-    assert len(blocks) == -(-planes // max(1, size // (3 * 2 * 8)))
+    assert len(blocks) == -(-planes // together)
 
 
 @pytest.mark.parametrize("images", [1, 7, 200])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbviz_ray.analysis.scores import plane_scores
-from dbviz_ray.analysis.scores.plane_scores import PairMeans, Stored, pairs_between, pairs_within, score_planes
+from dbviz_ray.analysis.scores.pair_means import PairMeans, PairSet, pairs_within
+from dbviz_ray.analysis.scores.plane_scores import Stored, joined, score_planes
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
 
 MODELS, PLANES, RESOLUTION, CLASSES = 4, 7, 49, 3
@@ -33,10 +34,10 @@ def chances():
 
 
 def stored(maps, chances=None, together=1, asked=None):
-    def labels(some):
-        if asked is not None:
+    def labels(model, some):
+        if asked is not None and model == 0:
             asked.append(some)
-        return maps[:, some]
+        return maps[model, some]
 
     probabilities = None if chances is None else lambda some: chances[:, some]
     return Stored(MODELS, PLANES, RESOLUTION, CLASSES, labels, probabilities, together)
@@ -45,10 +46,12 @@ def stored(maps, chances=None, together=1, asked=None):
 SETS = [pairs_within(np.arange(MODELS), singly=singly) for singly in (True, False)]
 
 
-@pytest.mark.parametrize("size", [1, 2 * MODELS * RESOLUTION**2 + 5, 2**30])
-def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size):
+@pytest.mark.parametrize("blocks", [[None], [slice(0, 3), slice(3, 4), slice(4, PLANES)]])
+@pytest.mark.parametrize("size", [1, MODELS * RESOLUTION**2 // 2 + 5, 2**30])
+def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size, blocks):
+    """However many are read at a time, and whether blocks of planes are scored apart and joined."""
     monkeypatch.setattr(plane_scores, "CHUNK_BYTES", size)
-    found = score_planes(stored(maps, chances), BOTH, SETS, SHARE)
+    found = joined([score_planes(stored(maps, chances), BOTH, SETS, SHARE, block) for block in blocks])
     assert found.planes == PLANES
     for model in range(MODELS):
         assert found.class_shares[model] == pytest.approx(class_shares(maps[model], CLASSES))
@@ -64,7 +67,8 @@ def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size
         assert means.each_on_planes(SETS[0]) == pytest.approx(naive, rel=near)
         for pairs_of_all in SETS:
             assert means.on_planes(pairs_of_all) == pytest.approx(naive.mean(axis=1), rel=near)
-        assert [means.by_pair[a, b] for a, b in pairs] == pytest.approx(naive.mean(axis=0).tolist(), rel=near)
+        of_pairs = means.by_pair(np.arange(MODELS), np.arange(MODELS))
+        assert [of_pairs[a, b] for a, b in pairs] == pytest.approx(naive.mean(axis=0).tolist(), rel=near)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size
 )
 def test_planes_that_are_stored_together_are_read_together(maps, monkeypatch, planes_at_a_time, together, expected):
     """Where memory holds them; if it holds fewer, as many as it holds, and one at least."""
-    monkeypatch.setattr(plane_scores, "CHUNK_BYTES", planes_at_a_time * MODELS * RESOLUTION**2)
+    monkeypatch.setattr(plane_scores, "CHUNK_BYTES", planes_at_a_time * MODELS * RESOLUTION**2 * 2 // 8)
     asked = []
     score_planes(stored(maps, together=together, asked=asked), BOTH, [], SHARE)
     assert [some.stop - some.start for some in asked] == expected
@@ -92,7 +96,7 @@ def test_what_is_not_asked_for_is_not_there(maps, chances):
 
 
 def places(pairs):
-    return list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    return list(zip(*map(np.ndarray.tolist, pairs.sides), strict=True))
 
 
 def test_pairs_within_and_between():
@@ -100,31 +104,34 @@ def test_pairs_within_and_between():
     assert places(pairs_within(members)) == [(1, 4), (1, 6), (4, 6)]
     used = np.array([[False, True, False], [True, False, True], [False, True, False]])
     assert places(pairs_within(members, used)) == [(1, 4), (4, 6)]
-    between = pairs_between(np.array([0, 2]), np.array([5, 3, 1]))
+    between = PairSet(np.array([0, 2]), np.array([5, 3, 1]))
     assert places(between) == list(itertools.product((0, 2), (5, 3, 1)))
 
 
 @settings(max_examples=40)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 100))
-def test_means_are_those_of_all_planes_together_however_they_come(planes, together, seed):
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 100))
+def test_means_are_those_of_all_planes_together_however_they_come(planes, together, rows, seed):
     """Of every pair, and of sets on every plane, whether their pairs are followed singly or as a mean."""
-    values = np.random.default_rng(seed).random((planes, 6, 6))
+    values = np.random.default_rng(seed).integers(0, 50, (planes, 6, 6))
     values += values.swapaxes(1, 2).copy()
-    members, others = np.array([0, 2, 3, 5]), np.array([1, 4])
+    members, others, every = np.array([0, 2, 3, 5]), np.array([4, 1]), np.arange(6)
+    later = np.triu(np.ones((6, 6), dtype=bool), 1)
 
     def sets(singly):
-        within = [pairs_within(some, singly=singly) for some in (members, others)]
-        return [*within, pairs_between(members, others, singly=singly)]
+        within = [pairs_within(some, singly=singly) for some in (members, others[::-1])]
+        return [*within, *(PairSet(members, others, used, singly) for used in (None, np.eye(4, 2, dtype=bool)))]
 
     without_pairs = pairs_within(np.array([3]))
-    means = PairMeans(6, planes, [*sets(True), without_pairs, *sets(False)])
-    for start in range(0, planes, together):
-        some = slice(start, min(start + together, planes))
-        means.add(some, values[some])
-    assert means.by_pair == pytest.approx(values.mean(axis=0))
+    means = PairMeans(6, planes, [*sets(True), without_pairs, *sets(False)], whole=100)
+    for start, first in itertools.product(range(0, planes, together), range(0, 6, rows)):
+        some, own = slice(start, min(start + together, planes)), slice(first, min(first + rows, 6))
+        means.add(some, own, np.where(later, values[some], 0)[:, own].transpose(1, 2, 0))
+    values = values / 100
+    assert means.by_pair(every, every)[later] == pytest.approx(values.mean(axis=0)[later])
+    assert means.by_pair(others, members) == pytest.approx(values.mean(axis=0)[np.ix_(others, members)])
     for each, mean in zip(sets(True), sets(False), strict=True):
         naive = np.stack([values[:, a, b] for a, b in places(each)], axis=1)
-        assert np.array_equal(means.each_on_planes(each), naive)
+        assert means.each_on_planes(each) == pytest.approx(naive)
         for pairs in (each, mean):
             assert means.on_planes(pairs) == pytest.approx(naive.mean(axis=1))
     with pytest.raises(KeyError):

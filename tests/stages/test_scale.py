@@ -29,7 +29,7 @@ def peak_of_scoring(directory, planes):
 
 
 def test_label_maps_of_more_planes_take_no_more_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(plane_scores, "CHUNK_BYTES", TOGETHER * MODELS * RESOLUTION**2)
+    monkeypatch.setattr(plane_scores, "CHUNK_BYTES", TOGETHER * MODELS * RESOLUTION**2 * 2 // 8)
     few, many = (peak_of_scoring(tmp_path / str(planes), planes) for planes in (40, 120))
     # Pairs (twice: what is kept, and what an estimate copies), and of every model three numbers and two a class.
     of_plane = 2 * 8 * PAIRS + MODELS * (3 * 8 + CLASSES * (4 + 4))

@@ -1,6 +1,7 @@
 """The test of a peak: its parts by hand and against loops; how often it errs, and finds (tests/benchmarks/peaks.py)."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from dbviz_ray.analysis.statistics.estimates import mean_estimate, pair_estimate
 from dbviz_ray.analysis.statistics.peaks import Pairs, find_peak, place_of_peak
 
 CURVES = st.lists(st.floats(-5, 5), min_size=3, max_size=8).map(np.array)
+
+
+def pairs_of(by_pair, trainings):
+    return Pairs([by_pair[np.ix_(*of)] for of in pairwise(trainings)])
 
 
 def estimates(generator, curve, models=3, of_models=0.05):
@@ -94,7 +99,7 @@ def test_two_trainings_tell_of_the_agreement_of_others_only_beside_other_points(
     alone = find_peak(found, np.random.default_rng(0))
     assert (alone.place, math.isnan(alone.p_value), alone.interval) == (1, True, None)
     by_pair = 0.5 + np.add.outer(*[np.array([0.01, -0.01] * 3)] * 2)
-    beside = find_peak(found, np.random.default_rng(0), pairs=Pairs(by_pair, np.arange(6).reshape(3, 2)))
+    beside = find_peak(found, np.random.default_rng(0), pairs=pairs_of(by_pair, np.arange(6).reshape(3, 2)))
     assert beside.place == 1
     assert 0 < beside.p_value < 0.05
 
@@ -104,7 +109,7 @@ def test_effects_of_trainings_without_effects_of_pairs(sizes, seed):
     """Their mean over pairs is twice the mean effect."""
     effects = np.random.default_rng(seed).normal(size=sum(sizes))
     trainings = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-    found = Pairs(0.5 + np.add.outer(effects, effects), trainings).variances()
+    found = pairs_of(0.5 + np.add.outer(effects, effects), trainings).variances()
     assert found == pytest.approx([4 * effects[own].var(ddof=1) / len(own) for own in trainings])
 
 
@@ -115,7 +120,7 @@ def test_variances_of_pairs_are_unbiased(size):
     for _ in range(1000):
         effects, of_pairs = generator.normal(0, 0.3, 3 * size), np.triu(generator.normal(0, 0.4, (3 * size,) * 2), 1)
         by_pair = np.add.outer(effects, effects) + of_pairs + of_pairs.T
-        found.append(Pairs(by_pair, trainings).variances())
+        found.append(pairs_of(by_pair, trainings).variances())
         means.append([by_pair[np.ix_(own, own)][np.triu_indices(size, 1)].mean() for own in trainings])
     assert np.mean(found) == pytest.approx(4 * 0.09 / size + 2 * 0.16 / (size * (size - 1)), rel=0.1)
     assert np.var(means) == pytest.approx(np.mean(found), rel=0.1)

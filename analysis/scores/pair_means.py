@@ -1,0 +1,138 @@
+"""Sets of pairs of models, and the means of a score of pairs over planes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+MOST_IN_MEMORY = 2**29
+"""Bytes of numbers of pairs; more are kept in a temporary file."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """Pairs of one of `members` and one of `others`, by their places among all models."""
+
+    members: Places
+    others: Places
+    used: Mask | None = None
+    """`[members, others]`: which pairs belong to the set; every one by default."""
+    singly: bool = False
+    """Whether each pair is wanted on each plane, not only their mean."""
+
+    @cached_property
+    def size(self) -> int:
+        """The number of pairs."""
+        return len(self.members) * len(self.others) if self.used is None else int(np.count_nonzero(self.used))
+
+    @property
+    def sides(self) -> tuple[Places, Places]:
+        """Both models of every pair."""
+        one, other = np.nonzero(self._mask)
+        return self.members[one], self.others[other]
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for sets of the same pairs."""
+        used = None if self.used is None else self.used.tobytes()
+        return self.members.tobytes(), self.others.tobytes(), used, self.singly
+
+    def beginning_in(self, rows: slice) -> Iterator[tuple[Places, Places, Places]]:
+        """The pairs whose earlier model is one of `rows`: that model, the later one, the pair's place in `sides`."""
+        sides = (self.members, self.others, self._mask), (self.others, self.members, self._mask.T)
+        for swapped, (ones, others, used) in enumerate(sides):
+            own = np.flatnonzero((ones >= rows.start) & (ones < rows.stop))
+            if len(own):
+                one, other = np.nonzero(used[own] & (ones[own, None] < others))
+                place = self._places[other, own[one]] if swapped else self._places[own[one], other]
+                yield ones[own[one]], others[other], place
+
+    @property
+    def _mask(self) -> Mask:
+        return np.broadcast_to(True, (len(self.members), len(self.others))) if self.used is None else self.used
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        return (
+            (np.cumsum(self._mask) - 1).reshape(self._mask.shape)
+            if self.singly
+            else np.broadcast_to(0, self._mask.shape)
+        )
+
+
+def pairs_within(members: Places, used: Mask | None = None, *, singly: bool = False) -> PairSet:
+    """Every two of `members`, in ascending order; of these only the `used` `[members, members]`, if given."""
+    every = np.ones((len(members),) * 2, dtype=bool) if used is None else used
+    return PairSet(members, members, np.triu(every, 1), singly)
+
+
+class PairMeans:
+    """Means of a score of pairs: over planes for every pair, and on every plane for sets of pairs.
+
+    `whole` is the number that stands for a score of 1. Numbers of pairs are sums, so whole numbers stay exact.
+    """
+
+    def __init__(
+        self, models: int, planes: int, sets: Iterable[PairSet], whole: int = 1, dtype: Any = np.uint32
+    ) -> None:
+        self._sets = sorted((pairs for pairs in sets if pairs.size), key=lambda pairs: not pairs.singly)
+        self._sets = list({pairs.key: pairs for pairs in self._sets}.values())
+        self._places = {pairs.key: place for place, pairs in enumerate(self._sets)}
+        self._ends = np.cumsum([pairs.size * pairs.singly for pairs in self._sets])
+        self._planes, self._whole = planes, whole
+        self._sum = _square(models, dtype)
+        self._singly = np.empty((planes, self._ends[-1] if len(self._ends) else 0), dtype)
+        self._of_sets = np.zeros((planes, len(self._sets)), np.int64 if dtype == np.uint32 else dtype)
+
+    def add(self, some: slice, rows: slice, values: NDArray[Any]) -> None:
+        """Take in the models `rows` on the planes `some`: `[rows, models, planes]`, zero for all but later models."""
+        self._sum[rows] += values.sum(axis=2, dtype=self._sum.dtype)
+        for place, pairs in enumerate(self._sets):
+            for earlier, later, position in pairs.beginning_in(rows):
+                found = values[earlier - rows.start, later]
+                self._of_sets[some, place] += found.sum(axis=0, dtype=self._of_sets.dtype)
+                if pairs.singly:
+                    self._singly[some, self._ends[place] - pairs.size + position] = found.T
+
+    def by_pair(self, members: Places, others: Places) -> Floats:
+        """Mean over planes: `[members, others]`; the diagonal, of a model with itself, means nothing."""
+        one, other = self._sum[np.ix_(members, others)], self._sum[np.ix_(others, members)].T
+        return np.asarray((one + other) / (self._planes * self._whole))
+
+    def on_planes(self, pairs: PairSet) -> Floats:
+        """Mean over the pairs of a set, on every plane: `[planes]`."""
+        return np.asarray(self._of_sets[:, self._places[pairs.key]] / (pairs.size * self._whole))
+
+    def each_on_planes(self, pairs: PairSet) -> Floats:
+        """Every pair of a set that is followed singly, on every plane: `[planes, pairs]`."""
+        end = self._ends[self._places[pairs.key]]
+        return np.asarray(self._singly[:, end - pairs.size : end] / self._whole)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PairMeans]) -> PairMeans:
+        """The means over the planes of all `parts`, one after another."""
+        first, *others = parts
+        for part in others:
+            first._sum += part._sum
+        first._planes = sum(part._planes for part in parts)
+        first._singly, first._of_sets = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("_singly", "_of_sets")
+        )
+        return first
+
+
+def _square(models: int, dtype: Any) -> NDArray[Any]:
+    """Zeros for every pair; those that are never written take no memory."""
+    if models**2 * np.dtype(dtype).itemsize <= MOST_IN_MEMORY:
+        return np.zeros((models, models), dtype)
+    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=(models, models))
