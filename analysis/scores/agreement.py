@@ -153,8 +153,8 @@ def agreement_blocks(labels: Labels) -> Iterator[tuple[slice, Floats]]:
         some = slice(first, min(first + PLANES, planes))
         words = bit_words(labels[:, some], max(1, int(labels.max()).bit_length()))
         same = np.empty((some.stop - first, models, models))
-        for rows, later in agreeing_points(words, points):
-            same[:, rows] = later.transpose(2, 0, 1)
+        for rows in rows_together(models, some.stop - first):
+            same[:, rows] = agreeing_points(words, points, rows).transpose(2, 0, 1)
         same += same.transpose(0, 2, 1).copy()
         same /= points
         same[:, range(models), range(models)] = 1
@@ -171,30 +171,33 @@ def bit_words(labels: Labels, bits: int) -> NDArray[np.uint64]:
     return np.ascontiguousarray(packed.view(np.uint64).swapaxes(2, 3))
 
 
-def agreeing_points(words: NDArray[np.uint64], points: int) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
-    """The points on which some models at a time agree with all later ones: `[those, models, planes]`, else zero.
+def rows_together(models: int, planes: int) -> list[slice]:
+    """Blocks of models for `agreeing_points`."""
+    each = max(1, ROW_BYTES // (4 * models * planes))
+    return [slice(first, min(first + each, models)) for first in range(0, models, each)]
+
+
+def agreeing_points(words: NDArray[np.uint64], points: int, rows: slice) -> NDArray[np.uint32]:
+    """The points on which the models `rows` agree with all later ones: `[rows, models, planes]`, else zero.
 
     `words` are `bit_words` of labels with so many `points`.
     """
     _, models, size, planes = words.shape
-    each = max(1, ROW_BYTES // (4 * models * planes))
     together = max(1, BLOCK_BYTES // (words.itemsize * size * planes))
     differs, of_bit = np.empty((2, together, size, planes), np.uint64)
     counts = np.empty(differs.shape, np.uint8)
-    for first in range(0, models, each):
-        rows = slice(first, min(first + each, models))
-        same = np.zeros((rows.stop - first, models, planes), np.uint32)
-        for own in range(first, rows.stop):
-            for start in range(own + 1, models, together):
-                some = slice(start, min(start + together, models))
-                number = some.stop - start
-                np.bitwise_xor(words[0, some], words[0, own], out=differs[:number])
-                for bit in words[1:]:
-                    np.bitwise_xor(bit[some], bit[own], out=of_bit[:number])
-                    np.bitwise_or(differs[:number], of_bit[:number], out=differs[:number])
-                np.bitwise_count(differs[:number], out=counts[:number])
-                same[own - first, some] = points - counts[:number].sum(axis=1, dtype=np.uint32)
-        yield rows, same
+    same = np.zeros((rows.stop - rows.start, models, planes), np.uint32)
+    for own in range(rows.start, rows.stop):
+        for start in range(own + 1, models, together):
+            some = slice(start, min(start + together, models))
+            number = some.stop - start
+            np.bitwise_xor(words[0, some], words[0, own], out=differs[:number])
+            for bit in words[1:]:
+                np.bitwise_xor(bit[some], bit[own], out=of_bit[:number])
+                np.bitwise_or(differs[:number], of_bit[:number], out=differs[:number])
+            np.bitwise_count(differs[:number], out=counts[:number])
+            same[own - rows.start, some] = points - counts[:number].sum(axis=1, dtype=np.uint32)
+    return same
 
 
 def pairs_on_planes(label_maps: Labels, classes: int) -> tuple[Floats, Floats, Means, Floats]:

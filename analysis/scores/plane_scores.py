@@ -6,9 +6,13 @@ numbers for each model and plane, and one for each pair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +20,18 @@ from numpy.typing import NDArray
 from dbviz_ray.store import Labels
 from dbviz_ray.terminal import interruption
 
-from .agreement import agreeing_points, bit_words
+from .agreement import WORD, agreeing_points, bit_words, rows_together
 from .pair_means import PairMeans, PairSet
 from .regions import Regions, class_shares, nested_resolutions, regions_of
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**28
 """Bytes of the words of label maps, or of class probabilities, in memory at a time."""
+
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,10 @@ def score_planes(
     by_resolution = {points: {name: np.empty((models, planes)) for name in Regions._fields} for _, points in grids}
     bits = max(1, (classes - 1).bit_length())
     for some in _chunks(stored, block, models * points * bits // 8):
-        within, words = slice(some.start - block.start, some.stop - block.start), []
-        for model in range(models):
+        within = slice(some.start - block.start, some.stop - block.start)
+        words = np.empty((bits, models if pairs else 0, -(-points // WORD), some.stop - some.start), np.uint64)
+
+        def read(model: int, some: slice = some, within: slice = within, words: NDArray[np.uint64] = words) -> None:
             interruption.check()  # in a thread of its own, nobody else ends it
             maps = stored.labels(model, some)
             shares[model, within] = class_shares(maps, classes)
@@ -94,11 +105,18 @@ def score_planes(
                 found = regions_of(maps[:, ::stride, ::stride], minimum_share)
                 for name, on_planes in found._asdict().items():
                     by_resolution[resolution][name][model, within] = on_planes
-            if same is not None:
-                words.append(bit_words(maps.reshape(1, len(maps), points), bits))
+            if pairs:
+                words[:, model] = bit_words(maps.reshape(1, len(maps), points), bits)[:, 0]
+
+        def compared(rows: slice, words: NDArray[np.uint64] = words) -> NDArray[np.uint32]:
+            interruption.check()
+            return agreeing_points(words, points, rows)
+
+        for _ in in_turn(read, range(models), CORES):
+            pass
         if same is not None:
-            for rows, values in agreeing_points(np.concatenate(words, axis=1), points):
-                interruption.check()
+            blocks = rows_together(models, some.stop - some.start)
+            for rows, values in zip(blocks, in_turn(compared, blocks, CORES), strict=True):
                 same.add(within, rows, values)
     if soft is not None and stored.probabilities is not None:
         for some in _chunks(stored, block, models * points * classes * 4):
@@ -106,6 +124,18 @@ def score_planes(
                 flat = of_plane.reshape(models, -1).astype(np.float32)
                 soft.add(slice(plane, plane + 1), slice(0, models), np.triu(flat @ flat.T, 1).astype(float)[..., None])
     return PlaneScores(planes, same, soft, shares, by_resolution)
+
+
+def in_turn(of: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """What `of` gives for each item, computed in threads while the results before are used; few are in memory."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Result]] = deque()
+        for item in items:
+            begun.append(pool.submit(of, item))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def joined(parts: Sequence[PlaneScores]) -> PlaneScores:

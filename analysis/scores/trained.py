@@ -14,7 +14,7 @@ from dbviz_ray.store import PLANES_TOGETHER, Labels, Store
 from dbviz_ray.store.layout import MODEL
 from dbviz_ray.store.models import Outcome
 
-from .agreement import agreeing_points, bit_words
+from .agreement import agreeing_points, bit_words, rows_together
 from .pair_means import PairMeans
 from .plane_scores import Stored
 
@@ -76,8 +76,8 @@ class Predictions:
         models, images = self.on_test.shape
         means = PairMeans(models, 1, (), images)
         words = bit_words(self.on_test[:, None], max(1, int(self.on_test.max()).bit_length()))
-        for rows, same in agreeing_points(words, images):
-            means.add(slice(0, 1), rows, same)
+        for rows in rows_together(models, 1):
+            means.add(slice(0, 1), rows, agreeing_points(words, images, rows))
         return means
 
 

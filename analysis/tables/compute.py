@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from dbviz_ray.store.layout import SCORES
 from ..scores.group_scores import SCORES as BOUNDS
 from ..scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from ..scores.plane_scores import PlaneScores, score_planes
+from ..scores.plane_scores import PlaneScores, in_turn, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
@@ -29,7 +28,6 @@ from .recipes import at_best_rate, by_recipe, compares_recipes
 from .scored import NAN, Scored
 from .streams import stream_sets, streams_table
 
-Result = TypeVar("Result")
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -186,27 +184,16 @@ def _tables_of_section(
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
         return stored.classes, score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
 
-    for place, (plane_set, (classes, planes)) in enumerate(_one_ahead(on_planes, list(sweep.planes))):
+    for plane_set, (classes, planes) in zip(sweep.planes, in_turn(on_planes, sweep.planes, 1), strict=True):
         of_images = of_images or {group: image_estimates(group, observed, classes) for group in groups}
         known = {group: of_images[group] | plane_estimates(group, planes) for group in groups}
         estimates = {group: {score: of[score] for score in BOUNDS if score in of} for group, of in known.items()}
         scored = Scored(models, epochs, groups, compared, observed, planes, estimates, shared)
         for name, entry in TABLES.items():
-            if name in names and (entry.of_planes or place == 0):
+            if name in names and (entry.of_planes or plane_set == next(iter(sweep.planes))):
                 found = entry.compute(scored)
                 for part in [found] if isinstance(found, pd.DataFrame) else found:
                     yield name, part.assign(plane_set=plane_set) if entry.of_planes else part
-
-
-def _one_ahead(of: Callable[[str], Result], names: Sequence[str]) -> Iterator[tuple[str, Result]]:
-    """Each name with what the function gives for it, computed in another thread while the one before is used."""
-    with ThreadPoolExecutor(1) as beside:
-        following = beside.submit(of, names[0])
-        for name, after in zip(names, [*names[1:], None], strict=True):
-            found = following.result()
-            if after is not None:
-                following = beside.submit(of, after)
-            yield name, found
 
 
 def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:
