@@ -35,9 +35,13 @@ def _verify(words: Sequence[str]) -> None:
     request = Verification(**vars(Parser("verify", Verification).parse_args(words)))
     store = Store(request.run)
     store.sweep()
-    with Lease(store) if request.drop else nullcontext(), Step("verify", "reading files", "files read") as step:
+    with (
+        Lease(store) if request.drop else nullcontext() as lease,
+        Step("verify", "reading files", "files read") as step,
+    ):
         found = [damage for _, damage in store.verified()]
         damaged = [damage for damage in found if damage is not None]
+        store = store.held_by(lease.token) if lease else store
         for damage in damaged:
             step.say(str(damage))
             if request.drop:

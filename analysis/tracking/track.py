@@ -25,6 +25,7 @@ from dbviz_ray.config import SweepConfig, fingerprint
 from dbviz_ray.config.addresses import DATABASES, told_without_password, without_password
 from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.store import Store
+from dbviz_ray.store.drivers import SupersededError
 from dbviz_ray.store.layout import TRACKING_FILE
 
 from .contents import SWEEP, RunContent, artifacts_of, runs_of, splits_of
@@ -60,7 +61,7 @@ NOTE = (
 )
 
 
-PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(sys.argv[1])"
+PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(*sys.argv[1:])"
 LONGEST_WAIT = 60.0
 """Seconds that `TrackingBeside` waits for its process at the end."""
 
@@ -111,12 +112,13 @@ def track(store: Store, sweep: SweepConfig, stored: Callable[[], None] = lambda:
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, sweep, artifacts)
         same = {DIRECTORY: directory, RESULTS: results, **_origin(sweep)}
-        top = _log(client, experiment, same, runs, _inputs(sweep, splits))
+        top = _log(client, experiment, same, runs, _inputs(sweep, splits), store.check_driver)
         complete = client.get_run(top).info.status == "FINISHED"
     stored()
     if not complete:
         files = artifacts_of(store, sweep)
         with _unavailable_otherwise(uri):
+            store.check_driver()
             _log_files(client, top, files)
             client.set_terminated(top, "FINISHED")  # now: its run is the whole sweep's
     page = PAGE.format(experiment=experiment, top=top)
@@ -129,6 +131,8 @@ def track(store: Store, sweep: SweepConfig, stored: Callable[[], None] = lambda:
 def _unavailable_otherwise(uri: str) -> Iterator[None]:
     try:
         yield
+    except SupersededError:
+        raise
     except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
@@ -143,7 +147,7 @@ class TrackingBeside:
     def __init__(self, store: Store) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         if store.is_local and tracking_uri(store) == f"sqlite:///{_own_database(store)}":
-            command, none = [sys.executable, "-c", PROGRAM, store.root], subprocess.DEVNULL
+            command, none = [sys.executable, "-c", PROGRAM, store.root, store.driver], subprocess.DEVNULL
             environment = MLFLOW_ENVIRONMENT | os.environ
             with suppress(OSError):  # without it, `track` logs
                 self._process = subprocess.Popen(
@@ -176,14 +180,14 @@ class TrackingBeside:
         return self._process.returncode == 0
 
 
-def track_when_told(root: str) -> None:
+def track_when_told(root: str, driver: str) -> None:
     """The process of `TrackingBeside`: log what is stored in `root` when a line is read, and the files at the next."""
 
     def told() -> None:
         if not sys.stdin.readline():
             sys.exit("the command has ended before")
 
-    store = Store(root)
+    store = Store(root).held_by(driver)
     from mlflow import MlflowClient
 
     if not _own_database(store).exists():
@@ -226,8 +230,17 @@ def _inputs(sweep: SweepConfig, splits: Sequence[tuple[str, str, dict[str, int]]
     return list(map(DatasetInput, data, tags))
 
 
-def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunContent], inputs: list[Any]) -> str:
+def _log(
+    client: Any,
+    experiment: str,
+    same: dict[str, str],
+    runs: Sequence[RunContent],
+    inputs: list[Any],
+    check: Callable[[], None],
+) -> str:
     """Log all runs of a run directory unless they are there; returns the id of the top run. `same` are tags of all.
+
+    `check` raises if somebody else does so by now.
 
     The new top run still lacks files and an end. All other runs of the directory are deleted: those of older results,
     of interrupted commands, and those made twice because the answer to a request was lost.
@@ -241,6 +254,7 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
     ids: dict[str, str] = {}
     now = time.time()
     for place, run in enumerate(runs):
+        check()
         colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]  # else MLflow hashes the id, and curves may look the same
         tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT], "mlflow.runColor": colour}
         tags |= {PARENT: ids[run.parent]} if run.parent else {}
@@ -257,6 +271,7 @@ def _log(client: Any, experiment: str, same: dict[str, str], runs: Sequence[RunC
             client.set_terminated(ids[run.name], status, end) if run.span else client.update_run(ids[run.name], status)
     for run in _runs_of(client, experiment, same[DIRECTORY]):
         if run.info.run_id not in ids.values():
+            check()
             client.delete_run(run.info.run_id)
     return ids[SWEEP]
 

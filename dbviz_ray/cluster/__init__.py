@@ -38,8 +38,6 @@ class Job:
     store: Store
     data: DatasetFacts
     resources: ResourcesConfig
-    driver: str
-    """The token of the driver's lease; models and training states are written only while it is valid."""
     facts: Mapping[str, Any]
     """Stored with every model."""
 

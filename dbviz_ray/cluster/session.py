@@ -3,9 +3,10 @@
 import logging
 import math
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -100,7 +101,8 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
     try:
         if not joined:
             _check_resources(resources)
-        yield Session(joined)
+        with _told_if_it_ends():
+            yield Session(joined)
     except RayError as error:
         raise StageFailedError(
             f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest"
@@ -143,6 +145,26 @@ def _join_or_start(address: str | None, level: int) -> bool:
             "a busy machine, RAY_gcs_server_port_wait_time_s=120 waits longer"
         ) from None
     return False
+
+
+ENDED = (
+    "the command ended at once: somebody killed it, or its memory ran out, or Ray ended it because a process of Ray's "
+    "had died. Finished work is kept; the same command continues"
+)
+
+
+@contextmanager
+def _told_if_it_ends() -> Iterator[None]:
+    """A small process says so if this one ends within the block: when its raylet dies, Ray ends it without a word."""
+    process = None
+    with suppress(OSError):  # no room for another process
+        command = ["sh", "-c", f'trap "" INT TERM; read -r ended || echo "dbviz-ray: {ENDED}" >&2']
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.communicate(b"ended\n")
 
 
 def _private_folder() -> str:

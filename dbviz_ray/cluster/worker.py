@@ -20,7 +20,6 @@ from dbviz_ray.errors import StorageError, one_line
 from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.evaluation.work import Task, TaskRunner, What, Work, draw_planes
 from dbviz_ray.store import SWEEP_FILE, Store
-from dbviz_ray.store.lease import check_driver
 from dbviz_ray.store.models import Outcome, WorkEnd
 from dbviz_ray.terminal.progress import say
 from dbviz_ray.training.allocations import keep_freed_memory, peak_memory, reset_peak_memory
@@ -77,9 +76,8 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
     device = start_worker(resources.gpus_per_cohort > 0, resources.cpus_per_cohort)
     dataset = load_dataset(cohort.models[0].dataset, resources.data_directory)
     started, clock = time.monotonic(), time.time()
-    check = partial(check_driver, store, job.driver)
     from_epoch, remark = epochs, ""  # where this training continued: at the end until it has trained an epoch
-    checkpoints = CohortCheckpoints(store, cohort, before_saving=check)
+    checkpoints = CohortCheckpoints(store, cohort)
 
     def on_epoch(training: CohortTraining) -> None:
         nonlocal from_epoch, remark
@@ -87,7 +85,6 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
         tell({"epoch": training.epoch, "from_epoch": from_epoch})
 
     def keep(snapshots: list[TrainedModel]) -> None:
-        check()
         for snapshot in snapshots:
             if snapshot.config.model_id not in complete:
                 save_snapshot(store, snapshot, dataset)
@@ -113,10 +110,8 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
     facts = {**job.facts, "cohort_id": cohort.cohort_id, "cohort": members, "device": str(device), **peak_memory()}
     facts |= {"started": clock, "seconds": seconds}
     for model in trained:
-        check()
         if not store.complete_among([model.config.model_id]):  # ask again: it may be complete by now
             save_model(store, model, dataset, facts)
-    check()
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
     return {**report, "from_epoch": from_epoch, "diverged": diverged, "remark": checkpoints.remark or remark}

@@ -57,13 +57,13 @@ def run_sweep(sweep: SweepConfig, store: Store, options: Options) -> None:
     data = _checked(sweep) if lost or state.computes(options) else None
     dropped: set[str] = set()
     with Lease(store) as lease, interruption.watching(lease.check):
-        store = store.patient()
+        store = store.patient().held_by(lease.token)
         store.claim(sweep, lost)
         while True:
             try:
                 if damage is not None:
                     _drop(damage, store, options.stages, dropped)
-                _run(sweep, store, options, lease.token, data)
+                _run(sweep, store, options, data)
                 break
             except DamagedFileError as error:
                 damage = error
@@ -95,11 +95,11 @@ def _checked(sweep: SweepConfig) -> DatasetFacts:
         return data
 
 
-def _run(sweep: SweepConfig, store: Store, options: Options, driver: str, data: DatasetFacts | None) -> None:
-    """Make what is missing. `driver` is the token of the lease."""
+def _run(sweep: SweepConfig, store: Store, options: Options, data: DatasetFacts | None) -> None:
+    """Make what is missing."""
     state = state_of(sweep, store, options)
     if state.computes(options):
-        job = Job(store, data or _checked(sweep), sweep.resources, driver, provenance())
+        job = Job(store, data or _checked(sweep), sweep.resources, provenance())
         for file in (TABLES_RECORD, FINDINGS_FILE):  # of fewer models; if the command ends early, they must be missing
             store.remove(file)
         state.analysed = False

@@ -20,6 +20,7 @@ from pyarrow import fs
 
 from dbviz_ray.config.addresses import checked_address, checked_name, for_pyarrow
 from dbviz_ray.errors import DamagedFileError, StorageError, UserError, one_line
+from dbviz_ray.store.drivers import check_driver
 from dbviz_ray.store.files import content_of, create_local, create_object, decoded, encoded, owned, put, write_local
 from dbviz_ray.store.seals import UNSEALED, seal_of, sealed
 from dbviz_ray.terminal.progress import say
@@ -43,6 +44,7 @@ class Directory:
         address = str(root).removeprefix("file://")
         self.root = checked_address(address) if "://" in address else str(Path(address).expanduser().absolute())
         self.patience = patience
+        self.driver = ""
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
@@ -59,13 +61,24 @@ class Directory:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "patience": self.patience}
+        return {"root": self.root, "patience": self.patience, "driver": self.driver}
 
     def patient(self, seconds: float = PATIENCE_SECONDS) -> Self:
         """The same directory with a patience of `seconds`."""
         other = copy.copy(self)
         other.patience = seconds
         return other
+
+    def held_by(self, token: str) -> Self:
+        """The same directory for the driver with this token: it writes and deletes only until another takes over."""
+        other = copy.copy(self)
+        other.driver = token
+        return other
+
+    def check_driver(self) -> None:
+        """SupersededError if the driver of `held_by` was replaced."""
+        if self.driver:
+            check_driver(self.held_by(""), self.driver)
 
     @property
     def is_local(self) -> bool:
@@ -79,6 +92,7 @@ class Directory:
 
     def write(self, name: str, content: bytes) -> None:
         """Write or replace a file, wholly or not at all."""
+        self.check_driver()
         self._checked.pop(name, None)
         write = write_local if self.is_local else put
         self._tried(name, lambda filesystem, path: write(filesystem, path, content))
@@ -88,6 +102,7 @@ class Directory:
 
         Of several processes one succeeds; `files.create_object` names the limits of this in an object store.
         """
+        self.check_driver()
         create = create_local if self.is_local else create_object
         return self._tried(name, lambda filesystem, path: create(filesystem, path, content))
 
@@ -101,12 +116,14 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""
+        self.check_driver()
         self._checked.pop(name, None)
         with suppress(FileNotFoundError):
             self._tried(name, lambda filesystem, path: filesystem.delete_file(path))
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder and its contents if it exists."""
+        self.check_driver()
         self._checked.clear()
 
         def remove(filesystem: Any, path: str) -> None:

@@ -4,7 +4,7 @@ Evaluators write probabilities and the first picture before the label maps, whic
 that page, cohorts/<cohort_id>/ holds state.safetensors, the training state, and cohort.json, the members' model_ids.
 """
 
-SWEEP_FILE, REPORT_FILE, TRACKING_FILE, LEASE_FILE = "sweep.yaml", "report.html", "tracking.json", ".driver.json"
+SWEEP_FILE, REPORT_FILE, TRACKING_FILE, DRIVERS = "sweep.yaml", "report.html", "tracking.json", ".drivers"
 FINDINGS_FILE = "scores/findings.json"
 TABLES_RECORD, FIGURES_RECORD = "digests/tables.json", "digests/figures.json"
 """The digests of tables and findings, and of figures and report; written when all of them are."""

@@ -1,6 +1,6 @@
 """A cohort's training state: its parts, the state of some members, and its file in the store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
@@ -18,14 +18,10 @@ MANNER = [field.name for field in fields(Manner)]
 
 
 class CohortCheckpoints:
-    """A cohort's checkpoints in the store, each of which replaces the last one, completely or not at all.
+    """A cohort's checkpoints in the store, each of which replaces the last one, completely or not at all."""
 
-    `before_saving` is called before every `save`; an exception that it raises prevents the save.
-    """
-
-    def __init__(self, store: Store, cohort: Cohort, before_saving: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store, cohort: Cohort) -> None:
         self._store, self._cohort = store, cohort
-        self._before_saving = before_saving
         self._file = store.cohort_file(cohort.cohort_id, COHORT_STATE)
         self._is_named = False
         self.remark: str | None = None
@@ -43,7 +39,6 @@ class CohortCheckpoints:
 
     def save(self, state: State) -> None:
         """Replace the last state. The first call also writes the members' names, for resuming."""
-        self._before_saving()
         if not self._is_named:
             self._store.write_cohort_members(self._cohort.cohort_id, [model.model_id for model in self._cohort.models])
             self._is_named = True
@@ -57,8 +52,7 @@ class CohortCheckpoints:
         places = {model.model_id: place for place, model in enumerate(self._cohort.models)}
         for part in parts:
             members = [places[model.model_id] for model in part.models]
-            CohortCheckpoints(self._store, part, self._before_saving).save(state_of_members(state, members))
-        self._before_saving()
+            CohortCheckpoints(self._store, part).save(state_of_members(state, members))
         self._store.drop_cohort(self._cohort.cohort_id)
 
 

@@ -1,6 +1,7 @@
 """The analysis of a made-up run of many models: `python tests/benchmarks/scale.py FOLDER --models 10000`.
 
-Appends the seconds and the peak memory of each stage to `--out`; nothing is missing for the first two. A folder that holds the run is used again.
+Appends the seconds and the peak memory of each stage to `--out`; the first two find nothing to do. A folder that holds
+the run is used again.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Two drivers never work on one run directory, on a disk or in an object store."""
 
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,10 +13,10 @@ from dataclasses import replace
 import pytest
 from support.refusals import refused
 
-from dbviz_ray.errors import UserError
 from dbviz_ray.store.directory import Directory
-from dbviz_ray.store.layout import LEASE_FILE
-from dbviz_ray.store.lease import BEATS_OBSERVED, Driver, Lease, Process, SupersededError, check_driver
+from dbviz_ray.store.drivers import Driver, Process, SupersededError, last_driver
+from dbviz_ray.store.layout import DRIVERS
+from dbviz_ray.store.lease import BEATS_OBSERVED, Lease
 
 pytest_plugins = ["support.object_store"]
 
@@ -43,10 +43,19 @@ def hold(directory: Directory) -> None:
         pass
 
 
+def last(directory: Directory) -> Driver:
+    return Driver.of(last_driver(directory)[1])
+
+
+def put(directory: Directory, content: bytes, later: int = 1) -> None:
+    """Write the file of a driver, the next one or, if `later` is 0, that of the last one."""
+    directory.write(f"{DRIVERS}/{last_driver(directory)[0] + later:09}", content)
+
+
 def elsewhere(directory: Directory) -> Driver:
     """The lease of a driver on another machine, as it would write it."""
     driver = Driver(Process("far", 7, "another start", "1"), uuid.uuid4().hex, "2026-11-25 10:00:00 UTC", 0, BEAT)
-    directory.write(LEASE_FILE, driver.content())
+    put(directory, driver.content())
     return driver
 
 
@@ -66,12 +75,13 @@ def test_a_second_driver_is_refused_until_the_first_ends(directory):
 def test_a_lease_is_gone_when_its_driver_ends(directory):
     for _ in range(2):
         with Lease(directory, BEAT) as lease:
-            assert Driver.of(directory.read(LEASE_FILE)).process == Process.this()
+            assert last(directory).process == Process.this()
             time.sleep(3.5 * BEAT)
             lease.check()
-            assert Driver.of(directory.read(LEASE_FILE)).beat >= 1
+            assert last(directory).beat >= 1
             assert f"process {os.getpid()} " in str(refused(hold, directory))
-        assert not directory.exists(LEASE_FILE)
+        assert last(directory).ended
+    assert len(directory.files(DRIVERS)) == 1
 
 
 def test_a_killed_drivers_lease_is_taken_over_at_once(directory):
@@ -83,7 +93,7 @@ def test_a_killed_drivers_lease_is_taken_over_at_once(directory):
     with Lease(directory) as lease:
         assert time.monotonic() - began < 5
         lease.check()
-        assert Driver.of(directory.read(LEASE_FILE)).process.pid == os.getpid()
+        assert last(directory).process.pid == os.getpid()
     first.communicate()
 
 
@@ -93,7 +103,7 @@ def test_a_driver_elsewhere_is_known_by_its_beat(directory, capsys):
 
         def beat():
             time.sleep(2 * BEAT)
-            directory.write(LEASE_FILE, replace(driver, beat=1).content())
+            put(directory, replace(driver, beat=1).content(), later=0)
 
         beating = pool.submit(beat)
         assert "process 7 on far" in str(refused(hold, directory))
@@ -110,42 +120,45 @@ def test_a_lease_that_cannot_be_read_is_waited_out(directory):
 
     def wait_out(number: int) -> int:
         damaged = Directory(f"{directory.root}/{number}")
-        damaged.write(LEASE_FILE, unreadable[number])
+        put(damaged, unreadable[number])
         began = time.monotonic()
         with Lease(damaged, BEAT):
             assert time.monotonic() - began > BEATS_OBSERVED * BEAT
-            return json.loads(damaged.read(LEASE_FILE))["process"]["pid"]
+            return last(damaged).process.pid
 
     with ThreadPoolExecutor(len(unreadable)) as pool:
         assert set(pool.map(wait_out, range(len(unreadable)))) == {os.getpid()}
 
 
-def test_a_driver_and_its_workers_learn_that_it_was_taken_over(directory):
+def test_a_driver_and_its_workers_write_nothing_once_it_was_taken_over(directory):
+    """Nor do they delete. The successor's successor may have ended long ago."""
     with Lease(directory, BEAT) as lease:
-        check_driver(directory, lease.token)
+        own = pickle.loads(pickle.dumps(directory.held_by(lease.token)))  # as a worker gets it
+        own.write("file", b"own")
         other = elsewhere(directory)
-        with pytest.raises(SupersededError, match="far"):
-            check_driver(directory, lease.token)
-        check_driver(directory, other.token)
+        writes = [lambda: own.write("file", b""), lambda: own.create("new", b""), lambda: own.remove("file")]
+        for write in [*writes, lambda: own.remove_folder("")]:
+            with pytest.raises(SupersededError, match="process 7 on far"):
+                write()
+        assert directory.held_by(other.token).read("file") == b"own"
+        put(directory, replace(other, token="third", ended=True).content())
 
         def taken_over_for_long() -> None:
             for _ in range(50):
-                directory.write(LEASE_FILE, other.content())  # again, should a beat that had just looked replace it
                 time.sleep(2 * BEAT)
                 lease.check()
 
-        with pytest.raises(UserError, match="process 7 on far"):
+        with pytest.raises(SupersededError, match="process 7 on far"):
             taken_over_for_long()
-    assert Driver.of(directory.read(LEASE_FILE)) == other, "another's lease stays"
-    directory.remove(LEASE_FILE)
-    check_driver(directory, lease.token)
+    assert last(directory).token == "third", "another's lease stays"
+    hold(directory)
 
 
 def test_of_drivers_that_find_a_dead_one_together_one_takes_over(directory):
     """Its number belongs to another process by now."""
     dead = replace(Process.this(), started="1")
     assert dead.lives() is False
-    directory.write(LEASE_FILE, replace(elsewhere(directory), process=dead).content())
+    put(directory, replace(elsewhere(directory), process=dead).content(), later=0)
     drivers = [holder(directory, 3) for _ in range(4)]
     told = [driver.communicate(timeout=60) for driver in drivers]
     assert sorted(out for out, _ in told) == ["", "", "", "held\n"]
@@ -158,9 +171,9 @@ def test_an_outage_ends_no_driver(server):
         server.stop()
         time.sleep(1)
         server.start()
-        before = Driver.of(directory.read(LEASE_FILE)).beat
+        before = last(directory).beat
         deadline = time.monotonic() + 30
-        while Driver.of(directory.read(LEASE_FILE)).beat == before:
+        while last(directory).beat == before:
             assert time.monotonic() < deadline
             time.sleep(BEAT)
         lease.check()

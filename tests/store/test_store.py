@@ -183,14 +183,12 @@ def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digit
     assert other.complete_models() == {model.model_id for model in models}
 
 
-def test_checkpoints_come_back_and_are_not_replaced_if_something_forbids_it(store, sweep):
+def test_checkpoints_come_back(store, sweep):
     cohort = sweep.cohorts()[0]
     checkpoints = CohortCheckpoints(store, cohort)
     assert checkpoints.load() is None
     state = {"a/b": torch.arange(6.0).view(2, 3), "epoch": torch.tensor(7)}
     checkpoints.save(state)
-    with pytest.raises(ZeroDivisionError):
-        CohortCheckpoints(store, cohort, before_saving=lambda: 1 / 0).save({"epoch": torch.tensor(3)})
     back = checkpoints.load()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
     assert store.begun_cohorts() == {cohort.cohort_id: [model.model_id for model in cohort.models]}

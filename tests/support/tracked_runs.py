@@ -80,7 +80,7 @@ def check_model(client, store, model, part):
 def check_files(client, store, sweep, top):
     found = [file for folder in ("", "tables", "figures") for file in client.list_artifacts(top.info.run_id, folder)]
     pictures = {f"figures/{name}.{suffix}" for name, kind in figures_of(sweep).items() for suffix in kind.suffixes}
-    tables = {f"tables/{name}.csv" for name in tables_of(sweep) if name != "images"}  # which has no CSV
+    tables = {f"tables/{name}.csv" for name in tables_of(sweep) if name not in ("images", "pairs")}  # which have no CSV
     plain = {name for name in ("sweep.yaml", "report.html") if store.exists(name)}
     assert {file.path for file in found if not file.is_dir} == pictures | tables | plain
     for path in (*pictures, *tables, *plain):
