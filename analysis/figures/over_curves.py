@@ -98,7 +98,8 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
     if score == "test_error":
         axes.set_ylim(0, _error_limit(drawn))
     elif score == "reproducibility":
-        axes.set_ylim(max(0.0, style.limits(bands)[0]), 1)
+        low, high = style.limits(bands)
+        axes.set_ylim(max(0.0, low), min(1.0, high))
     elif score == "false_labels_learned":
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter("{x:.0%}")

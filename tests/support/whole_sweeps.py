@@ -85,7 +85,8 @@ def copied(directory: Path, target: Path) -> Path:
 
 
 def tables(directory: Path) -> dict[str, bytes]:
-    found = {path.stem: path.read_bytes() for path in (directory / "scores").glob("*.csv")}
+    files = [*(directory / "scores").glob("*.csv"), directory / "scores" / "pairs.parquet"]
+    found = {path.stem: path.read_bytes() for path in files}
     assert {"groups", "between_groups", "models", "pairs", "differences", "uncertainty"} < found.keys()
     return found
 
