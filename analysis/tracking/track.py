@@ -10,15 +10,14 @@ import logging
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from dbviz_ray.config import SweepConfig, fingerprint
@@ -61,11 +60,6 @@ NOTE = (
 )
 
 
-PROGRAM = "import sys; from dbviz_ray.analysis.tracking.track import track_when_told; track_when_told(*sys.argv[1:])"
-LONGEST_WAIT = 60.0
-"""Seconds that `TrackingBeside` waits for its process at the end."""
-
-
 class TrackingUnavailableError(Exception):
     """The MLflow server or database cannot be used now; the message says why."""
 
@@ -73,10 +67,11 @@ class TrackingUnavailableError(Exception):
 def tracking_uri(store: Store) -> str:
     """MLFLOW_TRACKING_URI if it is set, else an sqlite file beside the run directory. It may contain a password."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
-    return named or f"sqlite:///{_own_database(store)}"
+    return named or f"sqlite:///{own_database(store)}"
 
 
-def _own_database(store: Store) -> Path:
+def own_database(store: Store) -> Path:
+    """The sqlite file that is used if no address is named."""
     return _beside(store) / "mlflow.db"
 
 
@@ -93,11 +88,22 @@ def is_tracked(store: Store) -> bool:
     return (facts.get("uri"), facts.get("results")) == (without_password(tracking_uri(store)), _results(store))
 
 
-def track(store: Store, sweep: SweepConfig, stored: Callable[[], None] = lambda: None) -> str:
+def track(
+    store: Store,
+    sweep: SweepConfig,
+    stored: Callable[[], None] = lambda: None,
+    goes_on: Callable[[], None] = lambda: None,
+) -> str:
     """Log the stored results, figures and report; returns the id of the top run. Raises TrackingUnavailableError.
 
-    `stored` returns once figures and report are stored; it is called when all else is logged.
+    `stored` returns once figures and report are stored; it is called when all else is logged. `goes_on` is called
+    before every step, none of which may be taken once another driver works on the run directory (SupersededError).
     """
+
+    def step() -> None:
+        store.check_driver()
+        goes_on()
+
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
@@ -112,14 +118,13 @@ def track(store: Store, sweep: SweepConfig, stored: Callable[[], None] = lambda:
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, sweep, artifacts)
         same = {DIRECTORY: directory, RESULTS: results, **_origin(sweep)}
-        top = _log(client, experiment, same, runs, _inputs(sweep, splits), store.check_driver)
+        top = _log(client, experiment, same, runs, _inputs(sweep, splits), step)
         complete = client.get_run(top).info.status == "FINISHED"
     stored()
     if not complete:
         files = artifacts_of(store, sweep)
         with _unavailable_otherwise(uri):
-            store.check_driver()
-            _log_files(client, top, files)
+            _log_files(client, top, files, step)
             client.set_terminated(top, "FINISHED")  # now: its run is the whole sweep's
     page = PAGE.format(experiment=experiment, top=top)
     logged = {"uri": without_password(uri), "results": results, "parent_run_id": top, "page": page}
@@ -136,68 +141,6 @@ def _unavailable_otherwise(uri: str) -> Iterator[None]:
     except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
         raise TrackingUnavailableError(f"{without_password(uri)}: {reason[:200]}") from None
-
-
-class TrackingBeside:
-    """Context manager: another process logs to our own database while this one analyses and draws.
-
-    MLflow takes as long as they do. A server or somebody's own database is left to `track`.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        if store.is_local and tracking_uri(store) == f"sqlite:///{_own_database(store)}":
-            command, none = [sys.executable, "-c", PROGRAM, store.root, store.driver], subprocess.DEVNULL
-            environment = MLFLOW_ENVIRONMENT | os.environ
-            with suppress(OSError):  # without it, `track` logs
-                self._process = subprocess.Popen(
-                    command, bufsize=0, stdin=subprocess.PIPE, stdout=none, stderr=none, env=environment
-                )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-
-    def analysed(self) -> None:
-        """Tables and findings are stored: it logs them."""
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):  # it has failed, which `drawn` tells
-                self._process.stdin.write(b"analysed\n")
-
-    def drawn(self) -> bool:
-        """Figures and report are stored, too. Returns whether it has logged all; if not, `track` does."""
-        if self._process is None:
-            return False
-        try:
-            self._process.communicate(b"drawn\n", LONGEST_WAIT)
-        except (subprocess.TimeoutExpired, OSError):
-            self._process.kill()  # or it would log beside `track`
-            self._process.communicate()
-        return self._process.returncode == 0
-
-
-def track_when_told(root: str, driver: str) -> None:
-    """The process of `TrackingBeside`: log what is stored in `root` when a line is read, and the files at the next."""
-
-    def told() -> None:
-        if not sys.stdin.readline():
-            sys.exit("the command has ended before")
-
-    store = Store(root).held_by(driver)
-    from mlflow import MlflowClient
-
-    if not _own_database(store).exists():
-        made = Path(root, f".mlflow{os.getpid()}.tmp")  # the name of a leftover, should somebody kill this process
-        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments()
-        with suppress(FileExistsError):  # another sweep's command has just made it
-            os.link(made, _own_database(store))
-        made.unlink()
-    told()
-    track(store, store.sweep(), told)
 
 
 def where_to_look(store: Store) -> str:
@@ -236,11 +179,9 @@ def _log(
     same: dict[str, str],
     runs: Sequence[RunContent],
     inputs: list[Any],
-    check: Callable[[], None],
+    step: Callable[[], None],
 ) -> str:
     """Log all runs of a run directory unless they are there; returns the id of the top run. `same` are tags of all.
-
-    `check` raises if somebody else does so by now.
 
     The new top run still lacks files and an end. All other runs of the directory are deleted: those of older results,
     of interrupted commands, and those made twice because the answer to a request was lost.
@@ -254,7 +195,7 @@ def _log(
     ids: dict[str, str] = {}
     now = time.time()
     for place, run in enumerate(runs):
-        check()
+        step()
         colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]  # else MLflow hashes the id, and curves may look the same
         tags = same | {NAME: run.name, DESCRIPTION: run.description[:MAX_TEXT], "mlflow.runColor": colour}
         tags |= {PARENT: ids[run.parent]} if run.parent else {}
@@ -271,7 +212,7 @@ def _log(
             client.set_terminated(ids[run.name], status, end) if run.span else client.update_run(ids[run.name], status)
     for run in _runs_of(client, experiment, same[DIRECTORY]):
         if run.info.run_id not in ids.values():
-            check()
+            step()
             client.delete_run(run.info.run_id)
     return ids[SWEEP]
 
@@ -288,12 +229,16 @@ def _log_content(client: Any, run_id: str, run: RunContent, end: int) -> None:
         metrics = metrics[room:]
 
 
-def _log_files(client: Any, run_id: str, files: Mapping[str, bytes]) -> None:
+def _log_files(client: Any, run_id: str, files: Mapping[str, bytes], step: Callable[[], None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
-            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, name).write_bytes(content)
-        client.log_artifacts(run_id, folder)
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            step()
+            client.log_artifact(
+                run_id, path, str(path.parent.relative_to(folder)) if path.parent != Path(folder) else None
+            )
 
 
 def _runs_of(client: Any, experiment: str, directory: str) -> list[Any]:

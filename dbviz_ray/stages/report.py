@@ -36,13 +36,13 @@ def files_of_report(store: Store, sweep: SweepConfig) -> list[str]:
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside: TrackingBeside) -> None:
-    """Draw the figures, write the report, log to MLflow, also by the process `beside`, and print the result.
+    """Draw the figures, write the report, let the process `beside` log to MLflow, and print the result.
 
     Raises StageFailedError if there are no tables.
     """
     from dbviz_ray.analysis.figures.drawing import draw_figures
     from dbviz_ray.analysis.report import write_report
-    from dbviz_ray.analysis.tracking import TrackingUnavailableError, track
+    from dbviz_ray.analysis.tracking import TrackingUnavailableError
 
     if state.reported and not options.chosen:
         return
@@ -63,8 +63,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside
             store.record(FIGURES_RECORD, files_of_report(store, sweep))
         step.goes_on("logging to MLflow")
         try:
-            if not beside.drawn():
-                track(store, sweep)
+            beside.drawn()
         except TrackingUnavailableError as error:
             step.say(
                 f"MLflow cannot be reached ({error}). Nothing is lost: the results are in {store.root}; "

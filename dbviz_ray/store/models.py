@@ -1,5 +1,6 @@
 """What training leaves: models and where they come from, cohorts in training, failures, and how work can end."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -219,16 +220,20 @@ def provenance() -> dict[str, str]:
 
 
 def _git() -> dict[str, str]:
+    """The commit and the state of the checkout, or what git says instead; nothing outside of a checkout."""
     file = Path(__file__).resolve()
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(file.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        command, said = ["git", "-C", str(file.parent), *arguments], os.environ | {"LC_ALL": "C"}
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=said).stdout.strip()
 
     try:
         if not git("ls-files", "--", file.name):  # installed inside somebody else's checkout
             return {}
         changed = git("status", "--porcelain", "--untracked-files=no")
         return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": str(bool(changed)).lower()}
+    except subprocess.CalledProcessError as error:  # such as a checkout that belongs to somebody else
+        told = error.stderr.strip().partition("\n")[0]
+        return {} if "not a git repository" in told else {"git_refused": told}
     except (OSError, subprocess.SubprocessError):
         return {}

@@ -3,8 +3,11 @@
 import math
 import re
 import shutil
+import socket
 import sqlite3
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 from conftest import small_sweep
@@ -62,15 +65,39 @@ def test_another_process_logs_while_figures_are_drawn_and_files_once_they_are_st
         while not database.exists() or sqlite3.connect(database).execute(ended).fetchone() != (4 + 12,):
             time.sleep(0.2)
         store.write("report.html", b"drawn later")
-        assert beside.drawn()
+        beside.drawn()
     assert is_tracked(store)
     check_runs(store, sweep, tracking_uri(store))
     with tracking.TrackingBeside(store):
         store.remove("tracking.json")
     assert not is_tracked(store), "the block did not wait"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     with tracking.TrackingBeside(store) as beside:
-        assert not beside.drawn(), "somebody's own database is left to the command"
+        beside.analysed()
+        with pytest.raises(TrackingUnavailableError, match=r"http://127\.0\.0\.1:1: "):
+            beside.drawn()
+
+
+def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_the_command(copied_run, monkeypatch):
+    store, _ = copied_run
+    monkeypatch.setattr(tracking.beside, "SILENCE", 8.0)  # MLflow's import takes some
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    connection.sendall(b"X")
+                    time.sleep(0.2)
+
+        threading.Thread(target=drip, daemon=True).start()
+        with tracking.TrackingBeside(store) as beside:
+            beside.analysed()
+            with pytest.raises(TrackingUnavailableError, match="no progress for 8 s"):
+                beside.drawn()
+    assert not is_tracked(store)
 
 
 def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):

@@ -1,0 +1,100 @@
+"""Another process logs to MLflow while the command analyses and draws."""
+
+import os
+import select
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from dbviz_ray.config.addresses import without_password
+from dbviz_ray.store import Store
+from dbviz_ray.store.drivers import SupersededError
+
+from .track import MLFLOW_ENVIRONMENT, TrackingUnavailableError, own_database, track, tracking_uri
+
+PROGRAM = "import sys; from dbviz_ray.analysis.tracking.beside import track_when_told; track_when_told(*sys.argv[1:])"
+SILENCE = 60.0
+"""Seconds without a sign of progress after which MLflow counts as held up; a request takes 20 if nobody answers."""
+
+
+class TrackingBeside:
+    """Context manager: another process logs while this one analyses and draws, which takes as long.
+
+    It is ended if MLflow makes no progress: a server that sends a byte now and then would hold this one for hours.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._uri = without_password(tracking_uri(store))
+        self._process: subprocess.Popen[bytes] | None = None
+        command, none = [sys.executable, "-c", PROGRAM, store.root, store.driver], subprocess.DEVNULL
+        environment, pipe = MLFLOW_ENVIRONMENT | os.environ, subprocess.PIPE
+        with suppress(OSError):  # `drawn` tells
+            self._process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=none, env=environment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    def analysed(self) -> None:
+        """Tables and findings are stored: it logs them."""
+        self._tell(b"analysed\n")
+
+    def drawn(self) -> None:
+        """Figures and report are stored, too; returns when all is logged. Raises TrackingUnavailableError."""
+        self._tell(b"drawn\n")
+        if self._process is None:
+            raise TrackingUnavailableError(f"{self._uri}: another process cannot be started")
+        reason = self._said(self._process)
+        if code := self._process.wait():
+            raise TrackingUnavailableError(reason or f"{self._uri}: the process that logs ended with exit code {code}")
+
+    def _tell(self, line: bytes) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it has failed, which `drawn` tells
+                self._process.stdin.write(line)
+
+    def _said(self, process: subprocess.Popen[bytes]) -> str:
+        """Why the process has failed, when it has ended; kills it if it is silent. It says why after empty lines."""
+        assert process.stdout is not None
+        said = b""
+        while select.select([process.stdout], [], [], SILENCE)[0]:
+            more = os.read(process.stdout.fileno(), 2**16)
+            said = (said + more).lstrip()
+            if not more:
+                return said.decode(errors="replace").strip()
+        process.kill()
+        return f"{self._uri}: no progress for {SILENCE:.0f} s"
+
+
+def track_when_told(root: str, driver: str) -> None:
+    """The process of `TrackingBeside`: log what is stored in `root` when a line is read, and the files at the next.
+
+    Writes an empty line before every step, and why if it fails.
+    """
+
+    def told() -> None:
+        if not sys.stdin.readline():
+            sys.exit("the command has ended before")
+
+    store = Store(root).held_by(driver)
+    from mlflow import MlflowClient
+
+    database = own_database(store)
+    if tracking_uri(store) == f"sqlite:///{database}" and not database.exists():
+        made = Path(root, f".mlflow{os.getpid()}.tmp")  # the name of a leftover, should somebody kill this process
+        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments()
+        with suppress(FileExistsError):  # another sweep's command has just made it
+            os.link(made, database)
+        made.unlink()
+    told()
+    try:
+        track(store, store.sweep(), told, lambda: print(flush=True))
+    except (TrackingUnavailableError, SupersededError) as error:
+        print(error, flush=True)
+        sys.exit(1)
