@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,17 +118,15 @@ class PairMeans:
         end = self._ends[self._places[pairs.key]]
         return np.asarray(self._singly[:, end - pairs.size : end] / self._whole)
 
-    @classmethod
-    def joined(cls, parts: Sequence[PairMeans]) -> PairMeans:
-        """The means over the planes of all `parts`, one after another."""
-        first, *others = parts
-        for part in others:
-            first._sum += part._sum
-        first._planes = sum(part._planes for part in parts)
-        first._singly, first._of_sets = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("_singly", "_of_sets")
-        )
-        return first
+    def extended(self, other: PairMeans) -> PairMeans:
+        """These means, now over the planes of both."""
+        if not self._sum.flags.writeable:  # it lies in Ray's object store
+            self._sum = self._sum.copy()
+        self._sum += other._sum
+        self._planes += other._planes
+        self._singly = np.concatenate([self._singly, other._singly])
+        self._of_sets = np.concatenate([self._of_sets, other._of_sets])
+        return self
 
 
 def _square(models: int, dtype: Any) -> NDArray[Any]:

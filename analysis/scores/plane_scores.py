@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -31,6 +31,8 @@ CHUNK_BYTES = 2**28
 """Bytes of the words of label maps, or of class probabilities, in memory at a time."""
 
 
+Over = Callable[[Callable[[slice], "PlaneScores"], Sequence[slice]], Iterable["PlaneScores"]]
+"""Scores blocks of planes, and gives the scores in their order: `map`, or the tasks of a cluster."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -77,49 +79,59 @@ class PlaneScores:
 
 
 def score_planes(
-    stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet], minimum_share: float, block: slice | None = None
+    stored: Stored, wanted: frozenset[str], sets: Sequence[PairSet], minimum_share: float, over: Over = map
 ) -> PlaneScores:
-    """Compute the wanted ones of "reproducibility" and "fragmentation" on a block of planes, by default on all.
+    """Compute the wanted ones of "reproducibility" and "fragmentation"; `over` scores blocks of planes.
 
     The means of `sets` of pairs are kept for every plane; other pairs get only their mean over planes. A region with
     at least `minimum_share` of a plane's points counts as large.
     """
-    block = block or slice(0, stored.planes)
+    bits = _bits(stored.classes)
+    blocks = _blocks(stored, slice(0, stored.planes), stored.models * stored.resolution**2 * bits // 8)
+    return joined(over(partial(score_block, stored, wanted, sets, minimum_share), blocks))
+
+
+def score_block(
+    stored: Stored,
+    wanted: frozenset[str],
+    sets: Sequence[PairSet],
+    minimum_share: float,
+    block: slice,
+    threads: int = CORES,
+) -> PlaneScores:
+    """`score_planes` for a block of planes."""
     models, planes, classes, points = stored.models, block.stop - block.start, stored.classes, stored.resolution**2
     pairs = "reproducibility" in wanted and models > 1
-    same = PairMeans(models, planes, sets, points) if pairs else None
-    soft = PairMeans(models, planes, sets, points, float) if pairs and stored.probabilities is not None else None
     shares = np.empty((models, planes, classes), np.float32)
     grids = nested_resolutions(stored.resolution) if "fragmentation" in wanted else []
     by_resolution = {points: {name: np.empty((models, planes)) for name in Regions._fields} for _, points in grids}
-    bits = max(1, (classes - 1).bit_length())
-    for some in _chunks(stored, block, models * points * bits // 8):
-        within = slice(some.start - block.start, some.stop - block.start)
-        words = np.empty((bits, models if pairs else 0, -(-points // WORD), some.stop - some.start), np.uint64)
+    words = np.empty((_bits(classes), models if pairs else 0, -(-points // WORD), planes), np.uint64)
 
-        def read(model: int, some: slice = some, within: slice = within, words: NDArray[np.uint64] = words) -> None:
-            interruption.check()  # in a thread of its own, nobody else ends it
-            maps = stored.labels(model, some)
-            shares[model, within] = class_shares(maps, classes)
-            for stride, resolution in grids:
-                found = regions_of(maps[:, ::stride, ::stride], minimum_share)
-                for name, on_planes in found._asdict().items():
-                    by_resolution[resolution][name][model, within] = on_planes
-            if pairs:
-                words[:, model] = bit_words(maps.reshape(1, len(maps), points), bits)[:, 0]
+    def read(model: int) -> None:
+        interruption.check()  # in a thread of its own, nobody else ends it
+        maps = stored.labels(model, block)
+        shares[model] = class_shares(maps, classes)
+        for stride, resolution in grids:
+            found = regions_of(maps[:, ::stride, ::stride], minimum_share)
+            for name, on_planes in found._asdict().items():
+                by_resolution[resolution][name][model] = on_planes
+        if pairs:
+            words[:, model] = bit_words(maps.reshape(1, planes, points), len(words))[:, 0]
 
-        def compared(rows: slice, words: NDArray[np.uint64] = words) -> NDArray[np.uint32]:
-            interruption.check()
-            return agreeing_points(words, points, rows)
+    def compared(rows: slice) -> NDArray[np.uint32]:
+        interruption.check()
+        return agreeing_points(words, points, rows)
 
-        for _ in in_turn(read, range(models), CORES):
-            pass
-        if same is not None:
-            blocks = rows_together(models, some.stop - some.start)
-            for rows, values in zip(blocks, in_turn(compared, blocks, CORES), strict=True):
-                same.add(within, rows, values)
-    if soft is not None and stored.probabilities is not None:
-        for some in _chunks(stored, block, models * points * classes * 4):
+    for _ in in_turn(read, range(models), threads):
+        pass
+    same = soft = None
+    if pairs:
+        same, together = PairMeans(models, planes, sets, points), rows_together(models, planes)
+        for rows, values in zip(together, in_turn(compared, together, threads), strict=True):
+            same.add(slice(0, planes), rows, values)
+    if pairs and stored.probabilities is not None:
+        soft = PairMeans(models, planes, sets, points, float)
+        for some in _blocks(stored, block, models * points * classes * 4):
             for plane, of_plane in enumerate(stored.probabilities(some).swapaxes(0, 1), some.start - block.start):
                 flat = of_plane.reshape(models, -1).astype(np.float32)
                 soft.add(slice(plane, plane + 1), slice(0, models), np.triu(flat @ flat.T, 1).astype(float)[..., None])
@@ -138,26 +150,33 @@ def in_turn(of: Callable[[Item], Result], items: Iterable[Item], threads: int) -
             yield begun.popleft().result()
 
 
-def joined(parts: Sequence[PlaneScores]) -> PlaneScores:
-    """The scores on the planes of all `parts`, one after another."""
+def joined(parts: Iterable[PlaneScores]) -> PlaneScores:
+    """The scores on the planes of all `parts`, one after another. Takes one part at a time."""
 
-    def of_pairs(name: str) -> PairMeans | None:
-        means = [getattr(part, name) for part in parts]
-        return None if means[0] is None else PairMeans.joined(means)
+    def added(whole: PairMeans | None, part: PairMeans | None) -> PairMeans | None:
+        return part if whole is None or part is None else whole.extended(part)
 
+    same = soft = None
+    shares, regions = [], []
+    for part in parts:
+        same, soft = added(same, part.same_points), added(soft, part.soft_agreement)
+        shares.append(part.class_shares)
+        regions.append(part.by_resolution)
     by_resolution = {
-        resolution: {
-            name: np.concatenate([part.by_resolution[resolution][name] for part in parts], axis=1) for name in of
-        }
-        for resolution, of in parts[0].by_resolution.items()
+        resolution: {name: np.concatenate([of[resolution][name] for of in regions], axis=1) for name in names}
+        for resolution, names in regions[0].items()
     }
-    shares = np.concatenate([part.class_shares for part in parts], axis=1)
-    return PlaneScores(shares.shape[1], of_pairs("same_points"), of_pairs("soft_agreement"), shares, by_resolution)
+    whole = np.concatenate(shares, axis=1)
+    return PlaneScores(whole.shape[1], same, soft, whole, by_resolution)
 
 
-def _chunks(stored: Stored, block: slice, bytes_of_plane: int) -> list[slice]:
-    """The planes of a block, as many at a time as `CHUNK_BYTES` hold: whole numbers of those stored together."""
+def _blocks(stored: Stored, block: slice, bytes_of_plane: int) -> list[slice]:
+    """Parts of a block of planes, each as large as `CHUNK_BYTES` hold: whole numbers of those stored together."""
     each = max(1, CHUNK_BYTES // bytes_of_plane)
     if each > stored.together:
         each -= each % stored.together
     return [slice(first, min(first + each, block.stop)) for first in range(block.start, block.stop, each)]
+
+
+def _bits(classes: int) -> int:
+    return max(1, (classes - 1).bit_length())

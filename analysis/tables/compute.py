@@ -16,7 +16,7 @@ from dbviz_ray.store.layout import SCORES
 from ..scores.group_scores import SCORES as BOUNDS
 from ..scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
-from ..scores.plane_scores import PlaneScores, in_turn, score_planes
+from ..scores.plane_scores import Over, PlaneScores, in_turn, score_planes
 from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
@@ -77,11 +77,13 @@ MOST_ROWS = 2**20
 """Rows in a file of `pairs`: of 1,449 trainings, or 100 MB."""
 
 
-def compute_tables(store: Store, sweep: SweepConfig, keep: Callable[[pd.DataFrame], None] | None = None) -> Tables:
+def compute_tables(
+    store: Store, sweep: SweepConfig, keep: Callable[[pd.DataFrame], None] | None = None, over: Over = map
+) -> Tables:
     """Every table of a sweep. All its models are trained and labelled, except those with a failure.
 
-    `keep` takes `MOST_ROWS` rows of `pairs` whenever there are so many; the table then holds the others. Raises
-    NoModelsError.
+    `over` scores blocks of planes. `keep` takes `MOST_ROWS` rows of `pairs` whenever there are so many; the table then
+    holds the others. Raises NoModelsError.
     """
     failures = store.failures()
     trained = trained_models(store, sweep, failures)
@@ -92,7 +94,7 @@ def compute_tables(store: Store, sweep: SweepConfig, keep: Callable[[pd.DataFram
     names = tables_of(sweep)
     parts: dict[str, list[pd.DataFrame]] = {}
     for section, epochs, last in _sections(models):
-        for name, table in _tables_of_section(store, sweep, section, epochs, last, names):
+        for name, table in _tables_of_section(store, sweep, section, epochs, last, names, over):
             parts.setdefault(name, []).append(table)
             if name == "pairs" and keep is not None and sum(map(len, parts[name])) > MOST_ROWS:
                 rows = pd.concat(parts[name], ignore_index=True)
@@ -165,7 +167,13 @@ def _sections(models: Sequence[Trained]) -> Iterator[tuple[list[Trained], list[i
 
 
 def _tables_of_section(
-    store: Store, sweep: SweepConfig, models: list[Trained], epochs: list[int], last: bool, names: Collection[str]
+    store: Store,
+    sweep: SweepConfig,
+    models: list[Trained],
+    epochs: list[int],
+    last: bool,
+    names: Collection[str],
+    over: Over,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     configs = [model.config for model in models]
     groups = groups_among(configs, epochs)
@@ -182,7 +190,7 @@ def _tables_of_section(
 
     def on_planes(plane_set: str) -> tuple[int, PlaneScores]:
         stored = stored_planes(store, sweep, plane_set, configs, epochs)
-        return stored.classes, score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share)
+        return stored.classes, score_planes(stored, frozenset(sweep.scores), sets, sweep.minimum_region_share, over)
 
     for plane_set, (classes, planes) in zip(sweep.planes, in_turn(on_planes, sweep.planes, 1), strict=True):
         of_images = of_images or {group: image_estimates(group, observed, classes) for group in groups}

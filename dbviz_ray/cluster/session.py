@@ -5,12 +5,13 @@ import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError
@@ -27,6 +28,7 @@ from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Line
 from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
 
+Result = TypeVar("Result")
 DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -70,11 +72,23 @@ class Session:
 
         return Pool(job, queue, work, self).results()
 
+    def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
+        """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""
+        task, shared = ray.remote(num_cpus=1)(_in_one_core), ray.put(of)
+        waiting = deque(task.remote(shared, block) for block in blocks)
+        while waiting:
+            interruption.check()
+            yield ray.get(waiting.popleft())
+
     def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
         """See `Workers.draw`."""
         from dbviz_ray.cluster.evaluation import draw_on_worker
 
         draw_on_worker(sweep, store, plane_set, attacked)
+
+
+def _in_one_core(of: Callable[..., Result], block: slice) -> Result:
+    return of(block, threads=1)
 
 
 @contextmanager

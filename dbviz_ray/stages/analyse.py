@@ -1,11 +1,21 @@
 """The stage analyse: tables of scores, and findings."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dbviz_ray.cluster import ALONE
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import FINDINGS_FILE, REPORT_FILE, Store
 from dbviz_ray.store.layout import FIGURES_RECORD, TABLES_RECORD
 from dbviz_ray.terminal.progress import Step, say
+
+if TYPE_CHECKING:
+    from dbviz_ray.analysis.scores.plane_scores import Over
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -21,6 +31,28 @@ def _files(store: Store, sweep: SweepConfig) -> list[str]:
     from dbviz_ray.analysis.tables import files_of, tables_of
 
     return [FINDINGS_FILE, *(file for table in tables_of(sweep) for file in files_of(store, table))]
+
+
+SECONDS_A_POINT = 6e-11
+"""What two models on one point of a plane cost a core (2026-11-29, AMD EPYC)."""
+LONG = 600.0
+"""Seconds on one core beyond which tasks of a cluster score planes, if the command joins one."""
+
+
+@contextmanager
+def _scoring(sweep: SweepConfig, options: Options) -> Iterator[Over]:
+    """How blocks of planes are scored: here, or by tasks on the cluster if this machine would take long."""
+    points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
+    if len(sweep.models()) ** 2 / 2 * points * SECONDS_A_POINT < LONG or options.address in (ALONE, "local"):
+        yield map
+        return
+    from dbviz_ray.cluster.session import ray_session, running_cluster
+
+    if options.address is None and running_cluster() is None:
+        yield map
+        return
+    with ray_session(options.address, sweep.resources, options.verbose) as session:
+        yield session.over
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -46,7 +78,8 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
         with Step("analyse", "scoring label maps", "label maps scored"):
             for file in (TABLES_RECORD, FINDINGS_FILE, FIGURES_RECORD, REPORT_FILE):  # until all belong to these models
                 store.remove(file)
-            tables = compute_tables(store, sweep, keep_pairs(store))
+            with _scoring(sweep, options) as over:
+                tables = compute_tables(store, sweep, keep_pairs(store), over)
             write_tables(store, tables)
             write_findings(store, find(tables))
             store.record(TABLES_RECORD, [*_files(store, sweep), *more_pairs(store)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbviz_ray.analysis.scores import plane_scores
 from dbviz_ray.analysis.scores.pair_means import PairMeans, PairSet, pairs_within
-from dbviz_ray.analysis.scores.plane_scores import Stored, joined, score_planes
+from dbviz_ray.analysis.scores.plane_scores import Stored, score_planes
 from dbviz_ray.analysis.scores.regions import class_shares, regions_of
 
 MODELS, PLANES, RESOLUTION, CLASSES = 4, 7, 49, 3
@@ -46,12 +46,10 @@ def stored(maps, chances=None, together=1, asked=None):
 SETS = [pairs_within(np.arange(MODELS), singly=singly) for singly in (True, False)]
 
 
-@pytest.mark.parametrize("blocks", [[None], [slice(0, 3), slice(3, 4), slice(4, PLANES)]])
 @pytest.mark.parametrize("size", [1, MODELS * RESOLUTION**2 // 2 + 5, 2**30])
-def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size, blocks):
-    """However many are read at a time, and whether blocks of planes are scored apart and joined."""
+def test_scores_are_those_of_all_planes_at_once(maps, chances, monkeypatch, size):
     monkeypatch.setattr(plane_scores, "CHUNK_BYTES", size)
-    found = joined([score_planes(stored(maps, chances), BOTH, SETS, SHARE, block) for block in blocks])
+    found = score_planes(stored(maps, chances), BOTH, SETS, SHARE)
     assert found.planes == PLANES
     for model in range(MODELS):
         assert found.class_shares[model] == pytest.approx(class_shares(maps[model], CLASSES))
