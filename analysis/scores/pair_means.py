@@ -63,11 +63,9 @@ class PairSet:
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
-        return (
-            (np.cumsum(self._mask) - 1).reshape(self._mask.shape)
-            if self.singly
-            else np.broadcast_to(0, self._mask.shape)
-        )
+        if not self.singly:  # nobody asks for them, and they may be many
+            return np.broadcast_to(0, self._mask.shape)
+        return (np.cumsum(self._mask) - 1).reshape(self._mask.shape)
 
 
 def pairs_within(members: Places, used: Mask | None = None, *, singly: bool = False) -> PairSet:
@@ -85,8 +83,7 @@ class PairMeans:
     def __init__(
         self, models: int, planes: int, sets: Iterable[PairSet], whole: int = 1, dtype: Any = np.uint32
     ) -> None:
-        self._sets = sorted((pairs for pairs in sets if pairs.size), key=lambda pairs: not pairs.singly)
-        self._sets = list({pairs.key: pairs for pairs in self._sets}.values())
+        self._sets = list({pairs.key: pairs for pairs in sets if pairs.size}.values())
         self._places = {pairs.key: place for place, pairs in enumerate(self._sets)}
         self._ends = np.cumsum([pairs.size * pairs.singly for pairs in self._sets])
         self._planes, self._whole = planes, whole
@@ -122,7 +119,8 @@ class PairMeans:
         """These means, now over the planes of both."""
         if not self._sum.flags.writeable:  # it lies in Ray's object store
             self._sum = self._sum.copy()
-        self._sum += other._sum
+        for row, later in enumerate(other._sum):  # what was never written takes no memory
+            self._sum[row, row:] += later[row:]
         self._planes += other._planes
         self._singly = np.concatenate([self._singly, other._singly])
         self._of_sets = np.concatenate([self._of_sets, other._of_sets])
