@@ -164,7 +164,7 @@ def error_surface(tables: SweepTables) -> Figure:
         norm = PowerNorm(0.5 if score in ("test_error", "margin") else 1.0, *learned(rows)[score].agg(["min", "max"]))
         for axes, surface in zip(column, shown, strict=True):
             _draw_surface(axes, surface, score, norm, first=column[0] is grid[0, 0])
-        column[0].set_title(label)
+        column[0].set_title(label, loc="right")  # the letter stands at the left
         percent = "{x:.0%}" if score == "test_error" else None
         figure.colorbar(column[0].collections[0], ax=column, format=percent, aspect=30, pad=0.03)
     firsts = pd.concat([surface.iloc[:1] for surface in shown])
