@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ..figures.disagreement import DIFFERENCE, draw_difference
@@ -113,8 +112,8 @@ def agreement_figure(scores: Scores) -> Figure:
         band.set(linewidth=0, label="from the least to the most similar pair")
     plain(axes)
     axes.set(xlim=(0, 1), ylim=(min(0.99, max(0.0, float(ranked.min()) - 0.03)), 1.005))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
     across = f"share of the {planes} planes, from least to most agreement"
     axes.set(xlabel=across, ylabel="points on which\nthe models agree")
     figure.legend(fontsize=8, frameon=False, loc="outside upper left")

@@ -96,22 +96,19 @@ class ModelSource:
 
     def network(self, data: GivenImages) -> nn.Module:
         """The model for these images, on the CPU, in evaluation mode. UserError if the checkpoint does not fit."""
-        network = self._loaded(data)
-        network.eval()  # a user's own may return nothing
-        return network
-
-    def _loaded(self, data: GivenImages) -> nn.Module:
         if isinstance(self.built_by, RunModel):
-            return self.built_by.network()
-        if self.built_by.model == library_of(self.checkpoint, has_builder=False):
+            network = self.built_by.network()
+        elif self.built_by.model == library_of(self.checkpoint, has_builder=False):
             names = data.class_names or tuple(map(str, range(data.classes or 0)))
-            return ready_network(self.built_by.model, self.checkpoint, self.built_by.options, names)
-        weights = read_weights(self.checkpoint, self.weights_key)
-        _, channels, height, width = data.images.shape
-        shape = channels, height, width
-        network = self.built_by.network(shape, data.classes)
-        built = f"built for images {shape} of {data.classes} classes" if self.built_by.is_known else ""
-        load_weights(network, weights, self.checkpoint, built)
+            network = ready_network(self.built_by.model, self.checkpoint, self.built_by.options, names)
+        else:
+            weights = read_weights(self.checkpoint, self.weights_key)
+            _, channels, height, width = data.images.shape
+            shape = channels, height, width
+            network = self.built_by.network(shape, data.classes)
+            built = f"built for images {shape} of {data.classes} classes" if self.built_by.is_known else ""
+            load_weights(network, weights, self.checkpoint, built)
+        network.eval()  # a user's own may return nothing
         return network
 
     def facts(self) -> dict[str, Any]:

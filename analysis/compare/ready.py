@@ -42,8 +42,7 @@ def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], cla
     """
     try:
         if library == checkpoint:
-            returned = architecture_builder(checkpoint)(**options)
-            return classifier_of(checkpoint, returned, class_names)
+            return classifier_of(checkpoint, architecture_builder(checkpoint)(**options), class_names)
         files_of(checkpoint)  # a line about weights that are missing
         with torch.random.fork_rng(devices=[]):
             return LIBRARIES[library](importlib.import_module(library), checkpoint)

@@ -150,10 +150,8 @@ def _stored_images(tables: SweepTables) -> dict[int, Place]:
 
 def _thumbnails(tables: SweepTables, group: dict[str, Any], places: Mapping[int, Place]) -> list[Thumbnail]:
     """The images at these places, with the votes of the group's trainings."""
-    tested = []
-    for member in tables.members(group):
-        table = tables.store.read_predictions(member["model_id"])
-        tested.append(table.filter(pc.equal(table["split"], "test")))
+    predictions = [tables.store.read_predictions(member["model_id"]) for member in tables.members(group)]
+    tested = [table.filter(pc.field("split") == "test") for table in predictions]
     shown = []
     for index, (stored, plane, place) in places.items():
         predicted = np.array([table["predicted"][index].as_py() for table in tested])

@@ -28,8 +28,7 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
         for name, entry in figures_of(sweep, names).items():
             figures[name] = entry.draw(tables)
             for suffix in entry.suffixes:
-                is_other = suffix in entry.others
-                content = entry.draw(tables, suffix) if is_other else encoded(figures[name], suffix)
+                content = entry.draw(tables, suffix) if suffix in entry.others else encoded(figures[name], suffix)
                 store.write(store.figure_file(name, suffix), content)
     return figures
 

@@ -43,9 +43,8 @@ def margins(tables: SweepTables) -> Figure:
     handles = [Patch(color=KINDS[kind][0], alpha=0.6, label=KINDS[kind][1]) for kind in shown["images"].unique()]
     if len(handles) > 1:
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-    counts = " and ".join(
-        f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in shown.groupby("images", sort=False)
-    )
+    kinds = shown.groupby("images", sort=False)
+    counts = " and ".join(f"{range_text(rows['n_images'])} {KINDS[str(kind)][1]}" for kind, rows in kinds)
     found = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (shown["found"].min(), shown["found"].max())))
     scan = tables.sweep.margins.scan if tables.sweep.margins else "even"
     unfound = {"even": "where none was, the distance searched counts", "paper": "the others do not count"}[scan]

@@ -208,9 +208,8 @@ def learning_rates(tables: SweepTables) -> Figure:
     groups = groups.assign(network=names_of(groups, NETWORK))
     recipes = list(groups["recipe"].unique())
     columns = list(groups.groupby(["network", "label_noise"], sort=False))
-    figure, (above, below) = style.panels(
-        2, len(columns), max(5.6, 2.9 * len(columns) + 0.8), 6.4, sharex=True, sharey="row"
-    )
+    width = max(5.6, 2.9 * len(columns) + 0.8)
+    figure, (above, below) = style.panels(2, len(columns), width, 6.4, sharex=True, sharey="row")
     diverged = bool(groups["n_diverged"].any())
     colours = _cycled(groups["recipe"], style.SERIES_COLOURS)
     for error, agreement, ((network, noise), rows) in zip(above, below, columns, strict=True):
@@ -218,8 +217,7 @@ def learning_rates(tables: SweepTables) -> Figure:
             of_recipe = rows[rows["recipe"] == recipe].sort_values("learning_rate")
             best = of_recipe[of_recipe["n_models"] > 0].sort_values(["test_error", "learning_rate"]).iloc[:1]
             for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
-                at = index, len(colours)
-                style.score_line(axes, of_recipe, "learning_rate", score, colour, recipe, at=at)
+                style.score_line(axes, of_recipe, "learning_rate", score, colour, recipe, at=(index, len(colours)))
                 axes.scatter("learning_rate", score, 120, data=best, facecolors="none", edgecolors=colour)
             _mark_diverged(error, of_recipe, colour, 1.02 + 0.05 * index)
         noisy = groups["label_noise"].nunique() > 1

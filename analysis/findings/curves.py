@@ -120,9 +120,8 @@ class Curve:
         lowest = int(self.rows["test_error"].to_numpy().argmin())
         between = {LOWEST: lowest} if self.axis is EPOCH else {MIDDLE: last // 2}
         ends = {self.axis.first: 0, **between, self.axis.last: last}
-        named_once = {
-            row: name for name, row in reversed((self.representative_rows if self.has_peak else ends).items())
-        }
+        shown = self.representative_rows if self.has_peak else ends
+        named_once = {row: name for name, row in reversed(shown.items())}
         return {name: row for row, name in sorted(named_once.items())}
 
 
@@ -143,9 +142,8 @@ def curves(groups: pd.DataFrame, axis: Axis, peaks: pd.DataFrame | None = None) 
     ]
     if axis is WIDTH and 2 * sum(len(rows) for _, rows in kept) < len(table):
         kept = []
-    names = name_parts(
-        pd.DataFrame([key for key, _ in kept], columns=keys), [column for column in NAMING if column in keys]
-    )
+    found = pd.DataFrame([key for key, _ in kept], columns=keys)
+    names = name_parts(found, [column for column in NAMING if column in keys])
     return [
         Curve(axis, key, name, rows, _peaks_of(key, peaks) if peaks is not None and axis is WIDTH else {})
         for (key, rows), name in zip(kept, names, strict=True)

@@ -239,8 +239,7 @@ def _numbers(
 
 def _with_subjects(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `subject`: each row's subject, named among all rows."""
-    named = zip(records(table), name_parts(table), strict=True)
-    subjects = [_subject(row, name) for row, name in named]
+    subjects = list(map(_subject, records(table), name_parts(table)))
     return table.assign(subject=pd.Series(subjects, index=table.index, dtype=object))
 
 

@@ -201,9 +201,8 @@ def advice_table(uncertainty: pd.DataFrame, wanted: float) -> pd.DataFrame:
 
     `wanted` is the half-width of a 95 % interval: of shares itself, of other scores as a share of the value.
     """
-    table = first_planes_at_last_epoch(uncertainty)
     rows = []
-    for row, interval, variances in uncertain_scores(table):
+    for row, interval, variances in uncertain_scores(first_planes_at_last_epoch(uncertainty)):
         score, value = row["score"], row["value"]
         bounds = SCORES[score]
         reach = wanted if math.isfinite(bounds[1]) else wanted * value

@@ -39,7 +39,6 @@ HEADLINES = {
 def write_report(store: Store, sweep: SweepConfig) -> None:
     """Write the report of stored results and figures."""
     found = read_findings(store)
-    names = tables_of(sweep)
     tables, kinds = read_shown_tables(store), figures_of(sweep)
     groups, (compared, trivial) = tables["groups"], _compared(tables["groups"])
     title = sweep.name.replace("_", " ")
@@ -64,7 +63,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         absent=[kind.title for name, kind in kinds.items() if not store.exists(store.figure_file(name))],
         short_tables=short_tables(found, tables),
         long_tables=group_tables(groups, HEADINGS, "Every kind of training, on {} planes"),
-        files={name: files_of(store, name) for name in names},
+        files={name: files_of(store, name) for name in tables_of(sweep)},
         sweep=sweep,
         varied=varied(sweep),
         max_named=MAX_NAMED,

@@ -132,9 +132,8 @@ def mean_capa_by_item(
     weights, room = used / used.sum(), np.where(used, 1 - expected, 1)
     of_observed, of_expected = weights / room, weights * (1 - observed) / room**2
     slope = accuracies - (1 - accuracies) / (classes - 1)
-    fixed = (of_observed * (observed - expected)).sum() - (of_observed * observed).sum()
     moved = (right - accuracies[:, None]).T @ (of_expected @ slope + of_expected.T @ slope)
-    return np.asarray(fixed + weighted_agreement(predictions, of_observed, classes) - moved)
+    return np.asarray(weighted_agreement(predictions, of_observed, classes) - (of_observed * expected).sum() - moved)
 
 
 def agreement(labels: Labels) -> Floats:

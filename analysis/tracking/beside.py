@@ -15,7 +15,7 @@ from dbviz_ray.store.drivers import SupersededError
 from .track import MLFLOW_ENVIRONMENT, TrackingUnavailableError, own_database, track, tracking_uri
 
 PROGRAM = "import sys; from dbviz_ray.analysis.tracking.beside import track_when_told; track_when_told(*sys.argv[1:])"
-SILENCE = 60.0
+SILENCE = 120.0
 """Seconds without a sign of progress after which MLflow counts as held up; a request takes 20 if nobody answers."""
 
 

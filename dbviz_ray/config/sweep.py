@@ -125,8 +125,7 @@ class SweepConfig(Frozen):
                 allowed = "at least 2 seeds, or scores=[fragmentation]"
                 raise FieldError("grid.seed", named, reason=reason, allowed=allowed)
         self._check_recipes()
-        asked_for = Counter(model.model_id for model in self._models)
-        model_id, times = asked_for.most_common(1)[0]
+        model_id, times = Counter(model.model_id for model in self._models).most_common(1)[0]
         if times > 1:
             reason = f"the model {model_id} occurs {times} times"
             raise FieldError("cases", reason=reason, allowed="grids and recipes with other models")
@@ -180,12 +179,11 @@ class SweepConfig(Frozen):
         fields = list(differing_fields(other, own))
         if {model.model_id for model in smaller.models()} - {model.model_id for model in self.models()}:
             return fields
-        falsified = any(planes.labels != "any" for planes in smaller.planes.values())
-        attacked = any(planes.off_manifold == "adversarial" for planes in smaller.planes.values())
-        if (falsified and largest_noises(smaller.models()) != largest_noises(self.models())) or (
-            attacked and smaller.models()[0] != self.models()[0]
-        ):
-            return fields
+        relabelled = largest_noises(smaller.models()) != largest_noises(self.models())
+        attacks_another = smaller.models()[0] != self.models()[0]
+        for planes in smaller.planes.values():
+            if (relabelled and planes.labels != "any") or (attacks_another and planes.off_manifold == "adversarial"):
+                return fields
         free = {"grid", "cases", "training", *(["margins"] if smaller.margins is None else [])}
         added = {f"planes.{name}" for name in self.planes.keys() - smaller.planes.keys()}
         return [name for name in fields if name.split(".")[0] not in free and name not in added]

@@ -15,8 +15,6 @@ from dbviz_ray.errors import UserError, one_line
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 """A link to the folder sweeps/ in a checkout, the folder itself in an installation."""
-
-
 MOST_FIELDS = 10_000
 """Of one mapping: merge keys of a few hundred bytes may ask for a billion."""
 
@@ -43,8 +41,7 @@ def loaded_yaml(content: str | bytes) -> Any:
 
 def embedded_sweeps() -> dict[str, str]:
     """Name and YAML text of every sweep that ships with the package."""
-    files = SWEEPS.glob("*.yaml")
-    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+    return {file.stem: file.read_text("utf-8") for file in sorted(SWEEPS.glob("*.yaml"))}
 
 
 def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:

@@ -41,8 +41,7 @@ def load_dataset(config: DatasetConfig, directory: str) -> Dataset:
 
 def facts_of_dataset(config: DatasetConfig, data_directory: str) -> DatasetFacts:
     """Sizes of the data set that `config` names; it is loaded only if they are not known otherwise."""
-    facts = sizes_of(config)
-    if facts is not None:
+    if facts := sizes_of(config):
         return facts
     loaded = load_dataset(config, data_directory)
     return DatasetFacts(loaded.image_shape, len(loaded.class_names), len(loaded.train_labels), len(loaded.test_labels))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.draws import kept_indices
+from dbviz_ray.datasets.draws import SPLITS, Split, kept_indices
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import UserError, printable
 from dbviz_ray.terminal.progress import say
@@ -36,14 +36,10 @@ def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
     if unknown:
         allowed = f"the folders of {folder / 'train'}"
         raise UserError(str(folder / "test" / unknown[0]), reason="not a class", allowed=allowed)
-    train_files, train_labels = _listed(folder / "train", names)
-    test_files, test_labels = _listed(folder / "test", names)
-    train = kept_indices(config, "train", len(train_files))
-    test = kept_indices(config, "test", len(test_files))
-    files = [train_files[index] for index in train.tolist()] + [test_files[index] for index in test.tolist()]
-    train_images, test_images = _read(files, config.image_size).split([len(train), len(test)])
-    scale = _scale(train_images)
-    return Dataset(train_images, train_labels[train], test_images, test_labels[test], names, *scale)
+    (train_files, train_labels), (test_files, test_labels) = (_kept(config, folder, split, names) for split in SPLITS)
+    images = _read([*train_files, *test_files], config.image_size)
+    train_images, test_images = images.split([len(train_files), len(test_files)])
+    return Dataset(train_images, train_labels, test_images, test_labels, names, *_scale(train_images))
 
 
 def _class_names(split: Path) -> tuple[str, ...]:
@@ -52,19 +48,20 @@ def _class_names(split: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
 
 
-def _listed(split: Path, names: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """Image files sorted by class and path, and their labels int64 `[n]`."""
+def _kept(config: DatasetConfig, folder: Path, split: Split, names: Sequence[str]) -> tuple[list[Path], Tensor]:
+    """A split's image files that are kept, sorted by class and path, and their labels int64 `[n]`."""
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     classes = {name: label for label, name in enumerate(names)}
-    named = make_dataset(str(split), classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
+    place = str(folder / split)
+    named = make_dataset(place, classes, extensions=IMG_EXTENSIONS, allow_empty=True) if classes else []
     listed = [(path, label) for path, label in named if os.path.isfile(path)]  # a pipe would be waited for
     if len(listed) < len(named):
-        say("images", f"{len(named) - len(listed)} entries of {printable(str(split))} are no files and are left out")
+        say("images", f"{len(named) - len(listed)} entries of {printable(place)} are no files and are left out")
     if not listed:
-        allowed = f"CLASS/* that end in {', '.join(IMG_EXTENSIONS)}"
-        raise UserError(str(split), reason="holds no images", allowed=allowed)
-    return [Path(path) for path, _ in listed], torch.tensor([label for _, label in listed])
+        raise UserError(place, reason="holds no images", allowed=f"CLASS/* that end in {', '.join(IMG_EXTENSIONS)}")
+    kept = [listed[index] for index in kept_indices(config, split, len(listed)).tolist()]
+    return [Path(path) for path, _ in kept], torch.tensor([label for _, label in kept])
 
 
 def _read(files: Sequence[Path], image_size: int | None) -> Tensor:

@@ -162,8 +162,5 @@ def spans_plane(triplet: Tensor) -> bool:
     """Whether three images `[3, ...]` are distinct and not nearly on one line."""
     x1, x2, x3 = triplet.double().flatten(1)
     first, second = x2 - x1, x3 - x1
-    lengths = first.norm() * second.norm()
-    if lengths == 0:
-        return False
-    cosine = (first @ second / lengths).clamp(-1, 1)
+    cosine = (first @ second / (first.norm() * second.norm())).clamp(-1, 1)  # NaN if one of them is zero
     return bool((1 - cosine**2).sqrt() > MIN_SINE)

@@ -132,17 +132,11 @@ def _image_cost(model: ModelConfig, data: DatasetFacts, batch: int) -> float:
 @cache
 def _network_facts(shape: NetworkShape) -> NetworkFacts:
     """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
-
-    def count_on(device: str) -> NetworkFacts:
-        network = shape.network(device)
-        flops, calls = _count_operations(network, torch.zeros(2, *shape.image_shape, device=device), shape.classes)
-        return NetworkFacts(sum(parameter.numel() for parameter in network.parameters()), flops, calls)
-
     with refused_in_one_line(shape):
         try:
-            return count_on("meta")
+            return _counted(shape, "meta")
         except Exception:
-            return count_on("cpu")
+            return _counted(shape, "cpu")
 
 
 @contextmanager
@@ -157,11 +151,12 @@ def refused_in_one_line(shape: NetworkShape) -> Iterator[None]:
         raise UserError("grid.architecture", shape.architecture, reason=reason) from None
 
 
-def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) -> tuple[int, int]:
-    """Floating-point and tensor operations of a forward pass of one image.
+def _counted(shape: NetworkShape, device: str) -> NetworkFacts:
+    """Sizes on a device, from a forward pass of two images.
 
-    Also runs the network on two images as training will, so that mistakes show before anything is trained.
+    Also runs the network on them as training will, so that mistakes show before anything is trained.
     """
+    network, images = shape.network(device), torch.zeros(2, *shape.image_shape, device=device)
     counter, calls = FlopCounterMode(display=False), _CountsCalls()
     with torch.no_grad():
         with calls, counter:
@@ -170,11 +165,12 @@ def _count_operations(network: nn.Module, images: torch.Tensor, classes: int) ->
         if calls.last is torch.ops.aten.sigmoid.default and single_score(output) is not None:
             raise ValueError("its one score for each image comes from a sigmoid; return the logit of class 1")
         scores = logits_of(output)
-        if scores.shape != (len(images), classes):
-            raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), classes)}")
+        if scores.shape != (len(images), shape.classes):
+            raise ValueError(f"its scores have shape {tuple(scores.shape)}, not {(len(images), shape.classes)}")
         network.train()
         network(images)
-    return counter.get_total_flops() // len(images), calls.count
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkFacts(parameters, counter.get_total_flops() // len(images), calls.count)
 
 
 class _CountsCalls(TorchDispatchMode):

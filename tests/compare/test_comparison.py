@@ -15,12 +15,13 @@ from support.network_kinds import UNSTEADY
 from support.random_networks import ALL
 from support.refusals import refused
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
 from dbviz_ray.analysis.compare.scores import scores_of
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.planes import GridPoints
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +108,17 @@ def test_known_regions():
     assert pair.regions_change.value == -1
     assert [model.classes_predicted for model in result.models] == [2, 1]
     assert "halves" not in str(result).split("Beware")[1].split("\n\n")[0]
+    as_last = [lambda x, model=model: F.pad(model(x), (997, 0), value=-9.5) for model in models]
+    again = compare(as_last, THREE, [997, 998, 999], planes=2, resolution=10, margin=0)
+    assert np.array_equal(again.label_maps, result.label_maps.astype(int) + 997), "as three of a thousand classes"
+    assert [model.error.value for model in again.models] == [model.error.value for model in result.models]
 
 
-def test_numpy_images_and_double_models_are_taken_and_modes_kept(images_and_labels):
+def test_a_loader_and_double_models_are_taken_and_modes_kept(images_and_labels):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)).double().train()
-    compare([model, network(1)], *(array.numpy() for array in images_and_labels), planes=2, resolution=4)
+    models, options = [model, network(1)], {"planes": 2, "resolution": 4}
+    loaded = compare(models, DataLoader(TensorDataset(*images_and_labels), 30), **options)
+    assert loaded.pairs == compare(models, *images_and_labels, **options).pairs
     assert model.training
     assert model[1].training
 
@@ -165,8 +172,6 @@ def lost_beyond_the_pixels(images):
         ({"models": [network(0)]}, "models"),
         ({"models": 3}, "models"),
         ({"models": [lambda x: x.flatten(1)[:, :7], network(0)]}, "models"),
-        ({"images": torch.zeros(5, 1, 8, 8, dtype=torch.uint8)}, "images"),
-        ({"labels": torch.zeros(3)}, "labels"),
         ({"labels": torch.arange(100) % 10 + 3}, "labels"),
         ({"planes": 1}, "planes"),
         ({"planes": 10**9}, "planes"),
@@ -270,7 +275,7 @@ def test_one_score_for_each_image_is_the_logit_of_class_one_or_its_probability(i
         both[1].bias.copy_(torch.cat([torch.zeros(1), logit[1].bias]))
         above = (logit(images.double())[:, 0] > 0).numpy()
     assert 0.4 < above.mean() < 0.6
-    models = [both, logit, lambda x: logit(x.double())[:, 0], probability]
+    models = [both, logit, nn.Sequential(*logit, nn.Flatten(0)), probability]
     models.append(lambda x: probability(x.double()).numpy()[:, 0])
     result = compare(models, images, labels % 2, planes=4, resolution=9, batch_points=100)
     assert result.drawn.classes == "any", "of two classes no plane goes through three"
@@ -290,22 +295,6 @@ def test_one_score_that_is_a_probability_on_images_alone_is_refused(images_and_l
     large = compare([lambda x: logit(3 * x)] * 2, unit, labels, **options)
     assert large.remarks == ()
     assert large.models[0].classes_predicted <= 2
-
-
-def test_a_thousand_classes_are_as_in_plain_torch(images_and_labels):
-    images, labels = images_and_labels[0].double(), torch.arange(100) * 9
-    models = [nn.Sequential(nn.Flatten(), nn.Linear(64, 1000)).double() for _ in range(2)]
-    result = compare(models, images, labels, planes=3, resolution=7)
-    grid = GridPoints(result.planes, torch.device("cpu"), torch.float64)
-    points = torch.cat([points for _, _, points in grid.batches(1000)])
-    with torch.no_grad():
-        maps = [model(points).argmax(dim=1).view(3, 7, 7).numpy() for model in models]
-        errors = [(model(images).argmax(dim=1) != labels).double().mean().item() for model in models]
-    assert max(own.max() for own in maps) > 255
-    assert result.label_maps.dtype == np.uint16
-    assert np.array_equal(result.label_maps, maps)
-    assert [model.error.value for model in result.models] == pytest.approx(errors)
-    assert len(result.figure(planes=1).axes) == 3
 
 
 @pytest.mark.parametrize("count", [2, 3])

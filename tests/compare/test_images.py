@@ -10,10 +10,8 @@ import torch
 from support import image_kinds
 from support.image_kinds import GIVEN, IMAGES, LABELS, REFUSED, WITHOUT_LABELS
 from support.refusals import refused
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dbviz_ray import compare
 from dbviz_ray.analysis.compare.images import find_images, images_and_labels
 from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.config import DatasetConfig
@@ -45,35 +43,19 @@ FUNCTIONS = {
 globals().update(FUNCTIONS)
 
 
-@pytest.mark.parametrize("kind", GIVEN)
+@pytest.mark.parametrize("kind", GIVEN | WITHOUT_LABELS)
 def test_images_and_labels_in_every_form(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images, labels = images_and_labels(*GIVEN[kind]())
+        images, labels = images_and_labels(*(GIVEN | WITHOUT_LABELS)[kind]())
     assert torch.equal(images.float(), IMAGES)
-    assert torch.equal(labels, LABELS)
+    assert labels is None if kind in WITHOUT_LABELS else torch.equal(labels, LABELS)
     assert not images.requires_grad
-
-
-@pytest.mark.parametrize("kind", WITHOUT_LABELS)
-def test_images_without_labels(kind):
-    images, labels = images_and_labels(WITHOUT_LABELS[kind]())
-    assert torch.equal(images, IMAGES)
-    assert labels is None
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_refused(kind):
     assert refused(images_and_labels, *REFUSED[kind]()).field in ("images", "labels")
-
-
-def test_a_loader_compares_as_its_arrays_do():
-    torch.manual_seed(0)
-    networks = [nn.Sequential(nn.Flatten(), nn.Linear(192, 10)) for _ in range(2)]
-    whole = compare(networks, IMAGES, LABELS, planes=3, resolution=5)
-    loaded = compare(networks, DataLoader(TensorDataset(IMAGES, LABELS), 5), planes=3, resolution=5)
-    assert loaded.reproducibility == whole.reproducibility
-    assert [model.error for model in loaded.models] == [model.error for model in whole.models]
 
 
 def test_what_a_function_returns_and_what_is_assumed():

@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from support.cohorts import cohort_of
 from support.html_pages import Page
 from torch import nn
 
@@ -26,10 +27,11 @@ from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.run_models import find_run_model
 from dbviz_ray.score import main
+from dbviz_ray.training.cohort import train_cohort
 
-ARCHITECTURE = ["--model", "fully_connected", "--width", "12"]
+ARCHITECTURE = ["--model", "fully_connected", "--width", "16"]
 BOTH = ["OLD", "NEW", *ARCHITECTURE]
-OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=12"]
+OWN = ["--model", f"{__name__}:network", "--model-option", "hidden=16"]
 DIGITS = ["--data", "digits", "--data-option", "train_size=200", "--data-option", "test_size=100"]
 PLANES = ["--planes", "12", "--resolution", "10", "--device", "cpu"]
 NUMBERS = {"models.csv", "pairs.csv", "images.csv", "comparison.json", "comparison.txt"}
@@ -44,31 +46,25 @@ READY = {"seed": 0}
 
 
 def ready():
-    return initialised_network("fully_connected", 12, (1, 8, 8), 10, READY["seed"])
+    return initialised_network("fully_connected", 16, (1, 8, 8), 10, READY["seed"])
 
 
 def unchanged():
-    return initialised_network("fully_connected", 12, (1, 8, 8), 10, 9)
+    return initialised_network("fully_connected", 16, (1, 8, 8), 10, 9)
 
 
 def of_a_sweep(width, image_shape, classes):
     return network(width, classes)
 
 
-def trained(digits, seed, epochs):
-    made = initialised_network("fully_connected", 12, (1, 8, 8), 10, seed)
-    optimizer = torch.optim.Adam(made.parameters(), 0.01)
-    images = digits.normalised(digits.train_images)
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(made(images), digits.train_labels).backward()
-        optimizer.step()
-    return made.eval()
-
-
 @pytest.fixture(scope="module")
-def networks(digits):
-    return {"old": trained(digits, 0, 25), "new": trained(digits, 1, 60), "third": trained(digits, 2, 40)}
+def networks(digits, cpu):
+    """Three trainings of one network."""
+    trained = train_cohort(cohort_of(width=16, epochs=30, precision="float32")[:3], digits, cpu)
+    made = {name: initialised_network("fully_connected", 16, (1, 8, 8), 10).eval() for name in ("old", "new", "third")}
+    for module, model in zip(made.values(), trained, strict=True):
+        module.load_state_dict(model.weights)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +100,7 @@ def of_three(files, tmp_path_factory):
 def test_the_command_as_a_user_types_it(files, networks, digits, tmp_path):
     """The user's code stands in the folder in which the command starts."""
     (files / "my_code.py").write_text(f"from torch import nn\n\n\n{inspect.getsource(network)}")
-    own = ["--model", "my_code:network", "--model-option", "hidden=12", "--name", "before", "--name", "after"]
+    own = ["--model", "my_code:network", "--model-option", "hidden=16", "--name", "before", "--name", "after"]
     words = ["dbviz_ray.score", "old.pt", "new.pth", *own, *DIGITS, *PLANES, "--out", str(tmp_path / "out")]
     result = subprocess.run([sys.executable, "-m", *words], cwd=files, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -294,20 +290,17 @@ def test_pictures_cost_a_tenth_of_the_points_or_what_was_asked_for(here, command
         (["OLD", "NEW", "--model", f"{__name__}:network"], f"--model: '{__name__}:network'"),
         ([*BOTH, "--model-option", "depth=3"], "--model: 'fully_connected'"),
         ([*BOTH, "--model-option", "depth"], "--model-option: 'depth'"),
-        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "12"], "--width: 2 "),
-        (["OLD", "NEW", "--model", "fully_connected", "--width", "12", "--width", "13"], "PATH/new.pth: "),
+        (["OLD", "NEW", "THIRD", *ARCHITECTURE, "--width", "16"], "--width: 2 "),
+        (["OLD", "NEW", "--model", "fully_connected", "--width", "16", "--width", "13"], "PATH/new.pth: "),
         ([*BOTH, "--name", "a"], "--name: ['a']"),
         ([*BOTH, "--name", "", "--name", "b"], "--name: ''"),
         ([*BOTH, "--name", "a\nc", "--name", "b"], r"--name: 'a\nc'"),
-        ([*BOTH, "--weights-key", "ema"], "--weights-key: 'ema'"),
-        ([*BOTH, "--planes", "1"], "--planes: 1"),
         ([*BOTH, "--resolution", "100000"], "--planes: 12 "),
         ([*BOTH, "--picture-resolution", "1"], "--picture-resolution: 1"),
         ([*BOTH, "--precision", "0"], "--precision: '0'"),
         ([*BOTH, "--out", "/proc/nothing"], "--out: '/proc/nothing'"),
         ([*BOTH, "--out", "a_file/out"], "--out: "),
         ([*BOTH, "--split", "all"], "--split: 'all'"),
-        ([*BOTH, "--data", "digit"], "--data: 'digit'"),
         ([*BOTH, "--data", "large.npz"], "PATH/old.pt: "),
         ([*BOTH, "--data", "eleven.npz"], "PATH/old.pt: "),
         (["OLD", "NEW", *OWN, "--data", "large.npz"], "old: "),

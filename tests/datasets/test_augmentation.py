@@ -1,3 +1,4 @@
+import math
 import threading
 
 import numpy as np
@@ -6,12 +7,10 @@ import torch
 from conftest import small_sweep
 from hypothesis import given
 from hypothesis import strategies as st
-from support.one_by_one import mixed
 
 from dbviz_ray.datasets import augmentation
-from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, Mixing, OneAhead, cut_boxes, mixing_draws
+from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, OneAhead, cut_boxes
 
-CLASSES, SIZE = 10, (9, 6)
 UNIT = st.floats(0, 1, exclude_max=True)
 
 
@@ -52,25 +51,13 @@ def test_the_next_epoch_is_drawn_while_one_is_used():
         ahead(4)
 
 
-@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-@pytest.mark.parametrize("step", range(4))
-def test_images_that_are_not_square_are_mixed_by_the_papers_formulas(step, kind):
-    models = small_sweep(grid={"width": [4]}, training={"mixing": kind, "mixing_alpha": 0.7}).models()
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(CLASSES, (3, 5), generator=generator)
-    images = torch.rand(3, 5, 2, *SIZE, generator=generator, dtype=torch.float64)
-    own = Mixing(*mixing_draws(models, 3, 4, SIZE), CLASSES)(step, images, labels)
-    for member, model in enumerate(models):
-        expected = mixed(model, 3, 4, step, images[member], labels[member])
-        torch.testing.assert_close([both[member] for both in own], list(expected))
-
-
 @given(UNIT, UNIT, UNIT, st.integers(1, 40), st.integers(1, 40))
-def test_the_share_is_the_area_outside_a_box_within_the_image(share, y, x, height, width):
+def test_boxes_are_those_of_cutmix_and_the_share_is_the_area_outside(share, y, x, height, width):
     boxes, shares = cut_boxes(np.array([share]), np.array([[y, x]]), (height, width))
     top, left, bottom, right = boxes[0]
-    assert 0 <= top <= bottom <= height
-    assert 0 <= left <= right <= width
+    for low, high, centre, side in ((top, bottom, y, height), (left, right, x, width)):
+        half = int(0.5 * math.sqrt(1 - share) * side)
+        assert (low, high) == (max(int(centre * side) - half, 0), min(int(centre * side) + half, side))
     outside = np.ones((height, width))
     outside[top:bottom, left:right] = 0
     assert shares[0] == pytest.approx(outside.mean())

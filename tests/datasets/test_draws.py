@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import refusals
 from support.dataset_files import WRITERS, loaded, refused, write_cifar10
 
 from dbviz_ray.config import DatasetConfig
@@ -48,24 +47,17 @@ def test_the_split_seed_draws_the_images(tmp_path, name):
     assert refused(tmp_path, name="cifar10", test_size=61).field == "dataset.test_size"
 
 
-@pytest.mark.parametrize("name", ["digits", SHADES, "cifar10"])
-def test_held_out_images_replace_the_test_images(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "size"), [("digits", {}), ("digits", {"train_size": 100}), (SHADES, {}), ("cifar10", {})]
+)
+def test_held_out_images_are_kept_training_images_that_the_split_seed_draws(tmp_path, name, size):
     write_cifar10(tmp_path)
-    everything = loaded(tmp_path, name=name)
-    data = loaded(tmp_path, name=name, held_out=15)
+    fields = ({}, {"held_out": 15}, {"held_out": 15, "split_seed": 1})
+    everything, data, other = (loaded(tmp_path, name=name, **size, **of) for of in fields)
     assert len(data.test_labels) == 15
     together = rows(data.split("train")) + rows(data.split("test"))
     assert sorted(together) == sorted(rows(everything.split("train")))
-
-
-def test_the_split_seed_draws_held_out_images_from_the_kept_training_images():
-    def images(**fields):
-        return loaded("unused", name="digits", train_size=100, **fields)
-
-    first = images(held_out=30)
-    assert (len(first.train_labels), len(first.test_labels)) == (70, 30)
-    assert set(rows(first.split("test"))) <= set(rows(images().split("train")))
-    assert not torch.equal(first.test_images, images(held_out=30, split_seed=1).test_images)
+    assert not torch.equal(data.test_images, other.test_images)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +74,6 @@ def test_sizes_are_known_without_files(name, shape, classes, train, test):
     assert sizes_of(DatasetConfig(name=name)) == (shape, classes, train, test)
     assert sizes_of(DatasetConfig(name=name, train_size=90, test_size=70)) == (shape, classes, 90, 70)
     assert sizes_of(DatasetConfig(name=name, held_out=100)) == (shape, classes, train - 100, 100)
-    assert refusals.refused(sizes_of, DatasetConfig(name=name, train_size=80_000)).field == "dataset.train_size"
 
 
 def test_sizes_agree_with_what_is_loaded(tmp_path):

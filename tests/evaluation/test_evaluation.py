@@ -88,18 +88,6 @@ def test_scores_that_are_no_row_for_each_image_are_refused(cpu):
     refused(label_maps, lambda images: torch.zeros(len(images), 2**16 + 1), planes, cpu)
 
 
-def test_one_logit_labels_two_classes_in_batches_of_any_size(cpu):
-    planes = random_planes(2, 5, (1, 8, 8))
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)).double()
-    [(_, _, points)] = GridPoints(planes, cpu, torch.float64).batches(10_000)
-    expected = (network(points) > 0).view(2, 5, 5)
-    assert 0 < expected.double().mean() < 1
-    for batch_points in (None, 7, 1):
-        assert torch.equal(label_maps(network, planes, cpu, batch_points=batch_points).bool(), expected)
-    squeezed = label_maps(lambda images: network(images.double()).squeeze(), planes, cpu, batch_points=1)
-    assert torch.equal(squeezed.bool(), expected)
-
-
 @pytest.mark.parametrize("fail", [lambda: torch.empty(2**60), lambda: bytearray(2**60)], ids=["torch", "Python"])
 def test_a_batch_that_does_not_fit_is_halved(fail, cpu):
     planes = random_planes(3, 10, (1, 8, 8))

@@ -12,24 +12,24 @@ from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.evaluation.margins import draw_lines, margins, places_of
 
-CPU = torch.device("cpu")
+CPU, POINTS = torch.device("cpu"), 20_000
 
 
 def random_images(count, shape=(1, 3, 3), seed=0):
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def untrained(architecture="fully_connected", width=16, shape=(1, 3, 3), seed=1):
+def untrained(seed=1):
     """A network in float64 that has several regions without a training."""
-    network = initialised_network(architecture, width, shape, 5, seed).double().eval()
+    network = initialised_network("fully_connected", 16, (1, 3, 3), 5, seed).double().eval()
     nn.init.zeros_(network[-1].bias)
     return network
 
 
-def naive_distances(network, lines, points=20_000):
+def naive_distances(network, lines):
     """The first of many points on each line whose class is not that of the image, in float64; inf if there is none."""
     found = torch.full(lines.partners.shape, math.inf, dtype=torch.float64)
-    shares = torch.linspace(0, lines.config.reach, points, dtype=torch.float64)
+    shares = torch.linspace(0, lines.config.reach, POINTS, dtype=torch.float64)
     for row, start in enumerate(lines.starts):
         x = lines.images[start].double()
         for column, partner in enumerate(lines.partners[row]):
@@ -82,7 +82,7 @@ def test_margins_are_those_of_a_dense_search(seed, reach, steps):
     lines = draw_lines(random_images(8, seed=seed), config)
     found = margins(network, lines, CPU).distances.double()
     dense = naive_distances(network, lines)
-    spacing = float(lines.lengths.max()) * reach / 20_000
+    spacing = float(lines.lengths.max()) * reach / POINTS
     # A region thinner than a step may be missed: then the first change lies further away, never nearer.
     assert (found >= dense - 1e-3 - spacing).all()
     same = torch.where(dense.isinf(), found.isinf(), (found - dense).abs() <= 1e-3 + spacing)
@@ -107,16 +107,6 @@ def test_a_folded_first_layer_changes_nothing(bias):
     folded, unfolded = margins(network, lines, CPU), margins(nn.Sequential(network), lines, CPU)
     assert torch.equal(folded.predicted, unfolded.predicted)
     assert torch.equal(folded.distances, unfolded.distances)
-
-
-def test_convolutional_networks_see_whole_images():
-    network = untrained("resnet18_width", 2, (3, 8, 8))
-    lines = draw_lines(random_images(5, (3, 8, 8)), MarginsConfig(directions=2, steps=200, tolerance=1e-3))
-    spacing = float(lines.lengths.max()) / 2000
-    dense = naive_distances(network, lines, 2000)
-    found = margins(network, lines, CPU).distances.double()
-    assert torch.equal(found.isinf(), dense.isinf())
-    assert (found - dense)[~dense.isinf()].abs().max() <= 1e-3 + spacing
 
 
 def test_searched_lines_drop_out_and_bisection_stops_at_the_tolerance():
@@ -152,8 +142,6 @@ def test_a_batch_that_does_not_fit_is_halved():
     expected = margins(network, lines, CPU)
     found = margins(small_machine, lines, CPU, batch_points=200)
     assert torch.allclose(found.distances, expected.distances, atol=1e-4)
-    with pytest.raises(torch.OutOfMemoryError):
-        margins(lambda images: (_ for _ in ()).throw(torch.OutOfMemoryError()), lines, CPU)
 
 
 def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):

@@ -144,7 +144,7 @@ def test_without_weights_figures_show_what_is_stored_of_several_grids(bare_run, 
 def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(bare_run, capsys):
     """The code is a user's own network under its import string, as in a sweep of their own."""
     store, sweep = bare_run
-    code = "support.user_networks:quirky"
+    code = "support.user_networks:convolutional"
     model = small_sweep(grid={"architecture": [code], "width": [4]}).models()[0]
     file = store.model_file(sweep.models()[0].model_id, "model.json")
     store.write_json(file, store.read_json(file) | {"config": model.model_dump(mode="json")})

@@ -1,8 +1,6 @@
-"""Which figures a sweep has, and that they are drawn from its tables."""
+"""Which figures a sweep has, that they are drawn from its tables, and the command that draws them again."""
 
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from dbviz_ray.analysis.figures.sweep_tables import representative_groups
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.formatting import score_cell
+from dbviz_ray.redraw import main
 
 AGREEING = {"disagreement", "reproducibility_matrix", "by_recipe"}
 COMPARED = AGREEING | {"architectures"}
@@ -69,7 +68,7 @@ def test_every_figure_is_stored_in_every_format(tmp_path, finished_run):
     for number, fields in enumerate([CURVES, COMPARING, STREAMS]):
         sweep = small_sweep(**fields)
         names = figures_of(sweep).keys() - stored.keys()
-        store = tabulated(made_up_run(tmp_path / str(number), sweep), sweep, lambda m: "")
+        store = tabulated(made_up_run(tmp_path / str(number), sweep), sweep)
         stored |= dict.fromkeys(draw_figures(store, sweep, names), store)
     assert stored.keys() == FIGURES.keys()
     for name, store in stored.items():
@@ -169,8 +168,30 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     assert rows["reproducibility"].iloc[0] == groups["reproducibility"].max()
 
 
-def test_figures_of_imports_no_matplotlib():
-    code = "import sys; from dbviz_ray.analysis.figures import figures_of; from dbviz_ray.config import sweep_files; "
-    code += "figures_of(sweep_files.load_sweep('double_descent_digits')); print('matplotlib' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout == "False\n", result.stderr
+def test_one_figure_is_redrawn(copied_run, capsys):
+    run, _ = copied_run
+    before = run.read(run.figure_file("plane_sets"))
+    for name in ("plane_sets", "decision_regions"):
+        run.remove(run.figure_file(name))
+    assert main(["figures", run.root, "plane_sets"]) == 0
+    assert run.read(run.figure_file("plane_sets")) == before
+    assert not run.exists(run.figure_file("decision_regions"))
+    assert capsys.readouterr().out.splitlines()[0] == run.path(run.figure_file("plane_sets"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "figures", "code", "told"),
+    [
+        (lambda run: run.remove("sweep.yaml"), [], 2, "sweep.yaml"),
+        (lambda run: None, ["epochs"], 2, "figure: 'epochs' "),
+        (lambda run: run.remove(run.scores_file("groups")), [], 2, "groups"),
+        (lambda run: run.write(run.scores_file("groups"), b"PAR1"), ["plane_sets"], 1, "scores/groups.parquet"),
+        (lambda run: [run.remove_folder(name) for name in ("labels", "pictures")], ["disagreement"], 1, "labels/"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_that_names_it(copied_run, damage, figures, code, told, capsys):
+    run, _ = copied_run
+    damage(run)
+    assert main(["figures", run.root, *figures]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line

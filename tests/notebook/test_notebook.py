@@ -225,13 +225,16 @@ def test_every_name_of_the_package_is_there():
         _ = dbviz_ray.plot_everything
 
 
-def test_looking_at_a_run_needs_neither_torch_nor_ray_and_comparing_no_ray(run):
+def test_what_is_imported_is_what_is_needed(run):
+    """To name a sweep's figures no matplotlib, to look at a run neither torch nor Ray, and to compare no Ray."""
     code = (
-        "import sys; from dbviz_ray import load_run, plot_curve, plot_matrix, plot_regions; "
+        "import sys; from dbviz_ray.analysis.figures import figures_of; from dbviz_ray.config import sweep_files; "
+        "figures_of(sweep_files.load_sweep('double_descent_digits')); print({'matplotlib'} & set(sys.modules)); "
+        "from dbviz_ray import load_run, plot_curve, plot_matrix, plot_regions; "
         f"run = load_run({run.store.root!r}); run.models; run.label_maps({MODEL!r}); plot_regions(run, {MODEL!r}); "
         "plot_curve(run); plot_matrix(run); print({'torch', 'ray', 'mlflow'} & set(sys.modules)); "
         "from dbviz_ray import compare; print({'ray', 'mlflow'} & set(sys.modules))"
     )
     words, environment = [sys.executable, "-c", code], os.environ | {"MPLBACKEND": "agg"}
     result = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert (result.stdout, result.returncode) == ("set()\nset()\n", 0), result.stderr
+    assert (result.stdout, result.returncode) == ("set()\n" * 3, 0), result.stderr

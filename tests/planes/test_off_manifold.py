@@ -1,6 +1,7 @@
 """Planes through shuffled images and noise, and along adversarial directions."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,12 +136,13 @@ def test_adversarial_planes(digits, network):
 
 
 def test_an_attack_on_a_linear_network_is_known():
-    """Two classes with scores x0 + x1 and 0 on pixels of 1: class 0, so both pixels go down to the ball's edge."""
-    network, dataset = linear_network([1.0, 1], bias=0).double(), of_pixels([16, 16], pixel_range=16.0)
-    images, start = dataset.normalised(dataset.test_images), torch.zeros(1, 1, 1, 2)
+    """Class 0 of scores x0 + x1 + 1 and 0: down to the ball's edge, or the darkest pixel, each channel in its unit."""
+    network, pixels = linear_network([1.0, 1], bias=1).double(), torch.tensor([[16, 16], [2, 2]]).view(2, 2, 1, 1)
+    dataset = replace(of_pixels(pixel_range=16.0), mean=(0.0, 0.25), deviation=(1.0, 0.5))
+    images, start = dataset.normalised(pixels), torch.zeros(2, 2, 1, 1)
     moved = adversarial_examples(network, images, start, AdversaryConfig(radius=4.0, step=3.0, steps=2), dataset)
     assert moved.dtype == torch.float32
-    assert moved.flatten().tolist() == [0.75, 0.75]
+    assert moved.flatten(1).tolist() == [[0.75, 1.0], [0.0, -0.5]]
     assert all(parameter.grad is None for parameter in network.parameters())
 
 

@@ -91,6 +91,15 @@ def test_influences_of_images_are_what_leaving_an_image_out_changes():
     assert 200 * whole - 199 * np.array(without) == pytest.approx(each, abs=0.06)
 
 
+def test_the_mean_of_capa_by_image_needs_no_number_for_each_pair():
+    generator = np.random.default_rng(3)
+    predictions = generator.integers(0, 3, (6, 50)).astype(np.uint8)
+    wrong, same = predictions != generator.integers(0, 3, 50), agreement(predictions[:, None])[0]
+    used = np.triu(generator.random((6, 6)) < 0.6, 1)
+    found = same_labels.mean_capa_by_item(predictions, wrong, 3, same, used | used.T)
+    assert found == pytest.approx(capa_by_item(predictions, wrong, 3)[:, used].mean(axis=1))
+
+
 def byte_by_byte(labels):
     return np.stack([(labels == own).mean(axis=2) for own in labels]).transpose(2, 0, 1)
 

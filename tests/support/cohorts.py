@@ -5,12 +5,11 @@ import copy
 import pytest
 import torch
 
-from dbviz_ray.config import ResourcesConfig, SweepConfig, TrainingConfig
+from dbviz_ray.config import AdversaryConfig, ResourcesConfig, SweepConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training.cohort import train_cohort
 from dbviz_ray.training.gradients import IMAGES, LABELS
 
-EVERY_EPOCH = ResourcesConfig(checkpoint_seconds=0)
 TOGETHER = ResourcesConfig(stack=6)
 
 CONVOLUTIONAL = {"architecture": "support.user_networks:convolutional", "width": 2}
@@ -24,6 +23,13 @@ OPTIMIZERS = {
 }
 SCHEDULES = {"drops": {"schedule": "drops", "epochs": 8}, "cosine": {"schedule": "cosine"}}
 SAM = {f"sam over {name}": OPTIMIZERS[name] | {"sam_radius": 0.05} for name in ("sgd", "adamw")}
+INPUTS = {
+    "crop_flip": {"augmentation": "crop_flip"},
+    "mixup": {"mixing": "mixup", "mixing_alpha": 0.5},
+    "cutmix": {"mixing": "cutmix"},
+    "adversary": {"adversary": AdversaryConfig(radius=2.0, step=1.0, steps=2)},
+}
+ALL_AT_ONCE = OPTIMIZERS["sgd"] | SAM["sam over sgd"] | INPUTS["crop_flip"] | INPUTS["cutmix"] | INPUTS["adversary"]
 
 
 def cohort_of(architecture="fully_connected", width=8, options=None, **training):
@@ -70,9 +76,16 @@ def batch_of(cohort, images, seed=0):
 
 
 def assert_same_weights(trained, weights, tolerance=1e-12):
-    assert trained.weights.keys() == weights.keys()
-    for name, tensor in weights.items():
-        torch.testing.assert_close(trained.weights[name], tensor, rtol=0, atol=tolerance)
+    torch.testing.assert_close(trained.weights, weights, rtol=0, atol=tolerance)
+
+
+def assert_same_results(ours, theirs):
+    """But for rounding: the same members computed together in other ways."""
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same_weights(one, other.weights, tolerance=1e-10)
+        torch.testing.assert_close(one.history, other.history, equal_nan=True)
+        assert one.sharpness == pytest.approx(other.sharpness, rel=1e-6)
+        assert torch.equal(one.predictions["train"], other.predictions["train"])
 
 
 class Memory:
@@ -92,9 +105,9 @@ class KilledError(Exception):
     pass
 
 
-def killed_after(epoch, models, data, device, memory=None, **arguments):
+def killed_after(epoch, models, data, device, **arguments):
     """Checkpoints of a training that was killed after this many epochs and lost its last checkpoint."""
-    memory = memory or Memory()
+    memory = Memory()
 
     def kill(training):
         if training.epoch == epoch:

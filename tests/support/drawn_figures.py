@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from support.made_up_runs import let_fail, made_up_run
+from support.made_up_runs import made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.figures.style import STYLE
@@ -22,11 +22,10 @@ def drawn(
     diverged: Callable[[ModelConfig], bool] = lambda model: False,
     error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
     label_maps: Callable[[ModelConfig, Any], Any] | None = None,
-    failed: Callable[[ModelConfig], str] = lambda model: "",
     only: Sequence[str] = (),
 ) -> tuple[Store, dict[str, Figure]]:
-    """The store of a made-up run and its figures, all or `only` some; `failed` as in `let_fail`."""
-    store = tabulated(made_up_run(directory, sweep, diverged, error, label_maps), sweep, failed)
+    """The store of a made-up run and its figures, all or `only` some."""
+    store = tabulated(made_up_run(directory, sweep, diverged, error, label_maps), sweep)
     return store, figures_in(store, sweep, only)
 
 
@@ -47,9 +46,8 @@ def drawn_one(directory: Path, sweep: SweepConfig, name: str, **made_up: Any) ->
     return store, figures[name]
 
 
-def tabulated(store: Store, sweep: SweepConfig, failed: Callable[[ModelConfig], str]) -> Store:
-    """A made-up run with its tables, without what failed."""
-    let_fail(store, sweep, failed)
+def tabulated(store: Store, sweep: SweepConfig) -> Store:
+    """A made-up run with its tables."""
     write_tables(store, compute_tables(store, sweep))
     return store
 

@@ -167,14 +167,14 @@ GIVEN: dict[str, Callable[[], tuple[Any, ...]]] = {
     "mapping": lambda: ({"pixel_values": IMAGES, "labels": LABELS},),
 }
 
-WITHOUT_LABELS: dict[str, Callable[[], Any]] = {
-    "tensor": lambda: IMAGES,
-    "list_of_images": lambda: list(IMAGES),
-    "two_batches": lambda: [IMAGES[:6], IMAGES[6:]],
-    "batches": lambda: in_parts(IMAGES),
-    "data_loader": lambda: DataLoader(TensorDataset(IMAGES), 5),
-    "pair_with_none": lambda: (IMAGES, None),
-    "dictionaries": lambda: [{"pixel_values": batch} for batch in in_parts(IMAGES)],
+WITHOUT_LABELS: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "tensor": lambda: (IMAGES,),
+    "list_of_images": lambda: (list(IMAGES),),
+    "two_batches": lambda: ([IMAGES[:6], IMAGES[6:]],),
+    "batches": lambda: (in_parts(IMAGES),),
+    "data_loader_of_images": lambda: (DataLoader(TensorDataset(IMAGES), 5),),
+    "pair_with_none": lambda: ((IMAGES, None),),
+    "dictionaries": lambda: ([{"pixel_values": batch} for batch in in_parts(IMAGES)],),
 }
 
 REFUSED: dict[str, Callable[[], tuple[Any, ...]]] = {

@@ -29,7 +29,6 @@ def optimizer_and_scheduler(network, settings, steps_per_epoch):
         "constant": lambda: lr_scheduler.ConstantLR(optimizer, factor=1),
         "drops": lambda: lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1),
         "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs * steps_per_epoch),
-        "inverse_sqrt": lambda: lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.floor(step / 512)) ** -0.5),
     }
     return optimizer, schedules[settings.schedule]()
 

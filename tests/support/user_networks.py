@@ -21,14 +21,6 @@ class Quirky(nn.Module):
         return self.head(torch.relu(self.second(torch.relu(self.first(hidden)))))
 
 
-def quirky(width, image_shape, classes):
-    return Quirky(width, image_shape[0] * image_shape[1] * image_shape[2], classes)
-
-
-def one_probability(width, image_shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Sigmoid(), nn.Flatten(0))
-
-
 def needs_numbers(width, image_shape, classes):
     rates = [rate.item() for rate in torch.linspace(0, 0.1, width)]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, len(rates)), nn.Linear(len(rates), classes))

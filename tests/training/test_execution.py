@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from support.cohorts import batch_of, cohort_of, copies_of, pixel_limits
+from support.cohorts import batch_of, cohort_of, copies_of, pixel_limits, with_rates
 from support.counts import counted_step
 from support.documents import ROOT
 from torch import nn
@@ -42,12 +42,6 @@ def trained(networks, execution, stack, sizes, device=CPU, prepare=lambda cohort
     return {name: tensor.cpu() for name, tensor in (cohort.parameters | cohort.buffers | kept).items()}
 
 
-def assert_agree(ours, theirs, **tolerance):
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[name], **tolerance)
-
-
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
 
@@ -64,7 +58,7 @@ def test_steps_of_a_cuda_graph_equal_eager_ones(network, optimizer, compiles, st
     graphs, eager = (
         trained(networks, e, stack, sizes, device, settings=settings) for e in (CudaGraph(compiles=compiles), Eager())
     )
-    assert_agree(graphs, eager, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(graphs, eager, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("stack", [MEMBERS, 2, 1])
@@ -76,7 +70,7 @@ def test_channels_last_weights_train_as_others(stack):
         assert not cohort.parameters["1.convolution1.weight"][0].is_contiguous()
 
     found = trained(networks, Eager(), stack, [8, 5], prepare=prepare)
-    assert_agree(found, trained(networks, Eager(), stack, [8, 5]), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found, trained(networks, Eager(), stack, [8, 5]), rtol=1e-9, atol=1e-11)
 
 
 class Normalises(nn.Module):
@@ -106,7 +100,7 @@ def test_batch_norm_for_compiled_steps_is_batch_norm():
     found = trained(networks, Rewritten(), MEMBERS, [8])
     names = ("_normalised", "_normalised_backward", "_rectified", "native_batch_norm.default")
     assert [replaced.count(name) for name in names] == [6, 6, 4, 0], "two passes of SAM"
-    assert_agree(found, trained(networks, Eager(), MEMBERS, [8]), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(found, trained(networks, Eager(), MEMBERS, [8]), rtol=1e-8, atol=1e-10)
 
 
 class MakesConstants(nn.Sequential):
@@ -148,7 +142,7 @@ def test_a_cuda_graph_keeps_its_constants():
     torch.manual_seed(0)
     networks, device = [MakesConstants(nn.Flatten(), nn.Linear(64, 10)) for _ in range(MEMBERS)], torch.device("cuda")
     graphs = trained(networks, CudaGraph(), 1, [8, 5] * 20, device)
-    assert_agree(graphs, trained(networks, Eager(), 1, [8, 5] * 20, device), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(graphs, trained(networks, Eager(), 1, [8, 5] * 20, device), rtol=1e-4, atol=1e-5)
 
 
 @needs_gpu
@@ -222,8 +216,7 @@ def test_packed_convolutions_are_the_grouped_ones(groups, members, inner, out):
 def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits):
     """Bit for bit after a member has diverged, within the precision of bfloat16 before."""
     models = cohort_of("resnet18_width", 2, epochs=2, batch_size=100, precision="bfloat16", optimizer="sgd")[:3]
-    last = models[2].training.model_copy(update={"learning_rate": rate})
-    cohort, found = [*models[:2], models[2].model_copy(update={"training": last})], []
+    cohort, found = [*models[:2], *with_rates(models[2:], rate)], []
     for channels in (8, 0):  # of width 4, the gradients of weights share groups even so
         training = CohortTraining(cohort, digits, CPU, ResourcesConfig(stack=3))
         training.network.pack(channels)
@@ -236,7 +229,7 @@ def test_a_packed_cohort_trains_as_an_unpacked_one(rate, digits):
         found.append(training.trained())
     for packed, plain in zip(*found, strict=True):
         near = {} if rate > 1 else {"rtol": 0.1, "atol": 0.02}
-        assert_agree(packed.weights, plain.weights, **{"rtol": 0, "atol": 0, "equal_nan": True} | near)
+        torch.testing.assert_close(packed.weights, plain.weights, **{"rtol": 0, "atol": 0, "equal_nan": True} | near)
     assert [model.diverged_epoch for model in found[0]] == [None, None, 1 if rate > 1 else None]
 
 

@@ -1,24 +1,23 @@
-"""What a step computes: against autograd on ordinary modules, and by hand."""
+"""What a step and the sharpness compute: against autograd on ordinary modules, and by hand."""
 
 import copy
 from itertools import repeat
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from support.cohorts import batch_of, copies_of, pixel_limits
 from support.one_by_one import replace_dropout
 from support.small_networks import SMALL
-from torch.func import grad
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import convolutional, initialised_network
-from dbviz_ray.config import AdversaryConfig, DistillationConfig, TrainingConfig
+from dbviz_ray.config import DistillationConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training import gradients
 from dbviz_ray.training.gradients import IMAGES, LABELS, cross_entropy
-from dbviz_ray.training.network import CohortNetwork
+from dbviz_ray.training.network import CohortNetwork, StackedState
+from dbviz_ray.training.optimizers import schedule_factor
+from dbviz_ray.training.sharpness import RADIUS, sharpness
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
@@ -91,20 +90,39 @@ def test_a_perturbation_is_as_long_as_its_radius_for_each_member():
     torch.testing.assert_close(moved["b"], torch.tensor([3.0, -2.0, 1.0]))
 
 
-def attack(weights, images, start, radius, step, steps, *limits):
-    """On a loss whose gradients are the weights; limits are the lowest and highest pixel, and the unit of radii."""
-    ascent = grad(lambda moved: (moved * weights).sum())
-    settings = AdversaryConfig(radius=radius, step=step, steps=steps)
-    return gradients.attacked(ascent, images, start, settings, torch.stack(limits))
+def by_hand(network, images, labels):
+    """Autograd on an ordinary module, its weights moved and moved back."""
+    network = copy.deepcopy(network).eval()
+    loss = F.cross_entropy(network(images), labels)
+    loss.backward()
+    norm = torch.cat([p.grad.flatten() for p in network.parameters()]).norm()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += RADIUS * parameter.grad / norm
+        return (F.cross_entropy(network(images), labels) - loss).item()
 
 
-@given(st.integers(0, 2**31), st.floats(0.01, 3), st.floats(0.01, 3), st.integers(1, 4))
-def test_an_attack_stays_in_its_ball_and_in_the_range_of_pixels(seed, radius, step, steps):
-    generator = torch.Generator().manual_seed(seed)
-    images, start, weights = (torch.rand(2, 3, 2, 4, 4, generator=generator) for _ in range(3))
-    unit = torch.tensor([0.1, 0.4]).view(2, 1, 1)
-    moved = attack(weights - 0.5, images, 2 * start - 1, radius, step, steps, 0 * unit, torch.ones(2, 1, 1), unit)
-    assert moved.min() >= 0
-    assert moved.max() <= 1
-    assert ((moved - images).abs() <= radius * unit + 1e-6).all()
-    assert not torch.equal(moved, images)
+@pytest.mark.parametrize("architecture", ["fully_connected", "resnet18_width"])
+def test_sharpness_of_every_member_is_its_own(architecture):
+    networks = [initialised_network(architecture, 2, (1, 8, 8), 10, seed).double() for seed in range(3)]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(300, 1, 8, 8, dtype=torch.float64, generator=generator)  # more than one batch
+    labels = torch.randint(10, (3, 300), generator=generator)
+    expected = [by_hand(network, images, own) for network, own in zip(networks, labels, strict=True)]
+    assert sharpness(StackedState(networks), images, labels).tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ("constant", 100, {0: 1, 399: 1}),
+        ("drops", 100, {0: 1, 151: 1, 152: 0.1, 251: 0.1, 252: 0.01, 351: 0.01, 352: 0.001, 399: 0.001}),
+        ("drops", 8, {11: 1, 12: 0.1, 19: 0.1, 20: 0.01, 27: 0.01, 28: 0.001}),  # after 3, 5 and 7 epochs of 4 steps
+        ("cosine", 100, {0: 1, 100: (1 + 0.5**0.5) / 2, 200: 0.5, 300: (1 - 0.5**0.5) / 2}),
+        ("inverse_sqrt", 500, {0: 1, 511: 1, 512: 0.5**0.5, 1024: (1 / 3) ** 0.5, 1535: (1 / 3) ** 0.5, 1536: 0.5}),
+    ],
+)
+def test_schedules_by_hand(schedule, epochs, expected):
+    settings = TrainingConfig(schedule=schedule, epochs=epochs)
+    made = {step: schedule_factor(settings, step, steps_per_epoch=4) for step in expected}
+    assert made == pytest.approx(expected)
