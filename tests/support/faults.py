@@ -58,7 +58,7 @@ PROCESSES = {
     "evaluator": ("ray::Evaluator", "evaluate"),
     "driver": ("", "train evaluate analyse report"),
 }
-"""Of each kind: what its command line holds, and the stages in which there is one."""
+"""What its command line holds, and the stages in which there is one."""
 STAGES = {"train": "cohorts/*/*", "evaluate": "labels/*/*/*", "analyse": "scores/*.parquet", "report": "figures/*.png"}
 FROZEN_SECONDS = 15
 
@@ -115,7 +115,8 @@ def processes(kind: str, expected: dict[str, bytes], scratch: Path) -> Counter[t
         directory.parent.mkdir()
         process = started(directory, *SMALL)
         wait_for(STAGES[stage], directory, process)
-        hit = [p.pid for p in psutil.Process(process.pid).children(recursive=True) if called in _command(p)]
+        children = psutil.Process(process.pid).children(recursive=True)
+        hit = [child.pid for child in children if called in " ".join(child.cmdline())]
         for pid in [process.pid] if kind == "driver" else hit[:1]:
             os.kill(pid, number)
             if number == signal.SIGSTOP:
@@ -132,12 +133,6 @@ def processes(kind: str, expected: dict[str, bytes], scratch: Path) -> Counter[t
     return found
 
 
-def _command(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
-
-
 def inject() -> int:
     """Print one row for each kind, fault and end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,8 +142,7 @@ def inject() -> int:
     total = Counter[bool]()
     with tempfile.TemporaryDirectory() as folder:
         scratch, kinds = Path(folder), chosen.kinds.split(",")
-        runs = {"undisturbed": FAST, "other": [*FAST, "training.epochs=6"], "small": SMALL}
-        for name, words in runs.items():
+        for name, words in {"undisturbed": FAST, "other": [*FAST, "training.epochs=6"], "small": SMALL}.items():
             (scratch / name).mkdir()
             run(scratch / name / "run", *words)
         for kind in kinds:
