@@ -111,6 +111,13 @@ class ModelFiles(Directory, Layout):
     def _seals(self) -> dict[str, Mapping[str, str]]:
         return {}
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """See `Directory.read_json`. A `model.json` that was copied from another model counts as damaged."""
+        content = super().read_json(name)
+        if name.startswith(f"{MODELS}/") and content.get("model_id", owner_of(name)) != owner_of(name):
+            raise DamagedFileError(name, self.path(name), "it is of another model")
+        return content
+
     def seals_of_model(self, model_id: str) -> Mapping[str, str]:
         """The seal of each of a model's files when the model was complete, by name; empty if that is not known."""
         if model_id not in self._seals:
