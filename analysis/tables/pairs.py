@@ -22,43 +22,43 @@ ROWS_TOGETHER = 2**18
 
 def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
     """One row for every two models, in parts."""
-    number = np.empty(len(scored.models), dtype=int)
-    for index, group in enumerate(scored.groups):
-        number[group.members] = index
-    each = max(1, ROWS_TOGETHER // len(scored.models))
-    for start in range(0, max(1, len(scored.models) - 1), each):
-        yield _pairs_from(np.arange(start, min(start + each, len(scored.models))), scored, number)
-
-
-def _pairs_from(rows: Places, scored: Scored, number: NDArray[np.int64]) -> pd.DataFrame:
-    """Each of the models `rows` with every later one; `number` is that of each model's group."""
     models, planes, predictions = scored.configs, scored.planes, scored.observed.predictions
-    later = np.arange(rows[0], len(models))
-    one, other = np.nonzero(rows[:, None] < later)
-    first, second = rows[one], later[other]
     ids = np.array([model.model_id for model in models], dtype=object)
     teachers = np.array([model.teacher or "" for model in models])
-    columns = {
-        "model_a": ids[first],
-        "model_b": ids[second],
-        "epoch_a": np.array(scored.epochs)[first],
-        "epoch_b": np.array(scored.epochs)[second],
-        "same_group": number[first] == number[second],
-        "student_and_teacher": (teachers[first] == ids[second]) | (teachers[second] == ids[first]),
-    }
-    matrices: dict[str, Floats | None] = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
-    if planes.same_points is not None:
-        same, shares = planes.same_points.by_pair(rows, later), planes.mean_shares
-        matrices |= {"reproducibility": same, "kappa": kappa_between(same, shares[rows], shares[later])}
-    if planes.soft_agreement is not None:
-        matrices["soft_agreement"] = planes.soft_agreement.by_pair(rows, later)
-    classes = planes.class_shares.shape[2]
-    on_test = predictions.same_on_test.by_pair(rows, later)
+    number = np.empty(len(models), dtype=int)
+    for index, group in enumerate(scored.groups):
+        number[group.members] = index
+    epochs, shares, classes = np.array(scored.epochs), planes.mean_shares, planes.class_shares.shape[2]
     right = 1 - predictions.test_wrong.mean(axis=1)
-    matrices["agreement_on_test_images"] = on_test
-    matrices["capa"] = capa_between(on_test, right[rows], right[later], classes)
-    of_pairs = {name: np.nan if matrix is None else matrix[one, other] for name, matrix in matrices.items()}
-    return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
+
+    def part(rows: Places) -> pd.DataFrame:
+        """Each of the models `rows` with every later one."""
+        later = np.arange(rows[0], len(models))
+        one, other = np.nonzero(rows[:, None] < later)
+        first, second = rows[one], later[other]
+        columns = {
+            "model_a": ids[first],
+            "model_b": ids[second],
+            "epoch_a": epochs[first],
+            "epoch_b": epochs[second],
+            "same_group": number[first] == number[second],
+            "student_and_teacher": (teachers[first] == ids[second]) | (teachers[second] == ids[first]),
+        }
+        matrices: dict[str, Floats | None] = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
+        if planes.same_points is not None:
+            same = planes.same_points.by_pair(rows, later)
+            matrices |= {"reproducibility": same, "kappa": kappa_between(same, shares[rows], shares[later])}
+        if planes.soft_agreement is not None:
+            matrices["soft_agreement"] = planes.soft_agreement.by_pair(rows, later)
+        on_test = predictions.same_on_test.by_pair(rows, later)
+        matrices["agreement_on_test_images"] = on_test
+        matrices["capa"] = capa_between(on_test, right[rows], right[later], classes)
+        of_pairs = {name: np.nan if matrix is None else matrix[one, other] for name, matrix in matrices.items()}
+        return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
+
+    each = max(1, ROWS_TOGETHER // len(models))
+    for start in range(0, max(1, len(models) - 1), each):
+        yield part(np.arange(start, min(start + each, len(models))))
 
 
 MAX_GROUPS = 40

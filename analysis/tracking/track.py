@@ -236,9 +236,7 @@ def _log_files(client: Any, run_id: str, files: Mapping[str, bytes], step: Calla
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             step()
-            client.log_artifact(
-                run_id, path, str(path.parent.relative_to(folder)) if path.parent != Path(folder) else None
-            )
+            client.log_artifact(run_id, path, os.path.dirname(name) or None)
 
 
 def _runs_of(client: Any, experiment: str, directory: str) -> list[Any]:
