@@ -7,8 +7,8 @@ from support.chaos import check, disturbed
 from support.whole_sweeps import SMALL, TABLES_ONLY
 
 SEED = 1
-KINDS = ["trial worker", "node", "evaluator", "node", "driver"]
-"""One kill after the other, so that a node goes in training and another in evaluation."""
+KINDS = ["trial worker", "node", "driver", "evaluator", "node"]
+"""One kill after the other, so that a node goes in training and another, the last, in evaluation."""
 WITHIN_SECONDS = 0.3
 """Evaluators take longer than this to start, and two seconds for their work."""
 PLANES = {"test": 20, "one_class": 10}

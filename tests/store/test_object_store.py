@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.object_store import BUCKET, ObjectStore
-from support.whole_sweeps import SMALL, command, empty_database, tables
+from support.whole_sweeps import PLANTED_KEY, SMALL, command, empty_database, tables
 
 from dbviz_ray import load_run
 from dbviz_ray.errors import StorageError, UserError
@@ -175,8 +175,9 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, und
     assert messages.count("Traceback") == messages.count("Exception ignored in")
     objects = server.objects("sweep")
     scores = {Path(name).stem: content for name, content in objects.items() if fnmatch(name, "scores/*.csv")}
-    assert scores == tables(undisturbed[0])
+    assert scores | {"pairs": objects["scores/pairs.parquet"]} == tables(undisturbed[0])
     assert sum(name.startswith(DRIVERS) for name in objects) == 1
+    assert PLANTED_KEY.encode() not in b"".join([*objects.values(), *map(Path.read_bytes, tmp_path.glob("*.*"))])
     report, far, near = objects["report.html"], load_run(server.address("sweep")), load_run(undisturbed[0])
     assert report.startswith(b"<!DOCTYPE html>")
     model = near.models["model_id"][0]

@@ -15,13 +15,14 @@ from urllib.parse import unquote
 import boto3
 import pytest
 from support.tracking_server import free_port
+from support.whole_sweeps import PLANTED_KEY
 
 from dbviz_ray.store.directory import Directory
 
 BUCKET = "bucket"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_SECRET_ACCESS_KEY": PLANTED_KEY,
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
