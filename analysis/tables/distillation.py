@@ -1,12 +1,10 @@
 """The table `distillation`: how much students agree with their teachers, and models trained alone with these."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dbviz_ray.config import ModelConfig
 
@@ -24,26 +22,9 @@ DISTILLATION = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """A group of students, the group of their teachers, and a control group: the students' network, trained alone."""
-
-    students: Group
-    teachers: Group
-    controls: Group
-    taught: PairSet
-    """Each student with its teacher."""
-    taught_by: NDArray[np.intp]
-    """Places of the teachers."""
-    others: NDArray[np.intp]
-    """Places of the controls that are no teachers."""
-    control_pairs: PairSet
-    """Controls with teachers; where all controls are teachers, teachers with one another."""
-
-
 def distillation_sets(models: Sequence[ModelConfig], groups: Sequence[Group]) -> list[PairSet]:
     """The sets of pairs that the table needs: each student with its teacher, and controls with teachers."""
-    return [pairs for lesson in _lessons(models, groups) for pairs in (lesson.taught, lesson.control_pairs)]
+    return [pairs for _, *sets in _lessons(models, groups) for pairs in sets]
 
 
 def distillation_table(scored: Scored) -> pd.DataFrame:
@@ -57,27 +38,32 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
     same, rows = scored.planes.same_points, []
     if same is None:
         return pd.DataFrame(columns=DISTILLATION)
-    for lesson in _lessons(scored.configs, scored.groups):
-        row: dict[str, Any] = {"label_noise": lesson.students.key["label_noise"]}
-        for role, group in (("student", lesson.students), ("teacher", lesson.teachers), ("control", lesson.controls)):
-            row |= {f"{role}_{column}": group.key[column] for column in NAMING}
-        students, controls = mean_estimate(same.each_on_planes(lesson.taught).T), _control_estimate(lesson, same)
+    for of_role, taught, control_pairs in _lessons(scored.configs, scored.groups):
+        row: dict[str, Any] = {"label_noise": of_role["student"].key["label_noise"]}
+        row |= {f"{role}_{column}": group.key[column] for role, group in of_role.items() for column in NAMING}
+        students, controls = mean_estimate(same.each_on_planes(taught).T), _control_estimate(control_pairs, same)
         row |= with_covers("student_agreement", interval_of(students, SHARE))
         row |= with_covers("control_agreement", interval_of(controls, SHARE))
         row |= with_covers("difference", interval_of(difference(students, controls)))
         row |= {
-            "same_start": _same_start(scored.configs, lesson.taught),
-            "n_students": lesson.taught.size,
-            "n_teachers": len(lesson.taught_by),
-            "n_controls": len(lesson.controls.members),
+            "same_start": _same_start(scored.configs, taught),
+            "n_students": taught.size,
+            "n_teachers": len(taught.others),
+            "n_controls": len(of_role["control"].members),
             "n_planes": scored.planes.planes,
         }
         rows.append(row)
     return pd.DataFrame(rows, columns=DISTILLATION)
 
 
-def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator[_Lesson]:
-    """Every lesson with a pair of a control and a teacher, or of two teachers."""
+def _lessons(
+    models: Sequence[ModelConfig], groups: Sequence[Group]
+) -> Iterator[tuple[dict[str, Group], PairSet, PairSet]]:
+    """Students, their teachers and controls by role; each student with its teacher; controls with teachers.
+
+    Controls are the students' network, trained alone. Without those that are teachers; where all are, the last set
+    pairs teachers with one another.
+    """
     places = {model.model_id: place for place, model in enumerate(models)}
     group_at = {place: group for group in groups for place in group.members.tolist()}
     for students in groups:
@@ -95,7 +81,7 @@ def _lessons(models: Sequence[ModelConfig], groups: Sequence[Group]) -> Iterator
                 alone, others = models[controls.members[0]].teacher is None, np.setdiff1d(controls.members, taught_by)
                 pairs = PairSet(taught_by, others) if len(others) else pairs_within(taught_by)
                 if alike and alone and pairs.size:
-                    yield _Lesson(students, teachers, controls, own, taught_by, others, pairs)
+                    yield {"student": students, "teacher": teachers, "control": controls}, own, pairs
 
 
 def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:
@@ -104,8 +90,8 @@ def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:
     return any(starts[student] == starts[teacher] for student, teacher in zip(*taught.sides, strict=True))
 
 
-def _control_estimate(lesson: _Lesson, same: PairMeans) -> Estimate:
-    teachers, others, on_planes = lesson.taught_by, lesson.others, same.on_planes(lesson.control_pairs)
-    if len(others):
-        return cross_pair_estimate(same.by_pair(teachers, others), on_planes)
-    return pair_estimate(same.by_pair(teachers, teachers), on_planes)
+def _control_estimate(pairs: PairSet, same: PairMeans) -> Estimate:
+    by_pair, on_planes = same.by_pair(pairs.members, pairs.others), same.on_planes(pairs)
+    if pairs.used is None:  # controls with teachers
+        return cross_pair_estimate(by_pair, on_planes)
+    return pair_estimate(by_pair, on_planes)
