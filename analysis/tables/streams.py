@@ -7,7 +7,7 @@ is 1 - D(differing in all streams but this one) / D.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,25 +28,15 @@ STREAMS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    """One stream of a group: the pairs that differ only in it, and the pairs that differ in all others only."""
-
-    group: Group
-    stream: tuple[str, ...]
-    """Names of streams that vary together, mostly one."""
-    alone: NDArray[np.bool_]
-    """`[members, members]`."""
-    others: NDArray[np.bool_]
+Mask = NDArray[np.bool_]
+Contrast = tuple[Group, tuple[str, ...], Mask, Mask]
+"""A group and one of its streams, or several that vary together; the pairs that differ only in it, and the pairs that
+differ in all others only, `[members, members]`."""
 
 
 def stream_sets(groups: Sequence[Group]) -> list[PairSet]:
     """The sets of pairs that the table needs."""
-    return [
-        pairs_within(contrast.group.members, used)
-        for contrast in _contrasts(groups)
-        for used in (contrast.alone, contrast.others)
-    ]
+    return [pairs_within(group.members, used) for group, _, *both in _contrasts(groups) for used in both]
 
 
 def streams_table(scored: Scored) -> pd.DataFrame:
@@ -56,26 +46,26 @@ def streams_table(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=STREAMS)
 
 
-def _contrasts(groups: Sequence[Group]) -> Iterator[_Contrast]:
+def _contrasts(groups: Sequence[Group]) -> Iterator[Contrast]:
     for group in groups:
         apart = {stream: levels[:, None] != levels for stream, levels in group.streams.items()}
         for stream, own in apart.items() if len(apart) > 1 else ():
             others = [differs for name, differs in apart.items() if name != stream]
             alone = own & ~np.logical_or.reduce(others)
-            yield _Contrast(group, stream, alone, np.logical_and.reduce(others) & ~own)
+            yield group, stream, alone, np.logical_and.reduce(others) & ~own
 
 
-def _row(contrast: _Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
-    group, alone = contrast.group, contrast.alone
+def _row(contrast: Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
+    group, stream, alone, others = contrast
     apart = 1 - same.by_pair(group.members, group.members)
     row = {
         **group.key,
-        "stream": contrast.stream,
-        "n_seeds": len(np.unique(group.streams[contrast.stream])),
+        "stream": stream,
+        "n_seeds": len(np.unique(group.streams[stream])),
         "disagreement": apart[group.independent].mean(),
         "disagreement_alone": apart[alone].mean() if alone.any() else np.nan,
     }
-    total, of_others = (_share(group, used, same, apart) for used in (alone, contrast.others))
+    total, of_others = (_share(group, used, same, apart) for used in (alone, others))
     for name, estimate in (("total_share", total), ("own_share", of_others and _without(of_others))):
         interval = interval_of(estimate) if estimate else None
         if interval:  # a ratio may lie beyond what a share can be
@@ -86,12 +76,12 @@ def _row(contrast: _Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
     return row | {"n_models": len(group.members), "n_pairs": n_pairs, "n_pairs_alone": n_alone, "n_planes": planes}
 
 
-def _share(group: Group, used: NDArray[np.bool_], same: PairMeans, apart: Floats) -> Estimate | None:
+def _share(group: Group, used: Mask, same: PairMeans, apart: Floats) -> Estimate | None:
     """Disagreement of the `used` pairs over that of independent ones, with pseudo-values by seed and by plane."""
     if not used.any() or apart[group.independent].mean() == 0:
         return None
 
-    def ratio(kept: NDArray[np.bool_]) -> float:
+    def ratio(kept: Mask) -> float:
         square = kept[:, None] & kept
         above, below = apart[used & square], apart[group.independent & square]
         return float(above.mean() / below.mean()) if len(above) and len(below) and below.any() else np.nan
