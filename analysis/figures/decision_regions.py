@@ -2,16 +2,13 @@
 7 and 8."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dbviz_ray.config import Seeds
-from dbviz_ray.store import Picture
 
 from ..findings.curves import evenly
 from ..scores.groups import GROUP, NETWORK, Group, records
@@ -25,15 +22,8 @@ MANY_COLUMNS = 6
 """With more columns there is space for three trainings instead of four."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A group, and the label maps of all its trainings on one plane."""
-
-    text: str
-    """Its error, and how much its trainings agree."""
-    pictures: Sequence[Picture]
-    shares: NDArray[np.float64] | None
-    """Where they disagree, `[rows, columns]` (`disagreeing_shares`); None for a single training."""
+Cell = tuple[list[Panel], Panel | None]
+"""Of a group: all its trainings on one plane, and where they disagree (`disagreeing_shares`), None for a single one."""
 
 
 def decision_regions(tables: SweepTables) -> Figure:
@@ -80,13 +70,13 @@ def _picture(
     pictures show the first plane of the first plane set.
     """
     plane = plane_picture(tables.store, tables.plane_set, 0)
-    cells: dict[float, list[Cell | None]] = {}
+    cells: dict[float, list[Cell]] = {}
     for noise in sorted({among["label_noise"].min(), among["label_noise"].max()}):
         of_noise = among[among["label_noise"] == noise]
         found = [records(alike(of_noise, group, fixed)) for group in records(shown)]
         if any(found):
-            cells[noise] = [_cell(tables, groups[0]) if groups else None for groups in found]
-    counts = pd.Series([len(cell.pictures) for of_noise in cells.values() for cell in of_noise if cell])
+            cells[noise] = [_cell(tables, groups[0]) if groups else ([], None) for groups in found]
+    counts = pd.Series([len(panels) for of_noise in cells.values() for panels, _ in of_noise if panels])
     most, several = int(counts.max()), len(cells) > 1
     room = 2 if several and len(shown) > 1 else 3 if len(shown) > MANY_COLUMNS else 4
     blocks = [
@@ -118,12 +108,12 @@ def _picture(
 
 
 def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
-    """The cell of a row of `groups` on the first plane."""
+    """The cell of a row of `groups` on the first plane; above its first training error and agreement."""
     error = f"error {group['test_error']:.0%}"
     members = tables.members(group)
     pictures = [tables.picture(member) for member in members]
     if len(pictures) < 2:
-        return Cell(error, pictures, None)
+        return [Panel(picture, error) for picture in pictures], None
     same, low, high = (100 * group[f"reproducibility{end}"] for end in ("", "_low", "_high"))
     agreement = f", agreement {same:.0f}%\u00a0[{low:.0f},\u00a0{high:.0f}]" * bool(np.isfinite(same))
     seeds = tuple(
@@ -132,19 +122,16 @@ def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
     )
     pairs = Group({}, np.arange(len(members)), seeds).independent
     shares = disagreeing_shares([picture.labels for picture in pictures], pairs)
-    return Cell(error + agreement, pictures, shares)
+    return [Panel(pictures[0], error + agreement), *map(Panel, pictures[1:])], Panel(shares)
 
 
-def _rows(plane: PlanePicture, cells: Sequence[Cell | None], count: int) -> list[Row]:
+def _rows(plane: PlanePicture, cells: Sequence[Cell], count: int) -> list[Row]:
     """A row for each of the first `count` trainings and, of several, one that shows where all trainings disagree."""
     rows = []
     for number in range(count):
-        pictures = [cell.pictures[number] if cell and number < len(cell.pictures) else None for cell in cells]
-        texts = [cell.text if cell and number == 0 else "" for cell in cells]
-        panels = [Panel(seen, text) if seen else None for seen, text in zip(pictures, texts, strict=True)]
+        panels = [of_group[number] if number < len(of_group) else None for of_group, _ in cells]
         rows.append(Row(f"training {number + 1}", plane, panels))
-    of_all = [Panel(cell.shares) if cell and cell.shares is not None else None for cell in cells]
-    return rows + [Row("disagreement", plane, of_all)] * (count > 1)
+    return rows + [Row("disagreement", plane, [apart for _, apart in cells])] * (count > 1)
 
 
 MAX_GROUPS, MAX_SETS = 3, 8
