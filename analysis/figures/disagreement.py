@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,14 +33,8 @@ MOST_NAMED, MOST_VOTED, LETTERS = 3, 4, 16
 """Models whose predictions are told one by one; classes with votes that are told; letters of their names."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two label maps of one plane, and their texts."""
-
-    names: Sequence[str]
-    maps: Sequence[Labels]
-    """`[rows, columns]` each."""
-    beside: str = ""
+Pair = tuple[Sequence[str], Sequence[Labels], str]
+"""The names of two models, their label maps of one plane, `[rows, columns]` each, and the text beside them."""
 
 
 def disagreement(tables: SweepTables) -> Figure:
@@ -60,7 +53,7 @@ def disagreement(tables: SweepTables) -> Figure:
         members = tables.members(group)[:2]
         names = [f"training {n}\n{of['tested_on']} error {of['test_error']:.0%}" for n, of in enumerate(members, 1)]
         beside = f"{group['text']}\nreproducibility {group['reproducibility']:.2f}"
-        pairs.append(Pair(names, [tables.picture(member).labels for member in members], beside))
+        pairs.append((names, [tables.picture(member).labels for member in members], beside))
     title = title_of("disagreement", tables.sweep, common)
     return pairs_figure(pairs, plane_picture(tables.store, tables.plane_set, 0), title)
 
@@ -72,7 +65,7 @@ def disagreement_of(
     choose_plane_set(sweep, plane_set, plane)
     names, common = short_names(models)
     keys = [PictureKey(model.model_id, model.epoch, plane_set, plane) for model in models]
-    pair = Pair(names, [shown_picture(store, key).labels for key in keys])
+    pair = (names, [shown_picture(store, key).labels for key in keys], "")
     title = ", ".join(filter(None, [common, f"plane {plane} of {plane_set}"]))
     return pairs_figure([pair], plane_picture(store, plane_set, plane), title)
 
@@ -81,17 +74,17 @@ def pairs_figure(pairs: Sequence[Pair], picture: PlanePicture, title: str) -> Fi
     """Draw one row for each pair, all on one plane: the first model, the second, and where they disagree."""
     height = PANEL * min(picture.aspect, 1.6)
     figure, grid = panels(len(pairs), 3, 3 * PANEL + 0.5, (height + 0.5) * len(pairs) + 1.1)
-    maps = [one for pair in pairs for one in pair.maps]
+    maps = [one for _, of_pair, _ in pairs for one in of_pair]
     colours = colours_for(maps, len(picture.class_names))
-    for row, pair in zip(grid, pairs, strict=True):
-        first, second = on_one_grid(pair.maps)
+    for row, (names, of_pair, beside) in zip(grid, pairs, strict=True):
+        first, second = on_one_grid(of_pair)
         draw_regions(row[0], first, picture, colours)
         draw_regions(row[1], second, picture, colours)
         draw_difference(row[2], first, second, picture, colours)
-        titles = [*pair.names, f"they differ on {(first != second).mean():.0%} of the points"]
+        titles = [*names, f"they differ on {(first != second).mean():.0%} of the points"]
         for axes, text in zip(row, titles, strict=True):
             axes.set_title(lines(text, PANEL, STYLE["axes.titlesize"]), pad=9)
-        row[0].set_ylabel(pair.beside, fontsize=9)
+        row[0].set_ylabel(beside, fontsize=9)
     class_legend(figure, picture.class_names, f"{DIFFERENCE}\ncolours: predicted classes", maps)
     return entitle(figure, title)
 
