@@ -93,12 +93,13 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
 
 def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
     by_plane, each = means.on_planes(independent_pairs(group)), _each_on_planes(group, means)
-    return pair_estimate(_by_pair(group, means), by_plane, group.independent, group.levels, each)
+    by_pair = means.by_pair(group.members, group.members)
+    return pair_estimate(by_pair, by_plane, group.independent, group.levels, each)
 
 
 def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     """Cohen's kappa, the mean over the group's pairs for which it is defined."""
-    by_pair = cohens_kappa(_by_pair(group, means), shares)
+    by_pair = cohens_kappa(means.by_pair(group.members, group.members), shares)
     each = _each_on_planes(group, means)
     on_planes = None
     if each is None:  # with many trainings, a plane's influence comes from their mean
@@ -109,11 +110,6 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
         counted = np.triu(group.independent & np.isfinite(by_pair), 1)
         by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
     return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
-
-
-def _by_pair(group: Group, means: PairMeans) -> Floats:
-    """The means over planes of the group's pairs: `[members, members]`."""
-    return means.by_pair(group.members, group.members)
 
 
 def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
