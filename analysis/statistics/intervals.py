@@ -55,9 +55,7 @@ class Interval:
 def interval_of(estimate: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """The 95 % interval of an estimate between its smallest and largest possible value; NaN if nothing is known."""
     reach = variances_of(estimate).reach()
-    low, high = estimate.value - reach, estimate.value + reach
-    if not math.isinf(bounds[0]) or not math.isinf(bounds[1]):
-        low, high = map(float, ends(np.array(estimate.value), np.array(reach), bounds))
+    low, high = map(float, ends(np.array(estimate.value), np.array(reach), bounds))
     return Interval(estimate.value, low, high, estimate.models, max(len(estimate.by_item), 1), estimate.covers)
 
 
