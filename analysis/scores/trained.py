@@ -106,20 +106,16 @@ def trained_models(store: Store, sweep: SweepConfig, without: Container[str] = (
 
 def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequence[int]) -> Predictions:
     """The predictions of each model at its epoch."""
-    columns: dict[str, list[NDArray[Any]]] = {
-        name: [] for name in ("on_train", "given", "true", "trained_on", "on_test")
-    }
+    of_models: list[tuple[NDArray[Any], ...]] = []
     for model, epoch in zip(models, epochs, strict=True):
         table = store.read_predictions(model.model_id, None if epoch == model.training.epochs else epoch)
         split = table["split"].combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False)
         predicted, given, true = (table[name].to_numpy() for name in ("predicted", "given_label", "true_label"))
         train, test = split == "train", split == "test"
-        for name, values in (("on_train", predicted), ("given", given), ("true", true)):
-            columns[name].append(values[train])
         images = int(train.sum())
-        columns["trained_on"].append(np.isin(np.arange(images), train_set(images, model.seeds.train_set)))
-        columns["on_test"].append(predicted[test])
-    return Predictions(**{name: np.stack(column) for name, column in columns.items()}, true_test=true[test])
+        trained_on = np.isin(np.arange(images), train_set(images, model.seeds.train_set))
+        of_models.append((predicted[train], given[train], true[train], trained_on, predicted[test]))
+    return Predictions(*map(np.stack, zip(*of_models, strict=True)), true[test])
 
 
 def stored_planes(
