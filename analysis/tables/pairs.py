@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..scores.agreement import Floats, capa_between, kappa_between
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group, records
-from ..scores.pair_means import PairSet, Places
+from ..scores.pair_means import PairSet
 from ..statistics.estimates import cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
 from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
@@ -30,10 +30,9 @@ def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
         number[group.members] = index
     epochs, shares, classes = np.array(scored.epochs), planes.mean_shares, planes.class_shares.shape[2]
     right = 1 - predictions.test_wrong.mean(axis=1)
-
-    def part(rows: Places) -> pd.DataFrame:
-        """Each of the models `rows` with every later one."""
-        later = np.arange(rows[0], len(models))
+    each = max(1, ROWS_TOGETHER // len(models))
+    for start in range(0, max(1, len(models) - 1), each):
+        rows, later = np.arange(start, min(start + each, len(models))), np.arange(start, len(models))
         one, other = np.nonzero(rows[:, None] < later)
         first, second = rows[one], later[other]
         columns = {
@@ -54,11 +53,7 @@ def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
         matrices["agreement_on_test_images"] = on_test
         matrices["capa"] = capa_between(on_test, right[rows], right[later], classes)
         of_pairs = {name: np.nan if matrix is None else matrix[one, other] for name, matrix in matrices.items()}
-        return pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
-
-    each = max(1, ROWS_TOGETHER // len(models))
-    for start in range(0, max(1, len(models) - 1), each):
-        yield part(np.arange(start, min(start + each, len(models))))
+        yield pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
 
 
 MAX_GROUPS = 40
