@@ -54,17 +54,12 @@ def regions_of(label_maps: Labels, minimum_share: float) -> Regions:
     # Regions are numbered in the order of their first points, so the highest number of a map is the count so far.
     so_far = np.maximum.accumulate(numbers.reshape(planes, -1).max(axis=1).astype(np.int64))
     count = np.diff(so_far, prepend=0)
-    points = _points_of_regions(numbers.reshape(-1))
+    flat = numbers.reshape(-1)  # there are about ten times fewer runs of equal numbers than points
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    points = np.bincount(flat[starts], np.diff(starts, append=len(flat)))[1:].astype(np.int64)
     large = np.repeat(np.arange(planes), count)[points >= minimum_share * rows * columns]
     largest = np.maximum.reduceat(points, so_far - count)
     return Regions(count, np.bincount(large, minlength=planes), largest / (rows * columns))
-
-
-def _points_of_regions(numbers: NDArray[np.uint32]) -> Integers:
-    """`[regions]`, from runs of equal numbers, about ten times fewer than points."""
-    starts = np.concatenate([[0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
-    lengths = np.diff(starts, append=len(numbers))
-    return np.bincount(numbers[starts], lengths)[1:].astype(np.int64)
 
 
 def class_shares(label_maps: Labels, classes: int) -> Floats:
