@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ..scores.groups import NAMING, name_parts, records
+from ..scores.groups import NAMING, name_parts
 from ..tables.pairs import MAX_GROUPS
 from ..tables.recipes import at_best_rate
 from .captions import counts_text, left_out_note, rates_note, title_of
@@ -70,11 +70,10 @@ def matrix_values(rows: pd.DataFrame, between: pd.DataFrame) -> tuple[NDArray[np
     np.fill_diagonal(value, rows["reproducibility"])
     np.fill_diagonal(reach, (rows["reproducibility_high"] - rows["reproducibility_low"]) / 2)
     cells = between[between["label_noise"] == rows["label_noise"].iloc[0]]
-    sides = [cells[[f"{column}_{side}" for column in NAMING]].itertuples(index=False, name=None) for side in "ab"]
-    for of_a, of_b, cell in zip(*sides, records(cells), strict=True):
-        for index in ((place[of_a], place[of_b]), (place[of_b], place[of_a])):
-            value[index] = cell["reproducibility"]
-            reach[index] = (cell["reproducibility_high"] - cell["reproducibility_low"]) / 2
+    sides = (cells[[f"{column}_{side}" for column in NAMING]].itertuples(index=False, name=None) for side in "ab")
+    a, b = ([place[key] for key in keys] for keys in sides)
+    value[a, b] = value[b, a] = cells["reproducibility"]
+    reach[a, b] = reach[b, a] = (cells["reproducibility_high"] - cells["reproducibility_low"]) / 2
     return value, reach
 
 
