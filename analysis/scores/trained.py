@@ -115,7 +115,9 @@ def read_predictions(store: Store, models: Sequence[ModelConfig], epochs: Sequen
         images = int(train.sum())
         trained_on = np.isin(np.arange(images), train_set(images, model.seeds.train_set))
         of_models.append((predicted[train], given[train], true[train], trained_on, predicted[test]))
-    return Predictions(*map(np.stack, zip(*of_models, strict=True)), true[test])
+    true_test = true[test]
+    on_train, given, true, trained_on, on_test = map(np.stack, zip(*of_models, strict=True))
+    return Predictions(on_train, given, true, trained_on, on_test, true_test)
 
 
 def stored_planes(
