@@ -5,9 +5,8 @@ import pickle
 import shutil
 import socket
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -21,53 +20,42 @@ TIMEOUT_SECONDS = 30
 Sources = Iterable[tuple[str, str, str]]
 
 
-@dataclass(frozen=True)
-class Download:
-    """A data set's files and how to fetch them."""
-
-    name: str
-    """As in `dataset.name`."""
-    files: tuple[str, ...]
-    """Paths relative to the data directory; each may also end in .gz."""
-    sources: Callable[[Any], Sources]
-    """From torchvision.datasets: address, path relative to the data directory and MD5 sum; archives are unpacked."""
-    by_hand: str
-    """What a user without a network puts into the data directory, and where it comes from."""
-
-
 def found(directory: Path, file: str) -> Path | None:
     """The path of `file` or `file`.gz in `directory`; None if neither exists."""
     return next((path for path in (directory / file, directory / f"{file}.gz") if path.is_file()), None)
 
 
-def ensure(download: Download, directory: Path) -> None:
-    """Download missing files into `directory`. If that fails, a UserError says which files to put where."""
-    if not _missing(download, directory):
+def ensure(name: str, files: Sequence[str], sources: Callable[[Any], Sources], by_hand: str, directory: Path) -> None:
+    """Download a data set's missing `files` into `directory`, relative to which they are; each may also end in .gz.
+
+    `sources` gives from torchvision.datasets: address, path relative to `directory` and MD5 sum; archives are unpacked.
+    If that fails, a UserError says what to put there: `by_hand`, which also names where it comes from.
+    """
+    if not _missing(files, directory):
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / f"{download.name}.lock"):
-            if _missing(download, directory):
-                _fetch(download, directory)
+        with FileLock(directory / f"{name}.lock"):
+            if _missing(files, directory):
+                _fetch(files, sources, directory, directory / f".{name}-download")
     except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:
         reason = f"is not in {directory} and could not be downloaded ({one_line(error)})"
-        hint = f"put {download.by_hand} there, or name the folder that holds it in resources.data_directory"
-        raise UserError("dataset.name", download.name, reason=reason, hint=hint) from None
+        hint = f"put {by_hand} there, or name the folder that holds it in resources.data_directory"
+        raise UserError("dataset.name", name, reason=reason, hint=hint) from None
 
 
-def _missing(download: Download, directory: Path) -> list[str]:
-    return [file for file in download.files if found(directory, file) is None]
+def _missing(files: Sequence[str], directory: Path) -> list[str]:
+    return [file for file in files if found(directory, file) is None]
 
 
-def _fetch(download: Download, directory: Path) -> None:
-    """Download into a separate folder first: no process sees a half-written file, even after a crash."""
+def _fetch(files: Sequence[str], sources: Callable[[Any], Sources], directory: Path, staging: Path) -> None:
+    """Download into a separate folder, `staging`, first: no process sees a half-written file, even after a crash."""
     from torchvision import datasets
 
-    staging = directory / f".{download.name}-download"
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        for url, file, md5 in download.sources(datasets):
+        for url, file, md5 in sources(datasets):
             (staging / file).parent.mkdir(parents=True, exist_ok=True)
             if (directory / file).is_file():  # such as an archive that was put there by hand
                 shutil.copyfile(directory / file, staging / file)
@@ -76,7 +64,7 @@ def _fetch(download: Download, directory: Path) -> None:
             fetch(url, str((staging / file).parent), filename=Path(file).name, md5=md5)
     finally:
         socket.setdefaulttimeout(timeout)
-    for file in _missing(download, directory):
+    for file in _missing(files, directory):
         fetched = found(staging, file)
         if fetched is None:
             raise RuntimeError(f"{file} is not in the download")

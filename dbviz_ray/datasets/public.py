@@ -16,8 +16,8 @@ from torch import Tensor
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets.dataset import Dataset, checked_split
-from dbviz_ray.datasets.draws import DIGITS_IMAGES, digits_sizes, kept
-from dbviz_ray.datasets.files import Download, Sources, ensure, found, reading, unpickled
+from dbviz_ray.datasets.draws import DIGITS_IMAGES, SPLITS, digits_sizes, kept
+from dbviz_ray.datasets.files import Sources, ensure, found, reading, unpickled
 
 CIFAR10_FOLDER, CIFAR100_FOLDER = "cifar-10-batches-py", "cifar-100-python"
 CIFAR10_FILES = *(f"{CIFAR10_FOLDER}/data_batch_{number}" for number in range(1, 6)), f"{CIFAR10_FOLDER}/test_batch"
@@ -91,7 +91,7 @@ def _ensure_cifar(classes: int, files: tuple[str, ...], directory: Path) -> None
         return [(source.url, source.filename, source.tgz_md5)]
 
     archive = f"cifar-{classes}-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
-    ensure(Download(f"cifar{classes}", files, sources, f"{archive} or its folder {Path(files[0]).parent}"), directory)
+    ensure(f"cifar{classes}", files, sources, f"{archive} or its folder {Path(files[0]).parent}", directory)
 
 
 def _cifar_split(directory: Path, files: Sequence[str], label_key: bytes, classes: int) -> tuple[Tensor, Tensor]:
@@ -111,10 +111,7 @@ def load_svhn(config: DatasetConfig, directory: Path) -> Dataset:
     deviation are the training pixels', as published in DeepOBS (F. Schneider et al., arXiv 1903.05499).
     """
     by_hand = f"{' and '.join(SVHN_FILES)} (http://ufldl.stanford.edu/housenumbers)"
-    download = Download(
-        "svhn", SVHN_FILES, lambda of: [of.SVHN.split_list[split] for split in ("train", "test")], by_hand
-    )
-    ensure(download, directory)
+    ensure("svhn", SVHN_FILES, lambda of: [of.SVHN.split_list[split] for split in SPLITS], by_hand, directory)
     train, test = (_svhn_split(directory / file) for file in SVHN_FILES)
     scale = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     return kept(config, Dataset(*train, *test, tuple("0123456789"), *scale))
@@ -143,7 +140,7 @@ def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
 
     files = ", ".join(f"{file}.gz" for file in FASHION_MNIST_FILES)
     by_hand = f"{files} (https://github.com/zalandoresearch/fashion-mnist)"
-    ensure(Download("fashion_mnist", FASHION_MNIST_FILES, sources, by_hand), directory)
+    ensure("fashion_mnist", FASHION_MNIST_FILES, sources, by_hand, directory)
     train = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[:2])
     test = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[2:])
     return kept(config, Dataset(*train, *test, FASHION_MNIST_CLASSES, mean=(0.2860,), deviation=(0.3530,)))
