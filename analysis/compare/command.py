@@ -73,7 +73,7 @@ def score(request: Request, command: str) -> None:
             begun = labeller.begin()
             check_classes(begun, data.labels, data.class_names)
             labels = _stored_labels(store, key, begun) or begun
-            while not labeller.finished(labels):
+            while labels.planes < len(planes):
                 labels = labeller.extended(labels)
     except KeyboardInterrupt as stop:
         if labels is not None and labels.planes > 1:

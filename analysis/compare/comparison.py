@@ -191,7 +191,7 @@ def compare(
     labeller = Labeller(lambda: named, given, drawn, place, batch_points)
     found = labeller.begin()
     check_classes(found, truth, class_names)
-    while not labeller.finished(found):
+    while found.planes < len(drawn):
         found = labeller.extended(found)
     return comparison_of(found, truth, drawn, config, class_names)
 

@@ -91,10 +91,6 @@ class Labeller:
         maps = np.stack([self._on_planes(name, labels.read(name, each), start, end) for name, each in self.networks()])
         return replace(labels, maps=np.concatenate([labels.maps, maps], axis=1))
 
-    def finished(self, labels: Labels) -> bool:
-        """Whether all planes are labelled."""
-        return labels.planes == len(self.planes)
-
     def _device(self, network: Classifier) -> torch.device:
         tensors = chain(network.parameters(), network.buffers()) if isinstance(network, nn.Module) else iter(())
         return next((tensor.device for tensor in tensors), self.device)
