@@ -1,7 +1,7 @@
 """What people see of a comparison: data frames with every number, short tables, and sentences."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -13,7 +13,7 @@ from dbviz_ray.formatting import Cell, aligned, interval_cell, p_text, paragraph
 from ..report.page import render
 from ..statistics.intervals import Advice, Interval
 from ..tables.images import flips, image_scores
-from .scores import ModelScores, PairScores, Scores
+from .scores import Scores
 
 Rows = list[list[str | Cell]]
 
@@ -73,34 +73,24 @@ def tables(scores: Scores, most: int = MAX_ROWS) -> dict[str, Rows]:
     """Models, pairs on planes, and pairs on images, by their titles: a head, and at most so many rows."""
     planes, side = scores.shape
     p = "p (Holm)" if len(scores.pairs) > 1 else "p"
-    on_planes = ["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", p]
-    on_images = ["old, new", "churn", "wins", "losses", p, "beyond accuracy (CAPA)"]
+    models: Rows = [["", "error", "regions a plane", "largest region"]]
+    on_planes: Rows = [["old, new", "reproducibility", "Cohen's kappa", "regions, new - old", p]]
+    on_images: Rows = [["old, new", "churn", "wins", "losses", p, "beyond accuracy (CAPA)"]]
+    models += [[m.name, cell(m.error), cell(m.regions, 2), cell(m.largest_share)] for m in scores.models[:most]]
+    for pair in scores.pairs[:most]:
+        called, images = f"{pair.old}, {pair.new}", pair.on_images
+        regions = cell(pair.regions_change, 2, signed=True)
+        on_planes.append([called, cell(pair.reproducibility), cell(pair.kappa), regions, p_text(pair.regions_p_holm)])
+        shares = map(cell, (images.churn, images.wins, images.losses))
+        on_images.append([called, *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)])
+    for rows, count in ((models, len(scores.models)), (on_planes, len(scores.pairs)), (on_images, len(scores.pairs))):
+        if count > most:
+            rows.append([f"and {count - most:,} more", *[""] * (len(rows[0]) - 1)])
     return {
-        "models": _rows(["", "error", "regions a plane", "largest region"], scores.models, _of_model, most),
-        f"pairs on {planes:,} planes of {side} x {side} points": _rows(on_planes, scores.pairs, _on_planes, most),
-        f"pairs on {scores.images:,} images": _rows(on_images, scores.pairs, _on_images, most),
+        "models": models,
+        f"pairs on {planes:,} planes of {side} x {side} points": on_planes,
+        f"pairs on {scores.images:,} images": on_images,
     }
-
-
-def _rows(head: list[str], items: Sequence[Any], row: Callable[[Any], list[str | Cell]], most: int) -> Rows:
-    more = len(items) - most
-    rest = [[f"and {more:,} more", *[""] * (len(head) - 1)]] if more > 0 else []
-    return [head, *map(row, items[:most]), *rest]  # type: ignore[list-item]
-
-
-def _of_model(model: ModelScores) -> list[str | Cell]:
-    return [model.name, cell(model.error), cell(model.regions, 2), cell(model.largest_share)]
-
-
-def _on_planes(pair: PairScores) -> list[str | Cell]:
-    regions = cell(pair.regions_change, 2, signed=True)
-    shares = [cell(pair.reproducibility), cell(pair.kappa)]
-    return [f"{pair.old}, {pair.new}", *shares, regions, p_text(pair.regions_p_holm)]
-
-
-def _on_images(pair: PairScores) -> list[str | Cell]:
-    shares = [cell(share) for share in (pair.on_images.churn, pair.on_images.wins, pair.on_images.losses)]
-    return [f"{pair.old}, {pair.new}", *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)]
 
 
 def cell(interval: Interval | None, digits: int = 3, *, signed: bool = False) -> Cell:
