@@ -120,10 +120,9 @@ def plan(sweep: SweepConfig) -> Plan:
     line_points = _line_points(sweep.margins, data)
     cohorts = sweep.cohorts()
     check_networks(cohorts, data)
-    # All members of a cohort share one network and keep equally many epochs.
-    facts = [facts_of(cohort.models[0], data) for cohort in cohorts]
-    members = [len(cohort.models) for cohort in cohorts]
-    kept = [len(cohort.models[0].training.kept_epochs) * len(cohort.models) for cohort in cohorts]
+    models = sweep.models()
+    facts = [facts_of(model, data) for model in models]
+    kept = [len(model.training.kept_epochs) for model in models]
     points_of = {name: planes.count * planes.resolution**2 for name, planes in sweep.planes.items()}
     with_probabilities = sum(points_of[name] for name, planes in sweep.planes.items() if planes.probabilities)
     points = sum(points_of.values())
@@ -142,10 +141,10 @@ def plan(sweep: SweepConfig) -> Plan:
     return Plan(
         sweep=sweep,
         cohorts=[_cohort_plan(cohort, data, times) for cohort in longest_first(cohorts, data)],
-        models=sum(members),
+        models=len(models),
         labellings=labellings,
         planes=sum(planes.count for planes in sweep.planes.values()),
-        parameters=sum(f.parameters * count for f, count in zip(facts, members, strict=True)),
+        parameters=sum(f.parameters for f in facts),
         smallest=min(f.parameters for f in facts),
         largest=max(f.parameters for f in facts),
         storage={
