@@ -50,6 +50,13 @@ def residual_stages(
 class ResidualBlock(BasicBlock):  # type: ignore[misc]
     """torchvision's block, but the sum is not in place: that would cost stacked networks a copy."""
 
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        shortcut = None
+        if stride != 1 or channels_in != channels_out:
+            projection = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+            shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
+        super().__init__(channels_in, channels_out, stride, shortcut)
+
     def forward(self, x: Tensor) -> Tensor:
         """`[n, channels_in, h, w]` to `[n, channels_out, h/stride, w/stride]`."""
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -65,16 +72,8 @@ def resnet18(*, width: int, image_shape: tuple[int, int, int], classes: int) -> 
     """
     stem = nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False)
     layers: list[nn.Module] = [stem, nn.BatchNorm2d(width), nn.ReLU()]
-    layers += residual_stages(_basic_block, width, [width, 2 * width, 4 * width, 8 * width], RESNET18_BLOCKS)
+    layers += residual_stages(ResidualBlock, width, [width, 2 * width, 4 * width, 8 * width], RESNET18_BLOCKS)
     return out_of_place(nn.Sequential(*layers, Mean(2, 3), nn.Linear(8 * width, classes)))
-
-
-def _basic_block(channels_in: int, channels_out: int, stride: int) -> nn.Module:
-    shortcut = None
-    if stride != 1 or channels_in != channels_out:
-        projection = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-        shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
-    return ResidualBlock(channels_in, channels_out, stride, shortcut)
 
 
 class PreActivationBlock(nn.Module):
