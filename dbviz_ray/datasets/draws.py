@@ -105,11 +105,8 @@ def _rest_size(config: DatasetConfig, held_out: int, train: int) -> int:
 
 def kept_indices(config: DatasetConfig, split: Split, available: int) -> Tensor:
     """Ascending indices of the images of a split that `train_size` or `test_size` keeps. UserError if it is larger."""
-    size = _kept_size(config, split, available)
-    if size == available:
-        return torch.arange(available)
     chosen = numpy_generator("split", config.split_seed, SPLITS.index(split)).permutation(available)
-    return torch.from_numpy(chosen[:size]).sort().values
+    return torch.from_numpy(chosen[: _kept_size(config, split, available)]).sort().values
 
 
 def kept(config: DatasetConfig, dataset: Dataset) -> Dataset:
