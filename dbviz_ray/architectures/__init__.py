@@ -16,7 +16,6 @@ from dbviz_ray.config.registry import TIMM, architecture_builder, nearest
 from dbviz_ray.config.seeds import derived_seed, drawing_from
 from dbviz_ray.errors import FieldError, UserError
 
-_NO_OPTIONS: Mapping[str, Any] = {}
 _NOT_OPTIONS = ("width", "image_shape", "classes")
 
 
@@ -26,7 +25,7 @@ def initialised_network(
     image_shape: tuple[int, int, int],
     classes: int,
     seed: int | None = None,
-    options: Mapping[str, Any] = _NO_OPTIONS,
+    options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A network that maps `[n, channels, height, width]` to logits `[n, classes]`, initialised by its builder.
 
@@ -41,7 +40,7 @@ def initialised_network(
     builder = architecture_builder(architecture)
     if options:
         _check_options(architecture, builder, options)
-    network = builder(width=width, image_shape=image_shape, classes=classes, **options)
+    network = builder(width=width, image_shape=image_shape, classes=classes, **(options or {}))
     if not isinstance(network, nn.Module):
         raise TypeError(f"its builder returns an object of type {type(network).__name__}, not an nn.Module")
     if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
