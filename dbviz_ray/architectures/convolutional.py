@@ -9,7 +9,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
 from dbviz_ray.architectures import out_of_place
-from dbviz_ray.config import Count
+from dbviz_ray.config.validation import Count
 
 RESNET18_BLOCKS = 2
 """Blocks of a stage."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from dbviz_ray.architectures.convolutional import Mean
-from dbviz_ray.config import Count, Positive, Share
+from dbviz_ray.config.validation import Count, Positive, Share
 
 
 def patch_count(patch_size: int, image_shape: tuple[int, int, int]) -> int:
