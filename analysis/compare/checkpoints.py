@@ -163,7 +163,6 @@ def _content(path: Path) -> Any:
 
 
 def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
-    """The state dict within the content of a file."""
     if not isinstance(content, Mapping) or (isinstance(content, Inert) and not content):
         raise UserError(str(path), reason=f"holds {type(content).__name__}", allowed=STATE_DICT)
     candidates = [key for key in (*KEYS, *AVERAGED_KEYS) if _holds_tensors(content.get(key))]

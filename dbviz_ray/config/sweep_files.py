@@ -74,7 +74,6 @@ def _read(path: Path) -> str:
 
 
 def _parsed(field: str, text: str) -> Any:
-    """The value that YAML `text` holds."""
     try:
         return loaded_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

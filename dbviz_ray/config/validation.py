@@ -94,7 +94,6 @@ _ALLOWED = {
 
 
 def _mistake(model: type[BaseModel], detail: Any) -> Mistake:
-    """The mistake behind one pydantic error."""
     location = [str(part) for part in detail["loc"] if part != "[key]"]
     field = ".".join(location) or model.__name__
     context = detail.get("ctx", {})

@@ -174,8 +174,6 @@ def _counted(shape: NetworkShape, device: str) -> NetworkFacts:
 
 
 class _CountsCalls(TorchDispatchMode):
-    """Counts the calls of tensor operations."""
-
     count = 0
     last: Any = None
     """The last operation that is more than a view."""

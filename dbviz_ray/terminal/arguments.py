@@ -40,8 +40,6 @@ def add_options(parser: argparse.ArgumentParser, request: type) -> None:
 
 
 class _SetField(argparse.Action):
-    """Sets an entry of a mapping."""
-
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
         entries = dict(getattr(namespace, self.dest))
         if not values.partition("=")[0] or "=" not in values:

@@ -61,7 +61,6 @@ class Line(tqdm):  # type: ignore[misc]  # tqdm has no types
         say(self._stage, text)
 
     def _text(self) -> str:
-        """What the line says."""
         return self._doing
 
     def _summary(self, took: str) -> str:
