@@ -31,7 +31,6 @@ from ..statistics.intervals import (
 )
 from ..statistics.pseudo_values import Floats
 
-NAMES = ("models", "planes")
 SHARE, REGIONS = (0.0, 1.0), (1.0, math.inf)
 CORRECTED, ANY = (-math.inf, 1.0), (-math.inf, math.inf)
 
@@ -192,4 +191,4 @@ def _mean(by_item: Floats, bounds: tuple[float, float]) -> Interval:
 
 
 def _advice(share: Estimate, precision: float) -> Advice:
-    return advice_on(interval_of(share, SHARE), variances_of(share), SHARE, precision, NAMES)
+    return advice_on(interval_of(share, SHARE), variances_of(share), SHARE, precision, ("models", "planes"))

@@ -131,8 +131,7 @@ def with_held_out(config: DatasetConfig, dataset: Dataset) -> Dataset:
     images, labels = dataset.split("train")
     _rest_size(config, config.held_out, len(labels))
     shuffled = torch.from_numpy(numpy_generator("split", config.split_seed, HELD_OUT_DRAW).permutation(len(labels)))
-    held_out = shuffled[: config.held_out].sort().values
-    rest = shuffled[config.held_out :].sort().values
+    held_out, rest = (part.sort().values for part in shuffled.tensor_split([config.held_out]))
     return _with_splits(dataset, (images[rest], labels[rest]), (images[held_out], labels[held_out]))
 
 
