@@ -14,7 +14,7 @@ from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig, SweepConfig
 from dbviz_ray.errors import DamagedFileError
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import Outcome, StageEnd, WorkEnd
+from dbviz_ray.store.models import Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress
 
@@ -64,6 +64,7 @@ class Training:
     trained_on: dict[str, str] = field(default_factory=dict)
     """The node that trained a model just now, by model_id; empty without nodes."""
     damaged: DamagedFileError | None = None
+    """A file that must be remade before the rest can be done."""
     _said: set[str] = field(default_factory=set)
 
     def hear(self, cohort: Cohort, report: Mapping[str, Any], node_is_lost: NodeIsLost = lambda: False) -> None:
@@ -96,7 +97,3 @@ class Training:
             self.progress.say(f"{cohort.cohort_id} failed ({outcome}): {end.reason}")
         elif outcome in TRIED_AGAIN:
             self.progress.say(f"{cohort.cohort_id} {TRIED_AGAIN[outcome]}")
-
-    def end(self) -> StageEnd:
-        """The result of the stage."""
-        return StageEnd(self.schedule.failures, self.trained_on, self.damaged, self.schedule.stopped)

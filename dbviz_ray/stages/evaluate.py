@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from dbviz_ray.cluster import Job, Workers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, Task, What, Work, draw_planes, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import LABELS, PICTURES, partition
-from dbviz_ray.store.models import Failure, Outcome, StageEnd, WorkEnd, settle
+from dbviz_ray.store.models import Failure, Outcome, WorkEnd, settle
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress, say
 
@@ -44,19 +44,22 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: J
     store.forget_failures({task.model.model_id for task in tasks})
     amounts = evaluation_amounts(tasks, work, job.data)
     there = len(sweep.models()) - len(state.untrained) - len(amounts)
-    ended = StageEnd()
+    failures: dict[str, Failure] = {}
+    damaged = stopped = None
     if tasks:
         queue = TaskQueue(tasks, state.trained_on, job.resources.retries)
         needed = {what: work[what] for what in {task.what for task in tasks}}
         with Progress("evaluate", amounts, "points", there) as progress:
-            ended = _summary(workers.evaluate(job, queue, needed), work, progress)
-    settle("evaluate", store, ended)
-    lost = state.untrained | ended.failures.keys()
+            failures, damaged, stopped = _summary(workers.evaluate(job, queue, needed), work, progress)
+    settle("evaluate", store, failures.values(), damaged, stopped)
+    lost = state.untrained | failures.keys()
     state.tasks = [task for task in state.tasks if task.model.model_id in lost]
 
 
-def _summary(ends: Iterable[tuple[Task, WorkEnd]], work: Mapping[What, Work], progress: Progress) -> StageEnd:
-    """How the stage ended, as its tasks did; and shows its progress."""
+def _summary(
+    ends: Iterable[tuple[Task, WorkEnd]], work: Mapping[What, Work], progress: Progress
+) -> tuple[dict[str, Failure], DamagedFileError | None, str | None]:
+    """The failures by model_id, a damaged file, and why the rest did not start (see `settle`); shows the progress."""
     failures: dict[str, Failure] = {}
     damaged = stopped = None
     reached: Counter[str] = Counter()
@@ -73,7 +76,7 @@ def _summary(ends: Iterable[tuple[Task, WorkEnd]], work: Mapping[What, Work], pr
         if end.stops:
             stopped = end.reason
             break
-    return StageEnd(failures, damaged=damaged, stopped=stopped)
+    return failures, damaged, stopped
 
 
 def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) -> dict[What, Work]:

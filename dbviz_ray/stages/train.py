@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dbviz_ray.cluster import Job, Training, Workers
 from dbviz_ray.cluster.schedule import CohortSchedule, cohorts_to_train
 from dbviz_ray.config import SweepConfig
@@ -11,7 +9,7 @@ from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.layout import COHORTS
-from dbviz_ray.store.models import StageEnd, settle
+from dbviz_ray.store.models import settle
 from dbviz_ray.terminal.progress import Progress, say
 
 
@@ -38,19 +36,19 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: J
     trained = {model.model_id for model in sweep.models()} - state.untrained
     cohorts = longest_first(state.cohorts, job.data)
     amounts = training_amounts(cohorts, job.data)
-    ended = StageEnd()
+    schedule = CohortSchedule(cohorts, trained, sweep.resources.retries)
+    damaged = None
     if cohorts:
         with Progress("train", amounts, "epochs", len(trained - amounts.keys())) as progress:
-            training = Training(CohortSchedule(cohorts, trained, sweep.resources.retries), progress)
+            training = Training(schedule, progress)
             workers.train(job, training)
-        ended = training.end()
-        # Models that are there may be trained again beside one that is not: if that fails, they have not failed.
-        there = store.complete_among(ended.failures)
-        ended = replace(ended, failures={name: of for name, of in ended.failures.items() if name not in there})
-    settle("train", store, ended)
-    state.untrained, state.trained_on = set(ended.failures), dict(ended.trained_on)
+        damaged, state.trained_on = training.damaged, training.trained_on
+    # Models that are there may be trained again beside one that is not: if that fails, they have not failed.
+    state.untrained = schedule.failures.keys() - store.complete_among(schedule.failures)
+    failures = [failure for model_id, failure in schedule.failures.items() if model_id in state.untrained]
+    settle("train", store, failures, damaged, schedule.stopped)
     state.cohorts = cohorts_to_train(sweep, state.untrained, {})
-    if not ended.failures:  # a failed cohort continues from its checkpoint next time
+    if not state.untrained:  # a failed cohort continues from its checkpoint next time
         store.remove_folder(COHORTS)
 
 

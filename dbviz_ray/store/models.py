@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -80,20 +80,6 @@ class Failure:
 
 
 _FAILURES = TypeAdapter(Failure)
-
-
-@dataclass(frozen=True)
-class StageEnd:
-    """Result of a stage's work on models."""
-
-    failures: Mapping[str, Failure] = field(default_factory=dict)
-    """By model_id."""
-    trained_on: Mapping[str, str] = field(default_factory=dict)
-    """The node that trained a model just now, by model_id."""
-    damaged: DamagedFileError | None = None
-    """A file that must be remade before the rest can be done."""
-    stopped: str | None = None
-    """Why the rest did not start; None if it did."""
 
 
 class ModelFiles(Directory, Layout):
@@ -200,14 +186,19 @@ class ModelFiles(Directory, Layout):
             self.remove(self.failure_file(model_id))
 
 
-def settle(stage: str, store: ModelFiles, ended: StageEnd) -> None:
-    """Record the failures of a stage. Raises DamagedFileError or StageFailedError if the sweep cannot go on."""
+def settle(
+    stage: str, store: ModelFiles, failures: Iterable[Failure], damaged: DamagedFileError | None, stopped: str | None
+) -> None:
+    """Record the failures of a stage. Raises DamagedFileError or StageFailedError if the sweep cannot go on.
+
+    `damaged` must be remade before the rest can be done; `stopped` tells why the rest did not start, None if it did.
+    """
     interruption.check()
-    if ended.damaged is not None:
-        raise ended.damaged
-    if ended.stopped is not None:
-        raise StageFailedError(f"{stage}: {ended.stopped}. Finished work is kept; the same command does the rest")
-    for failure in ended.failures.values():
+    if damaged is not None:
+        raise damaged
+    if stopped is not None:
+        raise StageFailedError(f"{stage}: {stopped}. Finished work is kept; the same command does the rest")
+    for failure in failures:
         store.write_failure(failure)
 
 
