@@ -59,13 +59,6 @@ class PlaneLabels:
     """Whether all scores are numbers; the label of a point with NaN scores is meaningless."""
 
 
-def label_maps(
-    network: Classifier, planes: PlaneSet, device: torch.device, *, batch_points: int | None = None
-) -> Tensor:
-    """The labels of `label_planes`: `[planes, resolution (b), resolution (a)]`, on the CPU."""
-    return label_planes(network, planes, device, batch_points=batch_points).labels
-
-
 @torch.no_grad()  # and not inference_mode: a network may take gradients, or keep tensors that it makes
 def label_planes(
     network: Classifier,

@@ -5,7 +5,7 @@ from support.refusals import refused
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.evaluation.label_maps import label_maps, label_planes
+from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.planes import GridPoints
 
 
@@ -30,12 +30,12 @@ def test_probabilities_are_the_softmax_of_the_scores_and_the_batch_does_not_matt
 def test_labels_in_bfloat16_are_those_of_autocast_and_the_network_is_as_before(cpu):
     network = initialised_network("resnet18_width", 2, (3, 8, 8), 10, seed=1).eval()
     planes = random_planes(9, 9, (3, 8, 8))
-    exact = label_maps(network, planes, cpu)
+    exact = label_planes(network, planes, cpu).labels
     [(_, _, points)] = GridPoints(planes, cpu, torch.float32).batches(10_000)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         expected = network(points).argmax(1).view(9, 9, 9)
     assert torch.equal(label_planes(network, planes, cpu, half=True).labels, expected.to(torch.uint8))
-    assert torch.equal(label_maps(network, planes, cpu), exact)
+    assert torch.equal(label_planes(network, planes, cpu).labels, exact)
 
 
 def test_scores_that_a_half_cannot_hold_have_probabilities_all_the_same(cpu):
@@ -58,7 +58,7 @@ def test_hooks_subclasses_and_replaced_methods_of_linear_layers_are_honoured(cpu
     plain, last = (nn.Sequential(*negated[:1], nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 4, bias=False)) for _ in "12")
     last[3].register_forward_hook(lambda _module, _inputs, output: -output)
     for network in (negated, hooked, replaced, plain.double(), last.double()):
-        assert torch.equal(label_maps(network, planes, cpu), label_maps(lambda x: network(x.double()), planes, cpu))  # noqa: B023
+        assert torch.equal(*(label_planes(of, planes, cpu).labels for of in (network, lambda x: network(x.double()))))  # noqa: B023
 
 
 def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
@@ -67,7 +67,7 @@ def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
     modes = [module.training for module in network.modules()]
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     planes = random_planes(2, 6, (1, 8, 8))
-    assert torch.equal(label_maps(network, planes, cpu), label_maps(network, planes, cpu))
+    assert torch.equal(label_planes(network, planes, cpu).labels, label_planes(network, planes, cpu).labels)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
@@ -75,7 +75,7 @@ def test_a_module_is_evaluated_in_evaluation_mode_and_left_as_it_was(cpu):
 @pytest.mark.parametrize(("classes", "dtype"), [(256, torch.uint8), (257, torch.uint16), (2**16, torch.uint16)])
 def test_labels_hold_every_class(classes, dtype, cpu):
     planes = random_planes(2, 5, (1, 2, 2))
-    maps = label_maps(lambda images: torch.arange(float(classes)).expand(len(images), -1), planes, cpu)
+    maps = label_planes(lambda images: torch.arange(float(classes)).expand(len(images), -1), planes, cpu).labels
     assert maps.dtype == dtype
     assert (maps.numpy() == classes - 1).all()
 
@@ -83,9 +83,9 @@ def test_labels_hold_every_class(classes, dtype, cpu):
 def test_scores_that_are_no_row_for_each_image_are_refused(cpu):
     planes = random_planes(2, 5, (1, 2, 2))
     for scores in (torch.zeros(10), torch.tensor(1.0)):  # those of one image, for many
-        refused(label_maps, lambda _, scores=scores: scores, planes, cpu)
-    refused(label_maps, lambda _: torch.zeros(10), planes, cpu, batch_points=1)
-    refused(label_maps, lambda images: torch.zeros(len(images), 2**16 + 1), planes, cpu)
+        refused(label_planes, lambda _, scores=scores: scores, planes, cpu)
+    refused(label_planes, lambda _: torch.zeros(10), planes, cpu, batch_points=1)
+    refused(label_planes, lambda images: torch.zeros(len(images), 2**16 + 1), planes, cpu)
 
 
 @pytest.mark.parametrize("fail", [lambda: torch.empty(2**60), lambda: bytearray(2**60)], ids=["torch", "Python"])
@@ -101,8 +101,8 @@ def test_a_batch_that_does_not_fit_is_halved(fail, cpu):
         return network(images)
 
     with torch.no_grad():
-        maps = label_maps(small_machine, planes, cpu, batch_points=200)
+        maps = label_planes(small_machine, planes, cpu, batch_points=200).labels
     assert max(sizes) > 40
-    assert torch.equal(maps, label_maps(network, planes, cpu))
+    assert torch.equal(maps, label_planes(network, planes, cpu).labels)
     with pytest.raises(torch.OutOfMemoryError):
-        label_maps(lambda images: small_machine(images.repeat(41, 1, 1, 1)), planes, cpu)
+        label_planes(lambda images: small_machine(images.repeat(41, 1, 1, 1)), planes, cpu)

@@ -10,7 +10,7 @@ from torch import nn
 from dbviz_ray.analysis.scores.agreement import agreement
 from dbviz_ray.analysis.scores.regions import regions_of
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.evaluation.label_maps import label_maps
+from dbviz_ray.evaluation.label_maps import label_planes
 
 RESOLUTION = 15
 NETWORKS = [
@@ -44,7 +44,7 @@ def test_label_maps_and_scores_equal_the_definitions(architecture, width, shape,
     for network in networks:
         nn.init.zeros_(network[-1].bias)  # so that an untrained network has several regions
     planes = random_planes(4, RESOLUTION, shape, margin)
-    maps = np.stack([label_maps(network, planes, cpu).numpy() for network in networks])
+    maps = np.stack([label_planes(network, planes, cpu).labels.numpy() for network in networks])
     naive = [[naive_map(network, images, margin) for images in planes.anchors.numpy()] for network in networks]
     assert maps.tolist() == naive
     reproducibility = agreement(maps.reshape(2, 4, -1))[:, 0, 1]

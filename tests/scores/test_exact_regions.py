@@ -12,7 +12,7 @@ from dbviz_ray.analysis.scores.regions import class_shares, extrapolated, nested
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import load_dataset
-from dbviz_ray.evaluation.label_maps import label_maps
+from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.planes import PlaneSet, draw_plane_set
 from dbviz_ray.training.cohort import train_cohort
 
@@ -93,7 +93,7 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
             network.load_state_dict(trained.weights)
             pairs.append((network, planes))
     exact = [regions for network, planes in pairs for regions in exact_regions(network, planes)]
-    maps = [label_maps(network, planes, torch.device("cpu")).numpy() for network, planes in pairs]
+    maps = [label_planes(network, planes, torch.device("cpu")).labels.numpy() for network, planes in pairs]
     return exact, np.concatenate(maps)
 
 
