@@ -49,11 +49,6 @@ class MarginLines:
     partners: Tensor
     config: MarginsConfig
 
-    @property
-    def start_indices(self) -> Tensor:
-        """Places in the split of the images at which lines start: int64 `[images]`."""
-        return self.indices[self.starts]
-
     @cached_property
     def lengths(self) -> Tensor:
         """Distances between the two images of each line: float64 `[images, directions]`."""

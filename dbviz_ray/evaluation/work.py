@@ -111,7 +111,7 @@ class MarginsWork:
 
         found = margins(network, self.lines, device)
         stored = StoredMargins(
-            indices=self.lines.start_indices.numpy().astype(np.int32),
+            indices=self.lines.indices[self.lines.starts].numpy().astype(np.int32),
             predicted=found.predicted.numpy(),
             distances=found.distances.numpy(),
             reaches=self.lines.reaches.float().numpy(),

@@ -146,8 +146,8 @@ def test_a_batch_that_does_not_fit_is_halved():
 
 def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):
     lines = draw_lines(digits.train_images, MarginsConfig(images=50, directions=7), digits.normalised)
-    assert len(set(lines.start_indices.tolist())) == 50
-    for start, partners in zip(lines.start_indices, lines.indices[lines.partners], strict=True):
+    assert len(set(lines.indices[lines.starts].tolist())) == 50
+    for start, partners in zip(lines.indices[lines.starts], lines.indices[lines.partners], strict=True):
         assert len({int(start), *partners.tolist()}) == 8
     expected = digits.normalised(digits.train_images)[lines.indices]
     assert torch.equal(lines.images, expected)
@@ -169,7 +169,7 @@ def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(dig
     def ends(**fields):
         config = MarginsConfig(**fields)
         lines = draw_lines(digits.split(config.split)[0], config)
-        return np.column_stack([lines.start_indices, lines.indices[lines.partners]])
+        return np.column_stack([lines.indices[lines.starts], lines.indices[lines.partners]])
 
     few, many = ends(images=5), ends(images=9)
     assert np.array_equal(few, many[:5])
