@@ -103,8 +103,7 @@ class EvaluationFiles(ModelFiles):
 
     def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: Labels) -> None:
         """Store label maps `[planes, resolution (b), resolution (a)]`, one plane a row."""
-        facts = {"resolution": labels.shape[1]}
-        self._write_planes(self.labels_file(plane_set, model_id, epoch), "labels", labels, facts, _LABELS)
+        self._write_planes(self.labels_file(plane_set, model_id, epoch), "labels", labels, _LABELS)
 
     def read_label_maps(self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None) -> Labels:
         """The stored label maps, or some of the planes; reads only the row groups that hold them."""
@@ -112,9 +111,8 @@ class EvaluationFiles(ModelFiles):
 
     def write_probabilities(self, plane_set: str, model_id: str, epoch: int, values: NDArray[np.float16]) -> None:
         """Store class probabilities float16 `[planes, resolution, resolution, classes]`, one plane a row."""
-        facts = {"resolution": values.shape[1], "classes": values.shape[3]}
         name = self.probabilities_file(plane_set, model_id, epoch)
-        self._write_planes(name, "probabilities", values, facts, _PROBABILITIES)
+        self._write_planes(name, "probabilities", values, _PROBABILITIES)
 
     def read_probabilities(
         self, plane_set: str, model_id: str, epoch: int, planes: slice | None = None
@@ -122,10 +120,9 @@ class EvaluationFiles(ModelFiles):
         """The stored class probabilities, or some of the planes."""
         return self._read_planes(self.probabilities_file(plane_set, model_id, epoch), "probabilities", planes)
 
-    def _write_planes(
-        self, name: str, column: str, values: NDArray[Any], facts: Mapping[str, int], options: Mapping[str, Any]
-    ) -> None:
+    def _write_planes(self, name: str, column: str, values: NDArray[Any], options: Mapping[str, Any]) -> None:
         planes = len(values)
+        facts = {"resolution": values.shape[1]} | ({"classes": values.shape[3]} if values.ndim == 4 else {})
         points = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values[0].size)
         table = pa.table({"plane": pa.array(np.arange(planes, dtype=np.int32)), column: points})
         self.write(name, encoded(table, {**facts, **self._sources(name)}, PLANES_TOGETHER, **options))
