@@ -74,7 +74,7 @@ class Session:
 
     def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
         """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""
-        task, shared = ray.remote(num_cpus=1)(_in_one_core), ray.put(of)
+        task, shared = ray.remote(num_cpus=1)(lambda of, block: of(block, threads=1)), ray.put(of)
         waiting = deque(task.remote(shared, block) for block in blocks)
         while waiting:
             interruption.check()
@@ -85,10 +85,6 @@ class Session:
         from dbviz_ray.cluster.evaluation import draw_on_worker
 
         draw_on_worker(sweep, store, plane_set, attacked)
-
-
-def _in_one_core(of: Callable[..., Result], block: slice) -> Result:
-    return of(block, threads=1)
 
 
 @contextmanager
