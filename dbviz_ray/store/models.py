@@ -109,12 +109,8 @@ class ModelFiles(Directory, Layout):
         if model_id not in self._seals:
             try:
                 seals = self.read_json(self.model_file(model_id, MODEL)).get("seals")
-            except (
-                FileNotFoundError,
-                NotADirectoryError,
-                DamagedFileError,
-            ):  # not complete; who reads its configuration is told
-                return {}
+            except (FileNotFoundError, NotADirectoryError, DamagedFileError):
+                return {}  # not complete; who reads its configuration is told
             self._seals[model_id] = seals if isinstance(seals, dict) else {}
         return self._seals[model_id]
 
