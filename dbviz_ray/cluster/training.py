@@ -137,9 +137,6 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store knows what is done."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing was saved."""
-
 
 class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
     """Hands on what trials report and how they end; all end once the schedule has stopped."""
