@@ -23,7 +23,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from dbviz_ray.training.allocations import lacks_memory
 from dbviz_ray.training.gradients import IMAGES, Batch, State, Step
-from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_batch_norm
+from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_loops
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
@@ -74,7 +74,7 @@ class Eager:
         self._size = self._size or batch[IMAGES].shape[1]
         if not self.compiles or batch[IMAGES].shape[1] != self._size:
             return captured
-        return torch.compile(with_fast_batch_norm(captured), dynamic=False)
+        return torch.compile(with_fast_loops(captured), dynamic=False)
 
     def prepared(self, parts: Sequence[Part], batch: Batch) -> Part:
         """One function that runs all parts, for batches of this shape; it runs once, to run out of memory here."""

@@ -5,7 +5,7 @@
 - Dropout: torch draws from one global stream. Here each member's own stream draws the mask, which comes with the batch.
 - Weights of convolutions whose groups are computed together (execution.py) are block-diagonal.
 - Autocast does not reach linear layers, convolutions and attention under `vmap`; here it does.
-- Batch norm for compiled steps on CPUs: torch.compile makes 2 to 3 times slower passes of torch's own.
+- Batch norm and max pooling for compiled steps on CPUs: torch.compile makes slower loops of torch's own.
 """
 
 import copy
@@ -164,11 +164,11 @@ class _Folded(torch.autograd.Function):
         return normalised.unflatten(1, (members, -1)), 1
 
 
-def with_fast_batch_norm(step: GraphModule) -> GraphModule:
+def with_fast_loops(step: GraphModule) -> GraphModule:
     """Let torch.compile make fast loops of batch norms of channels-last images on a CPU; changes `step` in place.
 
     The backward pass of a ReLU that follows takes its signs from the batch norm, which is computed once more: it reads
-    the input of the batch norm anyway, but not the output of the ReLU.
+    the input of the batch norm anyway, but not the output of the ReLU. Max pooling stays PyTorch's own.
     """
     for node in step.graph.nodes:
         if node.target in (aten.native_batch_norm.default, aten.native_batch_norm_backward.default):
@@ -180,8 +180,24 @@ def with_fast_batch_norm(step: GraphModule) -> GraphModule:
             node.target = _rectified
         elif node.target is aten.threshold_backward.default and node.args[1].target is _rectified:
             node.update_arg(1, node.args[1].args[0])
+        elif node.target in POOLS and node.args[0].meta["val"].device.type == "cpu":
+            node.target = POOLS[node.target]
     step.recompile()
     return step
+
+
+def _opaque(operation: Any) -> Any:
+    """The same operation under another name, which torch.compile calls as it is."""
+    name, schema = str(operation._schema).removeprefix("aten::").split("(", 1)
+    own = torch.library.custom_op(f"dbviz::{name}", operation, mutates_args=(), schema=f"({schema}")
+    own.register_fake(operation)
+    return own._opoverload
+
+
+POOLS = {
+    operation: _opaque(operation)
+    for operation in (aten.max_pool2d_with_indices.default, aten.max_pool2d_with_indices_backward.default)
+}
 
 
 def _is_fast(images: Tensor) -> bool:

@@ -37,9 +37,10 @@ WORTH_PACKING = 60.0
 """Seconds of training from which on they are tried; each costs a capture."""
 HOPELESS = 2.0
 """A stack that is slower by this factor is not measured again."""
-WORTH_COMPILING = 1800.0
-"""Seconds of training from which on the step is also compiled to see if it is faster. That takes 70 to 120 s for a
-ResNet-18 on one core, and saved 11 to 24 % of a step at widths of 1 to 16 (2026-11-29, Intel Xeon)."""
+WORTH_COMPILING = 20.0
+"""Seconds of training for each parameter tensor from which on the step is also compiled to see if it is faster. That
+takes 70 to 120 s for a ResNet-18, which has 62, on one core, and saved 11 to 24 % of a step at widths of 1 to 16
+(2026-11-29, Intel Xeon); 8 to 25 s for the 18 of a five-layer CNN, and saved 5 to 17 % (2026-11-30, AMD EPYC)."""
 
 
 def choose(
@@ -100,7 +101,8 @@ def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: b
             _pack_as_is_fastest(network, batch, steps)
         fastest_stack(network, batch)
     with kept(network.buffers):
-        if may_compile and _seconds(network.prepare(batch), batch) * steps > WORTH_COMPILING:
+        least = WORTH_COMPILING * len(network.parameters)
+        if may_compile and _seconds(network.prepare(batch), batch) * steps > least:
             _compile_if_faster(network, batch)
 
 

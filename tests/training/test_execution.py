@@ -18,7 +18,7 @@ from dbviz_ray.datasets.augmentation import AugmentedImages
 from dbviz_ray.training.cohort import CohortTraining
 from dbviz_ray.training.execution import CudaGraph, Eager, execution_for
 from dbviz_ray.training.gradients import IMAGES, LABELS
-from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_batch_norm
+from dbviz_ray.training.layers import block_diagonal, diagonal_blocks, with_fast_loops
 from dbviz_ray.training.network import CohortNetwork
 from dbviz_ray.training.optimizers import CohortOptimizer
 from dbviz_ray.training.states import lay_out_channels_last
@@ -85,15 +85,16 @@ class Normalises(nn.Module):
     def forward(self, x):
         x = F.relu(self.norms[0](self.first(x) + 30))
         y = F.relu(self.norms[1](self.second(x)))
-        return self.last(torch.cat([(y + x).mean((2, 3)), (y * self.norms[2](y)).amax((2, 3))], 1))
+        pooled = F.max_pool2d(y + x, 2)
+        return self.last(torch.cat([pooled.mean((2, 3)), (y * self.norms[2](y)).amax((2, 3))], 1))
 
 
-def test_batch_norm_for_compiled_steps_is_batch_norm():
+def test_loops_for_compiled_steps_compute_batch_norm_and_pooling():
     networks, replaced = [Normalises(4).double() for _ in range(MEMBERS)], []
 
     class Rewritten(Eager):
         def captured(self, *args):
-            step = with_fast_batch_norm(super().captured(*args))
+            step = with_fast_loops(super().captured(*args))
             replaced.extend(node.target.__name__ for node in step.graph.nodes if callable(node.target))
             return step
 
