@@ -6,7 +6,7 @@ The functions `plot_...` take a `Run` from `load_run`; `plot_regions` and `plot_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,6 @@ class Run:
         """Names of the stored tables; docs/tables.md describes them."""
         files = self.store.files("scores", ".parquet")
         return tuple(sorted(file.removeprefix("scores/").removesuffix(".parquet") for file in files))
-
-    @property
-    def scores(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by name, read on demand: `run.scores["groups"]` equals `run.table("groups")`."""
-        return _Scores(self)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of scores, such as "groups". Shares are from 0 to 1; `_low` and `_high` end a 95 % interval."""
@@ -164,23 +159,6 @@ def _files_of_run(what: str, allowed: str) -> Iterator[None]:
     except DamagedFileError as error:
         again = "a whole file; the command that made it makes it again"
         raise UserError(what, reason=str(error), allowed=again) from None
-
-
-@dataclass(frozen=True)
-class _Scores(Mapping[str, pd.DataFrame]):
-    run: Run
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        return self.run.table(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.run.tables)
-
-    def __len__(self) -> int:
-        return len(self.run.tables)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.run.tables
 
 
 def plot_regions(

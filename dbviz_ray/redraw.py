@@ -4,7 +4,6 @@ dbviz-ray figures RUN [NAME ...]
 dbviz-ray disagreement RUN MODEL MODEL --out FILE
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +69,12 @@ class Figures(Drawing):
         if self.resolution is not None:
             self.take_pictures(store, sweep, pictures_shown(store, sweep, entries))
         draw_figures(store, sweep, entries)
-        if store.exists(REPORT_FILE):  # the report contains these pictures
-            write_report(store, sweep)
         files = [store.figure_file(name, suffix) for name in entries for suffix in entries[name].suffixes]
         report = [REPORT_FILE] if store.exists(REPORT_FILE) else []
+        if report:  # it contains these pictures
+            write_report(store, sweep)
         store.record(FIGURES_RECORD, [*files, *report], others=True)
-        return [store.path(store.figure_file(name, suffix)) for name in entries for suffix in entries[name].suffixes]
+        return [store.path(file) for file in files]
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,9 @@ class Disagreement(Drawing):
         return [str(out)]
 
 
-def main(arguments: Sequence[str] | None = None, command: str | None = None) -> int:
+def main(words: Sequence[str], command: str) -> int:
     """Run the command `figures` or `disagreement`; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    name, rest = (command, words) if command else (words[0], words[1:])
-    return run_command(f"dbviz-ray {name}", lambda: _run(name, rest), "the same command draws the rest")
+    return run_command(f"dbviz-ray {command}", lambda: _run(command, words), "the same command draws the rest")
 
 
 def _run(name: str, words: Sequence[str]) -> None:
@@ -135,7 +132,3 @@ def _run(name: str, words: Sequence[str]) -> None:
         raise StageFailedError(
             f"{request.run} is not complete ({one_line(error)}); run the command that made it again to complete it"
         ) from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,5 @@
 """Check every file of a run directory: dbviz-ray verify RUN."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ class Verification:
     drop: bool = option("--drop", "delete damaged files and what was made with them", False, action="store_true")
 
 
-def main(arguments: Sequence[str] | None = None, command: str = "verify") -> int:
+def main(words: Sequence[str], command: str) -> int:
     """Run the command; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     return run_command(f"dbviz-ray {command}", lambda: _verify(words), "the same command starts again")
 
 
@@ -55,7 +53,3 @@ def _verify(words: Sequence[str]) -> None:
         print(f"{counts} and were deleted; the command that made the run makes them again")
     else:
         print(f"{len(found):,} files are as they were written")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

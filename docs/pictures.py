@@ -63,9 +63,9 @@ def plane_picture(run: Run) -> Figure:
 
 def regions_picture(run: Run) -> Figure:
     """Label maps of two trainings at three representative widths, with the most label noise."""
-    groups = run.scores["groups"]
+    groups = run.table("groups")
     noisiest = groups[(groups["plane_set"] == PLANE_SET) & (groups["label_noise"] == groups["label_noise"].max())]
-    curve = curves(noisiest, WIDTH, run.scores["peaks"])[0]
+    curve = curves(noisiest, WIDTH, run.table("peaks"))[0]
     rows = curve.rows.loc[sorted(curve.shown_rows.values())[-3:]]
     figure, panels = plt.subplots(2, len(rows), figsize=(9, 5.4), layout="constrained")
     for column, (_, row) in zip(panels.T, rows.iterrows(), strict=True):

@@ -70,11 +70,9 @@ def values(axes) -> np.ndarray:
 
 def test_scores_are_the_stored_tables(run):
     groups = read_table(run.store, "groups")
-    for table in (run.table("groups"), run.scores["groups"], run.arrow("groups").to_pandas()):
+    for table in (run.table("groups"), run.arrow("groups").to_pandas()):
         pd.testing.assert_frame_equal(table, groups)
-    assert set(run.scores) == set(run.tables) > {"groups", "models", "pairs", "outcomes"}
-    assert "groups" in run.scores
-    assert "regions" not in run.scores
+    assert set(run.tables) > {"groups", "models", "pairs", "outcomes"}
 
 
 def test_models_come_with_all_their_fields_and_what_became_of_them(run):
