@@ -93,7 +93,7 @@ class PairMeans:
 
     def add(self, some: slice, rows: slice, values: NDArray[Any]) -> None:
         """Take in the models `rows` on the planes `some`: `[rows, models, planes]`, zero for all but later models."""
-        self._sum[rows] += values.sum(axis=2, dtype=self._sum.dtype)
+        self._sum[rows, rows.start :] += values[:, rows.start :].sum(axis=2, dtype=self._sum.dtype)
         for place, pairs in enumerate(self._sets):
             for earlier, later, position in pairs.beginning_in(rows):
                 found = values[earlier - rows.start, later]

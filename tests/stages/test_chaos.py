@@ -6,7 +6,6 @@ import pytest
 from support.chaos import check, disturbed
 from support.whole_sweeps import SMALL, TABLES_ONLY
 
-SEED = 1
 KINDS = ["trial worker", "node", "driver", "evaluator", "node"]
 """One kill after the other, so that a node goes in training and another, the last, in evaluation."""
 WITHIN_SECONDS = 0.3
@@ -19,6 +18,6 @@ PLANES = {"test": 20, "one_class": 10}
 @pytest.mark.timeout(400)
 def test_results_survive_kills_at_random_moments(undisturbed, tmp_path):
     sweep = [*SMALL, "resources.retries=1", "resources.evaluators=null", *TABLES_ONLY]
-    trained, kills = disturbed(tmp_path / "run", random.Random(SEED), KINDS, sweep, WITHIN_SECONDS)
+    trained, kills = disturbed(tmp_path / "run", random.Random(1), KINDS, sweep, WITHIN_SECONDS)
     assert kills.keys() == set(KINDS)
     check(tmp_path / "run", undisturbed[0], trained, PLANES)

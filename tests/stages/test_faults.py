@@ -62,7 +62,6 @@ PROCESSES = {
 """What its command line holds, and the stages in which there is one."""
 STAGES = {"train": ("cohorts", ""), "evaluate": ("labels", ""), "analyse": ("scores", ""), "report": ("figures", "png")}
 """Folder and ending of the first files of each stage."""
-FROZEN_SECONDS = 15
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +81,9 @@ def beside_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def damaged(fault: str, content: bytes, older: bytes, generator: np.random.Generator) -> bytes:
-    if fault == "flipped bit":
-        place, bit = int(generator.integers(len(content))), 1 << int(generator.integers(8))
-        return content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
-    return {"cut": content[: len(content) // 2], "empty": b"", "older": older}[fault]
+    place, bit = int(generator.integers(len(content))), 1 << int(generator.integers(8))
+    flipped = content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
+    return {"flipped bit": flipped, "cut": content[: len(content) // 2], "empty": b"", "older": older}[fault]
 
 
 def tables(directory: Directory) -> dict[str, bytes]:
@@ -122,11 +120,10 @@ def test_damaged_files_are_made_again_as_they_were_or_named(kind, made, director
     flips = FLIPS if directory.is_local else -(-FLIPS // 4)
     for fault in [*["flipped bit"] * flips, *(["cut", "empty", "older"] if FLIPS > 1 else [])]:
         place = int(generator.integers(len(paths)))
-        older = others[place % len(others)].read_bytes()
         fs.copy_files(str(made[0]), base, destination_filesystem=filesystem, use_threads=False)
         for name in deleted:
             (directory.remove if "." in name else directory.remove_folder)(name)
-        content = damaged(fault, paths[place].read_bytes(), older, generator)
+        content = damaged(fault, paths[place].read_bytes(), others[place % len(others)].read_bytes(), generator)
         directory.write(str(paths[place].relative_to(made[0])), content)
         ends[fault, end_of(directory, expected, [*FAST, *TABLES_ONLY] if deleted else FAST)] += 1
         filesystem.delete_dir(base)
@@ -151,7 +148,7 @@ def test_killed_and_frozen_processes_cost_nothing_but_time(kind, stage, number, 
     for pid in [process.pid] if kind == "driver" else hit[:1]:
         os.kill(pid, number)
         if number == signal.SIGSTOP:
-            time.sleep(FROZEN_SECONDS)
+            time.sleep(15)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
     code, lines = process.wait(300), log.read_text().strip().splitlines()

@@ -70,7 +70,7 @@ class _Door:
         self.port = free_port()
         self._inner = inner
         self._listener: socket.socket | None = None
-        self._open: list[socket.socket] = []
+        self._open = set[socket.socket]()
 
     def open(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
@@ -81,7 +81,7 @@ class _Door:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for a connection
             self._listener.close()
         self._listener = None
-        for connection in self._open:
+        for connection in list(self._open):
             with suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # breaks off
                 connection.shutdown(socket.SHUT_RDWR)
@@ -91,11 +91,16 @@ class _Door:
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                outer, _ = listener.accept()
-                inner = socket.create_connection(("127.0.0.1", self._inner))
-                self._open += [outer, inner]
-                for source, target in ((outer, inner), (inner, outer)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._serve, args=(listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, outer: socket.socket) -> None:
+        with outer, socket.create_connection(("127.0.0.1", self._inner)) as inner:
+            self._open |= {outer, inner}
+            back = threading.Thread(target=_pass_on, args=(inner, outer), daemon=True)
+            back.start()
+            _pass_on(outer, inner)
+            back.join()
+            self._open -= {outer, inner}
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
