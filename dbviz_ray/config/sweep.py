@@ -43,7 +43,7 @@ class ResourcesConfig(Frozen):
     execution: Literal["auto", "eager", "compiled", "cuda_graph"] = Field(
         "auto",
         description="How a captured training step runs; auto: cuda_graph on a GPU, eager on a CPU, and if a cohort "
-        "trains for half an hour or more, also compiled where that is faster.",
+        "trains for long enough to pay for it, also compiled where that is faster.",
     )
     cpus_per_evaluator: Count = Field(1, description="CPU cores, and torch threads, of one evaluator.")
     gpus_per_evaluator: NonNegative = Field(0.0, description="GPUs, or a fraction of one, for one evaluator.")
