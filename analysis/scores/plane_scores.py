@@ -162,6 +162,7 @@ def joined(parts: Iterable[PlaneScores]) -> PlaneScores:
         same, soft = added(same, part.same_points), added(soft, part.soft_agreement)
         shares.append(part.class_shares)
         regions.append(part.by_resolution)
+        del part  # else it would be kept while the next one is computed
     by_resolution = {
         resolution: {name: np.concatenate([of[resolution][name] for of in regions], axis=1) for name in names}
         for resolution, names in regions[0].items()
