@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 WORD = 64
 BLOCK_BYTES = 2**18
 """Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
-ROW_BYTES = 2**26
+ROW_BYTES = 2**25
 """Bytes of the numbers of pairs that are in memory at a time."""
 PLANES = 64
 """Planes in memory at a time, if all pairs are wanted on each."""
