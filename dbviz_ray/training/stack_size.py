@@ -40,7 +40,7 @@ HOPELESS = 2.0
 WORTH_COMPILING = 20.0
 """Seconds of training for each parameter tensor from which on the step is also compiled to see if it is faster. That
 takes 70 to 120 s for a ResNet-18, which has 62, on one core, and saved 11 to 24 % of a step at widths of 1 to 16
-(2026-11-29, Intel Xeon); 8 to 25 s for the 18 of a five-layer CNN, and saved 5 to 17 % (2026-11-30, AMD EPYC)."""
+(2026-11-29, Intel Xeon); 10 to 20 s for the 18 of a five-layer CNN, and saved 2 to 15 % (2026-11-30, AMD EPYC)."""
 
 
 def choose(
