@@ -10,12 +10,12 @@ import torch
 from conftest import small_sweep
 from support.random_planes import random_planes
 
+from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
 from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
 from dbviz_ray.evaluation.pictures import SHOWN_PLANE, take_picture, take_pictures
 from dbviz_ray.evaluation.records import load_network, load_planes
-from dbviz_ray.redraw import main
 from dbviz_ray.stages.evaluate import work_of
 from dbviz_ray.store import Picture, PictureKey, Store
 

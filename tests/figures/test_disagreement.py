@@ -11,9 +11,9 @@ from support.drawn_figures import caption_of, drawn_one
 from support.made_up_runs import labels_of, predictions_of
 from support.refusals import refused
 
+from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures.disagreement import disagreement_of
 from dbviz_ray.analysis.figures.sweep_tables import choose_model, short_names
-from dbviz_ray.redraw import main
 
 SNAPSHOTS = small_sweep(training={"epochs": 3, "batch_size": 64, "snapshots": [1, 2]})
 

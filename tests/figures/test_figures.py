@@ -11,13 +11,13 @@ from support.documents import ROOT
 from support.drawn_figures import caption_of, drawn, drawn_one, tabulated
 from support.made_up_runs import CASES, CROSSED, RECIPES, made_up_run
 
+from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures import FIGURES, figures_of
 from dbviz_ray.analysis.figures.drawing import draw_figures
 from dbviz_ray.analysis.figures.sweep_tables import representative_groups
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.formatting import score_cell
-from dbviz_ray.redraw import main
 
 AGREEING = {"disagreement", "reproducibility_matrix", "by_recipe"}
 COMPARED = AGREEING | {"architectures"}
