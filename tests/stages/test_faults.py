@@ -120,7 +120,7 @@ def test_damaged_files_are_made_again_as_they_were_or_named(kind, made, director
     flips = FLIPS if directory.is_local else -(-FLIPS // 4)
     for fault in [*["flipped bit"] * flips, *(["cut", "empty", "older"] if FLIPS > 1 else [])]:
         place = int(generator.integers(len(paths)))
-        fs.copy_files(str(made[0]), base, destination_filesystem=filesystem, use_threads=False)
+        fs.copy_files(str(made[0]), base, destination_filesystem=filesystem)
         for name in deleted:
             (directory.remove if "." in name else directory.remove_folder)(name)
         content = damaged(fault, paths[place].read_bytes(), others[place % len(others)].read_bytes(), generator)
