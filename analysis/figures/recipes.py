@@ -74,19 +74,10 @@ def recipe_table_tex(tables: SweepTables) -> bytes:
     cells, columns, sections = _content(tables)
     planes = tables.sweep.planes[tables.plane_set].count
     counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
-    lines = [
-        f"% {title_of('recipe_table', tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent",
-        f"% {counts}; needs booktabs",
-        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
-        r"\toprule",
-        _latex_row("", *map(_escaped, columns)),
-    ]
-    for heading, rows in sections.items():
-        lines.append(r"\midrule")
-        if heading:
-            lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{heading}}}}} \\")
-        lines += [_latex_row(_escaped(name), *map(_latex_cell, row)) for name, row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]).encode()
+    rows = {(heading, name): map(_latex_cell, row) for heading, rows in sections.items() for name, row in rows}
+    table = pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows), columns).droplevel([0] * ("" in sections))
+    about = f"% {title_of('recipe_table', tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent"
+    return f"{about}\n% {counts}; needs booktabs\n{table.to_latex(escape=True)}".encode()
 
 
 def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], Sections]:
@@ -130,14 +121,6 @@ def _latex_cell(cell: dict[str, Any] | str) -> str:
 def _percent(cell: dict[str, Any], score: str) -> Cell:
     """A share in percent, without the sign."""
     return score_cell(cell, score, 1, scale=100)
-
-
-def _latex_row(*cells: str) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
 
 
 def _accuracy(groups: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +13,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-
-MOST_IN_MEMORY = 2**29
-"""Bytes of numbers of pairs; more are kept in a temporary file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +83,16 @@ class PairMeans:
         self._places = {pairs.key: place for place, pairs in enumerate(self._sets)}
         self._ends = np.cumsum([pairs.size * pairs.singly for pairs in self._sets])
         self._planes, self._whole = planes, whole
-        self._sum = _square(models, dtype)
+        self._models, self._sum = models, np.zeros(models * (models - 1) // 2 + 1, dtype)
         self._singly = np.empty((planes, self._ends[-1] if len(self._ends) else 0), dtype)
         self._of_sets = np.zeros((planes, len(self._sets)), np.int64 if dtype == np.uint32 else dtype)
 
     def add(self, some: slice, rows: slice, values: NDArray[Any]) -> None:
         """Take in the models `rows` on the planes `some`: `[rows, models, planes]`, zero for all but later models."""
-        self._sum[rows, rows.start :] += values[:, rows.start :].sum(axis=2, dtype=self._sum.dtype)
+        for model, of_pairs in enumerate(values, rows.start):
+            later = of_pairs[model + 1 :].sum(axis=1, dtype=self._sum.dtype)
+            place = self._place(model, model + 1)
+            self._sum[place : place + len(later)] += later
         for place, pairs in enumerate(self._sets):
             for earlier, later, position in pairs.beginning_in(rows):
                 found = values[earlier - rows.start, later]
@@ -103,8 +102,12 @@ class PairMeans:
 
     def by_pair(self, members: Places, others: Places) -> Floats:
         """Mean over planes: `[members, others]`; the diagonal, of a model with itself, means nothing."""
-        one, other = self._sum[np.ix_(members, others)], self._sum[np.ix_(others, members)].T
-        return np.asarray((one + other) / (self._planes * self._whole))
+        first, second = np.minimum.outer(members, others), np.maximum.outer(members, others)
+        return np.asarray(self._sum[self._place(first, second)] / (self._planes * self._whole))
+
+    def _place(self, first: Any, second: Any) -> Any:
+        """Where the sum of a pair lies, the earlier model first; for a model with itself, somewhere."""
+        return first * (2 * self._models - first - 1) // 2 + second - first - 1
 
     def on_planes(self, pairs: PairSet) -> Floats:
         """Mean over the pairs of a set, on every plane: `[planes]`."""
@@ -119,16 +122,8 @@ class PairMeans:
         """These means, now over the planes of both."""
         if not self._sum.flags.writeable:  # it lies in Ray's object store
             self._sum = self._sum.copy()
-        for row, later in enumerate(other._sum):  # what was never written takes no memory
-            self._sum[row, row:] += later[row:]
+        self._sum += other._sum
         self._planes += other._planes
         self._singly = np.concatenate([self._singly, other._singly])
         self._of_sets = np.concatenate([self._of_sets, other._of_sets])
         return self
-
-
-def _square(models: int, dtype: Any) -> NDArray[Any]:
-    """Zeros for every pair; those that are never written take no memory."""
-    if models**2 * np.dtype(dtype).itemsize <= MOST_IN_MEMORY:
-        return np.zeros((models, models), dtype)
-    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=(models, models))

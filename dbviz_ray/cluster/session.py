@@ -5,8 +5,10 @@ import math
 import os
 import subprocess
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,8 @@ DRIVER_ENVIRONMENT = {
 
 MOST_LETTERS = 107 - 68
 """Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
+THREADS = 200
+"""What Ray's own processes, one worker and the command need to start: 135, 35 and 20 (Ray 2.60, two cores)."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,14 @@ class Session:
     def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
         """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""
         task, shared = ray.remote(num_cpus=1)(lambda of, block: of(block, threads=1)), ray.put(of)
-        waiting = deque(task.remote(shared, block) for block in blocks)
-        while waiting:
+        results: deque[ray.ObjectRef[Result]] = deque()
+        for block in blocks:
             interruption.check()
-            yield ray.get(waiting.popleft())
+            results.append(task.remote(shared, block))
+            if len(results) > 2 * ray.cluster_resources().get("CPU", 1):  # results take memory
+                yield ray.get(results.popleft())
+        while results:
+            yield ray.get(results.popleft())
 
     def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
         """See `Workers.draw`."""
@@ -140,6 +148,7 @@ def _join_or_start(address: str | None, level: int) -> bool:
             return True
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
             raise UserError("--address", reason=f"{refused} ({one_line(error)})") from None
+    _check_threads()
     # Ray then takes 127.0.0.1 as this machine's address; otherwise it would listen on all interfaces. The variable is
     # for the processes that Ray starts; this process has read it already.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -155,6 +164,22 @@ def _join_or_start(address: str | None, level: int) -> bool:
             "a busy machine, RAY_gcs_server_port_wait_time_s=120 waits longer"
         ) from None
     return False
+
+
+def _check_threads() -> None:
+    """StageFailedError if this user may not start the threads that Ray needs; Ray would wait for them forever."""
+    enough = threading.Event()
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for _ in range(THREADS):
+                pool.submit(enough.wait)
+        except RuntimeError:
+            raise StageFailedError(
+                f"Ray cannot start on this machine: this user may not start the {THREADS} threads that it needs "
+                "(ulimit -u and -v, or a container's limit of processes). --address none works without Ray"
+            ) from None
+        finally:
+            enough.set()
 
 
 ENDED = (

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.object_store import BUCKET, ObjectStore
-from support.whole_sweeps import PLANTED_KEY, SMALL, command, empty_database, tables
+from support.tracking_server import TrackingServer, everything_in
+from support.whole_sweeps import PLANTED_KEY, SMALL, command, tables
 
 from dbviz_ray import load_run
 from dbviz_ray.errors import StorageError, UserError
@@ -156,19 +157,19 @@ def test_which_answers_may_pass(monkeypatch, server, status, code, passes):
 @pytest.mark.timeout(600)
 def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, undisturbed, tmp_path):
     """The server is stopped for eight seconds while models are trained, and again while they are evaluated."""
-    empty_database(tmp_path)  # beside the command: a bucket has no room for one
     log = tmp_path / "s3.log"
-    with log.open("wb") as said:
-        words = command(server.address("sweep"), *SMALL, "--verbose")
-        process = subprocess.Popen(words, stdout=said, stderr=said, cwd=tmp_path)
-    for folder, ending in (("cohorts", "state.safetensors"), ("labels", "labels.parquet")):
-        while not any(name.endswith(ending) for name in server.names(f"sweep/{folder}/")):
-            assert process.poll() is None, f"the command ended before {ending} was there"
-            time.sleep(0.05)
-        server.stop()
-        time.sleep(8)
-        server.start()
-    assert process.wait(timeout=400) == 0, log.read_text()
+    with TrackingServer(tmp_path) as tracking, log.open("wb") as said:
+        words, uri = command(server.address("sweep"), *SMALL, "--verbose"), {"MLFLOW_TRACKING_URI": tracking.uri}
+        process = subprocess.Popen(words, stdout=said, stderr=said, cwd=tmp_path, env=os.environ | uri)
+        for folder, ending in (("cohorts", "state.safetensors"), ("labels", "labels.parquet")):
+            while not any(name.endswith(ending) for name in server.names(f"sweep/{folder}/")):
+                assert process.poll() is None, f"the command ended before {ending} was there"
+                time.sleep(0.05)
+            server.stop()
+            time.sleep(8)
+            server.start()
+        assert process.wait(timeout=400) == 0, log.read_text()
+        logged = everything_in(tracking.database_uri).encode()
     messages = log.read_text()
     assert messages.count("there again after") >= 2, "both outages were met"
     # Python reports the end of a worker that Ray ends within a callback so.
@@ -177,7 +178,9 @@ def test_a_sweep_through_outages_ends_with_the_tables_of_a_local_one(server, und
     scores = {Path(name).stem: content for name, content in objects.items() if fnmatch(name, "scores/*.csv")}
     assert scores | {"pairs": objects["scores/pairs.parquet"]} == tables(undisturbed[0])
     assert sum(name.startswith(DRIVERS) for name in objects) == 1
-    assert PLANTED_KEY.encode() not in b"".join([*objects.values(), *map(Path.read_bytes, tmp_path.glob("*.*"))])
+    files = [path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()]
+    assert PLANTED_KEY.encode() not in b"".join([logged, *objects.values(), *files])
+    assert b"test_error" in logged
     report, far, near = objects["report.html"], load_run(server.address("sweep")), load_run(undisturbed[0])
     assert report.startswith(b"<!DOCTYPE html>")
     model = near.models["model_id"][0]

@@ -54,8 +54,7 @@ def command(directory: Path | str, *arguments: str, address: str = "local") -> l
 def _surroundings(directory: Path) -> dict[str, Any]:
     """Beside the run, and without an MLflow server of somebody's own, who would get these runs."""
     kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    environment = {"AWS_SECRET_ACCESS_KEY": PLANTED_KEY, **kept}
-    return {"cwd": directory.parent, "env": environment}
+    return {"cwd": directory.parent, "env": {"AWS_SECRET_ACCESS_KEY": PLANTED_KEY, **kept}}
 
 
 def run(

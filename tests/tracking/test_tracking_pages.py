@@ -12,9 +12,8 @@ from dbviz_ray.analysis.tracking import track, where_to_look
 
 pytest_plugins = ["support.browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-SECONDS = 60
 """Within which a page shows what it asks a busy server for."""
-expect.set_options(timeout=SECONDS * 1000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import sqlalchemy
 import yaml
 from support.tracked_runs import check_runs
-from support.tracking_server import PASSWORD, Network, TrackingServer, free_port
+from support.tracking_server import PASSWORD, Network, TrackingServer, everything_in, free_port
 
 from dbviz_ray.analysis.findings import find, write_findings
 from dbviz_ray.analysis.tables import read_table, tables_of
@@ -21,7 +19,6 @@ from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, tr
 from dbviz_ray.config.addresses import without_password
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-SEED = 20261128
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,7 @@ def network(server, monkeypatch):
 
 def at_a_random_request(network, happens, within):
     """Let something happen before or after one of the next requests is carried out."""
-    generator = random.Random(SEED + len(network.requests))
+    generator = random.Random(20261128 + len(network.requests))
     moment = len(network.requests) + generator.randrange(within)
     setattr(network, generator.choice(["before", "after"]), lambda number: number == moment and happens())
 
@@ -143,15 +140,6 @@ def test_what_cannot_be_reached_costs_a_second_and_no_secret(uri, run, monkeypat
 
 
 SECRETS = {name: f"the-{name}" for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "RAY_AUTH_TOKEN")}
-
-
-def everything_in(database_uri):
-    """All rows of all tables of a database, as text."""
-    engine = sqlalchemy.create_engine(database_uri)
-    names = sqlalchemy.inspect(engine).get_table_names()
-    content = "\n".join(pd.read_sql_table(name, engine).to_csv() for name in names)
-    engine.dispose()
-    return content
 
 
 @pytest.mark.parametrize("way", ["server", "database"])
