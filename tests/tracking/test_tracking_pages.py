@@ -12,8 +12,7 @@ from dbviz_ray.analysis.tracking import track, where_to_look
 
 pytest_plugins = ["support.browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-"""Within which a page shows what it asks a busy server for."""
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=60_000)  # of a busy server
 
 
 @pytest.fixture(scope="module")
