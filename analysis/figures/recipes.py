@@ -76,8 +76,10 @@ def recipe_table_tex(tables: SweepTables) -> bytes:
     counts = f"{range_text(cells[cells['n_models'] > 0]['n_models'])} trainings each, {planes} planes"
     rows = {(heading, name): [*map(_latex_cell, row)] for heading, rows in sections.items() for name, row in rows}
     table = pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows), columns).droplevel([0] * ("" in sections))
+    letters = "l" * table.index.nlevels + "c" * len(columns)
+    latex = table.to_latex(escape=True, multirow=False, column_format=letters)
     about = f"% {title_of('recipe_table', tables.sweep)}: reproducibility [95 % interval] (accuracy), in percent"
-    return f"{about}\n% {counts}; needs booktabs\n{table.to_latex(escape=True)}".encode()
+    return f"{about}\n% {counts}; needs booktabs\n{latex}".encode()
 
 
 def _content(tables: SweepTables) -> tuple[pd.DataFrame, list[str], Sections]:

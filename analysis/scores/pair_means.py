@@ -90,9 +90,8 @@ class PairMeans:
     def add(self, some: slice, rows: slice, values: NDArray[Any]) -> None:
         """Take in the models `rows` on the planes `some`: `[rows, models, planes]`, zero for all but later models."""
         for model, of_pairs in enumerate(values, rows.start):
-            later = of_pairs[model + 1 :].sum(axis=1, dtype=self._sum.dtype)
-            place = self._place(model, model + 1)
-            self._sum[place : place + len(later)] += later
+            sums, start = of_pairs[model + 1 :].sum(axis=1, dtype=self._sum.dtype), self._place(model, model + 1)
+            self._sum[start : start + len(sums)] += sums
         for place, pairs in enumerate(self._sets):
             for earlier, later, position in pairs.beginning_in(rows):
                 found = values[earlier - rows.start, later]

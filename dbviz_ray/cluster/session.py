@@ -44,7 +44,7 @@ DRIVER_ENVIRONMENT = {
 MOST_LETTERS = 107 - 68
 """Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
 THREADS = 200
-"""What Ray's own processes, one worker and the command need to start: 135, 35 and 20 (Ray 2.60, two cores)."""
+"""About what Ray needs to start: its own processes had 133, a worker up to 36 (Ray 2.60, two cores, 2026-11-30)."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,12 @@ class Session:
     def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
         """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""
         task, shared = ray.remote(num_cpus=1)(lambda of, block: of(block, threads=1)), ray.put(of)
-        results: deque[ray.ObjectRef[Result]] = deque()
-        for block in blocks:
+        waiting, begun = deque(blocks), deque[Any]()
+        while waiting or begun:
             interruption.check()
-            results.append(task.remote(shared, block))
-            if len(results) > 2 * ray.cluster_resources().get("CPU", 1):  # results take memory
-                yield ray.get(results.popleft())
-        while results:
-            yield ray.get(results.popleft())
+            while waiting and len(begun) <= 2 * ray.cluster_resources().get("CPU", 1):  # results take memory
+                begun.append(task.remote(shared, waiting.popleft()))
+            yield ray.get(begun.popleft())
 
     def draw(self, sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig) -> None:
         """See `Workers.draw`."""
