@@ -73,19 +73,21 @@ def pairs_within(members: Places, used: Mask | None = None, *, singly: bool = Fa
 class PairMeans:
     """Means of a score of pairs: over planes for every pair, and on every plane for sets of pairs.
 
-    `whole` is the number that stands for a score of 1. Numbers of pairs are sums, so whole numbers stay exact.
+    `whole` is the number that stands for a score of 1. Sums over planes are kept in `dtype`, by default the smallest
+    kind of whole numbers that holds them, so they stay exact.
     """
 
-    def __init__(
-        self, models: int, planes: int, sets: Iterable[PairSet], whole: int = 1, dtype: Any = np.uint32
-    ) -> None:
+    def __init__(self, models: int, planes: int, sets: Iterable[PairSet], whole: int = 1, dtype: Any = None) -> None:
         self._sets = list({pairs.key: pairs for pairs in sets if pairs.size}.values())
         self._places = {pairs.key: place for place, pairs in enumerate(self._sets)}
         self._ends = np.cumsum([pairs.size * pairs.singly for pairs in self._sets])
-        self._planes, self._whole = planes, whole
-        self._models, self._sum = models, np.zeros(models * (models - 1) // 2 + 1, dtype)
-        self._singly = np.empty((planes, self._ends[-1] if len(self._ends) else 0), dtype)
-        self._of_sets = np.zeros((planes, len(self._sets)), np.int64 if dtype == np.uint32 else dtype)
+        self._planes, self._whole, self._dtype = planes, whole, dtype
+        self._models, self._sum = models, np.zeros(models * (models - 1) // 2 + 1, self._holding(planes))
+        self._singly = np.empty((planes, self._ends[-1] if len(self._ends) else 0), self._holding(1))
+        self._of_sets = np.zeros((planes, len(self._sets)), dtype or np.int64)
+
+    def _holding(self, planes: int) -> Any:
+        return self._dtype or np.min_scalar_type(planes * self._whole)
 
     def add(self, some: slice, rows: slice, values: NDArray[Any]) -> None:
         """Take in the models `rows` on the planes `some`: `[rows, models, planes]`, zero for all but later models."""
@@ -119,10 +121,9 @@ class PairMeans:
 
     def extended(self, other: PairMeans) -> PairMeans:
         """These means, now over the planes of both."""
-        if not self._sum.flags.writeable:  # it lies in Ray's object store
-            self._sum = self._sum.copy()
-        self._sum += other._sum
         self._planes += other._planes
+        self._sum = self._sum.astype(self._holding(self._planes), copy=not self._sum.flags.writeable)  # if Ray's
+        self._sum += other._sum
         self._singly = np.concatenate([self._singly, other._singly])
         self._of_sets = np.concatenate([self._of_sets, other._of_sets])
         return self

@@ -60,7 +60,7 @@ class Population:
         self.sharpness = np.array([of["sharpness"] for of in facts], float)
         self.predictions = run.read_predictions(store, configs, epochs)
         self.margins = run.read_margins(store, sweep, configs, epochs, self.predictions)
-        self.maps = stored.labels(slice(0, stored.planes))
+        self.maps = np.stack([stored.labels(model, slice(0, stored.planes)) for model in range(stored.models)])
         """`[trainings, planes, points, points]`."""
         self.probabilities = stored.probabilities(slice(0, stored.planes)) if stored.probabilities else None
         self.classes = stored.classes

@@ -1,6 +1,7 @@
 """Scores on planes while label maps stream past: nothing depends on how many are read at a time."""
 
 import itertools
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -120,10 +121,12 @@ def test_means_are_those_of_all_planes_together_however_they_come(planes, togeth
         return [*within, *(PairSet(members, others, used, singly) for used in (None, np.eye(4, 2, dtype=bool)))]
 
     without_pairs = pairs_within(np.array([3]))
-    means = PairMeans(6, planes, [*sets(True), without_pairs, *sets(False)], whole=100)
-    for start, first in itertools.product(range(0, planes, together), range(0, 6, rows)):
-        some, own = slice(start, min(start + together, planes)), slice(first, min(first + rows, 6))
-        means.add(some, own, np.where(later, values[some], 0)[:, own].transpose(1, 2, 0))
+    parts = []
+    for block in (values[start : start + together] for start in range(0, planes, together)):
+        parts.append(PairMeans(6, len(block), [*sets(True), without_pairs, *sets(False)], whole=100))
+        for own in (slice(first, min(first + rows, 6)) for first in range(0, 6, rows)):
+            parts[-1].add(slice(0, len(block)), own, np.where(later, block, 0)[:, own].transpose(1, 2, 0))
+    means = reduce(PairMeans.extended, parts)
     values = values / 100
     assert means.by_pair(every, every)[later] == pytest.approx(values.mean(axis=0)[later])
     assert means.by_pair(others, members) == pytest.approx(values.mean(axis=0)[np.ix_(others, members)])
