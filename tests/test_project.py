@@ -20,7 +20,7 @@ MOST_FILES, MOST_LINES, MOST_TEST_LINES = 155, 22_783, 17_000
 ROOMS = [
     ["dbviz_ray.__main__", *(f"dbviz_ray.{name}" for name in ("sweep", "score", "redraw", "verify", "stages"))],
     ["dbviz_ray.cluster", "analysis.notebook"],
-    ["analysis.compare"],
+    ["analysis.compare", "analysis.predictions"],
     ["analysis.tracking", "analysis.report"],
     ["analysis.figures"],
     ["analysis.findings"],

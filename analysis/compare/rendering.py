@@ -11,8 +11,8 @@ import pandas as pd
 from dbviz_ray.formatting import Cell, aligned, interval_cell, p_text, paragraph, percent_text, with_names_above
 
 from ..report.page import render
+from ..scores.votes import flips, image_scores
 from ..statistics.intervals import Advice, Interval
-from ..tables.images import flips, image_scores
 from .scores import Scores
 
 Rows = list[list[str | Cell]]
@@ -23,16 +23,17 @@ MAX_ROWS = 30
 KINDS = {"different": "three images of different classes", "any": "three images", "same": "three images of one class"}
 """What a plane goes through, by the option `classes`."""
 OF_PAIRS = (
-    *("old", "new", "reproducibility", "kappa", "agreement_on_images"),
+    *("old", "new", "reproducibility", "kappa", "on_images.agreement"),
     *("on_images.churn", "on_images.wins", "on_images.losses"),
-    *("accuracy_change", "on_images.p_value", "accuracy_p_holm", "capa"),
+    *("on_images.accuracy_change", "on_images.p_value", "on_images.p_holm", "on_images.capa"),
     *("regions_change", "regions_p", "regions_p_holm"),
 )
 COLUMNS = {
     "name": "model",
     "largest_share": "largest_region_share",
+    "agreement": "agreement_on_images",
     "p_value": "mcnemar_p",
-    "accuracy_p_holm": "mcnemar_p_holm",
+    "p_holm": "mcnemar_p_holm",
 }
 """The columns of frames that are not called as the attributes of scores."""
 
@@ -82,7 +83,7 @@ def tables(scores: Scores, most: int = MAX_ROWS) -> dict[str, Rows]:
         regions = cell(pair.regions_change, 2, signed=True)
         on_planes.append([called, cell(pair.reproducibility), cell(pair.kappa), regions, p_text(pair.regions_p_holm)])
         shares = map(cell, (images.churn, images.wins, images.losses))
-        on_images.append([called, *shares, p_text(pair.accuracy_p_holm), cell(pair.capa)])
+        on_images.append([called, *shares, p_text(images.p_holm), cell(images.capa)])
     for rows, count in ((models, len(scores.models)), (on_planes, len(scores.pairs)), (on_images, len(scores.pairs))):
         if count > most:
             rows.append([f"and {count - most:,} more", *[""] * (len(rows[0]) - 1)])

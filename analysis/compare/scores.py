@@ -6,33 +6,20 @@ What needs the images' true classes is None where they are not known.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from dbviz_ray.store import Labels
 
-from ..scores.agreement import agreement, pairs_on_labelled_images, pairs_on_planes, partners_on_images
+from ..predictions.scores import CORRECTED, SHARE, OnItems, agreement_of_all, errors_of, pairs_on_items
+from ..scores.agreement import pairs_on_planes
 from ..scores.regions import regions_of
 from ..statistics.estimates import Estimate, every_pair_estimate, mean_estimate
-from ..statistics.intervals import (
-    Advice,
-    Interval,
-    Means,
-    advice_on,
-    changes_of_images,
-    holm,
-    interval_of,
-    shares_of_images,
-    variances_of,
-)
+from ..statistics.intervals import Advice, Interval, Means, advice_on, holm, interval_of, variances_of
 from ..statistics.pseudo_values import Floats
 
-SHARE, REGIONS = (0.0, 1.0), (1.0, math.inf)
-CORRECTED, ANY = (-math.inf, 1.0), (-math.inf, math.inf)
+REGIONS, ANY = (1.0, math.inf), (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -51,17 +38,6 @@ class ModelScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Churn:
-    """Shares of the images, each with an exact interval over images."""
-
-    churn: Interval
-    wins: Interval | None
-    losses: Interval | None
-    p_value: float | None
-    """Exact McNemar test (two-sided) of equal accuracy: whether wins and losses are equally frequent."""
-
-
-@dataclass(frozen=True, slots=True)
 class PairScores:
     """Two models: the one given first (`old`) and the one given later (`new`)."""
 
@@ -71,23 +47,13 @@ class PairScores:
     """Share of a plane's points on which the two agree, over planes."""
     kappa: Interval
     """Cohen's kappa of the points of all planes, over planes."""
-    on_images: Churn
-    capa: Interval | None
-    """Agreement on the images, corrected for accuracy, over images."""
-    accuracy_change: Interval | None
-    """New minus old, paired image by image; its interval holds 0 unless the McNemar test rejects at 5 %."""
+    on_images: OnItems
     regions_change: Interval
     """New minus old, paired plane by plane."""
     regions_p: float
     """p-value of equally many regions."""
-    accuracy_p_holm: float | None
-    """p-value of the McNemar test, corrected for the number of pairs (Holm); likewise `regions_p_holm`."""
     regions_p_holm: float
-
-    @property
-    def agreement_on_images(self) -> float:
-        """Share of the images on which the two predict the same class."""
-        return 1 - self.on_images.churn.value
+    """The same, corrected for the number of pairs (Holm)."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +103,6 @@ def scores_of(
     """
     models, planes, side, _ = label_maps.shape
     on_images = np.asarray(predicted, np.min_scalar_type(classes - 1))
-    images = on_images.shape[1]
     first, second = np.triu_indices(models, 1)
     same, partners, kappas, class_shares = pairs_on_planes(label_maps, classes)
     alike = Means.of(same.mean(axis=0), planes, ((row, 1) for row in same))
@@ -146,23 +111,11 @@ def scores_of(
     mean, gained = regions.mean(axis=0), ((row[second] - row[first], 1) for row in regions)
     more_regions = Means.of(mean[second] - mean[first], planes, gained)
     regions_p = more_regions.p_values()
-    differing = np.rint((1 - agreement(on_images[:, None])[0][first, second]) * images).astype(np.int64)
-    unknown: Any = repeat(None)
-    errors, wins, losses, accuracy_p, accuracy_holm, change, capa = [unknown] * 7
-    if labels is not None:
-        right = on_images == labels
-        won, lost, capas = pairs_on_labelled_images(differing, right, classes)
-        mcnemar = np.minimum(2 * special.bdtr(np.minimum(won, lost), won + lost, 0.5), 1.0)
-        errors = shares_of_images((~right).sum(axis=1), images)
-        wins, losses = (shares_of_images(counts, images, 2) for counts in (won, lost))
-        accuracy_p, accuracy_holm = mcnemar.tolist(), holm(mcnemar).tolist()
-        change, capa = changes_of_images(won, lost, images), capas.intervals(CORRECTED)
-    churn = map(Churn, shares_of_images(differing, images, 2), wins, losses, accuracy_p)
-    overall, of_images = every_pair_estimate(partners), every_pair_estimate(partners_on_images(on_images))
+    overall = every_pair_estimate(partners)
     sides = (map(names.__getitem__, places.tolist()) for places in (first, second))
     on_planes = alike.intervals(SHARE), kappas.intervals(CORRECTED)
-    of_regions = more_regions.intervals(ANY, models=2), regions_p.tolist()
-    corrected = accuracy_holm, holm(regions_p).tolist()
+    of_images = pairs_on_items(on_images, labels, classes)
+    of_regions = more_regions.intervals(ANY, models=2), regions_p.tolist(), holm(regions_p).tolist()
     return Scores(
         models=tuple(
             ModelScores(
@@ -172,17 +125,19 @@ def scores_of(
                 largest_share=_mean(of.largest_region, SHARE),
                 classes_predicted=len(np.union1d(own, np.flatnonzero(shares))),
             )
-            for name, own, shares, of, error in zip(names, on_images, class_shares, found, errors, strict=False)
+            for name, own, shares, of, error in zip(
+                names, on_images, class_shares, found, errors_of(on_images, labels), strict=True
+            )
         ),
-        pairs=tuple(map(PairScores, *sides, *on_planes, churn, capa, change, *of_regions, *corrected)),
+        pairs=tuple(map(PairScores, *sides, *on_planes, of_images, *of_regions)),
         reproducibility=interval_of(overall, SHARE),
-        agreement_on_images=interval_of(of_images, SHARE),
+        agreement_on_images=interval_of(agreement_of_all(on_images), SHARE),
         overall=overall,
         same_points=same.T,
         shape=(planes, side),
         predicted=on_images,
         truth=labels,
-        images=images,
+        images=on_images.shape[1],
     )
 
 

@@ -13,11 +13,11 @@ from dbviz_ray.config.seeds import numpy_generator
 from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_images, of_chosen_images
 from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
+from ..scores.votes import multiplicity
 from ..statistics.estimates import Estimate, mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, interval_of, variances_of
 from ..statistics.peaks import Pairs, Peak, find_peak
 from ..statistics.pseudo_values import Variances
-from .images import multiplicity
 from .scored import NAN, Scored, columns_of, covers_text, items_of, value_and_ends
 
 

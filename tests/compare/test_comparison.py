@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.figures import representative_planes
 from dbviz_ray.analysis.compare.scores import scores_of
+from dbviz_ray.analysis.predictions.scores import OnItems
 from dbviz_ray.architectures import initialised_network
 
 
@@ -36,12 +37,12 @@ def network(seed):
 def test_a_model_agrees_with_itself(images_and_labels):
     result = compare([network(0), network(0)], *images_and_labels, planes=5, resolution=8)
     (pair,) = result.pairs
-    for interval in (result.reproducibility, pair.reproducibility, pair.kappa, pair.capa):
+    for interval in (result.reproducibility, pair.reproducibility, pair.kappa, pair.on_images.capa):
         assert interval.value == interval.low == interval.high == 1
-    assert pair.agreement_on_images == 1
+    assert pair.on_images.agreement == 1
     assert pair.on_images.churn.value == pair.on_images.wins.value == pair.on_images.losses.value == 0
-    assert pair.on_images.p_value == pair.regions_p == pair.accuracy_p_holm == pair.regions_p_holm == 1
-    assert pair.regions_change.value == pair.accuracy_change.value == 0
+    assert pair.on_images.p_value == pair.regions_p == pair.on_images.p_holm == pair.regions_p_holm == 1
+    assert pair.regions_change.value == pair.on_images.accuracy_change.value == 0
 
 
 THREE = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).view(3, 1, 1, 2)
@@ -104,7 +105,7 @@ def test_known_regions():
     assert pair.on_images.churn.value == pytest.approx(1 / 3)
     assert (pair.on_images.wins.value, pair.on_images.losses.value) == pytest.approx((0, 1 / 3))
     # agreement 2/3; expected of accuracies 2/3 and 1/3 with three classes: 2/9 + 2/9 / 2
-    assert pair.capa.value == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
+    assert pair.on_images.capa.value == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))
     assert pair.regions_change.value == -1
     assert [model.classes_predicted for model in result.models] == [2, 1]
     assert "halves" not in str(result).split("Beware")[1].split("\n\n")[0]
@@ -308,8 +309,7 @@ def test_images_without_labels_give_all_scores_but_errors(count, images_and_labe
     for own, same in zip(result.models, known.models, strict=True):
         assert own == replace(same, error=None)
     for own, same in zip(result.pairs, known.pairs, strict=True):
-        churn = replace(same.on_images, wins=None, losses=None, p_value=None)
-        assert own == replace(same, on_images=churn, capa=None, accuracy_change=None, accuracy_p_holm=None)
+        assert own == replace(same, on_images=OnItems(same.on_images.churn, *[None] * 6))
     assert "None" not in str(result)
     assert "nan" not in str(result)
     assert "None" not in result._repr_html_()

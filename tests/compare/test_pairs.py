@@ -53,7 +53,7 @@ def test_all_pairs_at_once_are_as_one_by_one(models, classes):
         for own, by_item, bounds in (
             (pair.reproducibility, same[:, a, b], SHARE),
             (pair.kappa, kappa[:, a, b], CORRECTED),
-            (pair.capa, capa[:, a, b], CORRECTED),
+            (pair.on_images.capa, capa[:, a, b], CORRECTED),
         ):
             close(own, interval_of(mean_estimate(by_item[None]), bounds))
         change = difference(regions[b], regions[a])
@@ -93,7 +93,7 @@ def test_churn_is_as_defined_and_symmetric(images):
     def between(*predicted):
         return scores_of(["a", "b"], predicted, np.zeros((2, 2, 2, 2), np.uint8), labels, 4).pairs[0]
 
-    change, opposite = between(old, new).accuracy_change, between(new, old).accuracy_change
+    change, opposite = between(old, new).on_images.accuracy_change, between(new, old).on_images.accuracy_change
     found, back = between(old, new).on_images, between(new, old).on_images
     wins, losses = sum((new == labels) & (old != labels)), sum((old == labels) & (new != labels))
     assert found.churn.value == pytest.approx(np.mean(old != new))

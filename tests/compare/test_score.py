@@ -170,7 +170,7 @@ def test_models_of_a_run_need_neither_model_nor_data(finished_run, files, digits
     result = compare(modules, images, digits.test_labels, planes=12, resolution=10)
     (pair,) = pd.read_csv(here / "comparison" / "pairs.csv").to_dict("records")
     assert pair["reproducibility"] == pytest.approx(result.reproducibility.value)
-    assert pair["churn"] == pytest.approx(1 - result.pairs[0].agreement_on_images)
+    assert pair["churn"] == pytest.approx(result.pairs[0].on_images.churn.value)
     file = str(files / "old.pt")
     assert main([folders[0], file, *ARCHITECTURE, *PLANES]) == 0, "a model of a run and a file"
     assert find_run_model(file) is find_run_model(store.root) is None

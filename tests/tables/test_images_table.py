@@ -9,7 +9,7 @@ import pytest
 from support.made_up_runs import predictions_of
 
 from dbviz_ray.analysis.scores.groups import KIND
-from dbviz_ray.analysis.tables.images import flips, image_scores, multiplicity, votes_on
+from dbviz_ray.analysis.scores.votes import flips, image_scores, multiplicity, votes_on
 
 
 def test_votes_by_hand():
@@ -85,7 +85,7 @@ def test_scores_do_not_depend_on_how_many_images_are_counted_at_a_time(monkeypat
     predicted = np.random.default_rng(1).integers(0, 4, (5, 30), np.uint8)
     counted = np.random.default_rng(2).random((5, 30)) < 0.9
     whole = image_scores(predicted, 4, predicted[0], counted)
-    monkeypatch.setattr("dbviz_ray.analysis.tables.images.MOST_VOTES", 28)
+    monkeypatch.setattr("dbviz_ray.analysis.scores.votes.MOST_VOTES", 28)
     pd.testing.assert_frame_equal(pd.DataFrame(image_scores(predicted, 4, predicted[0], counted)), pd.DataFrame(whole))
 
 

@@ -1,0 +1,1 @@
+"""What models predict, without the models: predictions in files, their comparison, and the gate for a release."""
