@@ -12,6 +12,8 @@ from dbviz_ray.terminal.arguments import Parser, add_options
 COMMANDS = {
     "sweep": ("dbviz_ray.sweep", "Request", "train a grid of networks, label planes with each, score and draw them"),
     "score": ("dbviz_ray.score", "Request", "compare two or more trained models of your own"),
+    "compare": ("dbviz_ray.predictions", "Comparing", "compare predictions in files, of any framework"),
+    "gate": ("dbviz_ray.predictions", "Gating", "decide from predictions whether a new model may replace an old one"),
     "figures": ("dbviz_ray.redraw", "Figures", "draw the figures of a finished sweep again"),
     "verify": ("dbviz_ray.verify", "Verification", "check that the files of a run are as they were written"),
     "disagreement": ("dbviz_ray.redraw", "Disagreement", "draw where two models of a sweep disagree"),

@@ -7,6 +7,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 NO_WIDTH = 1e-9
@@ -157,3 +158,22 @@ def with_names_above(rows: Sequence[Sequence[object]]) -> list[str]:
     named = zip(texts[1:], lines, strict=True)
     below_names = [line for row, below in named for line in (shortened(row[0], COLUMNS), below) if line.strip()]
     return [texts[0][0], head, *below_names]
+
+
+def names_of_paths(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """The shortest ends of paths that differ, without these suffixes; numbered if the paths are equal.
+
+    Words (separated by "-") with which all of them begin are left out.
+    """
+    ended = {path: max((end for end in suffixes if path.endswith(end)), key=len, default="") for path in paths}
+    parts = [PurePosixPath(path.removesuffix(ended[path])).parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(of[-length:]) for of in parts]
+        if len(set(names)) == len(names):
+            words = [name.split("-") for name in names]
+            common = 0
+            while all(len(of) > common + 1 for of in words) and len({of[common] for of in words}) == 1:
+                common += 1
+            return ["-".join(of[common:]) for of in words]
+    shortest = [of[-1] for of in parts]
+    return [f"{name} ({shortest[: index + 1].count(name)})" for index, name in enumerate(shortest)]

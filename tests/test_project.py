@@ -18,7 +18,10 @@ MOST_FILES, MOST_LINES, MOST_TEST_LINES = 155, 22_783, 17_000
 
 # Rooms in order, top to bottom: a file may import what stands in its own room, later in its row, or in a row below.
 ROOMS = [
-    ["dbviz_ray.__main__", *(f"dbviz_ray.{name}" for name in ("sweep", "score", "redraw", "verify", "stages"))],
+    [
+        "dbviz_ray.__main__",
+        *(f"dbviz_ray.{name}" for name in ("sweep", "score", "predictions", "redraw", "verify", "stages")),
+    ],
     ["dbviz_ray.cluster", "analysis.notebook"],
     ["analysis.compare", "analysis.predictions"],
     ["analysis.tracking", "analysis.report"],

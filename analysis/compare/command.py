@@ -24,9 +24,10 @@ from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 from dbviz_ray.training.allocations import keep_freed_memory
 
+from ..report.folders import check_free, writing
 from .comparison import Comparison, check_classes, comparison_of, device_called, plane_options, planes_through
 from .figures import representative_planes
-from .files import TEXT, UNFINISHED, Inputs, check_free, write_numbers, write_pictures, writing
+from .files import FILES, KIND, RESULT, TEXT, UNFINISHED, Inputs, write_numbers, write_pictures
 from .images import GivenImages, find_images
 from .labelling import Labeller, Labels
 from .models import ModelSource, find_models
@@ -49,7 +50,7 @@ def score(request: Request, command: str) -> None:
     """
     keep_freed_memory()
     store = Store(request.out)
-    check_free(store)
+    check_free(store, FILES, RESULT, KIND)
     device = device_called(request.device)
     fields = ("planes", "resolution", "margin", "classes", "seed")
     config = plane_options(**{field: getattr(request, field) for field in fields})

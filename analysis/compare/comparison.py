@@ -73,10 +73,11 @@ class Comparison(Scores):
 
         UserError if the folder cannot be written, or holds files of these names from anything else.
         """
-        from .files import Inputs, check_free, write_numbers, write_pictures
+        from ..report.folders import check_free
+        from .files import FILES, KIND, RESULT, Inputs, write_numbers, write_pictures
 
         store = Store(folder)
-        check_free(store)
+        check_free(store, FILES, RESULT, KIND)
         arguments = {**self.drawn.model_dump(), "precision": PRECISION}
         inputs = Inputs("dbviz_ray.compare(...)", arguments, f"{self.images:,} images", {}, ())
         return write_numbers(store, self, inputs) + write_pictures(store, self, inputs, self.figure())

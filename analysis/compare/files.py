@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
-from pandas.api.types import is_numeric_dtype
-from pydantic_core import to_json
 
-from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.store import Store
-from dbviz_ray.store.models import provenance
 
 from ..figures import DOTS
 from ..figures.drawing import encoded
 from ..figures.reproducibility_matrix import FEW
+from ..report.folders import csv_of, json_of, made, writing, written
 from ..report.page import Illustration, render
 from ..statistics.intervals import Advice
 from .comparison import Comparison
@@ -54,21 +46,6 @@ class Inputs:
     """For each model its name, file and hash, and what built its network."""
 
 
-def check_free(store: Store) -> None:
-    """UserError for a folder that cannot be written, or that holds files of these names from anything else."""
-    if store.is_local:
-        folder = Path(store.root)
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError("out", store.root, reason="cannot be written", allowed="a folder, or a path to create one")
-    with suppress(FileNotFoundError, DamagedFileError):
-        if store.read_json(RESULT).get("kind") == KIND:
-            return
-    taken = next((name for name in FILES if store.exists(name)), None)
-    if taken is not None:
-        raise UserError("out", store.path(taken), reason="was not written by a comparison", allowed="another folder")
-
-
 def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[str]:
     """Write all numbers in place of an earlier comparison, and return the files' names."""
     precision = inputs.arguments["precision"]
@@ -79,7 +56,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
         "checkpoints": inputs.checkpoints,
         "data": {"images": inputs.images, **inputs.data},
         "remarks": comparison.remarks,
-        "provenance": _made(),
+        "provenance": made(),
         "planes": comparison.shape[0],
         "reproducibility": comparison.reproducibility,
         "agreement_on_images": comparison.agreement_on_images,
@@ -90,7 +67,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
     }
     text = text_report(comparison, comparison.drawn.classes, precision, comparison.remarks)
     files = {
-        RESULT: to_json(result, indent=2, inf_nan_mode="null", fallback=str) + b"\n",
+        RESULT: json_of(result),
         TEXT: f"{text}\n".encode(),
         MODELS: csv_of(models_frame(comparison)),
         PAIRS: csv_of(pairs_frame(comparison)),
@@ -99,7 +76,7 @@ def write_numbers(store: Store, comparison: Comparison, inputs: Inputs) -> list[
     with writing(store):
         for name in set(FILES) - set(files):  # an earlier RESULT stays, which marks the folder as ours
             store.remove(name)
-    return _written(store, files)
+    return written(store, files)
 
 
 def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions: Figure | None) -> list[str]:
@@ -117,29 +94,9 @@ def write_pictures(store: Store, comparison: Comparison, inputs: Inputs, regions
         tables=tables(comparison, MOST_ROWS),
         pictures=list(pictures.values()),
         inputs=inputs,
-        origin=[*checkpoints, images, *_made().items()],
+        origin=[*checkpoints, images, *made().items()],
     )
-    return _written(store, {name: picture.content for name, picture in pictures.items()} | {REPORT: report.encode()})
-
-
-def _written(store: Store, files: Mapping[str, bytes]) -> list[str]:
-    with writing(store):
-        for name, content in files.items():
-            store.write(name, content)
-    return list(files)
-
-
-@contextmanager
-def writing(store: Store) -> Iterator[None]:
-    """Within the block, files that cannot be written are a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError("out", store.root, reason=f"cannot be written ({error.strerror or error})") from None
-
-
-def _made() -> dict[str, Any]:
-    return {"made": datetime.now(UTC).isoformat(timespec="seconds"), **provenance()}
+    return written(store, {name: picture.content for name, picture in pictures.items()} | {REPORT: report.encode()})
 
 
 def _advice(found: Advice) -> dict[str, Any]:
@@ -167,17 +124,3 @@ def _pictures(comparison: Comparison, regions: Figure) -> dict[str, Illustration
         caption = "The images on which the models disagree most, of those that planes go through; of equals the first."
         found[CONTESTED] = contested, "the most contested images", caption
     return {name: Illustration(encoded(of, "png"), seen, said, DOTS) for name, (of, seen, said) in found.items()}
-
-
-def csv_of(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV, in which no name that a user gave is a formula to a spreadsheet or a command to a terminal."""
-    text = {name: column if is_numeric_dtype(column) else column.map(_harmless) for name, column in frame.items()}
-    content: str = pd.DataFrame(text).to_csv(index=False)
-    return content.encode()
-
-
-def _harmless(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    shown = "".join(char if char.isprintable() else " " for char in value)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -6,8 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +16,7 @@ from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config.registry import ARCHITECTURES, TIMM, architecture_builder, check_architecture, standard_width
 from dbviz_ray.errors import FieldError, UserError, one_line
 from dbviz_ray.evaluation.run_models import RunModel, find_run_model
+from dbviz_ray.formatting import names_of_paths
 
 from .checkpoints import files_of, load_weights, read_weights
 from .images import GivenImages
@@ -129,7 +129,7 @@ def find_models(request: Request) -> list[ModelSource]:
     checkpoints = request.checkpoints
     if len(checkpoints) < 2:
         raise UserError("checkpoints", len(checkpoints), reason="given", allowed="two or more")
-    names = _checked_names(request.names, len(checkpoints)) if request.names else short_names(checkpoints)
+    names = _checked_names(request.names, len(checkpoints)) if request.names else names_of_paths(checkpoints, SUFFIXES)
     found: list[RunModel | Builder | None] = [find_run_model(checkpoint, request.trusted) for checkpoint in checkpoints]
     for place, checkpoint in enumerate(checkpoints):
         if found[place] is None and (library := library_of(checkpoint, bool(request.models))):
@@ -160,24 +160,6 @@ def find_models(request: Request) -> list[ModelSource]:
         ModelSource(name, checkpoint, built or next(of_files), request.weights_key)
         for name, checkpoint, built in zip(names, checkpoints, found, strict=True)
     ]
-
-
-def short_names(checkpoints: Sequence[str]) -> list[str]:
-    """The shortest ends of paths that differ, without suffixes of weight files; numbered if the paths are equal.
-
-    Words (separated by "-") with which all of them begin are left out.
-    """
-    whole = map(PurePosixPath, checkpoints)
-    paths = [(path.with_suffix("") if path.suffix in SUFFIXES else path).parts for path in whole]
-    for length in range(1, max(map(len, paths)) + 1):
-        names = ["/".join(parts[-length:]) for parts in paths]
-        if len(set(names)) == len(names):
-            words = [name.split("-") for name in names]
-            alike = takewhile(lambda at: len(set(at)) == 1, zip(*(of_name[:-1] for of_name in words), strict=False))
-            common = len(list(alike))
-            return ["-".join(of_name[common:]) for of_name in words]
-    shortest = [parts[-1] for parts in paths]
-    return [f"{name} ({shortest[: index + 1].count(name)})" for index, name in enumerate(shortest)]
 
 
 def _checked_names(names: Sequence[str], models: int) -> list[str]:

@@ -107,13 +107,14 @@ class Means:
         return np.asarray(found)
 
 
-def shares_of_images(counts: NDArray[np.int64], images: int, models: int = 1) -> list[Interval]:
+def shares_of_images(counts: NDArray[Any], images: int | NDArray[Any], models: int = 1) -> list[Interval]:
     """Each of `counts` out of `images` with the exact interval of a share (Clopper and Pearson 1934), never empty."""
-    each = zip(counts.tolist(), *(end.tolist() for end in _exact_ends(counts, images)), strict=True)
-    return [Interval(count / images, low, high, models, images, "items") for count, low, high in each]
+    found = np.broadcast_arrays(counts / images, *_exact_ends(counts, images), images)
+    each = zip(*(of.tolist() for of in found), strict=True)
+    return [Interval(share, low, high, models, items, "items") for share, low, high, items in each]
 
 
-def changes_of_images(wins: NDArray[np.int64], losses: NDArray[np.int64], images: int) -> list[Interval]:
+def changes_of_images(wins: NDArray[Any], losses: NDArray[Any], images: float) -> list[Interval]:
     """(wins - losses) / images of two models each; the intervals hold 0 unless the exact McNemar test rejects at 5 %.
 
     Of the share d of images that change, the share s are wins, so the change is d (2 s - 1). The exact interval of s
@@ -132,10 +133,10 @@ def changes_of_images(wins: NDArray[np.int64], losses: NDArray[np.int64], images
         found = np.where(end * balance > 0, beside, end * np.where(changed > 0, share, most))
         both.append(found.clip(-1, 1).tolist())
     each = zip((balance * share).tolist(), *both, strict=True)
-    return [Interval(value, low, high, 2, images, "items") for value, low, high in each]
+    return [Interval(value, low, high, 2, round(images), "items") for value, low, high in each]
 
 
-def _exact_ends(counts: NDArray[Any], of: NDArray[Any] | int) -> tuple[Floats, Floats]:
+def _exact_ends(counts: NDArray[Any], of: NDArray[Any] | float) -> tuple[Floats, Floats]:
     tail = (1 - LEVEL) / 2  # beta quantiles give the ends 400 times faster than a search does
     low = special.betaincinv(np.where(counts > 0, counts, 1), of - counts + 1, tail)
     high = special.betaincinv(counts + 1, np.where(counts < of, of - counts, 1), 1 - tail)
@@ -276,12 +277,12 @@ def advice_on(
         return advice
     if reaches(models, items):
         return replace(advice, items=items, models=models)
-    of_items = _smallest(items, lambda number: reaches(models, number)) if with_items else None
-    of_models = _smallest(models, lambda number: reaches(number, items)) if with_models else None
+    of_items = smallest(items, lambda number: reaches(models, number)) if with_items else None
+    of_models = smallest(models, lambda number: reaches(number, items)) if with_models else None
     both = None
     if of_items is None and of_models is None and with_models and with_items:
-        fewest = _smallest(models, lambda number: reaches(number, MOST * items, wanted / math.sqrt(2)))
-        enough = fewest and _smallest(items, lambda number: reaches(fewest, number))
+        fewest = smallest(models, lambda number: reaches(number, MOST * items, wanted / math.sqrt(2)))
+        enough = fewest and smallest(items, lambda number: reaches(fewest, number))
         both = (fewest, enough) if fewest and enough else None
     return replace(advice, items=of_items, models=of_models, both=both)
 
@@ -304,7 +305,7 @@ def _larger(variances: Variances, models: float, items: float) -> Variances:
     )
 
 
-def _smallest(present: int, suffices: Callable[[int], bool]) -> int | None:
+def smallest(present: int, suffices: Callable[[int], bool]) -> int | None:
     """The smallest sufficient number above `present`; None if it exceeds MOST."""
     if not suffices(MOST):
         return None

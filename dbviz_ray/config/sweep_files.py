@@ -54,9 +54,7 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     if not is_path and name not in sweeps:
         allowed = f"{', '.join(sweeps)}, or a path to a .yaml file"
         raise UserError("sweep", name, reason="is unknown", allowed=allowed, hint=nearest(name, list(sweeps)))
-    fields = _parsed(name, _read(Path(name)) if is_path else sweeps[name])
-    if not isinstance(fields, dict):
-        raise UserError(name, reason=f"holds {type(fields).__name__}", allowed="a mapping of fields")
+    fields = yaml_mapping(Path(name)) if is_path else loaded_yaml(sweeps[name])
     fields.setdefault("name", Path(name).stem if is_path else name)
     dataset = fields.get("dataset")
     if is_path and isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):
@@ -66,11 +64,16 @@ def load_sweep(name: str, overrides: Sequence[str] = ()) -> SweepConfig:
     return validated(SweepConfig, fields)
 
 
-def _read(path: Path) -> str:
+def yaml_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. UserError if it cannot be read, or holds anything else."""
     try:
-        return path.read_text("utf-8")
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(str(path), reason=f"cannot be read as a sweep: {one_line(error, with_type=False)}") from None
+        raise UserError(str(path), reason=f"cannot be read: {one_line(error, with_type=False)}") from None
+    fields = _parsed(str(path), text)
+    if not isinstance(fields, dict):
+        raise UserError(str(path), reason=f"holds {type(fields).__name__}", allowed="a mapping of fields")
+    return fields
 
 
 def _parsed(field: str, text: str) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import field, fields
 from pathlib import Path
 from string import Template
@@ -129,3 +130,12 @@ def numbers(text: str) -> tuple[float, ...]:
 def precision(text: str) -> float:
     """The half-width of an interval of shares."""
     return number(text, "more than 0 and less than 1", 0, 1)
+
+
+def share(text: str, field: str = "") -> float:
+    """A share, such as 0.01 or 1%."""
+    with suppress(ValueError):
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        if 0 <= found <= 1:
+            return found
+    raise UserError(field, text, allowed="from 0 to 1, or from 0% to 100%")

@@ -13,9 +13,10 @@ from support.refusals import refused
 from torch.utils.data import DataLoader, TensorDataset
 
 from dbviz_ray.analysis.compare.images import find_images, images_and_labels
-from dbviz_ray.analysis.compare.models import short_names
+from dbviz_ray.analysis.compare.models import SUFFIXES
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets import load_dataset
+from dbviz_ray.formatting import names_of_paths
 from dbviz_ray.score import Request
 from dbviz_ray.training.allocations import peak_memory, reset_peak_memory
 
@@ -174,8 +175,11 @@ def test_images_that_cannot_be_used(asked, field, tmp_path, monkeypatch):
 
 
 def test_names_are_as_short_as_they_can_be():
-    assert short_names(["a/old.pt", "b/new.safetensors"]) == ["old", "new"]
-    assert short_names(["run1/last.ckpt", "run2/last.ckpt"]) == ["run1/last", "run2/last"]
-    assert short_names(["net-a-1.pt", "net-a-2.pt"]) == ["1", "2"]
-    assert short_names(["x/a.pt", "x/a.pt"]) == ["a (1)", "a (2)"]
-    assert short_names(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"]) == ["w4-0.2-ab", "w8-0.2-cd"]
+    assert names_of_paths(["a/old.pt", "b/new.safetensors"], SUFFIXES) == ["old", "new"]
+    assert names_of_paths(["run1/last.ckpt", "run2/last.ckpt"], SUFFIXES) == ["run1/last", "run2/last"]
+    assert names_of_paths(["net-a-1.pt", "net-a-2.pt"], SUFFIXES) == ["1", "2"]
+    assert names_of_paths(["x/a.pt", "x/a.pt"], SUFFIXES) == ["a (1)", "a (2)"]
+    assert names_of_paths(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"], SUFFIXES) == [
+        "w4-0.2-ab",
+        "w8-0.2-cd",
+    ]

@@ -23,9 +23,9 @@ from torch import nn
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare import command as compare_command
 from dbviz_ray.analysis.compare import labelling
-from dbviz_ray.analysis.compare.models import short_names
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.evaluation.run_models import find_run_model
+from dbviz_ray.formatting import names_of_paths
 from dbviz_ray.score import main
 from dbviz_ray.training.cohort import train_cohort
 
@@ -161,7 +161,7 @@ def test_models_of_a_run_need_neither_model_nor_data(finished_run, files, digits
     store, sweep = finished_run
     folders = [store.path(f"models/{model.model_id}") for model in sweep.models()[:2]]
     assert main([*folders, *PLANES]) == 0
-    names = short_names(folders)
+    names = names_of_paths(folders, ())
     assert names[0] != sweep.models()[0].model_id
     assert sweep.models()[0].model_id.endswith(names[0])
     assert f"{names[0]} and {names[1]} predict" in capsys.readouterr().out

@@ -1,0 +1,107 @@
+"""The command that compares predictions: from its options to numbers, tables and one HTML report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dbviz_ray.store import Store
+from dbviz_ray.store.files import encoded
+from dbviz_ray.terminal import interruption
+
+from ..report.folders import check_free, csv_of, json_of, made, written
+from ..report.page import render
+from .comparison import PredictionScores, compared
+from .matching import Columns, Predictions, read_predictions
+from .rendering import (
+    advice,
+    answer,
+    contested_rows,
+    items_table,
+    pairs_frame,
+    parts_frame,
+    tables,
+    text_report,
+)
+
+if TYPE_CHECKING:
+    from dbviz_ray.predictions import Comparing, Files
+
+RESULT, TEXT, PAIRS, GROUPS, ITEMS, REPORT = (
+    "comparison.json", "comparison.txt", "pairs.csv", "groups.csv", "items.parquet", "report.html",
+)  # fmt: skip
+KIND = "comparison of predictions"
+MOST_ROWS = 1000
+"""Rows of a table in the report."""
+
+
+def predictions_of(request: Files, more: tuple[str, ...] = ()) -> Predictions:
+    """The predictions in the files of a request, and in `more` files, whose models are called after them."""
+    columns = Columns(request.id, request.label, request.prediction, request.groups, request.where, request.common)
+    names = (*request.names, *(f"rerun {number}" for number in range(len(more)))) if request.names else ()
+    return read_predictions((*request.files, *more), names, columns)
+
+
+def compare(request: Comparing, command: str) -> None:
+    """Compare the predictions, print the result, and write the files. UserError about a field or a file."""
+    store = Store(request.out)
+    check_free(store, (RESULT, TEXT, PAIRS, GROUPS, ITEMS, REPORT), RESULT, KIND)
+    predictions = predictions_of(request)
+    scores = compared(predictions)
+    interruption.check()
+    items = items_table(scores)
+    shown, rows = contested_rows(items, scores)
+    result = {
+        "kind": KIND,
+        "command": command,
+        "arguments": asdict(request),
+        "sources": predictions.sources,
+        "remarks": predictions.remarks,
+        "provenance": made(),
+        "agreement": scores.agreement,
+        "contested": scores.contested,
+        "items_for_precision": scores.items_for(request.precision),
+        "pairs": pairs_frame(scores).to_dict("records"),
+        "groups": parts_frame(scores).to_dict("records"),
+    }
+    text = text_report(scores, request.precision)
+    page = render(
+        "predictions.html",
+        title=" and ".join(predictions.names) if len(predictions.names) == 2 else f"{len(predictions.names)} models",
+        scores=scores,
+        answer=answer(scores),
+        numbers=_numbers(scores),
+        advice=advice(scores, request.precision),
+        items=rows,
+        shown=shown,
+        tables=tables(scores, MOST_ROWS),
+        command=command,
+        origin=[*((of["name"], f"{of['file']}, sha256 {of['sha256']}") for of in predictions.sources), *made().items()],
+    )
+    files = {
+        RESULT: json_of(result),
+        TEXT: f"{text}\n".encode(),
+        PAIRS: csv_of(pairs_frame(scores)),
+        GROUPS: csv_of(parts_frame(scores)),
+        ITEMS: encoded(items, {}),
+        REPORT: page.encode(),
+    }
+    names = written(store, files)
+    print(text)
+    print(f"\nin {request.out}: {', '.join(names)}", flush=True)
+
+
+def _numbers(scores: PredictionScores) -> list[tuple[str, str, list[str]]]:
+    """The few large numbers of the report's first screen: what each is, its value, and lines about it."""
+    first = scores.pairs[0]
+    found: list[tuple[str, str, list[str]]] = []
+
+    def add(called: str, share: Any, about: str) -> None:
+        low, high = 100 * share.low, 100 * share.high
+        found.append((called, f"{share.value:.1%}", [f"[{low:.1f}, {high:.1f}]", about]))
+
+    add("same prediction", scores.agreement, "mean over pairs" if len(scores.pairs) > 1 else "by both models")
+    if len(scores.pairs) == 1 and first.losses and first.wins:
+        add("right to wrong", first.losses, "negative flips")
+        add("wrong to right", first.wins, "wins")
+    return found

@@ -1,0 +1,78 @@
+"""What people and machines read of a gate's verdict: lines for a terminal, Markdown, and JUnit XML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from dbviz_ray.formatting import p_text, percent_text
+
+from .verdicts import FLOOR_LEVEL, Check, Verdict
+
+MEANING = {
+    Verdict.PASS: "{new} may replace {old}",
+    Verdict.FAIL: "{new} may not replace {old}",
+    Verdict.UNDECIDED: "it cannot be told yet whether {new} may replace {old}",
+}
+
+
+@dataclass(frozen=True)
+class VerdictText:
+    """A verdict in words."""
+
+    verdict: Verdict
+    old: str
+    new: str
+    checks: Sequence[Check]
+    remarks: Sequence[str]
+
+    @property
+    def headline(self) -> str:
+        """Such as "FAIL: new may not replace old"."""
+        return f"{self.verdict}: {MEANING[self.verdict].format(old=self.old, new=self.new)}"
+
+    def text(self) -> str:
+        """Lines for a terminal."""
+        lines = [f"{one.verdict:9} {sentence(one)}" for one in self.checks]
+        return "\n".join([self.headline, "", *lines, *(["", *self.remarks] if self.remarks else [])])
+
+    def markdown(self) -> str:
+        """For the summary of a pull request."""
+        rows = [f"| {one.verdict} | {one.name} | {sentence(one)} |" for one in self.checks]
+        head = [f"**{self.headline}**", "", "| verdict | what | measured |", "|---|---|---|"]
+        return "\n".join([*head, *rows, "", *self.remarks, "Brackets are 95 % intervals over items.", ""])
+
+    def junit(self) -> bytes:
+        """A test case for each check: a failure if it fails, an error if it is undecided."""
+        suite = ElementTree.Element("testsuite", name="dbviz-ray gate", tests=str(len(self.checks)))
+        for one in self.checks:
+            case = ElementTree.SubElement(suite, "testcase", classname="dbviz-ray.gate", name=one.name)
+            if one.verdict is not Verdict.PASS:
+                kind = "failure" if one.verdict is Verdict.FAIL else "error"
+                ElementTree.SubElement(case, kind, type=one.verdict, message=sentence(one))
+        for kind, verdict in (("failures", Verdict.FAIL), ("errors", Verdict.UNDECIDED)):
+            suite.set(kind, str(sum(one.verdict is verdict for one in self.checks)))
+        content: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+        return content
+
+
+def sentence(one: Check) -> str:
+    """What was measured, the limit, and what would decide."""
+    value = percent_text(one.value.value, one.value.low, one.value.high, 2)
+    if one.reruns is not None:
+        return _of_noise_floor(one, value)
+    told = f"{one.name} {value}; {'at most' if one.at_most else 'at least'} {100 * one.limit:g}% allowed"
+    if one.verdict is not Verdict.UNDECIDED:
+        return told
+    decided = f"about {one.needed:,} items would decide" if one.needed else "no number of items would decide"
+    return f"{told}; the interval holds the limit, {decided} if the share stays as it is"
+
+
+def _of_noise_floor(one: Check, value: str) -> str:
+    if one.p_value is None:
+        return f"{one.reruns} reruns say too little about how much trainings differ; give three or more"
+    told = p_text(one.p_value) if one.p_value < 0.001 else f"= {p_text(one.p_value)}"
+    beyond = "more" if one.verdict is Verdict.FAIL else "no more"
+    return (
+        f"old and new differ on {value} of the items, {beyond} than trainings of the recipe do: of two further "
+        f"trainings, at most {100 * one.limit:.2f}% ({FLOOR_LEVEL:.1%} of pairs, from {one.reruns} reruns; p {told})"
+    )
