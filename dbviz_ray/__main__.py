@@ -12,6 +12,7 @@ from dbviz_ray.terminal.arguments import Parser, add_options
 COMMANDS = {
     "sweep": ("dbviz_ray.sweep", "Request", "train a grid of networks, label planes with each, score and draw them"),
     "score": ("dbviz_ray.score", "Request", "compare two or more trained models of your own"),
+    "repeat": ("dbviz_ray.repeat", "Request", "train several times with a command of your own, and compare"),
     "compare": ("dbviz_ray.predictions", "Comparing", "compare predictions in files, of any framework"),
     "gate": ("dbviz_ray.predictions", "Gating", "decide from predictions whether a new model may replace an old one"),
     "figures": ("dbviz_ray.redraw", "Figures", "draw the figures of a finished sweep again"),

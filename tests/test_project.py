@@ -20,7 +20,7 @@ MOST_FILES, MOST_LINES, MOST_TEST_LINES = 155, 22_783, 17_000
 ROOMS = [
     [
         "dbviz_ray.__main__",
-        *(f"dbviz_ray.{name}" for name in ("sweep", "score", "predictions", "redraw", "verify", "stages")),
+        *(f"dbviz_ray.{name}" for name in ("sweep", "score", "repeat", "predictions", "redraw", "verify", "stages")),
     ],
     ["dbviz_ray.cluster", "analysis.notebook"],
     ["analysis.compare", "analysis.predictions"],
@@ -33,7 +33,7 @@ ROOMS = [
     ["dbviz_ray.planning"],
     ["dbviz_ray.evaluation"],
     ["dbviz_ray.planes"],
-    ["dbviz_ray.training"],
+    ["dbviz_ray.training", "dbviz_ray.scripts"],
     ["dbviz_ray.architectures", "dbviz_ray.datasets"],
     ["dbviz_ray.store", "dbviz_ray.terminal"],
     ["dbviz_ray.config", "dbviz_ray.formatting", "dbviz_ray.errors"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dbviz_ray.config.sweep_files import yaml_mapping
 from dbviz_ray.errors import UserError
+from dbviz_ray.scripts.recipe import AGAIN
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import share
 
@@ -78,10 +79,15 @@ def _limits(request: Gating) -> dict[str, float]:
 
 
 def _rerun_files(named: Sequence[str]) -> tuple[str, ...]:
-    """The files of predictions that are named, and those in folders that are named."""
+    """The files of predictions that are named, and those in folders that are named, such as the one of `repeat`."""
     found: list[str] = []
     for name in named:
-        inside = sorted(str(file) for file in Path(name).glob("*") if file.name.endswith(KINDS))
+        inside = sorted(
+            str(file)
+            for pattern in ("*", "*/out/*")
+            for file in Path(name).glob(pattern)
+            if file.name.endswith(KINDS) and not file.parent.parent.name.endswith(AGAIN)
+        )
         if Path(name).is_dir() and not inside:
             raise UserError("reruns", name, reason="holds no predictions", allowed=", ".join(KINDS))
         found += inside or [name]

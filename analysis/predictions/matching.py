@@ -68,6 +68,8 @@ def read_predictions(paths: Sequence[str], names: Sequence[str] = (), columns: C
         raise UserError("names", list(called), allowed=f"{len(paths)} different ones, one for each file")
     files = [read_file(path, wanted.where) for path in paths]
     ids, places, remarks = _matched(files, wanted)
+    if len(ids) < 2:
+        raise UserError("files", len(ids), reason="items in common", allowed="at least two")
     given: list[Classes | None] = [file.predicted(wanted.prediction) for file in files]
     for file in files:
         name = file.column(LABELS, wanted.label)
@@ -127,8 +129,6 @@ def _matched(files: Sequence[PredictionFile], wanted: Columns) -> tuple[pa.Array
             reason = f"lacks {lacking:,} items and has {more:,} others, such as {pa.concat_arrays(strange)[0]}"
             raise UserError(file.path, reason=reason, allowed="the ids of the first file; --common takes those of all")
         kept = kept.filter(there)
-    if not len(kept):
-        raise UserError("files", reason="have no id in common", allowed="the same ids in every file")
     most, remarks = max(map(len, ids)), []
     if len(kept) < most:
         remarks.append(f"Only the {len(kept):,} items that every file has count; one file has {most:,}.")

@@ -1,0 +1,78 @@
+"""A recipe: a command with placeholders, and the trainings that it stands for."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from dbviz_ray.errors import UserError
+
+SEED, OUT = "seed", "out"
+"""The placeholders that every recipe has: a training's seed, and the folder for what it writes."""
+AGAIN = "-again"
+"""The end of the name of a training that repeats another with its seed."""
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training."""
+
+    name: str
+    """Also that of its folder, such as "lr=0.1-seed=0"."""
+    words: tuple[str, ...]
+    """The command."""
+    folder: Path
+    """Where it writes, and where its log and its outcome are."""
+    place: Path
+    """The folder that it is started in."""
+    group: tuple[str, ...]
+    """The values of the varied placeholders: trainings of one group differ in their seeds alone."""
+    seed: int
+
+    @property
+    def written(self) -> Path:
+        """The folder that stands for `{out}`."""
+        return self.folder / "out"
+
+
+def trials_of(
+    command: Sequence[str], seeds: Sequence[int], varied: Mapping[str, Sequence[str]], folder: Path, *, again: bool
+) -> list[Trial]:
+    """Every training of a recipe, the seeds of a group together; with `again`, the first one twice.
+
+    Without `{out}` in the command, each is started in the folder that it writes to; words that name files or folders
+    here become whole paths then. UserError for a placeholder that is missing or unknown.
+    """
+    known = {SEED, OUT, *varied}
+    named = {name for word in command for name in _PLACEHOLDER.findall(word)}
+    if not command:
+        raise UserError("command", reason="is missing", allowed="-- python train.py --seed {seed} --out {out}")
+    for name in (SEED, *varied):
+        if name not in named:
+            raise UserError("command", reason=f"has no {{{name}}}, so all its trainings would be alike")
+    if unknown := sorted(named - known):
+        allowed = ", ".join(f"{{{name}}}" for name in sorted(known))
+        raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=f"{allowed}; --vary makes others")
+    here, root = Path.cwd(), folder.resolve()
+    words = list(command)
+    if OUT not in named:
+        words[1:] = [str(here / word) if word and (here / word).exists() else word for word in words[1:]]
+    trials: list[Trial] = []
+    for values in product(*varied.values()):
+        group = dict(zip(varied, values, strict=True))
+        for seed in seeds:
+            for repeated in (False, True)[: 1 + (again and not trials)]:
+                name = "-".join([*(f"{key}={value}" for key, value in group.items()), f"seed={seed}"])
+                own = root / re.sub(r"[^\w.=,+-]", "_", name + AGAIN * repeated)
+                filled = {SEED: str(seed), OUT: str(own / "out"), **group}
+                each = tuple(_filled(word, filled) for word in words)
+                trials.append(Trial(own.name, each, own, here if OUT in named else own / "out", tuple(values), seed))
+    if len({trial.folder for trial in trials}) < len(trials):
+        raise UserError("vary", reason="gives two trainings one name", allowed="values that differ")
+    return trials
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], word)

@@ -1,0 +1,191 @@
+"""A command of anybody's is trained again and again, whatever framework it uses and however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbviz_ray.__main__ import main
+from dbviz_ray.scripts.recipe import trials_of
+
+PYTHON = sys.executable
+COMMON = """
+import sys
+import numpy as np
+from sklearn.datasets import load_digits
+seed, out, rate = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.01
+images, labels = load_digits(return_X_y=True)
+images = (images / 16).astype(np.float32)
+train, test = slice(0, 300), slice(1500, None)
+"""
+SCRIPTS = {
+    "scikit-learn": """
+import pandas as pd
+from sklearn.neural_network import MLPClassifier
+model = MLPClassifier((16,), random_state=seed, max_iter=20, learning_rate_init=rate).fit(images[train], labels[train])
+chances = pd.DataFrame(model.predict_proba(images[test])).add_prefix("probability_")
+chances.assign(id=range(len(chances)), label=labels[test]).to_parquet(f"{out}/predictions.parquet")
+""",
+    "PyTorch": """
+import torch
+torch.manual_seed(seed)
+network = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+optimizer = torch.optim.Adam(network.parameters(), rate)
+for _ in range(30):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(network(torch.tensor(images[train])), torch.tensor(labels[train])).backward()
+    optimizer.step()
+chances = network(torch.tensor(images[test])).softmax(1).detach().numpy()
+np.savez(f"{out}/predictions.npz", label=labels[test], probabilities=chances)
+""",
+}
+SHELL = (
+    'echo "id,label,prediction" > {out}/predictions.csv; for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))"; done'
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, script in SCRIPTS.items():
+        (tmp_path / f"{name}.py").write_text(COMMON + script)
+    return tmp_path
+
+
+def repeat(*words, address="none"):
+    return main(["repeat", "--address", address, "--out", "run", *words])
+
+
+@pytest.mark.parametrize("framework", SCRIPTS)
+def test_trainings_in_any_framework_are_repeated_and_compared(framework, here, capsys):
+    command = ["--", PYTHON, f"{framework}.py", "{seed}", "{out}"]
+    assert repeat("--seeds", "3", "--same-seed", *command) == 0
+    printed = capsys.readouterr().out
+    assert "Two trainings with seed 0 wrote the same files to the bit" in printed
+    assert "Two of these 3 models predict the same class" in printed
+    outcomes = {path: path.stat().st_mtime_ns for path in (here / "run").glob("seed=*/outcome.json")}
+    assert len(outcomes) == 4
+    assert repeat("--seeds", "4", "--same-seed", *command) == 0, "one more"
+    assert all(path.stat().st_mtime_ns == before for path, before in outcomes.items())
+    old, new = (f"run/seed={seed}/out/{next((here / 'run/seed=0/out').iterdir()).name}" for seed in (0, 1))
+    assert main(["gate", old, new, "--reruns", "run"]) == 0
+
+
+def test_a_shell_script_runs_on_ray_as_without_it(here, capsys):
+    words = ["--", "sh", "-c", SHELL.replace("; done", " >> {out}/predictions.csv; done")]
+    assert repeat("--seeds", "2,5", *words, address="local") == 0
+    assert "They" not in capsys.readouterr().err
+    outcome = json.loads((here / "run" / "seed=5" / "outcome.json").read_text())
+    assert (outcome["code"], outcome["tries"]) == (0, 1)
+    churn = pd.read_csv(here / "run" / "compared" / "pairs.csv")["churn"][0]
+    assert churn == 1
+
+
+def test_what_is_varied_has_a_table_and_a_curve(here, capsys):
+    command = ["--", PYTHON, "PyTorch.py", "{seed}", "{out}", "{rate}"]
+    assert repeat("--seeds", "3", "--vary", "rate=[0.001,0.01]", *command) == 0
+    table = pd.read_csv(here / "run" / "recipes.csv")
+    assert table["rate"].tolist() == [0.001, 0.01]
+    for rate, agreement, error in zip(table["rate"], table["agreement"], table["error"], strict=True):
+        files = [np.load(path) for path in (here / "run").glob(f"rate={rate}-*/out/predictions.npz")]
+        predicted = np.stack([file["probabilities"].argmax(axis=1) for file in files])
+        assert error == pytest.approx((predicted != files[0]["label"]).mean())
+        pairs = [(predicted[a] == predicted[b]).mean() for a, b in ((0, 1), (0, 2), (1, 2))]
+        assert agreement == pytest.approx(np.mean(pairs))
+    assert (here / "run" / "recipes.png").stat().st_size > 10_000
+
+
+def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsys):
+    (here / "net.py").write_text(
+        "from torch import nn\n\n\ndef small():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    (here / "train.py").write_text(
+        "import sys, os, torch\nfrom net import small\ntorch.manual_seed(int(sys.argv[1]))\nnetwork = small()\n"
+        "torch.save(network.state_dict(), 'epoch-0.pt')\n"
+        "torch.nn.init.normal_(network[1].weight, generator=torch.Generator().manual_seed(os.getpid()))\n"
+        "torch.save(network.state_dict(), 'epoch-10.pt')\n"
+    )
+    words = ["--weights", "*.pt", "--model", "net:small", "--data", "digits", "--seeds", "2", "--same-seed"]
+    assert repeat(*words, "--", PYTHON, "train.py", "{seed}") == 0
+    printed = capsys.readouterr().out
+    assert "differ from epoch-10.pt on, file 2 of 2" in printed
+    assert "seed=0 and seed=1 predict" in printed
+
+
+WRONG = {
+    "no placeholder": (["true"], "COMMAND: has no {seed}", 2),
+    "an unknown one": (["echo", "{seed}", "{width}"], "'{width}' is unknown", 2),
+    "no command": ([], "COMMAND: is missing", 2),
+    "nothing written": (["echo", "{seed}", "{out}"], "it wrote nothing to its folder", 2),
+    "another file written": (["touch", "{out}/a{seed}.txt"], "it wrote a0.txt", 2),
+    "always failing": (["sh", "-c", "echo hello; echo broken {seed} >&2; exit 7"], "(exit code 7): broken 0", 1),
+    "no such program": (["no-such-program", "{seed}"], "No such file or directory: 'no-such-program'", 1),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_commands_that_cannot_be_compared_say_why(case, here, capsys):
+    words, told, code = WRONG[case]
+    assert repeat("--seeds", "2", "--", *words) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_command_that_ignores_its_seed_is_told_apart(here, capsys):
+    write = "printf 'id,label,prediction\\n1,1,1\\n2,1,0\\n' > {out}/predictions.csv # {seed}"
+    assert repeat("--seeds", "3", "--", "sh", "-c", write) == 0
+    assert "All 3 trainings wrote the same file to the bit: the command ignores its seed" in capsys.readouterr().out
+
+
+def test_a_failing_training_is_tried_again_and_a_changed_script_is_refused(here, capsys):
+    (here / "train.sh").write_text(
+        'test -e "$2/once" || { touch "$2/once"; exit 3; }\necho "prediction\n$1" > $2/predictions.csv'
+    )
+    command = ["--", "sh", "train.sh", "{seed}", "{out}"]
+    assert repeat("--seeds", "2", *command) == 1
+    assert "2 of 2 trainings failed" in capsys.readouterr().err
+    assert repeat("--seeds", "3", "--retries", "1", *command) == 2, "one item has no interval"
+    outcomes = [json.loads((here / "run" / f"seed={seed}" / "outcome.json").read_text()) for seed in range(3)]
+    assert [(one["code"], one["tries"]) for one in outcomes] == [(0, 1), (0, 1), (0, 2)]
+    capsys.readouterr()
+    (here / "train.sh").write_text("true")
+    assert repeat("--seeds", "2", *command) == 2
+    assert "uses train.sh, which has changed since it made" in capsys.readouterr().err
+
+
+def test_a_killed_command_ends_its_trainings_and_the_same_command_continues(here):
+    (here / "slow.sh").write_text(
+        'sleep $1; echo $$ > $2/pid; sleep ${3:-0}; echo "id,prediction\n1,$1\n2,0" > $2/predictions.csv'
+    )
+    words = ["--seeds", "2", "--", "sh", "slow.sh", "{seed}", "{out}"]
+    command = [PYTHON, "-m", "dbviz_ray", "repeat", "--address", "none", "--out", "run", *words]
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        process = subprocess.Popen([*command, "100"], start_new_session=True)
+        marker = here / "run" / "seed=0" / "out" / "pid"
+        marker.unlink(missing_ok=True)
+        while not (marker.exists() and marker.read_text().strip()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        training = int(marker.read_text())
+        process.send_signal(number)
+        assert process.wait(60) == code
+        deadline = time.monotonic() + 20
+        while os.path.exists(f"/proc/{training}") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not os.path.exists(f"/proc/{training}")
+    assert main(["repeat", "--address", "none", "--out", "run", *words]) == 0
+
+
+def test_names_and_folders_of_trainings(here):
+    trials = trials_of(["x", "{seed}", "a={lr}"], [0, 1], {"lr": ["1e-3", "../x"]}, here / "run", again=True)
+    assert [trial.name for trial in trials] == [
+        "lr=1e-3-seed=0", "lr=1e-3-seed=0-again", "lr=1e-3-seed=1", "lr=.._x-seed=0", "lr=.._x-seed=1",
+    ]  # fmt: skip
+    assert trials[3].words == ("x", "0", "a=../x")
+    assert all(trial.folder.parent == here / "run" for trial in trials)
+    assert trials[0].place == trials[0].written, "without {out} it starts in its own folder"
