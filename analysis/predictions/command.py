@@ -20,6 +20,7 @@ from .rendering import (
     items_table,
     pairs_frame,
     parts_frame,
+    percent,
     tables,
     text_report,
 )
@@ -97,8 +98,8 @@ def _numbers(scores: PredictionScores) -> list[tuple[str, str, list[str]]]:
     found: list[tuple[str, str, list[str]]] = []
 
     def add(called: str, share: Any, about: str) -> None:
-        low, high = 100 * share.low, 100 * share.high
-        found.append((called, f"{share.value:.1%}", [f"[{low:.1f}, {high:.1f}]", about]))
+        value = percent(share)
+        found.append((called, value.text, [*value.notes, about]))
 
     add("same prediction", scores.agreement, "mean over pairs" if len(scores.pairs) > 1 else "by both models")
     if len(scores.pairs) == 1 and first.losses and first.wins:
