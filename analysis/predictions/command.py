@@ -12,7 +12,7 @@ from dbviz_ray.terminal import interruption
 from ..report.folders import check_free, csv_of, json_of, made, written
 from ..report.page import render
 from .comparison import PredictionScores, compared
-from .matching import Columns, Predictions, read_predictions
+from .matching import Columns, read_predictions
 from .rendering import (
     advice,
     answer,
@@ -36,18 +36,16 @@ MOST_ROWS = 1000
 """Rows of a table in the report."""
 
 
-def predictions_of(request: Files, more: tuple[str, ...] = ()) -> Predictions:
-    """The predictions in the files of a request, and in `more` files, whose models are called after them."""
-    columns = Columns(request.id, request.label, request.prediction, request.groups, request.where, request.common)
-    names = (*request.names, *(f"rerun {number}" for number in range(len(more)))) if request.names else ()
-    return read_predictions((*request.files, *more), names, columns)
+def columns_of(request: Files) -> Columns:
+    """What a request reads of each file."""
+    return Columns(request.id, request.label, request.prediction, request.groups, request.where, request.common)
 
 
 def compare(request: Comparing, command: str) -> None:
     """Compare the predictions, print the result, and write the files. UserError about a field or a file."""
     store = Store(request.out)
     check_free(store, (RESULT, TEXT, PAIRS, GROUPS, ITEMS, REPORT), RESULT, KIND)
-    predictions = predictions_of(request)
+    predictions = read_predictions(request.files, request.names, columns_of(request))
     scores = compared(predictions)
     interruption.check()
     items = items_table(scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from dbviz_ray.terminal.arguments import share
 
 from ..report.folders import check_free, json_of, made, written
 from ..scores.agreement import agreement
-from .command import predictions_of
+from .command import columns_of
 from .files import KINDS, LABELS
-from .verdict_files import VerdictText
-from .verdicts import MEASURES, Changes, check, check_noise_floor, overall
+from .matching import Columns, read_predictions
+from .verdict_files import Gate
+from .verdicts import MEASURES, Changes, check, check_noise_floor
 
 if TYPE_CHECKING:
     from dbviz_ray.predictions import Gating
@@ -26,21 +27,39 @@ RESULT, MARKDOWN, JUNIT = "verdict.json", "verdict.md", "verdict.xml"
 KIND = "gate"
 
 
-def decide(request: Gating, command: str) -> str:
-    """Print the verdict, write its files, and return it. UserError about a field of `request` or a file."""
-    store = Store(request.out)
-    check_free(store, (RESULT, MARKDOWN, JUNIT), RESULT, KIND)
-    if len(request.files) != 2:
-        raise UserError("files", len(request.files), reason="given", allowed="two: the old model's and the new one's")
-    limits = _limits(request)
-    reruns = _rerun_files(request.reruns)
+def gate(
+    old: str,
+    new: str,
+    limits: Mapping[str, float],
+    reruns: Sequence[str] = (),
+    names: Sequence[str] = (),
+    columns: Columns | None = None,
+) -> Gate:
+    """Whether a new model may replace an old one, by their predictions in two files.
+
+    Args:
+        old: The old model's predictions.
+        new: The new model's, for the same items.
+        limits: By the names of `MEASURES`, such as `{"max_churn": 0.05}`.
+        reruns: Predictions of trainings of one recipe, files or folders, if its noise floor is a limit, too.
+        names: Of the old and the new model; those of their files by default.
+        columns: What to read of the files.
+
+    Raises:
+        UserError: if a file or a limit cannot be used; the message names it.
+    """
+    unknown = next((field for field in limits if field not in MEASURES), None)
+    if unknown is not None:
+        raise UserError("limits", unknown, reason="is unknown", allowed=", ".join(MEASURES))
     if not limits and not reruns:
         raise UserError("limits", reason="none is given", allowed=f"one of {', '.join(MEASURES)}, or reruns")
-    predictions = predictions_of(request, reruns)
-    (old, new), truth = predictions.predicted[:2], predictions.truth
-    changes = Changes(len(old), int((old != new).sum()))
+    files = [old, new, *_rerun_files(reruns)]
+    called = [*names, *(f"rerun {number}" for number in range(len(files) - 2))] if names else ()
+    predictions = read_predictions(files, called, columns)
+    (before, after), truth = predictions.predicted[:2], predictions.truth
+    changes = Changes(len(before), int((before != after).sum()))
     if truth is not None:
-        wins, losses = (old != truth) & (new == truth), (old == truth) & (new != truth)
+        wins, losses = (before != truth) & (after == truth), (before == truth) & (after != truth)
         changes = Changes(changes.items, changes.changed, int(wins.sum()), int(losses.sum()))
     for field in limits:
         if truth is None and MEASURES[field].needs_labels:
@@ -49,36 +68,41 @@ def decide(request: Gating, command: str) -> str:
     if reruns:
         churn = 1 - agreement(predictions.predicted[2:, None])[0]
         checks.append(check_noise_floor(churn, MEASURES["max_churn"].interval(changes)))
-    verdict = overall(checks)
+    return Gate(predictions, changes, tuple(checks))
+
+
+def decide(request: Gating, command: str) -> str:
+    """Print the verdict, write its files, and return it. UserError about a field of `request` or a file."""
+    store = Store(request.out)
+    check_free(store, (RESULT, MARKDOWN, JUNIT), RESULT, KIND)
+    if len(request.files) != 2:
+        raise UserError("files", len(request.files), reason="given", allowed="two: the old model's and the new one's")
+    found = gate(*request.files, _limits(request), request.reruns, request.names, columns_of(request))
     result = {
         "kind": KIND,
-        "verdict": verdict,
+        "verdict": found.verdict,
         "command": command,
-        "checks": checks,
-        "changes": changes,
-        "sources": predictions.sources,
-        "remarks": predictions.remarks,
+        "checks": found.checks,
+        "changes": found.changes,
+        "sources": found.predictions.sources,
+        "remarks": found.predictions.remarks,
         "provenance": made(),
     }
-    told = VerdictText(verdict, predictions.names[0], predictions.names[1], checks, predictions.remarks)
-    files = {RESULT: json_of(result), MARKDOWN: told.markdown().encode(), JUNIT: told.junit()}
+    files = {RESULT: json_of(result), MARKDOWN: found.markdown().encode(), JUNIT: found.junit()}
     written(store, files)
-    print(told.text())
+    print(found)
     print(f"\nin {request.out}: {', '.join(files)}", flush=True)
-    return verdict
+    return found.verdict
 
 
 def _limits(request: Gating) -> dict[str, float]:
     """The limits of a request by field, those of its file first."""
-    found: dict[str, float] = {}
-    for field, value in (yaml_mapping(Path(request.limits)) if request.limits else {}).items():
-        if field not in MEASURES:
-            raise UserError(str(request.limits), field, reason="is unknown", allowed=", ".join(MEASURES))
-        found[field] = share(str(value), field=f"{request.limits}, {field}")
+    there = yaml_mapping(Path(request.limits)) if request.limits else {}
+    found = {str(field): share(str(value), f"{request.limits}, {field}") for field, value in there.items()}
     return found | {field: value for field in MEASURES if (value := getattr(request, field)) is not None}
 
 
-def _rerun_files(named: Sequence[str]) -> tuple[str, ...]:
+def _rerun_files(named: Sequence[str]) -> list[str]:
     """The files of predictions that are named, and those in folders that are named, such as the one of `repeat`."""
     found: list[str] = []
     for name in named:
@@ -91,4 +115,4 @@ def _rerun_files(named: Sequence[str]) -> tuple[str, ...]:
         if Path(name).is_dir() and not inside:
             raise UserError("reruns", name, reason="holds no predictions", allowed=", ".join(KINDS))
         found += inside or [name]
-    return tuple(found)
+    return found

@@ -1,12 +1,12 @@
 """What people and machines read of a gate's verdict: lines for a terminal, Markdown, and JUnit XML."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from dbviz_ray.formatting import p_text, percent_text
 
-from .verdicts import FLOOR_LEVEL, Check, Verdict
+from .matching import Predictions
+from .verdicts import FLOOR_LEVEL, Changes, Check, Verdict
 
 MEANING = {
     Verdict.PASS: "{new} may replace {old}",
@@ -16,30 +16,36 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class VerdictText:
-    """A verdict in words."""
+class Gate:
+    """A verdict on two models, and what it comes from; `print` shows it in words."""
 
-    verdict: Verdict
-    old: str
-    new: str
-    checks: Sequence[Check]
-    remarks: Sequence[str]
+    predictions: Predictions
+    """Of the old model, the new one, and reruns."""
+    changes: Changes
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL if a limit is broken, else UNDECIDED if one is, else PASS."""
+        verdicts = {one.verdict for one in self.checks}
+        return next(verdict for verdict in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if verdict in verdicts)
 
     @property
     def headline(self) -> str:
         """Such as "FAIL: new may not replace old"."""
-        return f"{self.verdict}: {MEANING[self.verdict].format(old=self.old, new=self.new)}"
+        old, new, *_ = self.predictions.names
+        return f"{self.verdict}: {MEANING[self.verdict].format(old=old, new=new)}"
 
-    def text(self) -> str:
-        """Lines for a terminal."""
+    def __str__(self) -> str:
         lines = [f"{one.verdict:9} {sentence(one)}" for one in self.checks]
-        return "\n".join([self.headline, "", *lines, *(["", *self.remarks] if self.remarks else [])])
+        remarks = self.predictions.remarks
+        return "\n".join([self.headline, "", *lines, *(["", *remarks] if remarks else [])])
 
     def markdown(self) -> str:
         """For the summary of a pull request."""
         rows = [f"| {one.verdict} | {one.name} | {sentence(one)} |" for one in self.checks]
         head = [f"**{self.headline}**", "", "| verdict | what | measured |", "|---|---|---|"]
-        return "\n".join([*head, *rows, "", *self.remarks, "Brackets are 95 % intervals over items.", ""])
+        return "\n".join([*head, *rows, "", *self.predictions.remarks, "Brackets are 95 % intervals over items.", ""])
 
     def junit(self) -> bytes:
         """A test case for each check: a failure if it fails, an error if it is undecided."""

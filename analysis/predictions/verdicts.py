@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -142,9 +142,3 @@ def check_noise_floor(churn: Floats, changed: Interval) -> Check:
 def _log_share(share: Floats, items: int) -> Floats:
     """The logarithm of a share of items, with half an item more, so that there is one of none."""
     return np.log((share * items + 0.5) / (items + 1))
-
-
-def overall(checks: Sequence[Check]) -> Verdict:
-    """FAIL if a limit is broken, else UNDECIDED if one is, else PASS."""
-    verdicts = {one.verdict for one in checks}
-    return next(verdict for verdict in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.PASS) if verdict in verdicts)

@@ -1,15 +1,21 @@
 """Verdicts are right as often as they say: on limits, and on the noise floor of a recipe."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
+from support.documents import ROOT
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.predictions.comparison import compared
@@ -150,3 +156,28 @@ def test_a_gate_that_cannot_be_asked_says_so(files, capsys):
             words[-1] = "empty"
         assert main(["gate", *words]) == 2, words
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_pytest_has_a_fixture(files):
+    (files / "test_release.py").write_text(
+        "def test_it(prediction_gate):\n    prediction_gate('old.csv', 'new.csv', reruns=['reruns'], max_churn=0.4)\n\n"
+        "def test_too_strict(prediction_gate):\n    prediction_gate('old.csv', 'new.csv', min_agreement=0.999)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "dbviz_ray.pytest_gate"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=files).stdout
+    assert "FAIL: new may not replace old" in told
+    assert "1 failed, 1 passed" in told
+
+
+@pytest.mark.parametrize(("limits", "verdict", "code"), [("--max-churn 40%", "PASS", 0), ("--max-churn 1%", "FAIL", 1)])
+def test_the_action_for_github_writes_the_verdict_to_the_summary(limits, verdict, code, files):
+    action = yaml.safe_load((ROOT / ".github" / "actions" / "gate" / "action.yml").read_text())
+    step = next(step for step in action["runs"]["steps"] if step.get("id") == "gate")
+    assert set(step["env"]) == {"OLD", "NEW", "LIMITS", "UNDECIDED"}
+    given = {"OLD": "old.csv", "NEW": "new.csv", "LIMITS": limits, "UNDECIDED": "fail"}
+    given |= {"GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
+    assert subprocess.run(command, env=os.environ | given | {"PATH": path}, cwd=files).returncode == code
+    assert (files / "output").read_text() == f"verdict={verdict}\n"
+    assert (files / "summary").read_text().startswith(f"**{verdict}: new may ")
