@@ -76,6 +76,14 @@ class Gating(Files):
         "--reruns", "predictions of three or more trainings of one recipe, or a folder with them: old and new may "
         "differ by no more than these do", (), "limits", nargs="+", metavar="FILE",
     )  # fmt: skip
+    registered: str | None = option(
+        "--registered", "the new model in MLflow's registry, models:/NAME/VERSION or models:/NAME@ALIAS: it gets the "
+        "verdict as tag, the measured shares as metrics, and the report", None, "MLflow", metavar="ADDRESS",
+    )  # fmt: skip
+    alias: str | None = option(
+        "--set-alias", "alias of the registered model that moves to the new version if the verdict is PASS", None,
+        "MLflow", metavar="ALIAS",
+    )  # fmt: skip
     out: str = option("--out", "folder of verdict.json, verdict.md and verdict.xml (JUnit)", "gate", metavar="DIR")
 
 

@@ -20,7 +20,7 @@ from dbviz_ray.formatting import names_of_paths
 
 from .checkpoints import files_of, load_weights, read_weights
 from .images import GivenImages
-from .ready import library_of, ready_network
+from .ready import MLFLOW, library_of, ready_network
 
 if TYPE_CHECKING:
     from dbviz_ray.score import Request
@@ -133,6 +133,9 @@ def find_models(request: Request) -> list[ModelSource]:
     found: list[RunModel | Builder | None] = [find_run_model(checkpoint, request.trusted) for checkpoint in checkpoints]
     for place, checkpoint in enumerate(checkpoints):
         if found[place] is None and (library := library_of(checkpoint, bool(request.models))):
+            if library == MLFLOW and checkpoint not in request.trusted:
+                reason = "may run code that was stored with it, which --trust must allow"
+                raise UserError("checkpoints", checkpoint, reason=reason, allowed=f"--trust {checkpoint}")
             found[place] = Builder(library, None, request.model_options)
     files = [checkpoint for checkpoint, built in zip(checkpoints, found, strict=True) if built is None]
     for file in files:

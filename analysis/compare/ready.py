@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from dbviz_ray.config.registry import IMPORT_STRING, architecture_builder
 from dbviz_ray.errors import UserError, one_line
 
+from ..tracking.registry import ADDRESSES
 from .checkpoint_files import kind_of
 from .checkpoints import files_of, load_weights, read_weights
 from .classifiers import classifier_of
 
-CONFIG = "config.json"
+CONFIG, MLFLOW = "config.json", "mlflow"
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -25,6 +26,8 @@ def library_of(checkpoint: str, has_builder: bool) -> str | None:
 
     None for weights, and for a folder that has a builder on the command line.
     """
+    if checkpoint.startswith(ADDRESSES):
+        return MLFLOW
     path = Path(checkpoint)
     if path.suffix == ".onnx" and path.exists():
         return "onnxruntime"
@@ -43,7 +46,8 @@ def ready_network(library: str, checkpoint: str, options: Mapping[str, Any], cla
     try:
         if library == checkpoint:
             return classifier_of(checkpoint, architecture_builder(checkpoint)(**options), class_names)
-        files_of(checkpoint)  # a line about weights that are missing
+        if library != MLFLOW:
+            files_of(checkpoint)  # a line about weights that are missing
         with torch.random.fork_rng(devices=[]):
             return LIBRARIES[library](importlib.import_module(library), checkpoint)
     except UserError:
@@ -100,5 +104,26 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(np.concatenate(found)[: len(given)]).float().to(images.device)
 
 
+def _of_mlflow(mlflow: Any, address: str) -> nn.Module:
+    """Of the flavour pytorch, or any other by what its predict says; both may run code that was stored with it."""
+    flavours = mlflow.models.get_model_info(address).flavors
+    if "pytorch" in flavours:
+        network: nn.Module = mlflow.pytorch.load_model(address, map_location="cpu")
+        return network
+    return Predicting(mlflow.pyfunc.load_model(address))
+
+
+class Predicting(nn.Module):
+    """A model of MLflow's flavour pyfunc that gives scores of images."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores `[n, classes]` of images."""
+        return torch.from_numpy(np.asarray(self.model.predict(images.cpu().numpy()))).float().to(images.device)
+
+
 LIBRARIES: dict[str, Callable[[Any, str], nn.Module]]
-LIBRARIES = {"onnxruntime": OnnxNetwork, "transformers": _of_transformers, "timm": _of_timm}
+LIBRARIES = {"onnxruntime": OnnxNetwork, "transformers": _of_transformers, "timm": _of_timm, MLFLOW: _of_mlflow}

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbviz_ray.config.sweep_files import yaml_mapping
-from dbviz_ray.errors import UserError
+from dbviz_ray.errors import StageFailedError, UserError
 from dbviz_ray.scripts.recipe import AGAIN
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import share
 
 from ..report.folders import check_free, json_of, made, written
 from ..scores.agreement import agreement
+from ..tracking.registry import Verdict, record
+from ..tracking.track import TrackingUnavailableError
 from .command import columns_of
 from .files import KINDS, LABELS
 from .matching import Columns, read_predictions
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 RESULT, MARKDOWN, JUNIT = "verdict.json", "verdict.md", "verdict.xml"
 KIND = "gate"
+DIGEST = 36
+"""Characters that MLflow takes of a digest."""
 
 
 def gate(
@@ -75,6 +79,8 @@ def decide(request: Gating, command: str) -> str:
     """Print the verdict, write its files, and return it. UserError about a field of `request` or a file."""
     store = Store(request.out)
     check_free(store, (RESULT, MARKDOWN, JUNIT), RESULT, KIND)
+    if request.alias and not request.registered:
+        raise UserError("alias", request.alias, reason="needs the version that it moves to", allowed="--registered")
     if len(request.files) != 2:
         raise UserError("files", len(request.files), reason="given", allowed="two: the old model's and the new one's")
     found = gate(*request.files, _limits(request), request.reruns, request.names, columns_of(request))
@@ -92,7 +98,19 @@ def decide(request: Gating, command: str) -> str:
     written(store, files)
     print(found)
     print(f"\nin {request.out}: {', '.join(files)}", flush=True)
+    if request.registered:
+        print(_recorded(request.registered, request.alias, found))
     return found.verdict
+
+
+def _recorded(address: str, alias: str | None, found: Gate) -> str:
+    """Write the verdict to MLflow's registry. StageFailedError if MLflow cannot be used."""
+    shares = {one.name.replace(" ", "_"): one.value.value for one in found.checks}
+    digest = found.predictions.sources[1]["sha256"]
+    try:
+        return record(address, Verdict(found.verdict, shares, digest[:DIGEST], found.markdown()), alias)
+    except TrackingUnavailableError as error:
+        raise StageFailedError(f"MLflow cannot be used; the same command writes the verdict ({error})") from None
 
 
 def _limits(request: Gating) -> dict[str, float]:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from dbviz_ray.config import SweepConfig, fingerprint
 from dbviz_ray.config.addresses import DATABASES, told_without_password, without_password
-from dbviz_ray.errors import DamagedFileError, one_line
+from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.store import Store
 from dbviz_ray.store.drivers import SupersededError
 from dbviz_ray.store.layout import TRACKING_FILE
@@ -111,7 +111,7 @@ def track(
     uri, results = tracking_uri(store), _results(store)
     directory, runs, splits = _directory_id(store), runs_of(store, sweep), list(splits_of(store, sweep))
     artifacts = _beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
-    with _unavailable_otherwise(uri):
+    with unavailable_otherwise(uri):
         _check_reachable(uri)
         from mlflow import MlflowClient
 
@@ -123,7 +123,7 @@ def track(
     stored()
     if not complete:
         files = artifacts_of(store, sweep)
-        with _unavailable_otherwise(uri):
+        with unavailable_otherwise(uri):
             _log_files(client, top, files, step)
             client.set_terminated(top, "FINISHED")  # now: its run is the whole sweep's
     page = PAGE.format(experiment=experiment, top=top)
@@ -133,10 +133,11 @@ def track(
 
 
 @contextmanager
-def _unavailable_otherwise(uri: str) -> Iterator[None]:
+def unavailable_otherwise(uri: str) -> Iterator[None]:
+    """Within the block, whatever MLflow or its database raises is a TrackingUnavailableError."""
     try:
         yield
-    except SupersededError:
+    except (SupersededError, UserError):
         raise
     except Exception as error:  # of MLflow, a database, an object store, or a proxy that answers for them
         reason = told_without_password(one_line(error), uri)
