@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dbviz_ray.formatting import Cell, aligned, interval_cell, p_text, paragraph, percent_text, with_names_above
+from dbviz_ray.formatting import aligned, p_text, paragraph, with_names_above
 
+from ..predictions.rendering import Rows, cell, phrase
 from ..report.page import render
 from ..scores.votes import flips, image_scores
 from ..statistics.intervals import Advice, Interval
 from .scores import Scores
-
-Rows = list[list[str | Cell]]
 
 PRECISION = 0.01
 MAX_ROWS = 30
@@ -94,37 +93,18 @@ def tables(scores: Scores, most: int = MAX_ROWS) -> dict[str, Rows]:
     }
 
 
-def cell(interval: Interval | None, digits: int = 3, *, signed: bool = False) -> Cell:
-    """An interval as a cell of a table; "-" for none."""
-    if interval is None:
-        return Cell("-")
-    return interval_cell(interval.value, interval.low, interval.high, digits, signed=signed)
-
-
 def answer(scores: Scores, plane_classes: str) -> str:
     """What was found, in one paragraph."""
-    return _paragraph(
-        "comparison_answer.txt",
-        scores=scores,
-        kind=KINDS[plane_classes],
-        percent=lambda share: percent_text(share.value, share.low, share.high),
-        points=lambda change: percent_text(change.value, change.low, change.high, unit=" points", signed=True),
-        number=cell,
-        p=lambda value: f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}",
-    )
+    return phrase("comparison_answer.txt", 1, scores=scores, kind=KINDS[plane_classes])
 
 
 def precision_text(scores: Scores, precision: float) -> str:
     """How precise the reproducibility is, and how many planes or models a wanted precision needs."""
     pair, worst = scores.advice_on_worst_pair(precision)
     overall = scores.advice(precision)
-    return _paragraph(
-        "comparison_precision.txt", scores=scores, overall=overall, pair=pair, worst=worst, half_width=_half_width
+    return phrase(
+        "comparison_precision.txt", 1, scores=scores, overall=overall, pair=pair, worst=worst, half_width=_half_width
     )
-
-
-def _paragraph(template: str, **values: Any) -> str:
-    return " ".join(render(template, **values).split())
 
 
 def _half_width(advice: Advice) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dbviz_ray.formatting import Cell, interval_cell, p_text, paragraph, percent_text, with_names_above
+from dbviz_ray.formatting import Cell, interval_cell, p_text, paragraph, with_names_above
 
 from ..report.page import render
 from ..scores.votes import flips, image_scores
@@ -28,20 +28,20 @@ def cell(interval: Interval | None, digits: int = 3, *, signed: bool = False) ->
     return interval_cell(interval.value, interval.low, interval.high, digits, signed=signed)
 
 
-def percent(share: Interval | None) -> Cell:
+def percent(share: Interval | None, digits: int = 2, unit: str = "%", *, signed: bool = False) -> Cell:
     """A share in percent, such as "2.49%" with "[2.19, 2.81]"; "-" for none."""
     if share is None:
         return Cell("-")
-    return interval_cell(100 * share.value, 100 * share.low, 100 * share.high, 2, unit="%")
+    return interval_cell(100 * share.value, 100 * share.low, 100 * share.high, digits, unit=unit, signed=signed)
 
 
-def phrase(template: str, **values: Any) -> str:
-    """A template of sentences about intervals, as one paragraph."""
+def phrase(template: str, digits: int, **values: Any) -> str:
+    """A template of sentences about intervals, as one paragraph; `digits` are those of shares in percent."""
     told = render(
         template,
         **values,
-        percent=percent,
-        points=lambda change: percent_text(change.value, change.low, change.high, 2, unit=" points", signed=True),
+        percent=lambda share: percent(share, digits),
+        points=lambda change: percent(change, digits, " points", signed=True),
         number=cell,
         p=lambda value: f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}",
     )
@@ -50,7 +50,7 @@ def phrase(template: str, **values: Any) -> str:
 
 def answer(scores: PredictionScores) -> str:
     """What was found, in one paragraph."""
-    return phrase("predictions_answer.txt", scores=scores)
+    return phrase("predictions_answer.txt", 2, scores=scores)
 
 
 def advice(scores: PredictionScores, precision: float) -> str:
