@@ -21,6 +21,7 @@ from dbviz_ray.evaluation.records import load_config, load_network, save_model, 
 from dbviz_ray.evaluation.work import Task, TaskRunner, What, Work, draw_planes
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.models import Outcome, WorkEnd
+from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import say
 from dbviz_ray.training.allocations import keep_freed_memory, peak_memory, reset_peak_memory
 from dbviz_ray.training.checkpoints import CohortCheckpoints
@@ -90,7 +91,7 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
                 save_snapshot(store, snapshot, dataset)
 
     try:
-        trained = train_cohort(
+        trained = _by_command(cohort, dataset, store, device) or train_cohort(
             cohort.models,
             dataset,
             device,
@@ -115,6 +116,15 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
     return {**report, "from_epoch": from_epoch, "diverged": diverged, "remark": checkpoints.remark or remark}
+
+
+def _by_command(cohort: Cohort, dataset: Dataset, store: Store, device: torch.device) -> list[TrainedModel]:
+    """The models that a command of the user's trains; none if we do."""
+    if cohort.models[0].training.command is None:
+        return []
+    from dbviz_ray.cluster.by_command import train_by_command
+
+    return [train_by_command(model, dataset, store, device, interruption.check) for model in cohort.models]
 
 
 def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:

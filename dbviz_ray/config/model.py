@@ -60,14 +60,18 @@ class ModelConfig(Frozen):
 
     @cached_property
     def model_id(self) -> str:
-        """The `name_parts` plus a hash over every field but `recipe` and unset seeds, and the schema version.
+        """The `name_parts` plus a hash over every field but `recipe`, unset seeds and an unset command, and the schema
+        version.
 
         Not covered: defaults of the architecture's options, the files of an image folder, and the code of a user's own
         functions. The model_id of a student's teacher stands for the teacher.
         """
         named = {"recipe", "architecture", "width", "seed"}
         unset = {stream for stream, seed in self.seeds if seed is None}
-        fields = self.model_dump(exclude={"recipe": True, "training": {"distillation": named}, "seeds": unset})
+        training: dict[str, Any] = {"distillation": named}
+        if self.training.command is None:
+            training |= dict.fromkeys(("command", "weights"), True)
+        fields = self.model_dump(exclude={"recipe": True, "training": training, "seeds": unset})
         return "-".join([*self.name_parts, fingerprint(fields)])
 
     @cached_property

@@ -159,11 +159,12 @@ class SweepConfig(Frozen):
         by_shape: dict[str, list[ModelConfig]] = {}
         for model in self._models:
             by_shape.setdefault(model.shape_key, []).append(model)
-        size = self.resources.max_cohort_size
+        most = self.resources.max_cohort_size
+        sizes = {shape: 1 if group[0].training.command else most for shape, group in by_shape.items()}
         return [
-            Cohort(models=tuple(group[start : start + size]))
-            for group in by_shape.values()
-            for start in range(0, len(group), size)
+            Cohort(models=tuple(group[start : start + sizes[shape]]))
+            for shape, group in by_shape.items()
+            for start in range(0, len(group), sizes[shape])
         ]
 
     def identity(self) -> dict[str, Any]:

@@ -126,6 +126,15 @@ class TrainingConfig(Frozen):
     evaluate_every: Count = Field(
         10, description="Epochs between two test evaluations in the history; at 10 they cost under 3 % of the time."
     )
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="A command of your own that trains one model, as a list of words. {seed}, {out}, {width}, "
+        "{label_noise}, {data} (a .npz file with the images and the given labels) and the fields of training and of "
+        "the options may stand in it; docs/scripts.md explains it.",
+    )
+    weights: str = Field(
+        "*.pt", description="command only: the weights that it writes to {out}; of several files the last by name."
+    )
     snapshots: Annotated[tuple[Count, ...], AfterValidator(not_repeated)] = Field(
         (), description="Earlier epochs whose weights are also kept and scored."
     )
@@ -136,6 +145,11 @@ class TrainingConfig(Frozen):
             raise excluded("momentum", self.momentum, f"optimizer={self.optimizer}", "0, or optimizer=sgd")
         if self.mixing == "none" and self.mixing_alpha != 1:
             raise excluded("mixing_alpha", self.mixing_alpha, "mixing=none", "unset, or mixing=mixup or cutmix")
+        if self.command is None and self.weights != "*.pt":
+            raise excluded("weights", self.weights, "command unset", "unset")
+        for field in ("snapshots", "distillation", "adversary") if self.command is not None else ():
+            if value := getattr(self, field):
+                raise excluded(field, value, "a command", "unset")
         late = [epoch for epoch in self.snapshots if epoch >= self.epochs]
         if late:
             allowed = f"epochs before the last, {self.epochs}, whose weights are always kept"

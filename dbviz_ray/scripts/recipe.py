@@ -38,22 +38,29 @@ class Trial:
 
 
 def trials_of(
-    command: Sequence[str], seeds: Sequence[int], varied: Mapping[str, Sequence[str]], folder: Path, *, again: bool
+    command: Sequence[str],
+    seeds: Sequence[int],
+    varied: Mapping[str, Sequence[str]],
+    folder: Path,
+    *,
+    again: bool = False,
+    name: str = "",
 ) -> list[Trial]:
     """Every training of a recipe, the seeds of a group together; with `again`, the first one twice.
+
+    Each is called after its values, or, if there is one alone, `name`.
 
     Without `{out}` in the command, each is started in the folder that it writes to; words that name files or folders
     here become whole paths then. UserError for a placeholder that is missing or unknown.
     """
     known = {SEED, OUT, *varied}
-    named = {name for word in command for name in _PLACEHOLDER.findall(word)}
+    named = {found for word in command for found in _PLACEHOLDER.findall(word)}
     if not command:
         raise UserError("command", reason="is missing", allowed="-- python train.py --seed {seed} --out {out}")
-    for name in (SEED, *varied):
-        if name not in named:
-            raise UserError("command", reason=f"has no {{{name}}}, so all its trainings would be alike")
+    for lacking in (key for key in (SEED, *varied) if key not in named):
+        raise UserError("command", reason=f"has no {{{lacking}}}, so all its trainings would be alike")
     if unknown := sorted(named - known):
-        allowed = ", ".join(f"{{{name}}}" for name in sorted(known))
+        allowed = ", ".join(f"{{{key}}}" for key in sorted(known))
         raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=f"{allowed}; --vary makes others")
     here, root = Path.cwd(), folder.resolve()
     words = list(command)
@@ -64,8 +71,8 @@ def trials_of(
         group = dict(zip(varied, values, strict=True))
         for seed in seeds:
             for repeated in (False, True)[: 1 + (again and not trials)]:
-                name = "-".join([*(f"{key}={value}" for key, value in group.items()), f"seed={seed}"])
-                own = root / re.sub(r"[^\w.=,+-]", "_", name + AGAIN * repeated)
+                called = name or "-".join([*(f"{key}={value}" for key, value in group.items()), f"seed={seed}"])
+                own = root / re.sub(r"[^\w.=,+-]", "_", called + AGAIN * repeated)
                 filled = {SEED: str(seed), OUT: str(own / "out"), **group}
                 each = tuple(_filled(word, filled) for word in words)
                 trials.append(Trial(own.name, each, own, here if OUT in named else own / "out", tuple(values), seed))

@@ -63,7 +63,10 @@ class TrainedModel:
     @property
     def diverged_epoch(self) -> int | None:
         """The first epoch whose training loss is not finite; the last one if its test loss is not; else None."""
-        finite = self.history["train_loss"][: self.epoch].isfinite().tolist()
+        known = self.history["train_loss"][: self.epoch]
+        if self.config.training.command is not None:  # which tells only of its end
+            known = known[-1:]
+        finite = known.isfinite().tolist()
         if finite and self.epoch == self.config.training.epochs:
             finite[-1] = finite[-1] and math.isfinite(self.history["test_loss"][-1])
         return finite.index(False) + 1 if False in finite else None

@@ -1,0 +1,85 @@
+"""Trains one model of a sweep by the user's own command, and takes over the weights that it wrote."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dbviz_ray.analysis.compare.checkpoints import load_weights, read_weights
+from dbviz_ray.architectures import initialised_network
+from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import Dataset, given_labels
+from dbviz_ray.scripts.recipe import trials_of
+from dbviz_ray.scripts.running import is_done, last_line, outputs, run
+from dbviz_ray.store import Store
+from dbviz_ray.training.cohort import HISTORY, TrainedModel
+
+FOLDER, DATA = "commands", "data"
+"""Of a run directory: what commands wrote; the placeholder of the sweep's images, and its file."""
+BATCH = 500
+
+
+def train_by_command(
+    model: ModelConfig, dataset: Dataset, store: Store, device: torch.device, check: Callable[[], None]
+) -> TrainedModel:
+    """Run the command of `model.training`; in a run directory on a disk, its log and files stay in `FOLDER`.
+
+    RuntimeError if it fails, UserError if what it wrote does not fit the architecture.
+    """
+    settings = model.training
+    assert settings.command is not None
+    labels = given_labels(dataset, model.dataset.noise_kind, model.label_noise, model.seeds.label_noise)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(store.root if store.is_local else scratch, FOLDER, model.model_id)
+        values = values_of(model)
+        if any(f"{{{DATA}}}" in word for word in settings.command):
+            folder.mkdir(parents=True, exist_ok=True)
+            values[DATA] = str(folder / f"{DATA}.npz")
+            np.savez(
+                values[DATA],
+                train_images=dataset.train_images.numpy(),
+                train_labels=labels.numpy(),
+                test_images=dataset.test_images.numpy(),
+                test_labels=dataset.test_labels.numpy(),
+            )
+        used = {name: [value] for name, value in values.items() if any(f"{{{name}}}" in w for w in settings.command)}
+        [trial] = trials_of(settings.command, [model.seeds.init], used, folder, name="training")
+        if not is_done(trial) and (ended := run(trial, 0, check)).code != 0:
+            raise RuntimeError(f"its command ended with exit code {ended.code}: {last_line(trial)} ({trial.folder})")
+        files = outputs(trial, settings.weights)
+        if not files:
+            raise RuntimeError(f"its command wrote no file like {settings.weights} to {trial.written}")
+        classes = len(dataset.class_names)
+        network = initialised_network(model.architecture, model.width, dataset.image_shape, classes, 0, model.options)
+        load_weights(network, read_weights(files[-1]), files[-1])
+    network.to(device).eval()
+    history = {name: torch.full((settings.epochs,), math.nan) for name in HISTORY}
+    predictions = {}
+    for split, given in (("train", labels), ("test", dataset.test_labels)):
+        logits = _logits(network, dataset, dataset.split(split)[0], device)
+        predictions[split] = logits.argmax(dim=1)
+        for ending, true in (("", given), *([("_clean", dataset.train_labels)] if split == "train" else [])):
+            history[f"{split}_loss{ending}"][-1] = F.cross_entropy(logits, true)
+            history[f"{split}_error{ending}"][-1] = (predictions[split] != true).double().mean()
+    weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    return TrainedModel(model, settings.epochs, weights, history, labels, predictions, math.nan, 0)
+
+
+def values_of(model: ModelConfig) -> dict[str, str]:
+    """What the placeholders of a command stand for, beside the seed and the folder: the fields of the model."""
+    fields: dict[str, Any] = {**model.training.model_dump(), **model.options}
+    plain = {name: str(value) for name, value in fields.items() if isinstance(value, str | int | float)}
+    return plain | {"width": str(model.width), "label_noise": str(model.label_noise)}
+
+
+@torch.no_grad()
+def _logits(network: nn.Module, dataset: Dataset, images: Tensor, device: torch.device) -> Tensor:
+    parts = [logits_of(network(dataset.normalised(part.to(device)))).float().cpu() for part in images.split(BATCH)]
+    return torch.cat(parts)
