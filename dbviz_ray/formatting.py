@@ -3,12 +3,17 @@
 Numbers stay numbers until a renderer calls one of these functions; nothing parses what they return.
 """
 
+from __future__ import annotations
+
 import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NO_WIDTH = 1e-9
 """Widths up to this come from rounding."""
@@ -177,3 +182,15 @@ def names_of_paths(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
             return ["-".join(of[common:]) for of in words]
     shortest = [of[-1] for of in parts]
     return [f"{name} ({shortest[: index + 1].count(name)})" for index, name in enumerate(shortest)]
+
+
+def templates(folder: Path, **settings: Any) -> Environment:
+    """The templates of a folder. HTML escapes its values; jinja2.UndefinedError if one is missing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # most commands need none
+
+    made = Environment(
+        loader=FileSystemLoader(folder), autoescape=select_autoescape(), undefined=StrictUndefined, **settings
+    )
+    made.filters |= {"p_text": p_text, "unbroken": unbroken}
+    made.tests["known"] = lambda value: not math.isnan(value)
+    return made

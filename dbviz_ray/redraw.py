@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dbviz_ray.analysis.figures import FIGURES, SUFFIXES, figures_of
 from dbviz_ray.analysis.figures.sweep_tables import choose_model, choose_plane_set
-from dbviz_ray.analysis.report import write_report
+from dbviz_ray.analysis.report.sweep_report import write_report
 from dbviz_ray.analysis.tables import tables_of
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import StageFailedError, UserError, one_line

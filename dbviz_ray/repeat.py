@@ -59,6 +59,10 @@ class Request:
     model_options: Mapping[str, Any] = option("--model-option", "see dbviz-ray score", {}, "what is compared")
     data: str | None = option("--data", "see dbviz-ray score", None, "what is compared")
     data_options: Mapping[str, Any] = option("--data-option", "see dbviz-ray score", {}, "what is compared")
+    planes: int = option("--planes", "with --weights: number of planes", 500, "what is compared", type=integer)
+    resolution: int = option(
+        "--resolution", "with --weights: grid points on each side of a plane", 50, "what is compared", type=integer
+    )
     cpus: float = option("--cpus", "CPU cores of one training", 1.0, "where it runs", type=number)
     gpus: float = option("--gpus", "GPUs of one training; 0.5 lets two share one", 0.0, "where it runs", type=number)
     memory: float = option("--memory", "GiB of memory of one training", 0.0, "where it runs", type=number)
@@ -156,6 +160,9 @@ def _compare_weights(request: Request, found: Sequence[Collected], command: str)
     from dbviz_ray.score import Request as Scoring
 
     files, names = tuple(str(one.file) for one in found), tuple(one.trial.name for one in found)
-    given = {name: getattr(request, name) for name in ("models", "model_options", "data", "data_options")}
+    given = {
+        name: getattr(request, name)
+        for name in ("models", "model_options", "data", "data_options", "planes", "resolution")
+    }
     sys.path.insert(0, str(Path.cwd()))
     score(Scoring(checkpoints=files, names=names, out=f"{request.out}/comparison", **given), command)

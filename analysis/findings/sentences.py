@@ -1,13 +1,10 @@
 """Findings as sentences, each under the question that it answers; their words are in sentences.jinja."""
 
-import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
-from dbviz_ray.formatting import interval_text, p_text, percent_text, unbroken
+from dbviz_ray.formatting import interval_text, percent_text, templates
 
 from ..tables.scored import SIGNIFICANT
 from .curves import ALL_LABELS, SMALL_ERROR
@@ -54,17 +51,19 @@ def _value(number: Number, digits: int = 1) -> str:
     return interval_text(number.value, number.low, number.high, digits)
 
 
-def templates(folder: Path, **settings: Any) -> Environment:
-    """The templates of a folder. HTML escapes its values; jinja2.UndefinedError if one is missing."""
-    loader, escape = FileSystemLoader(folder), select_autoescape()
-    made = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, **settings)
-    made.filters |= {"percent": _percent, "value": _value, "p_text": p_text, "subject": subject_text}
-    made.filters |= {"stream_name": STREAM_NAMES.__getitem__, "unbroken": unbroken}
-    made.tests["known"] = lambda value: not math.isnan(value)
-    made.globals.update(max_named=MAX_NAMED, small_error=SMALL_ERROR, all_labels=ALL_LABELS, significant=SIGNIFICANT)
-    return made
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": _percent,
+    "value": _value,
+    "subject": subject_text,
+    "stream_name": STREAM_NAMES.__getitem__,
+}
+"""What templates about findings call."""
+GLOBALS = {"max_named": MAX_NAMED, "small_error": SMALL_ERROR, "all_labels": ALL_LABELS, "significant": SIGNIFICANT}
 
 
-_WORDS = templates(Path(__file__).parent).get_template("sentences.jinja").module
+_TEMPLATES = templates(Path(__file__).parent)
+_TEMPLATES.filters |= FILTERS
+_TEMPLATES.globals |= GLOBALS
+_WORDS = _TEMPLATES.get_template("sentences.jinja").module
 QUESTIONS: dict[str, str] = vars(_WORDS)["questions"]
 """By kind. A kind without a question has no sentence; only tables show it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..findings.sentences import templates
+from dbviz_ray.formatting import templates
 
 COLUMN = 864
 """Width of a page's text, in pixels."""
@@ -24,11 +24,11 @@ def render(template: str, **values: Any) -> str:
     Pages escape their values, texts (.txt) do not. Tables are rows of texts and `formatting.Cell`s, the first row the
     head; pictures are `Illustration`s. jinja2.UndefinedError if a value is missing.
     """
-    return _PAGES.get_template(template).render(contents=[], **values)
+    return PAGES.get_template(template).render(contents=[], **values)
 
 
-_PAGES = templates(Path(__file__).parent / "templates", trim_blocks=True, lstrip_blocks=True)
-_PAGES.filters["anchor"] = lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+PAGES = templates(Path(__file__).parent / "templates", trim_blocks=True, lstrip_blocks=True)
+PAGES.filters["anchor"] = lambda title: re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from .estimates import Covers, Estimate, difference, logarithm
 from .pseudo_values import LEVEL, Floats, Variances, student, variance_of_mean
@@ -167,12 +167,14 @@ def p_value(estimate: Estimate) -> float:
     if variance <= (ROUNDING * value) ** 2:
         return float(_sign_test(len(estimate.by_item) or max(map(len, estimate.by_model))))
 
-    reach, smallest = variances.reaches(), math.log(1e-15)
+    from scipy import optimize  # which takes long to import
+
+    reach, least = variances.reaches(), math.log(1e-15)
 
     def beyond(log_p: float) -> float:
         return reach(1 - math.exp(log_p)) - value
 
-    return 1e-15 if beyond(smallest) < 0 else math.exp(float(optimize.brentq(beyond, smallest, 0.0, xtol=1e-9)))
+    return 1e-15 if beyond(least) < 0 else math.exp(float(optimize.brentq(beyond, least, 0.0, xtol=1e-9)))
 
 
 def holm(p_values: Floats) -> Floats:

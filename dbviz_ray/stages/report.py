@@ -41,7 +41,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside
     Raises StageFailedError if there are no tables.
     """
     from dbviz_ray.analysis.figures.drawing import draw_figures
-    from dbviz_ray.analysis.report import write_report
+    from dbviz_ray.analysis.report.sweep_report import write_report
     from dbviz_ray.analysis.tracking import TrackingUnavailableError
 
     if state.reported and not options.chosen:

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 from dbviz_ray.analysis.findings import find, write_findings
-from dbviz_ray.analysis.report import write_report
+from dbviz_ray.analysis.report.sweep_report import write_report
 from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import REPORT_FILE, Store
