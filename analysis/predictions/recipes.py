@@ -69,6 +69,7 @@ def _curves(table: pd.DataFrame, varied: Sequence[str]) -> Figure:
     """Each score over the first of what was varied, a line for each combination of the others."""
     with rc_context(STYLE):
         figure, axes = panels(1, 2, 9.6, 3.4)
+        ticks = sorted(table["over"].unique())
         lines = list(table.groupby(list(varied[1:]), sort=False)) if len(varied) > 1 else [((), table)]
         for one, (score, called) in zip(axes[0], SCORES.items(), strict=True):
             for place, ((names, rows), colour) in enumerate(zip(lines, SERIES_COLOURS * len(lines), strict=False)):
@@ -76,6 +77,8 @@ def _curves(table: pd.DataFrame, varied: Sequence[str]) -> Figure:
                 score_line(one, rows.sort_values("over"), "over", score, colour, label, at=(place, len(lines)))
             plain(one)
             one.set(xlabel=varied[0], ylabel=called, xscale="log" if (table["over"] > 0).all() else "linear")
+            one.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            one.minorticks_off()
         if len(lines) > 1:
             axes[0, 0].legend(fontsize=8, frameon=False)
     return figure

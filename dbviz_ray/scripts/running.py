@@ -25,6 +25,7 @@ GRACE_SECONDS = 5.0
 MOST_BYTES = 10**7
 """Files of a command's words up to this size are known by their content, so that a changed script is noticed."""
 PDEATHSIG = 1
+_LIBRARY = ctypes.CDLL(None)  # loaded here, since little may happen between fork and exec
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _run_once(trial: Trial, check: Callable[[], None]) -> int:
 
 def _die_with_parent() -> None:
     with suppress(OSError, AttributeError):  # where there is no prctl, a killed worker leaves the command running
-        ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
+        _LIBRARY.prctl(PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
