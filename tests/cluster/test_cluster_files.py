@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 from support.documents import ROOT
+from support.ray_up_local import wait_for
 from support.tracking_server import free_port
 
 CLOUDS = ("cluster.yaml", "docs/cluster/gcp.yaml")
@@ -161,13 +162,6 @@ def test_the_instance_profile_is_narrow():
                 assert action.startswith("ec2:Describe")
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.2)
-
-
 @contextmanager
 def head(home: Path, store: Path, port: int) -> Iterator[None]:
     """Runs the very commands that start MLflow on the head, but for the port, the pause between two copies of the
@@ -188,7 +182,7 @@ def head(home: Path, store: Path, port: int) -> Iterator[None]:
         return False
 
     try:
-        wait_for(answers)
+        wait_for(answers, 60)
         yield
     finally:
         os.killpg(group.pid, signal.SIGKILL)
@@ -212,7 +206,7 @@ def test_a_new_head_s_mlflow_begins_with_the_last_one_s_database(tmp_path):
 
     with head(tmp_path / "first", store, port):
         client.create_experiment("kept")
-        wait_for(copied)
+        wait_for(copied, 60)
     with head(tmp_path / "second", store, port):
         run = client.create_run(client.get_experiment_by_name("kept").experiment_id)
         client.log_text(run.info.run_id, "text", "note.txt")

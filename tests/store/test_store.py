@@ -68,18 +68,6 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
-def test_label_maps_come_back_and_open_in_plain_parquet(store):
-    maps = np.random.default_rng(0).integers(0, 10, (7, 5, 5)).astype(np.uint8)
-    store.write_label_maps("test", "model-1", 40, maps)
-    assert np.array_equal(store.read_label_maps("test", "model-1", 40), maps)
-    assert store.labelled("test") == {("model-1", 40)}
-    assert store.labelled("other") == set()
-    table = pq.read_table(store.path("labels"))
-    assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
-    assert table.column_names == ["plane", "labels", "plane_set", "model_id", "epoch"]
-    assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
-
-
 @pytest.mark.parametrize("planes", [slice(49, 51), slice(60, 110), slice(-5, None), slice(7, 3), slice(None)])
 def test_some_planes_are_those_of_the_whole(store, planes):
     maps = np.random.default_rng(0).integers(0, 10, (120, 4, 4)).astype(np.uint8)
