@@ -68,11 +68,13 @@ def values(axes) -> np.ndarray:
     return np.asarray(axes.images[0].get_array())
 
 
-def test_scores_are_the_stored_tables(run):
+def test_scores_are_the_stored_tables_of_which_the_run_tells(run):
     groups = read_table(run.store, "groups")
     for table in (run.table("groups"), run.arrow("groups").to_pandas()):
         pd.testing.assert_frame_equal(table, groups)
     assert set(run.tables) > {"groups", "models", "pairs", "outcomes"}
+    assert all(word in repr(run) for word in ("small", run.store.root, *run.tables))
+    assert any("width 8" in sentence for sentence in run.findings)
 
 
 def test_models_come_with_all_their_fields_and_what_became_of_them(run):
@@ -123,13 +125,6 @@ def test_what_is_damaged_or_not_there_yet_is_told(own_run):
     assert run.store.path(file) in str(refused(run.label_maps, model_id))
     for asked in (lambda: run.findings, lambda: run.table("groups")):
         assert " analyse" in str(refused(asked))
-
-
-def test_a_run_tells_what_it_is(run):
-    text = repr(run)
-    assert all(word in text for word in ("small", run.store.root, "12", "test (6 of 12 x 12", *run.tables))
-    assert len(text.splitlines()) == 4
-    assert any("width 8" in sentence for sentence in run.findings)
 
 
 def test_regions_of_a_run(run):

@@ -93,11 +93,14 @@ def test_given_triplets_are_taken_as_they_are(digits):
     assert torch.equal(planes.anchors, digits.normalised(digits.test_images[planes.anchor_indices]))
 
 
-def test_given_triplets_that_span_no_plane_are_named(digits):
+def test_images_that_span_no_plane_are_refused_and_given_triplets_of_them_named(digits):
     absent, collinear = PlaneSetConfig(indices=((1, 2, 3), (0, 100, 2))), PlaneSetConfig(indices=((0, 1, 2), (1, 2, 3)))
     assert refused(draw_plane_set, absent, digits).value == [0, 100, 2]
-    line = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
-    assert refused(draw_planes, line, torch.zeros(4, dtype=torch.int64), collinear).value == [0, 1, 2]
+    line, labels = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)
+    assert refused(draw_planes, line, labels, collinear).value == [0, 1, 2]
+    for images in (5, 2):
+        any_triplets = PlaneSetConfig(count=20, classes="any")
+        assert refused(draw_planes, line[:images], labels[:images], any_triplets).field == "planes"
 
 
 @pytest.mark.parametrize(
@@ -163,10 +166,3 @@ def test_a_linear_layer_may_come_before_the_grid(bias):
     grid = GridPoints(planes, torch.device("cpu"), torch.float64)
     for (_, _, points), (_, _, mapped) in zip(grid.batches(24), grid.through(layer).batches(24), strict=True):
         torch.testing.assert_close(mapped, layer(points.flatten(1)), rtol=0, atol=1e-13)
-
-
-def test_two_images_and_images_on_one_line_have_no_plane():
-    line = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2)
-    for images in (line, line[:2]):
-        labels = torch.zeros(len(images), dtype=torch.int64)
-        assert refused(draw_planes, images, labels, PlaneSetConfig(count=20, classes="any")).field == "planes"

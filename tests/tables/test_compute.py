@@ -1,5 +1,6 @@
 """Which tables there are, of which models they tell, what became of the others, and the table `outcomes`."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_sweep
@@ -27,22 +28,6 @@ def test_snapshots_are_scored_within_their_group(tmp_path):
     assert len(pairs.query("epoch_a == 3")) == 12 * 11 / 2
     assert len(pairs.query("epoch_a == 1")) == 4 * 3
     assert pairs.query("epoch_a == 1")["same_group"].all()
-
-
-def test_diverged_models_are_left_out(tmp_path):
-    sweep = compared_sweep()
-
-    def diverged(model):
-        return model.recipe == "SGD" and (model.architecture == "vit" or model.seeds.init == 0)
-
-    tables = compute_tables(made_up_run(tmp_path, sweep, diverged), sweep)
-    last = tables["groups"].query("epoch == 3").set_index(["architecture", "recipe"])
-    assert last[["n_models", "n_diverged"]].to_numpy().tolist() == [[3, 0], [2, 1], [3, 0], [0, 3]]
-    lost = last.loc[("vit", "SGD")]
-    assert lost[list(SCORES)].isna().all()
-    assert (lost["n_planes"], lost["reproducibility_interval_covers"]) == (0, "nothing")
-    assert last.loc[("fully_connected", "SGD")]["reproducibility_interval_covers"] == "planes"
-    assert len(tables["models"]) == 8 * 2
 
 
 def test_scores_that_are_not_asked_for_are_not_computed(tmp_path):
@@ -119,6 +104,13 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
               ["vit", "SGD", 0, 0, 3]]  # fmt: skip
     for counted in (groups, tables["by_recipe"]):
         assert counted[columns].drop_duplicates().sort_values(columns).to_numpy().tolist() == counts
+    last = groups[(groups["epoch"] == 3) & (groups["plane_set"] == "test")].set_index(["architecture", "recipe"])
+    covers = {"Adam": ["planes", "planes"], "SGD": ["nothing", "nothing"]}
+    assert last.groupby("recipe")["reproducibility_interval_covers"].agg(list).to_dict() == covers
+    one, lost = last.loc[("fully_connected", "SGD")], last.loc[("vit", "SGD")]
+    assert (np.isnan(one["reproducibility"]), one["fragmentation"] >= 1) == (True, True), "one model makes no pair"
+    assert (lost[list(SCORES)].isna().all(), lost["n_planes"]) == (True, 0)
+    assert len(tables["models"]) == 5 * 2 * 2
     write_tables(store, tables)
     # With empty cells, whole numbers are read as floats.
     pd.testing.assert_frame_equal(read_table(store, "outcomes"), table.astype({"train_set_seed": float}))

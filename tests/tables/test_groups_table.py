@@ -79,13 +79,6 @@ def test_scores_equal_a_naive_computation(run, request):
             assert np.isnan(row["soft_agreement"])
 
 
-def test_one_model_left_has_no_reproducibility(tmp_path):
-    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
-    row = compute_tables(made_up_run(tmp_path, sweep, lambda model: model.seeds.init == 1), sweep)["groups"].iloc[0]
-    assert np.isnan(row["reproducibility"])
-    assert row["fragmentation"] >= 1
-
-
 @pytest.mark.filterwarnings("error")
 def test_models_that_say_one_class_everywhere(tmp_path):
     """Where all say the same one, kappa is not known; where each says another, there is no agreement."""
@@ -131,15 +124,6 @@ def test_crossed_seeds_compare_what_differs_in_every_stream(tmp_path):
     kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
     assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
     assert row["reproducibility_interval_covers"] == "models and planes"
-
-
-def test_last_test_error_of_the_history_is_that_of_the_predictions(finished_run):
-    store, _ = finished_run
-    models = read_table(store, "models")
-    assert set(models["device"]) == {"cpu"}
-    for _, model in models.iterrows():
-        history, _ = store.read_parquet(store.model_file(model["model_id"], "history.parquet"))
-        assert history["test_error"][-1].as_py() == pytest.approx(model["test_error"], abs=1e-6)
 
 
 def test_models_equal_a_naive_computation(made_up):

@@ -121,7 +121,7 @@ def in_blocks(model, truth):
     return coarse.repeat(3, axis=1).repeat(3, axis=2)[:, : truth.shape[1], : truth.shape[2]]
 
 
-def test_coarser_grids_and_their_limit(tmp_path):
+def test_coarser_grids_and_their_limit(tmp_path, made_up):
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]}, planes={"test": {"count": 3, "resolution": 49}})
     store = made_up_run(tmp_path, sweep, label_maps=in_blocks)
     tables = compute_tables(store, sweep)
@@ -147,7 +147,4 @@ def test_coarser_grids_and_their_limit(tmp_path):
             assert fine[column] == pytest.approx(group[column])
     write_tables(store, tables)
     assert read_table(store, "resolution")["resolution"].tolist()[:2] == [25, 49]
-
-
-def test_a_grid_that_holds_no_coarser_one_has_no_rows(made_up):
-    assert made_up[2]["resolution"].empty
+    assert made_up[2]["resolution"].empty, "its grid holds no coarser one"

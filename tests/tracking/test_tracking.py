@@ -13,13 +13,14 @@ import pytest
 from conftest import small_sweep
 from mlflow import MlflowClient
 from support.documents import ROOT, blocks
+from support.drawn_figures import tabulated
 from support.made_up_runs import let_fail, made_up_run
 from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis import tracking
 from dbviz_ray.analysis.scores.group_scores import SCORES
-from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables import read_table, write_tables
 from dbviz_ray.analysis.tracking import TrackingUnavailableError, contents, is_tracked, track, tracking_uri
 from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
@@ -104,8 +105,7 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
     training = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
     recipes = {"plain": {}, "SGD+SAM": {"optimizer": "sgd", "sam_radius": 0.05}}
     sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
-    store = made_up_run(tmp_path / "runs" / "small", sweep)
-    write_tables(store, compute_tables(store, sweep))
+    store = tabulated(made_up_run(tmp_path / "runs" / "small", sweep), sweep)
     track(store, sweep)
     client, runs = runs_of(tracking_uri(store), sweep)
     [top] = [run for run in runs if run.info.run_name == "small"]
@@ -203,8 +203,7 @@ def lossy(tmp_path):
     sweep = small_sweep(grid={"width": [2, 4, 8, 16], "seed": [0, 1, 2], "label_noise_seed": [0]})
     store = made_up_run(tmp_path / "runs" / "small", sweep, lambda model: model.width == 2 and model.seeds.init == 0)
     let_fail(store, sweep, lambda model: "train" * (model.width == 16 or (model.width, model.seeds.init) == (8, 2)))
-    write_tables(store, compute_tables(store, sweep))
-    return store, sweep
+    return tabulated(store, sweep), sweep
 
 
 def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, monkeypatch):

@@ -3,11 +3,12 @@
 import pytest
 from conftest import small_sweep
 from playwright.sync_api import expect
+from support.drawn_figures import tabulated
 from support.made_up_runs import made_up_run
 from support.tracking_server import TrackingServer
 
 from dbviz_ray.analysis.figures.drawing import draw_figures
-from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.analysis.tracking import track, where_to_look
 
 pytest_plugins = ["support.browser_fixtures"]
@@ -23,8 +24,7 @@ def results(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", server.uri)
         sweep = small_sweep(grid={"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1]})
         store = made_up_run(folder / "small", sweep, error=lambda model, _: 0.6 / model.width + model.label_noise)
-        write_tables(store, compute_tables(store, sweep))
-        draw_figures(store, sweep, ["double_descent"])
+        draw_figures(tabulated(store, sweep), sweep, ["double_descent"])
         track(store, sweep)
         yield store, where_to_look(store)
 
