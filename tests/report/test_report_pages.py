@@ -86,10 +86,25 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Path(store.path(REPORT_FILE))
 
 
+def troubles_of(page: Page) -> list[str]:
+    """A list that fills with what goes wrong on a page from now on.
+
+    That is messages of errors and warnings, requests that fail or are answered with an error, and those that leave the
+    page's own files.
+    """
+    found: list[str] = []
+    page.on("console", lambda said: found.extend([said.text] * (said.type in ("error", "warning"))))
+    page.on("pageerror", lambda error: found.append(f"error: {error}"))
+    page.on("requestfailed", lambda request: found.append(f"failed: {request.url[:200]} {request.failure}"))
+    page.on("response", lambda answer: found.extend([f"{answer.status}: {answer.url}"] * (answer.status > 399)))
+    page.on("request", lambda asked: found.extend([asked.url] * (not asked.url.startswith(("file:", "data:")))))
+    return found
+
+
 @pytest.mark.parametrize("device", ["page", "phone"])
-def test_a_report_opens_without_errors_and_can_be_read(request, troubles, report: Path, device: str):
+def test_a_report_opens_without_errors_and_can_be_read(request, report: Path, device: str):
     opened: Page = request.getfixturevalue(device)
-    wrong = troubles(opened)
+    wrong = troubles_of(opened)
     opened.goto(report.as_uri())
     opened.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     found = opened.evaluate(MEASURE)
