@@ -144,7 +144,7 @@ def test_weights_that_do_not_fit_name_the_first_layer(weights, parts):
     assert all(part in mistake.reason for part in parts)
 
 
-def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
+def test_one_of_several_state_dicts_or_prefixes_is_chosen_by_name(tmp_path):
     path, loaded = tmp_path / "several.pt", network(3)
     model, other = network(1).state_dict(), network(2).state_dict()
     torch.save({"model": model, "ema": {"net": other}, "net": {}}, path)
@@ -159,10 +159,6 @@ def test_one_of_several_state_dicts_is_chosen_by_name(tmp_path):
         mistake = refused(read_weights, path)
         assert mistake.field == "weights_key"
         assert allowed in (mistake.allowed, None)
-
-
-def test_one_of_several_prefixes_is_chosen_by_name(tmp_path):
-    path, loaded = tmp_path / "several.pt", network(3)
     torch.save(renamed("net.".__add__)(network(1)) | renamed("ema.".__add__)(network(2)), path)
     mistake = refused(load_weights, loaded, read_weights(path), path)
     assert (mistake.field, mistake.allowed) == ("weights_key", "net., ema.")

@@ -279,45 +279,27 @@ def test_any_two_classes_are_told_apart(people, least):
 KEPT = [1, 2, 4, 8]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Three widths, four kept epochs."""
+def test_the_picture_and_the_animation_show_groups_by_epochs(tmp_path):
+    """The GIF loops and holds its last frame."""
     grid = {"width": [2, 4, 8], "label_noise": [0.2], "seed": [0, 1]}
     sweep = small_sweep(grid=grid, training={"epochs": KEPT[-1], "snapshots": KEPT[:-1]})
-    folder = tmp_path_factory.mktemp("run")
-    store, figure = drawn_one(folder, sweep, "training", error=lambda model, epoch: 1 / (model.width + epoch))
-    return store, sweep, figure
-
-
-def maps_of(store, sweep, width):
-    model = next(model for model in sweep.models() if model.width == width)
-    return [store.read_label_maps("test", model.model_id, epoch)[0] for epoch in KEPT]
-
-
-def test_the_picture_shows_groups_by_epochs(run):
-    store, sweep, figure = run
-    grid = np.array(figure.axes).reshape(3, len(KEPT))
-    assert [row[0].get_ylabel().splitlines()[0] for row in grid] == ["width 2", "width 4", "width 8"]
-    for row, width in zip(grid, (2, 4, 8), strict=True):
-        for axes, epoch, label_map in zip(row, KEPT, maps_of(store, sweep, width), strict=True):
+    assert figures_of(sweep)["training"].suffixes == ("png", "pdf", "gif")
+    store, figure = drawn_one(tmp_path, sweep, "training", error=lambda model, epoch: 1 / (model.width + epoch))
+    models = {model.width: model.model_id for model in reversed(sweep.models())}
+    maps = {width: [store.read_label_maps("test", models[width], epoch)[0] for epoch in KEPT] for width in (2, 4, 8)}
+    rows = np.array(figure.axes).reshape(3, len(KEPT))
+    assert [row[0].get_ylabel().splitlines()[0] for row in rows] == ["width 2", "width 4", "width 8"]
+    for row, width in zip(rows, maps, strict=True):
+        for axes, epoch, label_map in zip(row, KEPT, maps[width], strict=True):
             assert np.array_equal(axes.images[0].get_array(), label_map)
             assert axes.get_title().startswith(f"epoch {epoch}\nerror: training ")
-
-
-def test_every_frame_shows_its_epoch(run):
-    store, sweep, _ = run
     animation = moving(SweepTables(store, sweep))
     assert animation.frames == len(KEPT)
     for frame, epoch in enumerate(KEPT):
         animation.show(frame)
         assert animation.figure.get_suptitle().endswith(f"\nepoch {epoch}")
-        for axes, width in zip(animation.figure.axes, (2, 4, 8), strict=True):
-            assert np.array_equal(axes.images[0].get_array(), maps_of(store, sweep, width)[frame])
-
-
-def test_the_gif_loops_and_holds_its_last_frame(run):
-    store, sweep, _ = run
-    assert figures_of(sweep)["training"].suffixes == ("png", "pdf", "gif")
+        for axes, width in zip(animation.figure.axes, maps, strict=True):
+            assert np.array_equal(axes.images[0].get_array(), maps[width][frame])
     gif = Image.open(io.BytesIO(store.read(store.figure_file("training", "gif"))))
     assert gif.info["loop"] == 0
     assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [400, 400, 400, 2500]

@@ -91,16 +91,10 @@ def test_curves_over_width_and_epochs(tmp_path):
     assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """Two architectures by two recipes; one with SGD diverged."""
-    folder = tmp_path_factory.mktemp("compared")
+def test_the_matrix_and_table_1_show_the_values_of_the_tables(tmp_path):
+    """Of two architectures by two recipes; one with SGD diverged. Table 1 is a picture, and for LaTeX."""
     sweep = small_sweep(cases=CASES, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
-    return drawn(folder, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
-
-
-def test_the_matrix_shows_the_values_of_the_tables(compared):
-    store, figures = compared
+    store, figures = drawn(tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
     panel = figures["reproducibility_matrix"].axes[0]
     shown = np.ma.filled(panel.images[0].get_array(), np.nan)
     names = [label.get_text() for label in panel.get_xticklabels()]
@@ -110,6 +104,17 @@ def test_the_matrix_shows_the_values_of_the_tables(compared):
     assert sorted(shown[:3, :3][np.triu_indices(3, 1)]) == pytest.approx(sorted(between["reproducibility"]))
     assert np.isnan([shown[3], shown[:, 3]]).all()
     assert "3 diverged trainings are left out" in caption_of(figures["reproducibility_matrix"])
+    cells = read_table(store, "by_recipe").set_index(["architecture", "recipe"])
+    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
+    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
+    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
+        cell = cells.loc[(network, recipe)]
+        same, right = (str(score_cell(cell, score, 1, scale=100)) for score in ("reproducibility", "accuracy"))
+        assert {same, f"({right})"} <= set(shown)
+        assert f"{same} ({100 * cell['accuracy']:.1f})" in latex
+    assert "diverged" in shown
+    assert "fully connected network & " in latex
+    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
 
 
 def test_a_point_for_every_group_of_table_1(tmp_path):
@@ -124,21 +129,6 @@ def test_a_point_for_every_group_of_table_1(tmp_path):
         np.testing.assert_allclose(points, np.stack([1 - rows["test_error"], rows["reproducibility"]], axis=1))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["Adam", "SGD", "", "fully connected network", "ViT"]
-
-
-def test_table_1_as_a_picture_and_for_latex(compared):
-    store, figures = compared
-    cells = read_table(store, "by_recipe").set_index(["architecture", "recipe"])
-    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
-    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
-    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
-        cell = cells.loc[(network, recipe)]
-        same, right = (str(score_cell(cell, score, 1, scale=100)) for score in ("reproducibility", "accuracy"))
-        assert {same, f"({right})"} <= set(shown)
-        assert f"{same} ({100 * cell['accuracy']:.1f})" in latex
-    assert "diverged" in shown
-    assert "fully connected network & " in latex
-    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
 
 
 def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):

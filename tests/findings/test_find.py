@@ -243,14 +243,11 @@ def test_representative_rows_over_width(errors, rows):
     assert found.has_peak == ("peak" in rows)
 
 
-def test_curves_use_the_last_epoch_and_leave_out_diverged_groups():
+def test_curves_use_the_last_epoch_leave_out_diverged_groups_and_need_half_of_the_groups():
     early = groups([0.9] * 4, epoch=10)
     table = pd.concat([early, groups([*DESCENT[:3], float("nan")], n_models=[3, 3, 2, 0])])
     (one,) = curves(table, WIDTH)
     assert one.rows["test_error"].tolist() == DESCENT[:3]
-
-
-def test_curves_over_width_need_half_of_the_groups():
     others = [groups([0.3], architecture=f"other{index}", width=64) for index in range(5)]
     assert curves(pd.concat([groups([0.3, 0.2, 0.1]), *others[:3]]), WIDTH)
     assert not curves(pd.concat([groups([0.3, 0.2, 0.1]), *others]), WIDTH)

@@ -139,12 +139,16 @@ def test_regions_of_a_run(run):
     assert alone.get_title() == "fully_connected-w2-adam-noise0.2-seed0"
 
 
-def test_regions_of_a_comparison(comparison):
+def test_regions_and_the_matrix_of_a_comparison(comparison):
     panels = plot_regions(comparison, plane=3)
     assert [axes.get_title() for axes in panels] == ["a", "b", "c"]
     assert all(np.array_equal(values(panels[at]), comparison.label_maps[at, 3]) for at in range(3))
     (second,) = plot_regions(comparison, "b", ax=Figure().subplots())
     assert np.array_equal(values(second), comparison.label_maps[1, 0])
+    axes = plot_matrix(comparison)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert values(axes)[0, 1] == pytest.approx(comparison.pairs[0].reproducibility.value)
+    assert np.isnan(np.ma.filled(axes.images[0].get_array(), np.nan)[0, 0])
 
 
 @pytest.mark.parametrize(("over", "points"), [("width", 3), ("epoch", 2)])
@@ -171,13 +175,6 @@ def test_the_matrix_of_a_run(run):
     pairs = between[(between["plane_set"] == "test") & (between["label_noise"] == 0.2)]
     assert sorted(values(axes)[np.triu_indices(3, 1)]) == pytest.approx(sorted(pairs["reproducibility"]))
     assert axes.get_xticklabels()[0].get_text() == "fully connected network, width 2"
-
-
-def test_the_matrix_of_a_comparison(comparison):
-    axes = plot_matrix(comparison)
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-    assert values(axes)[0, 1] == pytest.approx(comparison.pairs[0].reproducibility.value)
-    assert np.isnan(np.ma.filled(axes.images[0].get_array(), np.nan)[0, 0])
 
 
 @pytest.mark.parametrize(

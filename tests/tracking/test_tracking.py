@@ -34,7 +34,7 @@ def beside_an_empty_database(tmp_path, monkeypatch):
     empty_database(tmp_path / "runs")
 
 
-def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path):
+def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path, monkeypatch):
     store, sweep = copied_run
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
@@ -55,6 +55,8 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, 
     check_runs(store, sweep, uri)
     store.write("tracking.json", b"{")
     assert not is_tracked(store)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db", "in the present directory"
 
 
 def test_another_process_logs_while_figures_are_drawn_and_files_once_they_are_stored(copied_run, tmp_path, monkeypatch):
@@ -190,11 +192,6 @@ def test_addresses_are_told_without_passwords(uri, told):
     assert without_password(uri) == told
     error = f"API request to {uri.rstrip('/')}/api failed"
     assert told_without_password(error, uri) == f"API request to {told}/api failed"
-
-
-def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture
