@@ -152,25 +152,19 @@ MODULES = {
 }
 
 
-def refusals(architecture, tmp_path, capsys):
-    """The exit code and the last line on standard error, without --plan and with it."""
-    words = [f"grid.architecture=[{architecture}]", "grid.width=[4]", "grid.seed=[0,1]", f"--out={tmp_path / 'run'}"]
-    words += ["--address=local", "--stages=train"]
-    found = []
-    for more in ([], ["--plan"]):
-        code = main([*words, *more])
-        *_, last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dbviz-ray")]
-        found.append((code, last))
-    assert not (tmp_path / "run").exists()
-    return found
-
-
 @pytest.mark.parametrize("kind", [*BROKEN, *MODULES])
 def test_a_broken_network_or_module_is_refused_alike(kind, tmp_path, capsys, monkeypatch):
     (tmp_path / f"broken_{kind}.py").write_text(MODULES.get(kind, ""))
     monkeypatch.syspath_prepend(tmp_path)
     architecture = f"support.broken_networks:{kind}" if kind in BROKEN else f"broken_{kind}:build"
-    of_sweep, of_plan = refusals(architecture, tmp_path, capsys)
+    words = [f"grid.architecture=[{architecture}]", "grid.width=[4]", "grid.seed=[0,1]", f"--out={tmp_path / 'run'}"]
+    found = []
+    for more in ([], ["--plan"]):
+        code = main([*words, "--address=local", "--stages=train", *more])
+        *_, last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dbviz-ray")]
+        found.append((code, last))
+    assert not (tmp_path / "run").exists()
+    of_sweep, of_plan = found
     assert of_sweep == of_plan
     assert of_plan[0] == 2
     assert kind in MODULES or f"grid.architecture: '{architecture}'" in of_plan[1]

@@ -15,7 +15,6 @@ from support.refusals import refused
 from dbviz_ray.__main__ import main
 from dbviz_ray.cluster import ALONE
 from dbviz_ray.cluster.schedule import halves
-from dbviz_ray.config import Cohort
 from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.evaluation import records
 from dbviz_ray.evaluation.records import load_network, save_model
@@ -135,9 +134,14 @@ def test_margins_come_back_and_open_in_plain_parquet(store):
     assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
 
 
-def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
-    models = small_sweep().cohorts()[0].models[:2]
-    for trained in train_cohort(models, digits, cpu):
+def test_models_and_snapshots_come_back_and_can_be_taken_over(store, tmp_path, digits, cpu, monkeypatch):
+    """A model is complete when its last file is there."""
+    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    models, snapshots = small_sweep(training=settings).cohorts()[0].models[:2], []
+    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
+    for snapshot in snapshots:
+        records.save_snapshot(store, snapshot, digits)
+    for trained in last:
         monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save_model(store, trained, digits, {})
@@ -145,39 +149,27 @@ def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits
         monkeypatch.undo()
         save_model(store, trained, digits, {"device": "cpu"})
         assert trained.config.model_id in store.complete_models()
-        network = load_network(store, trained.config, digits.image_shape, 10)
-        with torch.no_grad():
-            predicted = network(digits.normalised(digits.test_images)).argmax(1)
-        assert torch.equal(predicted, trained.predictions["test"])
         facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
         assert (facts["outcome"], facts["diverged_epoch"], facts["device"]) == ("done", None, "cpu")
         assert 0 < facts["sharpness"] < 1
         assert records.load_config(store, trained.config.model_id) == trained.config
     history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
     assert history["epoch"].to_pylist() == [1, 2, 3]
-
-
-def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digits, cpu):
-    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
-    models = small_sweep(training=settings).cohorts()[0].models[:2]
-    snapshots = []
-    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
-    for snapshot in snapshots:
-        records.save_snapshot(store, snapshot, digits)
-    for trained in last:
-        save_model(store, trained, digits, {})
     other = Store(tmp_path / "other")
     for trained in [*snapshots, *last]:
         records.copy_model(store, other, trained.config)
         network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
-        predicted = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
+        with torch.no_grad():
+            predicted = network(digits.normalised(digits.test_images)).argmax(1)
+        assert torch.equal(predicted, trained.predictions["test"])
+        stored = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
         expected = [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
-        assert predicted["predicted"].to_pylist() == expected
+        assert stored["predicted"].to_pylist() == expected
     assert other.complete_models() == {model.model_id for model in models}
 
 
-def test_checkpoints_come_back(store, sweep):
+def test_checkpoints_come_back_and_a_damaged_one_is_as_good_as_none_and_said(store, sweep):
     cohort = sweep.cohorts()[0]
     checkpoints = CohortCheckpoints(store, cohort)
     assert checkpoints.load() is None
@@ -186,6 +178,10 @@ def test_checkpoints_come_back(store, sweep):
     back = checkpoints.load()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
     assert store.begun_cohorts() == {cohort.cohort_id: [model.model_id for model in cohort.models]}
+    file = store.cohort_file(cohort.cohort_id, "state.safetensors")
+    store.write(file, store.read(file)[:-20])
+    assert checkpoints.load() is None
+    assert file in checkpoints.remark
     store.drop_cohort(cohort.cohort_id)
     assert checkpoints.load() is None
     assert store.begun_cohorts() == {}
@@ -327,16 +323,6 @@ def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(writt
     assert store.with_margins() == {("m", 3)}
     store.drop(store.margins_file("m", 3))
     assert store.with_margins() == set()
-
-
-def test_a_damaged_checkpoint_is_as_good_as_none_and_said(tmp_path):
-    store, cohort = Store(tmp_path), Cohort(models=tuple(small_sweep().models()[:2]))
-    checkpoints = CohortCheckpoints(store, cohort)
-    checkpoints.save({"epoch": torch.tensor(3)})
-    state = store.cohort_file(cohort.cohort_id, "state.safetensors")
-    store.write(state, store.read(state)[:-20])
-    assert checkpoints.load() is None
-    assert state in checkpoints.remark
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ def test_students_are_compared_with_their_own_teachers(tmp_path):
     """The teachers are ViTs: ViT students start from the same weights, and their controls are the other teachers."""
     sweep = distilled_sweep({"architecture": "vit"})
     store = made_up_run(tmp_path, sweep)
-    table = compute_tables(store, sweep)["distillation"].set_index("student_architecture")
+    tables = compute_tables(store, sweep)
+    pairs, table = tables["pairs"], tables["distillation"].set_index("student_architecture")
     teachers = labels_of_kind(store, sweep, "vit", "alone")
     for architecture in ("vit", "fully_connected"):
         row = table.loc[architecture]
@@ -149,6 +150,9 @@ def test_students_are_compared_with_their_own_teachers(tmp_path):
     crossed = [(a == b).mean() for a, b in itertools.product(teachers, others)]
     assert table.loc["fully_connected"]["control_agreement"] == pytest.approx(np.mean(crossed))
     assert table["same_start"].to_dict() == {"vit": True, "fully_connected": False}
+    both = pairs.loc[pairs["student_and_teacher"], ["model_a", "model_b"]].to_numpy()
+    taught = {frozenset((model.model_id, model.teacher)) for model in sweep.models() if model.teacher}
+    assert (len(both), set(map(frozenset, both))) == (6, taught)
 
 
 def test_the_one_teacher_of_all_students_is_not_its_own_control(tmp_path):

@@ -1,10 +1,11 @@
-"""What a step, its layers and the sharpness compute: against autograd on ordinary modules, and by hand."""
+"""What a step, its layers and the sharpness compute: against autograd on ordinary modules, and by hand; its draws."""
 
 import copy
 from itertools import repeat
 
 import pytest
 import torch
+from conftest import small_sweep
 from support.cohorts import batch_of, copies_of, pixel_limits
 from support.one_by_one import replace_dropout
 from support.small_networks import SMALL
@@ -12,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures import convolutional, initialised_network
-from dbviz_ray.config import DistillationConfig, TrainingConfig
+from dbviz_ray.config import AdversaryConfig, DistillationConfig, TrainingConfig
 from dbviz_ray.config.seeds import torch_generator
 from dbviz_ray.training import gradients
-from dbviz_ray.training.gradients import IMAGES, LABELS, cross_entropy
+from dbviz_ray.training.batches import Batches
+from dbviz_ray.training.gradients import IMAGES, LABELS, START, cross_entropy
 from dbviz_ray.training.layers import mask_shapes, with_masked_dropout
 from dbviz_ray.training.network import CohortNetwork, StackedState
 from dbviz_ray.training.optimizers import schedule_factor
@@ -224,3 +226,41 @@ def test_a_layer_under_two_names_has_two_masks():
     network = with_masked_dropout(nn.Sequential(nn.Flatten(), dropout, nn.Linear(64, 8), dropout, nn.Linear(8, 10)))
     shapes = {"1.mask": (0.5, (3, 64)), "3.mask": (0.5, (3, 8))}
     assert mask_shapes(network, torch.zeros(3, 1, 8, 8)) == shapes
+
+
+EVERYTHING = {"augmentation": "crop_flip", "mixing": "cutmix", "adversary": AdversaryConfig().model_dump()}
+MASKS = {"a": (0.25, (3,)), "b": (0.5, (2, 4))}
+
+
+def models_of(seeds=(0, 1, 2), **training):
+    grid = {"width": [4], "seed": [0]} | {stream: list(values) for stream, values in seeds.items()}
+    return small_sweep(grid=grid, training={"batch_size": 64} | training, scores=["fragmentation"]).models()
+
+
+def epoch_of(models, data, masks=MASKS):
+    shapes = lambda images: {name: (p, (len(images), *shape)) for name, (p, shape) in masks.items()}  # noqa: E731
+    batches = Batches(models, data, torch.device("cpu"), torch.float32, shapes)
+    draws = batches.draws(5)
+    return list(batches.epoch(5, draws, data.train_labels.expand(len(models), -1).gather(1, draws.order)))
+
+
+@pytest.mark.parametrize(
+    ("stream", "depending"),
+    [
+        ("init_seed", set()),
+        ("order_seed", {IMAGES, LABELS}),
+        ("augmentation_seed", {IMAGES, LABELS, START}),
+        ("dropout_seed", {"a", "b"}),
+        ("label_noise_seed", set()),
+        ("train_set_seed", {IMAGES, LABELS}),
+    ],
+)
+def test_each_seed_changes_only_its_own_streams(stream, depending, digits):
+    models = models_of({stream: (3, 4)}, **EVERYTHING)
+    for batch in epoch_of(models, digits):
+        assert {name for name, tensor in batch.items() if not torch.equal(tensor[0], tensor[1])} == depending
+        assert all(tensor.clone().stride() == tensor.stride() for tensor in batch.values()), "for compiled steps"
+
+
+def test_a_mask_that_drops_everything_is_zero(digits):
+    assert not epoch_of(models_of({"seed": (0,)}), digits, masks={"m": (1.0, (5,))})[0]["m"].any()
