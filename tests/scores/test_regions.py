@@ -20,16 +20,11 @@ from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ResourcesConfig
 from dbviz_ray.datasets import load_dataset
 from dbviz_ray.evaluation.label_maps import label_planes
-from dbviz_ray.planes import PlaneSet, draw_plane_set
+from dbviz_ray.planes import draw_plane_set
 from dbviz_ray.training.cohort import train_cohort
 
 POINT = 1 / 50**2
 """Share of a plane that a point of the usual grid stands for."""
-
-
-def unit_square(resolution: int = 50) -> PlaneSet:
-    """The plane of images of two pixels, from (0, 0) to (1, 1)."""
-    return planes_through(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 1, 2), resolution, margin=0)
 
 
 def network_of(*layers: tuple[list[list[float]], list[float]]) -> nn.Sequential:
@@ -42,12 +37,6 @@ def network_of(*layers: tuple[list[list[float]], list[float]]) -> nn.Sequential:
             linear.bias.copy_(torch.tensor(bias))
         modules += [linear, nn.ReLU()]
     return nn.Sequential(*modules[:-1])
-
-
-def counts_on_grids(maps: np.ndarray, least: float = 0.0) -> dict[int, np.ndarray]:
-    """Regions with at least this share of the plane, `[planes]` on each grid within the maps' own."""
-    grids = nested_resolutions(maps.shape[1])
-    return {points: regions_of(maps[:, ::stride, ::stride], least).large_regions for stride, points in grids}
 
 
 DIAGONAL = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])  # x - y where positive, y - x where positive
@@ -74,7 +63,9 @@ HAND_MADE = {
 
 @pytest.mark.parametrize(("layers", "expected"), HAND_MADE.values(), ids=HAND_MADE)
 def test_regions_by_hand(layers, expected):
-    [regions] = exact_regions(network_of(*layers), unit_square())
+    """Of images of two pixels, on the plane from (0, 0) to (1, 1)."""
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 1, 2)
+    [regions] = exact_regions(network_of(*layers), planes_through(corners, 50, margin=0))
     assert sorted((number, round(area, 6)) for number, area in regions) == sorted(expected)
 
 
@@ -107,7 +98,8 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
 def test_refining_the_grid_converges_to_the_exact_count(on_grids):
     exact, maps = on_grids
     truth = np.array([sum(area >= POINT for _, area in regions) for regions in exact])
-    counts = counts_on_grids(maps, POINT)
+    grids = {points: maps[:, ::stride, ::stride] for stride, points in nested_resolutions(401)}
+    counts = {points: regions_of(own, POINT).large_regions for points, own in grids.items()}
     assert list(counts) == [26, 51, 101, 201, 401]
     errors = [np.abs(count - truth).mean() for count in counts.values()]
     noise = 0.025  # two of the 80 planes

@@ -76,18 +76,13 @@ def test_one_process_without_ray_interrupted_and_killed_ends_with_the_same_table
     assert tables(directory) == tables(undisturbed[0])
 
 
-SEED = 1
-"""For the moments at which processes are killed."""
-KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
-"""A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
-
-
 def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(undisturbed, tmp_path):
+    """Within so many seconds of a file of the stage; other tests kill the other stages."""
     directory = copied(undisturbed[0], tmp_path / "killed")
     for made in ("scores", "figures"):
         shutil.rmtree(directory / made)
-    generator = random.Random(SEED)
-    for stage, (pattern, within) in KILLED_WHEN.items():
+    generator = random.Random(1)
+    for stage, pattern, within in (("analyse", "scores/*.csv", 0.05), ("report", "figures/*.png", 1.5)):
         process = started(directory, *SMALL)
         wait_for(pattern, directory, process)
         time.sleep(generator.uniform(0, within))
