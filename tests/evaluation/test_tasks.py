@@ -79,6 +79,7 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
     assert not store.exists(store.probabilities_file("margins", "model", 3))
     stored, lines = store.read_margins("model", 3), work[None].lines
     assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
+    assert np.array_equal(stored.reaches, lines.reaches.float())
     assert stored.distances.shape == (8, 3)
     with torch.no_grad():
         said = network(digits.normalised(digits.train_images)).argmax(1)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -116,22 +115,6 @@ def test_label_maps_with_straight_boundaries_are_small(store):
     store.write_label_maps("test", "m", 1, maps)
     assert len(store.read(store.labels_file("test", "m", 1))) < 70_000
     assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
-
-
-def test_margins_come_back_and_open_in_plain_parquet(store):
-    distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
-    indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)
-    written = StoredMargins(indices, predicted, distances, reaches, {"reach": 1.0})
-    assert store.with_margins() == set()
-    store.write_margins("model-1", 40, written)
-    back = store.read_margins("model-1", 40)
-    assert (back.distances.tolist(), back.reaches.tolist()) == (distances.tolist(), reaches.tolist())
-    assert (back.indices.tolist(), back.predicted.tolist()) == ([5, 0, 9], [1, 2, 1])
-    assert back.facts == {"reach": 1.0}
-    assert store.with_margins() == {("model-1", 40)}
-    table = pq.read_table(store.path("margins"))
-    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
-    assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
 
 
 def test_models_and_snapshots_come_back_and_can_be_taken_over(store, tmp_path, digits, cpu, monkeypatch):

@@ -33,7 +33,11 @@ def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_version_and_help_import_nothing_heavy(tmp_path):
+@pytest.mark.slow
+def test_version_and_help_import_nothing_heavy_and_no_command_the_users_analysis_and_sweeps(tmp_path):
+    """Which raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
+    for name in ("analysis.py", "sweeps.py"):
+        (tmp_path / name).write_text("raise ImportError\n")
     code = f"""
 import sys
 from dbviz_ray.__main__ import main
@@ -43,6 +47,8 @@ for words in (["--version"], ["--help"], [], *([name, "--help"] for name in {lis
     except SystemExit as stop:
         assert stop.code in (0, None)
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+from dbviz_ray import compare, load_run, plot_curve
+raise SystemExit(main(["sweep", "double_descent_digits", "grid.width=[3]", "--plan"]))
 """
     result = python("-c", code, folder=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -60,17 +66,6 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
 def test_an_unknown_command_is_a_mistake(capsys):
     assert main(["swep"]) == 2
     assert "sweep" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_modules_of_the_user_called_analysis_and_sweeps_are_not_in_the_way(tmp_path):
-    """They raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
-    for name in ("analysis.py", "sweeps.py"):
-        (tmp_path / name).write_text("raise ImportError\n")
-    code = "from dbviz_ray import compare, load_run, plot_curve; from dbviz_ray.__main__ import main; "
-    code += "raise SystemExit(main(['sweep', 'double_descent_digits', 'grid.width=[3]', '--plan']))"
-    result = python("-c", code, folder=tmp_path)
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow

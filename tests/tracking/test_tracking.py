@@ -194,21 +194,19 @@ def test_addresses_are_told_without_passwords(uri, told):
     assert told_without_password(error, uri) == f"API request to {told}/api failed"
 
 
-@pytest.fixture
-def lossy(tmp_path):
-    """A curve over three widths; of the widest no model is left, one of 8 failed, and one of the narrowest diverged."""
+def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(tmp_path, monkeypatch):
+    """A curve over three widths; of the widest no model is left, one of 8 failed, and one of the narrowest diverged.
+
+    What is not finite is no metric.
+    """
     sweep = small_sweep(grid={"width": [2, 4, 8, 16], "seed": [0, 1, 2], "label_noise_seed": [0]})
     store = made_up_run(tmp_path / "runs" / "small", sweep, lambda model: model.width == 2 and model.seeds.init == 0)
     let_fail(store, sweep, lambda model: "train" * (model.width == 16 or (model.width, model.seeds.init) == (8, 2)))
-    return tabulated(store, sweep), sweep
-
-
-def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, monkeypatch):
-    first = track(*lossy)
-    assert track(*lossy) == first
-    _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
+    first = track(tabulated(store, sweep), sweep)
+    assert track(store, sweep) == first
+    _, runs = runs_of(tracking_uri(store), sweep)
     assert sorted(found.info.status for found in runs) == ["FAILED"] * 5 + ["FINISHED"] * 9
-    [sweep_run, curve, *models] = contents.runs_of(*lossy)
+    [sweep_run, curve, *models] = contents.runs_of(store, sweep)
     named = {model.title: model for model in models}
     assert [model.failed for model in models] == [True] + 7 * [False] + 4 * [True]
     assert "epoch 2" in named["width 2, seed 0"].description
@@ -217,21 +215,18 @@ def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, mon
     assert {model.parent for model in models if "width 16" in model.title} == {contents.SWEEP}, "it lies on no curve"
     assert curve.params.items() >= {"width": "2 to 8", "n_models": 7, "n_diverged": 1, "n_failed": 1}.items()
     assert sweep_run.params["models"] == 12
-    monkeypatch.setattr(contents, "MAX_MODELS", 11)
-    assert len(contents.runs_of(*lossy)) == 2, "many models have no runs"
-
-
-def test_what_is_not_finite_is_no_metric(lossy):
-    groups = read_table(lossy[0], "groups")
+    groups = read_table(store, "groups")
     assert groups["margin"].isna().all()
     groups.loc[groups["width"] == 4, "sharpness"] = math.inf
     groups.loc[groups["width"] == 8, "sharpness"] = 3.0
-    write_tables(lossy[0], {"groups": groups})
-    logged = contents.runs_of(*lossy)[1].metrics
+    write_tables(store, {"groups": groups})
+    logged = contents.runs_of(store, sweep)[1].metrics
     assert all(math.isfinite(value) for _, value, _ in logged)
     assert ("sharpness over width/sharpness", 3.0, 8) in logged
     assert {step for name, _, step in logged if name == "errors over width/test_error"} == {2, 4, 8}
     assert not [name for name, _, _ in logged if "margin" in name]
+    monkeypatch.setattr(contents, "MAX_MODELS", 11)
+    assert len(contents.runs_of(store, sweep)) == 2, "many models have no runs"
 
 
 def test_every_score_stands_in_one_section():
