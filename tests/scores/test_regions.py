@@ -69,7 +69,6 @@ def test_regions_by_hand(layers, expected):
     assert sorted((number, round(area, 6)) for number, area in regions) == sorted(expected)
 
 
-@pytest.fixture(scope="module")
 def on_grids() -> tuple[list[Regions], np.ndarray]:
     """Exact regions and label maps `[planes, 401, 401]` of random networks and of some that memorised noisy labels."""
     sweep = small_sweep(
@@ -95,8 +94,8 @@ def on_grids() -> tuple[list[Regions], np.ndarray]:
     return exact, np.concatenate(maps)
 
 
-def test_refining_the_grid_converges_to_the_exact_count(on_grids):
-    exact, maps = on_grids
+def test_counts_and_areas_on_finer_grids_converge_to_the_exact_ones():
+    exact, maps = on_grids()
     truth = np.array([sum(area >= POINT for _, area in regions) for regions in exact])
     grids = {points: maps[:, ::stride, ::stride] for stride, points in nested_resolutions(401)}
     counts = {points: regions_of(own, POINT).large_regions for points, own in grids.items()}
@@ -109,10 +108,6 @@ def test_refining_the_grid_converges_to_the_exact_count(on_grids):
     for coarse, fine in ((51, 101), (101, 201)):
         limit = extrapolated({points: counts[points] for points in (coarse, fine)})
         assert abs((limit - truth).mean()) <= abs((counts[coarse] - truth).mean()) + noise
-
-
-def test_areas_on_the_grid_converge_to_the_exact_ones(on_grids):
-    exact, maps = on_grids
     truth = np.stack([np.bincount(*zip(*regions, strict=True), minlength=10) for regions in exact])
     # A class's border crosses the plane a few times, so its area is off by a few half steps of 1/400 at most.
     assert np.abs(class_shares(maps, 10) - truth).max() < 3 / 400
