@@ -22,7 +22,7 @@ from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
 from support.documents import ROOT, commands
 from support.made_up_runs import made_up_run
-from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run, started, tables, wait_for
+from support.whole_sweeps import SMALL, TABLES_ONLY, run, started, tables, wait_for
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.cluster.session import running_cluster
@@ -78,7 +78,7 @@ def test_one_process_without_ray_interrupted_and_killed_ends_with_the_same_table
 
 def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(undisturbed, tmp_path):
     """Within so many seconds of a file of the stage; other tests kill the other stages."""
-    directory = copied(undisturbed[0], tmp_path / "killed")
+    directory = shutil.copytree(undisturbed[0], tmp_path / "killed")
     for made in ("scores", "figures"):
         shutil.rmtree(directory / made)
     generator = random.Random(1)

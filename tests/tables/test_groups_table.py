@@ -82,19 +82,10 @@ def test_scores_equal_a_naive_computation(run, request):
 
 
 @pytest.mark.filterwarnings("error")
-def test_models_that_say_one_class_everywhere(tmp_path):
-    """Where all say the same one, kappa is not known; where each says another, there is no agreement."""
+def test_models_that_say_one_class_everywhere_are_counted(tmp_path):
+    """On planes: where all say the same one, kappa is not known; where each says another, there is no agreement."""
     sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
     store = made_up_run(tmp_path, sweep, label_maps=lambda m, truth: np.full_like(truth, m.seeds.init * (m.width == 8)))
-    same, other = compute_tables(store, sweep)["groups"].to_dict(orient="records")
-    assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
-    assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()
-    assert (other["reproducibility"], other["kappa"]) == (0, 0)
-
-
-def test_trainings_that_predict_one_class_for_all_images_are_counted(tmp_path):
-    sweep = small_sweep(grid={"width": [4, 8], "seed": [0, 1, 2]})
-    store = made_up_run(tmp_path, sweep)
     for model in sweep.models()[:2]:
         file = store.model_file(model.model_id, "predictions.parquet")
         table = store.read_parquet(file)[0]
@@ -102,7 +93,11 @@ def test_trainings_that_predict_one_class_for_all_images_are_counted(tmp_path):
         place = table.schema.get_field_index("predicted")
         store.write_parquet(file, table.set_column(place, "predicted", [ones]))
     tables = compute_tables(store, sweep)
-    assert tables["groups"]["n_constant"].tolist() == [2, 0]
+    same, other = tables["groups"].to_dict(orient="records")
+    assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
+    assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()
+    assert (other["reproducibility"], other["kappa"]) == (0, 0)
+    assert (same["n_constant"], other["n_constant"]) == (2, 0)
     assert tables["models"]["predicted_classes"].tolist() == [1, 1, 4, 4, 4, 4]
 
 
