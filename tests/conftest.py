@@ -1,5 +1,6 @@
 """Small models and data that many tests share."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def finished_run(shared_folder: Path) -> tuple[Store, SweepConfig]:
 def copied_run(finished_run: tuple[Store, SweepConfig], tmp_path: Path) -> tuple[Store, SweepConfig]:
     """A copy of the finished run that a test may change, in the folder `runs` of its own folder."""
     store, sweep = finished_run
-    return Store(whole_sweeps.copied(Path(store.root), tmp_path / "runs" / "small")), sweep
+    return Store(shutil.copytree(store.root, tmp_path / "runs" / "small")), sweep
 
 
 @pytest.fixture(scope="session", autouse=True)

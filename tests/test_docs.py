@@ -26,13 +26,17 @@ def anchors(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
-def test_links_have_targets(of):
+def test_links_have_targets_and_code_is_fenced_and_names_its_language(of):
     links = re.findall(r"\]\(([^)]+)\)", prose(of))
     for link in (link for link in links if not link.startswith(("http://", "https://"))):
         name, _, anchor = link.partition("#")
         target = (of.parent / name).resolve() if name else of
         assert (target.exists(), target.is_relative_to(ROOT)) == (True, True), link
         assert not anchor or anchor in anchors(target), link
+    fences = re.findall(r"^```(.*)$", of.read_text(), flags=re.MULTILINE)
+    assert set(fences[::2]) <= {"bash", "python", "yaml", "text"}
+    assert fences[1::2] == [""] * len(fences[::2])
+    assert not re.search(r"^    \S", prose(of), flags=re.MULTILINE)
 
 
 def test_the_readme_is_short_and_links_every_page():
@@ -49,14 +53,6 @@ def test_the_page_of_sentences_has_every_question_and_no_other():
 def test_every_picture_is_shown_with_a_description():
     shown = [name for of in PAGES for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", of.read_text())]
     assert {Path(name).name for name in shown} == {file.name for file in (ROOT / "docs").glob("*.[ps][nv]g")}
-
-
-@pytest.mark.parametrize("of", LINKING, ids=lambda of: of.name)
-def test_code_is_fenced_and_names_its_language(of):
-    fences = re.findall(r"^```(.*)$", of.read_text(), flags=re.MULTILINE)
-    assert set(fences[::2]) <= {"bash", "python", "yaml", "text"}
-    assert fences[1::2] == [""] * len(fences[::2])
-    assert not re.search(r"^    \S", prose(of), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -49,38 +49,26 @@ def columns_of(schema: pa.Schema) -> dict[str, str]:
     return {field.name: words(field.type) for field in schema}
 
 
-@pytest.fixture(scope="module")
-def tables(undisturbed, tmp_path_factory) -> dict[str, dict[str, str]]:
-    """Columns of every table of the analysis: from a real run, or a made-up one if it has no such rows."""
+def test_every_table_and_file_has_a_section_and_every_table_these_columns(undisturbed, tmp_path):
+    """Those of a real run, or of a made-up one if it has no such rows."""
     files = (undisturbed[0] / "scores").glob("*.parquet")
     found = {file.stem: columns_of(pq.read_schema(file)) for file in files if pq.read_metadata(file).num_rows}
     streams, widths = small_sweep(grid=CROSSED), small_sweep(grid={"width": [2, 4, 8, 16], "seed": [0, 1, 2]})
     fine = small_sweep(planes={"test": {"count": 3, "resolution": 51}})
     recipes = {**RECIPES, "distilled": {"distillation": {"recipe": "Adam"}}}
     lessons = small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)
-    for sweep, names in (
-        (streams, ["streams"]),
-        (widths, ["peaks"]),
-        (fine, ["resolution"]),
-        (lessons, ["by_recipe", "distillation"]),
+    for sweep, *names in (
+        (streams, "streams"),
+        (widths, "peaks"),
+        (fine, "resolution"),
+        (lessons, "by_recipe", "distillation"),
     ):
-        computed = compute_tables(made_up_run(tmp_path_factory.mktemp("tables") / "small", sweep), sweep)
+        computed = compute_tables(made_up_run(tmp_path / names[0], sweep), sweep)
         for name in names:
             assert len(computed[name])
             found[name] = columns_of(pa.Schema.from_pandas(computed[name], preserve_index=False))
-    return found
-
-
-def test_every_table_and_file_has_a_section(tables):
-    assert SECTIONS.keys() == FILES.keys() | {f"scores/{name}" for name in tables}
-
-
-@pytest.mark.parametrize("name", sorted(title.removeprefix("scores/") for title in SECTIONS if "scores/" in title))
-def test_the_columns_of_a_table(name, tables):
-    assert documented(SECTIONS[f"scores/{name}"]) == tables[name]
-
-
-def test_the_columns_of_a_group():
+    assert SECTIONS.keys() == FILES.keys() | {f"scores/{name}" for name in found}
+    assert {name: documented(SECTIONS[f"scores/{name}"]) for name in found} == found
     assert list(documented(GROUP_TABLE)) == GROUP
 
 

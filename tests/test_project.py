@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from statistics import median
 
@@ -122,13 +121,3 @@ def test_rooms_and_files_are_few_and_short():
 def test_the_readme_and_ci_give_the_same_test_command():
     assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text()
     assert TEST_COMMAND in (ROOT / "README.md").read_text()
-
-
-def test_every_package_is_installed():
-    from setuptools import find_packages
-
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
-    found = set(find_packages(str(ROOT), include=settings["include"]))
-    folders = {path.parent for path in source_files()}
-    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    assert found == {f"dbviz_ray.{name}" if name.startswith("analysis") else name for name in names}

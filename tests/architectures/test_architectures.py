@@ -126,7 +126,7 @@ def test_what_cannot_be_built(architecture, width, shape, options, beginning):
         initialised_network(architecture, width, shape, 10, options=options)
 
 
-def test_timm():
+def test_timm(monkeypatch):
     pytest.importorskip("timm")
     for name in ("test_resnet", "test_vit"):  # of variable and of fixed image size
         network = timm_builder(name)(width=1, image_shape=(1, 32, 32), classes=7)
@@ -137,9 +137,6 @@ def test_timm():
     with pytest.raises(FieldError) as error:
         timm_builder("resnet50_")
     assert "resnet50" in error.value.mistake.hint
-
-
-def test_timm_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     assert refused(timm_builder, "resnet50").hint == "pip install timm"
 
@@ -153,6 +150,7 @@ def test_one_logit_is_that_of_class_one(output):
     scores = logits_of(output)
     assert scores.argmax(dim=1).tolist() == [0, 0, 1, 1]
     assert torch.equal(scores.softmax(dim=1)[:, 1], LOGITS.sigmoid())
+    assert logits_of(torch.tensor(2.0)).tolist() == [[0, 2]], "a batch of one image may have lost its dimension"
 
 
 @pytest.mark.parametrize("form", [lambda z: z, lambda z: z[:, None]])
@@ -163,10 +161,6 @@ def test_its_loss_is_binary_cross_entropy(form):
     for found in (loss, binary):
         found.backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-def test_a_batch_of_one_image_may_have_lost_its_dimension():
-    assert logits_of(torch.tensor(2.0)).tolist() == [[0, 2]]
 
 
 @pytest.mark.parametrize("output", [torch.tensor([0, 1, 1]), torch.tensor([[True], [False]]), "cat", [], {}])

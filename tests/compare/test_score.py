@@ -49,10 +49,6 @@ def ready():
     return initialised_network("fully_connected", 16, (1, 8, 8), 10, READY["seed"])
 
 
-def unchanged():
-    return initialised_network("fully_connected", 16, (1, 8, 8), 10, 9)
-
-
 def of_a_sweep(width, image_shape, classes):
     return network(width, classes)
 
@@ -88,15 +84,6 @@ def command(files):
     return [str(files / "old.pt"), str(files / "new.pth"), *ARCHITECTURE, *DIGITS, *PLANES]
 
 
-@pytest.fixture(scope="module")
-def of_three(files, tmp_path_factory):
-    """The folder of a comparison of three models."""
-    out = tmp_path_factory.mktemp("three") / "out"
-    weights = [str(files / name) for name in ("old.pt", "new.pth", "third.safetensors")]
-    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES, "--out", str(out)]) == 0
-    return out
-
-
 def test_the_command_as_a_user_types_it(files, networks, digits, tmp_path):
     """The user's code stands in the folder in which the command starts."""
     (files / "my_code.py").write_text(f"from torch import nn\n\n\n{inspect.getsource(network)}")
@@ -118,7 +105,9 @@ def test_the_command_as_a_user_types_it(files, networks, digits, tmp_path):
         assert str(told) in result.stdout
 
 
-def test_the_report_is_one_file_with_the_numbers(of_three):
+def test_the_report_is_one_file_with_the_numbers_and_the_json_names_its_inputs(files, tmp_path):
+    of_three, weights = tmp_path / "out", [str(files / name) for name in ("old.pt", "new.pth", "third.safetensors")]
+    assert main([*weights, *ARCHITECTURE, *DIGITS, *PLANES, "--out", str(of_three)]) == 0
     page = Page((of_three / "report.html").read_text("utf-8"))
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [link for link in page.references if not link.startswith(("data:image/webp;base64,", "#"))] == []
@@ -135,9 +124,6 @@ def test_the_report_is_one_file_with_the_numbers(of_three):
     for model in pd.read_csv(of_three / "models.csv").to_dict("records"):
         assert f"{model['regions']:.2f} [{model['regions_low']:.2f}, {model['regions_high']:.2f}]" in words
     assert "dbviz-ray score" in words
-
-
-def test_the_json_names_its_inputs(of_three, files):
     result = json.loads((of_three / "comparison.json").read_text(), parse_constant=pytest.fail)
     hashed = hashlib.sha256((files / "third.safetensors").read_bytes()).hexdigest()
     assert [model["name"] for model in result["checkpoints"]] == ["old", "new", "third"]
@@ -239,8 +225,7 @@ def test_an_interrupted_command_keeps_the_planes_that_are_scored_and_continues(h
 @pytest.mark.parametrize("changed", ["inputs", "code"])
 def test_labels_of_what_changed_are_not_continued(changed, here, command, labelled, monkeypatch):
     """A checkpoint may be a function, whose weights have no file."""
-    ready_made = [f"{__name__}:ready", f"{__name__}:unchanged", *DIGITS, *PLANES]
-    words = [*(command if changed == "inputs" else ready_made), *SIXTY]
+    words = [*(command if changed == "inputs" else [f"{__name__}:ready", *command[1:]]), *SIXTY]
     labelled.stop = 7
     assert main(words) == 130
     words += ["--seed", "1"] * (changed == "inputs")

@@ -175,15 +175,15 @@ def test_two_processes_download_once(tmp_path, monkeypatch):
     assert not list((tmp_path / "data").glob(".*"))
 
 
-PUT_THERE = {
-    "cifar10": "cifar-10-python.tar.gz",
-    "cifar100": "cifar-100-python.tar.gz",
-    "svhn": "train_32x32.mat and test_32x32.mat",
-    "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte.gz",
-}
-
-
-@pytest.mark.parametrize(("name", "put_there"), PUT_THERE.items())
+@pytest.mark.parametrize(
+    ("name", "put_there"),
+    [
+        ("cifar10", "cifar-10-python.tar.gz"),
+        ("cifar100", "cifar-100-python.tar.gz"),
+        ("svhn", "train_32x32.mat and test_32x32.mat"),
+        ("fashion_mnist", "FashionMNIST/raw/train-images-idx3-ubyte.gz"),
+    ],
+)
 def test_missing_files_say_what_to_put_where(tmp_path, monkeypatch, name, put_there):
     def no_network(*_args, **_kwargs):
         raise OSError("network is unreachable")

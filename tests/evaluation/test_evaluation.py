@@ -1,11 +1,20 @@
+"""Label maps, probabilities and margins: against networks point by point, formulas and a dense search."""
+
+import math
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.random_planes import random_planes
 from support.refusals import refused
 from torch import nn
 
 from dbviz_ray.architectures import initialised_network
+from dbviz_ray.config import MarginsConfig
 from dbviz_ray.evaluation.label_maps import label_planes
+from dbviz_ray.evaluation.margins import draw_lines, margins, places_of
 from dbviz_ray.planes import GridPoints
 
 
@@ -106,3 +115,170 @@ def test_a_batch_that_does_not_fit_is_halved(fail, cpu):
     assert torch.equal(maps, label_planes(network, planes, cpu).labels)
     with pytest.raises(torch.OutOfMemoryError):
         label_planes(lambda images: small_machine(images.repeat(41, 1, 1, 1)), planes, cpu)
+
+
+CPU, POINTS = torch.device("cpu"), 20_000
+
+
+def random_images(count, shape=(1, 3, 3), seed=0):
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def untrained(seed=1):
+    """A network in float64 that has several regions without a training."""
+    network = initialised_network("fully_connected", 16, (1, 3, 3), 5, seed).double().eval()
+    nn.init.zeros_(network[-1].bias)
+    return network
+
+
+def naive_distances(network, lines):
+    """The first of many points on each line whose class is not that of the image, in float64; inf if there is none."""
+    found = torch.full(lines.partners.shape, math.inf, dtype=torch.float64)
+    shares = torch.linspace(0, lines.config.reach, POINTS, dtype=torch.float64)
+    for row, start in enumerate(lines.starts):
+        x = lines.images[start].double()
+        for column, partner in enumerate(lines.partners[row]):
+            y = lines.images[partner].double()
+            with torch.no_grad():
+                classes = network(x + shares.view(-1, 1, 1, 1) * (y - x)).argmax(1)
+            changed = (classes != classes[0]).nonzero()
+            if len(changed):
+                found[row, column] = shares[changed[0, 0]] * (y - x).norm()
+    return found
+
+
+@pytest.mark.parametrize("scan", [{"reach": 3.0, "steps": 7}, {"scan": "paper"}])
+def test_distances_to_a_hyperplane_are_those_of_the_formula(scan):
+    """For scores (w.x + b, 0) the class changes at s = -(w.x + b) / w.(y - x)."""
+    linear = nn.Linear(9, 2).double()
+    with torch.no_grad():
+        linear.weight[1], linear.bias[1] = 0, 0
+    network = nn.Sequential(nn.Flatten(), linear)
+    config = MarginsConfig(images=12, directions=6, tolerance=1e-3, **scan)
+    lines = draw_lines(random_images(30), config)
+    found = margins(network, lines, CPU)
+    w, b = linear.weight[0].detach(), linear.bias[0].detach()
+    x = lines.images[lines.starts].double().flatten(1)
+    assert found.predicted.tolist() == (x @ w + b <= 0).long().tolist()
+    directions = lines.images[lines.partners].double().flatten(2) - x[:, None]
+    shares = -(x @ w + b)[:, None] / (directions @ w)
+    expected = torch.where(shares > 0, shares * directions.norm(dim=2), math.inf)
+    reaches = 3 * lines.lengths if "reach" in scan else torch.full_like(lines.lengths, 2251.51)
+    torch.testing.assert_close(lines.reaches, reaches)
+    expected[expected > lines.reaches] = math.inf
+    assert 0 < expected.isinf().sum() < expected.numel()
+    assert torch.equal(found.distances.isinf(), expected.isinf())
+    finite = ~expected.isinf()
+    assert (found.distances - expected)[finite].abs().max() <= 0.5e-3 + 1e-6
+
+
+def test_the_scan_of_the_paper_takes_its_steps():
+    at = places_of(MarginsConfig(scan="paper"))
+    known = {0: 0, 1: 0.01, 11: 0.11, 20: 1.01, 51: 16.51, 76: 41.51, 101: 291.51, 199: 2251.51}
+    assert {place: at[place].item() for place in known} == pytest.approx(known)
+    assert len(at) == 200
+
+
+@given(seed=st.integers(0, 1000), reach=st.sampled_from([0.5, 1.0, 2.0]), steps=st.integers(150, 400))
+@settings(max_examples=15)
+def test_margins_are_those_of_a_dense_search(seed, reach, steps):
+    network = untrained(seed=seed)
+    config = MarginsConfig(directions=3, reach=reach, steps=steps, tolerance=1e-3, seed=seed)
+    lines = draw_lines(random_images(8, seed=seed), config)
+    found = margins(network, lines, CPU).distances.double()
+    dense = naive_distances(network, lines)
+    spacing = float(lines.lengths.max()) * reach / POINTS
+    # A region thinner than a step may be missed: then the first change lies further away, never nearer.
+    assert (found >= dense - 1e-3 - spacing).all()
+    same = torch.where(dense.isinf(), found.isinf(), (found - dense).abs() <= 1e-3 + spacing)
+    assert same.float().mean() >= 0.9
+
+
+@pytest.mark.parametrize("batch_points", [1, 3, 20, 400, 100_000])
+def test_the_batch_of_lines_does_not_matter(batch_points):
+    network = untrained()
+    lines = draw_lines(random_images(20), MarginsConfig(directions=4, steps=13))
+    whole = margins(network, lines, CPU, batch_points=977)
+    found = margins(network, lines, CPU, batch_points=batch_points)
+    assert torch.equal(found.predicted, whole.predicted)
+    assert torch.equal(found.distances, whole.distances)
+    assert 0 < whole.distances.isinf().sum() < whole.distances.numel()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_folded_first_layer_changes_nothing(bias):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(9, 20, bias=bias), nn.ReLU(), nn.Linear(20, 4)).double()
+    lines = draw_lines(random_images(20), MarginsConfig(directions=4, reach=2.0))
+    folded, unfolded = margins(network, lines, CPU), margins(nn.Sequential(network), lines, CPU)
+    assert torch.equal(folded.predicted, unfolded.predicted)
+    assert torch.equal(folded.distances, unfolded.distances)
+
+
+def test_searched_lines_drop_out_and_bisection_stops_at_the_tolerance():
+    asked = []
+
+    def network(images):
+        asked.append(len(images))
+        return torch.stack([images.flatten(1)[:, 0], torch.full((len(images),), 0.05)], dim=1)
+
+    images = torch.linspace(0, 10, 11).view(11, 1, 1, 1)
+    config = MarginsConfig(images=11, directions=10, steps=100, tolerance=0.1)
+    lines = draw_lines(images, config)
+    margins(network, lines, CPU, batch_points=110)
+    # Of 110 lines 90 never change their class; one from 0 and its way back take 101 steps together, each until it does.
+    assert lines.halvings == 0
+    assert sum(asked) == 11 + 90 * 100 + 10 * 101
+    finer = draw_lines(images, config.model_copy(update={"tolerance": 0.1 / 8}))
+    assert finer.halvings == 3
+    asked.clear()
+    margins(network, finer, CPU, batch_points=110)
+    assert sum(asked) == 11 + 90 * 100 + 10 * 101 + 3 * 20
+
+
+def test_a_batch_of_lines_that_does_not_fit_is_halved():
+    network = untrained()
+
+    def small_machine(images):
+        if len(images) > 40:
+            raise torch.OutOfMemoryError
+        return network(images.double())
+
+    lines = draw_lines(random_images(10), MarginsConfig(directions=3))
+    expected = margins(network, lines, CPU)
+    found = margins(small_machine, lines, CPU, batch_points=200)
+    assert torch.allclose(found.distances, expected.distances, atol=1e-4)
+
+
+def test_lines_lead_from_distinct_images_to_distinct_other_ones(digits):
+    lines = draw_lines(digits.train_images, MarginsConfig(images=50, directions=7), digits.normalised)
+    assert len(set(lines.indices[lines.starts].tolist())) == 50
+    for start, partners in zip(lines.indices[lines.starts], lines.indices[lines.partners], strict=True):
+        assert len({int(start), *partners.tolist()}) == 8
+    expected = digits.normalised(digits.train_images)[lines.indices]
+    assert torch.equal(lines.images, expected)
+    assert lines.lengths.shape == (50, 7)
+    assert (lines.lengths > 0).all()
+
+
+def test_images_that_are_the_same_are_no_partners():
+    images = torch.cat([torch.zeros(40, 1, 2, 2), random_images(2, (1, 2, 2))])
+    lines = draw_lines(images, MarginsConfig(directions=2))
+    assert len(lines.starts) == 42
+    assert (lines.lengths > 0).all()
+    for too_few, config in ((images, MarginsConfig(directions=3)), (random_images(10), MarginsConfig(directions=10))):
+        mistake = refused(draw_lines, too_few, config)
+        assert (mistake.field, mistake.value) == ("margins.directions", config.directions)
+
+
+def test_drawing_depends_on_the_seed_alone_and_more_begin_with_the_same_ones(digits):
+    def ends(**fields):
+        config = MarginsConfig(**fields)
+        lines = draw_lines(digits.split(config.split)[0], config)
+        return np.column_stack([lines.indices[lines.starts], lines.indices[lines.partners]])
+
+    few, many = ends(images=5), ends(images=9)
+    assert np.array_equal(few, many[:5])
+    assert np.array_equal(few, ends(images=5))
+    assert not np.array_equal(few, ends(images=5, seed=1))
+    assert len(ends(images=1000, directions=2)) == len(digits.train_labels), "a smaller split is taken whole"
+    assert ends(images=1000, split="test").max() < len(digits.test_labels)

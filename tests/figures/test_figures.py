@@ -1,6 +1,8 @@
-"""Which figures a sweep has, that they are drawn from its tables, and the command that draws them again."""
+"""Which figures a sweep has, that they are drawn from its tables, and the commands that draw them again, or a pair."""
 
+import itertools
 import re
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -9,12 +11,14 @@ from conftest import small_sweep
 from matplotlib.collections import PathCollection
 from support.documents import ROOT
 from support.drawn_figures import caption_of, drawn, drawn_one, tabulated
-from support.made_up_runs import CASES, CROSSED, RECIPES, made_up_run
+from support.made_up_runs import CASES, CROSSED, RECIPES, labels_of, made_up_run, predictions_of
+from support.refusals import refused
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures import FIGURES, figures_of
+from dbviz_ray.analysis.figures.disagreement import disagreement_of
 from dbviz_ray.analysis.figures.drawing import draw_figures
-from dbviz_ray.analysis.figures.sweep_tables import representative_groups
+from dbviz_ray.analysis.figures.sweep_tables import choose_model, representative_groups, short_names
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.config.sweep_files import embedded_sweeps, load_sweep
 from dbviz_ray.formatting import score_cell
@@ -91,16 +95,10 @@ def test_curves_over_width_and_epochs(tmp_path):
     assert "3 of 6 curves; 3 trainings a point, 6 planes" in caption_of(figures["epochs"])
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """Two architectures by two recipes; one with SGD diverged."""
-    folder = tmp_path_factory.mktemp("compared")
+def test_the_matrix_and_table_1_show_the_values_of_the_tables(tmp_path):
+    """Of two architectures by two recipes; one with SGD diverged. Table 1 is a picture, and for LaTeX."""
     sweep = small_sweep(cases=CASES, grid={"recipes": RECIPES, "seed": [0, 1, 2]})
-    return drawn(folder, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
-
-
-def test_the_matrix_shows_the_values_of_the_tables(compared):
-    store, figures = compared
+    store, figures = drawn(tmp_path, sweep, diverged=lambda m: (m.recipe, m.architecture) == ("SGD", "vit"))
     panel = figures["reproducibility_matrix"].axes[0]
     shown = np.ma.filled(panel.images[0].get_array(), np.nan)
     names = [label.get_text() for label in panel.get_xticklabels()]
@@ -110,6 +108,17 @@ def test_the_matrix_shows_the_values_of_the_tables(compared):
     assert sorted(shown[:3, :3][np.triu_indices(3, 1)]) == pytest.approx(sorted(between["reproducibility"]))
     assert np.isnan([shown[3], shown[:, 3]]).all()
     assert "3 diverged trainings are left out" in caption_of(figures["reproducibility_matrix"])
+    cells = read_table(store, "by_recipe").set_index(["architecture", "recipe"])
+    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
+    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
+    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
+        cell = cells.loc[(network, recipe)]
+        same, right = (str(score_cell(cell, score, 1, scale=100)) for score in ("reproducibility", "accuracy"))
+        assert {same, f"({right})"} <= set(shown)
+        assert f"{same} ({100 * cell['accuracy']:.1f})" in latex
+    assert "diverged" in shown
+    assert "fully connected network & " in latex
+    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
 
 
 def test_a_point_for_every_group_of_table_1(tmp_path):
@@ -124,21 +133,6 @@ def test_a_point_for_every_group_of_table_1(tmp_path):
         np.testing.assert_allclose(points, np.stack([1 - rows["test_error"], rows["reproducibility"]], axis=1))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["Adam", "SGD", "", "fully connected network", "ViT"]
-
-
-def test_table_1_as_a_picture_and_for_latex(compared):
-    store, figures = compared
-    cells = read_table(store, "by_recipe").set_index(["architecture", "recipe"])
-    latex = store.read(store.figure_file("recipe_table", "tex")).decode()
-    shown = [text.get_text() for text in figures["recipe_table"].axes[0].texts]
-    for network, recipe in (("fully_connected", "Adam"), ("fully_connected", "SGD"), ("vit", "Adam")):
-        cell = cells.loc[(network, recipe)]
-        same, right = (str(score_cell(cell, score, 1, scale=100)) for score in ("reproducibility", "accuracy"))
-        assert {same, f"({right})"} <= set(shown)
-        assert f"{same} ({100 * cell['accuracy']:.1f})" in latex
-    assert "diverged" in shown
-    assert "fully connected network & " in latex
-    assert latex.splitlines()[-1].endswith(r"\end{tabular}")
 
 
 def test_learning_rates_mark_the_best_and_what_diverged(tmp_path):
@@ -195,3 +189,101 @@ def test_what_cannot_be_drawn_is_one_line_that_names_it(copied_run, damage, figu
     assert main(["figures", run.root, *figures]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+SNAPSHOTS = small_sweep(training={"epochs": 3, "batch_size": 64, "snapshots": [1, 2]})
+
+
+def test_a_model_is_named_by_a_part_of_its_id_that_no_other_has():
+    first, *_, last = SNAPSHOTS.models()
+    for found, model, epoch in (
+        (choose_model(SNAPSHOTS, first.model_id, epoch=2), first, 2),
+        (choose_model(SNAPSHOTS, "w4-adam-noise0-seed0"), first, 3),
+        (choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2@1"), last, 1),
+    ):
+        assert (found.config, found.epoch) == (model, epoch)
+
+
+@pytest.mark.parametrize("name", ["w4-", "vit", "w4-adam-noise0-seed0@7", "w4-adam-noise0-seed0@x"])
+def test_a_name_that_means_no_model_or_several_is_refused(name):
+    mistake = refused(choose_model, SNAPSHOTS, name)
+    assert (mistake.field, mistake.value) == ("model", SNAPSHOTS.models()[0].model_id if "@" in name else name)
+    assert ("1, 2, 3" in mistake.allowed) == ("@" in name)
+
+
+def test_models_are_called_by_what_tells_them_apart():
+    models = [choose_model(SNAPSHOTS, f"w{width}-adam-noise0-seed{seed}") for width, seed in ((4, 0), (16, 1))]
+    assert short_names(models) == (["w4 seed0", "w16 seed1"], "fully_connected adam noise0")
+    early = choose_model(SNAPSHOTS, models[0].model_id, epoch=1)
+    assert short_names([models[0], early]) == (["epoch 3", "epoch 1"], "fully_connected w4 adam noise0 seed0")
+
+
+def test_the_third_map_shows_what_the_second_says_where_it_differs(made_up):
+    store, sweep, _ = made_up
+    models = choose_model(sweep, "w4-adam-noise0-seed0"), choose_model(sweep, "w16-adam-noise0.25-seed1")
+    first, second, where = disagreement_of(store, sweep, models, "train", 2).axes
+    maps = [store.read_label_maps("train", model.model_id, 3)[2] for model in models]
+    for axes, label_map in zip((first, second), maps, strict=True):
+        assert np.array_equal(axes.images[0].get_array(), label_map)
+    shown, same = where.images[0].get_array(), maps[0] == maps[1]
+    assert 0 < same.mean() < 1
+    assert np.array_equal(np.ma.getmaskarray(shown), same)
+    assert np.array_equal(shown.data[~same], maps[1][~same])
+    assert where.get_title() == f"they differ on {1 - same.mean():.0%} of the points"
+    assert first.get_title() == "w4 noise0 seed0"
+
+
+@pytest.mark.parametrize(("plane_set", "plane", "allowed"), [("train", 5, "from 0 to 4"), ("other", 0, "test, train")])
+def test_a_plane_that_is_not_there_is_refused(made_up, plane_set, plane, allowed):
+    store, sweep, _ = made_up
+    models = choose_model(sweep, "w4-adam-noise0-seed0"), choose_model(sweep, "w4-adam-noise0-seed1")
+    assert refused(disagreement_of, store, sweep, models, plane_set, plane).allowed == allowed
+
+
+def test_a_sweep_shows_its_least_and_its_most_reproducible_trainings(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]})
+    store, figure = drawn_one(tmp_path, sweep, "disagreement", error=lambda model, _: 1 / model.width)
+    axes = figure.axes
+    assert [row.get_ylabel().splitlines()[0] for row in axes[::3]] == ["width 2", "width 8"]
+    models = [model for model in sweep.models() if model.width == 2]
+    for shown, maps in zip(axes[:2], labels_of(store, "test", models), strict=True):
+        assert np.array_equal(shown.images[0].get_array(), maps[0])
+
+
+def test_the_most_contested_images_have_the_votes_of_all_trainings(tmp_path):
+    sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1, 2, 3]}, planes={"test": {"count": 3, "resolution": 4}})
+    store, figure = drawn_one(tmp_path, sweep, "contested_images", error=lambda model, _: 1 / model.width)
+    assert [axes.get_ylabel().splitlines()[0] for axes in figure.axes[::4]] == ["width 2", "width 4", "width 8"]
+    assert "of the 9 test images" in caption_of(figure)
+    for width, row in zip((2, 4, 8), np.array(figure.axes).reshape(3, 4), strict=True):
+        tests = [predictions_of(store, m, "test") for m in sweep.models() if m.width == width]
+        predicted = np.stack([test["predicted"] for test in tests])[:, :9]  # planes go through the first nine
+        differing = sum((a != b).astype(int) for a, b in itertools.combinations(predicted, 2))
+        ranked = [index for index in np.argsort(-differing, kind="stable") if differing[index]][:4]
+        for axes, index in itertools.zip_longest(row, ranked):
+            if index is None:
+                assert not axes.axison
+                continue
+            first, votes = axes.get_xlabel().splitlines()
+            assert first == f"image {index}: {'abcd'[tests[0]['true_label'].iloc[index]]}"
+            assert dict(re.findall(r"(\w) \((\d)\)", votes)) == {
+                "abcd"[of]: str(count) for of, count in Counter(predicted[:, index].tolist()).items()
+            }
+            assert axes.images[0].get_array().shape == (2, 2, 3)
+
+
+def test_trainings_that_agree_have_no_contested_image(tmp_path):
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]})
+    _, figure = drawn_one(tmp_path, sweep, "contested_images", error=lambda *_: 0.0)
+    assert "no image on which trainings disagree" in figure.axes[0].texts[0].get_text()
+
+
+def test_the_command_draws_a_pair(made_up, tmp_path, capsys):
+    store, *_ = made_up
+    models = ["w4-adam-noise0-seed0", "w4-adam-noise0-seed1"]
+    out = tmp_path / "pair.pdf"
+    assert main(["disagreement", store.root, *models, "--plane", "3", "--plane-set", "train", "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+    for wrong in (tmp_path / "pair.doc", tmp_path / "absent" / "pair.png"):
+        assert main(["disagreement", store.root, *models, "--out", str(wrong)]) == 2
+        assert capsys.readouterr().err.startswith(f"dbviz-ray disagreement: --out: '{wrong}' is not allowed")

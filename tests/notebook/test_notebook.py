@@ -68,11 +68,13 @@ def values(axes) -> np.ndarray:
     return np.asarray(axes.images[0].get_array())
 
 
-def test_scores_are_the_stored_tables(run):
+def test_scores_are_the_stored_tables_of_which_the_run_tells(run):
     groups = read_table(run.store, "groups")
     for table in (run.table("groups"), run.arrow("groups").to_pandas()):
         pd.testing.assert_frame_equal(table, groups)
     assert set(run.tables) > {"groups", "models", "pairs", "outcomes"}
+    assert all(word in repr(run) for word in ("small", run.store.root, *run.tables))
+    assert any("width 8" in sentence for sentence in run.findings)
 
 
 def test_models_come_with_all_their_fields_and_what_became_of_them(run):
@@ -125,13 +127,6 @@ def test_what_is_damaged_or_not_there_yet_is_told(own_run):
         assert " analyse" in str(refused(asked))
 
 
-def test_a_run_tells_what_it_is(run):
-    text = repr(run)
-    assert all(word in text for word in ("small", run.store.root, "12", "test (6 of 12 x 12", *run.tables))
-    assert len(text.splitlines()) == 4
-    assert any("width 8" in sentence for sentence in run.findings)
-
-
 def test_regions_of_a_run(run):
     panels = plot_regions(run, SHOWN, plane=2)
     for axes, name in zip(panels, SHOWN, strict=True):
@@ -144,12 +139,16 @@ def test_regions_of_a_run(run):
     assert alone.get_title() == "fully_connected-w2-adam-noise0.2-seed0"
 
 
-def test_regions_of_a_comparison(comparison):
+def test_regions_and_the_matrix_of_a_comparison(comparison):
     panels = plot_regions(comparison, plane=3)
     assert [axes.get_title() for axes in panels] == ["a", "b", "c"]
     assert all(np.array_equal(values(panels[at]), comparison.label_maps[at, 3]) for at in range(3))
     (second,) = plot_regions(comparison, "b", ax=Figure().subplots())
     assert np.array_equal(values(second), comparison.label_maps[1, 0])
+    axes = plot_matrix(comparison)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert values(axes)[0, 1] == pytest.approx(comparison.pairs[0].reproducibility.value)
+    assert np.isnan(np.ma.filled(axes.images[0].get_array(), np.nan)[0, 0])
 
 
 @pytest.mark.parametrize(("over", "points"), [("width", 3), ("epoch", 2)])
@@ -176,13 +175,6 @@ def test_the_matrix_of_a_run(run):
     pairs = between[(between["plane_set"] == "test") & (between["label_noise"] == 0.2)]
     assert sorted(values(axes)[np.triu_indices(3, 1)]) == pytest.approx(sorted(pairs["reproducibility"]))
     assert axes.get_xticklabels()[0].get_text() == "fully connected network, width 2"
-
-
-def test_the_matrix_of_a_comparison(comparison):
-    axes = plot_matrix(comparison)
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-    assert values(axes)[0, 1] == pytest.approx(comparison.pairs[0].reproducibility.value)
-    assert np.isnan(np.ma.filled(axes.images[0].get_array(), np.nan)[0, 0])
 
 
 @pytest.mark.parametrize(

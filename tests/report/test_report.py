@@ -3,7 +3,7 @@
 import pytest
 from conftest import small_sweep
 from support.html_pages import HOSTILE, report_of
-from support.made_up_runs import CASES, RECIPES, let_fail, made_up_run
+from support.made_up_runs import RECIPES, let_fail, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.findings import read_findings
@@ -50,7 +50,7 @@ def test_foreign_text_is_escaped_and_lost_models_are_listed(tmp_path):
         assert told in page.text
 
 
-def test_the_page_names_differing_versions_and_the_training_time(tmp_path):
+def test_the_page_names_differing_versions_the_training_time_and_a_command_for_the_same_sweep(tmp_path):
     sweep = small_sweep(**TWO_WIDTHS)
     store = made_up_run(tmp_path, sweep)
     for model in sweep.models():
@@ -63,11 +63,6 @@ def test_the_page_names_differing_versions_and_the_training_time(tmp_path):
     assert "torch 2.6.0 (3 models), 2.7.0 (3 models)" in page.text
     assert "software numpy 2.0.1" in page.text
     assert "training took 52 s for 6 models in 2 cohorts" in page.text
-
-
-def test_the_command_of_the_page_makes_the_same_sweep_again(tmp_path):
-    sweep = small_sweep(grid={"recipes": RECIPES, "seed": [0, 1, 2]}, cases=CASES)
-    page = report_of(made_up_run(tmp_path, sweep), sweep)
     assert "python -m dbviz_ray.sweep sweep.yaml --out small_again" in page.text
     assert load_sweep(str(tmp_path / "sweep.yaml")).identity() == sweep.identity()
 

@@ -1,22 +1,27 @@
-"""Reports in a real browser: without errors, without the network, readable on a phone."""
+"""Reports in a real browser: without errors, without the network, readable on a phone; and MLflow's pages."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import small_sweep
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
+from support.drawn_figures import tabulated
 from support.html_pages import HOSTILE, analysed, report_of
 from support.made_up_runs import let_fail, made_up_run
+from support.tracking_server import TrackingServer
 from torch import nn
 
 from dbviz_ray import compare
 from dbviz_ray.analysis.compare.files import Inputs, write_numbers, write_pictures
 from dbviz_ray.analysis.figures.drawing import draw_figures
+from dbviz_ray.analysis.tables import read_table
+from dbviz_ray.analysis.tracking import track, where_to_look
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.models import Failure, Outcome
 
 pytest_plugins = ["support.browser_fixtures"]
+expect.set_options(timeout=60_000)  # of a busy server
 
 MEASURE = """() => {
     const shown = element => element.checkVisibility() && element.childNodes.length
@@ -86,10 +91,25 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Path(store.path(REPORT_FILE))
 
 
+def troubles_of(page: Page) -> list[str]:
+    """A list that fills with what goes wrong on a page from now on.
+
+    That is messages of errors and warnings, requests that fail or are answered with an error, and those that leave the
+    page's own files.
+    """
+    found: list[str] = []
+    page.on("console", lambda said: found.extend([said.text] * (said.type in ("error", "warning"))))
+    page.on("pageerror", lambda error: found.append(f"error: {error}"))
+    page.on("requestfailed", lambda request: found.append(f"failed: {request.url[:200]} {request.failure}"))
+    page.on("response", lambda answer: found.extend([f"{answer.status}: {answer.url}"] * (answer.status > 399)))
+    page.on("request", lambda asked: found.extend([asked.url] * (not asked.url.startswith(("file:", "data:")))))
+    return found
+
+
 @pytest.mark.parametrize("device", ["page", "phone"])
-def test_a_report_opens_without_errors_and_can_be_read(request, troubles, report: Path, device: str):
+def test_a_report_opens_without_errors_and_can_be_read(request, report: Path, device: str):
     opened: Page = request.getfixturevalue(device)
-    wrong = troubles(opened)
+    wrong = troubles_of(opened)
     opened.goto(report.as_uri())
     opened.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     found = opened.evaluate(MEASURE)
@@ -114,3 +134,23 @@ def test_unfolded_and_enlarged_parts_stay_within_the_page(phone: Page, report: P
     assert phone.evaluate(MEASURE)["width"] <= phone.viewport_size["width"]
     picture.tap()
     assert picture.bounding_box()["width"] == fitting
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_curves_are_seen_at_once_in_mlflow(page, tmp_path, monkeypatch):
+    """Of two curves, without a click, from the address that a sweep prints."""
+    sweep = small_sweep(grid={"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1]})
+    store = made_up_run(tmp_path / "small", sweep, error=lambda model, _: 0.6 / model.width + model.label_noise)
+    draw_figures(tabulated(store, sweep), sweep, ["double_descent"])
+    with TrackingServer(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        track(store, sweep)
+        page.goto(where_to_look(store))
+        plot = page.locator(".js-plotly-plot").nth(1)
+        expect(plot.locator(".scatterlayer .point")).not_to_have_count(0)
+        data = plot.evaluate("plot => plot.data.map(line => [line.name, line.marker.color, line.x, line.y])")
+    assert len({colour[:7] for _, colour, *_ in data}) == 2
+    shown = {name: dict(zip(x, y, strict=True)) for name, _, x, y in data}
+    for noise, rows in read_table(store, "groups").sort_values("width").set_index("width").groupby("label_noise"):
+        assert shown[f"label noise {noise:g}"] == pytest.approx(rows["test_error"].to_dict())

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import small_sweep
 from support.drawn_figures import figures_in
-from support.made_up_runs import compared_sweep, distilled_sweep, let_fail, made_up_run
+from support.made_up_runs import CROSSED, compared_sweep, distilled_sweep, let_fail, made_up_run
 
 from dbviz_ray.analysis.findings import find
 from dbviz_ray.analysis.scores.group_scores import SCORES
@@ -15,7 +15,6 @@ from dbviz_ray.analysis.tables import compute_tables, write_tables
 SETS = {"test": {"count": 4, "resolution": 6, "probabilities": True},
         "train": {"count": 3, "resolution": 6, "images": "train"}}  # fmt: skip
 GRID = {"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]}
-CROSSED = {"width": [4], "seed": [0], "init_seed": [0, 1, 2], "order_seed": [0, 1, 2]}
 SWEEPS = {
     "margins": (
         small_sweep(grid=GRID, planes=SETS, margins={"images": 18, "directions": 3}),

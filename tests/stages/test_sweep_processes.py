@@ -1,5 +1,6 @@
-"""Whole sweeps in processes of their own: Ray, MLflow, kills and all."""
+"""Whole sweeps in processes of their own: Ray, MLflow, kills, and disks that are full or cannot be written."""
 
+import errno
 import ipaddress
 import json
 import os
@@ -21,7 +22,7 @@ from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
 from support.documents import ROOT, commands
 from support.made_up_runs import made_up_run
-from support.whole_sweeps import SMALL, TABLES_ONLY, copied, run, started, tables, wait_for
+from support.whole_sweeps import SMALL, TABLES_ONLY, run, started, tables, wait_for
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.cluster.session import running_cluster
@@ -30,6 +31,7 @@ from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.store import Store
+from dbviz_ray.sweep import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -74,18 +76,13 @@ def test_one_process_without_ray_interrupted_and_killed_ends_with_the_same_table
     assert tables(directory) == tables(undisturbed[0])
 
 
-SEED = 1
-"""For the moments at which processes are killed."""
-KILLED_WHEN = {"analyse": ("scores/*.csv", 0.05), "report": ("figures/*.png", 1.5)}
-"""A file of each stage, and the seconds within which the kill follows it; other tests kill the other stages."""
-
-
 def test_a_sweep_killed_while_it_analyses_and_reports_ends_with_the_same_tables(undisturbed, tmp_path):
-    directory = copied(undisturbed[0], tmp_path / "killed")
+    """Within so many seconds of a file of the stage; other tests kill the other stages."""
+    directory = shutil.copytree(undisturbed[0], tmp_path / "killed")
     for made in ("scores", "figures"):
         shutil.rmtree(directory / made)
-    generator = random.Random(SEED)
-    for stage, (pattern, within) in KILLED_WHEN.items():
+    generator = random.Random(1)
+    for stage, pattern, within in (("analyse", "scores/*.csv", 0.05), ("report", "figures/*.png", 1.5)):
         process = started(directory, *SMALL)
         wait_for(pattern, directory, process)
         time.sleep(generator.uniform(0, within))
@@ -328,3 +325,43 @@ def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_kille
     ended_at_first("models/*/model.json", directory, signal.SIGKILL, str(file))
     run(directory, str(file), "--stages", "train")
     assert weights(directory) == weights(recipes)
+
+
+SIZE, LEFT = 4 * 2**20, 40 * 2**10
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of `SIZE` bytes in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.nightly
+def test_a_full_disk_ends_the_sweep_and_room_on_it_continues_it(undisturbed, disk):
+    directory = disk / "run"
+    filler = disk / "filler"
+    filler.write_bytes(b"\0" * (SIZE - LEFT))
+    result = run(directory, *SMALL, code=1, database=False)
+    assert os.strerror(errno.ENOSPC) in result.stderr
+    assert not (directory / "scores").exists()
+    complete = [path.parent for path in directory.glob("models/*/model.json")]
+    kept = {path: path.stat().st_mtime_ns for folder in complete for path in folder.rglob("*") if path.is_file()}
+    filler.unlink()
+    run(directory, *SMALL, *TABLES_ONLY, database=False)
+    assert tables(directory) == tables(undisturbed[0])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what was complete is not made again"
+
+
+def test_a_directory_that_cannot_be_written_is_named_before_any_work(disk, capsys):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert main([*SMALL, "--out", f"{disk}/run"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"--out: {disk}/run" in line
+    assert os.strerror(errno.EROFS) in line

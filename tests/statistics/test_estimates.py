@@ -7,18 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbviz_ray.analysis.statistics.estimates import (
-    Estimate,
-    cross_pair_estimate,
-    difference,
-    every_pair_estimate,
-    logarithm,
-    mean_estimate,
-    pair_estimate,
-    quantile_estimate,
-    sample_estimate,
-    spread_between_models,
-)
+from dbviz_ray.analysis.statistics import estimates
+from dbviz_ray.analysis.statistics.estimates import Estimate, difference, mean_estimate, pair_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import variances_of
 from dbviz_ray.analysis.statistics.pseudo_values import leaving_out
 
@@ -33,7 +23,7 @@ def of_pairs(values: np.ndarray, **options: object) -> Estimate:
 
 
 def across(on_items: np.ndarray) -> Estimate:
-    return cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
+    return estimates.cross_pair_estimate(on_items.mean(axis=0), on_items.mean(axis=(1, 2)), on_items)
 
 
 def test_pseudo_values_of_a_mean_are_the_means_by_model_and_by_item():
@@ -51,10 +41,10 @@ def test_what_a_mean_shares_is_the_residual_mean_square_by_hand():
 
 def test_spread_between_models_by_hand():
     """Means 3/4 and 1/4 have the variance 1/8; residuals of 1/4 have MS = 1/6 with 3 degrees of freedom."""
-    spread, beyond = spread_between_models(np.array([[1.0, 1, 1, 0], [0, 1, 0, 0]]))
+    spread, beyond = estimates.spread_between_models(np.array([[1.0, 1, 1, 0], [0, 1, 0, 0]]))
     assert (spread**2, beyond**2) == pytest.approx((1 / 8, 1 / 8 - 1 / 24))
-    assert spread_between_models(np.eye(4)) == (0, 0), "each is wrong once, on its own image"
-    assert np.isnan(spread_between_models(np.ones((1, 4)))).all()
+    assert estimates.spread_between_models(np.eye(4)) == (0, 0), "each is wrong once, on its own image"
+    assert np.isnan(estimates.spread_between_models(np.ones((1, 4)))).all()
 
 
 @pytest.mark.parametrize(("values", "levels"), [(np.array([[1.0, 2, 3]]), None), (np.eye(3), [np.zeros(3, int)])])
@@ -68,12 +58,12 @@ def test_one_model_or_seed_tells_nothing_of_others(values, levels):
     [
         lambda: mean_estimate(np.zeros((3, 1))),
         lambda: pair_estimate(np.ones((3, 3)), np.ones(1)),
-        lambda: cross_pair_estimate(np.ones((3, 3)), np.ones(1)),
-        lambda: quantile_estimate(np.zeros((3, 1)), 0.5),
-        lambda: quantile_estimate(np.zeros((2, 5)), 0.0),
-        lambda: quantile_estimate(np.zeros((2, 5)), 1.0),
+        lambda: estimates.cross_pair_estimate(np.ones((3, 3)), np.ones(1)),
+        lambda: estimates.quantile_estimate(np.zeros((3, 1)), 0.5),
+        lambda: estimates.quantile_estimate(np.zeros((2, 5)), 0.0),
+        lambda: estimates.quantile_estimate(np.zeros((2, 5)), 1.0),
         lambda: difference(mean_estimate(np.zeros((2, 4))), mean_estimate(np.zeros((2, 5)))),
-        lambda: logarithm(mean_estimate(np.zeros((2, 2)))),
+        lambda: estimates.logarithm(mean_estimate(np.zeros((2, 2)))),
     ],
 )
 def test_fewer_than_two_items_other_items_and_impossible_values_are_refused(make):
@@ -116,14 +106,14 @@ def test_a_model_in_every_used_pair_leaves_nothing_to_leave_out():
 
 def test_no_defined_pair_is_no_value():
     estimate = pair_estimate(np.full((3, 3), np.nan), np.full(4, np.nan))
-    crossed = cross_pair_estimate(np.full((2, 3), np.nan), np.full(4, np.nan))
+    crossed = estimates.cross_pair_estimate(np.full((2, 3), np.nan), np.full(4, np.nan))
     assert np.isnan([estimate.value, crossed.value]).all()
     assert np.isnan(variances_of(difference(estimate, mean_estimate(np.ones((2, 4))))).total()[0])
 
 
 def test_cross_pairs_of_one_undefined_pair():
     by_pair = np.array([[0.2, 0.4], [0.6, np.nan]])
-    estimate = cross_pair_estimate(by_pair, np.array([0.3, 0.5]))
+    estimate = estimates.cross_pair_estimate(by_pair, np.array([0.3, 0.5]))
     assert estimate.value == pytest.approx(0.4)
     assert np.ptp(estimate.by_model[0]) == pytest.approx(0.3)  # rows 0.3 and 0.6
 
@@ -191,7 +181,7 @@ def test_streams_that_vary_together_count_once():
 @given(st.integers(0, 1000), st.sampled_from([0.1, 0.5, 0.9]))
 def test_a_quantile_is_the_mean_of_the_models_quantiles(seed, quantile):
     values = np.random.default_rng(seed).exponential(size=(3, 50))
-    estimate = quantile_estimate(values, quantile)
+    estimate = estimates.quantile_estimate(values, quantile)
     expected = np.quantile(values, quantile, axis=1)
     assert estimate.value == pytest.approx(expected.mean())
     assert estimate.by_model[0] == pytest.approx(expected)
@@ -201,7 +191,7 @@ def test_a_quantile_is_the_mean_of_the_models_quantiles(seed, quantile):
 def test_the_variance_of_a_median_is_that_of_large_samples():
     """1 / (4 n f^2) with density 1 at the median of uniform numbers: mean over 200 samples of 400 items."""
     generator = np.random.default_rng(3)
-    found = [variances_of(quantile_estimate(generator.random((1, 400)), 0.5)).total()[0] for _ in range(200)]
+    found = [variances_of(estimates.quantile_estimate(generator.random((1, 400)), 0.5)).total()[0] for _ in range(200)]
     assert np.mean(found) == pytest.approx(1 / 1600, rel=0.1)
 
 
@@ -232,7 +222,7 @@ def test_estimates_say_what_they_cover():
 
 def test_a_logarithm_has_relative_pseudo_values():
     estimate = mean_estimate(np.array([[1.0, 3], [3, 5]]))
-    found = logarithm(estimate)
+    found = estimates.logarithm(estimate)
     assert found.value == pytest.approx(np.log(3))
     assert found.by_item == pytest.approx(np.log(3) + np.array([-1 / 3, 1 / 3]))
     assert variances_of(found).total()[0] == pytest.approx(variances_of(estimate).total()[0] / 9)
@@ -287,7 +277,9 @@ def test_every_pair_needs_no_more_than_the_means_of_models(models, items, seed):
     first, second = np.triu_indices(models, 1)
     by_item, others = on_items[:, first, second].mean(axis=1), ~np.eye(models, dtype=bool)
     expected = pair_estimate(on_items.mean(axis=0), by_item, on_items=on_items)
-    found = every_pair_estimate(np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)]))
+    found = estimates.every_pair_estimate(
+        np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)])
+    )
     assert (found.models, found.covers) == (expected.models, expected.covers)
     assert found.by_item == pytest.approx(expected.by_item)
     for own, same in zip(found.by_model, expected.by_model, strict=True):

@@ -1,21 +1,25 @@
+"""What is stored comes back; what a disk or a hand has changed is named, and made again where it can be."""
+
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from conftest import small_sweep
 from support.refusals import refused
 
+from dbviz_ray.__main__ import main
 from dbviz_ray.cluster import ALONE
 from dbviz_ray.cluster.schedule import halves
+from dbviz_ray.errors import DamagedFileError, StageFailedError
 from dbviz_ray.evaluation import records
 from dbviz_ray.evaluation.records import load_network, save_model
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep
-from dbviz_ray.store import Store, StoredMargins
+from dbviz_ray.store import Picture, Store, StoredMargins
 from dbviz_ray.store.models import Failure, Outcome
 from dbviz_ray.training.checkpoints import CohortCheckpoints
 from dbviz_ray.training.cohort import train_cohort
@@ -68,18 +72,6 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path, sweep):
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
-def test_label_maps_come_back_and_open_in_plain_parquet(store):
-    maps = np.random.default_rng(0).integers(0, 10, (7, 5, 5)).astype(np.uint8)
-    store.write_label_maps("test", "model-1", 40, maps)
-    assert np.array_equal(store.read_label_maps("test", "model-1", 40), maps)
-    assert store.labelled("test") == {("model-1", 40)}
-    assert store.labelled("other") == set()
-    table = pq.read_table(store.path("labels"))
-    assert table.schema.field("labels").type == pa.list_(pa.uint8(), 25)
-    assert table.column_names == ["plane", "labels", "plane_set", "model_id", "epoch"]
-    assert table["labels"][3].as_py() == maps[3].reshape(-1).tolist()
-
-
 @pytest.mark.parametrize("planes", [slice(49, 51), slice(60, 110), slice(-5, None), slice(7, 3), slice(None)])
 def test_some_planes_are_those_of_the_whole(store, planes):
     maps = np.random.default_rng(0).integers(0, 10, (120, 4, 4)).astype(np.uint8)
@@ -125,25 +117,14 @@ def test_label_maps_with_straight_boundaries_are_small(store):
     assert np.array_equal(store.read_label_maps("test", "m", 1), maps)
 
 
-def test_margins_come_back_and_open_in_plain_parquet(store):
-    distances = np.array([[1.5, np.inf], [0.25, 3.0], [2.0, 1.0]], np.float32)
-    indices, predicted, reaches = np.array([5, 0, 9], np.int32), np.array([1, 2, 1], np.uint8), distances.clip(max=4)
-    written = StoredMargins(indices, predicted, distances, reaches, {"reach": 1.0})
-    assert store.with_margins() == set()
-    store.write_margins("model-1", 40, written)
-    back = store.read_margins("model-1", 40)
-    assert (back.distances.tolist(), back.reaches.tolist()) == (distances.tolist(), reaches.tolist())
-    assert (back.indices.tolist(), back.predicted.tolist()) == ([5, 0, 9], [1, 2, 1])
-    assert back.facts == {"reach": 1.0}
-    assert store.with_margins() == {("model-1", 40)}
-    table = pq.read_table(store.path("margins"))
-    assert table.column_names == ["index", "predicted", "distances", "reaches", "model_id", "epoch"]
-    assert table.schema.field("distances").type == pa.list_(pa.float32(), 2)
-
-
-def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits, cpu, monkeypatch):
-    models = small_sweep().cohorts()[0].models[:2]
-    for trained in train_cohort(models, digits, cpu):
+def test_models_and_snapshots_come_back_and_can_be_taken_over(store, tmp_path, digits, cpu, monkeypatch):
+    """A model is complete when its last file is there."""
+    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
+    models, snapshots = small_sweep(training=settings).cohorts()[0].models[:2], []
+    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
+    for snapshot in snapshots:
+        records.save_snapshot(store, snapshot, digits)
+    for trained in last:
         monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save_model(store, trained, digits, {})
@@ -151,39 +132,27 @@ def test_models_come_back_and_are_complete_when_their_last_file_is(store, digits
         monkeypatch.undo()
         save_model(store, trained, digits, {"device": "cpu"})
         assert trained.config.model_id in store.complete_models()
-        network = load_network(store, trained.config, digits.image_shape, 10)
-        with torch.no_grad():
-            predicted = network(digits.normalised(digits.test_images)).argmax(1)
-        assert torch.equal(predicted, trained.predictions["test"])
         facts = store.read_json(store.model_file(trained.config.model_id, "model.json"))
         assert (facts["outcome"], facts["diverged_epoch"], facts["device"]) == ("done", None, "cpu")
         assert 0 < facts["sharpness"] < 1
         assert records.load_config(store, trained.config.model_id) == trained.config
     history, _ = store.read_parquet(store.model_file(models[0].model_id, "history.parquet"))
     assert history["epoch"].to_pylist() == [1, 2, 3]
-
-
-def test_snapshots_come_back_and_models_can_be_taken_over(store, tmp_path, digits, cpu):
-    settings = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
-    models = small_sweep(training=settings).cohorts()[0].models[:2]
-    snapshots = []
-    last = train_cohort(models, digits, cpu, on_snapshot=snapshots.extend)
-    for snapshot in snapshots:
-        records.save_snapshot(store, snapshot, digits)
-    for trained in last:
-        save_model(store, trained, digits, {})
     other = Store(tmp_path / "other")
     for trained in [*snapshots, *last]:
         records.copy_model(store, other, trained.config)
         network = load_network(other, trained.config, digits.image_shape, 10, trained.epoch)
         assert all(torch.equal(t, trained.weights[name]) for name, t in network.state_dict().items())
-        predicted = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
+        with torch.no_grad():
+            predicted = network(digits.normalised(digits.test_images)).argmax(1)
+        assert torch.equal(predicted, trained.predictions["test"])
+        stored = other.read_predictions(trained.config.model_id, trained.epoch if trained.epoch < 3 else None)
         expected = [*trained.predictions["train"].tolist(), *trained.predictions["test"].tolist()]
-        assert predicted["predicted"].to_pylist() == expected
+        assert stored["predicted"].to_pylist() == expected
     assert other.complete_models() == {model.model_id for model in models}
 
 
-def test_checkpoints_come_back(store, sweep):
+def test_checkpoints_come_back_and_a_damaged_one_is_as_good_as_none_and_said(store, sweep):
     cohort = sweep.cohorts()[0]
     checkpoints = CohortCheckpoints(store, cohort)
     assert checkpoints.load() is None
@@ -192,6 +161,10 @@ def test_checkpoints_come_back(store, sweep):
     back = checkpoints.load()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
     assert store.begun_cohorts() == {cohort.cohort_id: [model.model_id for model in cohort.models]}
+    file = store.cohort_file(cohort.cohort_id, "state.safetensors")
+    store.write(file, store.read(file)[:-20])
+    assert checkpoints.load() is None
+    assert file in checkpoints.remark
     store.drop_cohort(cohort.cohort_id)
     assert checkpoints.load() is None
     assert store.begun_cohorts() == {}
@@ -246,3 +219,145 @@ def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store):
     store.write("sweep.yaml", yaml.safe_dump(fields).encode())
     store.check_owner(sweep)
     assert "minimum_region_share" in str(refused(store.check_owner, small_sweep(minimum_region_share=0.1)))
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
+
+
+@pytest.fixture
+def written(tmp_path):
+    store, generator = Store(tmp_path / "run"), np.random.default_rng(0)
+    labels = generator.integers(0, 10, (120, 5, 5)).astype(np.uint8)
+    probabilities = generator.random((120, 5, 5, 3)).astype(np.float16)
+    distances, reaches = generator.random((2, 7, 3), np.float32)
+    margins = StoredMargins(np.arange(7, dtype=np.int32), np.ones(7, np.uint8), distances, reaches, {"reach": 1.0})
+    store.write_label_maps("test", "m", 3, labels)
+    store.write_probabilities("test", "m", 3, probabilities)
+    store.write_margins("m", 3, margins)
+    store.write_picture("test", "m", 3, 0, Picture(labels[0], probabilities[0, :, :, 0]))
+    readers = {
+        store.labels_file("test", "m", 3): lambda: store.read_label_maps("test", "m", 3),
+        store.probabilities_file("test", "m", 3): lambda: store.read_probabilities("test", "m", 3),
+        store.margins_file("m", 3): lambda: store.read_margins("m", 3),
+        store.picture_file("test", "m", 3, 0): lambda: store.read_picture("test", "m", 3, 0),
+    }
+    return store, readers
+
+
+def test_whatever_byte_of_a_file_changes_it_is_named(written):
+    store, readers = written
+    for name, read in readers.items():
+        content, file = store.read(name), Path(store.path(name))
+        store.write_parquet(name, pa.table({"x": [1, 2]}))
+        word = content.index(b'"seal": "')  # without it a file has no seal
+        flips = [flipped(content, place) for place in range(0, len(content), 7) if not word <= place < word + 9]
+        for damaged in (store.read(name), b"", content[: len(content) // 2], content[:-1], *flips):
+            file.write_bytes(damaged)
+            with pytest.raises(DamagedFileError) as raised:
+                read()
+            assert raised.value.name == name
+
+
+def test_an_evaluation_belongs_to_the_weights_and_planes_that_it_was_made_with(written):
+    store, _ = written
+    weights, planes = store.model_file("m", "weights.safetensors"), store.planes_file("test")
+
+    def with_weights(value: float, seed: int) -> None:
+        store.write_tensors(weights, {"w": torch.full((3,), value)})
+        store.write_json(store.model_file("m", "model.json"), {"seals": {weights: store.seal(weights)}})
+        store.write_parquet(planes, pa.table({"x": [seed]}))
+
+    with_weights(0.0, 0)
+    store.write_label_maps("test", "m", 3, np.zeros((2, 3, 3), np.uint8))
+    for other in ((1.0, 0), (0.0, 1)):
+        with_weights(*other)
+        with pytest.raises(DamagedFileError, match="made with other"):
+            Store(store.root).read_label_maps("test", "m", 3)
+    with_weights(0.0, 0)
+    assert Store(store.root).read_label_maps("test", "m", 3).shape == (2, 3, 3)
+    store.write_tensors(weights, {"w": torch.ones(3)})
+    with pytest.raises(DamagedFileError, match="version"):
+        Store(store.root).check_model("m")
+
+
+def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeypatch):
+    store, readers = written
+    name, read = next(iter(readers.items()))
+
+    def fails(*_):
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(Store, "read", fails)
+    monkeypatch.setattr("dbviz_ray.store.directory.decoded", fails)
+    with pytest.raises(OSError, match="connection lost"):
+        read()
+    monkeypatch.undo()
+    store.remove(name)
+    with pytest.raises(FileNotFoundError):
+        read()
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "pictures"])
+def test_with_probabilities_and_pictures_go_the_labels_that_vouch_for_them(written, kind):
+    store, readers = written
+    store.drop(next(name for name in readers if name.startswith(kind)))
+    assert store.labelled("test") == set()
+    assert store.with_margins() == {("m", 3)}
+    store.drop(store.margins_file("m", 3))
+    assert store.with_margins() == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages", "mended_by"),
+    [
+        ("labels", "analyse", "evaluate,analyse"),
+        ("labels", "analyse,report", "evaluate,analyse,report"),
+        ("predictions", "evaluate,analyse", "train,evaluate,analyse"),
+        ("groups", "report", "analyse,report"),
+    ],
+)
+def test_a_command_that_does_not_mend_a_file_names_it_and_what_does(copied_run, kind, stages, mended_by):
+    store, sweep = copied_run
+    model = sweep.models()[3].model_id
+    run_sweep(sweep, store, Options(("analyse",)))
+    files = {
+        "labels": store.labels_file("test", model, 3),
+        "predictions": store.model_file(model, "predictions.parquet"),
+        "groups": store.scores_file("groups"),
+    }
+    store.write(files[kind], store.read(files[kind])[:-20])
+    with pytest.raises(StageFailedError, match=rf"{files[kind]} .* --stages {mended_by} "):
+        run_sweep(sweep, store, Options(tuple(stages.split(","))))
+    assert store.exists(files[kind]), "nothing goes that the command does not make again"
+    if kind == "groups":
+        run_sweep(sweep, store, Options(("analyse",)))
+        store.read_parquet(files[kind])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files_of_every_kind_are_named_and_made_again_as_they_were_and_no_others(seed, copied_run, capsys):
+    store, sweep = copied_run
+    models, generator = [model.model_id for model in sweep.models()], np.random.default_rng(seed)
+    first, second, third, fourth, fifth, other = generator.choice(models, 6, replace=False)
+    before = {path: path.read_bytes() for path in Path(store.root, "scores").iterdir()}
+    files = ("weights.safetensors", "predictions.parquet", "history.parquet", "model.json")
+    names = [store.model_file(model, file) for model, file in zip((first, second, third, fourth), files, strict=True)]
+    names += [store.planes_file("train"), store.labels_file("test", fifth, 3)]
+    names += [f"scores/{path.name}" for path in generator.choice(sorted(before), 3, replace=False)]
+    for name in names:
+        content = store.read(name)
+        damages = [flipped(content, int(generator.integers(len(content)))), content[: len(content) // 2], b""]
+        store.write(name, damages[int(generator.integers(3))])
+    store.write(store.labels_file("test", second, 3), store.read(store.labels_file("test", third, 3)))
+    assert main(["verify", store.root]) == 1
+    told = capsys.readouterr().err
+    assert [name for name in names if store.path(name) not in told] == []
+    assert store.labels_file("test", second, 3) in told, "it was made with the weights of another model"
+    assert main(["verify", store.root, "--drop"]) == 0
+    others = [Path(store.path(store.labels_file("test", other, 3))), *Path(store.path(f"models/{other}")).iterdir()]
+    kept = {path: path.stat().st_mtime_ns for path in others}
+    run_sweep(sweep, store, Options(("train", "evaluate", "analyse"), ALONE))
+    assert main(["verify", store.root]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

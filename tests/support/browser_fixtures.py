@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
@@ -34,23 +34,3 @@ def phone(browser: Browser) -> Iterator[Page]:
     small = ViewportSize(width=390, height=844)
     with browser.new_page(viewport=small, is_mobile=True, has_touch=True, device_scale_factor=2) as opened:
         yield opened
-
-
-@pytest.fixture
-def troubles() -> Callable[[Page], list[str]]:
-    """`troubles(page)` is a list that fills with what goes wrong on a page from now on.
-
-    That is messages of errors and warnings, requests that fail or are answered with an error, and those that leave the
-    page's own files.
-    """
-
-    def listen(page: Page) -> list[str]:
-        found: list[str] = []
-        page.on("console", lambda said: found.extend([said.text] * (said.type in ("error", "warning"))))
-        page.on("pageerror", lambda error: found.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: found.append(f"failed: {request.url[:200]} {request.failure}"))
-        page.on("response", lambda answer: found.extend([f"{answer.status}: {answer.url}"] * (answer.status > 399)))
-        page.on("request", lambda asked: found.extend([asked.url] * (not asked.url.startswith(("file:", "data:")))))
-        return found
-
-    return listen

@@ -1,6 +1,6 @@
 """Figures of made-up runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,15 @@ from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.figures.style import STYLE
 from dbviz_ray.analysis.figures.sweep_tables import SweepTables
 from dbviz_ray.analysis.tables import compute_tables, write_tables
-from dbviz_ray.config import ModelConfig, SweepConfig
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
 
 def drawn(
-    directory: Path,
-    sweep: SweepConfig,
-    diverged: Callable[[ModelConfig], bool] = lambda model: False,
-    error: Callable[[ModelConfig, int], float] = lambda model, epoch: 0.3,
-    label_maps: Callable[[ModelConfig, Any], Any] | None = None,
-    only: Sequence[str] = (),
+    directory: Path, sweep: SweepConfig, only: Sequence[str] = (), **made_up: Any
 ) -> tuple[Store, dict[str, Figure]]:
     """The store of a made-up run and its figures, all or `only` some."""
-    store = tabulated(made_up_run(directory, sweep, diverged, error, label_maps), sweep)
+    store = tabulated(made_up_run(directory, sweep, **made_up), sweep)
     return store, figures_in(store, sweep, only)
 
 

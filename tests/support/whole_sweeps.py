@@ -78,11 +78,6 @@ def started(directory: Path, *arguments: str, address: str = "local") -> subproc
         return subprocess.Popen(words, stdout=log, stderr=log, **_surroundings(directory))
 
 
-def copied(directory: Path, target: Path) -> Path:
-    """A copy of a run directory that may be changed."""
-    return Path(shutil.copytree(directory, target))
-
-
 def tables(directory: Path) -> dict[str, bytes]:
     files = [*(directory / "scores").glob("*.csv"), directory / "scores" / "pairs.parquet"]
     found = {path.stem: path.read_bytes() for path in files}

@@ -43,14 +43,6 @@ def test_pairs_equal_a_naive_computation(made_up):
         assert row["n_planes"] == sweep.planes[row["plane_set"]].count
 
 
-def test_pairs_tell_students_and_teachers(tmp_path):
-    sweep = made_up_runs.distilled_sweep({"architecture": "vit"})
-    pairs = compute_tables(made_up_run(tmp_path, sweep), sweep)["pairs"]
-    both = pairs.loc[pairs["student_and_teacher"], ["model_a", "model_b"]].to_numpy()
-    taught = {frozenset((model.model_id, model.teacher)) for model in sweep.models() if model.teacher}
-    assert (len(both), set(map(frozenset, both))) == (6, taught)
-
-
 def test_groups_are_compared_with_one_another(tmp_path):
     sweep = compared_sweep()
     store = made_up_run(tmp_path, sweep)

@@ -33,7 +33,11 @@ def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_version_and_help_import_nothing_heavy(tmp_path):
+@pytest.mark.slow
+def test_version_and_help_import_nothing_heavy_and_no_command_the_users_analysis_and_sweeps(tmp_path):
+    """Which raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
+    for name in ("analysis.py", "sweeps.py"):
+        (tmp_path / name).write_text("raise ImportError\n")
     code = f"""
 import sys
 from dbviz_ray.__main__ import main
@@ -43,28 +47,13 @@ for words in (["--version"], ["--help"], [], *([name, "--help"] for name in {lis
     except SystemExit as stop:
         assert stop.code in (0, None)
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+from dbviz_ray import compare, load_run, plot_curve
+raise SystemExit(main(["sweep", "double_descent_digits", "grid.width=[3]", "--plan"]))
 """
     result = python("-c", code, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert version("dbviz-ray") in result.stdout
     assert "loaded: []" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [
-        ("sweep", ["--plan", "--stages", "--out", "--address", "--verbose", "double_descent_digits", "exit codes"]),
-        ("score", ["--model-option", "--data-option", "--precision", "--weights-key", "exit codes", ".npz"]),
-    ],
-)
-def test_help_names_everything_in_eighty_columns(command, options, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    assert [option for option in options if option not in text] == []
-    assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -80,18 +69,7 @@ def test_an_unknown_command_is_a_mistake(capsys):
 
 
 @pytest.mark.slow
-def test_modules_of_the_user_called_analysis_and_sweeps_are_not_in_the_way(tmp_path):
-    """They raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
-    for name in ("analysis.py", "sweeps.py"):
-        (tmp_path / name).write_text("raise ImportError\n")
-    code = "from dbviz_ray import compare, load_run, plot_curve; from dbviz_ray.__main__ import main; "
-    code += "raise SystemExit(main(['sweep', 'double_descent_digits', 'grid.width=[3]', '--plan']))"
-    result = python("-c", code, folder=tmp_path)
-    assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.slow
-def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
+def test_a_wheel_holds_every_package_with_analysis_and_sweeps_inside(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git", "build", "*.egg-info"))
     result = python("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source), folder=tmp_path)
@@ -100,6 +78,7 @@ def test_a_wheel_holds_analysis_and_sweeps_inside_the_package(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     patterns = ("analysis/**/*.py", "analysis/report/templates/*", "sweeps/*.yaml")
     packed = {f"dbviz_ray/{path.relative_to(ROOT)}" for pattern in patterns for path in ROOT.glob(pattern)}
+    packed |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dbviz_ray/**/*.py")}
     assert packed <= names
     assert not [name for name in names if name.startswith(("analysis/", "sweeps/", "tests/"))]
 

@@ -13,13 +13,14 @@ import pytest
 from conftest import small_sweep
 from mlflow import MlflowClient
 from support.documents import ROOT, blocks
+from support.drawn_figures import tabulated
 from support.made_up_runs import let_fail, made_up_run
 from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
 
 from dbviz_ray.analysis import tracking
 from dbviz_ray.analysis.scores.group_scores import SCORES
-from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
+from dbviz_ray.analysis.tables import read_table, write_tables
 from dbviz_ray.analysis.tracking import TrackingUnavailableError, contents, is_tracked, track, tracking_uri
 from dbviz_ray.config.addresses import told_without_password, without_password
 from dbviz_ray.store import Store
@@ -33,7 +34,7 @@ def beside_an_empty_database(tmp_path, monkeypatch):
     empty_database(tmp_path / "runs")
 
 
-def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path):
+def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, tmp_path, monkeypatch):
     store, sweep = copied_run
     uri = tracking_uri(store)
     assert uri == f"sqlite:///{tmp_path}/runs/mlflow.db"
@@ -54,6 +55,8 @@ def test_results_are_logged_once_in_sqlite_beside_the_run_directory(copied_run, 
     check_runs(store, sweep, uri)
     store.write("tracking.json", b"{")
     assert not is_tracked(store)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db", "in the present directory"
 
 
 def test_another_process_logs_while_figures_are_drawn_and_files_once_they_are_stored(copied_run, tmp_path, monkeypatch):
@@ -104,8 +107,7 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
     training = {"epochs": 3, "batch_size": 64, "snapshots": [1, 2]}
     recipes = {"plain": {}, "SGD+SAM": {"optimizer": "sgd", "sam_radius": 0.05}}
     sweep = small_sweep(grid={"width": [2, 4, 8], "recipes": recipes, "seed": [0, 1]}, training=training)
-    store = made_up_run(tmp_path / "runs" / "small", sweep)
-    write_tables(store, compute_tables(store, sweep))
+    store = tabulated(made_up_run(tmp_path / "runs" / "small", sweep), sweep)
     track(store, sweep)
     client, runs = runs_of(tracking_uri(store), sweep)
     [top] = [run for run in runs if run.info.run_name == "small"]
@@ -192,27 +194,19 @@ def test_addresses_are_told_without_passwords(uri, told):
     assert told_without_password(error, uri) == f"API request to {told}/api failed"
 
 
-def test_a_run_on_an_object_store_is_tracked_in_the_present_directory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri(Store("s3://bucket/run")) == f"sqlite:///{tmp_path}/mlflow.db"
+def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(tmp_path, monkeypatch):
+    """A curve over three widths; of the widest no model is left, one of 8 failed, and one of the narrowest diverged.
 
-
-@pytest.fixture
-def lossy(tmp_path):
-    """A curve over three widths; of the widest no model is left, one of 8 failed, and one of the narrowest diverged."""
+    What is not finite is no metric.
+    """
     sweep = small_sweep(grid={"width": [2, 4, 8, 16], "seed": [0, 1, 2], "label_noise_seed": [0]})
     store = made_up_run(tmp_path / "runs" / "small", sweep, lambda model: model.width == 2 and model.seeds.init == 0)
     let_fail(store, sweep, lambda model: "train" * (model.width == 16 or (model.width, model.seeds.init) == (8, 2)))
-    write_tables(store, compute_tables(store, sweep))
-    return store, sweep
-
-
-def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, monkeypatch):
-    first = track(*lossy)
-    assert track(*lossy) == first
-    _, runs = runs_of(tracking_uri(lossy[0]), lossy[1])
+    first = track(tabulated(store, sweep), sweep)
+    assert track(store, sweep) == first
+    _, runs = runs_of(tracking_uri(store), sweep)
     assert sorted(found.info.status for found in runs) == ["FAILED"] * 5 + ["FINISHED"] * 9
-    [sweep_run, curve, *models] = contents.runs_of(*lossy)
+    [sweep_run, curve, *models] = contents.runs_of(store, sweep)
     named = {model.title: model for model in models}
     assert [model.failed for model in models] == [True] + 7 * [False] + 4 * [True]
     assert "epoch 2" in named["width 2, seed 0"].description
@@ -221,21 +215,18 @@ def test_models_that_were_lost_are_marked_say_why_and_are_logged_once(lossy, mon
     assert {model.parent for model in models if "width 16" in model.title} == {contents.SWEEP}, "it lies on no curve"
     assert curve.params.items() >= {"width": "2 to 8", "n_models": 7, "n_diverged": 1, "n_failed": 1}.items()
     assert sweep_run.params["models"] == 12
-    monkeypatch.setattr(contents, "MAX_MODELS", 11)
-    assert len(contents.runs_of(*lossy)) == 2, "many models have no runs"
-
-
-def test_what_is_not_finite_is_no_metric(lossy):
-    groups = read_table(lossy[0], "groups")
+    groups = read_table(store, "groups")
     assert groups["margin"].isna().all()
     groups.loc[groups["width"] == 4, "sharpness"] = math.inf
     groups.loc[groups["width"] == 8, "sharpness"] = 3.0
-    write_tables(lossy[0], {"groups": groups})
-    logged = contents.runs_of(*lossy)[1].metrics
+    write_tables(store, {"groups": groups})
+    logged = contents.runs_of(store, sweep)[1].metrics
     assert all(math.isfinite(value) for _, value, _ in logged)
     assert ("sharpness over width/sharpness", 3.0, 8) in logged
     assert {step for name, _, step in logged if name == "errors over width/test_error"} == {2, 4, 8}
     assert not [name for name, _, _ in logged if "margin" in name]
+    monkeypatch.setattr(contents, "MAX_MODELS", 11)
+    assert len(contents.runs_of(store, sweep)) == 2, "many models have no runs"
 
 
 def test_every_score_stands_in_one_section():

@@ -53,6 +53,7 @@ def test_a_cohort_trains_as_its_members_one_by_one(settings, digits, cpu):
             assert torch.equal(trained.predictions[split], logits.argmax(1))
         last = F.cross_entropy(logits, labels).item()
         assert trained.history["test_loss"][-1].item() == pytest.approx(last, rel=1e-5)
+        assert trained.history["test_error"][-1].item() == pytest.approx((logits.argmax(1) != labels).double().mean())
 
 
 RESUMED = {
