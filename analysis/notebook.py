@@ -4,8 +4,6 @@ The functions `plot_...` take a `Run` from `load_run`; `plot_regions` and `plot_
 `dbviz_ray.compare`. Without `ax` they make a new figure with pyplot.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +40,7 @@ PANEL = 2.6
 """Side of a label map, in inches."""
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path) -> "Run":
     """Open the run directory of a sweep: a path, or an address such as `s3://bucket/runs/double_descent`.
 
     Reads only the configuration; the rest is read on demand. UserError if it is not a run directory.
@@ -162,7 +160,7 @@ def _files_of_run(what: str, allowed: str) -> Iterator[None]:
 
 
 def plot_regions(
-    of: Run | Comparison,
+    of: "Run | Comparison",
     models: str | Sequence[str] | None = None,
     plane: int = 0,
     *,
@@ -240,7 +238,7 @@ def plot_curve(
 
 
 def plot_matrix(
-    of: Run | Comparison, *, label_noise: float | None = None, plane_set: str | None = None, ax: Axes | None = None
+    of: "Run | Comparison", *, label_noise: float | None = None, plane_set: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw how far two trainings agree, for each pair of kinds or of compared models; returns the axes.
 

@@ -1,7 +1,5 @@
 """The files of a comparison: the numbers as JSON, CSV and text first, then pictures and one HTML report."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

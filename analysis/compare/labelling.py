@@ -1,7 +1,5 @@
 """What models predict: on images, and round by round on planes, so that an interruption leaves planes of all models."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress

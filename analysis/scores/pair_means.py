@@ -1,11 +1,9 @@
 """Sets of pairs of models, and the means of a score of pairs over planes."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +117,7 @@ class PairMeans:
         end = self._ends[self._places[pairs.key]]
         return np.asarray(self._singly[:, end - pairs.size : end] / self._whole)
 
-    def extended(self, other: PairMeans) -> PairMeans:
+    def extended(self, other: Self) -> Self:
         """These means, now over the planes of both."""
         self._planes += other._planes
         self._sum = self._sum.astype(self._holding(self._planes), copy=not self._sum.flags.writeable)  # if Ray's

@@ -4,8 +4,6 @@ Only the maps of one model, and the words of all models on some planes, are in m
 numbers for each model and plane, and one for each pair.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

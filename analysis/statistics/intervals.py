@@ -10,13 +10,11 @@ answers as would have that half-width, which is longer towards the middle (Korn 
 1998). tests/benchmarks/RESULTS.md has the measured coverage.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +82,7 @@ class Means:
     items: int
 
     @classmethod
-    def of(cls, values: Floats, items: int, rows: Iterable[tuple[Any, Any]]) -> Means:
+    def of(cls, values: Floats, items: int, rows: Iterable[tuple[Any, Any]]) -> Self:
         """The means `values` over items that come some at a time: the numbers of all means there, and how many do."""
         squares = np.zeros_like(values)
         for numbers, count in rows:

@@ -1,7 +1,5 @@
 """Networks by name, one family a file, and those of the package timm, an optional extra, as timm/NAME."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """A pool of Ray actors, the evaluators, labels planes and finds margins, one task after another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,7 +47,7 @@ class Pool:
     job: Job
     queue: TaskQueue
     work: Mapping[What, Work]
-    session: Session
+    session: "Session"
     busy: dict[ray.ObjectRef, _Evaluator] = field(default_factory=dict)
     failed_starts: int = 0
 

@@ -1,7 +1,5 @@
 """Public data sets: digits ships with scikit-learn; torchvision downloads CIFAR, SVHN and Fashion-MNIST."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Sequence
 from importlib.metadata import distribution

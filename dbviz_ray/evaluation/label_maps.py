@@ -1,7 +1,5 @@
 """Label maps: the class that a network predicts at every grid point of every plane, and its probabilities."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

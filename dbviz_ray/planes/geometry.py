@@ -9,8 +9,6 @@ The grid covers the bounding box of the three images, extended on each side by `
 the reference code of arXiv 2203.08124; the formula in the paper omits the base x1.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +55,7 @@ class PlaneSet:
     def __len__(self) -> int:
         return len(self.anchors)
 
-    def part(self, which: Sequence[int], resolution: int | None = None) -> PlaneSet:
+    def part(self, which: Sequence[int], resolution: int | None = None) -> "PlaneSet":
         """Some of the planes, by default on the same grid; `resolution` is the number of points on a side."""
         some = list(which)
         indices, labels = self.anchor_indices[some], self.anchor_labels[some]
@@ -120,7 +118,7 @@ class GridPoints:
         self._resolution = planes.resolution
         self._device, self._dtype = device, dtype
 
-    def through(self, layer: nn.Linear) -> GridPoints:
+    def through(self, layer: nn.Linear) -> "GridPoints":
         """The points after a linear layer over the flattened pixels, computed in float64."""
         weight = layer.weight.detach().to("cpu", torch.float64)
         mapped = copy.copy(self)

@@ -4,8 +4,6 @@ It is what a worker holds all the time, the most that a step, an evaluation or a
 checkpoint on its way to the store.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -83,7 +81,7 @@ def memory_need(models: Sequence[ModelConfig], data: DatasetFacts, resources: Re
 
 
 def _working(
-    models: Sequence[ModelConfig], data: DatasetFacts, resources: ResourcesConfig, network: NetworkMemory
+    models: Sequence[ModelConfig], data: DatasetFacts, resources: ResourcesConfig, network: "NetworkMemory"
 ) -> int:
     """The most bytes that a phase of the training takes beside what is held all the time."""
     settings, members = models[0].training, len(models)

@@ -1,7 +1,5 @@
 """The work and cost of a sweep, estimated from counts and a short measurement before it runs."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping, Sequence

@@ -1,14 +1,12 @@
 """Sizes of networks, and the operations and relative costs of training and evaluating them; nothing is trained."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
@@ -41,7 +39,7 @@ class NetworkShape(NamedTuple):
     classes: int
 
     @classmethod
-    def of(cls, model: ModelConfig, data: DatasetFacts) -> NetworkShape:
+    def of(cls, model: ModelConfig, data: DatasetFacts) -> Self:
         """The shape of a model's network on its data set."""
         options = tuple(sorted(model.options.items()))
         return cls(model.architecture, model.width, options, data.image_shape, data.classes)

@@ -1,12 +1,10 @@
 """Trainings of a few steps on random images: whether networks train at all, and how long a step takes."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,7 +43,7 @@ class StepTimes:
     measurements: int
 
     @classmethod
-    def assumed(cls, flops_rate: float, overhead: float) -> StepTimes:
+    def assumed(cls, flops_rate: float, overhead: float) -> Self:
         """A machine on which a step takes `overhead` seconds and its operations at a rate."""
         operations = np.geomspace(1, 1e18, 200)
         return cls({"": [(x, overhead + x / flops_rate) for x in operations]}, flops_rate, 0)

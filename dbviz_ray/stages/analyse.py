@@ -1,7 +1,5 @@
 """The stage analyse: tables of scores, and findings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -40,7 +38,7 @@ LONG = 600.0
 
 
 @contextmanager
-def _scoring(sweep: SweepConfig, options: Options) -> Iterator[Over]:
+def _scoring(sweep: SweepConfig, options: Options) -> Iterator["Over"]:
     """How blocks of planes are scored: here, or by tasks on the cluster if this machine would take long."""
     points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
     if len(sweep.models()) ** 2 / 2 * points * SECONDS_A_POINT < LONG or options.address in (ALONE, "local"):

@@ -1,7 +1,5 @@
 """The stage evaluate: every trained model labels planes and finds margins."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -97,7 +95,7 @@ def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) ->
     return work
 
 
-def stored_planes(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | None = None) -> PlaneSet:
+def stored_planes(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | None = None) -> "PlaneSet":
     """A plane set of the sweep; drawn and stored if it is missing. UserError if it cannot be drawn.
 
     Without `workers` networks are attacked here, on the CPU.

@@ -1,7 +1,5 @@
 """The stage report: figures, the report, and MLflow."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from dbviz_ray.config import SweepConfig
@@ -35,7 +33,7 @@ def files_of_report(store: Store, sweep: SweepConfig) -> list[str]:
     return [REPORT_FILE, *(store.figure_file(name, suffix) for name in kinds for suffix in kinds[name].suffixes)]
 
 
-def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside: TrackingBeside) -> None:
+def run(sweep: SweepConfig, store: Store, options: Options, state: State, beside: "TrackingBeside") -> None:
     """Draw the figures, write the report, let the process `beside` log to MLflow, and print the result.
 
     Raises StageFailedError if there are no tables.

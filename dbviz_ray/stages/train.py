@@ -1,7 +1,5 @@
 """The stage train: copies models from other runs and lets workers train the rest."""
 
-from __future__ import annotations
-
 from dbviz_ray.cluster import Job, Training, Workers
 from dbviz_ray.cluster.schedule import CohortSchedule, cohorts_to_train
 from dbviz_ray.config import SweepConfig

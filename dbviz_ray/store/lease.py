@@ -1,7 +1,5 @@
 """One driver for a run directory: its lease names it and changes while it lives."""
 
-from __future__ import annotations
-
 import threading
 import time
 import uuid

@@ -4,8 +4,6 @@ A step is computed with `vmap` for `stack` members at a time, or for each member
 shape as a flat list of tensor operations, so that vmap and autograd cost nothing per step.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -284,7 +282,7 @@ class CohortNetwork(StackedState):
         with kept(self.buffers), suppress(torch.OutOfMemoryError), memory_errors():
             verify_execution(self, run, batch)
 
-    def _in_float64(self, size: int) -> CohortNetwork:
+    def _in_float64(self, size: int) -> "CohortNetwork":
         """The first members as one stack that is captured as this one and not verified itself."""
         settings = self._settings.model_copy(update={"precision": "float64"})
         teachers = [copy.deepcopy(teacher).double() for teacher in self._teacher_modules[:size]]

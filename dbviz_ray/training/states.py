@@ -1,7 +1,5 @@
 """The tensors of networks of one shape, stacked by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
