@@ -35,15 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explain(words: Sequence[str]) -> None:
     """Answer --help, --version and --print-completion."""
-    parser = _parser()
-    parsed = parser.parse_args(words)
-    if parsed.print_completion:
-        print(_completion(parsed.print_completion))
-    else:
-        parser.print_help()
-
-
-def _parser() -> Parser:
     lines = "\n".join(f"  {name:14}{text}" for name, (*_, text) in COMMANDS.items())
     parser = Parser("", usage="dbviz-ray COMMAND ...", commands=lines)
     parser.add_argument("--version", action="version", version=f"dbviz-ray {version('dbviz-ray')}")
@@ -51,7 +42,11 @@ def _parser() -> Parser:
         "--print-completion", choices=["bash", "zsh", "tcsh"], metavar="SHELL", help="print the completion of a shell"
     )
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
-    return parser
+    parsed = parser.parse_args(words)
+    if parsed.print_completion:
+        print(_completion(parsed.print_completion))
+    else:
+        parser.print_help()
 
 
 def _completion(shell: str) -> str:

@@ -112,7 +112,10 @@ def track(
     directory, runs, splits = _directory_id(store), runs_of(store, sweep), list(splits_of(store, sweep))
     artifacts = _beside(store) / "mlartifacts" / sweep.name if uri.startswith("sqlite:") else None
     with unavailable_otherwise(uri):
-        _check_reachable(uri)
+        if uri.partition(":")[0].partition("+")[0] in DATABASES:  # MLflow would try ten times, which takes 102 seconds
+            from sqlalchemy import NullPool, create_engine
+
+            create_engine(uri, poolclass=NullPool).connect().close()
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
@@ -286,11 +289,3 @@ def _directory_id(store: Store) -> str:
 
 def _results(store: Store) -> str:
     return fingerprint([store.read(store.scores_file(table, "csv")).decode() for table in ("groups", "outcomes")])
-
-
-def _check_reachable(uri: str) -> None:
-    """Raise if a database refuses us. MLflow itself would try ten times, which takes 102 seconds."""
-    if uri.partition(":")[0].partition("+")[0] in DATABASES:
-        from sqlalchemy import NullPool, create_engine
-
-        create_engine(uri, poolclass=NullPool).connect().close()

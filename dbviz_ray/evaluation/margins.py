@@ -24,6 +24,7 @@ from dbviz_ray.evaluation.label_maps import (
     label_type,
     scores_of,
 )
+from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.training.allocations import within_memory
 
 PAPER_STEPS = {0.01: 11, 0.1: 9, 0.5: 31, 1.0: 25, 10.0: 25, 20.0: 98}
@@ -78,6 +79,18 @@ class MarginLines:
     def points(self) -> int:
         """At most: the images, and all points of scan and bisection on every line."""
         return len(self.starts) + self.partners.numel() * (len(places_of(self.config)) - 1 + self.halvings)
+
+    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
+        """Find and write the margins of `network`, the model after `epoch`."""
+        found = margins(network, self, device)
+        stored = StoredMargins(
+            indices=self.indices[self.starts].numpy().astype(np.int32),
+            predicted=found.predicted.numpy(),
+            distances=found.distances.numpy(),
+            reaches=self.reaches.float().numpy(),
+            facts=self.config.model_dump(exclude={"images", "directions"}),
+        )
+        store.write_margins(model_id, epoch, stored)
 
 
 @dataclass(frozen=True)

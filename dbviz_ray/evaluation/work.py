@@ -6,13 +6,11 @@ Only doing a task imports torch: a complete run is recognised without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from dbviz_ray.config import ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.config.registry import ARCHITECTURES
-from dbviz_ray.store import Store, StoredMargins
+from dbviz_ray.store import Store
 from dbviz_ray.store.models import Outcome, WorkEnd
 
 if TYPE_CHECKING:
@@ -94,33 +92,7 @@ class LabellingWork:
         store.write_label_maps(self.plane_set, model_id, epoch, labelled.labels.numpy())
 
 
-@dataclass(frozen=True)
-class MarginsWork:
-    """Find the margins of images along lines."""
-
-    lines: MarginLines
-
-    @property
-    def points(self) -> int:
-        """At most."""
-        return self.lines.points
-
-    def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
-        """Write the margins of `network`, the model after `epoch`."""
-        from dbviz_ray.evaluation.margins import margins
-
-        found = margins(network, self.lines, device)
-        stored = StoredMargins(
-            indices=self.lines.indices[self.lines.starts].numpy().astype(np.int32),
-            predicted=found.predicted.numpy(),
-            distances=found.distances.numpy(),
-            reaches=self.lines.reaches.float().numpy(),
-            facts=self.lines.config.model_dump(exclude={"images", "directions"}),
-        )
-        store.write_margins(model_id, epoch, stored)
-
-
-Work = LabellingWork | MarginsWork
+Work: TypeAlias = "LabellingWork | MarginLines"
 """A kind of task with its data; each evaluator gets it once."""
 
 

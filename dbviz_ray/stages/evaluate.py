@@ -8,7 +8,7 @@ from dbviz_ray.cluster import Job, Workers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.work import LabellingWork, MarginsWork, Task, What, Work, draw_planes, missing_tasks
+from dbviz_ray.evaluation.work import LabellingWork, Task, What, Work, draw_planes, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import LABELS, PICTURES, partition
@@ -90,8 +90,7 @@ def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) ->
     }
     if sweep.margins is not None:
         dataset = load_dataset(sweep.dataset, sweep.resources.data_directory)
-        lines = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
-        work[None] = MarginsWork(lines)
+        work[None] = draw_lines(dataset.split(sweep.margins.split)[0], sweep.margins, dataset.normalised)
     return work
 
 
@@ -101,15 +100,10 @@ def stored_planes(sweep: SweepConfig, store: Store, plane_set: str, workers: Wor
     Without `workers` networks are attacked here, on the CPU.
     """
     from dbviz_ray.evaluation.records import load_planes
-
-    if not store.exists(store.planes_file(plane_set)):
-        _draw(sweep, store, plane_set, workers)
-    return load_planes(store, plane_set)[0]
-
-
-def _draw(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | None) -> None:
     from dbviz_ray.planes.drawing import attacked_model
 
+    if store.exists(store.planes_file(plane_set)):
+        return load_planes(store, plane_set)[0]
     attacked = attacked_model(sweep, plane_set)
     if attacked is not None and not store.complete_among([attacked.model_id]):
         field, failure = f"planes.{plane_set}.attacked", store.failures().get(attacked.model_id)
@@ -123,3 +117,4 @@ def _draw(sweep: SweepConfig, store: Store, plane_set: str, workers: Workers | N
         draw_planes(sweep, store, plane_set, attacked)
     else:
         workers.draw(sweep, store, plane_set, attacked)
+    return load_planes(store, plane_set)[0]

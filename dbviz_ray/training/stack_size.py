@@ -152,34 +152,30 @@ def fastest_stack(network: CohortNetwork, batch: Batch) -> int:
     in turn. A stack that does not fit into memory, or does not do what ordinary modules do, is not chosen. The buffers
     do not change. torch.OutOfMemoryError or StepsDifferError if not even one member alone can be computed.
     """
-    with kept(network.buffers):
-        network.restack(_measured(network, batch))
-    return network.stack
-
-
-def _measured(network: CohortNetwork, batch: Batch) -> int:
     rough: dict[int, float] = {}
     stack = network.members
-    while stack > 1:
-        network.stack = stack
+    with kept(network.buffers):
+        while stack > 1:
+            network.stack = stack
+            try:
+                network.prepare(batch)
+                rough[stack] = _seconds(network.backward, batch)
+            except (torch.OutOfMemoryError, StepsDifferError):
+                network.restack(1)
+            else:
+                if rough[stack] > 1.1 * min(rough.values()):
+                    rough.pop(stack)
+                    break
+            stack = math.ceil(stack / 2)
+        finalists = sorted(rough, key=rough.__getitem__)[:2]
+        stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
         try:
-            network.prepare(batch)
-            rough[stack] = _seconds(network.backward, batch)
-        except (torch.OutOfMemoryError, StepsDifferError):
-            network.restack(1)
-        else:
-            if rough[stack] > 1.1 * min(rough.values()):
-                rough.pop(stack)
-                break
-        stack = math.ceil(stack / 2)
-    finalists = sorted(rough, key=rough.__getitem__)[:2]
-    stacks = sorted({*finalists, max(rough, default=1), 1}, reverse=True)
-    try:
-        return _fastest(network, batch, stacks)
-    except torch.OutOfMemoryError:  # the captured steps of one leave too little memory for another
-        if not rough:
-            raise
-        return finalists[0]
+            network.restack(_fastest(network, batch, stacks))
+        except torch.OutOfMemoryError:  # the captured steps of one leave too little memory for another
+            if not rough:
+                raise
+            network.restack(finalists[0])
+    return network.stack
 
 
 def _fastest(network: CohortNetwork, batch: Batch, stacks: Sequence[int]) -> int:
