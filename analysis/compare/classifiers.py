@@ -34,11 +34,11 @@ def classifier_of(name: str, model: Any, class_names: Sequence[str] | None = Non
     elif isinstance(model, Mapping):
         reason = "is a dictionary; load a state dict into its network"
     elif hasattr(model, "predict") and hasattr(model, "classes_"):
-        return Called(_estimator(name, model, class_names), name, _array)
+        return Called(_estimator(name, model, class_names), name, array_of)
     elif callable(model):
         return Called(model, name)
     elif hasattr(model, "predict_proba"):
-        return Called(lambda images: model.predict_proba(_arranged(model, images)), name, _array)
+        return Called(lambda images: model.predict_proba(_arranged(model, images)), name, array_of)
     else:
         reason = f"is {type(model).__name__}" + ", which has no classes_; is it fitted?" * hasattr(model, "predict")
     raise UserError(name, reason=reason, allowed=FORMS)
@@ -59,7 +59,7 @@ class Called(nn.Module):
 
     def _tried(self, images: Tensor) -> Callable[[Tensor], Any]:
         found = {}
-        for form in (torch.clone, _array):
+        for form in (torch.clone, array_of):
             with suppress(Exception):  # where both fail, the next call tells why
                 found[form] = logits_of(_readable(self.function(form(images)), images.device)).double()
         if len(found) == 2:
@@ -70,7 +70,8 @@ class Called(nn.Module):
         return next(iter(found), torch.clone)
 
 
-def _array(images: Tensor) -> NDArray[Any]:
+def array_of(images: Tensor) -> NDArray[Any]:
+    """A copy of images for a function that takes numpy arrays."""
     return images.numpy(force=True).copy()
 
 

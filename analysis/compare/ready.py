@@ -15,7 +15,7 @@ from dbviz_ray.errors import UserError, one_line
 from ..tracking.registry import ADDRESSES
 from .checkpoint_files import kind_of
 from .checkpoints import files_of, load_weights, read_weights
-from .classifiers import classifier_of
+from .classifiers import Called, array_of, classifier_of
 
 CONFIG, MLFLOW = "config.json", "mlflow"
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -110,19 +110,8 @@ def _of_mlflow(mlflow: Any, address: str) -> nn.Module:
     if "pytorch" in flavours:
         network: nn.Module = mlflow.pytorch.load_model(address, map_location="cpu")
         return network
-    return Predicting(mlflow.pyfunc.load_model(address))
-
-
-class Predicting(nn.Module):
-    """A model of MLflow's flavour pyfunc that gives scores of images."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Scores `[n, classes]` of images."""
-        return torch.from_numpy(np.asarray(self.model.predict(images.cpu().numpy()))).float().to(images.device)
+    model = mlflow.pyfunc.load_model(address)
+    return Called(lambda images: np.asarray(model.predict(images)), address, array_of)
 
 
 LIBRARIES: dict[str, Callable[[Any, str], nn.Module]]

@@ -1,4 +1,4 @@
-"""The test of a peak: its parts by hand and against loops; how often it errs, and finds (tests/benchmarks/RESULTS.md)."""
+"""The test of a peak: its parts by hand and against loops; how often it errs (tests/benchmarks/RESULTS.md)."""
 
 import math
 from itertools import pairwise
