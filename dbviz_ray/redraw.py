@@ -26,20 +26,15 @@ class Drawing:
 
     run: str = option("run", "run directory, such as runs/double_descent_digits", metavar="RUN")
     resolution: int | None = option(
-        "--resolution",
-        "first label the planes shown on grids of N x N points, in this process, with the models' weights, and store "
-        "the result in the run directory; 500 is sharp on a full page (default: the stored grids)",
-        type=integer,
-        metavar="N",
-    )
+        "--resolution", "first label the planes shown on grids of N x N points, in this process, with the models' "
+        "weights, and store the result in the run directory; 500 is sharp on a full page (default: the stored grids)",
+        type=integer, metavar="N",
+    )  # fmt: skip
     trusted: tuple[str, ...] = option(
-        "--trust",
-        "with --resolution: a package.module:function that the models may use as network or data set; a run that names "
-        "other code is refused, because labelling would import and run it",
-        (),
-        action="append",
+        "--trust", "with --resolution: a package.module:function that the models may use as network or data set; a run "
+        "that names other code is refused, because labelling would import and run it", (), action="append",
         metavar="CODE",
-    )
+    )  # fmt: skip
 
     def take_pictures(self, store: Store, sweep: SweepConfig, keys: Iterable[PictureKey]) -> None:
         """Label these planes on a grid of `resolution` points a side, if it is given."""
@@ -82,12 +77,9 @@ class Disagreement(Drawing):
     """The decision regions of two models on one plane, and where they disagree."""
 
     models: tuple[str, ...] = option(
-        "models",
-        "a model_id, or a part that only it has, such as w64-adam-noise0.2-seed3; append @EPOCH for the snapshot after "
-        "an earlier epoch",
-        nargs=2,
-        metavar="MODEL",
-    )
+        "models", "a model_id, or a part that only it has, such as w64-adam-noise0.2-seed3; append @EPOCH for the "
+        "snapshot after an earlier epoch", nargs=2, metavar="MODEL",
+    )  # fmt: skip
     plane: int = option("--plane", "number of the plane", 0, type=integer)
     plane_set: str | None = option("--plane-set", "the plane set (default: the sweep's first)", metavar="NAME")
     out: str = option("--out", "a .png or .pdf file", "disagreement.png", metavar="FILE")

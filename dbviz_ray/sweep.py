@@ -25,14 +25,10 @@ class Request(Options):
     """What a command line asks for."""
 
     sweep: tuple[str, ...] = option(
-        "sweep",
-        f"a sweep's name or the path of its .yaml file (default: {DEFAULT_SWEEP}), then fields to override by their "
-        "dotted names, with values as in YAML: training.epochs=50 grid.width=[4,16] (docs/configuration.md lists all "
-        "fields)",
-        (),
-        nargs="*",
-        metavar="NAME or key=value",
-    )
+        "sweep", f"a sweep's name or the path of its .yaml file (default: {DEFAULT_SWEEP}), then fields to override by "
+        "their dotted names, with values as in YAML: training.epochs=50 grid.width=[4,16] (docs/configuration.md lists "
+        "all fields)", (), nargs="*", metavar="NAME or key=value",
+    )  # fmt: skip
     plan: bool = option("--plan", "print what would run and what it costs; run nothing", False, action="store_true")
     out: str | None = option(
         "--out", "run directory, or an address such as s3://bucket/prefix (default: runs/<sweep>)", metavar="DIR"

@@ -27,11 +27,12 @@ from dbviz_ray.store import Store
 
 from ..figures.disagreement import COLUMNS, MOST_CONTESTED, draw_thumbnails, image_text
 from ..figures.regions import PlanePicture, displayable
+from ..report.page import render
 from .classifiers import classifier_of
 from .figures import CellFigure, agreement_figure, matrix_figure, regions_figure, representative_planes
 from .images import images_and_labels
 from .labelling import Labeller, Labels
-from .rendering import PRECISION, html_report, images_frame, models_frame, pairs_frame, text_report
+from .rendering import PRECISION, answer, images_frame, models_frame, pairs_frame, precision_text, tables, text_report
 from .scores import Scores, scores_of
 
 ONE_PROBABILITY = "The one score of {} lies within 0 and 1 everywhere, so it counts as the probability of class 1."
@@ -62,7 +63,8 @@ class Comparison(Scores):
         return text_report(self, self.drawn.classes, remarks=self.remarks)
 
     def _repr_html_(self) -> str:
-        return html_report(self, self.drawn.classes, self.remarks)
+        told, remarks = answer(self, self.drawn.classes), [precision_text(self, PRECISION), *self.remarks]
+        return render("comparison_cell.html", answer=told, tables=tables(self), remarks=remarks)
 
     def to_frame(self, of: Literal["pairs", "models", "images"] = "pairs") -> pd.DataFrame:
         """A row for each pair or model with all scores and the ends of their intervals, or each image with votes."""

@@ -17,7 +17,6 @@ from ..figures.sweep_tables import disagreeing_shares
 from .scores import Scores
 
 MAX_COLUMNS = 6
-MAX_LINES = len(SERIES_COLOURS)
 PANEL = 2.5
 """Side of one label map, in inches."""
 
@@ -100,7 +99,7 @@ def agreement_figure(scores: Scores) -> Figure:
     planes = scores.shape[0]
     ranks = (np.arange(planes) + 0.5) / planes
     ranked = np.sort(scores.same_points, axis=1)
-    if len(ranked) <= MAX_LINES:
+    if len(ranked) <= len(SERIES_COLOURS):
         for pair, line, colour in zip(scores.pairs, ranked, SERIES_COLOURS, strict=False):
             label = "\n".join(textwrap.wrap(f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}", 70))
             axes.plot(ranks, line, color=colour, linewidth=1.8, label=label)

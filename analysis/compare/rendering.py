@@ -11,7 +11,6 @@ import pandas as pd
 from dbviz_ray.formatting import aligned, p_text, paragraph, with_names_above
 
 from ..predictions.rendering import Rows, cell, phrase
-from ..report.page import render
 from ..scores.votes import flips, image_scores
 from ..statistics.intervals import Advice, Interval
 from .scores import Scores
@@ -112,16 +111,6 @@ def _half_width(advice: Advice) -> str:
     digits = max(3, 1 - math.floor(math.log10(advice.reach)))
     alike = advice.reach > advice.wanted and round(advice.reach, digits) == round(advice.wanted, digits)
     return f"{advice.reach:.{digits + alike}f}"
-
-
-def html_report(scores: Scores, plane_classes: str, remarks: Sequence[str] = ()) -> str:
-    """The answer, the tables and the remarks for a cell of a notebook."""
-    return render(
-        "comparison_cell.html",
-        answer=answer(scores, plane_classes),
-        tables=tables(scores),
-        remarks=[precision_text(scores, PRECISION), *remarks],
-    )
 
 
 def text_report(scores: Scores, plane_classes: str, precision: float = PRECISION, remarks: Sequence[str] = ()) -> str:

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_capa_by_item, weighted_agreement
 from .groups import Group
-from .pair_means import PairMeans, PairSet, pairs_within
+from .pair_means import Floats, PairMeans, PairSet, pairs_within
 from .plane_scores import PlaneScores
 from .trained import Margins, Predictions
 
-Floats = NDArray[np.float64]
 Bounds = tuple[float, float]
 SHARE: Bounds = (0.0, 1.0)
 AT_LEAST_ZERO: Bounds = (0.0, math.inf)

@@ -19,12 +19,11 @@ from dbviz_ray.store import Labels
 from dbviz_ray.terminal import interruption
 
 from .agreement import WORD, agreeing_points, bit_words, rows_together
-from .pair_means import PairMeans, PairSet
+from .pair_means import Floats, PairMeans, PairSet
 from .regions import Regions, class_shares, nested_resolutions, regions_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Floats = NDArray[np.float64]
 CHUNK_BYTES = 2**28
 """Bytes of the words of label maps, or of class probabilities, in memory at a time."""
 

@@ -8,12 +8,6 @@ from .compute import compute_tables, files_of, keep_pairs, more_pairs, read_tabl
 from .outcomes import NoModelsError
 
 __all__ = [
-    "NoModelsError",
-    "compute_tables",
-    "files_of",
-    "keep_pairs",
-    "more_pairs",
-    "read_table",
-    "tables_of",
+    "NoModelsError", "compute_tables", "files_of", "keep_pairs", "more_pairs", "read_table", "tables_of",
     "write_tables",
-]
+]  # fmt: skip

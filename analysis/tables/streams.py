@@ -12,23 +12,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..scores.group_scores import SHARE, independent_pairs
 from ..scores.groups import GROUP, Group
-from ..scores.pair_means import PairMeans, PairSet, pairs_within
+from ..scores.pair_means import Floats, Mask, PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Covers, Estimate
 from ..statistics.intervals import interval_of
 from .scored import Scored, columns_of, with_covers
 
-Floats = NDArray[np.float64]
 STREAMS = [
     *GROUP, "stream", "n_seeds", "disagreement", "disagreement_alone",
     *columns_of("total_share", "own_share", covers=True), "n_models", "n_pairs", "n_pairs_alone", "n_planes",
 ]  # fmt: skip
 
-
-Mask = NDArray[np.bool_]
 Contrast = tuple[Group, tuple[str, ...], Mask, Mask]
 """A group and one of its streams, or several that vary together; the pairs that differ only in it, and the pairs that
 differ in all others only, `[members, members]`."""

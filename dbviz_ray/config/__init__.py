@@ -9,18 +9,7 @@ from dbviz_ray.config.sweep import ResourcesConfig, SweepConfig
 from dbviz_ray.config.training import AdversaryConfig, DatasetConfig, DistillationConfig, TrainingConfig
 
 __all__ = [
-    "AdversaryConfig",
-    "Cohort",
-    "DatasetConfig",
-    "DistillationConfig",
-    "MarginsConfig",
-    "ModelConfig",
-    "PlaneSetConfig",
-    "ResourcesConfig",
-    "Seeds",
-    "SweepConfig",
-    "TrainingConfig",
-    "differing_fields",
-    "fingerprint",
+    "AdversaryConfig", "Cohort", "DatasetConfig", "DistillationConfig", "MarginsConfig", "ModelConfig",
+    "PlaneSetConfig", "ResourcesConfig", "Seeds", "SweepConfig", "TrainingConfig", "differing_fields", "fingerprint",
     "largest_noises",
-]
+]  # fmt: skip

@@ -41,12 +41,6 @@ def affordable_resolution(points: float, *, confidence: bool = False) -> int:
     return min(int(side), wanted)
 
 
-def picture_points(planes: PlaneSet, *, confidence: bool) -> int:
-    """About how many points that picture labels."""
-    side = picture_resolution(planes, confidence=confidence) or 0
-    return side * (side if confidence else POINTS_A_SIDE)
-
-
 def take_picture(
     network: Classifier,
     planes: PlaneSet,

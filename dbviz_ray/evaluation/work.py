@@ -68,10 +68,11 @@ class LabellingWork:
     @property
     def points(self) -> int:
         """Grid points, including about as many as a picture needs."""
-        from dbviz_ray.evaluation.pictures import picture_points
+        from dbviz_ray.evaluation.pictures import POINTS_A_SIDE, picture_resolution
 
-        of_picture = picture_points(self.planes, confidence=self.config.probabilities)
-        return len(self.planes) * self.planes.resolution**2 + of_picture * self.pictured
+        confidence = self.config.probabilities
+        side = self.pictured * (picture_resolution(self.planes, confidence=confidence) or 0)
+        return len(self.planes) * self.planes.resolution**2 + side * (side if confidence else POINTS_A_SIDE)
 
     def do(self, network: Classifier, device: torch.device, store: Store, model_id: str, epoch: int) -> None:
         """Label the planes by `network`, the model after `epoch`.

@@ -33,24 +33,18 @@ class Options:
     """Options of the command line that stages get; each field declares its own."""
 
     chosen: tuple[str, ...] | None = option(
-        "--stages",
-        "run only these of train, evaluate, analyse, report (default: all); analyse and report are repeated if you "
-        "name them",
-        type=_stages,
-        metavar="STAGE,...",
-    )
+        "--stages", "run only these of train, evaluate, analyse, report (default: all); analyse and report are "
+        "repeated if you name them", type=_stages, metavar="STAGE,...",
+    )  # fmt: skip
     address: str | None = option(
         "--address",
         "Ray cluster to use; 'local' starts one on this machine; 'none' does without Ray: this process trains and "
         "evaluates alone (default: $RAY_ADDRESS, else a cluster that runs on this machine, else local)",
     )
     precision: float | None = option(
-        "--precision",
-        "also tell how many more seeds or planes a 95 %% interval of this half-width needs, such as 0.01 (relative for "
-        "unbounded scores)",
-        type=precision,
-        metavar="HALF_WIDTH",
-    )
+        "--precision", "also tell how many more seeds or planes a 95 %% interval of this half-width needs, such as "
+        "0.01 (relative for unbounded scores)", type=precision, metavar="HALF_WIDTH",
+    )  # fmt: skip
     verbose: bool = option("--verbose", "also show the output of Ray and its workers", False, action="store_true")
 
     @property

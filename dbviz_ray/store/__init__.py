@@ -37,16 +37,9 @@ from dbviz_ray.store.layout import (
 from dbviz_ray.store.seals import digest_of
 
 __all__ = [
-    "FINDINGS_FILE",
-    "PLANES_TOGETHER",
-    "REPORT_FILE",
-    "SWEEP_FILE",
-    "Labels",
-    "Picture",
-    "PictureKey",
-    "Store",
+    "FINDINGS_FILE", "PLANES_TOGETHER", "REPORT_FILE", "SWEEP_FILE", "Labels", "Picture", "PictureKey", "Store",
     "StoredMargins",
-]
+]  # fmt: skip
 
 
 class _DamagedSweepError(UserError):
@@ -217,7 +210,7 @@ class Store(EvaluationFiles):
         """DamagedFileError if a file does not hold what its ending says, or is not the version that its model has."""
         match name.rpartition(".")[2]:
             case "parquet" if folder_of(name) in EVALUATIONS:
-                self.check_evaluation(name)
+                self._read_evaluation(name, lambda table, facts: None)
             case "parquet":
                 self.read_parquet(name)
             case "json":

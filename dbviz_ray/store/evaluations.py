@@ -97,10 +97,6 @@ class EvaluationFiles(ModelFiles):
 
         return self._read_table(name, checked, rows)
 
-    def check_evaluation(self, name: str) -> None:
-        """DamagedFileError if it is damaged, or was made with other weights or planes."""
-        self._read_evaluation(name, lambda table, facts: None)
-
     def write_label_maps(self, plane_set: str, model_id: str, epoch: int, labels: Labels) -> None:
         """Store label maps `[planes, resolution (b), resolution (a)]`, one plane a row."""
         self._write_planes(self.labels_file(plane_set, model_id, epoch), "labels", labels, _LABELS)
