@@ -77,7 +77,7 @@ def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu)
     half = label_planes(network, work["margins"].planes, cpu, half=True)
     assert np.array_equal(store.read_label_maps("margins", "model", 3), half.labels)
     assert not store.exists(store.probabilities_file("margins", "model", 3))
-    stored, lines = store.read_margins("model", 3), work[None].lines
+    stored, lines = store.read_margins("model", 3), work[None]
     assert np.array_equal(stored.distances, margins(network, lines, cpu).distances)
     assert np.array_equal(stored.reaches, lines.reaches.float())
     assert stored.distances.shape == (8, 3)
