@@ -35,8 +35,8 @@ WITHIN_NOISE = 2.5
 """Steps of the curve without a peak are levelled up to so many standard errors."""
 SIZES = (1, 2, 3)
 """Points of a window; three of the largest must fit on the curve."""
-BLOCK = 500
-"""Draws that are in memory at a time."""
+BLOCK, MOST_NUMBERS = 500, 2**21
+"""Draws that are in memory at a time, and numbers of their differences, which limit them if there are many points."""
 TINY = np.finfo(float).tiny
 
 
@@ -114,17 +114,26 @@ def find_peak(
     chance, own = noise.drawn(generator)
     rises = [
         _largest_rise(noise.differences(null + chance[some], own[some], windows), windows)
-        for some in (slice(first, first + BLOCK) for first in range(0, DRAWS, BLOCK))
+        for some in _blocks(len(windows))
     ]
     observed = _largest_rise(noise.differences(values, noise.of_models, windows), windows)
     p_value = (1 + np.count_nonzero(np.concatenate(rises) >= observed)) / (1 + DRAWS)
     # A point may be the highest if no other lies further above it than chance explains.
     hill = slice(int(values[:place].argmin()) + 1, place + 1 + int(values[place + 1 :].argmin()))
     points = np.eye(len(values))
-    most = np.quantile(noise.differences(chance, own, points)[:, hill, hill].max(axis=1), LEVEL, axis=0)
+    drawn = [
+        noise.differences(chance[some], own[some], points)[:, hill, hill].max(axis=1) for some in _blocks(len(points))
+    ]
+    most = np.quantile(np.concatenate(drawn), LEVEL, axis=0)
     above = noise.differences(values, noise.of_models, points)[hill, hill].max(axis=0)
     possible = hill.start + np.flatnonzero(above <= most)
     return Peak(place, p_value, (int(possible[0]), int(possible[-1])))
+
+
+def _blocks(side: int) -> list[slice]:
+    """Draws whose differences, of `side` windows with one another, are in memory at a time."""
+    each = max(1, min(BLOCK, MOST_NUMBERS // side**2))
+    return [slice(first, first + each) for first in range(0, DRAWS, each)]
 
 
 @dataclass(frozen=True)
