@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 def network(forward=lambda net, x: net.head(x.flatten(1)), too_many=0):
@@ -68,7 +67,6 @@ BROKEN = [
 
 WORKING = {
     "nan_from_the_start": with_outputs(lambda scores: scores * torch.nan),
-    "probabilities": with_outputs(lambda scores: F.softmax(scores, 1)),
     "defined_anew": network(),
 }
 globals().update(WORKING)

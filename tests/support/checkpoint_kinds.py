@@ -90,7 +90,6 @@ INERT: dict[str, Callable[[], Any]] = {
     "enums and dataclasses": lambda: {Stage.WARM: Settings(), "kinds": Stage},
     "objects of own classes": lambda: [AttributeDict(a=AttributeDict()), AttributeDict.Inner()],
     "a schedule": lambda: torch.optim.lr_scheduler.LambdaLR(an_optimizer(), AttributeDict().schedule),
-    "modules": lambda: [network(9), nn.CrossEntropyLoss(weight=torch.ones(3))],
     "tables and times": lambda: [pd.DataFrame({"a": [1]}), datetime.datetime(2020, 1, 1), decimal.Decimal(1), 10**400],
     "functions": lambda: [np.mean, len, nn.functional.relu, torch.relu, int, ValueError("no"), 1j, range(3), slice(1)],
     "parts of torch": lambda: [torch.float32, torch.device("cpu"), torch.Size([1]), torch.ones(3).to_sparse()],
