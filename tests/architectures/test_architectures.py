@@ -108,10 +108,8 @@ def test_vit_has_dropout_in_modules_called_once():
     ("architecture", "width", "shape", "options", "beginning"),
     [
         ("resnet18", 0, CIFAR, {}, "width: 0 "),
-        ("resnet18", 4, CIFAR, {"dpeth": 10}, "options.dpeth: 10: resnet18 "),
         ("vit", 8, CIFAR, {"patch": 2}, "options.patch: 2: vit "),
         ("vit", 8, CIFAR, {"width": 2}, "options.width: 2: vit "),
-        ("vit", 8, CIFAR, {"layers": "6"}, "options.layers: '6': "),
         ("vit", 8, CIFAR, {"patch_size": 0}, "options.patch_size: 0: "),
         ("vit", 8, CIFAR, {"patch_size": 5}, "patch_size: 5 "),
         ("vit", 12, CIFAR, {}, "heads: 8 "),

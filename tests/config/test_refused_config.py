@@ -21,7 +21,6 @@ def assert_names(mistake, field, told, *also):
     ("override", "field", "told"),
     [
         ("training.epohs=3", "training.epohs", "epochs?"),
-        ("training.epochs=many", "training.epochs", "integer"),
         ("training.epochs=true", "training.epochs", "integer"),
         ("training=3", "training", "mapping"),
         ("training.epochs.x=1", "training.epochs.x", "epochs"),
@@ -37,9 +36,7 @@ def assert_names(mistake, field, told, *also):
         ("grid.architecture=[no_such.module:f]", "grid.architecture.0", "no_such.module"),
         ("grid.recipes={a: {lerning_rate: 1.0}}", "grid.recipes.a.lerning_rate", "learning_rate?"),
         ("grid.recipes={planes: {widht: 1.0}}", "grid.recipes.planes.widht", "batch_size"),
-        ("grid.recipes={a: {momentum: 0.5}}", "grid.recipes.a.momentum", "optimizer=sgd"),
         ("grid.recipes={a: {}, b: {}}", "cases", "2 times"),
-        ("grid.recipes={a: {}, b: {distillation: {recipe: c}}}", "grid.recipes.b.distillation", "0 models"),
         ("cases=[{widht: [2]}]", "cases.0.widht", "width?"),
         ("cases=[{width: [2]}]", "cases.0.width", "grid.width"),
         ("training.snapshots=[400]", "training.snapshots", "400"),
@@ -48,7 +45,6 @@ def assert_names(mistake, field, told, *also):
         ("dataset.name=digit", "dataset.name", "digits?"),
         ("planes={}", "planes", "1"),
         ("planes.a/b.count=3", "planes.a/b", "A-Za-z0-9"),
-        ("planes.test.cuont=3", "planes.test.cuont", "count?"),
         ("planes.adversary.cuont=3", "planes.adversary.cuont", "count?"),
         ("description=2026-02-30", "description", "YAML"),
         ("oops", "override", "key=value"),
@@ -101,10 +97,7 @@ STUDENTS_TEACH = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": 
 PLANES = [
     ({"labels": "mixed"}, "labels", "images=train"),
     ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),
-    ({"off_manifold": "adversarial", "off_manifold_images": 2}, "off_manifold_images", "off_manifold=adversarial"),
-    ({"off_manifold": "shuffled", "off_manifold_images": 1}, "off_manifold_images", "2 or 3"),
     ({"adversary": {}}, "adversary", "off_manifold=adversarial"),
-    ({"off_manifold": "shuffled", "attacked": "x"}, "attacked", "off_manifold=adversarial"),
     ({"off_manifold": "adversarial", "attacked": "vit-1"}, "attacked", "fully_connected-w4"),
     ({"off_manifold": "adversarial", "adversary": {"radios": 1.0}}, "adversary.radios", "radius?"),
     ({"off_manifold": "adversarial", "images": "train", "labels": "mixed"}, "labels", "correct or mislabelled"),
@@ -117,8 +110,6 @@ PLANES = [
     ({"indices": [[0, 1, 2], [3, 4]]}, "indices.1.2", "missing"),
     ({"indices": [[0, 1, 2], [3, 4, -5]]}, "indices.1.2", "0"),
     ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "2 indices"),
-    ({"indices": [[0, 1, 2], [3, 4, 5]], "classes": "different"}, "classes", "2 indices"),
-    ({"classes": "equal"}, "classes", "'different', 'any' or 'same'"),
     ({"probabilities": "yes"}, "probabilities", "true or false"),
 ]
 

@@ -95,25 +95,19 @@ BROKEN_CIFAR = {
     "half": (cifar_batch()[:500], ""),
     "floats as pixels": (cifar_batch(data=np.zeros((4, 3072))), "float64"),
     "too few pixels": (cifar_batch(data=np.zeros((4, 3000), dtype=np.uint8)), "[4, 3000]"),
-    "too few labels": (cifar_batch(labels=[0, 1], fine_labels=[0, 1]), "2 labels"),
     "a class too many": (cifar_batch(labels=[0, 1, 2, 100], fine_labels=[0, 1, 2, 100]), "label 100"),
     "floats as labels": (cifar_batch(labels=[0.5] * 4, fine_labels=[0.5] * 4), "float64"),
 }
 BROKEN_SVHN = {
     "channels first": (svhn_file(X=np.zeros((3, 32, 32, 4), dtype=np.uint8)), "[4, 32, 3, 32]"),
-    "floats as pixels": (svhn_file(X=np.zeros((32, 32, 3, 4))), "float64"),
-    "too few labels": (svhn_file(y=np.ones((3, 1), dtype=np.uint8)), "3 labels"),
-    "a class too many": (svhn_file(y=np.full((4, 1), 11, dtype=np.uint8)), "label 11"),
     "no images": (svhn_file(X=np.zeros(3)), ""),
     "half": (svhn_file()[:3000], ""),
 }
 IMAGES, LABELS = (f"{file}.gz" for file in FASHION_MNIST_FILES[:2])
 BROKEN_FASHION_MNIST = {
-    "cut off": (IMAGES, gzip.compress(idx(np.zeros((30, 28, 28))))[:60], ""),
     "not compressed": (IMAGES, b"not compressed", ""),
     "one dimension": (IMAGES, gzip.compress(b"\0\0\x08\x01" + bytes(40)), "3-dimensional"),
     "a byte too few": (IMAGES, gzip.compress(idx(np.zeros((30, 28, 28)))[:-1]), "23519"),
-    "a class too many": (LABELS, gzip.compress(idx(np.full(30, 10))), "label 10"),
     "too few labels": (LABELS, gzip.compress(idx(np.zeros(29))), "29 labels"),
 }
 BROKEN = (

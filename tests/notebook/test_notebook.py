@@ -189,7 +189,6 @@ def test_the_matrix_of_a_run(run):
         (lambda run, _: run.table("regions"), "table", None),
         (lambda run, _: load_run(run.store.path("scores")), "", None),
         (lambda run, _: plot_regions(run), "models", None),
-        (lambda run, _: plot_regions(run, "w2-"), "model", None),
         (lambda run, _: plot_regions(run, SHOWN, ax=Figure().subplots()), "ax", "2, one for each panel"),
         (lambda _, own: plot_regions(own, ["a", "d"]), "models", "a, b, c"),
         (lambda _, own: plot_regions(own, plane=4), "plane", "from 0 to 3"),

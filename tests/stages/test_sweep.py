@@ -26,10 +26,8 @@ def elsewhere(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["double_descent_digit"], "sweep: 'double_descent_digit' is unknown; did you mean double_descent_digits"),
-        (["double_descent_digits", "grid.width=[0]"], "grid.width.0: 0 "),
         (["dataset.train_size=1800"], "dataset.train_size: 1800"),
         (["--stages", "train,eat"], "--stages: 'eat' "),
-        (["--precision", "abc"], "--precision: 'abc' "),
         (["--stage", "train", "--plam"], "--plam: unknown option; did you mean --plan"),
         (["no/such/file.yaml"], "no/such/file.yaml: "),
         (["--out", "/proc/nothing"], "--out: /proc/nothing "),

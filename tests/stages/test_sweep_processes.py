@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_sweep
 from ray.thirdparty_files import psutil
 from support.dataset_files import write_cifar10
 from support.documents import ROOT, commands
@@ -225,8 +224,7 @@ def test_own_networks_one_kind_fails_few_of_another_fit_and_others_are_taken_ove
     assert len(again.untrained) == 2, "the same command tries them again"
 
 
-def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, capsys):
-    sweep = small_sweep()
+def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, sweep, capsys):
     store = made_up_run(tmp_path / "run", sweep, diverged=lambda model: True)
     for model in sweep.models():
         store.write_label_maps("test", model.model_id, model.training.epochs, np.zeros((6, 12, 12), np.uint8))

@@ -211,8 +211,7 @@ def test_a_file_uri_is_a_directory(tmp_path):
     assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
 
 
-def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store):
-    sweep = small_sweep()
+def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store, sweep):
     store.claim(sweep)
     fields = yaml.safe_load(store.read("sweep.yaml"))
     del fields["margins"], fields["minimum_region_share"], fields["planes"]["test"]["probabilities"]

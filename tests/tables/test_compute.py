@@ -127,8 +127,7 @@ def test_each_model_and_each_group_tells_how_it_ended(tmp_path):
 @pytest.mark.parametrize(
     ("diverged", "failed", "how"), [(12, 0, "diverged"), (0, 12, "failed"), (4, 8, "diverged or failed")]
 )
-def test_where_no_model_is_left_there_are_no_tables_but_this_one(tmp_path, diverged, failed, how):
-    sweep = small_sweep()
+def test_where_no_model_is_left_there_are_no_tables_but_this_one(tmp_path, sweep, diverged, failed, how):
     numbers = {model.model_id: number for number, model in enumerate(sweep.models())}
     store = made_up_run(tmp_path, sweep, lambda model: numbers[model.model_id] < diverged)
     let_fail(store, sweep, lambda model: "train" if numbers[model.model_id] >= 12 - failed else "")
