@@ -20,7 +20,7 @@ def assert_names(mistake, field, told, *also):
 @pytest.mark.parametrize(
     ("override", "field", "told"),
     [
-        ("training.epohs=3", "training.epohs", "epochs?"),
+        ("training.epohs=3", "training.epohs", "did you mean epochs"),
         ("training.epochs=true", "training.epochs", "integer"),
         ("training=3", "training", "mapping"),
         ("training.epochs.x=1", "training.epochs.x", "epochs"),
