@@ -21,11 +21,12 @@ from matplotlib import pyplot as plt
 from support.documents import PAGES, ROOT, blocks, commands
 
 from dbviz_ray import score, sweep
-from dbviz_ray.__main__ import main
+from dbviz_ray.__main__ import COMMANDS, main
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.config.registry import check_architecture
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
+from dbviz_ray.terminal.arguments import Parser
 
 OWN_MODELS = ROOT / "docs" / "own_models.md"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -100,6 +101,14 @@ def is_understood(command: str) -> None:
     assert validated(DatasetConfig, {"name": parsed.data, **parsed.data_options}).name == parsed.data
 
 
+def is_asked(command: str) -> None:
+    """The options of a subcommand before `--` exist."""
+    _, name, *words = words_of(command)
+    module, request, _ = COMMANDS[name]
+    own = words[: words.index("--")] if "--" in words else words
+    Parser(name, getattr(import_module(module), request)).parse_args(own)
+
+
 def installs(command: str) -> None:
     """The packages and files that a command names exist; installing would take minutes."""
     for part in command.split(" && "):
@@ -159,6 +168,8 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"dbviz-ray figures \S+$", runs(main, "margins", skip=1), "one of them: tests/figures draw all"),
     (r"dbviz-ray (figures|disagreement) ", runs(main, skip=1), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
+    (r"dbviz-ray (repeat|compare|gate) ", is_asked, "needs files; tests/predictions and tests/scripts run them"),
+    (r"python -m dbviz_ray\.sweep mine\.yaml", parses, "its YAML is loaded below; tests/scripts runs one"),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/stages runs small ones"),
     (r"python docs/configuration\.py > docs/configuration\.md$", parses, "tests/config compares the page"),
     (r"python docs/pictures\.py ", runs_a_script, ""),

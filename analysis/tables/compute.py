@@ -73,8 +73,8 @@ def tables_of(sweep: SweepConfig) -> tuple[str, ...]:
     return ("outcomes", *(name for name, entry in TABLES.items() if entry.applies(sweep)), *by_recipe)
 
 
-MOST_ROWS = 2**20
-"""Rows in a file of `pairs`: of 1,449 trainings, or 100 MB."""
+MOST_ROWS = 2**19
+"""Rows in a file of `pairs`: of 1,024 trainings, or 50 MB."""
 
 
 def compute_tables(
@@ -99,7 +99,7 @@ def compute_tables(
             if name == "pairs" and keep is not None and sum(map(len, parts[name])) > MOST_ROWS:
                 rows = pd.concat(parts[name], ignore_index=True)
                 keep(rows[:MOST_ROWS])
-                parts[name] = [rows[MOST_ROWS:]]
+                parts[name] = [rows[MOST_ROWS:].copy()]  # a part of `rows` would keep all of it in memory
     tables = {
         name: pd.concat([t for t in part if len(t)] or part[:1], ignore_index=True) for name, part in parts.items()
     }

@@ -69,8 +69,8 @@ def is_done(trial: Trial) -> bool:
 
 
 def files_of(trial: Trial) -> dict[str, str]:
-    """The sha256 of the small files among the words of a training."""
-    paths = {word: trial.place / word for word in trial.words}
+    """The sha256 of the small files among the words of a training, without what it writes."""
+    paths = {word: trial.place / word for word in trial.words if not word.startswith(str(trial.folder))}
     small = {word: path for word, path in paths.items() if path.is_file() and path.stat().st_size <= MOST_BYTES}
     return {word: hashlib.sha256(path.read_bytes()).hexdigest() for word, path in small.items()}
 
