@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dbviz_ray.errors import UserError
-from dbviz_ray.terminal import run_command
+from dbviz_ray.terminal import EXIT_FAILED, run_command
 from dbviz_ray.terminal.arguments import Parser, option, precision, share
 
 
@@ -89,6 +89,8 @@ class Gating(Files):
 
 VERDICTS = {"PASS": 0, "FAIL": 1, "UNDECIDED": 3}
 """The exit code of each verdict."""
+GATE_FAILED = 4
+"""That of a gate that could not do its work, so that it is no FAIL."""
 
 
 def main(words: Sequence[str], command: str) -> int:
@@ -106,6 +108,8 @@ def main(words: Sequence[str], command: str) -> int:
         _asked(Comparing, command, words, compare)
 
     code = run_command(f"dbviz-ray {command}", gate if command == "gate" else compare, "nothing was written")
+    if command == "gate" and code == EXIT_FAILED:
+        return GATE_FAILED
     return code or VERDICTS[verdicts[0] if verdicts else "PASS"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from dbviz_ray.errors import StageFailedError, UserError
 from dbviz_ray.scripts.collected import Collected, collect, same_seed_sentence
 from dbviz_ray.scripts.recipe import AGAIN, Trial, trials_of
-from dbviz_ray.scripts.running import Ended, is_done, last_line
+from dbviz_ray.scripts.running import Ended, is_done, last_line, outcome_of
 from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, integer, number, option
 from dbviz_ray.terminal.progress import Amount, Progress
@@ -88,8 +88,9 @@ def _run(words: list[str]) -> None:
     try:
         varied = {name: [str(value) for value in _listed(values)] for name, values in request.varied.items()}
         trials = trials_of(trained, request.seeds, varied, Path(request.out), again=request.same_seed)
-        _train(request, trials)
-        _compare(request, trials, list(varied), shlex.join(["dbviz-ray", "repeat", *words]))
+        if request.retries < 0:
+            raise UserError("retries", request.retries, allowed="0 or more")
+        _compare(request, trials, _train(request, trials), list(varied), shlex.join(["dbviz-ray", "repeat", *words]))
     except UserError as error:
         options = {one.name: one.metadata["name"] for one in fields(Request)} | {"command": "COMMAND"}
         raise error.renamed(lambda name: options.get(name, name)) from None
@@ -99,11 +100,11 @@ def _listed(values: Any) -> list[Any]:
     return values if isinstance(values, list) else [values]
 
 
-def _train(request: Request, trials: Sequence[Trial]) -> None:
-    """Run what has not run. StageFailedError if fewer than two trainings of a group have ended well."""
+def _train(request: Request, trials: Sequence[Trial]) -> list[Trial]:
+    """Run what has not run; returns the trainings that have ended well."""
     missing = [trial for trial in trials if not is_done(trial)]
     if not missing:
-        return
+        return list(trials)
     from dbviz_ray.cluster.commands import GIB, run_trials  # imports Ray
 
     Path(request.out).mkdir(parents=True, exist_ok=True)  # by which nodes of a cluster tell whether they share it
@@ -121,20 +122,26 @@ def _train(request: Request, trials: Sequence[Trial]) -> None:
             progress.say(f"{trial.name} failed ({reason}): {last_line(trial)}; its log is {trial.folder}/log.txt")
 
         run_trials(missing, room, request.retries, request.address, request.verbose, hear)
+    return [trial for trial in trials if (end := outcome_of(trial)) is not None and end.code == 0]
 
 
-def _compare(request: Request, trials: Sequence[Trial], varied: Sequence[str], command: str) -> None:
-    done = [trial for trial in trials if is_done(trial)]
+def _compare(
+    request: Request, trials: Sequence[Trial], done: Sequence[Trial], varied: Sequence[str], command: str
+) -> None:
     failed = f"{len(trials) - len(done)} of {len(trials)} trainings failed; the same command tries them again"
     found = collect(done, request.weights or request.predictions)
     again = [one for one in found if one.trial.name.endswith(AGAIN)]
     found = [one for one in found if one not in again]
-    if len(found) < 2:
+    groups = [[one for one in found if one.trial.group == group] for group in {one.trial.group for one in found}]
+    if max(map(len, groups), default=0) < 2:
         raise StageFailedError(f"nothing to compare: {failed}")
     for one in again:
-        print(same_seed_sentence(next(of for of in found if of.trial.seed == one.trial.seed), one) + "\n")
-    if len({one.digest for one in found}) == 1:
-        print(f"All {len(found)} trainings wrote the same file to the bit: the command ignores its seed.\n")
+        for first in found:
+            if (first.trial.seed, first.trial.group) == (one.trial.seed, one.trial.group):
+                print(same_seed_sentence(first, one) + "\n")
+    if all(len({one.digest for one in group}) == 1 for group in groups):
+        several = "of each recipe " * (len(groups) > 1)
+        print(f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed.\n")
     if request.weights:
         _compare_weights(request, found, command)
     elif varied:

@@ -55,8 +55,8 @@ class PredictionScores:
         return list(combinations(self.predictions.names, 2))
 
     def items_for(self, precision: float) -> int | None:
-        """Items with which the agreement of two models is known to ±`precision`; None beyond 10 million."""
-        churn = self.pairs[0].churn
+        """Items with which the agreement of every two models is known to ±`precision`; None beyond 10 million."""
+        churn = max((pair.churn for pair in self.pairs), key=lambda share: share.value * (1 - share.value))
         changed = churn.value * churn.items
 
         def suffices(items: int) -> bool:

@@ -5,6 +5,7 @@ It has a row for each item: perhaps its id and label, and its predicted class or
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ PREFIXES = ("probability_", "prob_", "proba_")
 CLASS_NAMES = "class_names"
 """The array of a .npz file that names the classes of its probabilities."""
 KINDS = (".parquet", ".csv", ".csv.gz", ".npz")
+_WITH_FRACTION = re.compile(r"[-+]?\d+\.\d*")
 ROUNDING = 0.01
 """Probabilities may sum to 1 up to this: those of half precision do."""
 Classes = tuple[NDArray[Any], Sequence[str]]
@@ -60,13 +62,20 @@ class PredictionFile:
             column = pa.concat_arrays(column.chunks)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
+        if pa.types.is_float16(column.type):
+            column = column.cast(pa.float32())
+        if pa.types.is_fixed_size_list(column.type) and column.type.list_size == 1:  # as Keras writes them
+            column = column.flatten()
         if column.null_count:
             raise self.mistake(name, reason=f"has no value in row {pc.index(column.is_null(), True)}")
         return column
 
     def classes(self, name: str) -> Classes:
         """The classes in a column. Numbers and texts that look alike are the same class."""
-        found = self.values(name).dictionary_encode()
+        column = self.values(name)
+        if pa.types.is_nested(column.type):
+            raise self.mistake(name, reason="holds lists", allowed="one class for each item")
+        found = column.dictionary_encode()
         return found.indices.to_numpy(), [self._class_name(name, value) for value in found.dictionary.to_pylist()]
 
     def predicted(self, named: str | None) -> Classes:
@@ -88,9 +97,17 @@ class PredictionFile:
         """An error about a column, or a value in it."""
         return UserError(f"{self.path}, {column}", *[value] * (value is not None), **told)
 
+    def _numbers(self, name: str) -> NDArray[Any]:
+        column = self.values(name)
+        try:
+            return np.asarray(column.cast(pa.float64()).to_numpy())
+        except pa.ArrowInvalid:
+            raise self.mistake(name, column[0].as_py(), allowed="numbers from 0 to 1") from None
+
     def _class_name(self, column: str, value: Any) -> str:
-        if isinstance(value, str):
+        if isinstance(value, str) and not _WITH_FRACTION.fullmatch(value):
             return value
+        value = float(value) if isinstance(value, str) else value
         with suppress(TypeError, ValueError, OverflowError):
             if int(value) == value:
                 return str(int(value))
@@ -106,7 +123,7 @@ class PredictionFile:
                 reason = f"has no predictions among its columns {', '.join(self.table.column_names)}"
                 allowed = f"{PREDICTIONS[0]}, {PROBABILITIES[0]}, or {PREFIXES[0]}CLASS for each class"
                 raise UserError(self.path, reason=reason, allowed=f"{allowed}; --prediction names another column")
-            values = np.stack([self.values(one).to_numpy(zero_copy_only=False) for one in each], axis=1)
+            values = np.stack([self._numbers(one) for one in each], axis=1)
             name, names = each[0], [one.partition("_")[2] for one in each]
         else:
             column = self.values(name)
@@ -135,10 +152,16 @@ def read_file(path: str, where: Mapping[str, Any] | None = None) -> PredictionFi
         elif path.endswith(".npz"):
             table, names = _table_of_arrays(content)
         else:
-            table = pyarrow.csv.read_csv(path)
+            names_there = pyarrow.csv.open_csv(path).schema.names
+            as_text = dict.fromkeys(names_there, pa.string())  # else 001 would be 1, and yes or no a truth value
+            options = pyarrow.csv.ConvertOptions(column_types=as_text, strings_can_be_null=True, null_values=[""])
+            table = pyarrow.csv.read_csv(path, convert_options=options)
     except Exception as error:  # a broken file makes a reader raise anything
         reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
         raise UserError(path, reason=f"cannot be read ({reason})") from None
+    twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(path, reason=f"has two columns {twice}", allowed="columns with different names")
     for name, value in (where or {}).items():
         if name not in table.column_names:
             raise UserError("where", name, reason=f"is no column of {path}", allowed=", ".join(table.column_names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from dbviz_ray.config.sweep_files import yaml_mapping
 from dbviz_ray.errors import StageFailedError, UserError
 from dbviz_ray.scripts.recipe import AGAIN
+from dbviz_ray.scripts.running import OUTCOME
 from dbviz_ray.store import Store
 from dbviz_ray.terminal.arguments import share
 
@@ -121,16 +123,20 @@ def _limits(request: Gating) -> dict[str, float]:
 
 
 def _rerun_files(named: Sequence[str]) -> list[str]:
-    """The files of predictions that are named, and those in folders that are named, such as the one of `repeat`."""
+    """The files of predictions that are named, and those in folders that are named, such as the one of `repeat`.
+
+    Of such a folder, those of trainings that have ended well; UserError if these are of several recipes.
+    """
     found: list[str] = []
     for name in named:
-        inside = sorted(
-            str(file)
-            for pattern in ("*", "*/out/*")
-            for file in Path(name).glob(pattern)
-            if file.name.endswith(KINDS) and not file.parent.parent.name.endswith(AGAIN)
-        )
-        if Path(name).is_dir() and not inside:
+        folder = Path(name)
+        trained = [file.parent for file in (*folder.glob(OUTCOME), *sorted(folder.glob(f"*/{OUTCOME}")))]
+        if len({of.name.rpartition("seed=")[0] for of in trained}) > 1:
+            raise UserError("reruns", name, reason="holds trainings of several recipes", allowed="the files of one")
+        good = [of for of in trained if json.loads((of / OUTCOME).read_text())["code"] == 0 and AGAIN not in of.name]
+        there = [file for of in good for file in (of / "out").glob("predictions.*")] if trained else folder.glob("*")
+        inside = sorted(str(file) for file in there if file.name.endswith(KINDS))
+        if folder.is_dir() and not inside:
             raise UserError("reruns", name, reason="holds no predictions", allowed=", ".join(KINDS))
         found += inside or [name]
     return found

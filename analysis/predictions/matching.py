@@ -86,6 +86,12 @@ def read_predictions(paths: Sequence[str], names: Sequence[str] = (), columns: C
     truth = _labels_of_all(files, coded[len(files) :], ids, class_names)
     if truth is None:
         remarks.append("No file has labels, so nothing is known about who is right.")
+    for file, of in zip(files, coded, strict=False):
+        if truth is not None and of is not None and not np.isin(np.unique(of), truth).any():
+            reason = (
+                f"predicts {class_names[of[0]]} and others, none of which is a label; one is {class_names[truth[0]]}"
+            )
+            raise UserError(file.path, reason=reason, allowed="the same names for predictions and labels")
     groups = {name: _groups(files, places, name) for name in wanted.groups}
     sources = tuple(
         {"name": name, "file": file.path, "sha256": file.sha256, "rows": len(file.table)}
@@ -104,7 +110,12 @@ def _class_order(name: str) -> tuple[bool, int, str]:
 def _matched(files: Sequence[PredictionFile], wanted: Columns) -> tuple[pa.Array, list[Places], list[str]]:
     """The ids of the items, and the row of each item in every file, `[items]`; remarks."""
     columns = [file.column(IDS, wanted.id) for file in files]
-    if None in columns:
+    lacking = [file.path for file, name in zip(files, columns, strict=True) if name is None]
+    if 0 < len(lacking) < len(files):
+        raise UserError(
+            lacking[0], reason="has no ids, but other files have", allowed=f"a column {IDS[0]} in every file"
+        )
+    if lacking:
         rows = {file.path: len(file.table) for file in files}
         if len(set(rows.values())) > 1:
             allowed = f"a column {IDS[0]} in each, or equally many rows"
@@ -125,8 +136,8 @@ def _matched(files: Sequence[PredictionFile], wanted: Columns) -> tuple[pa.Array
         there = pc.is_in(kept, value_set=of)
         strange = kept.filter(pc.invert(there)), of.filter(pc.invert(pc.is_in(of, value_set=kept)))
         if not wanted.common and any(map(len, strange)):
-            lacking, more = map(len, strange)
-            reason = f"lacks {lacking:,} items and has {more:,} others, such as {pa.concat_arrays(strange)[0]}"
+            fewer, more = map(len, strange)
+            reason = f"lacks {fewer:,} items and has {more:,} others, such as {pa.concat_arrays(strange)[0]}"
             raise UserError(file.path, reason=reason, allowed="the ids of the first file; --common takes those of all")
         kept = kept.filter(there)
     most, remarks = max(map(len, ids)), []

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -53,6 +54,8 @@ def trials_of(
     Without `{out}` in the command, each is started in the folder that it writes to; words that name files or folders
     here become whole paths then. UserError for a placeholder that is missing or unknown.
     """
+    if taken := {SEED, OUT} & varied.keys():
+        raise UserError("vary", taken.pop(), reason="is a placeholder of its own", allowed="another name")
     known = {SEED, OUT, *varied}
     named = {found for word in command for found in _PLACEHOLDER.findall(word)}
     if not command:
@@ -63,9 +66,6 @@ def trials_of(
         allowed = ", ".join(f"{{{key}}}" for key in sorted(known))
         raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=f"{allowed}; --vary makes others")
     here, root = Path.cwd(), folder.resolve()
-    words = list(command)
-    if OUT not in named:
-        words[1:] = [str(here / word) if word and (here / word).exists() else word for word in words[1:]]
     trials: list[Trial] = []
     for values in product(*varied.values()):
         group = dict(zip(varied, values, strict=True))
@@ -74,7 +74,9 @@ def trials_of(
                 called = name or "-".join([*(f"{key}={value}" for key, value in group.items()), f"seed={seed}"])
                 own = root / re.sub(r"[^\w.=,+-]", "_", called + AGAIN * repeated)
                 filled = {SEED: str(seed), OUT: str(own / "out"), **group}
-                each = tuple(_filled(word, filled) for word in words)
+                each = tuple(_filled(word, filled) for word in command)
+                if OUT not in named:
+                    each = tuple(_whole(word, here) for word in each)
                 trials.append(Trial(own.name, each, own, here if OUT in named else own / "out", tuple(values), seed))
     if len({trial.folder for trial in trials}) < len(trials):
         raise UserError("vary", reason="gives two trainings one name", allowed="values that differ")
@@ -83,3 +85,11 @@ def trials_of(
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values[found[1]], word)
+
+
+def _whole(word: str, here: Path) -> str:
+    """The whole path of a file here, or of a folder that the word names with a slash."""
+    with suppress(OSError):  # a word that is too long for a path
+        if word and ((here / word).is_file() or ("/" in word and (here / word).exists())):
+            return str(here / word)
+    return word

@@ -61,7 +61,7 @@ def is_done(trial: Trial) -> bool:
     reason, files = "", files_of(trial)
     if trial.words != before.words:
         reason = f"is not the one that made {trial.folder}, which was {shlex.join(before.words)}"
-    elif changed := [word for word in files if files[word] != before.files.get(word)]:
+    elif changed := [word for word in before.files if before.files[word] != files.get(word)]:
         reason = f"uses {changed[0]}, which has changed since it made {trial.folder}"
     if reason:
         raise UserError("command", reason=reason, allowed="another --out, or delete the folders of these trainings")
@@ -71,8 +71,12 @@ def is_done(trial: Trial) -> bool:
 def files_of(trial: Trial) -> dict[str, str]:
     """The sha256 of the small files among the words of a training, without what it writes."""
     paths = {word: trial.place / word for word in trial.words if not word.startswith(str(trial.folder))}
-    small = {word: path for word, path in paths.items() if path.is_file() and path.stat().st_size <= MOST_BYTES}
-    return {word: hashlib.sha256(path.read_bytes()).hexdigest() for word, path in small.items()}
+    found = {}
+    for word, path in paths.items():
+        with suppress(OSError):  # a word that is too long for a path
+            if path.is_file() and path.stat().st_size <= MOST_BYTES:
+                found[word] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def run(trial: Trial, retries: int, check: Callable[[], None] = lambda: None) -> Ended:
@@ -85,7 +89,8 @@ def run(trial: Trial, retries: int, check: Callable[[], None] = lambda: None) ->
     code, tries = 1, 0
     while code != 0 and tries <= retries:
         code, tries = _run_once(trial, check), tries + 1
-    line = last_line(trial)
+    line, after = last_line(trial), files_of(trial)
+    files = {word: digest for word, digest in files.items() if after.get(word) == digest}  # others are outputs, too
     found = Ended(trial.words, files, code, tries, time.monotonic() - began, platform.node(), line)
     temporary = trial.folder / f".{OUTCOME}.{os.getpid()}"
     temporary.write_text(json.dumps(asdict(found), indent=2), "utf-8")
@@ -141,7 +146,7 @@ def outputs(trial: Trial, pattern: str) -> list[Path]:
     """The files that a training wrote, of a pattern relative to its folder, by their names; numbers count as such."""
 
     def order(path: Path) -> list[tuple[int, str]]:
-        parts = "".join(char if char.isdigit() else f" {char} " for char in path.name).split()
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+        parts = "".join(char if char.isdecimal() else f" {char} " for char in path.name).split()
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
     return sorted((path for path in trial.written.glob(pattern) if path.is_file()), key=order)

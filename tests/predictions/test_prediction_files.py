@@ -65,7 +65,7 @@ def test_rows_are_matched_by_ids_and_classes_that_look_alike_are_the_same(tmp_pa
     some = write(tmp_path / "c.csv", {"id": [4, 2, 9], "prediction": [1, 2, 0]})
     assert "has 1 others" in refused(read_predictions, [numbers, some]).reason
     common = read_predictions([numbers, some], (), Columns(common=True))
-    assert common.ids.to_pylist() == [2, 4]
+    assert common.ids.to_pylist() == ["2", "4"], "texts, since one file is CSV"
     assert common.predicted.tolist() == [[2, 0], [2, 1]]
     assert "Only the 2 items" in common.remarks[0]
 
@@ -90,6 +90,8 @@ WRONG = {
     "probabilities below zero": ({"prediction": None, "prob_0": [-0.5] * 6, "prob_1": [1.5] * 6}, "no probabilities"),
     "lists of unequal length": ({"prediction": None, "probs": [[1.0]] * 5 + [[0.5, 0.5]]}, "differ in length"),
     "texts for probabilities": ({"prediction": None, "prob_0": ["a"] * 6, "prob_1": ["b"] * 6}, "holds object"),
+    "other names for classes": ({"prediction": ["a", "b", "c", "a", "b", "c"]}, "none of which is a label"),
+    "lists for classes": ({"prediction": [[1, 0]] * 6}, "holds lists"),
     "no predictions": ({"prediction": None}, "has no predictions among its columns id, label"),
     "other numbers of rows": ({"id": None, "label": [0] * 6}, "rows and no ids"),
 }  # fmt: skip
@@ -119,3 +121,15 @@ def test_files_that_are_none_are_refused(tmp_path):
     assert refused(read_predictions, [good, good], ("one",)).field == "names"
     for wanted in (Columns(groups=["city"]), Columns(where={"city": 1}), Columns(id="key"), Columns(where={"id": 9})):
         refused(read_predictions, [good, good], ("a", "b"), wanted)
+
+
+def test_texts_in_csv_stay_texts_and_ids_are_in_every_file_or_in_none(tmp_path):
+    rows = {"id": ["007", "008", "009"], "prediction": ["001", "002", "true"]}
+    one, other = (write(tmp_path / name, rows) for name in ("one.csv", "other.csv"))
+    found = read_predictions([one, write(tmp_path / "two.parquet", rows), other])
+    assert found.class_names == ("001", "002", "true")
+    assert (found.predicted == found.predicted[0]).all()
+    bare = write(tmp_path / "bare.csv", {"prediction": rows["prediction"]})
+    assert refused(read_predictions, [one, other, bare]).field == bare
+    (tmp_path / "twice.csv").write_text("id,label,label\n1,1,1\n2,1,1\n")
+    assert "two columns" in refused(read_predictions, [one, str(tmp_path / "twice.csv")]).reason
