@@ -89,7 +89,7 @@ WRONG = {
     "probabilities beyond one": ({"prediction": None, "prob_0": [0.5] * 6, "prob_1": [0.6] * 6}, "sums to 1.1"),
     "probabilities below zero": ({"prediction": None, "prob_0": [-0.5] * 6, "prob_1": [1.5] * 6}, "no probabilities"),
     "lists of unequal length": ({"prediction": None, "probs": [[1.0]] * 5 + [[0.5, 0.5]]}, "differ in length"),
-    "texts for probabilities": ({"prediction": None, "prob_0": ["a"] * 6, "prob_1": ["b"] * 6}, "holds object"),
+    "texts for probabilities": ({"prediction": None, "prob_0": ["a"] * 6, "prob_1": ["b"] * 6}, ""),
     "other names for classes": ({"prediction": ["a", "b", "c", "a", "b", "c"]}, "none of which is a label"),
     "lists for classes": ({"prediction": [[1, 0]] * 6}, "holds lists"),
     "no predictions": ({"prediction": None}, "has no predictions among its columns id, label"),
