@@ -127,6 +127,11 @@ def p_text(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_phrase(value: float) -> str:
+    """The same with its name, such as "p = 0.034" or "p < 0.001"."""
+    return f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}"
+
+
 def listed(names: Sequence[str], most: int, separator: str = ", ") -> str:
     """The first `most` names, and how many more there are."""
     more = len(names) - most

@@ -107,7 +107,7 @@ def _train(request: Request, trials: Sequence[Trial]) -> list[Trial]:
         return list(trials)
     from dbviz_ray.cluster.commands import GIB, run_trials  # imports Ray
 
-    Path(request.out).mkdir(parents=True, exist_ok=True)  # by which nodes of a cluster tell whether they share it
+    Path(request.out).mkdir(parents=True, exist_ok=True)  # a node without it does not share it
     room = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory * GIB}
     with Progress(
         "train", {t.name: Amount(1, 1) for t in missing}, "trainings", len(trials) - len(missing)

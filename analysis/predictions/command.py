@@ -50,18 +50,20 @@ def compare(request: Comparing, command: str) -> None:
     interruption.check()
     items = items_table(scores)
     shown, rows = contested_rows(items, scores)
+    pairs, groups, provenance = pairs_frame(scores), parts_frame(scores), made()
+    sources = [(of["name"], f"{of['file']}, sha256 {of['sha256']}") for of in predictions.sources]
     result = {
         "kind": KIND,
         "command": command,
         "arguments": asdict(request),
         "sources": predictions.sources,
         "remarks": predictions.remarks,
-        "provenance": made(),
+        "provenance": provenance,
         "agreement": scores.agreement,
         "contested": scores.contested,
         "items_for_precision": scores.items_for(request.precision),
-        "pairs": pairs_frame(scores).to_dict("records"),
-        "groups": parts_frame(scores).to_dict("records"),
+        "pairs": pairs.to_dict("records"),
+        "groups": groups.to_dict("records"),
     }
     text = text_report(scores, request.precision)
     page = render(
@@ -75,13 +77,13 @@ def compare(request: Comparing, command: str) -> None:
         shown=shown,
         tables=tables(scores, MOST_ROWS),
         command=command,
-        origin=[*((of["name"], f"{of['file']}, sha256 {of['sha256']}") for of in predictions.sources), *made().items()],
+        origin=[*sources, *provenance.items()],
     )
     files = {
         RESULT: json_of(result),
         TEXT: f"{text}\n".encode(),
-        PAIRS: csv_of(pairs_frame(scores)),
-        GROUPS: csv_of(parts_frame(scores)),
+        PAIRS: csv_of(pairs),
+        GROUPS: csv_of(groups),
         ITEMS: encoded(items, {}),
         REPORT: page.encode(),
     }

@@ -16,7 +16,7 @@ from dbviz_ray.terminal.arguments import share
 
 from ..report.folders import check_free, json_of, made, written
 from ..scores.agreement import agreement
-from ..tracking.registry import Verdict, record
+from ..tracking.registry import VersionVerdict, record
 from ..tracking.track import TrackingUnavailableError
 from .command import columns_of
 from .files import KINDS, LABELS
@@ -110,7 +110,7 @@ def _recorded(address: str, alias: str | None, found: Gate) -> str:
     shares = {one.name.replace(" ", "_"): one.value.value for one in found.checks}
     digest = found.predictions.sources[1]["sha256"]
     try:
-        return record(address, Verdict(found.verdict, shares, digest[:DIGEST], found.markdown()), alias)
+        return record(address, VersionVerdict(found.verdict, shares, digest[:DIGEST], found.markdown()), alias)
     except TrackingUnavailableError as error:
         raise StageFailedError(f"MLflow cannot be used; the same command writes the verdict ({error})") from None
 

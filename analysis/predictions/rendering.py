@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dbviz_ray.formatting import Cell, interval_cell, p_text, paragraph, with_names_above
+from dbviz_ray.formatting import Cell, interval_cell, p_phrase, p_text, paragraph, with_names_above
 
 from ..report.page import render
 from ..scores.votes import flips, image_scores
@@ -43,7 +43,7 @@ def phrase(template: str, digits: int, **values: Any) -> str:
         percent=lambda share: percent(share, digits),
         points=lambda change: percent(change, digits, " points", signed=True),
         number=cell,
-        p=lambda value: f"p {p_text(value)}" if value < 0.001 else f"p = {p_text(value)}",
+        p=p_phrase,
     )
     return " ".join(told.split())
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from dbviz_ray.formatting import p_text, percent_text
+from dbviz_ray.formatting import p_phrase, percent_text
 
 from .matching import Predictions
 from .verdicts import FLOOR_LEVEL, Changes, Check, Verdict
@@ -76,9 +76,9 @@ def sentence(one: Check) -> str:
 def _of_noise_floor(one: Check, value: str) -> str:
     if one.p_value is None:
         return f"{one.reruns} reruns say too little about how much trainings differ; give three or more"
-    told = p_text(one.p_value) if one.p_value < 0.001 else f"= {p_text(one.p_value)}"
     beyond = "more" if one.verdict is Verdict.FAIL else "no more"
     return (
         f"old and new differ on {value} of the items, {beyond} than trainings of the recipe do: of two further "
-        f"trainings, at most {100 * one.limit:.2f}% ({FLOOR_LEVEL:.1%} of pairs, from {one.reruns} reruns; p {told})"
+        f"trainings, at most {100 * one.limit:.2f}% ({FLOOR_LEVEL:.1%} of pairs, from {one.reruns} reruns; "
+        f"{p_phrase(one.p_value)})"
     )

@@ -18,7 +18,7 @@ REPORT = "dbviz/verdict.md"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VersionVerdict:
     """What is written to a version."""
 
     verdict: str
@@ -29,7 +29,7 @@ class Verdict:
     """Markdown."""
 
 
-def record(address: str, found: Verdict, alias: str | None) -> str:
+def record(address: str, found: VersionVerdict, alias: str | None) -> str:
     """Write a verdict to the version `models:/NAME/VERSION` or `models:/NAME@ALIAS`; returns what was done.
 
     The alias moves last, in one step, and only if the verdict is PASS: whatever is interrupted, the same command does
