@@ -163,7 +163,7 @@ def test_pytest_has_a_fixture(files):
         "def test_it(prediction_gate):\n    prediction_gate('old.csv', 'new.csv', reruns=['reruns'], max_churn=0.4)\n\n"
         "def test_too_strict(prediction_gate):\n    prediction_gate('old.csv', 'new.csv', min_agreement=0.999)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "dbviz_ray.pytest_gate"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     told = subprocess.run(command, capture_output=True, text=True, cwd=files).stdout
     assert "FAIL: new may not replace old" in told
     assert "1 failed, 1 passed" in told
