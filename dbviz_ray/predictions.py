@@ -6,12 +6,11 @@ dbviz-ray gate OLD NEW --max-negative-flips 1%
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from dbviz_ray.errors import UserError
 from dbviz_ray.terminal import EXIT_FAILED, run_command
-from dbviz_ray.terminal.arguments import Parser, option, precision, share
+from dbviz_ray.terminal.arguments import Parser, SetText, naming_options, option, precision, share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +32,10 @@ class Files:
         "--group", "column that parts the items into groups, each of which is scored, too", (), "columns",
         action="append", metavar="COLUMN",
     )  # fmt: skip
-    where: Mapping[str, Any] = option(
-        "--where", "only rows with this value in this column, such as split=test", {}, "columns", metavar="COLUMN=VALUE"
-    )
+    where: Mapping[str, str] = option(
+        "--where", "only rows with this value in this column, such as split=test", {}, "columns", action=SetText,
+        metavar="COLUMN=VALUE",
+    )  # fmt: skip
     common: bool = option("--common", "only the items that every file has", False, "columns", action="store_true")
 
 
@@ -115,8 +115,5 @@ def main(words: Sequence[str], command: str) -> int:
 
 def _asked(kind: type[Any], command: str, words: Sequence[str], run: Callable[[Any, str], None]) -> None:
     request = kind(**vars(Parser(command, kind).parse_args(words)))
-    try:
+    with naming_options(kind):
         run(request, shlex.join(["dbviz-ray", command, *words]))
-    except UserError as error:
-        options = {one.name: one.metadata["name"] for one in fields(kind)} | {"files": "FILE"}
-        raise error.renamed(lambda name: options.get(name, name)) from None

@@ -6,16 +6,19 @@ dbviz-ray repeat --seeds 5 -- python train.py --seed {seed} --out {out}
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dbviz_ray.errors import StageFailedError, UserError
+from dbviz_ray.formatting import paragraph
 from dbviz_ray.scripts.collected import Collected, collect, same_seed_sentence
 from dbviz_ray.scripts.recipe import AGAIN, Trial, trials_of
 from dbviz_ray.scripts.running import Ended, is_done, last_line, outcome_of
 from dbviz_ray.terminal import run_command
-from dbviz_ray.terminal.arguments import Parser, integer, number, option
+from dbviz_ray.terminal.arguments import Parser, SetText, amount, count, integer, naming_options, option, pattern
 from dbviz_ray.terminal.progress import Amount, Progress
 
 MOST_SEEDS = 10_000
@@ -39,9 +42,9 @@ class Request:
         "writes to. Without {out}, it is started in that folder", (), nargs="*", metavar="COMMAND",
     )  # fmt: skip
     seeds: tuple[int, ...] = option("--seeds", "how many, or which, such as 3,5,8", (0, 1, 2, 3, 4), type=_seeds)
-    varied: Mapping[str, Any] = option(
+    varied: Mapping[str, str] = option(
         "--vary", "another placeholder and its values, such as lr=[0.1,0.01]; each combination gets each seed",
-        {}, metavar="NAME=[VALUE,...]",
+        {}, action=SetText, metavar="NAME=[VALUE,...]",
     )  # fmt: skip
     same_seed: bool = option(
         "--same-seed", "also train the first seed twice, to see whether the command itself is deterministic",
@@ -49,11 +52,11 @@ class Request:
     )  # fmt: skip
     predictions: str = option(
         "--predictions", "the file of predictions that each training writes, as a pattern in its folder",
-        "predictions.*", "what is compared", metavar="PATTERN",
+        "predictions.*", "what is compared", type=pattern, metavar="PATTERN",
     )  # fmt: skip
     weights: str | None = option(
         "--weights", "weight files that it writes, such as '*.pt'; of several, the last is compared, with --model and "
-        "--data as for dbviz-ray score", None, "what is compared", metavar="PATTERN",
+        "--data as for dbviz-ray score", None, "what is compared", type=pattern, metavar="PATTERN",
     )  # fmt: skip
     models: tuple[str, ...] = option("--model", "see dbviz-ray score", (), "what is compared", action="append")
     model_options: Mapping[str, Any] = option("--model-option", "see dbviz-ray score", {}, "what is compared")
@@ -63,12 +66,10 @@ class Request:
     resolution: int = option(
         "--resolution", "with --weights: grid points on each side of a plane", 50, "what is compared", type=integer
     )
-    cpus: float = option("--cpus", "CPU cores of one training", 1.0, "where it runs", type=number)
-    gpus: float = option("--gpus", "GPUs of one training; 0.5 lets two share one", 0.0, "where it runs", type=number)
-    memory: float = option("--memory", "GiB of memory of one training", 0.0, "where it runs", type=number)
-    retries: int = option(
-        "--retries", "how often a training that fails is tried again", 0, "where it runs", type=integer
-    )
+    cpus: float = option("--cpus", "CPU cores of one training", 1.0, "where it runs", type=amount)
+    gpus: float = option("--gpus", "GPUs of one training; 0.5 lets two share one", 0.0, "where it runs", type=amount)
+    memory: float = option("--memory", "GiB of memory of one training", 0.0, "where it runs", type=amount)
+    retries: int = option("--retries", "how often a training that fails is tried again", 0, "where it runs", type=count)
     address: str | None = option("--address", "Ray cluster, as of dbviz-ray sweep", None, "where it runs")
     verbose: bool = option("--verbose", "also show the output of Ray", False, "where it runs", action="store_true")
     out: str = option(
@@ -85,19 +86,22 @@ def _run(words: list[str]) -> None:
     split = words.index("--") if "--" in words else len(words)
     own, trained = words[:split], tuple(words[split + 1 :])
     request = Request(**{**vars(Parser("repeat", Request).parse_args(own)), "command": trained})
-    try:
-        varied = {name: [str(value) for value in _listed(values)] for name, values in request.varied.items()}
+    with naming_options(Request):
+        varied = {name: _listed(values) for name, values in request.varied.items()}
         trials = trials_of(trained, request.seeds, varied, Path(request.out), again=request.same_seed)
-        if request.retries < 0:
-            raise UserError("retries", request.retries, allowed="0 or more")
         _compare(request, trials, _train(request, trials), list(varied), shlex.join(["dbviz-ray", "repeat", *words]))
-    except UserError as error:
-        options = {one.name: one.metadata["name"] for one in fields(Request)} | {"command": "COMMAND"}
-        raise error.renamed(lambda name: options.get(name, name)) from None
 
 
-def _listed(values: Any) -> list[Any]:
-    return values if isinstance(values, list) else [values]
+def _listed(text: str) -> list[str]:
+    """The texts of a list in YAML, as they stand there."""
+    try:
+        values = yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError:
+        values = None
+    found = values if isinstance(values, list) else [values]
+    if not found or not all(isinstance(value, str) for value in found):
+        raise UserError("varied", text, allowed="a list of values, such as [0.1,0.01]")
+    return found
 
 
 def _train(request: Request, trials: Sequence[Trial]) -> list[Trial]:
@@ -138,7 +142,12 @@ def _compare(
     for one in again:
         for first in found:
             if (first.trial.seed, first.trial.group) == (one.trial.seed, one.trial.group):
-                print(same_seed_sentence(first, one) + "\n")
+                told = [same_seed_sentence(first, one)]
+                if request.weights and first.digest != one.digest:
+                    from dbviz_ray.analysis.compare.weights_apart import weights_apart  # imports torch
+
+                    told.append(weights_apart(first.file, one.file))
+                print(paragraph(" ".join(told)) + "\n")
     if all(len({one.digest for one in group}) == 1 for group in groups):
         several = "of each recipe " * (len(groups) > 1)
         print(f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed.\n")

@@ -6,13 +6,12 @@ dbviz-ray score CHECKPOINT CHECKPOINT ... --model MODEL --data DATA
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from dbviz_ray.config.registry import ARCHITECTURES, DATASETS
-from dbviz_ray.errors import UserError
 from dbviz_ray.terminal import run_command
-from dbviz_ray.terminal.arguments import Parser, integer, number, numbers, option, precision
+from dbviz_ray.terminal.arguments import Parser, integer, naming_options, number, numbers, option, precision
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,6 @@ class Request:
     )
 
 
-OPTIONS = {one.name: one.metadata["name"] for one in fields(Request)} | {"checkpoints": "CHECKPOINT"}
-"""The option of each field of `Request`, for messages."""
-
-
 def parser() -> Parser:
     """The parser of the command."""
     return Parser("score", Request)
@@ -111,10 +106,8 @@ def _run(words: Sequence[str]) -> None:
     request = Request(**vars(parser().parse_args(words)))
     from dbviz_ray.analysis.compare.command import score  # imports torch
 
-    try:
+    with naming_options(Request):
         score(request, shlex.join(["dbviz-ray", "score", *words]))
-    except UserError as error:
-        raise error.renamed(lambda name: OPTIONS.get(name, name)) from None
 
 
 if __name__ == "__main__":

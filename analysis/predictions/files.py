@@ -55,8 +55,8 @@ class PredictionFile:
             raise UserError(self.path, reason=f"has no column {named}", allowed=", ".join(there))
         return named or next((name for called in usual for name in there if name.lower() == called), None)
 
-    def values(self, name: str) -> pa.Array:
-        """A column; UserError if a value is missing."""
+    def values(self, name: str, missing: str | None = None) -> pa.Array:
+        """A column, as texts if `missing` stands for missing values; UserError if there are any otherwise."""
         column = self.table[name].combine_chunks()
         if isinstance(column, pa.ChunkedArray):  # too long for one chunk
             column = pa.concat_arrays(column.chunks)
@@ -66,6 +66,8 @@ class PredictionFile:
             column = column.cast(pa.float32())
         if pa.types.is_fixed_size_list(column.type) and column.type.list_size == 1:  # as Keras writes them
             column = column.flatten()
+        if missing is not None:
+            return pc.fill_null(column.cast(pa.string()), missing)
         if column.null_count:
             raise self.mistake(name, reason=f"has no value in row {pc.index(column.is_null(), True)}")
         return column
@@ -165,7 +167,7 @@ def read_file(path: str, where: Mapping[str, Any] | None = None) -> PredictionFi
     for name, value in (where or {}).items():
         if name not in table.column_names:
             raise UserError("where", name, reason=f"is no column of {path}", allowed=", ".join(table.column_names))
-        table = table.filter(pc.equal(table[name].cast(pa.string()), str(value)))
+        table = table.filter(pc.equal(table[name].cast(pa.string()), pa.scalar(value).cast(pa.string())))
     if not len(table):
         raise UserError(path, reason="has no rows that --where asks for" if where else "has no rows")
     return PredictionFile(path, table, names, hashlib.sha256(content).hexdigest())

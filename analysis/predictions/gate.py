@@ -59,6 +59,8 @@ def gate(
         raise UserError("limits", unknown, reason="is unknown", allowed=", ".join(MEASURES))
     if not limits and not reruns:
         raise UserError("limits", reason="none is given", allowed=f"one of {', '.join(MEASURES)}, or reruns")
+    if names and len(names) != 2:
+        raise UserError("names", list(names), allowed="two, of the old and of the new model")
     files = [old, new, *_rerun_files(reruns)]
     called = [*names, *(f"rerun {number}" for number in range(len(files) - 2))] if names else ()
     predictions = read_predictions(files, called, columns)

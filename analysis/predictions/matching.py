@@ -16,6 +16,8 @@ from dbviz_ray.store import Labels
 from .files import IDS, KINDS, LABELS, Classes, PredictionFile, read_file
 
 MOST_CLASSES = 65_536
+NO_GROUP = "(none)"
+"""The group of an item for which a column of groups has no value."""
 Places = NDArray[np.int64]
 
 
@@ -164,8 +166,19 @@ def _labels_of_all(
 
 
 def _groups(files: Sequence[PredictionFile], places: Sequence[Places], name: str) -> Classes:
-    for file, place in zip(files, places, strict=True):
-        if name in file.table.column_names:
-            found = file.values(name).dictionary_encode()
-            return found.indices.to_numpy()[place], tuple(map(str, found.dictionary.to_pylist()))
-    raise UserError("group", name, reason="is a column of no file", allowed=", ".join(files[0].table.column_names))
+    """The group of each item, in which all files that have the column must agree."""
+    found = [
+        (file, file.values(name, missing=NO_GROUP).take(pa.array(place)))
+        for file, place in zip(files, places, strict=True)
+        if name in file.table.column_names
+    ]
+    if not found:
+        raise UserError("groups", name, reason="is a column of no file", allowed=", ".join(files[0].table.column_names))
+    first, groups = found[0]
+    for file, other in found[1:]:
+        if not other.equals(groups):
+            row = pc.index(pc.equal(other, groups), False).as_py()
+            reason = f"an item is of the group {other[row]} here and {groups[row]} in {first.path}"
+            raise file.mistake(name, reason=reason, allowed="the same groups in every file")
+    encoded = groups.dictionary_encode()
+    return encoded.indices.to_numpy(), tuple(encoded.dictionary.to_pylist())

@@ -16,7 +16,7 @@ from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset, given_labels
-from dbviz_ray.scripts.recipe import trials_of
+from dbviz_ray.scripts.recipe import placeholders, trials_of
 from dbviz_ray.scripts.running import is_done, last_line, outputs, run
 from dbviz_ray.store import Store
 from dbviz_ray.training.cohort import HISTORY, TrainedModel
@@ -38,8 +38,8 @@ def train_by_command(
     labels = given_labels(dataset, model.dataset.noise_kind, model.label_noise, model.seeds.label_noise)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(store.root if store.is_local else scratch, FOLDER, model.model_id)
-        values = values_of(model)
-        if any(f"{{{DATA}}}" in word for word in settings.command):
+        values, named = values_of(model), placeholders(settings.command)
+        if DATA in named:
             folder.mkdir(parents=True, exist_ok=True)
             values[DATA] = str(folder / f"{DATA}.npz")
             np.savez(
@@ -49,7 +49,7 @@ def train_by_command(
                 test_images=dataset.test_images.numpy(),
                 test_labels=dataset.test_labels.numpy(),
             )
-        used = {name: [value] for name, value in values.items() if any(f"{{{name}}}" in w for w in settings.command)}
+        used = {name: [value] for name, value in values.items() if name in named}
         [trial] = trials_of(settings.command, [model.seeds.init], used, folder, name="training")
         if not is_done(trial) and (ended := run(trial, 0, check)).code != 0:
             raise RuntimeError(f"its command ended with exit code {ended.code}: {last_line(trial)} ({trial.folder})")

@@ -125,8 +125,8 @@ def _is_there(module: str) -> bool:
     for name in inner:
         if spec is None or spec.submodule_search_locations is None:
             return False
-        package = f"{package}.{name}"
-        spec = importlib.machinery.PathFinder.find_spec(package, spec.submodule_search_locations)
+        # Not the whole name: of a folder without __init__.py, Python would want the parent imported.
+        spec = importlib.machinery.PathFinder.find_spec(name, list(spec.submodule_search_locations))
     return spec is not None
 
 

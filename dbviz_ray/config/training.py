@@ -10,6 +10,7 @@ from dbviz_ray.config.validation import (
     Count,
     Frozen,
     NonNegative,
+    Pattern,
     Positive,
     PositiveShare,
     RecipeName,
@@ -132,7 +133,7 @@ class TrainingConfig(Frozen):
         "{label_noise}, {data} (a .npz file with the images and the given labels) and the fields of training and of "
         "the options may stand in it; docs/scripts.md explains it.",
     )
-    weights: str = Field(
+    weights: Pattern = Field(
         "*.pt", description="command only: the weights that it writes to {out}; of several files the last by name."
     )
     snapshots: Annotated[tuple[Count, ...], AfterValidator(not_repeated)] = Field(

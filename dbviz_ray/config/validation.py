@@ -40,7 +40,17 @@ def absolute(path: str, *, start: str | Path = "") -> str:
     return path if path.startswith("~") or os.path.isabs(path) else os.path.abspath(os.path.join(start, path))
 
 
+def file_pattern(text: str) -> str:
+    """A pattern of files in a folder; FieldError if it cannot be one."""
+    try:
+        next(Path(os.devnull).glob(text), None)
+    except (ValueError, NotImplementedError, IndexError):  # empty, absolute, "."
+        raise FieldError(value=text, allowed="a pattern of files in the folder, such as *.pt") from None
+    return text
+
+
 Folder = Annotated[str, AfterValidator(absolute)]
+Pattern = Annotated[str, AfterValidator(file_pattern)]
 Element = TypeVar("Element")
 Values = Annotated[tuple[Element, ...], Field(min_length=1), AfterValidator(not_repeated)]
 """A list of at least one value, none of them twice."""

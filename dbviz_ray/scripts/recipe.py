@@ -13,7 +13,8 @@ SEED, OUT = "seed", "out"
 """The placeholders that every recipe has: a training's seed, and the folder for what it writes."""
 AGAIN = "-again"
 """The end of the name of a training that repeats another with its seed."""
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLACEHOLDER = re.compile(r"(?<!\$)(\{)?\{([A-Za-z_]\w*)\}(?(1)\})")
+"""Such as {seed}. {{seed}} stands for the text {seed}; ${seed} is a variable of the shell's."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,15 @@ def trials_of(
     if taken := {SEED, OUT} & varied.keys():
         raise UserError("vary", taken.pop(), reason="is a placeholder of its own", allowed="another name")
     known = {SEED, OUT, *varied}
-    named = {found for word in command for found in _PLACEHOLDER.findall(word)}
+    named = placeholders(command)
     if not command:
         raise UserError("command", reason="is missing", allowed="-- python train.py --seed {seed} --out {out}")
     for lacking in (key for key in (SEED, *varied) if key not in named):
         raise UserError("command", reason=f"has no {{{lacking}}}, so all its trainings would be alike")
     if unknown := sorted(named - known):
         allowed = ", ".join(f"{{{key}}}" for key in sorted(known))
-        raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=f"{allowed}; --vary makes others")
+        allowed += "; --vary makes others, and {{x}} stands for the text {x}"
+        raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=allowed)
     here, root = Path.cwd(), folder.resolve()
     trials: list[Trial] = []
     for values in product(*varied.values()):
@@ -83,8 +85,13 @@ def trials_of(
     return trials
 
 
+def placeholders(command: Sequence[str]) -> set[str]:
+    """The names in braces."""
+    return {name for word in command for twice, name in _PLACEHOLDER.findall(word) if not twice}
+
+
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], word)
+    return _PLACEHOLDER.sub(lambda found: found[0][1:-1] if found[1] else values[found[2]], word)
 
 
 def _whole(word: str, here: Path) -> str:

@@ -143,10 +143,10 @@ def last_line(trial: Trial) -> str:
 
 
 def outputs(trial: Trial, pattern: str) -> list[Path]:
-    """The files that a training wrote, of a pattern relative to its folder, by their names; numbers count as such."""
+    """The files that a training wrote, of a pattern relative to its folder, by their paths; numbers count as such."""
 
     def order(path: Path) -> list[tuple[int, str]]:
-        parts = "".join(char if char.isdecimal() else f" {char} " for char in path.name).split()
+        parts = "".join(char if char.isdecimal() else f" {char} " for char in str(path)).split()
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
     return sorted((path for path in trial.written.glob(pattern) if path.is_file()), key=order)

@@ -2,8 +2,8 @@
 
 import argparse
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import field, fields
 from pathlib import Path
 from string import Template
@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from dbviz_ray.config.registry import nearest
 from dbviz_ray.config.sweep_files import set_field
-from dbviz_ray.errors import UserError
+from dbviz_ray.config.validation import file_pattern
+from dbviz_ray.errors import FieldError, UserError
 
 
 def option(name: str, help: str, default: Any = None, group: str = "", **settings: Any) -> Any:
@@ -40,16 +41,41 @@ def add_options(parser: argparse.ArgumentParser, request: type) -> None:
         groups[group].add_argument(name, **settings, **({"dest": one.name} if name.startswith("-") else {}))
 
 
+@contextmanager
+def naming_options(request: type) -> Iterator[None]:
+    """Within it, UserErrors about fields of a request name the options instead."""
+    of = {one.name: one.metadata for one in fields(request)}
+    called = {field: about["settings"].get("metavar", field) for field, about in of.items()}
+    called |= {field: about["name"] for field, about in of.items() if about["name"].startswith("-")}
+    try:
+        yield
+    except UserError as error:
+        raise error.renamed(lambda name: called.get(name, name)) from None
+
+
 class _SetField(argparse.Action):
+    """KEY=VALUE, the value in YAML."""
+
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
         entries = dict(getattr(namespace, self.dest))
         if not values.partition("=")[0] or "=" not in values:
             raise UserError(str(option), values, allowed="KEY=VALUE")
         try:
-            set_field(entries, values)
+            self._set(entries, values)
         except UserError as error:
             raise error.renamed(lambda name: f"{option} {name}") from None
         setattr(namespace, self.dest, entries)
+
+    def _set(self, entries: dict[str, Any], text: str) -> None:
+        set_field(entries, text)
+
+
+class SetText(_SetField):
+    """KEY=VALUE, the value as it stands: "no" is no truth value, and 01 is not 1."""
+
+    def _set(self, entries: dict[str, Any], text: str) -> None:
+        key, _, value = text.partition("=")
+        entries[key] = value
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,6 +143,26 @@ def number(text: str, allowed: str = "a finite number", above: float = -math.inf
     if not above < found < below:
         raise UserError("", text, allowed=allowed)
     return found
+
+
+def amount(text: str) -> float:
+    """An option's number that is not negative."""
+    return number(text, "0 or more", above=-math.ulp(0.0))
+
+
+def count(text: str) -> int:
+    """An option's integer that is not negative."""
+    if integer(text) < 0:
+        raise UserError("", text, allowed="0 or more")
+    return int(text)
+
+
+def pattern(text: str) -> str:
+    """A pattern of files in a folder."""
+    try:
+        return file_pattern(text)
+    except FieldError as error:
+        raise UserError.of([error.about("", text)]) from None
 
 
 def numbers(text: str) -> tuple[float, ...]:

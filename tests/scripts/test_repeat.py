@@ -115,6 +115,7 @@ def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsy
     assert repeat(*words, "--", PYTHON, "train.py", "{seed}") == 0
     printed = capsys.readouterr().out
     assert "differ from epoch-10.pt on, file 2 of 2" in printed
+    assert "which is more than rounding" in printed
     assert "seed=0 and seed=1 predict" in printed
 
 
