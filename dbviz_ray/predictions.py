@@ -43,6 +43,10 @@ class Files:
 class Comparing(Files):
     """What a comparison asks for."""
 
+    images: str | None = option(
+        "--images", "pictures of the items for the report: a folder whose files are named by the ids, or a .npz file "
+        "with images and perhaps id", None,
+    )  # fmt: skip
     precision: float = option(
         "--precision", "half-width of an interval of the agreement; the report says how many items it needs", 0.01,
         type=precision,

@@ -54,6 +54,7 @@ class Request:
         "--predictions", "the file of predictions that each training writes, as a pattern in its folder",
         "predictions.*", "what is compared", type=pattern, metavar="PATTERN",
     )  # fmt: skip
+    images: str | None = option("--images", "see dbviz-ray compare", None, "what is compared")
     weights: str | None = option(
         "--weights", "weight files that it writes, such as '*.pt'; of several, the last is compared, with --model and "
         "--data as for dbviz-ray score", None, "what is compared", type=pattern, metavar="PATTERN",
@@ -150,7 +151,8 @@ def _compare(
                 print(paragraph(" ".join(told)) + "\n")
     if all(len({one.digest for one in group}) == 1 for group in groups):
         several = "of each recipe " * (len(groups) > 1)
-        print(f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed.\n")
+        told = f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed, "
+        print(paragraph(f"{told}or what it learns does not depend on it.") + "\n")
     if request.weights:
         _compare_weights(request, found, command)
     elif varied:
@@ -168,7 +170,7 @@ def _compare_predictions(request: Request, found: Sequence[Collected], command: 
     from dbviz_ray.predictions import Comparing
 
     files, names = tuple(str(one.file) for one in found), tuple(one.trial.name for one in found)
-    compare(Comparing(files=files, names=names, out=f"{request.out}/compared"), command)
+    compare(Comparing(files=files, names=names, images=request.images, out=f"{request.out}/compared"), command)
 
 
 def _compare_weights(request: Request, found: Sequence[Collected], command: str) -> None:

@@ -16,6 +16,7 @@ from .matching import Columns, read_predictions
 from .rendering import (
     advice,
     answer,
+    contested,
     contested_rows,
     items_table,
     pairs_frame,
@@ -23,7 +24,9 @@ from .rendering import (
     percent,
     tables,
     text_report,
+    what_each_says,
 )
+from .thumbnails import thumbnails
 
 if TYPE_CHECKING:
     from dbviz_ray.predictions import Comparing, Files
@@ -34,6 +37,8 @@ RESULT, TEXT, PAIRS, GROUPS, ITEMS, REPORT = (
 KIND = "comparison of predictions"
 MOST_ROWS = 1000
 """Rows of a table in the report."""
+MOST_PICTURES, IN_FRONT = 300, 12
+"""Items whose pictures the report shows, and those of them on its first screen."""
 
 
 def columns_of(request: Files) -> Columns:
@@ -49,7 +54,11 @@ def compare(request: Comparing, command: str) -> None:
     scores = compared(predictions)
     interruption.check()
     items = items_table(scores)
-    shown, rows = contested_rows(items, scores)
+    differing = contested(items)
+    shown, rows = contested_rows(differing, scores)
+    with_picture = differing["id"].slice(0, MOST_PICTURES).to_pylist() if request.images else []
+    pictures = thumbnails(request.images or "", with_picture)
+    first = list(zip(pictures, what_each_says(differing, scores, IN_FRONT), strict=False))
     pairs, groups, provenance = pairs_frame(scores), parts_frame(scores), made()
     sources = [(of["name"], f"{of['file']}, sha256 {of['sha256']}") for of in predictions.sources]
     result = {
@@ -75,6 +84,8 @@ def compare(request: Comparing, command: str) -> None:
         advice=advice(scores, request.precision),
         items=rows,
         shown=shown,
+        pictures=pictures,
+        first=first,
         tables=tables(scores, MOST_ROWS),
         command=command,
         origin=[*sources, *provenance.items()],

@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dbviz_ray.errors import UserError
-from dbviz_ray.formatting import names_of_paths
+from dbviz_ray.formatting import listed, names_of_paths
 from dbviz_ray.store import Labels
 
 from .files import IDS, KINDS, LABELS, Classes, PredictionFile, read_file
 
 MOST_CLASSES = 65_536
+MOST_NAMED = 5
 NO_GROUP = "(none)"
 """The group of an item for which a column of groups has no value."""
 Places = NDArray[np.int64]
@@ -100,6 +101,9 @@ def read_predictions(paths: Sequence[str], names: Sequence[str] = (), columns: C
         for name, file in zip(called, files, strict=True)
     )
     predicted = np.stack([of for of in coded[: len(files)] if of is not None])
+    alike = [name for name, of in zip(called, predicted, strict=True) if (of == of[0]).all()]
+    if alike:
+        remarks.append(f"One class for every item: {listed(alike, MOST_NAMED)}.")
     return Predictions(called, tuple(class_names), ids, predicted, truth, groups, sources, tuple(remarks))
 
 

@@ -1,5 +1,6 @@
 """What people see of a comparison of predictions: sentences, tables, frames and the report."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -145,12 +146,18 @@ def items_table(scores: PredictionScores) -> pa.Table:
     return pa.table({"id": of.ids, **label, **groups, **each, "flip": flip, **votes})
 
 
-def contested_rows(items: pa.Table, scores: PredictionScores) -> tuple[str, Rows]:
-    """The items on which models differ, the most contested first, as a sentence and rows."""
+def contested(items: pa.Table) -> pa.Table:
+    """The items on which models differ, the most contested first."""
     differing = items.filter(pa.compute.greater(items["conflict_ratio"], 0))
-    ranked = differing.sort_by([("conflict_ratio", "descending"), ("flip", "ascending")]).slice(0, MOST_ITEMS)
+    return differing.sort_by([("conflict_ratio", "descending"), ("flip", "ascending")])
+
+
+def contested_rows(differing: pa.Table, scores: PredictionScores) -> tuple[str, Rows]:
+    """The first of the items on which models differ, as a sentence and rows."""
+    ranked = differing.slice(0, MOST_ITEMS)
     names = scores.predictions.names[:MOST_COLUMNS]
-    columns = ["id", *(["label"] if "label" in items.column_names else []), *(f"prediction {name}" for name in names)]
+    there = differing.column_names
+    columns = ["id", *(["label"] if "label" in there else []), *(f"prediction {name}" for name in names)]
     columns += ["flip", *(["conflict_ratio"] if len(scores.predictions.names) > 2 else []), *scores.predictions.groups]
     head: list[str | Cell] = [name.removeprefix("prediction ").replace("_", " ") for name in columns]
     values: Sequence[Sequence[Any]] = [ranked[name].to_pylist() for name in columns]
@@ -159,3 +166,16 @@ def contested_rows(items: pa.Table, scores: PredictionScores) -> tuple[str, Rows
     ]
     first = f"the first {len(ranked):,} of " * (len(ranked) < len(differing))
     return f"These are {first}{len(differing):,} items; items.parquet has all.", [head, *rows]
+
+
+def what_each_says(differing: pa.Table, scores: PredictionScores, most: int) -> list[str]:
+    """Of the first items on which models differ: their label, and what the models say, such as "is 8; 3 ×4, 8"."""
+    names = [f"prediction {name}" for name in scores.predictions.names]
+    told = []
+    for row in differing.slice(0, most).to_pylist():
+        votes = Counter(row[name] for name in names)
+        said = f"{row[names[0]]}, then {row[names[1]]}"
+        if len(names) > 2:
+            said = ", ".join(f"{called} ×{count}" if count > 1 else called for called, count in votes.most_common())
+        told.append(f"is {row['label']}; {said}" if "label" in row else said)
+    return told

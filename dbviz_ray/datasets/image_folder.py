@@ -14,11 +14,10 @@ from dbviz_ray.datasets.dataset import Dataset
 from dbviz_ray.datasets.draws import SPLITS, Split, kept_indices
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import UserError, printable
+from dbviz_ray.store.files import IMAGE_FORMATS
 from dbviz_ray.terminal.progress import say
 
 LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read, whatever a file is called: for other formats Pillow starts programs such as Ghostscript."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's names of those kinds of pixels that have one meaning in 8-bit RGB."""
 
@@ -84,7 +83,7 @@ def _pixels(path: Path, image_size: int | None) -> Tensor:
     UserError for an image that this would change without a word: transparent, of several frames, not of 8 bits.
     """
     kind, remedy = "an image that can be read", "replace or remove it"
-    with reading(path, kind, remedy), Image.open(path, formats=FORMATS) as image:
+    with reading(path, kind, remedy), Image.open(path, formats=IMAGE_FORMATS) as image:
         _check_kind(image)
         colours = ImageOps.exif_transpose(image).convert("RGB")
         if image_size is not None and colours.size != (image_size, image_size):

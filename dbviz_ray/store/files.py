@@ -22,6 +22,8 @@ from dbviz_ray.terminal import interruption
 
 Result = TypeVar("Result")
 
+IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read of a user's images, whatever a file is called: for others Pillow starts programs such as Ghostscript."""
 SETTLE_SECONDS = 2.0
 """Longest gap between the check and the PUT of a process that creates an object."""
 

@@ -31,7 +31,10 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("models", [2, 3])
 def test_a_comparison_of_predictions_writes_the_same_numbers_everywhere(models, files, capsys):
     names = ["old", "=new", "third"][:models]
-    assert main(["compare", *(f"{name}.csv" for name in names), "--group", "city"]) == 0
+    shades = np.arange(COUNT // 2, dtype=float)[:, None, None] * np.ones((1, 4, 4))
+    np.savez("pictures.npz", images=shades, id=[f"=1+{k}" for k in range(COUNT // 2)])
+    words = ["--group", "city", "--images", "pictures.npz"]
+    assert main(["compare", *(f"{name}.csv" for name in names), *words]) == 0
     printed = capsys.readouterr().out
     result = json.loads((files / "comparison.json").read_text())
     pairs = pd.read_csv(files / "pairs.csv")
@@ -44,7 +47,9 @@ def test_a_comparison_of_predictions_writes_the_same_numbers_everywhere(models, 
     groups = pd.read_csv(files / "groups.csv")
     assert groups.groupby("column")["items"].sum().to_dict() == {"city": COUNT, "label": COUNT}
     page = Page((files / "report.html").read_text())
-    assert not {"link", "iframe", "object", "img"} & set(page.tags)
+    assert not {"link", "iframe", "object"} & set(page.tags)
+    shown = ((items["conflict_ratio"] > 0) & (items.index < COUNT // 2)).sum()
+    assert shown < page.tags.count("img") <= shown + 12, "in the table, and the first of them above"
     for words in (printed, page.text):
         assert f"{100 * differ:.2f}% [{100 * pairs['churn_low'][0]:.2f}, {100 * pairs['churn_high'][0]:.2f}]" in words
     assert page.tags.count("tr") >= (items["conflict_ratio"] > 0).sum()
