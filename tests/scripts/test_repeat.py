@@ -44,6 +44,33 @@ for _ in range(30):
 chances = network(torch.tensor(images[test])).softmax(1).detach().numpy()
 np.savez(f"{out}/predictions.npz", label=labels[test], probabilities=chances)
 """,
+    "Lightning": """
+import lightning, torch
+lightning.seed_everything(seed)
+class Classifier(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 10)
+    def training_step(self, batch):
+        return torch.nn.functional.cross_entropy(self.linear(batch[0]), batch[1])
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), rate)
+data = torch.utils.data.TensorDataset(torch.tensor(images[train]), torch.tensor(labels[train]))
+network, quiet = Classifier(), {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+loader = torch.utils.data.DataLoader(data, 30, shuffle=True)
+lightning.Trainer(max_epochs=5, accelerator="cpu", **quiet).fit(network, loader)
+np.savez(f"{out}/predictions.npz", label=labels[test], prediction=network.linear(torch.tensor(images[test])).argmax(1))
+""",
+    "Keras": """
+import os
+os.environ["KERAS_BACKEND"] = "torch"
+import keras
+keras.utils.set_random_seed(seed)
+model = keras.Sequential([keras.layers.Dense(16, activation="relu"), keras.layers.Dense(10, activation="softmax")])
+model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+model.fit(images[train], labels[train], epochs=3, verbose=0)
+np.savez(f"{out}/predictions.npz", label=labels[test], probabilities=model.predict(images[test], verbose=0))
+""",
 }
 SHELL = (
     'echo "id,label,prediction" > {out}/predictions.csv; for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))"; done'
@@ -62,7 +89,14 @@ def repeat(*words, address="none"):
     return main(["repeat", "--address", address, "--out", "run", *words])
 
 
-@pytest.mark.parametrize("framework", SCRIPTS)
+@pytest.mark.parametrize("framework", ["Lightning", "Keras"])
+def test_other_frameworks_are_repeated_too(framework, here, capsys):
+    assert repeat("--seeds", "2", "--", PYTHON, f"{framework}.py", "{seed}", "{out}") == 0
+    outcome = json.loads((here / "run" / "compared" / "comparison.json").read_text())
+    assert 0.2 < outcome["agreement"]["value"] < 1
+
+
+@pytest.mark.parametrize("framework", ["scikit-learn", "PyTorch"])
 def test_trainings_in_any_framework_are_repeated_and_compared(framework, here, capsys):
     command = ["--", PYTHON, f"{framework}.py", "{seed}", "{out}"]
     assert repeat("--seeds", "3", "--same-seed", *command) == 0
