@@ -41,7 +41,8 @@ def absolute(path: str, *, start: str | Path = "") -> str:
 
 
 def file_pattern(text: str) -> str:
-    """A pattern of files in a folder; FieldError if it cannot be one."""
+    """A pattern of files in a folder, which a command calls {out}; FieldError if it cannot be one."""
+    text = text.removeprefix("{out}/")
     try:
         next(Path(os.devnull).glob(text), None)
     except (ValueError, NotImplementedError, IndexError):  # empty, absolute, "."

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,9 @@ def test_pytest_has_a_fixture(files):
 @pytest.mark.parametrize(("limits", "verdict", "code"), [("--max-churn 40%", "PASS", 0), ("--max-churn 1%", "FAIL", 1)])
 def test_the_action_for_github_writes_the_verdict_to_the_summary(limits, verdict, code, files):
     action = yaml.safe_load((ROOT / ".github" / "actions" / "gate" / "action.yml").read_text())
+    workflow = (ROOT / ".github" / "workflows" / "gate.yml").read_text()
+    call = yaml.load(workflow, yaml.BaseLoader)["on"]["workflow_call"]["inputs"]
+    assert set(re.findall(r"inputs\.(\w+)", workflow)) == call.keys() >= action["inputs"].keys() - {"package"}
     step = next(step for step in action["runs"]["steps"] if step.get("id") == "gate")
     assert set(step["env"]) == {"OLD", "NEW", "LIMITS", "UNDECIDED"}
     given = {"OLD": "old.csv", "NEW": "new.csv", "LIMITS": limits, "UNDECIDED": "fail"}
