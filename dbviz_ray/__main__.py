@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         name, *rest = words
         module = importlib.import_module(COMMANDS[name][0])
-        code: int = module.main(rest, command=name)
-        return code
+        return int(module.main(rest, command=name))
     return run_command("dbviz-ray", lambda: _explain(words))
 
 
@@ -43,21 +42,16 @@ def _explain(words: Sequence[str]) -> None:
     )
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
     parsed = parser.parse_args(words)
-    if parsed.print_completion:
-        print(_completion(parsed.print_completion))
-    else:
+    if not parsed.print_completion:
         parser.print_help()
-
-
-def _completion(shell: str) -> str:
+        return
     import shtab
 
-    parser = argparse.ArgumentParser(prog="dbviz-ray")
-    commands = parser.add_subparsers()
+    whole = argparse.ArgumentParser(prog="dbviz-ray")
+    commands = whole.add_subparsers()
     for name, (module, request, text) in COMMANDS.items():
         add_options(commands.add_parser(name, help=text), getattr(importlib.import_module(module), request))
-    completion: str = shtab.complete(parser, shell)
-    return completion
+    print(shtab.complete(whole, parsed.print_completion))
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ class Cell(NamedTuple):
         return " ".join((self.text, *self.notes))
 
 
-def interval_cell(
-    value: float, low: float, high: float, digits: int = 3, *, unit: str = "", signed: bool = False
-) -> Cell:
+def interval_cell(value: float, low: float, high: float, digits: int, *, unit: str = "", signed: bool = False) -> Cell:
     """A value with its interval as the note, such as "0.873" and "[0.861, 0.885]"; "-" for a value that is not known.
 
     An interval without a width is left out: items that are all alike say nothing about others.
@@ -90,11 +88,9 @@ def interval_cell(
     return Cell(text, (f"[{decimals(low, digits, signed)}, {decimals(high, digits, signed)}]",))
 
 
-def interval_text(
-    value: float, low: float, high: float, digits: int = 3, *, unit: str = "", signed: bool = False
-) -> str:
+def interval_text(value: float, low: float, high: float, digits: int = 3, *, unit: str = "") -> str:
     """The same on one line, such as "0.873 [0.861, 0.885]"."""
-    return str(interval_cell(value, low, high, digits, unit=unit, signed=signed))
+    return str(interval_cell(value, low, high, digits, unit=unit))
 
 
 def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: float = 1) -> Cell:
@@ -102,11 +98,9 @@ def score_cell(row: Mapping[str, Any], score: str, digits: int = 3, *, scale: fl
     return interval_cell(scale * row[score], scale * row[f"{score}_low"], scale * row[f"{score}_high"], digits)
 
 
-def percent_text(
-    value: float, low: float, high: float, digits: int = 1, *, unit: str = "%", signed: bool = False
-) -> str:
+def percent_text(value: float, low: float, high: float, digits: int = 1) -> str:
     """A share and its interval in percent, such as "51.2% [47.9, 54.4]"."""
-    return interval_text(100 * value, 100 * low, 100 * high, digits, unit=unit, signed=signed)
+    return interval_text(100 * value, 100 * low, 100 * high, digits, unit="%")
 
 
 def unbroken(text: str) -> str:

@@ -151,8 +151,8 @@ def _compare(
                 print(paragraph(" ".join(told)) + "\n")
     if all(len({one.digest for one in group}) == 1 for group in groups):
         several = "of each recipe " * (len(groups) > 1)
-        told = f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed, "
-        print(paragraph(f"{told}or what it learns does not depend on it.") + "\n")
+        alike = f"All {len(found)} trainings {several}wrote the same file to the bit: the command ignores its seed, "
+        print(paragraph(f"{alike}or what it learns does not depend on it.") + "\n")
     if request.weights:
         _compare_weights(request, found, command)
     elif varied:

@@ -24,7 +24,7 @@ from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Amount, Progress
 from dbviz_ray.training.allocations import keep_freed_memory
 
-from ..report.folders import check_free, writing
+from ..report.folders import check_free, written
 from .comparison import Comparison, check_classes, comparison_of, device_called, plane_options, planes_through
 from .figures import representative_planes
 from .files import FILES, KIND, RESULT, TEXT, UNFINISHED, Inputs, write_numbers, write_pictures
@@ -81,21 +81,20 @@ def score(request: Request, command: str) -> None:
             write_numbers(store, comparison(labels), inputs)
             content = io.BytesIO()
             np.savez(content, key=key, predicted=labels.predicted, maps=labels.maps)
-            with writing(store):
-                store.write(UNFINISHED, content.getvalue())
+            written(store, {UNFINISHED: content.getvalue()})
             kept = f"the first {labels.planes:,} of {len(planes):,} planes are scored in {request.out}"
             stop.add_note(f"{kept}; the same command continues")
         raise
     found = comparison(labels)
-    written = write_numbers(store, found, inputs)
+    names = write_numbers(store, found, inputs)
     print(store.read(TEXT).decode(), end="", flush=True)
     try:
         picture = None if request.no_pictures else _regions(found, labeller, labels, sources, request)
-        written += write_pictures(store, found, inputs, picture)
+        names += write_pictures(store, found, inputs, picture)
     except KeyboardInterrupt as stop:
         stop.add_note(f"all numbers are in {request.out}; the pictures are missing")
         raise
-    print(f"\nin {request.out}: {', '.join(written)}")
+    print(f"\nin {request.out}: {', '.join(names)}")
 
 
 def _networks(

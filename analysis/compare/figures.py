@@ -16,7 +16,8 @@ from ..figures.style import SERIES_COLOURS, plain
 from ..figures.sweep_tables import disagreeing_shares
 from .scores import Scores
 
-MAX_COLUMNS = 6
+MAX_COLUMNS, LETTERS = 6, 24
+"""Models side by side, and letters in a line of a model's name."""
 PANEL = 2.5
 """Side of one label map, in inches."""
 
@@ -60,7 +61,7 @@ def regions_figure(
             draw_share(axes_row[-1], disagreeing_shares(of_plane, ~np.eye(len(names), dtype=bool)), plane)
         axes_row[0].set_ylabel(beside, fontsize=9)
     for axes, name in zip(grid[0], [*names[:shown], "where they disagree"], strict=True):
-        axes.set_title(_wrapped(name), fontsize=10, pad=9)  # images may stand across the edge
+        axes.set_title(textwrap.fill(name, LETTERS), fontsize=10, pad=9)  # images may stand across the edge
     note = f"the first {shown} of {len(names)} models; " * (len(names) > shown)
     note += "right: share of the pairs of models that disagree, from none (white) to all (black)"
     if len(names) == 2:
@@ -72,8 +73,8 @@ def regions_figure(
 def matrix_figure(scores: Scores) -> Figure:
     """Reproducibility of every two models, with the half-width of each interval over planes."""
     names, value, half_width = matrix_of(scores)
-    names, count = [_wrapped(name) for name in names], len(names)
-    margin = 0.085 * max(len(line) for name in names for line in name.splitlines())
+    names, count = [textwrap.fill(name, LETTERS) for name in names], len(names)
+    margin = 0.085 * max((len(line) for name in names for line in name.splitlines()), default=0)
     side = 0.62 * count
     figure = CellFigure(figsize=(max(4.6, side + margin + 1.6), side + 0.7 * margin + 1.2), layout="constrained")
     axes = figure.subplots()
@@ -101,7 +102,7 @@ def agreement_figure(scores: Scores) -> Figure:
     ranked = np.sort(scores.same_points, axis=1)
     if len(ranked) <= len(SERIES_COLOURS):
         for pair, line, colour in zip(scores.pairs, ranked, SERIES_COLOURS, strict=False):
-            label = "\n".join(textwrap.wrap(f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}", 70))
+            label = textwrap.fill(f"{pair.old}, {pair.new}: mean {pair.reproducibility.value:.3f}", 70)
             axes.plot(ranks, line, color=colour, linewidth=1.8, label=label)
             axes.axhline(pair.reproducibility.value, color=colour, linewidth=0.8, linestyle=":")
     else:
@@ -113,11 +114,7 @@ def agreement_figure(scores: Scores) -> Figure:
     axes.set(xlim=(0, 1), ylim=(min(0.99, max(0.0, float(ranked.min()) - 0.03)), 1.005))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
-    across = f"share of the {planes} planes, from least to most agreement"
-    axes.set(xlabel=across, ylabel="points on which\nthe models agree")
+    axes.set_xlabel(f"share of the {planes} planes, from least to most agreement")
+    axes.set_ylabel("points on which\nthe models agree")
     figure.legend(fontsize=8, frameon=False, loc="outside upper left")
     return figure
-
-
-def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, 24, break_long_words=True)) or name

@@ -121,8 +121,8 @@ def scores_of(
             ModelScores(
                 name=name,
                 error=error,
-                regions=_mean(of.fragmentation.astype(float), REGIONS),
-                largest_share=_mean(of.largest_region, SHARE),
+                regions=interval_of(mean_estimate(of.fragmentation[None].astype(float)), REGIONS),
+                largest_share=interval_of(mean_estimate(of.largest_region[None]), SHARE),
                 classes_predicted=len(np.union1d(own, np.flatnonzero(shares))),
             )
             for name, own, shares, of, error in zip(
@@ -139,10 +139,6 @@ def scores_of(
         truth=labels,
         images=on_images.shape[1],
     )
-
-
-def _mean(by_item: Floats, bounds: tuple[float, float]) -> Interval:
-    return interval_of(mean_estimate(by_item[None]), bounds)
 
 
 def _advice(share: Estimate, precision: float) -> Advice:

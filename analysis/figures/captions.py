@@ -5,7 +5,7 @@ import pandas as pd
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.config.registry import CALLED
 
-from ..scores.groups import at_last_epoch, learned
+from ..scores.groups import first_planes_at_last_epoch, learned
 from ..tables.outcomes import LEFT_OUT
 from ..tables.recipes import several_rates
 from . import FIGURES
@@ -61,7 +61,6 @@ FRAME = "axes fit the points whose trainings all predict several classes; others
 
 def left_out_note(groups: pd.DataFrame) -> str:
     """The last line of a caption: how many trainings are left out, and why; empty if none are."""
-    last = at_last_epoch(groups)
-    counts = last[last["plane_set"] == last["plane_set"].iloc[0]][list(LEFT_OUT)].sum()
+    counts = first_planes_at_last_epoch(groups)[list(LEFT_OUT)].sum()
     parts = [f"{counts[column]} {what}" for column, what in LEFT_OUT.items() if counts[column]]
     return f";\n{' and '.join(parts)} trainings are left out" if parts else ""

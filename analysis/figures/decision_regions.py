@@ -9,18 +9,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dbviz_ray.config import Seeds
+from dbviz_ray.formatting import score_cell
 
 from ..findings.curves import evenly
-from ..scores.groups import GROUP, NETWORK, Group, records
+from ..scores.groups import GROUP, NETWORK, Group, alike, records
 from ..tables.recipes import at_best_rate
 from .captions import left_out_note, part_of, range_text, rates_note, title_of, unlearned_note
 from .regions import Panel, PlanePicture, Row, draw_grid, plane_picture
-from .sweep_tables import SweepTables, alike, disagreeing_shares, groups_by_reproducibility, groups_on_curve
+from .sweep_tables import SweepTables, disagreeing_shares, groups_by_reproducibility, groups_on_curve
 
 MAX_COLUMNS = 12
 MANY_COLUMNS = 6
 """With more columns there is space for three trainings instead of four."""
-
 
 Cell = tuple[list[Panel], Panel | None]
 """Of a group: all its trainings on one plane, and where they disagree (`disagreeing_shares`), None for a single one."""
@@ -161,7 +161,8 @@ def off_manifold(tables: SweepTables) -> Figure:
         of_set = trained[trained["plane_set"] == plane_set]
         for group in records(shown):
             pictures = [tables.picture(member) for member in tables.members(group, plane_set)[:count]]
-            regions = "".join(map(_regions, records(alike(of_set, group))))
+            counted = alike(of_set, group).dropna(subset="fragmentation")
+            regions = "".join(f"{score_cell(row, 'fragmentation', 1)} regions" for row in records(counted))
             panels += [Panel(picture, regions * (number == 0)) for number, picture in enumerate(pictures)]
             panels += [None] * (count - len(pictures))
         rows.append(Row(plane_set.replace("_", " "), plane_picture(tables.store, plane_set, 0), panels))
@@ -174,10 +175,3 @@ def off_manifold(tables: SweepTables) -> Figure:
     )
     title = title_of("off_manifold", tables.sweep, common, f"label noise {noise:g}" * bool(noise))
     return draw_grid(rows, columns, title, caption)
-
-
-def _regions(group: dict[str, Any]) -> str:
-    if pd.isna(group["fragmentation"]):
-        return ""
-    low, value, high = (f"{group[f'fragmentation{end}']:.1f}" for end in ("_low", "", "_high"))
-    return f"{value} [{low}, {high}] regions"

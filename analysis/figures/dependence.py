@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..findings.curves import WIDTH, curves, evenly, representative_curves
 from ..findings.sentences import STREAM_NAMES
-from ..scores.groups import GROUP, at_last_epoch, learned, name_parts, names_of, records
-from ..tables.groups import GRID
+from ..scores.groups import GROUP, alike, at_last_epoch, learned, name_parts, names_of, records
+from ..tables.groups import COUNTS, CURVE, GRID
 from ..tables.recipes import at_best_rate
 from . import style
 from .captions import FRAME, LABELS, left_out_note, part_of, range_text, title_of, unlearned_note
-from .sweep_tables import SweepTables, alike, finest_plane_set, told_apart
+from .sweep_tables import SweepTables, finest_plane_set, told_apart
 
 MAX_CURVES, MAX_POINTS, LEAST_GROUPS = 3, 48, 3
 SCORES = ("fragmentation", "reproducibility")
@@ -53,7 +52,7 @@ def _over_width(groups: pd.DataFrame, known: Sequence[str], looks: Looks) -> tup
     width, height = 4.6 * len(known) + 1.6, 3.6 * len(drawn) + 0.9
     figure, grid = style.panels(len(drawn), len(known), width, height, sharex=True, sharey="col")
     for row, curve in zip(grid, drawn, strict=True):
-        same = alike(groups, curve.key, [column for column in GROUP if column not in ("width", "epoch")])
+        same = alike(groups, curve.key, CURVE)
         of_curve = at_last_epoch(same[same["n_models"] > 0]).sort_values("width")
         for axes, score in zip(row, known, strict=True):
             for place, (name, (colour, marker)) in enumerate(looks.items()):
@@ -105,9 +104,6 @@ def _label_axes(axes: Axes, score: str, every: pd.DataFrame, along: str = "y") -
     far_apart = rows[score].max() > FAR_APART * rows[score].min()
     axes.set(**{f"{along}scale": "log" if far_apart else "linear"})
     axes.set(**{f"{along}lim": (max(low, 0.9) if far_apart else low, high)})
-
-
-COUNTS = ("fragmentation", "large_regions")
 
 
 def resolution(tables: SweepTables) -> Figure:
@@ -163,10 +159,18 @@ def streams(tables: SweepTables) -> Figure:
     deep = -(-len(shown) // ABREAST)
     rows = table.groupby(GROUP)["stream"].size().max()
     width, height = max(8.6, 3.2 * abreast + 2.2), deep * (0.55 * rows + 0.7) + 1.5
-    layout = ConstrainedLayoutEngine(wspace=0.08)
-    figure, grid = style.panels(deep, abreast, width, height, layout, sharex=True, sharey=True)
+    figure, grid = style.panels(deep, abreast, width, height, sharex=True, sharey=True)
+    figure.set_layout_engine("constrained", wspace=0.08)
     for axes, group in zip(grid.flat, records(shown), strict=False):
-        _draw_shares(axes, alike(table, group))
+        shares = alike(table, group)
+        for place, row in enumerate(records(shares)):
+            for kind, (colour, marker, height) in SHARES.items():
+                style.interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
+        labels = ["\n+ ".join(STREAM_NAMES[stream] for stream in together) for together in shares["stream"]]
+        axes.set_yticks(range(len(shares)), labels=labels)
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.5, len(shares) - 0.5))
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        style.plain(axes)
         axes.set_title(f"{group['name']}\n{group['disagreement']:.0%} disagreement")
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
@@ -183,15 +187,3 @@ def streams(tables: SweepTables) -> Figure:
         f"bars: 95 % intervals over {covers}"
     )
     return style.inscribe(figure, title_of("streams", tables.sweep), caption)
-
-
-def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:
-    for place, row in enumerate(records(rows)):
-        for kind, (colour, marker, height) in SHARES.items():
-            style.interval_point(axes, row, f"{kind}_share", place + height, colour, marker)
-    labels = ["\n+ ".join(STREAM_NAMES[stream] for stream in together) for together in rows["stream"]]
-    axes.set_yticks(range(len(rows)), labels=labels)
-    style.plain(axes)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(-0.5, len(rows) - 0.5)
-    axes.xaxis.set_major_formatter("{x:.0%}")

@@ -15,11 +15,11 @@ from dbviz_ray.formatting import shortened
 from dbviz_ray.store import Labels, PictureKey, Store
 
 from ..findings.curves import evenly
-from ..scores.groups import learned, records
+from ..scores.groups import alike, learned, records
 from .captions import title_of
 from .regions import Colours, PlanePicture, class_legend, colours_for, draw_regions, picture_of, plane_picture
 from .style import STYLE, entitle, inscribe, lines, nothing_left, panels
-from .sweep_tables import ChosenModel, SweepTables, alike, choose_plane_set, on_one_grid, short_names, shown_picture
+from .sweep_tables import ChosenModel, SweepTables, choose_plane_set, on_one_grid, short_names, shown_picture
 
 SAME = "0.92"
 """The grey of points on which two maps agree; no class is grey."""

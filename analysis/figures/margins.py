@@ -1,16 +1,13 @@
 """Distances from images to the decision boundary: quantiles of correctly labelled and mislabelled images."""
 
-from typing import Any
-
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..scores.groups import GROUP, records
+from ..scores.groups import GROUP, alike, records
 from .captions import range_text, title_of
 from .style import SERIES_COLOURS, inscribe, interval_point, panels, plain
-from .sweep_tables import SweepTables, alike
+from .sweep_tables import SweepTables
 
 KINDS = {
     "all": (SERIES_COLOURS[0], "images"),
@@ -32,7 +29,11 @@ def margins(tables: SweepTables) -> Figure:
     drawn = [alike(used, group) for group in records(groups)]
     for place, rows in enumerate(drawn):
         for index, row in enumerate(records(rows)):
-            _box(axes, row, place + 1.25 * BOX * (index - (len(rows) - 1) / 2))
+            middle, (colour, _) = place + 1.25 * BOX * (index - (len(rows) - 1) / 2), KINDS[row["images"]]
+            axes.vlines([middle] * 2, [row["q10"], row["q75"]], [row["q25"], row["q90"]], color=colour, linewidth=1.4)
+            axes.bar(middle, row["q75"] - row["q25"], BOX, row["q25"], color=colour, alpha=0.35, linewidth=0)
+            axes.hlines(row["median"], middle - BOX / 2, middle + BOX / 2, color=colour, linewidth=2)
+            interval_point(axes, row, middle + BOX / 4, "median", "0.15", "")
     shown = pd.concat(drawn)
     axes.set_xticks(range(len(groups)), labels=groups["text"], fontsize=8.5)
     axes.set_xlim(-0.6, len(groups) - 0.4)
@@ -55,11 +56,3 @@ def margins(tables: SweepTables) -> Figure:
         f"a boundary was found in {found} of directions; {unfound}"
     )
     return inscribe(figure, title_of("margins", tables.sweep, common), caption)
-
-
-def _box(axes: Axes, row: dict[str, Any], place: float) -> None:
-    colour, _ = KINDS[row["images"]]
-    axes.vlines([place, place], [row["q10"], row["q75"]], [row["q25"], row["q90"]], color=colour, linewidth=1.4)
-    axes.bar(place, row["q75"] - row["q25"], BOX, row["q25"], color=colour, alpha=0.35, linewidth=0)
-    axes.hlines(row["median"], place - BOX / 2, place + BOX / 2, color=colour, linewidth=2)
-    interval_point(axes, row, place + BOX / 4, "median", "0.15", "")

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
-from numpy.typing import NDArray
 
 from ..findings.curves import ALL_LABELS, EPOCH, PEAK, SMALL_ERROR, WIDTH, Axis, Curve, curves, representative_curves
 from ..scores.groups import NAMING, learned, names_of
@@ -67,7 +66,14 @@ def _over(name: str, axis: Axis, tables: SweepTables) -> Figure:
     lowest.set_xlabel(axis.column)
     style.log_ticks(lowest, style.spaced(sorted({int(value) for curve in drawn for value in curve.rows[axis.column]})))
     marked = [kind for kind in THRESHOLDS if any(getattr(curve, kind) is not None for curve in drawn)]
-    _legend(top, names, table["tested_on"].iloc[0], marked)
+    keys = [
+        *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
+        style.key_line(f"{table['tested_on'].iloc[0]} error", "0.35"),
+        style.key_line("training error", "0.35", **TRAINING),
+        *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[kind] for kind in marked)),
+    ]
+    sizes = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}
+    top.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, **sizes)
     figure.align_ylabels()
     caption = _curves_caption(table, axis, drawn, len(found))
     return style.inscribe(figure, title_of(name, tables.sweep, *common), caption)
@@ -96,7 +102,10 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
     style.plain(axes)
     axes.set_xscale("log", base=2)
     if score == "test_error":
-        axes.set_ylim(0, _error_limit(drawn))
+        # Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak.
+        peaks = [float(curve.rows[score][curve.representative_rows[PEAK]]) for curve in drawn if curve.has_peak]
+        largest = max(float(learned(curve.rows)[error].max()) for curve in drawn for error in (score, second))
+        axes.set_ylim(0, min(1.05 * largest, 2 * max(peaks, default=largest)))
     elif score == "reproducibility":
         low, high = style.limits(bands)
         axes.set_ylim(max(0.0, low), min(1.0, high))
@@ -105,25 +114,6 @@ def _draw_panel(axes: Axes, score: str, drawn: Sequence[Curve], names: Sequence[
         axes.yaxis.set_major_formatter("{x:.0%}")
     elif drawn[0].rows[score].notna().any():
         axes.set_ylim(style.limits(bands))
-
-
-def _legend(axes: Axes, names: Sequence[str], tested_on: str, marked: Sequence[str]) -> None:
-    """Explain colours and lines above a panel."""
-    handles = [
-        *(style.key_line(name, colour, "o") for name, colour in zip(names, style.SERIES_COLOURS, strict=False)),
-        style.key_line(f"{tested_on} error", "0.35"),
-        style.key_line("training error", "0.35", **TRAINING),
-        *(style.key_line(called, "0.35", line=line) for line, called in (THRESHOLDS[name] for name in marked)),
-    ]
-    sizes = {"fontsize": 8, "columnspacing": 1.2, "handlelength": 1.8}
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, **sizes)
-
-
-def _error_limit(drawn: Sequence[Curve]) -> float:
-    """Twice the highest peak, so that narrow networks do not flatten it; the largest error if there is no peak."""
-    peaks = [curve.rows["test_error"][curve.representative_rows[PEAK]] for curve in drawn if curve.has_peak]
-    largest = max(float(learned(curve.rows)[error].max()) for curve in drawn for error in ("test_error", "train_error"))
-    return float(min(1.05 * largest, 2 * max(peaks, default=largest)))
 
 
 def _curves_caption(table: pd.DataFrame, axis: Axis, drawn: Sequence[Curve], found: int) -> str:
@@ -194,7 +184,10 @@ def error_surface(tables: SweepTables) -> Figure:
 def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *, first: bool) -> None:
     values = rows.pivot(index="epoch", columns="width", values=score)  # ascending; NaN for a missing group
     kept = [int(epoch) for epoch in values.index]
-    edges = _edges(np.array(kept, dtype=float))
+    # On the log axis, the borders of cells are midway between epochs, and equally far beyond the ends.
+    logs = np.log(kept)
+    middles = (logs[1:] + logs[:-1]) / 2
+    edges = np.exp([2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]])
     places = np.arange(len(values.columns) + 1) - 0.5
     axes.set_facecolor("0.85")
     axes.pcolormesh(places, edges, values.to_numpy(dtype=float), cmap="cividis", norm=norm)
@@ -211,10 +204,3 @@ def _draw_surface(axes: Axes, rows: pd.DataFrame, score: str, norm: PowerNorm, *
     rotation = 90 if len(values.columns) > 6 else 0
     axes.set_xticks(range(len(values.columns)), labels=values.columns, rotation=rotation, fontsize=8.5)
     axes.set_xlabel("width")
-
-
-def _edges(kept: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Borders of cells on a log axis: midway between epochs, and equally far beyond the ends; `[epochs + 1]`."""
-    logs = np.log(kept)
-    middles = (logs[1:] + logs[:-1]) / 2
-    return np.asarray(np.exp([2 * logs[0] - middles[0], *middles, 2 * logs[-1] - middles[-1]]))

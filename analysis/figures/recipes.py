@@ -1,14 +1,13 @@
 """Compares recipes: reproducibility and accuracy in a table and against each other (the paper's Table 1), and learning
 rates."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from dbviz_ray.formatting import Cell, score_cell
@@ -144,7 +143,12 @@ def by_recipe(tables: SweepTables) -> Figure:
     by_colour = "recipe" if several_recipes(best) else "network"
     by_marker = "recipe" if best["network"].nunique() == 1 else "network"
     colours, markers = _cycled(best[by_colour], style.SERIES_COLOURS), _cycled(best[by_marker], style.MARKERS)
-    handles = list(_handles(colours, markers))
+    if by_colour == by_marker:
+        handles = [style.key_line(name, colour, markers[name], "none", 6) for name, colour in colours.items()]
+    else:
+        handles = [style.key_line(name, colour, "s", "none", 6) for name, colour in colours.items()]
+        handles += [style.key_line("", "none")]
+        handles += [style.key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items()]
     noises = sorted(best["label_noise"].unique())
     longest = max(len(str(handle.get_label())) for handle in handles)
     width, height = 4.6 * len(noises) + 1.3 + 0.08 * longest, max(5.2, 0.19 * len(handles) + 0.8)
@@ -168,16 +172,6 @@ def by_recipe(tables: SweepTables) -> Figure:
     return style.inscribe(figure, title_of("by_recipe", tables.sweep), caption)
 
 
-def _handles(colours: dict[str, str], markers: dict[str, str]) -> Iterator[Line2D]:
-    """A handle for each name, or first colours and then markers if these stand for different things."""
-    if colours.keys() == markers.keys():
-        yield from (style.key_line(name, colours[name], markers[name], "none", 6) for name in colours)
-        return
-    yield from (style.key_line(name, colour, "s", "none", 6) for name, colour in colours.items())
-    yield style.key_line("", "none")
-    yield from (style.key_line(name, "0.35", marker, "none", 6) for name, marker in markers.items())
-
-
 def _cycled(names: "pd.Series[str]", values: Sequence[str]) -> dict[str, str]:
     """A value for each name, shifted by one in each round, so that no combination of colour and marker repeats."""
     count = len(values)
@@ -191,7 +185,6 @@ def learning_rates(tables: SweepTables) -> Figure:
     """
     groups = at_last_epoch(tables.first("groups"))
     groups = groups.assign(network=names_of(groups, NETWORK))
-    recipes = list(groups["recipe"].unique())
     columns = list(groups.groupby(["network", "label_noise"], sort=False))
     width = max(5.6, 2.9 * len(columns) + 0.8)
     figure, (above, below) = style.panels(2, len(columns), width, 6.4, sharex=True, sharey="row")
@@ -204,9 +197,11 @@ def learning_rates(tables: SweepTables) -> Figure:
             for axes, score in ((error, "test_error"), (agreement, "reproducibility")):
                 style.score_line(axes, of_recipe, "learning_rate", score, colour, recipe, at=(index, len(colours)))
                 axes.scatter("learning_rate", score, 120, data=best, facecolors="none", edgecolors=colour)
-            _mark_diverged(error, of_recipe, colour, 1.02 + 0.05 * index)
+            for row in records(of_recipe[of_recipe["n_diverged"] > 0]):
+                look = {"color": colour, "ha": "center", "va": "bottom", "transform": error.get_xaxis_transform()}
+                error.text(row["learning_rate"], 1.02 + 0.05 * index, f"x{row['n_diverged']}", fontsize=8, **look)
         noisy = groups["label_noise"].nunique() > 1
-        error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, pad=6 + (6 + 9 * len(recipes)) * diverged)
+        error.set_title(f"{network}" + f"\nlabel noise {noise:g}" * noisy, pad=6 + (6 + 9 * len(colours)) * diverged)
         for axes in (error, agreement):
             style.plain(axes)
             axes.set_xscale("log")
@@ -215,18 +210,11 @@ def learning_rates(tables: SweepTables) -> Figure:
     above[0].set_ylabel(f"{groups['tested_on'].iloc[0]} error")
     above[0].yaxis.set_major_formatter("{x:.0%}")
     below[0].set_ylabel("reproducibility")
-    if len(recipes) > 1:
-        handles = [style.key_line(recipe, colour, "o") for recipe, colour in colours.items()]
-        above[0].legend(handles=handles, fontsize=8)
+    if len(colours) > 1:
+        above[0].legend(handles=[style.key_line(recipe, of, "o") for recipe, of in colours.items()], fontsize=8)
     crosses = " (x: how many diverged)" * diverged
     caption = (
         f"{counts_text(groups, 'a point', images=True)}; rings: smallest error;\n"
         f"bars: 95 % intervals over trainings and images or planes{left_out_note(groups)}{crosses}"
     )
     return style.inscribe(figure, title_of("learning_rates", tables.sweep), caption)
-
-
-def _mark_diverged(axes: Axes, rows: pd.DataFrame, colour: str, height: float) -> None:
-    for row in records(rows[rows["n_diverged"] > 0]):
-        look: dict[str, Any] = {"color": colour, "ha": "center", "va": "bottom", "fontsize": 8}
-        axes.text(row["learning_rate"], height, f"x{row['n_diverged']}", transform=axes.get_xaxis_transform(), **look)

@@ -120,18 +120,14 @@ def _draw(axes: Axes, values: NDArray[Any], picture: PlanePicture, **scale: Any)
     axes.imshow(values, extent=extent, origin="lower", interpolation="none", **scale)
     side = min(THUMBNAIL * (right - left), FLAT * (top - bottom))
     for image, a, b in zip(picture.images, picture.a, picture.b, strict=True):
-        _draw_image(axes, image, a, b, side / max(image.shape[:2]))
+        height, width = (side / max(image.shape[:2]) * length for length in image.shape[:2])
+        corner = (a - width / 2, b - height / 2)
+        extent = (corner[0], corner[0] + width, corner[1], corner[1] + height)
+        axes.imshow(image, extent=extent, interpolation="none", zorder=3, clip_on=False)
+        for edge, thick in (("white", 1.8), ("black", 0.8)):
+            frame = Rectangle(corner, width, height, fill=False, edgecolor=edge, linewidth=thick)
+            axes.add_patch(frame).set(zorder=4, clip_on=False)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
-
-
-def _draw_image(axes: Axes, image: NDArray[np.float64], a: float, b: float, pixel: float) -> None:
-    height, width = (pixel * side for side in image.shape[:2])
-    corner = (a - width / 2, b - height / 2)
-    extent = (corner[0], corner[0] + width, corner[1], corner[1] + height)
-    axes.imshow(image, extent=extent, interpolation="none", zorder=3, clip_on=False)
-    frame: dict[str, Any] = {"fill": False, "zorder": 4, "clip_on": False}
-    axes.add_patch(Rectangle(corner, width, height, edgecolor="white", linewidth=1.8, **frame))
-    axes.add_patch(Rectangle(corner, width, height, edgecolor="black", linewidth=0.8, **frame))
 
 
 def class_legend(
@@ -195,11 +191,12 @@ def draw_grid(rows: Sequence[Row | str], columns: Sequence[str], title: str, cap
     columns = [lines(name, side + GAP / 2, COLUMN_SIZE) for name in columns]
     heights = [HEADING if isinstance(row, str) else side * min(max(row.plane.aspect, LOWEST), TALLEST) for row in rows]
     shown = [row for row in rows if isinstance(row, Row)]
-    above = max(max(map(_line_count, _texts_above(row, side))) for row in shown) * max(1, len(rows) - len(shown))
+    deepest = max(len(text.splitlines()) for row in shown for text in _texts_above(row, side))
     pictures = [panel.seen for row in shown for panel in row.panels if panel and isinstance(panel.seen, Picture)]
     caption += "; paler: the class is less probable" * any(picture.confidence is not None for picture in pictures)
     title, caption = lines(title, width, STYLE["figure.titlesize"]), lines(caption, width, CAPTION_SIZE)
-    text_lines = max(map(_line_count, columns)) + _line_count(caption) + 2 * _line_count(title) + above + 4
+    above = max(len(name.splitlines()) for name in columns) + deepest * max(1, len(rows) - len(shown))
+    text_lines = above + len(caption.splitlines()) + 2 * len(title.splitlines()) + 4
     figure = Figure(
         figsize=(width, sum(heights) + len(heights) * GAP + text_lines * LINE),
         layout=ConstrainedLayoutEngine(w_pad=GAP / 2, h_pad=GAP / 2, wspace=0, hspace=0),
@@ -210,11 +207,20 @@ def draw_grid(rows: Sequence[Row | str], columns: Sequence[str], title: str, cap
     letters = iter(ascii_lowercase)
     for place, row in enumerate(rows):
         if isinstance(row, str):
-            _head(figure.add_subplot(places[place, :]), f"({next(letters)}) {row}")
+            axes, head = figure.add_subplot(places[place, :], ylim=(0, 1)), f"({next(letters)}) {row}"
+            axes.text(0, 0.25, head, transform=axes.transAxes, fontsize=10.5, fontweight="bold", va="bottom")
+            axes.axhline(0, color="0.6", linewidth=0.8)
+            axes.set_axis_off()
             continue
         panels = [figure.add_subplot(places[place, column]) for column in range(len(columns))]
         for axes, panel, text in zip(panels, row.panels, _texts_above(row, side), strict=True):
-            _draw_panel(axes, panel, row.plane, colours)
+            if panel is None:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            elif isinstance(panel.seen, Picture):
+                draw_regions(axes, panel.seen.labels, row.plane, colours, panel.seen.confidence)
+            else:
+                draw_share(axes, panel.seen, row.plane)
             if text:
                 axes.xaxis.set_label_position("top")
                 axes.set_xlabel(text, fontsize=VALUE_SIZE, color="0.25", labelpad=9)
@@ -227,29 +233,8 @@ def draw_grid(rows: Sequence[Row | str], columns: Sequence[str], title: str, cap
     return figure
 
 
-def _line_count(text: str) -> int:
-    return text.count("\n") + 1 if text else 0
-
-
 def _texts_above(row: Row, side: float) -> list[str]:
     """Texts with equally many lines, so that the headings above them are level; empty if there are none."""
     texts = [lines(panel.above, side, VALUE_SIZE) if panel else "" for panel in row.panels]
-    deep = max(map(_line_count, texts))
-    return [text + "\n " * (deep - max(1, _line_count(text))) or " " * bool(deep) for text in texts]
-
-
-def _head(axes: Axes, heading: str) -> None:
-    axes.set_axis_off()
-    axes.text(0, 0.25, heading, transform=axes.transAxes, fontsize=10.5, fontweight="bold", va="bottom")
-    axes.axhline(0, color="0.6", linewidth=0.8)
-    axes.set_ylim(0, 1)
-
-
-def _draw_panel(axes: Axes, panel: Panel | None, plane: PlanePicture, colours: Colours) -> None:
-    if panel is None:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    elif isinstance(panel.seen, Picture):
-        draw_regions(axes, panel.seen.labels, plane, colours, panel.seen.confidence)
-    else:
-        draw_share(axes, panel.seen, plane)
+    deep = max(len(text.splitlines()) for text in texts)
+    return [text + "\n " * (deep - max(1, len(text.splitlines()))) or " " * bool(deep) for text in texts]

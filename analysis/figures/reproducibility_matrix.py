@@ -98,26 +98,23 @@ def draw_matrix(
     count = len(names)
     lowest, highest = span or span_of(value)
     axes.imshow(value, cmap="cividis", vmin=lowest, vmax=highest)
-    for row in range(count):
-        for column in range(count):
-            if np.isnan(value[row, column]):
-                axes.text(column, row, "-", ha="center", va="center", color="0.3")
-                continue
-            dark = value[row, column] < lowest + 0.55 * (highest - lowest)
-            style: dict[str, Any] = {"ha": "center", "color": "white" if dark else "black"}
-            if count > FEW:
-                axes.text(column, row, _share(value[row, column]), va="center", fontsize=7, **style)
-                continue
-            axes.text(column, row - 0.02, _share(value[row, column]), va="bottom", fontsize=10, **style)
-            axes.text(column, row + 0.08, f"±{_share(reach[row, column])}", va="top", fontsize=7, **style)
+    for (row, column), share in np.ndenumerate(value):
+        dark = share < lowest + 0.55 * (highest - lowest)
+        style: dict[str, Any] = {"ha": "center", "color": "white" if dark else "black"}
+        if np.isnan(share):
+            axes.text(column, row, "-", ha="center", va="center", color="0.3")
+        elif count > FEW:
+            axes.text(column, row, _share(share), va="center", fontsize=7, **style)
+        else:
+            axes.text(column, row - 0.02, _share(share), va="bottom", fontsize=10, **style)
+            axes.text(column, row + 0.08, f"±{_share(float(reach[row, column]))}", va="top", fontsize=7, **style)
     for place in range(count):
         for inset, colour in ((0.0, "black"), (0.03, "white")):
             corner, side = (place - 0.5 + inset, place - 0.5 + inset), 1 - 2 * inset
             axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.4))
-    if any("\n" in name for name in names):
-        axes.set_xticks(range(count), labels=names, rotation=90, fontsize=NAME_SIZE)
-    else:
-        axes.set_xticks(range(count), labels=names, rotation=40, ha="right", rotation_mode="anchor", fontsize=NAME_SIZE)
+    slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    turned: dict[str, Any] = {"rotation": 90} if any("\n" in name for name in names) else slanted
+    axes.set_xticks(range(count), labels=names, fontsize=NAME_SIZE, **turned)
     axes.set_yticks(range(count), labels=names, fontsize=NAME_SIZE)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

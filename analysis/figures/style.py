@@ -7,6 +7,7 @@ from string import ascii_lowercase
 from textwrap import TextWrapper
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -60,20 +61,15 @@ CAPTION_SIZE, CAPTION_COLOUR = 8, "0.35"
 
 def class_colours(classes: int) -> list[tuple[float, float, float]]:
     """One colour for each class, the same in every picture; after ten they repeat in lighter shades."""
-    rounds = 1 + classes // len(CLASS_COLOURS)
-    colours = []
-    for label in range(classes):
-        turn, place = divmod(label, len(CLASS_COLOURS))
-        red, green, blue = (channel + (1 - channel) * turn / rounds for channel in to_rgb(CLASS_COLOURS[place]))
-        colours.append((red, green, blue))
-    return colours
+    turn, place = np.divmod(np.arange(classes), len(CLASS_COLOURS))
+    darkest = np.array([to_rgb(colour) for colour in CLASS_COLOURS])[place]
+    shades = darkest + (1 - darkest) * turn[:, None] / (1 + classes // len(CLASS_COLOURS))
+    return [(red, green, blue) for red, green, blue in shades.tolist()]
 
 
-def panels(
-    rows: int, columns: int, width: float, height: float, layout: Any = "constrained", **shared: Any
-) -> tuple[Figure, NDArray[Any]]:
+def panels(rows: int, columns: int, width: float, height: float, **shared: Any) -> tuple[Figure, NDArray[Any]]:
     """A figure of `width` by `height` inches, and its axes `[rows, columns]`; `shared` is `sharex`, `sharey`, ..."""
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 

@@ -1,7 +1,8 @@
 """What figures read: tables, representative groups, and label maps; and the models and planes that a user names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from dbviz_ray.formatting import listed
 from dbviz_ray.store import Labels, Picture, PictureKey, Store
 
 from ..findings.curves import EPOCH, LOWEST, PEAK, WIDTH, curves, evenly
-from ..scores.groups import GROUP, learned, name_parts, records
+from ..scores.groups import GROUP, alike, learned, name_parts, records
 from ..scores.regions import nested_resolutions
 from ..tables import read_table
 from ..tables.recipes import at_best_rate, compares_recipes
@@ -34,13 +35,8 @@ class SweepTables:
         """The first plane set, which most figures show."""
         self.seen: set[PictureKey] = set()
         """The pictures that figures have read."""
-        self._tables: dict[str, pd.DataFrame] = {}
-
-    def table(self, name: str) -> pd.DataFrame:
-        """A table of scores."""
-        if name not in self._tables:
-            self._tables[name] = read_table(self.store, name)
-        return self._tables[name]
+        self.table = cache(partial(read_table, store))
+        """A table of scores, by its name."""
 
     def first(self, name: str) -> pd.DataFrame:
         """The rows of a table that belong to the first plane set."""
@@ -69,11 +65,6 @@ class SweepTables:
         key = PictureKey(member["model_id"], int(member["epoch"]), member["plane_set"], 0)
         self.seen.add(key)
         return shown_picture(self.store, key)
-
-
-def alike(table: pd.DataFrame, group: Mapping[str, Any], columns: Sequence[str] = GROUP) -> pd.DataFrame:
-    """The rows of a table that agree with `group` in these columns."""
-    return table[(table[list(columns)] == [group[column] for column in columns]).all(axis=1)]
 
 
 def representative_groups(groups: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -178,9 +169,7 @@ def disagreeing_shares(maps: Sequence[Labels], pairs: NDArray[np.bool_]) -> NDAr
     `maps` are predicted classes, `[rows, columns]` each; `pairs`, `[trainings, trainings]` and symmetric, which count.
     """
     labels = on_one_grid(maps)
-    differing = np.zeros(labels.shape[1:])
-    for label_map, others in zip(labels, pairs, strict=True):
-        differing += (labels[others] != label_map).sum(axis=0)
+    differing = sum((labels[others] != own).sum(axis=0) for own, others in zip(labels, pairs, strict=True))
     return np.asarray(differing / pairs.sum())
 
 

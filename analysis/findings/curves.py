@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..scores.groups import GROUP, NAMING, at_last_epoch, name_parts, records
+from ..scores.groups import GROUP, NAMING, alike, at_last_epoch, name_parts, records
 from ..statistics.peaks import place_of_peak
 from ..tables.scored import SIGNIFICANT
 
@@ -136,7 +136,7 @@ def curves(groups: pd.DataFrame, axis: Axis, peaks: pd.DataFrame | None = None) 
     if "n_models" in table:
         table = table[table["n_models"] > 0]
     kept = [
-        (dict(zip(keys, key, strict=True)), rows.sort_values(axis.column).reset_index(drop=True))
+        (dict(zip(keys, key, strict=True)), rows.sort_values(axis.column, ignore_index=True))
         for key, rows in table.groupby(keys, sort=False)
         if rows[axis.column].nunique() >= axis.points
     ]
@@ -144,14 +144,11 @@ def curves(groups: pd.DataFrame, axis: Axis, peaks: pd.DataFrame | None = None) 
         kept = []
     found = pd.DataFrame([key for key, _ in kept], columns=keys)
     names = name_parts(found, [column for column in NAMING if column in keys])
+    tested = [[] if peaks is None or axis is EPOCH else records(alike(peaks, key, keys)) for key, _ in kept]
     return [
-        Curve(axis, key, name, rows, _peaks_of(key, peaks) if peaks is not None and axis is WIDTH else {})
-        for (key, rows), name in zip(kept, names, strict=True)
+        Curve(axis, key, name, rows, {row["score"]: row for row in of_curve})
+        for (key, rows), name, of_curve in zip(kept, names, tested, strict=True)
     ]
-
-
-def _peaks_of(key: Mapping[str, Any], peaks: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    return {row["score"]: row for row in records(peaks[(peaks[list(key)] == list(key.values())).all(axis=1)])}
 
 
 def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:
@@ -163,6 +160,5 @@ def representative_curves(found: Sequence[Curve], most: int) -> list[Curve]:
 
 def evenly(count: int, most: int) -> list[int]:
     """At most `most` of the numbers 0 to `count` - 1, evenly spaced, with both ends."""
-    if count <= most:
-        return list(range(count))
-    return [round(index * (count - 1) / (most - 1)) for index in range(most)]
+    chosen = min(count, most)
+    return [round(index * (count - 1) / max(chosen - 1, 1)) for index in range(chosen)]

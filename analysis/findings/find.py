@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from ..scores.groups import GROUP, KIND, NAMING, NETWORK, at_last_epoch, name_parts, records
+from ..scores.groups import GROUP, KIND, NAMING, NETWORK, alike, at_last_epoch, name_parts, records
 from ..tables.groups import GRID, LIMIT
 from ..tables.outcomes import LEFT_OUT
 from ..tables.pairs import difference_of
 from ..tables.recipes import BestRate, at_best_rate, best_rates, compares_recipes
+from ..tables.scored import NAN
 from .curves import EPOCH, PEAK, WIDTH, Curve, curves, representative_curves
-from .rows import NAN, Finding, Kind, Number, Subject
+from .rows import Finding, Kind, Number, Subject
 
 MAX_EPOCH_CURVES = 4
 """Most curves over the epochs with a finding each."""
@@ -60,9 +61,9 @@ def curve_finding(curve: Curve, groups: pd.DataFrame, differences: pd.DataFrame)
         (row,) = records(curve.rows.iloc[[place]])
         subject = _subject(row, curve.name_parts)
         numbers += [_number(row, score, subject, point) for score in CURVE_SCORES]
-        same = groups[(groups[GROUP] == [row[column] for column in GROUP]).all(axis=1)]
-        others = records(same[same["plane_set"] != row["plane_set"]])
-        numbers += [_number(other, "fragmentation", _subject(other, curve.name_parts), "other") for other in others]
+        for other in records(alike(groups, row)):
+            if other["plane_set"] != row["plane_set"]:
+                numbers.append(_number(other, "fragmentation", _subject(other, curve.name_parts), "other"))
     subject = Subject(curve.name_parts, curve.key)
     if PEAK in curve.shown_rows:
         top, last = records(curve.rows.iloc[[curve.shown_rows[PEAK], -1]])
@@ -201,10 +202,9 @@ def resolution(table: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Finding]:
     if table.empty:
         return
     last = at_last_epoch(table)
-    limits = last[last["kind"] == LIMIT]
-    most = records(limits)[int(limits["large_regions"].to_numpy().argmax())]
-    own = last[(last[[*GROUP, "plane_set"]] == [most[column] for column in (*GROUP, "plane_set")]).all(axis=1)]
-    on_grids = own[own["kind"] == GRID].astype({"resolution": int}).sort_values("resolution")
+    most = max(records(last[last["kind"] == LIMIT]), key=itemgetter("large_regions"))
+    own = alike(last[last["kind"] == GRID], most, [*GROUP, "plane_set"])
+    on_grids = own.astype({"resolution": int}).sort_values("resolution")
     named = at_last_epoch(groups[groups["plane_set"] == most["plane_set"]])
     subject = _side(most, named, "{}")
     grids = _numbers(on_grids, ("fragmentation", "large_regions"), partial(_subject, name=subject.name), "grid")

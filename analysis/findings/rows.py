@@ -7,9 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from ..tables.scored import ABOUT_TRAININGS
+from ..tables.scored import ABOUT_TRAININGS, NAN
 
-NAN = float("nan")
 Value = Annotated[int | float, BeforeValidator(lambda value: NAN if value is None else value)]
 
 

@@ -8,7 +8,7 @@ from dbviz_ray.formatting import interval_text, percent_text, templates
 
 from ..tables.scored import SIGNIFICANT
 from .curves import ALL_LABELS, SMALL_ERROR
-from .rows import Finding, Number, Subject
+from .rows import Finding, Subject
 
 MAX_NAMED = 6
 """Groups that one sentence names."""
@@ -43,23 +43,14 @@ def told(finding: Finding) -> str:
     return re.sub(r" (?=[.,;:])", "", re.sub(r"[ \n]+", " ", text)).strip()
 
 
-def _percent(number: Number, digits: int = 1) -> str:
-    return percent_text(number.value, number.low, number.high, digits)
-
-
-def _value(number: Number, digits: int = 1) -> str:
-    return interval_text(number.value, number.low, number.high, digits)
-
-
 FILTERS: dict[str, Callable[..., str]] = {
-    "percent": _percent,
-    "value": _value,
+    "percent": lambda number, digits=1: percent_text(number.value, number.low, number.high, digits),
+    "value": lambda number, digits=1: interval_text(number.value, number.low, number.high, digits),
     "subject": subject_text,
     "stream_name": STREAM_NAMES.__getitem__,
 }
 """What templates about findings call."""
 GLOBALS = {"max_named": MAX_NAMED, "small_error": SMALL_ERROR, "all_labels": ALL_LABELS, "significant": SIGNIFICANT}
-
 
 _TEMPLATES = templates(Path(__file__).parent)
 _TEMPLATES.filters |= FILTERS

@@ -78,12 +78,11 @@ def short_tables(found: Findings, tables: Mapping[str, pd.DataFrame]) -> list[Ta
     """The few tables that suit the sweep best."""
     groups = tables["groups"]
     over_width, over_epochs = found.of(Kind.OVER_WIDTH), found.of(Kind.OVER_EPOCHS)
-    rates = found.of(Kind.BEST_RATE)
     shown = [_curves(findings) for findings in (over_width, over_epochs) if findings]
     shown += _other_planes(over_width + over_epochs)
     if "by_recipe" in tables:
         shown.append(_by_recipe(tables["by_recipe"], groups["tested_on"].iloc[0]))
-    if rates:
+    if rates := found.of(Kind.BEST_RATE):
         shown.append(_rates(rates))
     return shown or group_tables(groups, ("test_error", "reproducibility", "fragmentation"), "On {} planes")
 

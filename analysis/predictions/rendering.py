@@ -169,13 +169,13 @@ def contested_rows(differing: pa.Table, scores: PredictionScores) -> tuple[str, 
 
 
 def what_each_says(differing: pa.Table, scores: PredictionScores, most: int) -> list[str]:
-    """Of the first items on which models differ: their label, and what the models say, such as "is 8; 3 ×4, 8"."""
+    """Of the first items on which models differ: their label, and what the models say, such as "is 8; 3 (4), 8 (1)"."""
     names = [f"prediction {name}" for name in scores.predictions.names]
     told = []
     for row in differing.slice(0, most).to_pylist():
         votes = Counter(row[name] for name in names)
         said = f"{row[names[0]]}, then {row[names[1]]}"
         if len(names) > 2:
-            said = ", ".join(f"{called} ×{count}" if count > 1 else called for called, count in votes.most_common())
+            said = ", ".join(f"{called} ({count})" for called, count in votes.most_common())
         told.append(f"is {row['label']}; {said}" if "label" in row else said)
     return told

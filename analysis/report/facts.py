@@ -94,7 +94,11 @@ def origin(store: Store, sweep: SweepConfig) -> tuple[Pairs, list[str]]:
     told += [(called, _values(noted[name])) for name, called in VERSIONS.items() if noted[name] and name not in common]
     if common:
         told.append(("software", ", ".join(f"{name} {_values(noted[name])}" for name in common)))
-    told.append(_this_version())
+    here = provenance()
+    commit = f", git commit {here['git_commit']}" if "git_commit" in here else ""
+    changed = " with changes" if here.get("git_dirty") == "true" else ""
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    told.append(("figures and report", f"{when}, dbviz-ray {here['dbviz-ray']}{commit}{changed}"))
     if 0 < len(facts) < len(models):
         told.append(("noted with", f"{len(facts):,} of {len(models):,} models"))
     return told, [called for name, called in VERSIONS.items() if len(noted[name]) > 1]
@@ -118,15 +122,6 @@ def _time(facts: Sequence[Mapping[str, Any]], models: int) -> Pairs:
         return []
     took = f"{duration_text(sum(cohorts.values()))} for {models:,} models in {len(cohorts):,} cohorts"
     return [("training took", f"{took}, added up; some may have run at the same time")]
-
-
-def _this_version() -> tuple[str, str]:
-    """The time and the version that made this page."""
-    made = provenance()
-    commit = f", git commit {made['git_commit']}" if "git_commit" in made else ""
-    changed = " with changes" if made.get("git_dirty") == "true" else ""
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return "figures and report", f"{when}, dbviz-ray {made['dbviz-ray']}{commit}{changed}"
 
 
 def _values(noted: Counter[str]) -> str:

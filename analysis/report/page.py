@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,20 +58,12 @@ class Illustration:
 
     @property
     def source(self) -> str:
-        """The picture as a data: address."""
-        content, media = _encoded(self.content)
+        """The picture as a data: address; a PNG as lossless WebP if that is smaller."""
+        content, webp = self.content, io.BytesIO()
+        with Image.open(io.BytesIO(content)) as opened:
+            media = f"image/{(opened.format or 'png').lower()}"
+            if media == "image/png":
+                with suppress(OSError, ValueError):  # too large for WebP
+                    opened.save(webp, "webp", lossless=True, exact=True)
+                    content, media = min((webp.getvalue(), "image/webp"), (content, media), key=lambda of: len(of[0]))
         return f"data:{media};base64,{base64.b64encode(content).decode()}"
-
-
-def _encoded(content: bytes) -> tuple[bytes, str]:
-    """The picture, as lossless WebP if that is smaller, and its media type."""
-    with Image.open(io.BytesIO(content)) as opened:
-        media = f"image/{(opened.format or 'png').lower()}"
-        if media != "image/png":
-            return content, media
-        smaller = io.BytesIO()
-        try:
-            opened.save(smaller, "webp", lossless=True, exact=True)
-        except (OSError, ValueError):  # too large for WebP
-            return content, media
-    return min((smaller.getvalue(), "image/webp"), (content, media), key=lambda each: len(each[0]))

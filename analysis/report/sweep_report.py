@@ -46,7 +46,6 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
     title = sweep.name.replace("_", " ")
     ends = _least_and_most(compared, "reproducibility")
     facts, mixed = origin(store, sweep)
-    settings = sweep.model_dump(mode="json", exclude_none=True)
     page = render(
         "sweep.html",
         title=title[:1].upper() + title[1:],
@@ -76,7 +75,7 @@ def write_report(store: Store, sweep: SweepConfig) -> None:
         again=shlex.quote(f"{sweep.name}_again"),
         facts=facts,
         mixed=mixed,
-        settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
+        settings=yaml.safe_dump(sweep.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True),
     )
     store.write(REPORT_FILE, page.encode())
 

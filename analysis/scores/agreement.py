@@ -43,12 +43,7 @@ def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
     points on which they agree, `[models, models]`; `shares` are those of the classes, `[models, planes, classes]`.
     """
     pooled = shares.mean(axis=1)
-    return kappa_between(observed, pooled, pooled)
-
-
-def kappa_between(observed: Floats, shares: Floats, other_shares: Floats) -> Floats:
-    """`cohens_kappa` of some models with others, `[some, others]`, from their shares of classes over all planes."""
-    return beyond_chance(observed, shares @ other_shares.T)
+    return beyond_chance(observed, pooled @ pooled.T)
 
 
 def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
@@ -73,12 +68,7 @@ def capa(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
     from the labels, `[models, images]`.
     """
     right = 1 - wrong.mean(axis=1)
-    return capa_between(observed, right, right, classes)
-
-
-def capa_between(observed: Floats, right: Floats, others_right: Floats, classes: int) -> Floats:
-    """`capa` of some models with others, `observed` being `[some, others]`, of their accuracies."""
-    return beyond_chance(observed, _of_accuracies(right, others_right, classes))
+    return beyond_chance(observed, of_accuracies(right, right, classes))
 
 
 def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
@@ -86,7 +76,7 @@ def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) ->
     observed = (predictions[:, None] == predictions).transpose(2, 0, 1).astype(float)
     right = 1 - wrong.T.astype(float)  # [images, models]
     accuracies = right.mean(axis=0)
-    expected = _of_accuracies(accuracies, accuracies, classes)
+    expected = of_accuracies(accuracies, accuracies, classes)
     moved, slope = right - accuracies, accuracies - (1 - accuracies) / (classes - 1)
     linear = expected + moved[:, :, None] * slope + moved[:, None, :] * slope[:, None]
     return by_item(observed, linear, observed.mean(axis=0), expected)
@@ -103,7 +93,7 @@ def by_item(observed: Floats | float, expected: Floats, mean_observed: Floats, m
     return np.asarray(score + (observed - mean_observed) / room - of_expected)
 
 
-def _of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
+def of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
     """Agreement of independent models with these accuracies: `[models, others]`."""
     if classes < 2:
         raise ValueError(f"classes must be at least 2, not {classes}")
@@ -128,7 +118,7 @@ def mean_capa_by_item(
     """
     right = 1 - wrong.astype(float)
     accuracies = right.mean(axis=1)
-    expected = _of_accuracies(accuracies, accuracies, classes)
+    expected = of_accuracies(accuracies, accuracies, classes)
     weights, room = used / used.sum(), np.where(used, 1 - expected, 1)
     of_observed, of_expected = weights / room, weights * (1 - observed) / room**2
     slope = accuracies - (1 - accuracies) / (classes - 1)
@@ -247,7 +237,7 @@ def pairs_on_labelled_images(
     first, second = np.triu_indices(models, 1)
     accuracies = right.mean(axis=1)
     slopes = accuracies - (1 - accuracies) / (classes - 1)
-    same, by_chance = 1 - differing / images, _of_accuracies(accuracies, accuracies, classes)[first, second]
+    same, by_chance = 1 - differing / images, of_accuracies(accuracies, accuracies, classes)[first, second]
     each = np.rint(right.astype(float) @ right.T.astype(float)).astype(np.int64)
     both, correct = each[first, second], each.diagonal()
     losses, wins = correct[first] - both, correct[second] - both

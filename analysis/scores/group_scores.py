@@ -129,15 +129,12 @@ def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -
     same = predictions.same_on_test.by_pair(group.members, group.members)
     beyond = capa(same, wrong, classes)
     used, known = group.independent, group.independent & np.isfinite(beyond)
+    by_image = weighted_agreement(predicted, used / used.sum(), classes)
+    capa_by_image = mean_capa_by_item(predicted, wrong, classes, same, known) if known.any() else by_image
+    alike = of_pairs = None
     if len(same) <= MAX_SINGLY_ON_IMAGES:
         alike = (predicted[:, None] == predicted).transpose(2, 0, 1).astype(float)
         of_pairs = capa_by_item(predicted, wrong, classes)
-        means = (on_images[:, np.triu(some, 1)] for on_images, some in ((alike, used), (of_pairs, known)))
-        by_image, capa_by_image = (of.mean(axis=1) if of.shape[1] else np.zeros(len(of)) for of in means)
-    else:
-        alike = of_pairs = None
-        by_image = weighted_agreement(predicted, used / used.sum(), classes)
-        capa_by_image = mean_capa_by_item(predicted, wrong, classes, same, known) if known.any() else by_image
     return {
         "agreement_on_test_images": pair_estimate(same, by_image, used, group.levels, alike),
         "capa": pair_estimate(beyond, capa_by_image, known, group.levels, of_pairs),

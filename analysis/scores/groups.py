@@ -1,6 +1,6 @@
 """Groups: models that differ only in their seeds, at one of their kept epochs; and the names of groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -89,6 +89,11 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def options_text(options: dict[str, Any]) -> str:
     """An architecture's options as text, such as "heads=4 patch_size=2"."""
     return " ".join(f"{name}={value}" for name, value in sorted(options.items()))
+
+
+def alike(table: pd.DataFrame, group: Mapping[str, Any], columns: Sequence[str] = GROUP) -> pd.DataFrame:
+    """The rows of a table that agree with `group` in these columns."""
+    return table[(table[list(columns)] == [group[column] for column in columns]).all(axis=1)]
 
 
 def groups_of(sweep: SweepConfig) -> pd.DataFrame:

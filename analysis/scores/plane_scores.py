@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +26,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK_BYTES = 2**28
 """Bytes of the words of label maps, or of class probabilities, in memory at a time."""
-
 
 Over = Callable[[Callable[[slice], "PlaneScores"], Sequence[slice]], Iterable["PlaneScores"]]
 """Scores blocks of planes, and gives the scores in their order: `map`, or the tasks of a cluster."""
@@ -64,11 +63,6 @@ class PlaneScores:
     """At each resolution that the grid contains, the scores of `Regions`: `[models, planes]` each. Empty if not
     wanted."""
 
-    @cached_property
-    def mean_shares(self) -> Floats:
-        """`[models, classes]`: share of all points."""
-        return np.asarray(self.class_shares.mean(axis=1, dtype=float))
-
     @property
     def regions(self) -> Mapping[str, Floats]:
         """The scores of `Regions` on the whole grid."""
@@ -85,7 +79,22 @@ def score_planes(
     """
     bits = _bits(stored.classes)
     blocks = _blocks(stored, slice(0, stored.planes), stored.models * stored.resolution**2 * bits // 8)
-    return joined(over(partial(score_block, stored, wanted, sets, minimum_share), blocks))
+
+    def added(whole: PairMeans | None, part: PairMeans | None) -> PairMeans | None:
+        return part if whole is None or part is None else whole.extended(part)
+
+    same = soft = None
+    shares, regions = [], []
+    for part in over(partial(score_block, stored, wanted, sets, minimum_share), blocks):
+        same, soft = added(same, part.same_points), added(soft, part.soft_agreement)
+        shares.append(part.class_shares)
+        regions.append(part.by_resolution)
+        del part  # else it would be kept while the next one is computed
+    by_resolution = {
+        resolution: {name: np.concatenate([of[resolution][name] for of in regions], axis=1) for name in names}
+        for resolution, names in regions[0].items()
+    }
+    return PlaneScores(stored.planes, same, soft, np.concatenate(shares, axis=1), by_resolution)
 
 
 def score_block(
@@ -145,27 +154,6 @@ def in_turn(of: Callable[[Item], Result], items: Iterable[Item], threads: int) -
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
-
-
-def joined(parts: Iterable[PlaneScores]) -> PlaneScores:
-    """The scores on the planes of all `parts`, one after another. Takes one part at a time."""
-
-    def added(whole: PairMeans | None, part: PairMeans | None) -> PairMeans | None:
-        return part if whole is None or part is None else whole.extended(part)
-
-    same = soft = None
-    shares, regions = [], []
-    for part in parts:
-        same, soft = added(same, part.same_points), added(soft, part.soft_agreement)
-        shares.append(part.class_shares)
-        regions.append(part.by_resolution)
-        del part  # else it would be kept while the next one is computed
-    by_resolution = {
-        resolution: {name: np.concatenate([of[resolution][name] for of in regions], axis=1) for name in names}
-        for resolution, names in regions[0].items()
-    }
-    whole = np.concatenate(shares, axis=1)
-    return PlaneScores(whole.shape[1], same, soft, whole, by_resolution)
 
 
 def _blocks(stored: Stored, block: slice, bytes_of_plane: int) -> list[slice]:

@@ -125,8 +125,7 @@ def stored_planes(
 ) -> Stored:
     """Reads the label maps of each model at its epoch, one model and some planes at a time."""
     table, facts = store.read_parquet(store.planes_file(plane_set))
-    resolution, class_names = facts["resolution"], facts["class_names"]
-    ids = [model.model_id for model in models]
+    ids, classes = [model.model_id for model in models], len(facts["class_names"])
 
     def labels(model: int, some: slice) -> Labels:
         return store.read_label_maps(plane_set, ids[model], epochs[model], some)
@@ -135,7 +134,7 @@ def stored_planes(
         return np.stack([store.read_probabilities(plane_set, *of, some) for of in zip(ids, epochs, strict=True)])
 
     with_probabilities = probabilities if sweep.planes[plane_set].probabilities else None
-    return Stored(len(ids), len(table), resolution, len(class_names), labels, with_probabilities, PLANES_TOGETHER)
+    return Stored(len(ids), len(table), facts["resolution"], classes, labels, with_probabilities, PLANES_TOGETHER)
 
 
 def read_margins(

@@ -71,8 +71,7 @@ def spread_between_models(values: Floats) -> tuple[float, float]:
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
     models = len(values)
-    members = np.arange(models)[:, None]
-    found = _estimate(float(values.mean()), np.empty(0), values[:, None], members, models, levels)
+    found = _estimate(float(values.mean()), np.empty(0), values[:, None], np.arange(models)[:, None], models, levels)
     return replace(found, covers="models")
 
 
@@ -148,7 +147,7 @@ def cross_pair_estimate(by_pair: Floats, by_item: Floats, on_items: Floats | Non
     if defined.all() and on_items is not None:
         terms += [pseudo.interaction(on_items.mean(axis=axis).T) for axis in (1, 2) if on_items.shape[3 - axis] > 1]
         if len(sides) == 2:
-            variance, freedom = pseudo.three_together(on_items)
+            variance, freedom = pseudo.interaction(on_items)
             terms.append((-variance, freedom))
     return Estimate(value, by_item, sides, models, BY_SIDES_KNOWN[len(sides)], pseudo.sum_of(terms))
 

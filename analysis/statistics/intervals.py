@@ -167,11 +167,10 @@ def p_value(estimate: Estimate) -> float:
 
     from scipy import optimize  # which takes long to import
 
-    reach, least = variances.reaches(), math.log(1e-15)
-
     def beyond(log_p: float) -> float:
-        return reach(1 - math.exp(log_p)) - value
+        return variances.reach(1 - math.exp(log_p)) - value
 
+    least = math.log(1e-15)
     return 1e-15 if beyond(least) < 0 else math.exp(float(optimize.brentq(beyond, least, 0.0, xtol=1e-9)))
 
 

@@ -26,7 +26,7 @@ from scipy import optimize, special
 
 from .estimates import Estimate
 from .intervals import variances_of
-from .pseudo_values import LEVEL, Floats, sum_of
+from .pseudo_values import LEVEL, Floats, interaction, sum_of
 
 DRAWS = 4000
 BANDWIDTH = 2.0
@@ -77,8 +77,7 @@ class Pairs:
         for place, together in enumerate(self.neighbours):
             own, others = together.shape
             rows, columns = together.mean(axis=1), together.mean(axis=0)
-            rest = together - rows[:, None] - columns + together.mean()
-            t = float((rest**2).sum()) / ((own - 1) * (others - 1))
+            t = interaction(together)[0] * together.size
             beside[place].append((rows, t, others))
             beside[place + 1].append((columns, t, own))
         variances = []
@@ -223,11 +222,10 @@ def _largest_rise(differences: Floats, windows: Floats) -> Floats:
 def _without_peak(values: Floats, covariance: Floats) -> Floats:
     """The closest curve that falls, then rises, with steps within the noise levelled."""
     weights, fits = 1 / np.diag(covariance), []
-    for fall in range(1, len(values) + 1):
-        parts = [optimize.isotonic_regression(values[:fall], weights=weights[:fall], increasing=False).x]
-        if fall < len(values):
-            parts.append(optimize.isotonic_regression(values[fall:], weights=weights[fall:]).x)
-        fits.append(np.concatenate(parts))
+    for fall in range(1, len(values)):
+        falling = optimize.isotonic_regression(values[:fall], weights=weights[:fall], increasing=False)
+        rising = optimize.isotonic_regression(values[fall:], weights=weights[fall:])
+        fits.append(np.concatenate([falling.x, rising.x]))
     fit = min(fits, key=lambda curve: float((weights * (curve - values) ** 2).sum()))
     starts = [0, *(np.flatnonzero(np.diff(fit)) + 1).tolist()]
     while len(starts) > 1:

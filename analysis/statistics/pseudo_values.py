@@ -5,7 +5,7 @@ with a part of it, so cells that share a model do not count as independent.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,24 +34,13 @@ class Variances:
 
     def reach(self, level: float = LEVEL) -> float:
         """The half-width of the interval at a level; NaN if nothing is known."""
-        return self.reaches()(level)
-
-    def reaches(self) -> Callable[[float], float]:
-        """The half-width as a function of the level."""
         variance, freedom = self.total()
         if not variance > 0:
-            return lambda level: variance
-        of_models, freedom_of_models = sum_of(self.models)
-        alone, (of_items, freedom_of_items) = max(of_models - self.shared[0], 0.0), self.items
-        deviation = math.sqrt(variance)
-
-        def reach(level: float) -> float:
-            squares = student(level, freedom_of_items) ** 2 * of_items if of_items else 0.0
-            if alone:
-                squares += student(level, freedom_of_models) ** 2 * alone
-            return (student(level, freedom) * deviation + math.sqrt(squares)) / 2
-
-        return reach
+            return variance
+        (of_items, freedom_of_items), (of_models, freedom_of_models) = self.items, sum_of(self.models)
+        alone = max(of_models - self.shared[0], 0.0)
+        squares = student(level, freedom_of_items) ** 2 * of_items + student(level, freedom_of_models) ** 2 * alone
+        return (student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
     def total(self) -> Variance:
         """The variance of the value; (nan, nan) if nothing is known."""
@@ -121,30 +110,22 @@ def varied(levels: Levels | None, models: int) -> Levels:
     streams = [np.unique(level, return_inverse=True)[1] for level in levels or (np.arange(models),)]
     kept: list[NDArray[np.int64]] = []
     for level in sorted((stream for stream in streams if stream.max() > 0), key=lambda stream: int(stream.max())):
-        if not any(_within(level, coarser) for coarser in kept):
+        together = (np.unique(np.stack([level, coarser]), axis=1).shape[1] for coarser in kept)
+        if all(pairs > level.max() + 1 for pairs in together):  # it is within no coarser one
             kept.append(level)
     return kept
 
 
-def interaction(pseudo_values: Floats) -> Variance:
-    """What the interaction of samples and items contributes to the variance of the mean of `[samples, items]`.
+def interaction(values: Floats) -> Variance:
+    """What the interaction of crossed factors, such as `[samples, items]`, contributes to the variance of the mean.
 
-    The residual mean square of two crossed factors over their number.
+    The residual mean square of all factors together over the number of values.
     """
-    samples, items = pseudo_values.shape
-    of_samples = pseudo_values.mean(axis=1, keepdims=True)
-    residuals = pseudo_values - of_samples - pseudo_values.mean(axis=0) + of_samples.mean()
-    freedom = (samples - 1) * (items - 1)
-    return float((residuals**2).sum()) / (freedom * samples * items), freedom
-
-
-def three_together(on_items: Floats) -> Variance:
-    """The same of three crossed factors, `[items, samples of one side, samples of the other]`."""
-    residuals = on_items
-    for axis in range(3):
+    residuals = values
+    for axis in range(values.ndim):
         residuals = residuals - residuals.mean(axis=axis, keepdims=True)
-    freedom = int(np.prod(np.array(on_items.shape) - 1))
-    return float((residuals**2).sum()) / (freedom * on_items.size), freedom
+    freedom = math.prod(size - 1 for size in values.shape)
+    return float((residuals**2).sum()) / (freedom * values.size), freedom
 
 
 def beyond_streams(of_models: Floats, levels: Levels) -> Variance:
@@ -167,9 +148,3 @@ def reduced(pseudo_values: Floats, variance: float) -> Floats:
     """Pseudo-values, `[samples]`, that contribute less to the variance by `variance`, but at least nothing."""
     centre, (own, _) = pseudo_values.mean(), variance_of_mean(pseudo_values)
     return np.asarray(centre + (pseudo_values - centre) * np.sqrt(max(own - variance, 0.0) / own if own else 1.0))
-
-
-def _within(level: NDArray[np.int64], coarser: NDArray[np.int64]) -> bool:
-    """Whether every level lies within one level of the coarser stream."""
-    together = np.unique(np.stack([level, coarser]), axis=1).shape[1]
-    return bool(together == level.max() + 1)

@@ -17,7 +17,7 @@ from ..scores.group_scores import SCORES as BOUNDS
 from ..scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
 from ..scores.plane_scores import Over, PlaneScores, in_turn, score_planes
-from ..scores.trained import Predictions, Trained, read_margins, read_predictions, stored_planes, trained_models
+from ..scores.trained import Trained, read_margins, read_predictions, stored_planes, trained_models
 from ..statistics.estimates import Estimate
 from .distillation import distillation_sets, distillation_table
 from .groups import groups_table, margins_table, models_table, peaks_table, resolution_table, uncertainty_table
@@ -25,7 +25,7 @@ from .images import images_table
 from .outcomes import NoModelsError, lost_models, outcomes_table
 from .pairs import between_groups_table, between_sets, differences_table, pairs_table
 from .recipes import at_best_rate, by_recipe, compares_recipes
-from .scored import NAN, Scored
+from .scored import Scored
 from .streams import stream_sets, streams_table
 
 Tables = Mapping[str, pd.DataFrame]
@@ -179,12 +179,15 @@ def _tables_of_section(
     groups = groups_among(configs, epochs)
     predictions = read_predictions(store, configs, epochs)
     margins = read_margins(store, sweep, configs, epochs, predictions)
-    compared = _at_best_rates(groups, predictions) if last else []
+    compared: list[Group] = []
+    if last:
+        errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in groups]
+        best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
+        compared = [group for group in groups if tuple(group.key.values()) in best]
     sets = [independent_pairs(group) for group in groups]
     sets += between_sets(compared) + stream_sets(groups) + distillation_sets(configs, groups)
     sharp = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
-    sharpness = np.array([NAN if value is None else float(value) for value in sharp])
-    observed = Observed(predictions, sharpness, margins)
+    observed = Observed(predictions, np.array(sharp, dtype=float), margins)
     of_images: dict[Group, dict[str, Estimate]] = {}
     shared: dict[Hashable, Any] = {}
 
@@ -202,12 +205,6 @@ def _tables_of_section(
                 found = entry.compute(scored)
                 for part in [found] if isinstance(found, pd.DataFrame) else found:
                     yield name, part.assign(plane_set=plane_set) if entry.of_planes else part
-
-
-def _at_best_rates(groups: Sequence[Group], predictions: Predictions) -> list[Group]:
-    errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in groups]
-    best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
-    return [group for group in groups if tuple(group.key.values()) in best]
 
 
 def _with_left_out(groups: pd.DataFrame, outcomes: pd.DataFrame, sweep: SweepConfig) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from dbviz_ray.config import ModelConfig
 
 from ..scores.group_scores import SHARE
 from ..scores.groups import NAMING, NETWORK, Group
-from ..scores.pair_means import PairMeans, PairSet, pairs_within
-from ..statistics.estimates import Estimate, cross_pair_estimate, difference, mean_estimate, pair_estimate
+from ..scores.pair_means import PairSet, pairs_within
+from ..statistics.estimates import cross_pair_estimate, difference, mean_estimate, pair_estimate
 from ..statistics.intervals import interval_of
 from .scored import Scored, columns_of, with_covers
 
@@ -38,15 +38,18 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
     same, rows = scored.planes.same_points, []
     if same is None:
         return pd.DataFrame(columns=DISTILLATION)
+    starts = [(model.architecture, model.options, model.width, model.seeds.init) for model in scored.configs]
     for of_role, taught, control_pairs in _lessons(scored.configs, scored.groups):
         row: dict[str, Any] = {"label_noise": of_role["student"].key["label_noise"]}
         row |= {f"{role}_{column}": group.key[column] for role, group in of_role.items() for column in NAMING}
-        students, controls = mean_estimate(same.each_on_planes(taught).T), _control_estimate(control_pairs, same)
+        students = mean_estimate(same.each_on_planes(taught).T)
+        mean_of = cross_pair_estimate if control_pairs.used is None else pair_estimate  # with teachers, or among these
+        controls = mean_of(same.by_pair(control_pairs.members, control_pairs.others), same.on_planes(control_pairs))
         row |= with_covers("student_agreement", interval_of(students, SHARE))
         row |= with_covers("control_agreement", interval_of(controls, SHARE))
         row |= with_covers("difference", interval_of(difference(students, controls)))
         row |= {
-            "same_start": _same_start(scored.configs, taught),
+            "same_start": any(starts[one] == starts[other] for one, other in zip(*taught.sides, strict=True)),
             "n_students": taught.size,
             "n_teachers": len(taught.others),
             "n_controls": len(of_role["control"].members),
@@ -82,16 +85,3 @@ def _lessons(
                 pairs = PairSet(taught_by, others) if len(others) else pairs_within(taught_by)
                 if alike and alone and pairs.size:
                     yield {"student": students, "teacher": teachers, "control": controls}, own, pairs
-
-
-def _same_start(models: Sequence[ModelConfig], taught: PairSet) -> bool:
-    """Whether a student starts from its teacher's initial weights."""
-    starts = [(model.architecture, model.options, model.width, model.seeds.init) for model in models]
-    return any(starts[student] == starts[teacher] for student, teacher in zip(*taught.sides, strict=True))
-
-
-def _control_estimate(pairs: PairSet, same: PairMeans) -> Estimate:
-    by_pair, on_planes = same.by_pair(pairs.members, pairs.others), same.on_planes(pairs)
-    if pairs.used is None:  # controls with teachers
-        return cross_pair_estimate(by_pair, on_planes)
-    return pair_estimate(by_pair, on_planes)

@@ -14,9 +14,9 @@ from ..scores.group_scores import AT_LEAST_ZERO, SCORES, STATISTICS, kinds_of_im
 from ..scores.groups import GROUP, Group, group_of, records
 from ..scores.regions import Floats, Regions, extrapolated
 from ..scores.votes import multiplicity
-from ..statistics.estimates import Estimate, mean_estimate, spread_between_models
+from ..statistics.estimates import mean_estimate, spread_between_models
 from ..statistics.intervals import Interval, interval_of, variances_of
-from ..statistics.peaks import Pairs, Peak, find_peak
+from ..statistics.peaks import Pairs, find_peak
 from ..statistics.pseudo_values import Variances
 from .scored import NAN, Scored, columns_of, covers_text, items_of, value_and_ends
 
@@ -125,31 +125,27 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
     rows = []
     for key, groups in curves.items():
         for score, sign in PEAK_OF.items():
-            estimates = [(group, scored.estimates[group].get(score)) for group in groups]
-            known = [(group, found) for group, found in estimates if found is not None and np.isfinite(found.value)]
-            peak = scored.once(score, (key, score), _peak_of, score, sign, known, scored)
+            found = {group: scored.estimates[group].get(score) for group in groups}
+            known = {group: one for group, one in found.items() if one is not None and np.isfinite(one.value)}
+            pairs = _pairs_of(score, list(known), scored)
+            estimates = list(known.values())
+            peak = scored.once(score, (key, score), find_peak, estimates, numpy_generator("peaks", 0), sign, pairs)
             if peak is None:
                 continue
-            widths = [group.key["width"] for group, _ in known]
+            widths = [group.key["width"] for group in known]
             low, high = (widths[place] for place in peak.interval) if peak.interval else (NAN, NAN)
             row = dict(zip(CURVE, key, strict=True)) | {"score": score, "width": widths[peak.place]}
             row |= {"width_low": low, "width_high": high, "p_value": peak.p_value}
             row["interval_covers"] = f"models and {items_of(score)}" if peak.interval else items_of(score)
-            rows.append(row | {"n_models": sum(len(group.members) for group, _ in known), "n_widths": len(widths)})
+            rows.append(row | {"n_models": sum(len(group.members) for group in known), "n_widths": len(widths)})
     return pd.DataFrame(rows, columns=PEAKS).astype({"width_low": float, "width_high": float})
-
-
-def _peak_of(score: str, sign: int, known: list[tuple[Group, Estimate]], scored: Scored) -> Peak | None:
-    pairs = _pairs_of(score, [group for group, _ in known], scored)
-    return find_peak([found for _, found in known], numpy_generator("peaks", 0), sign, pairs)
 
 
 def _pairs_of(score: str, groups: list[Group], scored: Scored) -> Pairs | None:
     """None for other scores than of pairs, and where some trainings share seeds."""
     same = scored.planes.same_points
-    if score != "reproducibility" or same is None or any(len(group.levels) != 1 for group in groups):
-        return None
-    if any(len(np.unique(group.levels[0])) < len(group.members) for group in groups):
+    seeds = [len(np.unique(group.levels[0])) if len(group.levels) == 1 else 0 for group in groups]
+    if score != "reproducibility" or same is None or seeds != [len(group.members) for group in groups]:
         return None
     return Pairs([same.by_pair(own.members, following.members) for own, following in pairwise(groups)])
 

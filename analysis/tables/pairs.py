@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..scores.agreement import Floats, capa_between, kappa_between
+from ..scores.agreement import Floats, beyond_chance, of_accuracies
 from ..scores.group_scores import SCORES, SHARE
 from ..scores.groups import GROUP, Group, records
 from ..scores.pair_means import PairSet
@@ -28,7 +28,8 @@ def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
     number = np.empty(len(models), dtype=int)
     for index, group in enumerate(scored.groups):
         number[group.members] = index
-    epochs, shares, classes = np.array(scored.epochs), planes.mean_shares, planes.class_shares.shape[2]
+    epochs, classes = np.array(scored.epochs), planes.class_shares.shape[2]
+    shares = planes.class_shares.mean(axis=1, dtype=float)
     right = 1 - predictions.test_wrong.mean(axis=1)
     each = max(1, ROWS_TOGETHER // len(models))
     for start in range(0, max(1, len(models) - 1), each):
@@ -46,12 +47,12 @@ def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
         matrices: dict[str, Floats | None] = dict.fromkeys(("reproducibility", "kappa", "soft_agreement"))
         if planes.same_points is not None:
             same = planes.same_points.by_pair(rows, later)
-            matrices |= {"reproducibility": same, "kappa": kappa_between(same, shares[rows], shares[later])}
+            matrices |= {"reproducibility": same, "kappa": beyond_chance(same, shares[rows] @ shares[later].T)}
         if planes.soft_agreement is not None:
             matrices["soft_agreement"] = planes.soft_agreement.by_pair(rows, later)
         on_test = predictions.same_on_test.by_pair(rows, later)
         matrices["agreement_on_test_images"] = on_test
-        matrices["capa"] = capa_between(on_test, right[rows], right[later], classes)
+        matrices["capa"] = beyond_chance(on_test, of_accuracies(right[rows], right[later], classes))
         of_pairs = {name: np.nan if matrix is None else matrix[one, other] for name, matrix in matrices.items()}
         yield pd.DataFrame({**columns, **of_pairs, "n_planes": planes.planes})
 
@@ -134,7 +135,9 @@ def differences_table(scored: Scored) -> pd.DataFrame:
         known = [s for s in SCORES if s in of_a and s in of_b and _same_images(a, b, chosen.get(s))]
         rows += [scored.once(score, (score, a, b), _difference, score, a, b, scored) for score in known]
     if scored.compared:
-        rows += [_difference("test_error", a, b, scored) for a, b in _rates(scored.groups)]
+        for a, b in itertools.combinations(scored.groups, 2):
+            if a.key | {"learning_rate": b.key["learning_rate"]} == b.key:
+                rows.append(_difference("test_error", a, b, scored))
     table = pd.DataFrame(rows, columns=DIFFERENCES)
     for _, p_values in table.groupby("score")["p_value"]:
         table.loc[p_values.index, "p_value_holm"] = holm(p_values.to_numpy())
@@ -160,13 +163,6 @@ def _same_images(a: Group, b: Group, chosen: NDArray[np.bool_] | None) -> bool:
         return True
     of_both = chosen[np.concatenate([a.members, b.members])]
     return bool((of_both == of_both[0]).all())
-
-
-def _rates(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
-    """Every two groups that differ only in their learning rates."""
-    for a, b in itertools.combinations(groups, 2):
-        if all(a.key[column] == b.key[column] for column in GROUP if column != "learning_rate"):
-            yield a, b
 
 
 def _difference(score: str, a: Group, b: Group, scored: Scored) -> dict[str, Any]:

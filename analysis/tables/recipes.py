@@ -72,8 +72,7 @@ def best_rates(groups: pd.DataFrame, differences: pd.DataFrame) -> list[BestRate
     last = at_last_epoch(groups[groups["plane_set"] == groups["plane_set"].iloc[0]])
     found = []
     for _, rates in last.groupby([*NETWORK, "recipe", "label_noise"], sort=False):
-        tried = rates["n_models"] + rates["n_diverged"] > 0
-        rates = rates[tried].sort_values("learning_rate").reset_index(drop=True)
+        rates = rates[rates["n_models"] + rates["n_diverged"] > 0].sort_values("learning_rate", ignore_index=True)
         if len(rates) < 2 or not rates["n_models"].any():
             continue
         place = int(np.nanargmin(rates["test_error"]))

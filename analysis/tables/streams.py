@@ -62,10 +62,12 @@ def _row(contrast: Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
         "disagreement_alone": apart[alone].mean() if alone.any() else np.nan,
     }
     total, of_others = (_share(group, used, same, apart) for used in (alone, others))
-    for name, estimate in (("total_share", total), ("own_share", of_others and _without(of_others))):
+    for name, estimate in (("total_share", total), ("own_share", of_others)):
         interval = interval_of(estimate) if estimate else None
-        if interval:  # a ratio may lie beyond what a share can be
-            value, low, high = np.clip([interval.value, interval.low, interval.high], *SHARE).tolist()
+        if interval:
+            known = np.array([interval.value, interval.low, interval.high])
+            known = 1 - known[[0, 2, 1]] if estimate is of_others else known
+            value, low, high = known.clip(*SHARE).tolist()  # a ratio may lie beyond what a share can be
             interval = replace(interval, value=value, low=low, high=high)
         row |= with_covers(name, interval)
     n_pairs, n_alone = (int(np.triu(pairs).sum()) for pairs in (group.independent, alone))
@@ -96,9 +98,3 @@ def _share(group: Group, used: Mask, same: PairMeans, apart: Floats) -> Estimate
     known = tuple(by_seed) if all(np.isfinite(values).all() for values in by_seed) else ()
     covers: Covers = "models and items" if known else "items"
     return Estimate(value, by_plane, known, len(group.members), covers)
-
-
-def _without(share: Estimate) -> Estimate:
-    """1 - share."""
-    by_seed = tuple(1 - values for values in share.by_model)
-    return replace(share, value=1 - share.value, by_item=1 - share.by_item, by_model=by_seed)

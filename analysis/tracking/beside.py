@@ -4,9 +4,8 @@ import os
 import select
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Self
 
 from dbviz_ray.config.addresses import without_password
 from dbviz_ray.store import Store
@@ -19,7 +18,7 @@ SILENCE = 120.0
 """Seconds without a sign of progress after which MLflow counts as held up; a request takes 20 if nobody answers."""
 
 
-class TrackingBeside:
+class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
     """Context manager: another process logs while this one analyses and draws, which takes as long.
 
     It is ended if MLflow makes no progress: a server that sends a byte now and then would hold this one for hours.
@@ -32,9 +31,6 @@ class TrackingBeside:
         environment, pipe = MLFLOW_ENVIRONMENT | os.environ, subprocess.PIPE
         with suppress(OSError):  # `drawn` tells
             self._process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=none, env=environment)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:

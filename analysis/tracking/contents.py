@@ -151,8 +151,7 @@ def _part_params(rows: pd.DataFrame, curve: Curve | None) -> dict[str, Any]:
             params["epochs" if column == "epoch" else column] = span
     by_kind = rows.groupby(KIND)[["n_models", *LEFT_OUT]].max()  # the same models at every epoch
     params |= {str(name): int(count) for name, count in by_kind.sum().items()}
-    thresholds = ("small_train_error", "interpolation_threshold")
-    return params | {name: getattr(curve, name) for name in thresholds if curve}
+    return params | {name: getattr(curve, name) for name in ("small_train_error", "interpolation_threshold") if curve}
 
 
 def _all_metrics(groups: pd.DataFrame, rows: pd.DataFrame, step: str | None) -> list[Metric]:

@@ -35,8 +35,7 @@ def record(address: str, found: VersionVerdict, alias: str | None) -> str:
     The alias moves last, in one step, and only if the verdict is PASS: whatever is interrupted, the same command does
     the rest. UserError if there is no such version, TrackingUnavailableError if MLflow cannot be used.
     """
-    for name, value in MLFLOW_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ |= MLFLOW_ENVIRONMENT | os.environ
     from mlflow import MlflowClient, get_tracking_uri
     from mlflow.exceptions import MlflowException
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,10 +82,9 @@ def _beside(store: Store) -> Path:
 
 def is_tracked(store: Store) -> bool:
     """Whether the stored results were logged to the present tracking URI."""
-    if not store.exists(TRACKING_FILE) or not store.exists(store.scores_file("groups", "csv")):
-        return False
-    facts = _tracking_facts(store)
-    return (facts.get("uri"), facts.get("results")) == (without_password(tracking_uri(store)), _results(store))
+    facts, scored = _tracking_facts(store), store.exists(store.scores_file("groups", "csv"))
+    is_here = facts.get("uri") == without_password(tracking_uri(store))
+    return scored and is_here and facts.get("results") == _results(store)
 
 
 def track(
@@ -104,8 +103,7 @@ def track(
         store.check_driver()
         goes_on()
 
-    for name, value in MLFLOW_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ |= MLFLOW_ENVIRONMENT | os.environ
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri, results = tracking_uri(store), _results(store)
@@ -269,10 +267,9 @@ def _experiment(client: Any, sweep: SweepConfig, artifacts: Path | None) -> str:
 
 def _tracking_facts(store: Store) -> dict[str, Any]:
     """What earlier commands noted; nothing if the file is absent or damaged."""
-    try:
+    with suppress(FileNotFoundError, DamagedFileError):
         return store.read_json(TRACKING_FILE)
-    except (FileNotFoundError, DamagedFileError):
-        return {}
+    return {}
 
 
 def _directory_id(store: Store) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
+from torchvision.ops import Permute
 
 from dbviz_ray.architectures.convolutional import Mean
 from dbviz_ray.config.validation import Count, Positive, Share
@@ -96,14 +97,6 @@ class MixerLayer(nn.Module):
         return x + mixed  # type: ignore[no-any-return]
 
 
-class Tokens(nn.Module):
-    """Turns patches into tokens."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[n, channels, rows, columns]` to `[n, rows * columns, channels]`."""
-        return x.flatten(2).mT
-
-
 def mlp_mixer(
     *,
     width: int,
@@ -125,4 +118,5 @@ def mlp_mixer(
     for _ in range(layers):
         blocks += [MixerLayer(width, tokens, token_expansion, True), MixerLayer(width, width, channel_expansion, False)]
     embedding = nn.Conv2d(image_shape[0], width, patch_size, patch_size)
-    return nn.Sequential(embedding, Tokens(), *blocks, nn.LayerNorm(width), Mean(1), nn.Linear(width, classes))
+    to_tokens = nn.Sequential(nn.Flatten(2), Permute([0, 2, 1]))
+    return nn.Sequential(embedding, to_tokens, *blocks, nn.LayerNorm(width), Mean(1), nn.Linear(width, classes))

@@ -2,13 +2,10 @@
 
 import math
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.analysis.compare.checkpoints import load_weights, read_weights
@@ -19,6 +16,7 @@ from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.scripts.recipe import placeholders, trials_of
 from dbviz_ray.scripts.running import is_done, last_line, outputs, run
 from dbviz_ray.store import Store
+from dbviz_ray.terminal import interruption
 from dbviz_ray.training.cohort import HISTORY, TrainedModel
 
 FOLDER, DATA = "commands", "data"
@@ -26,9 +24,7 @@ FOLDER, DATA = "commands", "data"
 BATCH = 500
 
 
-def train_by_command(
-    model: ModelConfig, dataset: Dataset, store: Store, device: torch.device, check: Callable[[], None]
-) -> TrainedModel:
+def train_by_command(model: ModelConfig, dataset: Dataset, store: Store, device: torch.device) -> TrainedModel:
     """Run the command of `model.training`; in a run directory on a disk, its log and files stay in `FOLDER`.
 
     RuntimeError if it fails, UserError if what it wrote does not fit the architecture.
@@ -38,7 +34,10 @@ def train_by_command(
     labels = given_labels(dataset, model.dataset.noise_kind, model.label_noise, model.seeds.label_noise)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(store.root if store.is_local else scratch, FOLDER, model.model_id)
-        values, named = values_of(model), placeholders(settings.command)
+        # What placeholders stand for, beside the seed and the folder: the fields of the model.
+        named, fields = placeholders(settings.command), {**settings.model_dump(), **model.options}
+        values = {name: str(value) for name, value in fields.items() if isinstance(value, str | int | float)}
+        values |= {"width": str(model.width), "label_noise": str(model.label_noise)}
         if DATA in named:
             folder.mkdir(parents=True, exist_ok=True)
             values[DATA] = str(folder / f"{DATA}.npz")
@@ -51,7 +50,7 @@ def train_by_command(
             )
         used = {name: [value] for name, value in values.items() if name in named}
         [trial] = trials_of(settings.command, [model.seeds.init], used, folder, name="training")
-        if not is_done(trial) and (ended := run(trial, 0, check)).code != 0:
+        if not is_done(trial) and (ended := run(trial, 0, interruption.check)).code != 0:
             raise RuntimeError(f"its command ended with exit code {ended.code}: {last_line(trial)} ({trial.folder})")
         files = outputs(trial, settings.weights)
         if not files:
@@ -63,23 +62,13 @@ def train_by_command(
     history = {name: torch.full((settings.epochs,), math.nan) for name in HISTORY}
     predictions = {}
     for split, given in (("train", labels), ("test", dataset.test_labels)):
-        logits = _logits(network, dataset, dataset.split(split)[0], device)
+        images = dataset.split(split)[0].split(BATCH)
+        with torch.no_grad():
+            parts = [logits_of(network(dataset.normalised(part.to(device)))).float().cpu() for part in images]
+        logits = torch.cat(parts)
         predictions[split] = logits.argmax(dim=1)
         for ending, true in (("", given), *([("_clean", dataset.train_labels)] if split == "train" else [])):
             history[f"{split}_loss{ending}"][-1] = F.cross_entropy(logits, true)
             history[f"{split}_error{ending}"][-1] = (predictions[split] != true).double().mean()
     weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
     return TrainedModel(model, settings.epochs, weights, history, labels, predictions, math.nan, 0)
-
-
-def values_of(model: ModelConfig) -> dict[str, str]:
-    """What the placeholders of a command stand for, beside the seed and the folder: the fields of the model."""
-    fields: dict[str, Any] = {**model.training.model_dump(), **model.options}
-    plain = {name: str(value) for name, value in fields.items() if isinstance(value, str | int | float)}
-    return plain | {"width": str(model.width), "label_noise": str(model.label_noise)}
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, dataset: Dataset, images: Tensor, device: torch.device) -> Tensor:
-    parts = [logits_of(network(dataset.normalised(part.to(device)))).float().cpu() for part in images.split(BATCH)]
-    return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Trainings by a user's own command as trials of Ray Tune."""
+"""Trials of Ray Tune: what all share, and trainings by a user's own command as trials."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,21 @@ from dbviz_ray.scripts.recipe import Trial
 from dbviz_ray.scripts.running import outcome_of, run
 from dbviz_ray.terminal import interruption
 
-class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()  # as in cluster/training.py
+# Tune would give trials an environment of their own, with AWS keys that Ray then logs. Without one, they also take the
+# processes that Ray has started in advance.
+class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
+
+
+class Watcher(tune.Callback):  # type: ignore[misc]
+    """Hears of trials, and ends the command when it is interrupted."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune stores its callbacks, but nothing restores them."""
+        return {}
+
+    def on_step_end(self, **info: Any) -> None:
+        """Called after every step of Tune."""
+        interruption.check()
 
 
 def run_in_trials(trials: Sequence[Trial], room: Mapping[str, float], retries: int, hear: Hear) -> None:
@@ -30,7 +44,7 @@ def run_in_trials(trials: Sequence[Trial], room: Mapping[str, float], retries: i
                 name="repeat",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Watcher(named, hear)],
+                callbacks=[_CommandWatcher(named, hear)],
                 failure_config=tune.FailureConfig(max_failures=retries),
             ),
         ).fit()
@@ -44,24 +58,17 @@ def run_in_trial(config: Mapping[str, str], trials: Mapping[str, Trial], retries
     run(trial, retries)
 
 
-class _Watcher(tune.Callback):  # type: ignore[misc]
+class _CommandWatcher(Watcher):
     """Hands on how trials end."""
 
     def __init__(self, trials: Mapping[str, Trial], hear: Hear) -> None:
         self._trials, self._hear = trials, hear
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune stores its callbacks, but nothing restores them."""
-        return {}
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        interruption.check()
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(self, trial: Any, **info: Any) -> None:
         own = self._trials[trial.config["name"]]
         self._hear(own, outcome_of(own) or "its outcome is not there")
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, trial: Any, **info: Any) -> None:
         told = Path(trial.error_file).read_text("utf-8").splitlines() if trial.error_file else []
         reason = next((line for line in reversed(told) if line.strip()), "its process died")
         self._hear(self._trials[trial.config["name"]], printable(reason))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -19,9 +19,6 @@ from dbviz_ray.store import Store
 from dbviz_ray.store.models import Outcome, WorkEnd
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import say
-
-if TYPE_CHECKING:
-    from dbviz_ray.cluster.session import Session
 
 
 @dataclass
@@ -47,7 +44,8 @@ class Pool:
     job: Job
     queue: TaskQueue
     work: Mapping[What, Work]
-    session: "Session"
+    joined: bool
+    """Whether the cluster was running before, so that its nodes may come and go."""
     busy: dict[ray.ObjectRef, _Evaluator] = field(default_factory=dict)
     failed_starts: int = 0
 
@@ -59,10 +57,12 @@ class Pool:
 
     def results(self) -> Iterator[tuple[Task, WorkEnd]]:
         """See `Workers.evaluate`."""
-        for _ in range(min(len(self.queue), self._resources.evaluators or evaluators_that_fit(self._resources))):
+        room = {"CPU": self._resources.cpus_per_evaluator, "GPU": self._resources.gpus_per_evaluator}
+        fitting = sum(room_for(room, there) for there in alive_nodes().values()) or 1  # which may wait for a node
+        for _ in range(min(len(self.queue), self._resources.evaluators or fitting)):
             self._start()
         # Where nodes come and go, one evaluator is always pending, so that an autoscaler adds a node for it.
-        grows = self.session.joined and self._resources.evaluators is None
+        grows = self.joined and self._resources.evaluators is None
         try:
             while self.queue or any(evaluator.task for evaluator in self.busy.values()):
                 if grows and self.queue and all(evaluator.node for evaluator in self.busy.values()):
@@ -80,7 +80,11 @@ class Pool:
                 else:
                     evaluator.node = answer
                     self.failed_starts = 0
-                self._give_task(evaluator)
+                evaluator.task = task = self.queue.take(evaluator.node or "")
+                if task is None:
+                    ray.kill(evaluator.actor)
+                else:
+                    self.busy[evaluator.actor.evaluate.remote(task, self._shared[task.what])] = evaluator
         finally:
             for evaluator in self.busy.values():
                 ray.kill(evaluator.actor)
@@ -88,15 +92,6 @@ class Pool:
     def _start(self) -> None:
         actor = self._actors.remote(self.job.store, self.job.data, self._resources)
         self.busy[actor.node.remote()] = _Evaluator(actor)
-
-    def _give_task(self, evaluator: _Evaluator) -> None:
-        """Give the evaluator its next task, or end it if none waits."""
-        assert evaluator.node is not None
-        evaluator.task = self.queue.take(evaluator.node)
-        if evaluator.task is None:
-            ray.kill(evaluator.actor)
-            return
-        self.busy[evaluator.actor.evaluate.remote(evaluator.task, self._shared[evaluator.task.what])] = evaluator
 
     def _died(self, evaluator: _Evaluator, error: RayError) -> Iterator[tuple[Task, WorkEnd]]:
         """Replace a dead evaluator, and queue its task again if the task has tries left."""
@@ -122,19 +117,12 @@ def _options(resources: ResourcesConfig) -> dict[str, Any]:
     return {"num_cpus": resources.cpus_per_evaluator, "num_gpus": resources.gpus_per_evaluator}
 
 
-def evaluators_that_fit(resources: ResourcesConfig) -> int:
-    """How many evaluators fit on the nodes now alive; at least one, which may wait for a node."""
-    room = {"CPU": resources.cpus_per_evaluator, "GPU": resources.gpus_per_evaluator}
-    return max(1, sum(room_for(room, there) for there in alive_nodes().values()))
-
-
 class Evaluator:
     """A Ray actor: does tasks of the stage evaluate in its own worker process."""
 
     def __init__(self, store: Store, data: DatasetFacts, resources: ResourcesConfig) -> None:
         self._work: dict[What, Work] = {}
-        device = start_evaluator(resources)
-        self._runner = TaskRunner(store, data, resources.data_directory, device)
+        self._runner = TaskRunner(store, data, resources.data_directory, start_evaluator(resources))
 
     def node(self) -> str:
         """Its node; the answer shows that it has started."""

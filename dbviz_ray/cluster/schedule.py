@@ -56,13 +56,15 @@ class CohortSchedule:
     `trained` are model_ids; `retries` counts how often a cohort is tried again after its process crashed.
     """
 
+    waiting: list[Cohort]
+    """The cohorts that have not started, first to start first."""
     failures: dict[str, Failure]
     """Failed models, by model_id."""
     stopped: str | None
     """Why nothing more starts; None while cohorts may start."""
 
     def __init__(self, cohorts: Iterable[Cohort], trained: Iterable[str], retries: int) -> None:
-        self._waiting = list(cohorts)
+        self.waiting = list(cohorts)
         self._running: set[str] = set()
         self._settled = set(trained)
         self._budget = CrashBudget(retries)
@@ -70,23 +72,18 @@ class CohortSchedule:
         self.stopped = None
 
     @property
-    def waiting(self) -> tuple[Cohort, ...]:
-        """The cohorts that have not started, first to start first."""
-        return tuple(self._waiting)
-
-    @property
     def finished(self) -> bool:
         """Whether no cohort will start any more."""
-        return not self._running and (not self._waiting or self.stopped is not None)
+        return not self._running and (not self.waiting or self.stopped is not None)
 
     def next(self) -> Cohort | None:
         """The next cohort that can start, or None if there is none now. It counts as running until `ended`."""
         if self.stopped is not None:
             return None
-        for cohort in list(self._waiting):
+        for cohort in list(self.waiting):
             if not {model.teacher for model in cohort.models} - {None} <= self._settled:
                 continue
-            self._waiting.remove(cohort)
+            self.waiting.remove(cohort)
             ready = self._without_orphans(cohort)
             if ready is not None:
                 self._running.add(ready.cohort_id)
@@ -109,9 +106,9 @@ class CohortSchedule:
         elif outcome is Outcome.PREEMPTED or (
             outcome is Outcome.CRASHED and self._budget.allows_another_try(cohort.cohort_id, node_is_lost)
         ):
-            self._waiting.insert(0, cohort)
+            self.waiting.insert(0, cohort)
         elif outcome is Outcome.OUT_OF_MEMORY and len(cohort.models) > 1:
-            self._waiting[:0] = halves(cohort)
+            self.waiting[:0] = halves(cohort)
         else:
             for model in cohort.models:
                 self._fail(model.model_id, outcome, reason)

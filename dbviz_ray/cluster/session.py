@@ -74,7 +74,7 @@ class Session:
         """See `Workers.evaluate`."""
         from dbviz_ray.cluster.evaluation import Pool
 
-        return Pool(job, queue, work, self).results()
+        return Pool(job, queue, work, self.joined).results()
 
     def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
         """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""

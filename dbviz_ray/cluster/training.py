@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.exceptions import RayTaskError
-from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from dbviz_ray.cluster import Job, Training
+from dbviz_ray.cluster.command_trials import Watcher
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of, this_node
 from dbviz_ray.cluster.worker import train_in_worker
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
@@ -23,16 +23,11 @@ from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import one_line
 from dbviz_ray.planning.memory import memory_need
 from dbviz_ray.store.models import CUDA_ERROR, Outcome, WorkEnd
-from dbviz_ray.terminal import interruption
 
 if TYPE_CHECKING:
     from dbviz_ray.cluster.session import Session
 
 REPORT_SECONDS = 1.0
-
-# Tune would give trials an environment of their own, with AWS keys that Ray then logs. Without one, they also take the
-# processes that Ray has started in advance.
-class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
 
 GIB = 1024**3
 LEAST_MEMORY = 3 * GIB // 2
@@ -43,9 +38,8 @@ the same instead, be it the shortest."""
 
 def tune_cohorts(job: Job, training: Training, session: Session) -> None:
     """Train the cohorts of `training` in trials."""
-    waiting = training.schedule.waiting
-    models = {model.model_id: model for cohort in waiting for model in cohort.models}
-    least = least_memory(waiting, job.data, job.resources, session)
+    models = {model.model_id: model for cohort in training.schedule.waiting for model in cohort.models}
+    least = least_memory(training.schedule.waiting, job.data, job.resources, session)
 
     def room(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         cohort = _cohort(config, models)
@@ -54,7 +48,7 @@ def tune_cohorts(job: Job, training: Training, session: Session) -> None:
     trainable = tune.with_parameters(train_in_trial, models=models, job=job)
     with tempfile.TemporaryDirectory() as scratch:
         watcher = _Watcher(training)
-        tuner = tune.Tuner(
+        tune.Tuner(
             tune.with_resources(trainable, room),
             tune_config=tune.TuneConfig(
                 search_alg=_Suggestions(training, watcher),
@@ -63,8 +57,7 @@ def tune_cohorts(job: Job, training: Training, session: Session) -> None:
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(name="train", storage_path=scratch, verbose=0, callbacks=[watcher], stop=watcher),
-        )
-        tuner.fit()
+        ).fit()
 
 
 def train_in_trial(config: Mapping[str, Any], models: Mapping[str, ModelConfig], job: Job) -> None:
@@ -138,16 +131,12 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         """Nothing: the store knows what is done."""
 
 
-class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
+class _Watcher(Watcher, tune.Stopper):  # type: ignore[misc]
     """Hands on what trials report and how they end; all end once the schedule has stopped."""
 
     def __init__(self, training: Training) -> None:
         self._training = training
         self._running: dict[str, tuple[Cohort, set[str]]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune stores its callbacks, but nothing restores them."""
-        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -160,12 +149,7 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
         """Remember a trial's cohort and the nodes now alive."""
         self._running[trial_id] = cohort, set(alive_nodes())
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        interruption.check()
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:
         if trial.trial_id not in self._running:
             return
         cohort, there_before = self._running[trial.trial_id]
@@ -173,7 +157,7 @@ class _Watcher(tune.Callback, tune.Stopper):  # type: ignore[misc]
             del self._running[trial.trial_id]
         self._training.hear(cohort, result, loss_of(result["node"], there_before))
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, trial: Any, **info: Any) -> None:
         if trial.trial_id not in self._running:  # it has reported its end
             return
         cohort, there_before = self._running.pop(trial.trial_id)

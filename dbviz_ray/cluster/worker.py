@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dbviz_ray.cluster import Job, Training
 from dbviz_ray.cluster.schedule import TaskQueue, halves
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig, SweepConfig
-from dbviz_ray.datasets import Dataset, load_dataset
+from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import StorageError, one_line
 from dbviz_ray.evaluation.records import load_config, load_network, save_model, save_snapshot
 from dbviz_ray.evaluation.work import Task, TaskRunner, What, Work, draw_planes
 from dbviz_ray.store import SWEEP_FILE, Store
 from dbviz_ray.store.models import Outcome, WorkEnd
-from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import say
 from dbviz_ray.training.allocations import keep_freed_memory, peak_memory, reset_peak_memory
 from dbviz_ray.training.checkpoints import CohortCheckpoints
@@ -91,17 +89,25 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
                 save_snapshot(store, snapshot, dataset)
 
     try:
-        trained = _by_command(cohort, dataset, store, device) or train_cohort(
-            cohort.models,
-            dataset,
-            device,
-            resources=resources,
-            teachers=_teachers(cohort, store, dataset),
-            checkpoints=checkpoints,
-            choices=Path(resources.data_directory).expanduser() / CHOICES,
-            on_epoch=on_epoch,
-            on_snapshot=keep,
-        )
+        if cohort.models[0].training.command is not None:
+            from dbviz_ray.cluster.by_command import train_by_command
+
+            trained = [train_by_command(model, dataset, store, device) for model in cohort.models]
+        else:
+            # The outputs of a diverged teacher are not finite, so its students diverge at once and count as diverged.
+            taught_by = [load_config(store, model.teacher) for model in cohort.models if model.teacher is not None]
+            sizes = dataset.image_shape, len(dataset.class_names)
+            trained = train_cohort(
+                cohort.models,
+                dataset,
+                device,
+                resources=resources,
+                teachers=[load_network(store, teacher, *sizes) for teacher in taught_by],
+                checkpoints=checkpoints,
+                choices=Path(resources.data_directory).expanduser() / CHOICES,
+                on_epoch=on_epoch,
+                on_snapshot=keep,
+            )
     except torch.OutOfMemoryError:
         if len(cohort.models) > 1:
             checkpoints.split(halves(cohort))
@@ -116,25 +122,6 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
     store.drop_cohort(cohort.cohort_id)
     diverged = {m.config.model_id: m.diverged_epoch for m in trained if m.diverged_epoch is not None}
     return {**report, "from_epoch": from_epoch, "diverged": diverged, "remark": checkpoints.remark or remark}
-
-
-def _by_command(cohort: Cohort, dataset: Dataset, store: Store, device: torch.device) -> list[TrainedModel]:
-    """The models that a command of the user's trains; none if we do."""
-    if cohort.models[0].training.command is None:
-        return []
-    from dbviz_ray.cluster.by_command import train_by_command
-
-    return [train_by_command(model, dataset, store, device, interruption.check) for model in cohort.models]
-
-
-def _teachers(cohort: Cohort, store: Store, dataset: Dataset) -> Sequence[nn.Module]:
-    """The teacher of each member; empty without distillation.
-
-    The outputs of a diverged teacher are not finite, so its students diverge at once and count as diverged.
-    """
-    ids = [model.teacher for model in cohort.models if model.teacher is not None]
-    classes = len(dataset.class_names)
-    return [load_network(store, load_config(store, teacher), dataset.image_shape, classes) for teacher in ids]
 
 
 class ThisProcess:

@@ -40,12 +40,15 @@ _SECRET_FIELD = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&
 
 
 def checked_address(address: str, field: str = "--out") -> str:
-    """`address`, such as s3://bucket/prefix; UserError about `field` if its kind is unknown or it holds credentials.
+    """A path, or an address such as s3://bucket/prefix, as it is.
 
-    Files and logs hold addresses. Settings of pyarrow may follow a question mark, such as `endpoint_override=...` (the
-    variable AWS_ENDPOINT_URL does the same).
+    UserError about `field` if the kind of an address is unknown, or if it holds credentials: files and logs hold
+    addresses. Settings of pyarrow may follow a question mark, such as `endpoint_override=...` (the variable
+    AWS_ENDPOINT_URL does the same).
     """
-    scheme, _, rest = address.partition("://")
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
     place, _, settings = rest.partition("?")
     if scheme not in _STORES:
         shown = f"{scheme}://{place.rpartition('@')[2]}"

@@ -6,21 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dbviz_ray.config.model import ModelConfig, Seeds
+from dbviz_ray.config.model import DEFAULT_RECIPE, ModelConfig, Seeds
 from dbviz_ray.config.registry import standard_width
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.validation import (
-    DEFAULT_RECIPE,
-    Architecture,
-    Count,
-    Frozen,
-    Options,
-    Positive,
-    RecipeName,
-    Seed,
-    Share,
-    Values,
-)
+from dbviz_ray.config.validation import Architecture, Count, Frozen, Options, Positive, RecipeName, Seed, Share, Values
 from dbviz_ray.errors import FieldError
 
 DEFAULT_ARCHITECTURE, DEFAULT_SEEDS = "fully_connected", (0, 1, 2)

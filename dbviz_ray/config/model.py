@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import Field
 
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
-from dbviz_ray.config.validation import DEFAULT_RECIPE, Architecture, Count, Frozen, Options, RecipeName, Seed, Share
+from dbviz_ray.config.validation import Architecture, Count, Frozen, Options, RecipeName, Seed, Share
+
+DEFAULT_RECIPE = "default"
 
 
 class Seeds(Frozen):

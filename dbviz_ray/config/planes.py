@@ -106,26 +106,21 @@ class PlaneSetConfig(Frozen):
         for field in ("adversary", "attacked"):
             if getattr(self, field) is not None and self.off_manifold != "adversarial":
                 raise excluded(field, getattr(self, field), kind, "unset, or off_manifold=adversarial")
-        self._check_conditions(kind)
+        if self.images_used < 3:  # a condition may need more natural images than there are
+            there = f"{kind}, where a plane depends on {self.images_used} of the images"
+            if self.indices is not None:
+                raise excluded("indices", [list(triplet) for triplet in self.indices], there, "unset")
+            if self.labels == "mixed":
+                raise excluded("labels", "mixed", there, "any, correct or mislabelled" if self.images_used else "any")
+            if not self.images_used and self.labels != "any":
+                raise excluded("labels", self.labels, there, "any")
+            if not self.images_used and self.classes == "same":
+                raise excluded("classes", "same", there, "unset")
         if self.indices is not None:
             for field, allowed in (("count", len(self.indices)), ("classes", "any"), ("labels", "any")):
                 if getattr(self, field) != allowed:
                     raise excluded(field, getattr(self, field), f"{len(self.indices)} indices", f"unset, or {allowed}")
         return self
-
-    def _check_conditions(self, kind: str) -> None:
-        """FieldError if a condition needs more natural images than there are."""
-        if self.images_used == 3:
-            return
-        there = f"{kind}, where a plane depends on {self.images_used} of the images"
-        if self.indices is not None:
-            raise excluded("indices", [list(triplet) for triplet in self.indices], there, "unset")
-        if self.labels == "mixed":
-            raise excluded("labels", "mixed", there, "any, correct or mislabelled" if self.images_used else "any")
-        if not self.images_used and self.labels != "any":
-            raise excluded("labels", self.labels, there, "any")
-        if not self.images_used and self.classes == "same":
-            raise excluded("classes", "same", there, "unset")
 
 
 def largest_noises(models: Iterable[ModelConfig]) -> dict[int, float]:

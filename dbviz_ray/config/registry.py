@@ -38,7 +38,6 @@ ARCHITECTURES = {
     "mlp_mixer": Architecture("dbviz_ray.architectures.patches:mlp_mixer", 512),
 }
 
-TIMM_BUILDER = "dbviz_ray.architectures:timm_builder"
 TIMM = "timm/"
 """Prefix of a network of timm: `timm/resnet50`."""
 
@@ -86,7 +85,7 @@ def standard_width(name: str) -> int:
 def architecture_builder(name: str) -> Callable[..., Any]:
     """The builder that `name` stands for."""
     if name.startswith(TIMM):
-        builder: Callable[..., Any] = _imported(TIMM_BUILDER)(name.removeprefix(TIMM))
+        builder: Callable[..., Any] = _imported("dbviz_ray.architectures:timm_builder")(name.removeprefix(TIMM))
         return builder
     return _imported(ARCHITECTURES[name].builder if name in ARCHITECTURES else name)
 

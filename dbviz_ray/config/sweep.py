@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -14,11 +14,6 @@ from dbviz_ray.config.planes import MarginsConfig, PlaneSetConfig, check_plane_s
 from dbviz_ray.config.training import DatasetConfig, TrainingConfig
 from dbviz_ray.config.validation import Count, Folder, Frozen, Index, Name, NonNegative, PositiveShare, Values, excluded
 from dbviz_ray.errors import FieldError
-
-
-def _without_credentials(address: str) -> str:
-    # A UserError passes through pydantic, which would repeat the address in the message of a ValueError.
-    return checked_address(address, "resources.reuse") if "://" in address else address
 
 
 class ResourcesConfig(Frozen):
@@ -51,7 +46,8 @@ class ResourcesConfig(Frozen):
     checkpoint_seconds: NonNegative = Field(60.0, description="Time between two checkpoints of a cohort.")
     retries: Index = Field(3, description="Restarts of a cohort, or of an evaluator, whose process died.")
     data_directory: Folder = Field("~/.cache/dbviz_ray", description="Folder for downloaded data sets, on every node.")
-    reuse: tuple[Annotated[str, AfterValidator(_without_credentials)], ...] = Field(
+    # Its UserError passes through pydantic, which would repeat the address in the message of a ValueError.
+    reuse: tuple[Annotated[str, AfterValidator(partial(checked_address, field="resources.reuse"))], ...] = Field(
         (), description="Run directories of other sweeps; models with equal settings are copied, not trained."
     )
     gpu_hour_price: NonNegative | None = Field(None, description="Price of one GPU hour, shown by --plan.")
@@ -124,22 +120,18 @@ class SweepConfig(Frozen):
                 reason = "trains one model of each kind, and reproducibility compares at least two"
                 allowed = "at least 2 seeds, or scores=[fragmentation]"
                 raise FieldError("grid.seed", named, reason=reason, allowed=allowed)
-        self._check_recipes()
+        meanings: dict[str, TrainingConfig] = {}  # of a recipe for one network: tables group results by its name
+        for model in self._models:
+            group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
+            if meanings.setdefault(group, model.training) != model.training:
+                reason = f"the recipe {model.recipe} of {model.architecture} has other settings in another case"
+                raise FieldError("cases", reason=reason, allowed="one name for each setting")
         model_id, times = Counter(model.model_id for model in self._models).most_common(1)[0]
         if times > 1:
             reason = f"the model {model_id} occurs {times} times"
             raise FieldError("cases", reason=reason, allowed="grids and recipes with other models")
         check_plane_sets(self.planes, self._models)
         return self
-
-    def _check_recipes(self) -> None:
-        """FieldError if a recipe has two meanings for one network, since tables group results by its name."""
-        meanings: dict[str, TrainingConfig] = {}
-        for model in self._models:
-            group = f"{model.architecture} {model.width} {model.options} {model.recipe} {model.training.learning_rate}"
-            if meanings.setdefault(group, model.training) != model.training:
-                reason = f"the recipe {model.recipe} of {model.architecture} has other settings in another case"
-                raise FieldError("cases", reason=reason, allowed="one name for each setting")
 
     def _grids(self) -> list[GridConfig]:
         """The grids whose models are joined, each with the fields that hold in all."""

@@ -24,8 +24,6 @@ RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_
 Architecture = Annotated[str, AfterValidator(check_architecture)]
 Options = dict[str, bool | int | float | str]
 
-DEFAULT_RECIPE = "default"
-
 
 def not_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """`values`; FieldError if one of them is repeated."""

@@ -140,14 +140,6 @@ def _draws(
             own.copy_(torch.rand((total, 3), generator=stream) * limits)
     if settings.mixing == "none":
         return Draws(order, crops)
-    return Draws(order, crops, *mixing_draws(models, epoch, steps, image_size))
-
-
-def mixing_draws(
-    models: Sequence[ModelConfig], epoch: int, steps: int, image_size: tuple[int, ...]
-) -> tuple[Tensor, Tensor | None]:
-    """The `shares` and, for CutMix, `boxes` of `Draws` for models that share their settings."""
-    settings = models[0].training
     shares, boxes = [], []
     for model in models:
         generator = numpy_generator("mixing", model.seeds.augmentation, epoch)
@@ -156,28 +148,29 @@ def mixing_draws(
             box, share = cut_boxes(share, generator.random((steps, 2)), image_size)
             boxes.append(torch.from_numpy(box))
         shares.append(torch.from_numpy(share))
-    return torch.stack(shares), torch.stack(boxes) if boxes else None
+    return Draws(order, crops, torch.stack(shares), torch.stack(boxes) if boxes else None)
 
 
-class Mixing:
-    """Mixup or, with boxes, CutMix for the batches of one epoch: the draws of `mixing_draws` on a device."""
+def mixed(draws: Draws, step: int, images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Mixup or, with boxes, CutMix of batch number `step`, if anything is drawn for it.
 
-    def __init__(self, shares: Tensor, boxes: Tensor | None, classes: int) -> None:
-        self._shares, self._boxes, self._classes = shares, boxes, classes
-
-    def __call__(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix batch number `step`, images `[members, n, c, h, w]` and labels int64 `[members, n]`.
-
-        Returns images of the same shape and class probabilities `[members, n, classes]`.
-        """
-        before = images.roll(1, dims=1)
-        share = self._shares[:, step].to(images.dtype)
-        if self._boxes is None:
-            mixed = torch.lerp(before, images, share.view(-1, 1, 1, 1, 1))
-        else:
-            mixed = torch.where(_inside(self._boxes[:, step], images.shape[-2:]), before, images)
-        one_hot = F.one_hot(labels, self._classes).to(images.dtype)
-        return mixed, torch.lerp(one_hot.roll(1, dims=1), one_hot, share.view(-1, 1, 1))
+    From images `[members, n, c, h, w]` and labels int64 `[members, n]`, images of the same shape and class
+    probabilities `[members, n, classes]`.
+    """
+    if draws.shares is None:
+        return images, labels
+    before = images.roll(1, dims=1)
+    share = draws.shares[:, step].to(images.dtype)
+    if draws.boxes is None:
+        images = torch.lerp(before, images, share.view(-1, 1, 1, 1, 1))
+    else:
+        top, left, bottom, right = (edge.view(-1, 1, 1, 1, 1) for edge in draws.boxes[:, step].T)
+        row = torch.arange(images.shape[-2], device=images.device).view(-1, 1)
+        column = torch.arange(images.shape[-1], device=images.device)
+        inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+        images = torch.where(inside, before, images)
+    one_hot = F.one_hot(labels, classes).to(images.dtype)
+    return images, torch.lerp(one_hot.roll(1, dims=1), one_hot, share.view(-1, 1, 1))
 
 
 def cut_boxes(shares: np.ndarray, centres: np.ndarray, image_size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -191,13 +184,3 @@ def cut_boxes(shares: np.ndarray, centres: np.ndarray, image_size: tuple[int, ..
     centre = (centres * size).astype(np.int64)
     low, high = np.maximum(centre - half, 0), np.minimum(centre + half, size)
     return np.concatenate([low, high], axis=1), 1 - (high - low).prod(axis=1) / size.prod()
-
-
-def _inside(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
-    """Which pixels are inside the boxes: bool `[members, 1, 1, height, width]`."""
-    height, width = image_size
-    top, left, bottom, right = (edge.view(-1, 1, 1, 1, 1) for edge in boxes.T)
-    rows = torch.arange(height, device=boxes.device).view(-1, 1)
-    columns = torch.arange(width, device=boxes.device)
-    inside: Tensor = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    return inside

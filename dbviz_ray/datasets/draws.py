@@ -21,6 +21,7 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 HELD_OUT_DRAW = 2
 """Counter in the stream "split"; 0 and 1 draw the kept training and test images."""
 DIGITS_IMAGES, DIGITS_TRAIN_SIZE = 1797, 1000
+IMAGE_FOLDER = "a folder that holds train/CLASS/* and test/CLASS/*"
 
 
 class DatasetFacts(NamedTuple):
@@ -47,8 +48,7 @@ def check_fields(config: DatasetConfig) -> None:
         raise UserError("dataset.test_size", config.test_size, reason=reason, allowed="unset")
     if config.name == "image_folder":
         if config.folder is None:
-            allowed = "a folder that holds train/CLASS/* and test/CLASS/*"
-            raise UserError("dataset.folder", reason="unset is not allowed with image_folder", allowed=allowed)
+            raise UserError("dataset.folder", reason="unset is not allowed with image_folder", allowed=IMAGE_FOLDER)
     elif config.name in DATASETS:
         for name in ("folder", "image_size"):
             value = getattr(config, name)

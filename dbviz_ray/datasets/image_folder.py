@@ -11,13 +11,12 @@ from torch import Tensor
 
 from dbviz_ray.config import DatasetConfig
 from dbviz_ray.datasets.dataset import Dataset
-from dbviz_ray.datasets.draws import SPLITS, Split, kept_indices
+from dbviz_ray.datasets.draws import IMAGE_FOLDER, SPLITS, Split, kept_indices
 from dbviz_ray.datasets.files import reading
 from dbviz_ray.errors import UserError, printable
 from dbviz_ray.store.files import IMAGE_FORMATS
 from dbviz_ray.terminal.progress import say
 
-LAYOUT = "a folder that holds train/CLASS/* and test/CLASS/*"
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's names of those kinds of pixels that have one meaning in 8-bit RGB."""
 
@@ -43,7 +42,7 @@ def load_image_folder(config: DatasetConfig, directory: Path) -> Dataset:
 
 def _class_names(split: Path) -> tuple[str, ...]:
     if not split.is_dir():
-        raise UserError("dataset.folder", reason=f"there is no folder {split}", allowed=LAYOUT)
+        raise UserError("dataset.folder", reason=f"there is no folder {split}", allowed=IMAGE_FOLDER)
     return tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
 
 

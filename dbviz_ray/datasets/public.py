@@ -57,15 +57,11 @@ def load_cifar10(config: DatasetConfig, directory: Path) -> Dataset:
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
     """
     _ensure_cifar(10, CIFAR10_FILES, directory)
-    dataset = Dataset(
-        *_cifar_split(directory, CIFAR10_FILES[:-1], b"labels", 10),
-        *_cifar_split(directory, CIFAR10_FILES[-1:], b"labels", 10),
-        class_names=CIFAR10_CLASSES,
-        mean=(0.4914, 0.4822, 0.4465),
-        deviation=(0.2023, 0.1994, 0.2010),
-        confusions=tuple(CIFAR10_CLASSES.index(CONFUSED_WITH.get(name, name)) for name in CIFAR10_CLASSES),
-    )
-    return kept(config, dataset)
+    splits = CIFAR10_FILES[:-1], CIFAR10_FILES[-1:]
+    train, test = (_cifar_split(directory, files, b"labels", 10) for files in splits)
+    confusions = tuple(CIFAR10_CLASSES.index(CONFUSED_WITH.get(name, name)) for name in CIFAR10_CLASSES)
+    scale = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    return kept(config, Dataset(*train, *test, CIFAR10_CLASSES, *scale, confusions=confusions))
 
 
 def load_cifar100(config: DatasetConfig, directory: Path) -> Dataset:
@@ -139,12 +135,12 @@ def load_fashion_mnist(config: DatasetConfig, directory: Path) -> Dataset:
     files = ", ".join(f"{file}.gz" for file in FASHION_MNIST_FILES)
     by_hand = f"{files} (https://github.com/zalandoresearch/fashion-mnist)"
     ensure("fashion_mnist", FASHION_MNIST_FILES, sources, by_hand, directory)
-    train = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[:2])
-    test = _fashion_mnist_split(directory, *FASHION_MNIST_FILES[2:])
+    train, test = (_fashion_mnist_split(directory, split) for split in ("train", "t10k"))
     return kept(config, Dataset(*train, *test, FASHION_MNIST_CLASSES, mean=(0.2860,), deviation=(0.3530,)))
 
 
-def _fashion_mnist_split(directory: Path, images_file: str, labels_file: str) -> tuple[Tensor, Tensor]:
+def _fashion_mnist_split(directory: Path, split: str) -> tuple[Tensor, Tensor]:
+    images_file, labels_file = (file for file in FASHION_MNIST_FILES if f"/{split}-" in file)
     images, labels = _idx_array(directory, images_file, 3), _idx_array(directory, labels_file, 1)
     with reading(directory / labels_file, f"the labels of {images_file}"):
         return checked_split(images[:, None], labels, (1, 28, 28), 10)

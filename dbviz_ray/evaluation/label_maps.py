@@ -1,6 +1,5 @@
 """Label maps: the class that a network predicts at every grid point of every plane, and its probabilities."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -116,11 +115,17 @@ def label_points(
 
 def _folded(network: Classifier, planes: PlaneSet, device: torch.device) -> tuple[GridPoints, Classifier, int]:
     """The points after a first linear layer, the rest of the network, and how many points to take at a time."""
-    grid, pixels = GridPoints(planes, device, dtype_of(network)), math.prod(planes.image_shape)
-    folded = first_linear_layer(network, planes.anchors[0].to(device, dtype_of(network)))
-    if folded is None:
-        return grid, network, default_batch(device, pixels)
-    return grid.through(folded[0]), folded[1], default_batch(device, pixels, folded[0].out_features)
+    grid = GridPoints(planes, device, dtype_of(network))
+    layer, rest, batch = without_first_layer(network, planes.anchors[0], device)
+    return (grid if layer is None else grid.through(layer)), rest, batch
+
+
+def without_first_layer(
+    network: Classifier, images: Tensor, device: torch.device
+) -> tuple[nn.Linear | None, Classifier, int]:
+    """`first_linear_layer`, or None and the whole network, and how many points to take at a time."""
+    layer, rest = first_linear_layer(network, images.to(device, dtype_of(network))) or (None, network)
+    return layer, rest, default_batch(device, images[0].numel(), None if layer is None else layer.out_features)
 
 
 def first_linear_layer(network: Classifier, images: Tensor) -> tuple[nn.Linear, Classifier] | None:

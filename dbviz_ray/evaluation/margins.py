@@ -10,20 +10,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dbviz_ray.config import MarginsConfig
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.errors import UserError
-from dbviz_ray.evaluation.label_maps import (
-    Classifier,
-    default_batch,
-    dtype_of,
-    evaluating,
-    first_linear_layer,
-    label_type,
-    scores_of,
-)
+from dbviz_ray.evaluation.label_maps import Classifier, dtype_of, evaluating, label_type, scores_of, without_first_layer
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.training.allocations import within_memory
 
@@ -159,25 +151,19 @@ def margins(
     find any. Networks are evaluated as in `label_planes`.
     """
     with evaluating(network):
-        images, rest = _folded(lines, network, device)
-        features = None if rest is network else images.shape[1]
-        batch = batch_points or default_batch(device, math.prod(lines.images.shape[1:]), features)
-        return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch)
+        layer, rest, batch = without_first_layer(network, lines.images[:3], device)
+        images = lines.images.to(device) if layer is None else _mapped(lines.images, layer, device)
+        images = images.to(dtype_of(network))
+        return within_memory(lambda size: _Search(lines, images, rest, size).found(), batch_points or batch)
 
 
-def _folded(lines: MarginLines, network: Classifier, device: torch.device) -> tuple[Tensor, Classifier]:
-    """The images and the network; or the images after its first layer, which maps lines to lines, and the rest."""
-    dtype = dtype_of(network)
-    folded = first_linear_layer(network, lines.images[:3].to(device, dtype))
-    if folded is None:
-        return lines.images.to(device, dtype), network
-    layer, rest = folded
+def _mapped(images: Tensor, layer: nn.Linear, device: torch.device) -> Tensor:
+    """The images after a first layer, which maps lines to lines, in float64."""
     weight = layer.weight.detach().to(device, torch.float64)
-    mapped = [part.to(device).double().flatten(1) @ weight.T for part in lines.images.split(FOLDED_AT_ONCE)]
-    images = torch.cat(mapped)
+    mapped = torch.cat([part.to(device).double().flatten(1) @ weight.T for part in images.split(FOLDED_AT_ONCE)])
     if layer.bias is not None:
-        images += layer.bias.detach().to(device, torch.float64)
-    return images.to(dtype), rest
+        mapped += layer.bias.detach().to(device, torch.float64)
+    return mapped
 
 
 class _Search:

@@ -19,6 +19,7 @@ from dbviz_ray.errors import DamagedFileError, one_line
 from dbviz_ray.evaluation.label_maps import label_type
 from dbviz_ray.planes import Origin, PlaneSet
 from dbviz_ray.store import Store
+from dbviz_ray.store.evaluations import fixed_lists, listed_values
 from dbviz_ray.store.layout import HISTORY, MODEL, PREDICTIONS, WEIGHTS
 from dbviz_ray.store.models import Outcome
 from dbviz_ray.training.cohort import TrainedModel
@@ -129,16 +130,15 @@ def _kept_file(store: Store, config: ModelConfig, file: str, epoch: int | None) 
 def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset) -> None:
     """Write a plane set, one row for each plane: its images, normalised, where they come from, and coordinates."""
     origin = planes.origin or Origin(("natural", "natural", "natural"), planes.anchor_indices)
-    columns = {
-        "plane": pa.array(np.arange(len(planes), dtype=np.int32)),
-        "anchor_indices": _fixed_lists(planes.anchor_indices),
-        "anchor_sources": _fixed_lists(origin.sources),
-        "anchor_labels": _fixed_lists(planes.anchor_labels),
-        "anchor_a": _fixed_lists(planes.coordinates[..., 0]),
-        "anchor_b": _fixed_lists(planes.coordinates[..., 1]),
-        "a_range": _fixed_lists(planes.axes[:, 0, [0, -1]]),
-        "b_range": _fixed_lists(planes.axes[:, 1, [0, -1]]),
-        "anchors": _fixed_lists(planes.anchors.flatten(1)),
+    lists = {
+        "anchor_indices": planes.anchor_indices,
+        "anchor_sources": origin.sources,
+        "anchor_labels": planes.anchor_labels,
+        "anchor_a": planes.coordinates[..., 0],
+        "anchor_b": planes.coordinates[..., 1],
+        "a_range": planes.axes[:, 0, [0, -1]],
+        "b_range": planes.axes[:, 1, [0, -1]],
+        "anchors": planes.anchors.flatten(1),
     }
     facts = {
         "image_shape": list(planes.anchors.shape[2:]),
@@ -150,6 +150,8 @@ def save_planes(store: Store, plane_set: str, planes: PlaneSet, dataset: Dataset
         "mean": list(dataset.mean),
         "deviation": list(dataset.deviation),
     }
+    columns = {"plane": np.arange(len(planes), dtype=np.int32)}
+    columns |= {name: fixed_lists(values.numpy()) for name, values in lists.items()}
     store.write_parquet(store.planes_file(plane_set), pa.table(columns), facts)
 
 
@@ -158,8 +160,7 @@ def load_planes(store: Store, plane_set: str) -> tuple[PlaneSet, list[str]]:
     table, facts = store.read_parquet(store.planes_file(plane_set))
 
     def tensor(column: str, *shape: int) -> Tensor:
-        values = table[column].combine_chunks().flatten().to_numpy()
-        return torch.from_numpy(values.copy()).view(len(table), *shape)
+        return torch.from_numpy(listed_values(table, column, len(table), *shape).copy())
 
     kinds = tuple(facts.get("anchor_kinds", ()))  # absent from older files, which have natural images only
     planes = PlaneSet(
@@ -186,7 +187,3 @@ def _predictions(trained: TrainedModel, dataset: Dataset) -> pa.Table:
     train = rows("train", trained.given_labels, dataset.train_labels)
     test = rows("test", dataset.test_labels, dataset.test_labels)
     return pa.concat_tables([train, test]).unify_dictionaries()
-
-
-def _fixed_lists(values: Tensor) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.contiguous().view(-1).numpy()), values.shape[1])

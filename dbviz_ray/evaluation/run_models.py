@@ -72,9 +72,7 @@ def find_run_model(address: str, trusted: Collection[str] = ()) -> RunModel | No
         return None
 
 
-def run_model(
-    store: Store, model_id: str, epoch: int | None = None, trusted: Collection[str] = (), called: str = ""
-) -> RunModel:
+def run_model(store: Store, model_id: str, epoch: int | None, trusted: Collection[str], called: str = "") -> RunModel:
     """A model of the run in `store`; messages name it `called`, by default its folder.
 
     FileNotFoundError if there is no such model. UserError if its files cannot be read, its training diverged, its

@@ -128,11 +128,7 @@ class TaskRunner:
 
 
 def draw_planes(
-    sweep: SweepConfig,
-    store: Store,
-    plane_set: str,
-    attacked: ModelConfig | None = None,
-    device: torch.device | None = None,
+    sweep: SweepConfig, store: Store, plane_set: str, attacked: ModelConfig | None, device: torch.device | None = None
 ) -> None:
     """Draw and store a plane set; a model is attacked on `device`. UserError if it cannot be drawn."""
     from dbviz_ray.datasets import load_dataset

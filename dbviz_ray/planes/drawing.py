@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dbviz_ray.architectures.outputs import logits_of
-from dbviz_ray.config import AdversaryConfig, ModelConfig, PlaneSetConfig, SweepConfig, largest_noises
+from dbviz_ray.config import AdversaryConfig, PlaneSetConfig, SweepConfig, largest_noises
 from dbviz_ray.config.seeds import numpy_generator
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.errors import UserError
@@ -160,14 +160,6 @@ def representative_labels(sweep: SweepConfig, plane_set: str, dataset: Dataset) 
         given = given_labels(dataset, sweep.dataset.noise_kind, noise, seed)
         labels = given.where(given != dataset.train_labels, labels)
     return labels
-
-
-def attacked_model(sweep: SweepConfig, plane_set: str) -> ModelConfig | None:
-    """The model that a plane set's adversarial examples attack; None if it has none."""
-    planes, models = sweep.planes[plane_set], sweep.models()
-    if planes.off_manifold != "adversarial":
-        return None
-    return next(model for model in models if planes.attacked in (None, model.model_id))
 
 
 @contextmanager

@@ -77,6 +77,11 @@ def step_flops(models: Sequence[ModelConfig], data: DatasetFacts, images: int) -
     return float(facts_of(models[0], data).forward_flops) * passes_of_a_step(models[0]) * images * len(models)
 
 
+def call_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
+    """What the calls of a training step of models of one shape cost, one model after the other, in operations."""
+    return facts_of(models[0], data).forward_calls * passes_of_a_step(models[0]) * len(models) * CALL_FLOPS
+
+
 def evaluation_flops(models: Sequence[ModelConfig], data: DatasetFacts) -> float:
     """Operations of all test evaluations during the training of models of one shape."""
     settings = models[0].training
@@ -176,9 +181,7 @@ class _CountsCalls(TorchDispatchMode):
     last: Any = None
     """The last operation that is more than a view."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         self.last = self.last if func.is_view else func
         return func(*args, **(kwargs or {}))

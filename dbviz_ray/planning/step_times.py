@@ -13,15 +13,7 @@ from dbviz_ray.config import Cohort, ResourcesConfig
 from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.datasets import Dataset, DatasetFacts
 from dbviz_ray.evaluation.label_maps import computing_threads
-from dbviz_ray.planning.sizes import (
-    CALL_FLOPS,
-    NetworkShape,
-    facts_of,
-    longest_first,
-    passes_of_a_step,
-    refused_in_one_line,
-    step_flops,
-)
+from dbviz_ray.planning.sizes import NetworkShape, call_flops, facts_of, longest_first, refused_in_one_line, step_flops
 from dbviz_ray.training.cohort import CohortTraining, train_cohort
 from dbviz_ray.training.ordinary import ORDINARY
 
@@ -88,8 +80,7 @@ def measured_step_times(
             if images < 2 and curves:
                 break
             images = max(images, 2)
-            calls = facts_of(model, data).forward_calls * passes_of_a_step(model) * members
-            in_time = int(budget * rate / (of_an_image * images + calls * CALL_FLOPS))
+            in_time = int(budget * rate / (of_an_image * images + call_flops(cohort.models, data)))
             steps = min(math.ceil(data.train_images / batch), MOST_STEPS, max(in_time, 1))
             # Choosing the best stack would take longer than the measurement.
             own = resources.model_copy(update={"stack": members if resources.stack is None else resources.stack})

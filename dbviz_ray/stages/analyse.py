@@ -41,16 +41,15 @@ LONG = 600.0
 def _scoring(sweep: SweepConfig, options: Options) -> Iterator["Over"]:
     """How blocks of planes are scored: here, or by tasks on the cluster if this machine would take long."""
     points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
-    if len(sweep.models()) ** 2 / 2 * points * SECONDS_A_POINT < LONG or options.address in (ALONE, "local"):
-        yield map
-        return
-    from dbviz_ray.cluster.session import ray_session, running_cluster
+    takes_long = len(sweep.models()) ** 2 / 2 * points * SECONDS_A_POINT >= LONG
+    if takes_long and options.address not in (ALONE, "local"):
+        from dbviz_ray.cluster.session import ray_session, running_cluster
 
-    if options.address is None and running_cluster() is None:
-        yield map
-        return
-    with ray_session(options.address, sweep.resources, options.verbose) as session:
-        yield session.over
+        if options.address is not None or running_cluster() is not None:
+            with ray_session(options.address, sweep.resources, options.verbose) as session:
+                yield session.over
+            return
+    yield map
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:

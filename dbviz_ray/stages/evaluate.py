@@ -1,18 +1,17 @@
 """The stage evaluate: every trained model labels planes and finds margins."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import Job, Workers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import SweepConfig
-from dbviz_ray.errors import DamagedFileError, UserError
-from dbviz_ray.evaluation.work import LabellingWork, Task, What, Work, draw_planes, missing_tasks
+from dbviz_ray.errors import UserError
+from dbviz_ray.evaluation.work import LabellingWork, What, Work, draw_planes, missing_tasks
 from dbviz_ray.stages import Options, State
 from dbviz_ray.store import Store
 from dbviz_ray.store.layout import LABELS, PICTURES, partition
-from dbviz_ray.store.models import Failure, Outcome, WorkEnd, settle
+from dbviz_ray.store.models import Failure, Outcome, settle
 from dbviz_ray.terminal import interruption
 from dbviz_ray.terminal.progress import Progress, say
 
@@ -44,37 +43,27 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State, job: J
     there = len(sweep.models()) - len(state.untrained) - len(amounts)
     failures: dict[str, Failure] = {}
     damaged = stopped = None
+    reached: Counter[str] = Counter()
     if tasks:
         queue = TaskQueue(tasks, state.trained_on, job.resources.retries)
         needed = {what: work[what] for what in {task.what for task in tasks}}
         with Progress("evaluate", amounts, "points", there) as progress:
-            failures, damaged, stopped = _summary(workers.evaluate(job, queue, needed), work, progress)
+            for task, end in workers.evaluate(job, queue, needed):
+                interruption.check()
+                model_id = task.model.model_id
+                reached[model_id] += work[task.what].points
+                progress.reach(model_id, reached[model_id])
+                damaged = damaged or end.damaged
+                if end.outcome is not Outcome.DONE and end.damaged is None:
+                    progress.fail(model_id)
+                    failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
+                    progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
+                if end.stops:
+                    stopped = end.reason
+                    break
     settle("evaluate", store, failures.values(), damaged, stopped)
     lost = state.untrained | failures.keys()
     state.tasks = [task for task in state.tasks if task.model.model_id in lost]
-
-
-def _summary(
-    ends: Iterable[tuple[Task, WorkEnd]], work: Mapping[What, Work], progress: Progress
-) -> tuple[dict[str, Failure], DamagedFileError | None, str | None]:
-    """The failures by model_id, a damaged file, and why the rest did not start (see `settle`); shows the progress."""
-    failures: dict[str, Failure] = {}
-    damaged = stopped = None
-    reached: Counter[str] = Counter()
-    for task, end in ends:
-        interruption.check()
-        model_id = task.model.model_id
-        reached[model_id] += work[task.what].points
-        progress.reach(model_id, reached[model_id])
-        damaged = damaged or end.damaged
-        if end.outcome is not Outcome.DONE and end.damaged is None:
-            progress.fail(model_id)
-            failures[model_id] = Failure(model_id, "evaluate", end.outcome, end.reason)
-            progress.say(f"{model_id} failed ({end.outcome}): {end.reason}")
-        if end.stops:
-            stopped = end.reason
-            break
-    return failures, damaged, stopped
 
 
 def work_of(sweep: SweepConfig, store: Store, workers: Workers | None = None) -> dict[What, Work]:
@@ -100,11 +89,12 @@ def stored_planes(sweep: SweepConfig, store: Store, plane_set: str, workers: Wor
     Without `workers` networks are attacked here, on the CPU.
     """
     from dbviz_ray.evaluation.records import load_planes
-    from dbviz_ray.planes.drawing import attacked_model
 
     if store.exists(store.planes_file(plane_set)):
         return load_planes(store, plane_set)[0]
-    attacked = attacked_model(sweep, plane_set)
+    planes, attacked = sweep.planes[plane_set], None
+    if planes.off_manifold == "adversarial":
+        attacked = next(model for model in sweep.models() if planes.attacked in (None, model.model_id))
     if attacked is not None and not store.complete_among([attacked.model_id]):
         field, failure = f"planes.{plane_set}.attacked", store.failures().get(attacked.model_id)
         if failure is None:

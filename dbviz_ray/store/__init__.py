@@ -72,10 +72,13 @@ class Store(EvaluationFiles):
         try:
             owner = self._owner()
         except (FileNotFoundError, NotADirectoryError):
-            if not self._holds_models_of(sweep):
-                self._check_empty()
-                return False
-            return True
+            if self._holds_models_of(sweep):
+                return True
+            if self.holds_anything():
+                reason = f"holds files but no {SWEEP_FILE}, so it is not a run directory"
+                allowed = "an empty directory, or one that a sweep made"
+                raise UserError("--out", self.root, reason=reason, allowed=allowed) from None
+            return False
         except UserError as error:
             if not isinstance(error, _DamagedSweepError) or not self._holds_models_of(sweep):
                 raise error.renamed(lambda file: f"--out: {file}") from None
@@ -231,12 +234,3 @@ class Store(EvaluationFiles):
             hint = "delete it if the directory is this sweep's"
             raise _DamagedSweepError(self.path(SWEEP_FILE), reason="is damaged", hint=hint)
         return owner
-
-    def _check_empty(self) -> None:
-        try:
-            in_use = self.holds_anything()
-        except NotADirectoryError:
-            raise UserError("--out", self.root, reason="is a file", allowed="a directory") from None
-        if in_use:
-            reason = f"holds files but no {SWEEP_FILE}, so it is not a run directory"
-            raise UserError("--out", self.root, reason=reason, allowed="an empty directory, or one that a sweep made")

@@ -151,11 +151,11 @@ class Directory:
         ]
 
     def holds_anything(self) -> bool:
-        """Whether the directory exists and holds a file that is not hidden. NotADirectoryError if it is a file."""
+        """Whether the directory exists and holds a file that is not hidden. UserError if it is a file."""
 
         def entries(filesystem: Any, path: str) -> list[Any]:
             if filesystem.get_file_info(path).is_file:
-                raise NotADirectoryError(self.root)
+                raise UserError("--out", self.root, reason="is a file", allowed="a directory")
             return filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))  # type: ignore[no-any-return]
 
         return any(not info.base_name.startswith(".") for info in self._tried(None, entries))

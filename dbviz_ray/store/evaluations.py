@@ -119,9 +119,8 @@ class EvaluationFiles(ModelFiles):
     def _write_planes(self, name: str, column: str, values: NDArray[Any], options: Mapping[str, Any]) -> None:
         planes = len(values)
         facts = {"resolution": values.shape[1]} | ({"classes": values.shape[3]} if values.ndim == 4 else {})
-        points = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values[0].size)
-        table = pa.table({"plane": pa.array(np.arange(planes, dtype=np.int32)), column: points})
-        self.write(name, encoded(table, {**facts, **self._sources(name)}, PLANES_TOGETHER, **options))
+        columns = {"plane": np.arange(planes, dtype=np.int32), column: fixed_lists(values.reshape(planes, -1))}
+        self.write(name, encoded(pa.table(columns), {**facts, **self._sources(name)}, PLANES_TOGETHER, **options))
 
     def _read_planes(self, name: str, column: str, planes: slice | None) -> NDArray[Any]:
         if planes is not None and planes.step not in (None, 1):
@@ -129,7 +128,7 @@ class EvaluationFiles(ModelFiles):
 
         def points(table: pa.Table, facts: dict[str, Any]) -> NDArray[Any]:
             classes = [facts["classes"]] if column == "probabilities" else []
-            return _values(table, column, len(table), facts["resolution"], facts["resolution"], *classes)
+            return listed_values(table, column, len(table), facts["resolution"], facts["resolution"], *classes)
 
         return self._read_evaluation(name, points, planes)
 
@@ -140,18 +139,15 @@ class EvaluationFiles(ModelFiles):
     def write_margins(self, model_id: str, epoch: int, margins: StoredMargins) -> None:
         """Store margins, one image a row."""
         columns = {"index": margins.indices, "predicted": margins.predicted}
-        for name in ("distances", "reaches"):
-            values = getattr(margins, name)
-            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-        table = pa.table(columns)
+        columns |= {name: fixed_lists(getattr(margins, name)) for name in ("distances", "reaches")}
         name = self.margins_file(model_id, epoch)
-        self.write_parquet(name, table, {**margins.facts, **self._sources(name)})
+        self.write_parquet(name, pa.table(columns), {**margins.facts, **self._sources(name)})
 
     def read_margins(self, model_id: str, epoch: int) -> StoredMargins:
         """The stored margins."""
 
         def margins(table: pa.Table, facts: dict[str, Any]) -> StoredMargins:
-            distances, reaches = (_values(table, name, len(table), -1) for name in ("distances", "reaches"))
+            distances, reaches = (listed_values(table, name, len(table), -1) for name in ("distances", "reaches"))
             return StoredMargins(table["index"].to_numpy(), table["predicted"].to_numpy(), distances, reaches, facts)
 
         return self._read_evaluation(self.margins_file(model_id, epoch), margins)
@@ -170,8 +166,8 @@ class EvaluationFiles(ModelFiles):
 
         def picture(table: pa.Table, facts: dict[str, Any]) -> Picture:
             sides = facts["resolution"], facts["resolution"]
-            confidence = _values(table, "confidence", *sides) if "confidence" in table.column_names else None
-            return Picture(_values(table, "labels", *sides), confidence)
+            confidence = listed_values(table, "confidence", *sides) if "confidence" in table.column_names else None
+            return Picture(listed_values(table, "labels", *sides), confidence)
 
         try:
             return self._read_evaluation(self.picture_file(plane_set, model_id, epoch, plane), picture)
@@ -184,10 +180,15 @@ class EvaluationFiles(ModelFiles):
         return {(keys["model_id"], int(keys["epoch"])) for keys in found}
 
 
-def _values(table: pa.Table, column: str, *shape: int) -> NDArray[Any]:
+def listed_values(table: pa.Table, column: str, *shape: int) -> NDArray[Any]:
     """A column of lists as one array. KeyError or ValueError if it is none."""
     values: NDArray[Any] = table[column].combine_chunks().flatten().to_numpy()
     return values.reshape(shape)
+
+
+def fixed_lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
+    """A column of the rows of an array."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _one_list(values: NDArray[Any]) -> pa.ListArray:

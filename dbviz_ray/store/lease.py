@@ -83,20 +83,14 @@ class Lease:
             beat = min(driver.beat_seconds, _LONGEST_BEAT_SECONDS) if driver else 0
             seconds = BEATS_OBSERVED * max(self._own.beat_seconds, beat)
             say("lease", f"watching for {seconds:.0f} s whether the last driver lives ({driver})")
-            lives = self._changes(found, seconds)
+            lives, end = False, time.monotonic() + seconds
+            while not lives and time.monotonic() < end:
+                time.sleep(self._own.beat_seconds / 5)
+                lives = last_driver(self._directory)[1] != found
         if lives:
             reason = f"{self._directory.root} is in use by another driver ({driver or 'of another version'})"
             allowed = "another directory, or the same command when that driver has ended or been killed"
             raise UserError("--out", reason=reason, allowed=allowed)
-
-    def _changes(self, found: bytes, seconds: float) -> bool:
-        """Whether the lease changes within `seconds`."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(self._own.beat_seconds / 5)
-            if last_driver(self._directory)[1] != found:
-                return True
-        return False
 
     def _keep_beating(self) -> None:
         driver = self._own

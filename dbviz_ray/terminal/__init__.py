@@ -52,7 +52,11 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
         return interruption.exit_code()
     finally:
         gc.freeze()  # else Python looks through all objects once more at exit, which takes a second
-        _give_up_output()
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:  # forget what it does not take; else Python tries once more at exit, and says so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -60,12 +64,3 @@ def _has_folder() -> bool:
     with suppress(OSError):
         return bool(os.getcwd())
     return False
-
-
-def _give_up_output() -> None:
-    """Forget what standard output does not take; else Python tries once more at exit, and says so."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

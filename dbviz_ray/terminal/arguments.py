@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, fields
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
@@ -145,9 +146,10 @@ def number(text: str, allowed: str = "a finite number", above: float = -math.inf
     return found
 
 
-def amount(text: str) -> float:
-    """An option's number that is not negative."""
-    return number(text, "0 or more", above=-math.ulp(0.0))
+amount = partial(number, allowed="0 or more", above=-math.ulp(0.0))
+"""An option's number that is not negative."""
+precision = partial(number, allowed="more than 0 and less than 1", above=0, below=1)
+"""The half-width of an interval of shares."""
 
 
 def count(text: str) -> int:
@@ -171,11 +173,6 @@ def numbers(text: str) -> tuple[float, ...]:
         return tuple(map(number, text.split(",")))
     except UserError:
         raise UserError("", text, allowed="finite numbers, separated by commas") from None
-
-
-def precision(text: str) -> float:
-    """The half-width of an interval of shares."""
-    return number(text, "more than 0 and less than 1", 0, 1)
 
 
 def share(text: str, field: str = "") -> float:

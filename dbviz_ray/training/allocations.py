@@ -62,18 +62,14 @@ class AllocationCounter(TorchDispatchMode):
         known = {storage._cdata for storage in _storages((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for storage in _storages(result):
-            self._count(storage, known)
+            key = storage._cdata
+            # A traced tensor names the device it would be on; its storage is on the meta device.
+            if key not in known and key not in self._sizes and storage.device.type == self._device_type:
+                self._sizes[key] = storage.nbytes()
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._freed, key)
         return result
-
-    def _count(self, storage: torch.UntypedStorage, known: set[int]) -> None:
-        key = storage._cdata
-        # A traced tensor names the device it would be on; its storage is on the meta device.
-        if key in known or key in self._sizes or storage.device.type != self._device_type:
-            return
-        self._sizes[key] = storage.nbytes()
-        self.live += storage.nbytes()
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._freed, key)
 
     def _freed(self, key: int) -> None:
         self.live -= self._sizes.pop(key)
@@ -98,20 +94,14 @@ def reset_peak_memory() -> None:
 
 def peak_memory() -> dict[str, int]:
     """Peak resident bytes of this process and, if it uses CUDA, peak bytes of its tensors."""
-    measured = {"peak_memory_bytes": _peak_resident()}
-    if torch.cuda.is_initialized():
-        measured["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-    return measured
-
-
-def _peak_resident() -> int:
-    """The kernel's high-water mark, which can be reset, or else the one of getrusage, which cannot."""
-    try:
+    try:  # the kernel's high-water mark, which can be reset, or else the one of getrusage, which cannot
         lines = (PROCESS / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if not torch.cuda.is_initialized():
+        return {"peak_memory_bytes": peak}
+    return {"peak_memory_bytes": peak, "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated()}
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -126,12 +116,10 @@ def memory_errors() -> Iterator[None]:
     """Raise torch.OutOfMemoryError for every error inside that says that memory ran out."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if lacks_memory(error):
-            raise torch.OutOfMemoryError(one_line(error)) from error
-        raise
+        if isinstance(error, torch.OutOfMemoryError) or not lacks_memory(error):
+            raise
+        raise torch.OutOfMemoryError(one_line(error)) from error
 
 
 def within_memory(attempt: Callable[[int], Result], batch: int) -> Result:

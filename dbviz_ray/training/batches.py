@@ -11,7 +11,7 @@ from torch import Tensor
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.config.seeds import derived_seed, torch_generator
 from dbviz_ray.datasets import Dataset
-from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, Mixing
+from dbviz_ray.datasets.augmentation import AugmentedImages, Draws, mixed
 from dbviz_ray.training.gradients import IMAGES, LABELS, SEEDS, START, Batch
 from dbviz_ray.training.layers import MaskShapes
 
@@ -39,15 +39,12 @@ class Batches(AugmentedImages):
 
     def epoch(self, epoch: int, draws: Draws, labels: Tensor) -> Iterator[Batch]:
         """One epoch's batches of training images, with labels int64 `[members, images]` in the order of its draws."""
-        mixing = None
-        if draws.shares is not None:
-            mixing = Mixing(draws.shares, draws.boxes, len(self._dataset.class_names))
+        classes = len(self._dataset.class_names)
         attacks = [torch_generator(self._device, "attack", m.seeds.augmentation, epoch) for m in self._models]
         masks = [torch_generator(self._device, "dropout", m.seeds.dropout, epoch) for m in self._models]
         for step, (place, images) in enumerate(self.augmented(draws)):
             batch = {IMAGES: images, LABELS: labels[:, place].contiguous()}
-            if mixing is not None:
-                batch[IMAGES], batch[LABELS] = mixing(step, images, batch[LABELS])
+            batch[IMAGES], batch[LABELS] = mixed(draws, step, images, batch[LABELS], classes)
             if self._settings.adversary is not None:
                 batch[START] = torch.empty(images.shape, dtype=images.dtype, device=self._device)
                 for start, generator in zip(batch[START], attacks, strict=True):

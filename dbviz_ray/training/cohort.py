@@ -131,12 +131,12 @@ class CohortTraining:
         apart = isinstance(self.network, OrdinaryNetwork)
         self.optimizer = CohortOptimizer(self.network.parameters, self.settings, rates, apart=apart)
         self._evaluation_batch = EVALUATION_BATCH
-        if resources.stack is None and isinstance(self.network, CohortNetwork):
+        if isinstance(self.network, CohortNetwork) and resources.stack is None:
             first = self._batches.epoch(0, self._batches.draws(0), self.given_labels)
             steps = self.settings.epochs * self._batches.steps_per_epoch
             key = f"{shared.shape_key} {len(models)} {dataset.image_shape} {resources.execution}"
             choose(self.network, first, steps, may_compile=resources.execution == "auto", key=key, folder=choices)
-        else:
+        elif isinstance(self.network, CohortNetwork):
             self.network.restack(min(resources.stack or 1, len(models)))
 
     @torch.no_grad()

@@ -206,7 +206,9 @@ def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], devi
 def simplified(step: GraphModule) -> GraphModule:
     """Remove operations that change nothing and compute weight gradients as g^T x; changes `step` in place."""
     for node in list(step.graph.nodes):
-        if _changes_nothing(node):
+        reshaped = node.args[0] if node.target in RESHAPES else None
+        is_same = isinstance(reshaped, Node) and _shape(reshaped) == _shape(node)
+        if is_same or (node.target is aten.mul.Scalar and node.args[1] == 1):
             node.replace_all_uses_with(node.args[0])
             step.graph.erase_node(node)
     for node in list(step.graph.nodes):
@@ -214,13 +216,6 @@ def simplified(step: GraphModule) -> GraphModule:
     step.graph.eliminate_dead_code()
     step.recompile()
     return step
-
-
-def _changes_nothing(node: Node) -> bool:
-    if node.target in RESHAPES:
-        source = node.args[0]
-        return isinstance(source, Node) and _shape(source) == _shape(node)
-    return node.target is aten.mul.Scalar and bool(node.args[1] == 1)
 
 
 def _transpose_product(step: GraphModule, node: Node) -> None:

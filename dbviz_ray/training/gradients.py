@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     soft = labels.is_floating_point()
     losses = F.cross_entropy(
-        _at_least_single(logits).transpose(1, 2), labels.transpose(1, 2) if soft else labels, reduction="sum"
+        at_least_single(logits).transpose(1, 2), labels.transpose(1, 2) if soft else labels, reduction="sum"
     )
     return losses / labels.shape[1]
 
@@ -53,13 +53,13 @@ def training_loss(logits: Tensor, labels: Tensor, taught: Tensor | None, setting
     if settings is None or taught is None:
         return cross_entropy(logits, labels)
     if settings.labels == "hard":
-        scores = _at_least_single(taught)
+        scores = at_least_single(taught)
         chosen = torch.zeros_like(scores).scatter(-1, scores.argmax(dim=-1, keepdim=True), 1)
         of_teacher = cross_entropy(logits, chosen + 0 * scores)  # NaN if the teacher diverged
     else:
         warmth = settings.temperature
-        probabilities = torch.softmax(_at_least_single(taught) / warmth, dim=-1)
-        of_teacher = warmth**2 * cross_entropy(_at_least_single(logits) / warmth, probabilities)
+        probabilities = torch.softmax(at_least_single(taught) / warmth, dim=-1)
+        of_teacher = warmth**2 * cross_entropy(at_least_single(logits) / warmth, probabilities)
     if settings.share == 1:
         return of_teacher
     return settings.share * of_teacher + (1 - settings.share) * cross_entropy(logits, labels)
@@ -80,8 +80,9 @@ def losses_and_errors(logits: Tensor, *labellings: Tensor) -> list[Tensor]:
     return metrics
 
 
-def _at_least_single(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def at_least_single(tensor: Tensor) -> Tensor:
+    """A tensor in single precision, or in its own if that is higher."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def gradient_step(forward: Forward, settings: TrainingConfig, teacher: Forward | None, limits: Tensor) -> Step:

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from dbviz_ray.config.seeds import drawing_from
+from dbviz_ray.training.gradients import at_least_single
 from dbviz_ray.training.verification import StepsDifferError
 
 aten = torch.ops.aten
@@ -214,7 +215,7 @@ def _normalised(
     x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, _: bool, momentum: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`aten.native_batch_norm` in training: one pass for sums, and another."""
-    wide = _wide(x)
+    wide = at_least_single(x)
     first = wide[0].mean((1, 2))  # near enough to every pixel that no digits cancel below
     moved = wide - _broad(first)
     count = x.numel() // x.shape[1]
@@ -231,7 +232,7 @@ def _normalised_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, _mean: Tensor, _variance: Tensor, mean: Tensor, scale: Tensor, *_: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`aten.native_batch_norm_backward` in training: one pass for sums, and another."""
-    given, moved = _wide(gradient), _wide(x) - _broad(mean)
+    given, moved = at_least_single(gradient), at_least_single(x) - _broad(mean)
     count = x.numel() // x.shape[1]
     of_bias, of_weight = _summed(given), _summed(given * moved) * scale
     factor = scale * weight
@@ -243,11 +244,6 @@ def _normalised_backward(
 def _rectified(x: Tensor) -> Tensor:
     """`aten.relu`, written once, in the layout of its input, although several operations read it."""
     return _stored(x.relu())
-
-
-def _wide(images: Tensor) -> Tensor:
-    """In at least single precision."""
-    return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
 def _broad(of_channels: Tensor) -> Tensor:

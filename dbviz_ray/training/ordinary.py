@@ -34,11 +34,7 @@ class OrdinaryNetwork(MemberStates):
     manner = Manner(ORDINARY)
 
     def __init__(
-        self,
-        networks: Sequence[nn.Module],
-        settings: TrainingConfig,
-        limits: Tensor,
-        teachers: Sequence[nn.Module] = (),
+        self, networks: Sequence[nn.Module], settings: TrainingConfig, limits: Tensor, teachers: Sequence[nn.Module]
     ) -> None:
         super().__init__(networks)
         precision = autocast_type(settings)
@@ -58,9 +54,6 @@ class OrdinaryNetwork(MemberStates):
         for member, own in enumerate(self._own):
             for name, tensor in own.items():
                 tensor.data = (self.parameters | self.buffers)[name][member]
-
-    def restack(self, stack: int) -> None:
-        """Nothing: each member is called alone."""
 
     def backward(self, batch: Batch) -> tuple[State, Tensor]:
         """Every member's gradients `[members, ...]` by parameter, and logits `[members, n, classes]`."""

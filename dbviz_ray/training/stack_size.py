@@ -57,22 +57,26 @@ def choose(
     If a file in `folder` tells what was chosen for `key` on this kind of machine, that is taken: the first choice
     stays, also if two processes choose at a time.
     """
-    file = _file_of(key, folder) if folder else None
+    machine = [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    if torch.cuda.is_available():
+        machine.append(torch.cuda.get_device_name())
+    file = folder / f"{fingerprint([key, torch.__version__, *machine])}.json" if folder else None
     choice = _remembered(file, network.members)
     if choice is None:
-        _measure(network, next(batches), steps, may_compile=may_compile)
+        batch = next(batches)
+        if network.members > 1:
+            if network.can_pack:
+                _pack_as_is_fastest(network, batch, steps)
+            fastest_stack(network, batch)
+        with kept(network.buffers):
+            least = WORTH_COMPILING * len(network.parameters)
+            if may_compile and _seconds(network.prepare(batch), batch) * steps > least:
+                _compile_if_faster(network, batch)
         choice = network.manner
         if file:
             _remember(file, choice, network.members)
             choice = _remembered(file, network.members) or choice
     network.adopt(choice)
-
-
-def _file_of(key: str, folder: Path) -> Path:
-    machine = [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
-    if torch.cuda.is_available():
-        machine.append(torch.cuda.get_device_name())
-    return folder / f"{fingerprint([key, torch.__version__, *machine])}.json"
 
 
 def _remembered(file: Path | None, members: int) -> Manner | None:
@@ -93,17 +97,6 @@ def _remember(file: Path, choice: Manner, members: int) -> None:
             if _remembered(file, members) is None:
                 file.unlink(missing_ok=True)
             os.link(draft.name, file)
-
-
-def _measure(network: CohortNetwork, batch: Batch, steps: int, *, may_compile: bool) -> None:
-    if network.members > 1:
-        if network.can_pack:
-            _pack_as_is_fastest(network, batch, steps)
-        fastest_stack(network, batch)
-    with kept(network.buffers):
-        least = WORTH_COMPILING * len(network.parameters)
-        if may_compile and _seconds(network.prepare(batch), batch) * steps > least:
-            _compile_if_faster(network, batch)
 
 
 def _pack_as_is_fastest(network: CohortNetwork, batch: Batch, steps: int) -> None:

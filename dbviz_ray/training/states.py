@@ -36,10 +36,14 @@ class MemberStates:
     """For each member the parameters that its last step did not use, which an optimizer leaves as they are."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        """ValueError without a trained parameter."""
+        """ValueError without a trained parameter, or if a state_dict holds anything but parameters and buffers."""
         first = networks[0]
         self.members = len(networks)
-        self.state_names = _state_names(first)
+        first_names = {id(tensor): name for name, tensor in [*first.named_parameters(), *first.named_buffers()]}
+        state = first.state_dict(keep_vars=True)  # without non-persistent buffers; tied tensors under every name
+        if strange := [key for key, tensor in state.items() if id(tensor) not in first_names]:
+            raise ValueError(f"its state_dict holds {strange[0]}, which is none of its parameters and buffers")
+        self.state_names = {key: first_names[id(tensor)] for key, tensor in state.items()}
         stacked = _stacked([dict(network.named_parameters()) for network in networks])
         buffers = _stacked([dict(network.named_buffers()) for network in networks])
         frozen = {name for name, parameter in first.named_parameters() if not parameter.requires_grad}
@@ -110,18 +114,6 @@ def kept(tensors: State) -> Iterator[None]:
 def sliced(tensors: State, start: int, stop: int) -> State:
     """Views of the tensors of some members."""
     return {name: tensor[start:stop] for name, tensor in tensors.items()}
-
-
-def _state_names(network: nn.Module) -> dict[str, str]:
-    """Names in the state_dict, which omits non-persistent buffers and lists tied tensors under every name.
-
-    ValueError if it holds anything else.
-    """
-    first_names = {id(tensor): name for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
-    state = network.state_dict(keep_vars=True)
-    if strange := [key for key, tensor in state.items() if id(tensor) not in first_names]:
-        raise ValueError(f"its state_dict holds {strange[0]}, which is none of its parameters and buffers")
-    return {key: first_names[id(tensor)] for key, tensor in state.items()}
 
 
 def autocast_type(settings: TrainingConfig) -> torch.dtype | None:

@@ -64,7 +64,9 @@ def verify(network: CohortNetwork, batch: Batch) -> None:
         noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype, device=parameter.device)
         parameter += SPREAD * (spread + 0.1) * noise
     some = {name: tensor[:, :IMAGES_COMPARED] for name, tensor in batch.items()}
-    for captured, right in _both_results(network, [some, _other(some)]):
+    flipped = {name: tensor.flip(1) if name in (IMAGES, LABELS) else tensor for name, tensor in some.items()}
+    other = {**flipped, IMAGES: 1.5 * flipped[IMAGES] + 0.2}  # brighter, in another order
+    for captured, right in _both_results(network, [some, other]):
         _compare(captured, right, PRECISION)
 
 
@@ -104,12 +106,6 @@ def _both_results(
     for member, result in zip(members, found, strict=True):
         result[PREDICTIONS] = predictions[member]
     return zip(found, expected, strict=True)
-
-
-def _other(batch: Batch) -> Batch:
-    """Other images of the same shapes: brighter, in another order."""
-    flipped = {name: tensor.flip(1) if name in (IMAGES, LABELS) else tensor for name, tensor in batch.items()}
-    return {**flipped, IMAGES: 1.5 * flipped[IMAGES] + 0.2}
 
 
 def _results(backward: Part, buffers: State, batches: Sequence[Batch], places: Sequence[int]) -> list[State]:
