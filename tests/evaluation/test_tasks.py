@@ -54,14 +54,15 @@ def test_what_is_missing_is_found_file_by_file(asks_for_all, tmp_path):
     assert len({(task.what, task.model.model_id, task.epoch) for task in empty}) == len(empty)
     store = made_up_run(tmp_path / "run", asks_for_all)
     assert missing_tasks(asks_for_all, store) == []
-    model = asks_for_all.models()[4]
+    model, other = asks_for_all.models()[4:6]
     store.drop(store.margins_file(model.model_id, 3))
     store.drop(store.labels_file("margins", model.model_id, 1))
-    store.drop(store.probabilities_file("test", model.model_id, 3))
-    expected = [Task(what, model, epoch) for what, epoch in zip(whats, (3, 1, 3), strict=True)]
+    store.drop(store.probabilities_file("test", model.model_id, 3))  # with them, and pictures, go the labels
+    store.drop(store.picture_file("test", other.model_id, 3, 0))
+    expected = [Task("test", model, 3), Task("test", other, 3), Task("margins", model, 1), Task(None, model, 3)]
     assert state_of(asks_for_all, store, Options()).tasks == expected
     without = small_sweep(planes=PLANES, training=asks_for_all.training.model_dump())
-    assert [task.what for task in missing_tasks(without, store)] == whats[:2]
+    assert [task.what for task in missing_tasks(without, store)] == ["test", "test", "margins"]
 
 
 def test_work_writes_what_it_finds(asks_for_all, tmp_path, network, digits, cpu):

@@ -29,19 +29,6 @@ def random_labels(seed: int, models: int = 3, planes: int = 6, points: int = 20)
     return np.where(generator.random(own.shape) < 0.4, common, own).astype(np.uint8)
 
 
-def test_models_of_one_class():
-    labels = np.ones((3, 2, 10), dtype=np.uint8)
-    labels[2, 0, 0] = 0
-    found = kappa(labels)
-    assert np.isnan(found[0, 1])
-    assert found[0, 2] == pytest.approx(0)  # as much as chance: the one says 1 everywhere
-    each = kappa_by_item(agreement(labels), shares_of(labels))
-    assert np.isnan(each[:, 0, 1]).all()
-    assert np.isfinite(each[:, 0, 2]).all()
-    opposite = np.stack([np.zeros((2, 5), np.uint8), np.ones((2, 5), np.uint8)])
-    assert kappa(opposite)[0, 1] == 0
-
-
 @settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
@@ -56,16 +43,6 @@ def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
 
 def capa_of(predictions: np.ndarray, wrong: np.ndarray, classes: int) -> np.ndarray:
     return same_labels.capa(agreement(predictions[:, None])[0], wrong, classes)
-
-
-def test_capa_by_hand():
-    """Both right on 1 of 4, accuracies 1/2, alike on 2 of 4: chance is 1/4 + 1/4 / 2."""
-    predictions = np.array([[0, 1, 1, 1], [0, 2, 1, 0]], dtype=np.uint8)
-    wrong = np.array([[False, False, True, True], [False, True, True, False]])
-    expected = 0.25 + 0.25 / 2
-    found = capa_of(predictions, wrong, classes=3)
-    assert found[0, 1] == found[1, 0] == pytest.approx((0.5 - expected) / (1 - expected))
-    assert found[0, 0] == pytest.approx(1)
 
 
 def test_models_that_are_never_wrong_tell_nothing():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from support.exact_regions import Regions, exact_regions
 from support.made_up_runs import region_sizes
-from support.random_planes import planes_through, random_planes
+from support.random_planes import random_planes
 from torch import nn
 
 from dbviz_ray.analysis.scores.agreement import agreement
@@ -25,48 +25,6 @@ from dbviz_ray.training.cohort import train_cohort
 
 POINT = 1 / 50**2
 """Share of a plane that a point of the usual grid stands for."""
-
-
-def network_of(*layers: tuple[list[list[float]], list[float]]) -> nn.Sequential:
-    """Layers of these weights and biases, with ReLU between them."""
-    modules: list[nn.Module] = [nn.Flatten()]
-    for weight, bias in layers:
-        linear = nn.Linear(len(weight[0]), len(weight))
-        with torch.no_grad():
-            linear.weight.copy_(torch.tensor(weight))
-            linear.bias.copy_(torch.tensor(bias))
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
-
-
-DIAGONAL = ([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0])  # x - y where positive, y - x where positive
-CENTRED = ([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [-0.5, 0.5, -0.5, 0.5])  # sums: |x - .5|, |y - .5|
-TENT = [[2.0, -4.0]]  # of relu(x) and relu(x - .5): up to 1 at x = .5 and down to 0
-
-HAND_MADE = {
-    "equal scores: the first class": ([([[1.0, 2.0], [1.0, 2.0]], [0.0, 0.0])], [(0, 1.0)]),
-    "exclusive or, with a diagonal": (
-        [DIAGONAL, ([[1.0, 1.0], [0.0, 0.0]], [0.0, 0.25])],
-        [(1, 0.4375), (0, 0.28125), (0, 0.28125)],
-    ),
-    "an island": ([CENTRED, ([[1.0] * 4, [0.0] * 4], [0.0, 0.25])], [(0, 0.875), (1, 0.125)]),
-    "four triangles that meet in a point": (
-        [CENTRED, ([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]], [0.0, 0.0])],
-        [(0, 0.25), (0, 0.25), (1, 0.25), (1, 0.25)],
-    ),
-    "a tent of a tent": (
-        [([[1.0, 0.0], [1.0, 0.0]], [0.0, -0.5]), (TENT * 2, [0.0, -0.5]), ([[0.0, 0.0], TENT[0]], [0.5, 0.0])],
-        [(1, 0.25), (1, 0.25), (0, 0.25), (0, 0.125), (0, 0.125)],
-    ),
-}
-
-
-@pytest.mark.parametrize(("layers", "expected"), HAND_MADE.values(), ids=HAND_MADE)
-def test_regions_by_hand(layers, expected):
-    """Of images of two pixels, on the plane from (0, 0) to (1, 1)."""
-    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 1, 2)
-    [regions] = exact_regions(network_of(*layers), planes_through(corners, 50, margin=0))
-    assert sorted((number, round(area, 6)) for number, area in regions) == sorted(expected)
 
 
 def on_grids() -> tuple[list[Regions], np.ndarray]:

@@ -82,7 +82,7 @@ def test_groups_are_means_over_the_models_and_pairs_that_are_left(tables_of, nam
                      for a, b in zip(two["model_a"], two["model_b"], strict=True)]  # fmt: skip
             assert 0 < sum(apart) < len(two)
             two = two[apart]
-        for score in ("reproducibility", "agreement_on_test_images"):
+        for score in ("reproducibility", "kappa", "agreement_on_test_images"):
             assert row[score] == pytest.approx(two[score].mean())
 
 

@@ -3,6 +3,7 @@
 import re
 import socket
 
+import numpy as np
 import pytest
 from conftest import small_sweep
 from support.made_up_runs import made_up_run
@@ -11,6 +12,7 @@ from support.whole_sweeps import empty_database
 
 from dbviz_ray.cluster.session import ray_session
 from dbviz_ray.config import ResourcesConfig
+from dbviz_ray.errors import StageFailedError
 from dbviz_ray.stages import Options
 from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.store.layout import FINDINGS_FILE
@@ -30,7 +32,7 @@ def elsewhere(tmp_path, monkeypatch):
         (["--stages", "train,eat"], "--stages: 'eat' "),
         (["--stage", "train", "--plam"], "--plam: unknown option; did you mean --plan"),
         (["no/such/file.yaml"], "no/such/file.yaml: "),
-        (["--out", "/proc/nothing"], "--out: /proc/nothing "),
+        (["--out", "/proc/nothing"], "--out: /proc/nothing cannot be written ("),
     ],
 )
 def test_bad_input_is_one_line_exit_code_two_and_no_trace(arguments, message, capsys, tmp_path):
@@ -73,6 +75,15 @@ def test_analyse_and_report_need_what_comes_before(capsys):
     assert re.search(r"\b104\b.*\b624\b", capsys.readouterr().err), "trainings and tasks of evaluate"
     assert main(["--stages", "report"]) == 1
     assert " analyse " in capsys.readouterr().err
+
+
+def test_a_sweep_in_which_every_model_diverges_says_so(tmp_path, sweep, capsys):
+    store = made_up_run(tmp_path / "run", sweep, diverged=lambda model: True)
+    for model in sweep.models():
+        store.write_label_maps("test", model.model_id, model.training.epochs, np.zeros((6, 12, 12), np.uint8))
+    with pytest.raises(StageFailedError, match="12"):
+        run_sweep(sweep, store, Options(("analyse",)))
+    assert "12 models: 12 diverged" in capsys.readouterr().out
 
 
 def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, monkeypatch, capsys):

@@ -71,20 +71,6 @@ def test_fewer_than_two_items_other_items_and_impossible_values_are_refused(make
         make()
 
 
-@settings(max_examples=25)
-@given(st.integers(3, 6), st.integers(2, 5), st.integers(0, 1000))
-def test_pseudo_values_of_pairs_leave_one_model_out(models, items, seed):
-    on_items = symmetric(np.random.default_rng(seed).random((items, models, models)))
-    estimate = of_pairs(on_items, on_items=on_items)
-    by_pair = on_items.mean(axis=0)
-    rests = [np.delete(np.delete(by_pair, model, 0), model, 1) for model in range(models)]
-    without = np.array([rest[np.triu_indices(models - 1, 1)].mean() for rest in rests])
-    expected = models * estimate.value - (models - 1) * without
-    assert estimate.by_model[0] == pytest.approx(expected)
-    assert estimate.by_model[0].mean() == pytest.approx(estimate.value)
-    assert of_pairs(on_items).by_model[0] == pytest.approx(expected)
-
-
 def test_pairs_that_are_not_used_or_not_defined_change_nothing():
     by_pair = symmetric(np.random.default_rng(1).random((5, 5)))
     used = np.ones((5, 5), bool)
@@ -274,14 +260,13 @@ def test_a_thousand_models_in_one_group():
 def test_every_pair_needs_no_more_than_the_means_of_models(models, items, seed):
     on_items = np.random.default_rng(seed).random((items, models, models))
     on_items += on_items.transpose(0, 2, 1)
-    first, second = np.triu_indices(models, 1)
-    by_item, others = on_items[:, first, second].mean(axis=1), ~np.eye(models, dtype=bool)
-    expected = pair_estimate(on_items.mean(axis=0), by_item, on_items=on_items)
+    expected, others = of_pairs(on_items, on_items=on_items), ~np.eye(models, dtype=bool)
     found = estimates.every_pair_estimate(
         np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)])
     )
     assert (found.models, found.covers) == (expected.models, expected.covers)
     assert found.by_item == pytest.approx(expected.by_item)
-    for own, same in zip(found.by_model, expected.by_model, strict=True):
+    for own, same, of_means in zip(found.by_model, expected.by_model, of_pairs(on_items).by_model, strict=True):
         assert own == pytest.approx(same)
+        assert own == pytest.approx(of_means)
     assert (found.value, *found.shared) == pytest.approx((expected.value, *expected.shared))

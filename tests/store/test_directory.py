@@ -26,7 +26,6 @@ from dbviz_ray.store.drivers import Driver, Process, SupersededError, last_drive
 from dbviz_ray.store.files import put
 from dbviz_ray.store.layout import DRIVERS
 from dbviz_ray.store.lease import BEATS_OBSERVED, Lease
-from dbviz_ray.terminal import interruption
 
 pytest_plugins = ["support.object_store"]
 
@@ -156,22 +155,6 @@ def test_an_object_whose_writing_fails_is_not_seen(server):
     assert server.objects("failing") == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_wait_while_they_are_held(number):
-    came = []
-    before = signal.signal(number, lambda *_: came.append("handled"))
-    try:
-        with interruption.held(), interruption.held():
-            os.kill(os.getpid(), number)
-            time.sleep(0.01)
-            assert came == []
-        assert came == ["handled"]
-        os.kill(os.getpid(), number)
-        assert came == ["handled"] * 2, "the handler is back"
-    finally:
-        signal.signal(number, before)
-
-
 WRITER = """
 import hashlib, os, sys
 from dbviz_ray.terminal import interruption
@@ -246,7 +229,7 @@ def elsewhere(directory: Directory) -> Driver:
     return driver
 
 
-def test_a_second_driver_is_refused_until_the_first_ends(directory):
+def test_a_second_driver_is_refused_until_the_first_is_killed_and_then_takes_over_at_once(directory):
     first = holder(directory)
     try:
         assert first.stdout.readline() == "held\n"
@@ -256,7 +239,13 @@ def test_a_second_driver_is_refused_until_the_first_ends(directory):
         assert all(part in told for part in (f"{directory.root} ", f"process {first.pid} on {os.uname().nodename}"))
     finally:
         first.kill()
-        first.communicate()
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
+    began = time.monotonic()
+    with Lease(directory) as lease:
+        assert time.monotonic() - began < 5
+        lease.check()
+        assert last(directory).process.pid == os.getpid()
+    first.communicate()
 
 
 def test_a_lease_is_gone_when_its_driver_ends(directory):
@@ -269,19 +258,6 @@ def test_a_lease_is_gone_when_its_driver_ends(directory):
             assert f"process {os.getpid()} " in str(refused(hold, directory))
         assert last(directory).ended
     assert len(directory.files(DRIVERS)) == 1
-
-
-def test_a_killed_drivers_lease_is_taken_over_at_once(directory):
-    first = holder(directory)
-    assert first.stdout.readline() == "held\n"
-    first.send_signal(signal.SIGKILL)
-    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
-    began = time.monotonic()
-    with Lease(directory) as lease:
-        assert time.monotonic() - began < 5
-        lease.check()
-        assert last(directory).process.pid == os.getpid()
-    first.communicate()
 
 
 def test_a_driver_elsewhere_is_known_by_its_beat(directory, capsys):

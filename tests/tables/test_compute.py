@@ -15,7 +15,7 @@ from dbviz_ray.analysis.scores.group_scores import SCORES
 from dbviz_ray.analysis.scores.groups import KIND, groups_of, names_of, options_text
 from dbviz_ray.analysis.tables import NoModelsError, compute_tables, read_table, tables_of, write_tables
 from dbviz_ray.analysis.tables.outcomes import OUTCOMES
-from dbviz_ray.analysis.tables.recipes import at_best_rate, best_rates, by_recipe
+from dbviz_ray.analysis.tables.recipes import at_best_rate, best_rates
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import Failure, Outcome
@@ -150,17 +150,6 @@ def test_a_model_with_a_failure_is_left_out_whatever_is_stored_of_it(tmp_path):
 
 
 NO_PAIRS = tables_with(recipes())["differences"]
-
-
-def test_table_1():
-    table = by_recipe(recipes())
-    assert list(zip(table["architecture"], table["recipe"], strict=True)) == [
-        ("net", "Adam"), ("net", "SGD+SAM"), ("vit", "Adam"), ("vit", "SGD+SAM"),
-    ]  # fmt: skip
-    scores = table[["reproducibility", "reproducibility_low", "accuracy", "accuracy_low", "accuracy_high"]]
-    assert scores.iloc[0].tolist() == pytest.approx([0.8, 0.79, 0.9, 0.89, 0.91])
-    assert scores.iloc[3].isna().all()
-    assert table[["n_models", "n_diverged", "n_failed"]].iloc[3].tolist() == [0, 3, 0]
 
 
 @pytest.mark.parametrize(("p", "alike"), [(0.049, [0.1]), (0.05, [0.001, 0.1]), (NAN, [0.001, 0.1])])

@@ -101,28 +101,6 @@ def test_models_that_say_one_class_everywhere_are_counted(tmp_path):
     assert tables["models"]["predicted_classes"].tolist() == [1, 1, 4, 4, 4, 4]
 
 
-def by_seeds(model, truth):
-    """Half of the points follow the initialisation, a fifth the order."""
-    return noise(noise(truth, 0.5, 1, model.seeds.init), 0.2, 2, model.seeds.order)
-
-
-def test_crossed_seeds_compare_what_differs_in_every_stream(tmp_path):
-    sweep = small_sweep(grid=CROSSED)
-    store = made_up_run(tmp_path, sweep, label_maps=by_seeds)
-    row = compute_tables(store, sweep)["groups"].iloc[0]
-    seeds = [(model.seeds.init, model.seeds.order) for model in sweep.models()]
-    maps = dict(zip(seeds, labels_of(store, "test", sweep.models()), strict=True))
-    every = list(itertools.combinations(maps, 2))
-    pairs = [(a, b) for a, b in every if a[0] != b[0] and a[1] != b[1]]
-    assert len(pairs) == 18
-    naive, of_every = (np.mean([(maps[a] == maps[b]).mean() for a, b in some]) for some in (pairs, every))
-    assert row["reproducibility"] == pytest.approx(naive)
-    assert abs(naive - of_every) > 0.01
-    kappas = [cohen_kappa_score(maps[a].reshape(-1), maps[b].reshape(-1)) for a, b in pairs]
-    assert row["kappa"] == pytest.approx(np.mean(kappas), abs=1e-6)
-    assert row["reproducibility_interval_covers"] == "models and planes"
-
-
 def test_models_equal_a_naive_computation(made_up):
     store, sweep, tables = made_up
     table = tables["models"].set_index(["plane_set", "model_id"])

@@ -162,9 +162,3 @@ def test_the_one_teacher_of_all_students_is_not_its_own_control(tmp_path):
     teacher, *others = labels_of_kind(store, sweep, "vit", "alone")
     assert row["control_agreement"] == pytest.approx(np.mean([(teacher == other).mean() for other in others]))
     assert (row["n_teachers"], row["control_agreement_interval_covers"]) == (1, "models of one side and planes")
-
-
-def test_students_of_diverged_teachers_are_not_compared(tmp_path):
-    sweep = distilled_sweep({"architecture": "vit"})
-    store = made_up_run(tmp_path, sweep, lambda m: m.architecture == "vit" and m.teacher is None and m.seeds.init == 0)
-    assert compute_tables(store, sweep)["distillation"]["n_students"].tolist() == [2, 2]

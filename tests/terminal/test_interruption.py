@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -24,6 +25,22 @@ def test_a_signal_raises_at_once_and_again_where_it_was_swallowed(number, code):
     with pytest.raises(KeyboardInterrupt):
         interruption.check()
     assert interruption.exit_code() == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_while_they_are_held(number):
+    def hold():
+        with interruption.held(), interruption.held():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            waited.append(number)
+
+    waited = []
+    for signalled in (hold, lambda: os.kill(os.getpid(), number)):  # afterwards the handler is back
+        with pytest.raises(KeyboardInterrupt):
+            signalled()
+    assert waited == [number]
+    assert interruption._received == [number] * 2, "each once"
 
 
 def test_other_reasons_to_end_are_asked_for_within_their_block():
