@@ -129,7 +129,7 @@ def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -
     same = predictions.same_on_test.by_pair(group.members, group.members)
     beyond = capa(same, wrong, classes)
     used, known = group.independent, group.independent & np.isfinite(beyond)
-    by_image = weighted_agreement(predicted, used / used.sum(), classes)
+    by_image = weighted_agreement(predicted, used / max(1, used.sum()), classes)
     capa_by_image = mean_capa_by_item(predicted, wrong, classes, same, known) if known.any() else by_image
     alike = of_pairs = None
     if len(same) <= MAX_SINGLY_ON_IMAGES:
