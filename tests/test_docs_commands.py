@@ -178,6 +178,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", lambda of: loads(of.partition(" ")[2]), "tests/tracking"),
     (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
+    (r"sbatch .*slurm\.sh ", lambda of: loads(f"- - - {of.partition('slurm.sh ')[2]}"), "tests/cluster/test_slurm.py"),
     (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),
 ]
 """Beginnings of commands, how each is checked, and why it is not run."""
