@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dbviz_ray.cluster.schedule import CohortSchedule, NodeIsLost, TaskQueue
@@ -40,6 +41,8 @@ class Job:
     resources: ResourcesConfig
     facts: Mapping[str, Any]
     """Stored with every model."""
+    folder: Path
+    """The present folder of the command, where a user's own scripts are; workers stand elsewhere."""
 
 
 class Workers(Protocol):

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from dbviz_ray.analysis.compare.checkpoints import load_weights, read_weights
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of
+from dbviz_ray.cluster import Job
 from dbviz_ray.config import ModelConfig
 from dbviz_ray.datasets import Dataset, given_labels
 from dbviz_ray.scripts.recipe import placeholders, trials_of
 from dbviz_ray.scripts.running import is_done, last_line, outputs, run
-from dbviz_ray.store import Store
 from dbviz_ray.terminal import interruption
 from dbviz_ray.training.cohort import HISTORY, TrainedModel
 
@@ -24,12 +24,12 @@ FOLDER, DATA = "commands", "data"
 BATCH = 500
 
 
-def train_by_command(model: ModelConfig, dataset: Dataset, store: Store, device: torch.device) -> TrainedModel:
+def train_by_command(model: ModelConfig, dataset: Dataset, job: Job, device: torch.device) -> TrainedModel:
     """Run the command of `model.training`; in a run directory on a disk, its log and files stay in `FOLDER`.
 
     RuntimeError if it fails, UserError if what it wrote does not fit the architecture.
     """
-    settings = model.training
+    settings, store = model.training, job.store
     assert settings.command is not None
     labels = given_labels(dataset, model.dataset.noise_kind, model.label_noise, model.seeds.label_noise)
     with tempfile.TemporaryDirectory() as scratch:
@@ -49,7 +49,7 @@ def train_by_command(model: ModelConfig, dataset: Dataset, store: Store, device:
                 test_labels=dataset.test_labels.numpy(),
             )
         used = {name: [value] for name, value in values.items() if name in named}
-        [trial] = trials_of(settings.command, [model.seeds.init], used, folder, name="training")
+        [trial] = trials_of(settings.command, [model.seeds.init], used, folder, name="training", here=job.folder)
         if not is_done(trial) and (ended := run(trial, 0, interruption.check)).code != 0:
             raise RuntimeError(f"its command ended with exit code {ended.code}: {last_line(trial)} ({trial.folder})")
         files = outputs(trial, settings.weights)

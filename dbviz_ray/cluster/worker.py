@@ -92,7 +92,7 @@ def _train(cohort: Cohort, job: Job, tell: Callable[[dict[str, Any]], None]) -> 
         if cohort.models[0].training.command is not None:
             from dbviz_ray.cluster.by_command import train_by_command
 
-            trained = [train_by_command(model, dataset, store, device) for model in cohort.models]
+            trained = [train_by_command(model, dataset, job, device) for model in cohort.models]
         else:
             # The outputs of a diverged teacher are not finite, so its students diverge at once and count as diverged.
             taught_by = [load_config(store, model.teacher) for model in cohort.models if model.teacher is not None]

@@ -47,13 +47,13 @@ def trials_of(
     *,
     again: bool = False,
     name: str = "",
+    here: Path | None = None,
 ) -> list[Trial]:
     """Every training of a recipe, the seeds of a group together; with `again`, the first one twice.
 
-    Each is called after its values, or, if there is one alone, `name`.
-
-    Without `{out}` in the command, each is started in the folder that it writes to; words that name files or folders
-    here become whole paths then. UserError for a placeholder that is missing or unknown.
+    Each is called after its values, or, if there is one alone, `name`. It is started `here`, by default in the present
+    folder; without `{out}` in the command, in the folder that it writes to, and words that name files or folders here
+    become whole paths then. UserError for a placeholder that is missing or unknown.
     """
     if taken := {SEED, OUT} & varied.keys():
         raise UserError("vary", taken.pop(), reason="is a placeholder of its own", allowed="another name")
@@ -67,7 +67,7 @@ def trials_of(
         allowed = ", ".join(f"{{{key}}}" for key in sorted(known))
         allowed += "; --vary makes others, and {{x}} stands for the text {x}"
         raise UserError("command", f"{{{unknown[0]}}}", reason="is unknown", allowed=allowed)
-    here, root = Path.cwd(), folder.resolve()
+    here, root = here or Path.cwd(), folder.resolve()
     trials: list[Trial] = []
     for values in product(*varied.values()):
         group = dict(zip(varied, values, strict=True))

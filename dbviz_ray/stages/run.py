@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import ALONE, Job, Workers
@@ -99,7 +100,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options, data: DatasetFacts 
     """Make what is missing."""
     state = state_of(sweep, store, options)
     if state.computes(options):
-        job = Job(store, data or _checked(sweep), sweep.resources, provenance())
+        job = Job(store, data or _checked(sweep), sweep.resources, provenance(), Path.cwd())
         for file in (TABLES_RECORD, FINDINGS_FILE):  # of fewer models; if the command ends early, they must be missing
             store.remove(file)
         state.analysed = False

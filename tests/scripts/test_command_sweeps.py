@@ -85,7 +85,7 @@ def test_a_sweep_of_a_command_has_the_tables_of_any_sweep(here, capsys):
 
 
 def test_a_command_that_fails_fails_its_model_alone(here, capsys):
-    assert main(["mine.yaml", "grid.width=[4,200]", "--address", "none", "--stages", "train"]) == 1
+    assert main(["mine.yaml", "grid.width=[4,200]", "--address", "local", "--stages", "train"]) == 1
     told = capsys.readouterr().err
     assert "its command ended with exit code 1: AssertionError: too wide for this script" in told
     assert len(list((here / "runs" / "mine").glob("models/*/model.json"))) == 2
