@@ -10,7 +10,6 @@ import pytest
 import yaml
 from support.documents import ROOT
 from support.slurm import is_installed, slurm_cluster
-from support.tracking_server import free_port
 
 from dbviz_ray.sweep import main
 
@@ -22,7 +21,7 @@ pytestmark = [
 SCRIPT = """
 import sys, time, torch
 seed, width, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-time.sleep(20)
+time.sleep(35)
 torch.manual_seed(seed)
 layers = [torch.nn.Flatten(), torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 10)]
 torch.save(torch.nn.Sequential(*layers).state_dict(), f"{out}/weights.pt")
@@ -49,7 +48,7 @@ def test_a_job_that_is_cut_twice_ends_with_the_same_tables(tmp_path, monkeypatch
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
     sweep = ["mine.yaml", "--stages", "train,evaluate,analyse"]
-    with slurm_cluster(tmp_path / "slurm", 2, free_port()) as environment:
+    with slurm_cluster(tmp_path / "slurm", 2) as environment:
         job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--time=3", "--signal=B:USR1@60"]
         job += [str(ROOT / "docs" / "cluster" / "slurm.sh"), *sweep, "--out", str(tmp_path / "cut")]
         number = subprocess.run(job, env=environment, check=True, capture_output=True, text=True).stdout.strip()

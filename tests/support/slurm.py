@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.tracking_server import free_port
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
 CONFIGURATION = """
 ClusterName=test
@@ -40,18 +42,18 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def slurm_cluster(folder: Path, nodes: int, port: int) -> Iterator[dict[str, str]]:
-    """The environment of commands that use it. The daemons listen on `port` and those that follow it."""
+def slurm_cluster(folder: Path, nodes: int) -> Iterator[dict[str, str]]:
+    """The environment of commands that use it."""
     host, configuration = socket.gethostname().partition(".")[0], folder / "slurm.conf"
     munge = folder / "munge"
     munge.mkdir(parents=True, mode=0o755)
     (munge / "key").touch(0o400)
     (munge / "key").write_bytes(os.urandom(128))
     lines = [
-        f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port + number} CPUs=2 CoresPerSocket=2"
+        f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=2 CoresPerSocket=2"
         for number in range(1, nodes + 1)
     ]
-    configuration.write_text("\n".join([CONFIGURATION.format(host=host, port=port, folder=folder), *lines, ""]))
+    configuration.write_text("\n".join([CONFIGURATION.format(host=host, port=free_port(), folder=folder), *lines, ""]))
     for name in ("state", *(f"spool-n{number}" for number in range(1, nodes + 1))):
         (folder / name).mkdir()
     of_munge = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
