@@ -35,7 +35,8 @@ if [ "$SLURM_NODEID" = 0 ]; then
   wait %1
   exit $code
 fi
-for _ in {1..30}; do ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2; sleep 2; done'
+for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 2; done
+exec ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2'
 
 srun --wait=60 --kill-on-bad-exit=0 bash -c "$node" node "$@" &
 step=$!
