@@ -127,9 +127,8 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
         for score, sign in PEAK_OF.items():
             found = {group: scored.estimates[group].get(score) for group in groups}
             known = {group: one for group, one in found.items() if one is not None and np.isfinite(one.value)}
-            pairs = _pairs_of(score, list(known), scored)
-            estimates = list(known.values())
-            peak = scored.once(score, (key, score), find_peak, estimates, numpy_generator("peaks", 0), sign, pairs)
+            generator, pairs = numpy_generator("peaks", 0), _pairs_of(score, list(known), scored)
+            peak = scored.once(score, (key, score), find_peak, list(known.values()), generator, sign, pairs)
             if peak is None:
                 continue
             widths = [group.key["width"] for group in known]
@@ -144,8 +143,9 @@ def peaks_table(scored: Scored) -> pd.DataFrame:
 def _pairs_of(score: str, groups: list[Group], scored: Scored) -> Pairs | None:
     """None for other scores than of pairs, and where some trainings share seeds."""
     same = scored.planes.same_points
-    seeds = [len(np.unique(group.levels[0])) if len(group.levels) == 1 else 0 for group in groups]
-    if score != "reproducibility" or same is None or seeds != [len(group.members) for group in groups]:
+    if score != "reproducibility" or same is None:
+        return None
+    if any(len(group.levels) != 1 or len(np.unique(group.levels[0])) < len(group.members) for group in groups):
         return None
     return Pairs([same.by_pair(own.members, following.members) for own, following in pairwise(groups)])
 
