@@ -6,7 +6,7 @@
 # What follows the file's name goes to `python -m dbviz_ray.sweep`. Submit it from the folder and in the environment (such
 # as an activated venv) in which that command works. Ray starts on the nodes of the job. Shortly before the time limit the
 # sweep is stopped and the job asks for its place in the queue again; so it goes on after each limit, preemption and lost
-# node, until the sweep is done. docs/cluster.md tells more.
+# node, until the sweep is done. docs/slurm.md tells more.
 #SBATCH --job-name=dbviz-ray
 #SBATCH --ntasks-per-node=1
 #SBATCH --time=12:00:00
@@ -23,26 +23,28 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 # On each node. No `ray stop` at the end: it would stop the Ray of other jobs, too. SLURM ends what a step has started.
 node='
 export RAY_ADDRESS=$SLURM_LAUNCH_NODE_IPADDR:$RAY_PORT
+head_answers() { for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 1; done; }
 room=(--num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
 if [ "$SLURM_NODEID" = 0 ]; then
   ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --include-dashboard=false \
     --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
   trap : TERM # the sweep gets it, too, and its exit code counts
-  for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 1; done
+  head_answers
   python -m dbviz_ray.sweep "$@"
   code=$?
   kill %1
   wait %1
   exit $code
 fi
-for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 2; done
+head_answers
 exec ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2'
 
 srun --wait=60 --kill-on-bad-exit=0 bash -c "$node" node "$@" &
 step=$!
 cut=
-trap 'cut=1; scancel --signal=TERM "$SLURM_JOB_ID.0"' USR1 # not `kill $step`: srun would kill the sweep, whose lease then lasts
-trap 'scancel --signal=TERM "$SLURM_JOB_ID.0"' TERM # a preemption: SLURM requeues the job by itself
+end_step() { scancel --signal=TERM "$SLURM_JOB_ID.0"; } # not `kill $step`: srun would kill the sweep, whose lease then lasts
+trap 'cut=1; end_step' USR1
+trap end_step TERM # a preemption: SLURM requeues the job by itself
 wait $step
 code=$?
 while kill -0 $step 2>/dev/null; do # a signal ends the wait, not the step
