@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from dbviz_ray.store import Labels
 
+from ..statistics.estimates import Rows, blocks_of_rows
 from ..statistics.intervals import Means
+from .pair_means import ByRows
 from .regions import class_shares
 
 Floats = NDArray[np.float64]
@@ -36,14 +38,14 @@ def beyond_chance(observed: Floats, expected: Floats) -> Floats:
     return np.asarray((observed - expected) / room)
 
 
-def cohens_kappa(observed: Floats, shares: Floats) -> Floats:
+def cohens_kappa(observed: Rows, shares: Floats) -> ByRows:
     """Cohen's kappa (1960) of every two models over the points of all planes, `[models, models]`, at most 1.
 
     Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes. `observed` is the share of
     points on which they agree, `[models, models]`; `shares` are those of the classes, `[models, planes, classes]`.
     """
     pooled = shares.mean(axis=1)
-    return beyond_chance(observed, pooled @ pooled.T)
+    return ByRows(len(pooled), lambda rows: beyond_chance(observed[rows], pooled[rows] @ pooled.T))
 
 
 def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
@@ -57,7 +59,7 @@ def kappa_by_item(observed: Floats, shares: Floats) -> Floats:
     return by_item(observed, expected - by_chance, observed.mean(axis=0), by_chance)
 
 
-def capa(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
+def capa(observed: Rows, wrong: NDArray[np.bool_], classes: int) -> ByRows:
     """Agreement of every two models on labelled images beyond that of independent models of their accuracies.
 
     CAPA, the chance adjusted probabilistic agreement, of predictions without probabilities (Goel et al. 2025, arXiv
@@ -68,7 +70,7 @@ def capa(observed: Floats, wrong: NDArray[np.bool_], classes: int) -> Floats:
     from the labels, `[models, images]`.
     """
     right = 1 - wrong.mean(axis=1)
-    return beyond_chance(observed, of_accuracies(right, right, classes))
+    return ByRows(len(right), lambda rows: beyond_chance(observed[rows], of_accuracies(right[rows], right, classes)))
 
 
 def capa_by_item(predictions: Labels, wrong: NDArray[np.bool_], classes: int) -> Floats:
@@ -100,30 +102,39 @@ def of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
     return np.outer(right, others) + np.outer(1 - right, 1 - others) / (classes - 1)
 
 
-def weighted_agreement(predictions: Labels, weights: Floats, classes: int) -> Floats:
-    """The sum of the weights `[models, models]` of the pairs that agree on an image, `[images]`."""
+def weighted_agreement(predictions: Labels, rows: slice, weights: Floats, classes: int) -> Floats:
+    """The sum of the weights, `[rows, models]`, of the pairs that agree on an image: `[images]`."""
     total = np.zeros(predictions.shape[1])
     for label in range(classes):
         own = (predictions == label).astype(float)
-        total += np.einsum("mi,mi->i", weights @ own, own)
+        total += np.einsum("mi,mi->i", weights @ own, own[rows])
     return total
 
 
-def mean_capa_by_item(
-    predictions: Labels, wrong: NDArray[np.bool_], classes: int, observed: Floats, used: NDArray[np.bool_]
-) -> Floats:
-    """The mean of `capa_by_item` over the `used` pairs, `[models, models]`, whose CAPA is defined: `[images]`.
+def mean_by_item(
+    predictions: Labels, wrong: NDArray[np.bool_], classes: int, observed: Rows, used: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """The means over the `used` pairs, `[models, models]`, symmetric: the share that agrees, and CAPA, `[images]` each.
 
-    `observed` is as in `capa`. It is linear in the images, so that it needs no number for each pair and image.
+    The second is the mean of `capa_by_item` over the pairs whose CAPA is defined, NaN without one. It is linear in the
+    images, so that it needs no number for each pair and image. `observed` is as in `capa`.
     """
     right = 1 - wrong.astype(float)
     accuracies = right.mean(axis=1)
-    expected = of_accuracies(accuracies, accuracies, classes)
-    weights, room = used / used.sum(), np.where(used, 1 - expected, 1)
-    of_observed, of_expected = weights / room, weights * (1 - observed) / room**2
     slope = accuracies - (1 - accuracies) / (classes - 1)
-    moved = (right - accuracies[:, None]).T @ (of_expected @ slope + of_expected.T @ slope)
-    return np.asarray(weighted_agreement(predictions, of_observed, classes) - (of_observed * expected).sum() - moved)
+    alike, beyond, by_expected = np.zeros(wrong.shape[1]), np.zeros(wrong.shape[1]), np.empty(len(wrong))
+    number = 0
+    for rows in blocks_of_rows(len(wrong)):
+        expected = of_accuracies(accuracies[rows], accuracies, classes)
+        known = used[rows] & (expected <= 1 - ROUNDING)
+        room = np.where(known, 1 - expected, 1)
+        weights = known / room
+        alike += weighted_agreement(predictions, rows, used[rows].astype(float), classes)
+        beyond += weighted_agreement(predictions, rows, weights, classes) - (weights * expected).sum()
+        by_expected[rows] = (weights * (1 - observed[rows]) / room) @ slope
+        number += int(np.count_nonzero(known))
+    beyond -= 2 * (right - accuracies[:, None]).T @ by_expected
+    return alike / max(1, int(used.sum())), beyond / (number or np.nan)
 
 
 def agreement(labels: Labels) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
-from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_capa_by_item, weighted_agreement
+from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_by_item
 from .groups import Group
 from .pair_means import Floats, PairMeans, PairSet, pairs_within
 from .plane_scores import PlaneScores
@@ -92,13 +92,12 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
 
 def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
     by_plane, each = means.on_planes(independent_pairs(group)), _each_on_planes(group, means)
-    by_pair = means.by_pair(group.members, group.members)
-    return pair_estimate(by_pair, by_plane, group.independent, group.levels, each)
+    return pair_estimate(means.within(group.members), by_plane, group.independent, group.levels, each)
 
 
 def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     """Cohen's kappa, the mean over the group's pairs for which it is defined."""
-    by_pair = cohens_kappa(means.by_pair(group.members, group.members), shares)
+    by_pair = cohens_kappa(means.within(group.members), shares)
     each = _each_on_planes(group, means)
     on_planes = None
     if each is None:  # with many trainings, a plane's influence comes from their mean
@@ -106,7 +105,7 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
         by_plane = kappa_by_item(means.on_planes(independent_pairs(group))[:, None, None], mean_shares)[:, 0, 0]
     else:
         on_planes = kappa_by_item(each, shares)
-        counted = np.triu(group.independent & np.isfinite(by_pair), 1)
+        counted = np.triu(group.independent & np.isfinite(by_pair[:]), 1)
         by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
     return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
@@ -126,18 +125,15 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
 def _agreement_on_images(group: Group, predictions: Predictions, classes: int) -> dict[str, Estimate]:
     """Agreement of independent trainings of the group on the test images, raw and beyond their accuracy."""
     predicted, wrong = predictions.on_test[group.members], predictions.test_wrong[group.members]
-    same = predictions.same_on_test.by_pair(group.members, group.members)
-    beyond = capa(same, wrong, classes)
-    used, known = group.independent, group.independent & np.isfinite(beyond)
-    by_image = weighted_agreement(predicted, used / max(1, used.sum()), classes)
-    capa_by_image = mean_capa_by_item(predicted, wrong, classes, same, known) if known.any() else by_image
+    same, used = predictions.same_on_test.within(group.members), group.independent
+    by_image, capa_by_image = mean_by_item(predicted, wrong, classes, same, used)
     alike = of_pairs = None
     if len(same) <= MAX_SINGLY_ON_IMAGES:
         alike = (predicted[:, None] == predicted).transpose(2, 0, 1).astype(float)
         of_pairs = capa_by_item(predicted, wrong, classes)
     return {
         "agreement_on_test_images": pair_estimate(same, by_image, used, group.levels, alike),
-        "capa": pair_estimate(beyond, capa_by_image, known, group.levels, of_pairs),
+        "capa": pair_estimate(capa(same, wrong, classes), capa_by_image, used, group.levels, of_pairs),
     }
 
 

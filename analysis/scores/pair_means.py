@@ -1,6 +1,6 @@
 """Sets of pairs of models, and the means of a score of pairs over planes."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -11,6 +11,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ByRows:
+    """A score of every two of so many models, `[models, models]`, whose rows are computed when they are read."""
+
+    models: int
+    of: Callable[[slice], Floats]
+
+    def __len__(self) -> int:
+        return self.models
+
+    def __getitem__(self, rows: slice) -> Floats:
+        return self.of(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +117,10 @@ class PairMeans:
         """Mean over planes: `[members, others]`; the diagonal, of a model with itself, means nothing."""
         first, second = np.minimum.outer(members, others), np.maximum.outer(members, others)
         return np.asarray(self._sum[self._place(first, second)] / (self._planes * self._whole))
+
+    def within(self, members: Places) -> ByRows:
+        """`by_pair` of every two of `members`."""
+        return ByRows(len(members), lambda rows: self.by_pair(members[rows], members))
 
     def _place(self, first: Any, second: Any) -> Any:
         """Where the sum of a pair lies, the earlier model first; for a model with itself, somewhere."""

@@ -9,7 +9,7 @@ an interval (`dbviz_ray.analysis.statistics.intervals`) needs nothing else, what
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,18 @@ from . import pseudo_values as pseudo
 from .pseudo_values import NO_VARIANCE, Floats, Levels, Variance
 
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
+PAIRS_TOGETHER = 2**21
+"""Pairs in memory at a time, about."""
 BY_SIDES_KNOWN: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
 """What two groups' estimate covers, by how many of them tell about other models."""
+
+
+class Rows(Protocol):
+    """A matrix that is read some rows at a time: an array, or one whose rows are computed then."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,9 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """
     models, items = values.shape
     _check_items(items)
-    return _estimate(float(values.mean()), values.mean(axis=0), values, np.arange(models)[:, None], models, levels)
+    leaving_out = _LeavingOut(models, levels)
+    leaving_out.add(values, np.arange(models)[:, None])
+    return leaving_out.estimate(float(values.mean()), values.mean(axis=0))
 
 
 def spread_between_models(values: Floats) -> tuple[float, float]:
@@ -70,13 +82,13 @@ def spread_between_models(values: Floats) -> tuple[float, float]:
 
 def sample_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """The mean of one number for each model, `[models]`, without items; `levels` as in `mean_estimate`."""
-    models = len(values)
-    found = _estimate(float(values.mean()), np.empty(0), values[:, None], np.arange(models)[:, None], models, levels)
-    return replace(found, covers="models")
+    leaving_out = _LeavingOut(len(values), levels)
+    leaving_out.add(values[:, None], np.arange(len(values))[:, None])
+    return replace(leaving_out.estimate(float(values.mean()), np.empty(0)), covers="models")
 
 
 def pair_estimate(
-    by_pair: Floats,
+    by_pair: Rows,
     by_item: Floats,
     used: NDArray[np.bool_] | None = None,
     levels: Levels | None = None,
@@ -100,13 +112,23 @@ def pair_estimate(
     """
     models = len(by_pair)
     _check_items(len(by_item))
-    counted = np.isfinite(by_pair) if used is None else used & np.isfinite(by_pair)
-    pairs = np.argwhere(np.triu(counted, 1))
-    if not len(pairs):
-        return _unknown(models)
-    first, second = pairs.T
-    cells = by_pair[first, second][:, None] if on_items is None else on_items[:, first, second].T
-    return _estimate(float(by_pair[first, second].mean()), by_item, cells, pairs, models, levels)
+    leaving_out, total, number = _LeavingOut(models, levels), 0.0, 0
+    for rows in blocks_of_rows(models):
+        values = by_pair[rows]
+        counted = np.isfinite(values) if used is None else used[rows] & np.isfinite(values)
+        pairs = np.argwhere(np.triu(counted, 1 + rows.start))
+        if len(pairs):
+            of_pairs = values[tuple(pairs.T)]
+            pairs[:, 0] += rows.start
+            leaving_out.add(of_pairs[:, None] if on_items is None else on_items[:, *pairs.T].T, pairs)
+            total, number = total + of_pairs.sum(), number + len(pairs)
+    return leaving_out.estimate(float(total / number), by_item) if number else _unknown(models)
+
+
+def blocks_of_rows(models: int) -> list[slice]:
+    """Some models at a time, so that their pairs with all are about `PAIRS_TOGETHER`."""
+    each = max(1, PAIRS_TOGETHER // models)
+    return [slice(start, min(start + each, models)) for start in range(0, models, each)]
 
 
 def every_pair_estimate(partners: Floats) -> Estimate:
@@ -199,27 +221,37 @@ def _unknown(models: int) -> Estimate:
     return Estimate(float("nan"), np.empty(0), (), models, "items")
 
 
-def _estimate(
-    value: float, by_item: Floats, cells: Floats, members: NDArray[np.intp], models: int, levels: Levels | None
-) -> Estimate:
-    """A mean over cells, with pseudo-values of every stream, and interactions among streams and with items.
+class _LeavingOut:
+    """Makes the estimate of a mean over cells: pseudo-values of every stream, and interactions of streams and items.
 
-    `cells` are `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
-    `members` are `[cells, models of a cell]`.
+    Cells are `[cells, items]`, or `[cells, 1]` of means over items; the interaction with items is then not known.
     """
-    streams = pseudo.varied(levels, models)
-    samples = [pseudo.leaving_out(cells, members, level) for level in streams]
-    known = [sample for sample in samples if sample is not None]
-    if not known or len(known) < len(samples):
-        return Estimate(value, by_item, (), models, "items")
-    each = known[0] if len(streams) == 1 else pseudo.leaving_out(cells, members, np.arange(models))
-    assert each is not None  # leaving out one model leaves more than leaving out all with its seed
-    by_model, joint = tuple(sample.mean(axis=1) for sample in known), NO_VARIANCE
-    if len(streams) > 1:
-        joint = pseudo.beyond_streams(each.mean(axis=1), streams)
-        by_model = tuple(pseudo.reduced(sample, joint[0]) for sample in by_model)
-    shared = pseudo.interaction(each) if cells.shape[1] > 1 else NO_VARIANCE
-    return Estimate(value, by_item, by_model, models, "models and items", shared, joint)
+
+    def __init__(self, models: int, levels: Levels | None) -> None:
+        self._models, self._streams = models, pseudo.varied(levels, models)
+        self._samples = [pseudo.LeavingOut(level) for level in self._streams]
+        crossed = len(self._streams) > 1
+        self._each = pseudo.LeavingOut(np.arange(models)) if crossed else next(iter(self._samples), None)
+
+    def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
+        """Take in cells and the models of each, `[cells, models of a cell]`."""
+        for sample in {*self._samples, *filter(None, [self._each])}:
+            sample.add(cells, members)
+
+    def estimate(self, value: float, by_item: Floats) -> Estimate:
+        """The estimate, from the means of the cells over all and by item."""
+        samples = [sample.pseudo_values() for sample in self._samples]
+        known = [sample for sample in samples if sample is not None]
+        each = self._each.pseudo_values() if self._each else None
+        # Leaving out one model leaves more than leaving out all with its seed: `each` is known if they are.
+        if each is None or len(known) < len(samples):
+            return Estimate(value, by_item, (), self._models, "items")
+        by_model, joint = tuple(sample.mean(axis=1) for sample in known), NO_VARIANCE
+        if len(known) > 1:
+            joint = pseudo.beyond_streams(each.mean(axis=1), self._streams)
+            by_model = tuple(pseudo.reduced(sample, joint[0]) for sample in by_model)
+        shared = pseudo.interaction(each) if each.shape[1] > 1 else NO_VARIANCE
+        return Estimate(value, by_item, by_model, self._models, "models and items", shared, joint)
 
 
 def _row_means(by_pair: Floats, value: float) -> Floats:

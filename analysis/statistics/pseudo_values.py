@@ -76,29 +76,38 @@ def variance_of_mean(sample: Floats) -> Variance:
     return float(centred @ centred) / ((size - 1) * size), size - 1
 
 
-def leaving_out(cells: Floats, members: NDArray[np.intp], level: NDArray[np.int64]) -> Floats | None:
+class LeavingOut:
     """Pseudo-values of a stream's levels: n * mean - (n - 1) * mean without the level, centred on the mean.
 
-    Args:
-        cells: `[cells, items]`; the score is their mean over both.
-        members: `[cells, models of a cell]`, the models each cell was computed from.
-        level: `[models]`.
-
-    Returns:
-        `[levels, items]`; None if a level is in every cell, so that nothing is left without it.
+    Cells are taken in some at a time: of 10,000 models there are 50 million pairs. `level` is `[models]`.
     """
-    names, own = np.unique(level, return_inverse=True)
-    cell, place = np.indices(members.shape).reshape(2, -1)
-    # Sparse: of 1,000 models there are 499,500 pairs.
-    part_in = sparse.csr_array((np.ones(len(cell)), (own[members[cell, place]], cell)), (len(names), len(cells)))
-    part_in.data[:] = 1  # a pair within one level counts once
-    counts: NDArray[np.float64] = len(cells) - part_in.sum(axis=1)
-    if len(names) < 2 or not counts.all():
-        return None
-    whole = cells.mean(axis=0)
-    gained = part_in @ (cells - whole) / counts[:, None]
-    # With levels of unequal size the mean of the pseudo-values has a bias of order 1/n; centring removes it.
-    return np.asarray(whole + (len(names) - 1) * (gained - gained.mean(axis=0)))
+
+    def __init__(self, level: NDArray[np.int64]) -> None:
+        names, self._own = np.unique(level, return_inverse=True)
+        self._number, self._numbers = 0, np.zeros(len(names))
+        self._start = self._sum = self._sums = np.zeros(1)
+
+    def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
+        """Take in `[cells, items]`, computed from the models `members`, `[cells, models of a cell]`."""
+        if not self._number:
+            self._start = cells.mean(axis=0)  # sums of what is left are exact for equal cells
+        cell, place = np.indices(members.shape).reshape(2, -1)
+        own = self._own[members[cell, place]], cell
+        part_in = sparse.csr_array((np.ones(len(cell)), own), (len(self._numbers), len(cells)))
+        part_in.data[:] = 1  # a pair within one level counts once
+        moved = cells - self._start
+        self._sum, self._sums = self._sum + moved.sum(axis=0), self._sums + part_in @ moved
+        self._number, self._numbers = self._number + len(cells), self._numbers + part_in.sum(axis=1)
+
+    def pseudo_values(self) -> Floats | None:
+        """`[levels, items]`, the score being the mean over both; None if a level is in every cell."""
+        left = self._number - self._numbers
+        if len(left) < 2 or not left.all():
+            return None
+        whole = self._sum / self._number
+        gained = (self._sums - self._numbers[:, None] * whole) / left[:, None]
+        # With levels of unequal size the mean of the pseudo-values has a bias of order 1/n; centring removes it.
+        return np.asarray(self._start + whole + (len(left) - 1) * (gained - gained.mean(axis=0)))
 
 
 def varied(levels: Levels | None, models: int) -> Levels:

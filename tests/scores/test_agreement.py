@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from dbviz_ray.analysis.scores import agreement as same_labels
 from dbviz_ray.analysis.scores.agreement import agreement, capa_by_item, kappa_by_item
+from dbviz_ray.analysis.statistics import estimates
 from dbviz_ray.analysis.statistics.intervals import shares_of_images
 
 CLASSES = 4
@@ -18,7 +19,7 @@ def shares_of(labels: np.ndarray) -> np.ndarray:
 
 
 def kappa(labels: np.ndarray) -> np.ndarray:
-    return same_labels.cohens_kappa(agreement(labels).mean(axis=0), shares_of(labels))
+    return same_labels.cohens_kappa(agreement(labels).mean(axis=0), shares_of(labels))[:]
 
 
 def random_labels(seed: int, models: int = 3, planes: int = 6, points: int = 20) -> np.ndarray:
@@ -42,7 +43,7 @@ def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
 
 
 def capa_of(predictions: np.ndarray, wrong: np.ndarray, classes: int) -> np.ndarray:
-    return same_labels.capa(agreement(predictions[:, None])[0], wrong, classes)
+    return same_labels.capa(agreement(predictions[:, None])[0], wrong, classes)[:]
 
 
 def test_models_that_are_never_wrong_tell_nothing():
@@ -68,13 +69,18 @@ def test_influences_of_images_are_what_leaving_an_image_out_changes():
     assert 200 * whole - 199 * np.array(without) == pytest.approx(each, abs=0.06)
 
 
-def test_the_mean_of_capa_by_image_needs_no_number_for_each_pair():
+@pytest.mark.parametrize("together", [1, 12, 100])
+def test_means_by_image_need_no_number_for_each_pair(together, monkeypatch):
+    monkeypatch.setattr(estimates, "PAIRS_TOGETHER", together)
     generator = np.random.default_rng(3)
     predictions = generator.integers(0, 3, (6, 50)).astype(np.uint8)
     wrong, same = predictions != generator.integers(0, 3, 50), agreement(predictions[:, None])[0]
+    wrong[:2] = False  # one pair without a score
     used = np.triu(generator.random((6, 6)) < 0.6, 1)
-    found = same_labels.mean_capa_by_item(predictions, wrong, 3, same, used | used.T)
-    assert found == pytest.approx(capa_by_item(predictions, wrong, 3)[:, used].mean(axis=1))
+    used[0, 1] = True
+    alike, beyond = same_labels.mean_by_item(predictions, wrong, 3, same, used | used.T)
+    assert alike == pytest.approx((predictions[:, None] == predictions)[used].mean(axis=0))
+    assert beyond == pytest.approx(np.nanmean(capa_by_item(predictions, wrong, 3)[:, used], axis=1))
 
 
 def byte_by_byte(labels):

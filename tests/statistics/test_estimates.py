@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dbviz_ray.analysis.statistics import estimates
 from dbviz_ray.analysis.statistics.estimates import Estimate, difference, mean_estimate, pair_estimate, sample_estimate
 from dbviz_ray.analysis.statistics.intervals import variances_of
-from dbviz_ray.analysis.statistics.pseudo_values import leaving_out
+from dbviz_ray.analysis.statistics.pseudo_values import LeavingOut
 
 
 def symmetric(values: np.ndarray) -> np.ndarray:
@@ -221,24 +221,42 @@ def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
 
 
 @settings(max_examples=60)
-@given(st.integers(2, 8), st.integers(1, 8), st.booleans(), st.integers(0, 1000))
-def test_each_seed_is_left_out(models, seeds, pairs, seed):
-    """Of models, or of pairs, some of which have one seed on both sides."""
+@given(st.integers(2, 8), st.integers(1, 8), st.booleans(), st.sampled_from([1, 2, 5]), st.integers(0, 1000))
+def test_each_seed_is_left_out(models, seeds, pairs, parts, seed):
+    """Of models, or of pairs, some of which have one seed on both sides; however many come together."""
     generator = np.random.default_rng(seed)
     level = generator.integers(0, seeds, models)
     members = np.stack(np.triu_indices(models, 1), axis=1) if pairs else np.arange(models)[:, None]
     cells = generator.random((len(members), 3))
-    names, without = np.unique(level), []
+    leaving_out, names, without = LeavingOut(level), np.unique(level), []
     for name in names:
         kept = [cell for cell, own in zip(cells, members, strict=True) if name not in level[own]]
         without.append(np.mean(kept, axis=0) if kept else None)
-    found = leaving_out(cells, members, level)
+    for some in np.array_split(np.arange(len(cells)), parts):
+        leaving_out.add(cells[some], members[some])
+    found = leaving_out.pseudo_values()
     if len(names) < 2 or any(mean is None for mean in without):
         assert found is None
     else:
         means = np.array(without)
         expected = cells.mean(axis=0) - (len(names) - 1) * (means - means.mean(axis=0))
         assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("together", [1, 10, 17])
+def test_rows_of_pairs_give_the_estimate_of_the_whole_matrix(together, monkeypatch):
+    generator = np.random.default_rng(together)
+    by_pair, by_item = symmetric(generator.random((6, 6))), generator.random(4)
+    by_pair[0, 3] = by_pair[3, 0] = np.nan
+    levels = [np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 2, 0, 1, 2])]
+    for used in (None, levels[0][:, None] != levels[0]):
+        whole = pair_estimate(by_pair, by_item, used, levels)
+        with monkeypatch.context() as changed:
+            changed.setattr(estimates, "PAIRS_TOGETHER", together)
+            found = pair_estimate(by_pair, by_item, used, levels)
+        assert (found.value, *found.joint) == pytest.approx((whole.value, *whole.joint))
+        for own, same in zip(found.by_model, whole.by_model, strict=True):
+            assert own == pytest.approx(same)
 
 
 def test_a_thousand_models_in_one_group():
@@ -248,7 +266,9 @@ def test_a_thousand_models_in_one_group():
     cells = (effects[first] + effects[second])[:, None]
     members = np.stack([first, second], axis=1)
     tracemalloc.start()
-    found = leaving_out(cells, members, np.arange(1000))
+    leaving_out = LeavingOut(np.arange(1000))
+    leaving_out.add(cells, members)
+    found = leaving_out.pseudo_values()
     assert tracemalloc.get_traced_memory()[1] < 1e8
     tracemalloc.stop()
     # Without model i the mean of the others falls by (e_i - mean) / 999, that of their pairs by twice that.
