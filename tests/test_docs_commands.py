@@ -119,8 +119,7 @@ def installs(command: str) -> None:
             assert words[1] == "install"
             extras = PYPROJECT["optional-dependencies"]
             packages = {re.split(r"[^\w-]", needed)[0] for extra in extras.values() for needed in extra}
-            packages.add("transformers")  # reads folders of Hugging Face where it is installed
-            assert all(extra in extras for extra in re.findall(r"\[(.*?)\]", part))
+            assert all(extra in extras for named in re.findall(r"\[(.*?)\]", part) for extra in named.split(","))
             assert all((ROOT / words[at + 1]).is_file() for at, word in enumerate(words) if word == "-c")
             named = [word for word in words[2:] if re.fullmatch(r"\w+", word)]
             assert all(name in packages for name in named)
@@ -178,6 +177,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", lambda of: loads(of.partition(" ")[2]), "tests/tracking"),
     (r"(\w+=\S+ )*ray ", lambda command: is_documented_by("ray.scripts.scripts", command), "needs a cluster"),
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
+    (r"uv run --extra all ", lambda of: loads(f"- - - {of.partition('sweep ')[2]}"), "downloads 5.4 GB"),
     (r"sbatch .*slurm\.sh ", lambda of: loads(f"- - - {of.partition('slurm.sh ')[2]}"), "tests/cluster/test_slurm.py"),
     (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),
 ]

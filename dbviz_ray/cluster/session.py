@@ -108,6 +108,8 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
 
     level = logging.INFO if verbose else logging.ERROR
     with Line("ray", "starting"):
+        # Under `uv run` Ray would let uv build this environment once more for the workers.
+        ray._private.ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
         joined = _join_or_start(address, level)
     interruption.install()  # Ray puts a SIGTERM handler of its own there, which aborts
     # The stage itself reports trials that die; Tune would add tracebacks, and Ray a message.

@@ -12,6 +12,8 @@ from dbviz_ray.terminal import interruption
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
+EXTRAS = {"torch": "sweep", "torchvision": "sweep", "ray": "sweep", "scikit-learn": "sweep", "mlflow": "mlflow"}
+"""Packages that not every command needs, and the extra of this package that brings each."""
 RARE = 50_000, 20, 100
 """Thresholds of the garbage collector. At Python's own, it takes a third of the time of importing torch."""
 
@@ -44,6 +46,9 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
     except BrokenPipeError:  # whoever reads standard output has enough, as `head` does
         return 128 + signal.SIGPIPE
     except (OSError, ImportError, MemoryError) as error:  # what the machine lacks: room, rights, a library's memory
+        if isinstance(error, ImportError) and (extra := EXTRAS.get(str(error.name).partition(".")[0])):
+            say(f"{error.name} is not installed: pip install 'dbviz-ray[{extra}]'")
+            return EXIT_FAILED
         gone = "the current folder has been deleted: " * (not _has_folder())
         say(f"{gone}{one_line(error, with_type=True)}. Finished work is kept; {continues}")
         return EXIT_FAILED
