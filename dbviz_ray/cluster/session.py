@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayError
 
 from dbviz_ray.cluster import Job, Training
+from dbviz_ray.cluster.metrics import count_task
 from dbviz_ray.cluster.nodes import ANSWER_SECONDS, answers
 from dbviz_ray.cluster.schedule import TaskQueue
 from dbviz_ray.config import ModelConfig, ResourcesConfig, SweepConfig
@@ -27,7 +28,7 @@ from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.store import Store
 from dbviz_ray.store.models import WorkEnd
 from dbviz_ray.terminal import interruption
-from dbviz_ray.terminal.progress import Line
+from dbviz_ray.terminal.progress import Line, say
 from dbviz_ray.training.allocations import WORKER_ENVIRONMENT
 
 Result = TypeVar("Result")
@@ -74,7 +75,9 @@ class Session:
         """See `Workers.evaluate`."""
         from dbviz_ray.cluster.evaluation import Pool
 
-        return Pool(job, queue, work, self.joined).results()
+        for task, end in Pool(job, queue, work, self.joined).results():
+            count_task(task, work[task.what], end)
+            yield task, end
 
     def over(self, of: Callable[..., Result], blocks: Sequence[slice]) -> Iterator[Result]:
         """`of(block, threads=1)` for each block, in their order, by tasks of one core each."""
@@ -144,7 +147,9 @@ def _join_or_start(address: str | None, level: int) -> bool:
             reason = f"{refused} (nothing answers within {ANSWER_SECONDS:g} s)"
             raise UserError("--address", reason=reason, allowed="HOST:PORT of one, or local")
         try:
-            ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+            context = ray.init(address=joined, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+            if context.dashboard_url:
+                say("ray", f"dashboard at http://{context.dashboard_url}")
             return True
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: another version of Ray
             raise UserError("--address", reason=f"{refused} ({one_line(error)})") from None

@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from dbviz_ray.cluster import Job, Training
 from dbviz_ray.cluster.command_trials import Watcher
+from dbviz_ray.cluster.metrics import count_cohort
 from dbviz_ray.cluster.nodes import alive_nodes, loss_of, this_node
 from dbviz_ray.cluster.worker import train_in_worker
 from dbviz_ray.config import Cohort, ModelConfig, ResourcesConfig
@@ -155,6 +156,7 @@ class _Watcher(Watcher, tune.Stopper):  # type: ignore[misc]
         cohort, there_before = self._running[trial.trial_id]
         if "end" in result:
             del self._running[trial.trial_id]
+            count_cohort(cohort, result["end"])
         self._training.hear(cohort, result, loss_of(result["node"], there_before))
 
     def on_trial_error(self, trial: Any, **info: Any) -> None:
@@ -168,4 +170,5 @@ class _Watcher(Watcher, tune.Stopper):  # type: ignore[misc]
             end = WorkEnd(Outcome.FAILED, one_line(error.cause, with_type=True))
         else:
             end = WorkEnd(Outcome.CRASHED, "its process died, and no retries are left")
+        count_cohort(cohort, end)
         self._training.hear(cohort, {"epoch": 0, "from_epoch": 0, "end": end}, loss_of(node, there_before))

@@ -195,6 +195,16 @@ def run_sweep(laptop: Laptop, machines: list[Machine], out: Path) -> None:
     assert len(list(out.glob("models/*/model.json"))) == MODELS
     assert len(list(out.glob("labels/*/*/*/labels.parquet"))) == MODELS
     assert len((out / "scores" / "groups.csv").read_text().splitlines()) == 1 + MODELS // 2
+    wait_for(lambda: counted(laptop, machines[0]) == {"models": MODELS, "tasks": MODELS}, 60)
+
+
+def counted(laptop: Laptop, head: Machine) -> dict[str, float]:
+    """The models and tasks that are done, as the cluster tells Prometheus."""
+    [services] = head.folder.glob("ray/ray/prom_metrics_service_discovery.json")
+    places = [place for service in json.loads(services.read_text()) for place in service["targets"]]
+    said = laptop.ssh(head, "; ".join(f"curl -s -m 5 http://{place}/metrics" for place in places))
+    found = re.findall(r'ray_dbviz_(models|tasks)_total\{.*outcome="done".*\} ([\d.]+)', said)
+    return {name: float(value) for name, value in found}
 
 
 def main(scratch: Path) -> None:

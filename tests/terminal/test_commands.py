@@ -33,12 +33,7 @@ def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_version_and_help_import_nothing_heavy_and_no_command_the_users_analysis_and_sweeps(tmp_path):
-    """Which raise if anybody imports them; tests/stages/test_sweep_processes.py has them beside a whole sweep."""
-    for name in ("analysis.py", "sweeps.py"):
-        (tmp_path / name).write_text("raise ImportError\n")
-    code = f"""
+HELP = f"""
 import sys
 from dbviz_ray.__main__ import main
 for words in (["--version"], ["--help"], [], *([name, "--help"] for name in {list(COMMANDS)})):
@@ -47,13 +42,46 @@ for words in (["--version"], ["--help"], [], *([name, "--help"] for name in {lis
     except SystemExit as stop:
         assert stop.code in (0, None)
 print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+"""
+SWEEP = """
 from dbviz_ray import compare, load_run, plot_curve
+from dbviz_ray.__main__ import main
 raise SystemExit(main(["sweep", "double_descent_digits", "grid.width=[3]", "--plan"]))
 """
-    result = python("-c", code, folder=tmp_path)
+LIGHT = """
+import sys
+sys.modules |= dict.fromkeys(("torch", "torchvision", "ray", "sklearn", "mlflow"))  # an import of one fails
+from dbviz_ray import load_run
+from dbviz_ray.__main__ import main
+assert main(["compare", "old.csv", "old.csv"]) == main(["gate", "old.csv", "old.csv", "--max-churn", "60%"]) == 0
+raise SystemExit(main(["sweep", "double_descent_digits"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def beside_own_modules(tmp_path_factory):
+    """A user's folder, with modules that raise if anybody imports them, and predictions."""
+    folder = tmp_path_factory.mktemp("user")
+    for name in ("analysis.py", "sweeps.py"):
+        (folder / name).write_text("raise ImportError\n")
+    (folder / "old.csv").write_text("prediction\n" + "0\n1\n" * 20)
+    return folder
+
+
+@pytest.mark.slow
+def test_version_and_help_import_nothing_heavy_and_no_command_the_users_modules(beside_own_modules):
+    """tests/stages/test_sweep_processes.py has them beside a whole sweep."""
+    result = python("-c", HELP + SWEEP, folder=beside_own_modules)
     assert result.returncode == 0, result.stderr
     assert version("dbviz-ray") in result.stdout
     assert "loaded: []" in result.stdout
+
+
+@pytest.mark.slow
+def test_predictions_need_only_a_light_install_and_what_needs_more_names_the_extra(beside_own_modules):
+    result = python("-c", LIGHT, folder=beside_own_modules)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.splitlines()[-1].endswith("pip install 'dbviz-ray[sweep]'")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -69,18 +97,25 @@ def test_an_unknown_command_is_a_mistake(capsys):
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_every_package_with_analysis_and_sweeps_inside(tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git", "build", "*.egg-info"))
-    result = python("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source), folder=tmp_path)
-    assert result.returncode == 0, result.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_wheel_of_the_source_archive_is_complete_and_works_beside_the_users_modules(beside_own_modules, tmp_path):
+    source, site, skipped = tmp_path / "source", tmp_path / "site", (".venv", ".git", "build", "*.egg-info", "runs")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*skipped))
+    built = python("-m", "build", "-q", folder=source)
+    assert built.returncode == 0, built.stderr
+    [wheel], [archive] = source.glob("dist/*.whl"), source.glob("dist/*.tar.gz")
+    checked = python("-m", "twine", "check", "--strict", str(wheel), str(archive), folder=source)
+    assert checked.returncode == 0, checked.stdout
     names = set(zipfile.ZipFile(wheel).namelist())
-    patterns = ("analysis/**/*.py", "analysis/report/templates/*", "sweeps/*.yaml")
-    packed = {f"dbviz_ray/{path.relative_to(ROOT)}" for pattern in patterns for path in ROOT.glob(pattern)}
-    packed |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dbviz_ray/**/*.py")}
-    assert packed <= names
-    assert not [name for name in names if name.startswith(("analysis/", "sweeps/", "tests/"))]
+    files = [path for top in ("", "/analysis", "/sweeps") for path in source.glob(f"dbviz_ray{top}/**/*.[!p]*")]
+    assert {str(path.relative_to(source)) for path in files} <= names
+    assert not [name for name in names if not name.startswith("dbviz_ray")]
+    installed = python("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), folder=tmp_path)
+    assert installed.returncode == 0, installed.stderr
+    for program in (HELP + SWEEP, LIGHT):
+        where = f"import sys; sys.path.insert(0, {str(site)!r}); import dbviz_ray; print(dbviz_ray.__file__)\n"
+        result = python("-c", where + program, folder=beside_own_modules)
+        assert result.returncode == (program is LIGHT), result.stderr
+        assert result.stdout.startswith(str(site))
 
 
 @pytest.mark.parametrize(("where", "code", "lines"), [("| head -c 9", 141, 0), ("> /dev/full", 1, 1), (">&-", 0, 0)])
