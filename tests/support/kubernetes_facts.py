@@ -2,9 +2,9 @@
 
     python tests/support/kubernetes_facts.py CRDS SCHEMAS > tests/support/kubernetes_facts.json
 
-CRDS is KubeRay's folder ray-operator/config/crd/bases (github.com/ray-project/kuberay, Apache-2.0) at version 1.6.0, the
-oldest with all fields that we use. SCHEMAS is the folder v1.37.0-local-strict of the package kubernetes-validate 1.37.0
-(Apache-2.0). No descriptions, defaults or states are taken, and parts that are alike stand once.
+CRDS is KubeRay's folder ray-operator/config/crd/bases (github.com/ray-project/kuberay, Apache-2.0) at version 1.7.0,
+the oldest with all fields that we use. SCHEMAS is the folder v1.37.0-local-strict of the package kubernetes-validate
+1.37.0 (Apache-2.0). No descriptions, defaults or states are taken, and parts that are alike stand once.
 """
 
 import json
@@ -16,7 +16,7 @@ import yaml
 
 KEPT = ("enum", "required", "minimum", "maximum")
 KUBERAY = ("RayJob", "RayCluster")
-KUBERNETES = ("apps.v1.Deployment", "core.v1.Service", "core.v1.PersistentVolumeClaim")
+KUBERNETES = ("apps.v1.Deployment", "core.v1.Service", "core.v1.PersistentVolumeClaim", "networking.v1.NetworkPolicy")
 
 
 def facts_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,9 @@ def facts_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     if "oneOf" in schema or "x-kubernetes-int-or-string" in schema:
         return {"type": ["number", "string"]}
     facts = {key: schema[key] for key in KEPT if key in schema}
-    facts["type"] = next(of for of in ("object", "array", "string", "integer", "number", "boolean") if of in schema["type"])
+    facts["type"] = next(
+        of for of in ("object", "array", "string", "integer", "number", "boolean") if of in schema["type"]
+    )
     if "properties" in schema:
         kept = {name: part for name, part in schema["properties"].items() if name != "status"}
         facts["properties"] = {name: facts_of(part, definitions) for name, part in kept.items()}
