@@ -88,6 +88,10 @@ def parses(command: str) -> None:
     subprocess.run(["bash", "-n"], input=command, text=True, check=True, capture_output=True)
 
 
+def names_files(command: str) -> None:
+    assert all((ROOT / word).is_file() for word in words_of(command) if word.startswith("docs/"))
+
+
 def loads(command: str) -> None:
     """The sweep exists, and its overrides and options are allowed."""
     parsed = sweep.parser().parse_args(words_of(command)[3:])
@@ -179,6 +183,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
     (r"uv run --extra all ", lambda of: loads(f"- - - {of.partition('sweep ')[2]}"), "downloads 5.4 GB"),
     (r"sbatch .*slurm\.sh ", lambda of: loads(f"- - - {of.partition('slurm.sh ')[2]}"), "tests/cluster/test_slurm.py"),
+    (r"(kubectl|docker) ", names_files, "needs a Kubernetes cluster, or Docker; tests/cluster/test_kubernetes.py"),
     (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),
 ]
 """Beginnings of commands, how each is checked, and why it is not run."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = ("python", "ray", "mlflow", "aws", "gcloud", "pip")
+PROGRAMS = ("python", "ray", "mlflow", "aws", "gcloud", "pip", "kubectl")
 """Code within a line that begins with one of these is a command."""
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
