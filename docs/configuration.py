@@ -1,8 +1,8 @@
-"""Every field of a sweep, from its type: docs/configuration.md.
+"""Every field of a sweep, from its type: the pages docs/configuration*.md.
 
-    python docs/configuration.py > docs/configuration.md
+    python docs/configuration.py
 
-The page comes from the JSON schema of `SweepConfig`, so it states exactly what is checked.
+The pages come from the JSON schema of `SweepConfig`, so they state exactly what is checked.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,28 +24,54 @@ from dbviz_ray.config.validation import groups_in
 Node = Mapping[str, Any]
 """A piece of a JSON schema."""
 
+GENERATED = "<!-- Written by `python docs/configuration.py`; change the types, not this page. -->\n"
+TITLES = {
+    "configuration.md": "Every field of a sweep",
+    "configuration_training.md": "Fields of a sweep: how models are trained",
+    "configuration_planes.md": "Fields of a sweep: planes, margins, resources",
+}
+"""The pages and their titles, and below, where a group of fields stands; all others are on the first page."""
+ELSEWHERE = {"training": "configuration_training.md"} | dict.fromkeys(
+    ("planes", "margins", "resources"), "configuration_planes.md"
+)
+FIRST, *LATER = TITLES
+
 HEAD = """\
-# Every field of a sweep
-
-<!-- Written by `python docs/configuration.py > docs/configuration.md`; change the types, not this page. -->
-
 A sweep is one YAML file. [sweeps.md](sweeps.md) shows how to write one, and how to override a field on the command line
 by its dotted name. In the names below `NAME` is a name of your own and `N` a place in a list, from 0. A field with
 default *unset* may be left out or set to `null`. An unknown field or a wrong value ends the command with one line that
 says what is allowed.
+
+| fields | page |
+|---|---|
+| the sweep, `dataset`, `grid`; registered names | this one |
+| `training`, with `distillation` and `adversary` | [training](configuration_training.md) |
+| `planes`, `margins`, `resources` | [planes, margins, resources](configuration_planes.md) |
 """
 
+MORE = "[configuration.md](configuration.md) tells what the columns and names mean.\n"
 
-def reference() -> str:
-    """The page, as Markdown."""
+
+def pages() -> dict[str, str]:
+    """Each page, as Markdown."""
     schema = config.SweepConfig.model_json_schema()
     nodes = {"SweepConfig": schema, **schema["$defs"]}
     places: dict[type[BaseModel], list[str]] = {}
     for group, place in _places(config.SweepConfig, ()):
         places.setdefault(group, []).append(".".join(place))
     first = {group.__name__: min(at, key=lambda place: place.count(".")) for group, at in places.items()}
-    sections = [_section(group, first, at, nodes[group.__name__]) for group, at in places.items()]
-    return "\n".join([HEAD, *sections, *_registered()])
+    sections: dict[str, list[str]] = {FIRST: [HEAD], **{page: [MORE] for page in LATER}}
+    for group, at in places.items():
+        sections[_page(first[group.__name__])].append(_section(group, first, at, nodes[group.__name__]))
+    sections[FIRST] += _registered()
+    return {
+        page: "\n".join([f"# {TITLES[page]}\n", GENERATED, *parts]).rstrip() + "\n" for page, parts in sections.items()
+    }
+
+
+def _page(title: str) -> str:
+    """The page on which a group of fields stands."""
+    return ELSEWHERE.get(title.partition(".")[0], FIRST)
 
 
 def _places(group: type[BaseModel], place: tuple[str, ...]) -> Iterator[tuple[type[BaseModel], tuple[str, ...]]]:
@@ -92,7 +119,7 @@ def _kind(node: Node, first: Mapping[str, str]) -> str:
     """The allowed values, in words."""
     if "$ref" in node:
         title = first[str(node["$ref"]).rpartition("/")[2]]
-        return f"[fields](#{title.lower().replace('.', '')})"
+        return f"[fields]({_page(title)}#{title.lower().replace('.', '')})"
     if "anyOf" in node:
         return _joined([_kind(kind, first) for kind in node["anyOf"] if kind.get("type") != "null"])
     if "enum" in node:
@@ -147,4 +174,5 @@ def _options(builder: Callable[..., Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(reference())
+    for page, text in pages().items():
+        (Path(__file__).parent / page).write_text(text)

@@ -28,7 +28,7 @@ from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
 from dbviz_ray.terminal.arguments import Parser
 
-OWN_MODELS = ROOT / "docs" / "own_models.md"
+OWN_MODELS, *OTHERS = (ROOT / "docs" / name for name in ("own_models.md", "own_sweeps.md", "index.md"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 QUICK = ["--planes", "6", "--resolution", "8", "--device", "cpu"]
 """More options for comparisons, so that they take a second."""
@@ -44,14 +44,15 @@ def names() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def workplace(undisturbed, names, tmp_path_factory) -> Iterator[Path]:
-    """A folder with a small finished run in place of the pages' large one, and with the files of docs/own_models.md."""
+    """A folder with a small finished run in place of the pages' large one, and with the files of these pages."""
     place = tmp_path_factory.mktemp("workplace")
     run = place / "runs" / "double_descent_digits"
     shutil.copytree(undisturbed[0], run)
     databases = (sqlite3.connect(folder / "mlflow.db") for folder in (undisturbed[0].parent, run.parent))
     with closing(next(databases)) as there, closing(next(databases)) as here:
         there.backup(here)
-    files = {block.file: block.text for block in blocks("python", "yaml", page=OWN_MODELS) if block.file}
+    found = [block for page in (OWN_MODELS, *OTHERS) for block in blocks("python", "yaml", page=page)]
+    files = {block.file: block.text for block in found if block.file}
     for file, text in files.items():
         (place / file).write_text(text)
     with pytest.MonkeyPatch.context() as patch, mpl.rc_context({"backend": "agg"}):
@@ -137,7 +138,7 @@ def runs_a_script(command: str) -> None:
     _, script, *arguments = words_of(command)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script, *arguments])
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        runpy.run_path(script if Path(script).exists() else str(ROOT / script), run_name="__main__")
 
 
 def is_a_script(command: str) -> None:
@@ -169,13 +170,14 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python -m dbviz_ray\.score .*--data (cifar10|image_folder)", is_understood, "needs a download or pictures"),
     (r"python -m dbviz_ray\.score ", runs(score.main, *QUICK), ""),
     (r"dbviz-ray figures \S+$", runs(main, "margins", skip=1), "one of them: tests/figures draw all"),
+    (r"dbviz-ray figures runs/(?!double_descent_digits)", is_asked, "needs another run: tests/figures draw all"),
     (r"dbviz-ray (figures|disagreement) ", runs(main, skip=1), ""),
     (r"python -m dbviz_ray\.sweep (my_sweep|\w+_digits).* --plan", runs(sweep.main), ""),
     (r"dbviz-ray (repeat|compare|gate) ", is_asked, "needs files; tests/predictions and tests/scripts run them"),
     (r"python -m dbviz_ray\.sweep mine\.yaml", parses, "its YAML is loaded below; tests/scripts runs one"),
     (r"python -m dbviz_ray\.sweep ", loads, "takes minutes, or GPUs; tests/stages runs small ones"),
-    (r"python docs/configuration\.py > docs/configuration\.md$", parses, "tests/config compares the page"),
-    (r"python docs/pictures\.py ", runs_a_script, ""),
+    (r"python docs/configuration\.py$", parses, "tests/config compares the pages"),
+    (r"python (docs/pictures|train)\.py ", runs_a_script, ""),
     (r"python tests/", is_a_script, "takes minutes; other tests run short forms"),
     (r"(python -m )?mlflow ui", lambda command: is_documented_by("mlflow.cli", command), "a server that does not end"),
     (r"MLFLOW_TRACKING_URI=\S+ python -m dbviz_ray\.sweep ", lambda of: loads(of.partition(" ")[2]), "tests/tracking"),

@@ -1,4 +1,4 @@
-"""docs/tables.md names every column of every file, with its type."""
+"""The pages docs/tables*.md name every column of every file, with its type."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from dbviz_ray.analysis.scores.groups import GROUP
 from dbviz_ray.analysis.tables import compute_tables
 from dbviz_ray.store import Picture, Store
 
-PAGE = (ROOT / "docs" / "tables.md").read_text()
+PAGE = "\n".join(page.read_text() for page in sorted((ROOT / "docs").glob("tables*.md")))
 SECTIONS = {
     title.replace("&lt;", "<").replace("&gt;", ">"): text
     for title, text in re.findall(r"^### (.*)\n((?:(?!^##).*\n)*)", PAGE, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What can be known of the cluster files and of docs/cluster.md without a cloud, and what their commands do here."""
+"""What can be known of the cluster files and of their pages without a cloud, and what their commands do here."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ from support.tracking_server import free_port
 
 CLOUDS = ("cluster.yaml", "docs/cluster/gcp.yaml")
 FILES = (*CLOUDS, "docs/cluster/local.yaml")
-DOCUMENT = (ROOT / "docs" / "cluster.md").read_text()
+DOCUMENT = (ROOT / "docs" / "cluster_accounts.md").read_text()
 TOKEN = "~/.ray/auth_token"
 
 

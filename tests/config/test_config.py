@@ -14,7 +14,8 @@ from dbviz_ray.config.seeds import derived_seed, numpy_generator, torch_generato
 from dbviz_ray.config.sweep_files import load_sweep
 from dbviz_ray.config.validation import validated
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = "\n".join(page.read_text() for page in DOCS.glob("configuration*.md"))
 GROUPS = [getattr(config, name) for name in config.__all__ if name.endswith("Config") and name != "ModelConfig"]
 
 
@@ -145,16 +146,16 @@ def test_the_largest_label_noise_of_each_seed_says_which_images_are_mislabelled(
     assert largest_noises(small_sweep(grid={"width": [4], "label_noise": [0.0]}).models()) == {}
 
 
-def test_the_page_is_what_is_generated(capsys):
-    runpy.run_path(str(PAGE.with_suffix(".py")), run_name="__main__")
-    assert PAGE.read_text() == capsys.readouterr().out, "run python docs/configuration.py > docs/configuration.md"
+def test_the_pages_are_what_is_generated():
+    for page, text in runpy.run_path(str(DOCS / "configuration.py"))["pages"]().items():
+        assert (DOCS / page).read_text() == text, "run python docs/configuration.py"
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_field_is_described(group):
     assert not [name for name, field in group.model_fields.items() if not field.description]
-    assert f"\n{(group.__doc__ or '').strip().splitlines()[0]}" in PAGE.read_text()
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert f"\n{(group.__doc__ or '').strip().splitlines()[0]}" in PAGES
+    rows = [line for line in PAGES.splitlines() if line.startswith("| `")]
     for name, field in group.model_fields.items():
         assert [row for row in rows if row.startswith(f"| `{name}` ") and field.description.replace("|", "\\|") in row]
 
