@@ -1,6 +1,5 @@
 """Tasks of the evaluation, and pictures: single planes on finer grids, taken with label maps or when somebody asks."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from conftest import small_sweep
 from support.cohorts import cohort_of
 from support.made_up_runs import made_up_run
 from support.random_planes import random_planes
-from support.refusals import refused
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
@@ -20,7 +18,6 @@ from dbviz_ray.analysis.scores.pair_means import PairSet
 from dbviz_ray.analysis.scores.plane_scores import score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
 from dbviz_ray.config import MarginsConfig, PlaneSetConfig, SweepConfig
-from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
@@ -136,15 +133,6 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     assert found.same_points.on_planes(pair) == pytest.approx((maps[0] == maps[1]).mean(axis=(1, 2)))
     assert found.class_shares.shape == (2, 3, 1000)
     assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
-
-
-WRONG = {"split": "x", "images": 0, "steps": 2.5, "reach": 0, "scan": "odd", "tolerance": -math.inf, "direction": 3}
-
-
-@pytest.mark.parametrize(("field", "value"), WRONG.items())
-def test_mistakes_in_margins_are_named(field, value):
-    for fields in ({field: value}, {"scan": "paper", field: value}):
-        assert refused(validated, SweepConfig, {"name": "x", "margins": fields}).field == f"margins.{field}"
 
 
 def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu):
