@@ -126,9 +126,8 @@ def test_a_teacher_is_in_its_students_name_by_what_it_is_alone():
     assert students("alone", seed=1)[0] != students("alone")[0]
 
 
-def test_a_relative_data_directory_is_the_same_for_every_process(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(tmp_path / "data")
+def test_a_relative_data_directory_is_the_same_for_every_process(here):
+    assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(here / "data")
     assert small_sweep().resources.data_directory.startswith("~")
 
 

@@ -81,13 +81,12 @@ def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
         (["grid.label_noise=[0.98]"], "planes.one_class", "class 0"),
     ],
 )  # fmt: skip
-def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, here):
     assert main(["double_descent_digits", *arguments]) == 2
     message = capsys.readouterr().err
     assert f" {field}: " in message
     assert told in message
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 SAME_TRAININGS = {"width": [4], "seed": [0, 1]} | {f"{stream}_seed": [0] for stream in STREAMS}
