@@ -51,6 +51,13 @@ def sweep() -> SweepConfig:
     return small_sweep()
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, which is empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset(small_sweep().dataset, "unused")

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.checkpoint_kinds import EQUAL, HOSTILE, OLD, REFUSED, Settings, network, renamed
+from support.network_kinds import KINDS
 from support.refusals import refused
-from support.user_networks import Quirky
 from torch import nn
 
 from dbviz_ray.analysis.compare.checkpoints import COMPILED, load_weights, read_weights
@@ -104,14 +104,14 @@ def test_prefixes_in_any_order_are_undone(prefixes):
 
 
 def test_weights_under_two_names_may_be_stored_once_and_may_not_differ(tmp_path):
-    saved, loaded = Quirky(3, 4, 2), Quirky(3, 4, 2)
+    saved, loaded = (KINDS["tied_weights"](3, (1, 2, 2), 2) for _ in range(2))
     safetensors.torch.save_model(saved, str(tmp_path / "weights.safetensors"))
     weights = read_weights(tmp_path / "weights.safetensors")
     assert len(weights) == len(saved.state_dict()) - 1
     load_weights(loaded, weights, "weights")
     assert same(saved, loaded)
     weights = {name: tensor.clone() for name, tensor in saved.state_dict().items()}
-    untied = weights | {"second.weight": weights["first.weight"] + 1}
+    untied = weights | {"again.weight": weights["inner.weight"] + 1}
     twice = weights | {f"{COMPILED}.head.bias": weights["head.bias"] + 1}
     for given_weights in (untied, twice):
         assert refused(load_weights, loaded, given_weights, "weights").field == "weights"

@@ -176,7 +176,5 @@ def test_names_are_as_short_as_they_can_be():
     assert names_of_paths(["run1/last.ckpt", "run2/last.ckpt"], SUFFIXES) == ["run1/last", "run2/last"]
     assert names_of_paths(["net-a-1.pt", "net-a-2.pt"], SUFFIXES) == ["1", "2"]
     assert names_of_paths(["x/a.pt", "x/a.pt"], SUFFIXES) == ["a (1)", "a (2)"]
-    assert names_of_paths(["runs/s/models/w4-0.2-ab", "runs/s/models/w8-0.2-cd"], SUFFIXES) == [
-        "w4-0.2-ab",
-        "w8-0.2-cd",
-    ]
+    models = ["w4-0.2-ab", "w8-0.2-cd"]
+    assert names_of_paths([f"runs/s/models/{model}" for model in models], SUFFIXES) == models

@@ -127,9 +127,8 @@ def test_a_teacher_is_in_its_students_name_by_what_it_is_alone():
     assert students("alone", seed=1)[0] != students("alone")[0]
 
 
-def test_a_relative_data_directory_is_the_same_for_every_process(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(tmp_path / "data")
+def test_a_relative_data_directory_is_the_same_for_every_process(here):
+    assert small_sweep(resources={"data_directory": "data"}).resources.data_directory == str(here / "data")
     assert small_sweep().resources.data_directory.startswith("~")
 
 
@@ -155,9 +154,6 @@ def test_the_pages_are_what_is_generated():
 def test_every_field_is_described(group):
     assert not [name for name, field in group.model_fields.items() if not field.description]
     assert f"\n{(group.__doc__ or '').strip().splitlines()[0]}" in PAGES
-    rows = [line for line in PAGES.splitlines() if line.startswith("| `")]
-    for name, field in group.model_fields.items():
-        assert [row for row in rows if row.startswith(f"| `{name}` ") and field.description.replace("|", "\\|") in row]
 
 
 def test_streams_seeds_and_counters_are_unrelated():

@@ -1,5 +1,7 @@
 """Mistakes in a configuration: each names its field."""
 
+import math
+
 import pytest
 from conftest import small_sweep
 from support.refusals import refused
@@ -79,13 +81,12 @@ def test_labels_need_noise_that_falsifies_the_same_images_for_all(labels):
         (["grid.label_noise=[0.98]"], "planes.one_class", "class 0"),
     ],
 )  # fmt: skip
-def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_the_data_cannot_give_is_said_before_any_work(arguments, field, told, capsys, here):
     assert main(["double_descent_digits", *arguments]) == 2
     message = capsys.readouterr().err
     assert f" {field}: " in message
     assert told in message
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 SAME_TRAININGS = {"width": [4], "seed": [0, 1]} | {f"{stream}_seed": [0] for stream in STREAMS}
@@ -112,6 +113,7 @@ PLANES = [
     ({"indices": [[0, 1, 2], [3, 4, 5]], "count": 7}, "count", "2 indices"),
     ({"probabilities": "yes"}, "probabilities", "true or false"),
 ]
+MARGINS = {"split": "x", "images": 0, "steps": 2.5, "reach": 0, "scan": "odd", "tolerance": -math.inf, "direction": 3}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,8 @@ PLANES = [
         ({"grid": {"width": [4, 16], "recipes": TWO_TEACHERS}}, "grid.recipes.a.distillation", "2 models"),
         ({"grid": {"width": [4, 16], "recipes": STUDENTS_TEACH}}, "grid.recipes.a.distillation", "0 models"),
         *(({"planes": {"test": fields}}, f"planes.test.{field}", told) for fields, field, told in PLANES),
+        *(({"margins": {field: value}}, f"margins.{field}", "") for field, value in MARGINS.items()),
+        ({"margins": {"scan": "paper", "reach": 2.0}}, "margins.reach", "scan=even"),
     ],
 )
 def test_fields_that_exclude_each_other_or_teach_nobody_are_named(fields, field, told):

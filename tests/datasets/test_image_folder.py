@@ -54,17 +54,16 @@ def test_only_the_kept_images_are_read(tmp_path):
     assert "12" in mistake.allowed
 
 
-def test_a_relative_folder_is_in_the_present_folder_or_beside_the_sweep(tmp_path, monkeypatch):
-    write_image_folder(tmp_path / "pets")
-    monkeypatch.chdir(tmp_path)
+def test_a_relative_folder_is_in_the_present_folder_or_beside_the_sweep(here, monkeypatch):
+    write_image_folder(here / "pets")
     assert len(dataset_files.loaded("unused", name="image_folder", folder="pets").train_labels) == 12
     text = "dataset: {name: image_folder, folder: pets}\ngrid: {width: [3]}\n"
-    (tmp_path / "birds.yaml").write_text(text)
+    (here / "birds.yaml").write_text(text)
     beside = load_sweep("birds.yaml")
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
     for sweep in (load_sweep("../birds.yaml"), load_sweep("../birds.yaml", ["dataset.folder=../pets"])):
-        assert sweep.dataset.folder == str(tmp_path / "pets"), "workers and sweep.yaml need the whole path"
+        assert sweep.dataset.folder == str(here / "pets"), "workers and sweep.yaml need the whole path"
         assert [model.model_id for model in sweep.models()] == [model.model_id for model in beside.models()]
     assert load_sweep("../birds.yaml", ["dataset.folder=~/pets"]).dataset.folder == "~/pets"
 
@@ -85,9 +84,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "empty" / "test").mkdir()
     assert refused(tmp_path / "empty").field == str(tmp_path / "empty" / "train")
     write_image_folder(tmp_path / "one", classes=("cat",))
-    mistake = refused(tmp_path / "one")
-    assert mistake.field == "dataset.name"
-    assert "1 classes" in mistake.reason
+    assert refused(tmp_path / "one").field == "dataset.name"
 
 
 def write_kind(folder, ending, write):

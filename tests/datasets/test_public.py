@@ -118,15 +118,14 @@ BROKEN = (
 
 
 @pytest.mark.parametrize(("name", "file", "content", "told"), BROKEN.values(), ids=BROKEN)
-def test_a_hostile_or_broken_file_is_refused(tmp_path, monkeypatch, name, file, content, told):
-    monkeypatch.chdir(tmp_path)
-    WRITERS[name](tmp_path)
-    (tmp_path / file).write_bytes(content)
-    mistake = refused(tmp_path, name=name)
-    assert mistake.field.removesuffix(".gz") == str(tmp_path / file).removesuffix(".gz")
+def test_a_hostile_or_broken_file_is_refused(here, name, file, content, told):
+    WRITERS[name](here)
+    (here / file).write_bytes(content)
+    mistake = refused(here, name=name)
+    assert mistake.field.removesuffix(".gz") == str(here / file).removesuffix(".gz")
     assert told in mistake.reason
     assert mistake.hint
-    assert not (tmp_path / "hostile-code-ran").exists()
+    assert not (here / "hostile-code-ran").exists()
 
 
 def test_a_file_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Tasks of the evaluation, and pictures: single planes on finer grids, taken with label maps or when somebody asks."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,11 @@ from conftest import small_sweep
 from support.cohorts import cohort_of
 from support.made_up_runs import made_up_run
 from support.random_planes import random_planes
-from support.refusals import refused
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
-from dbviz_ray.analysis.scores.pair_means import PairSet
-from dbviz_ray.analysis.scores.plane_scores import score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
 from dbviz_ray.config import MarginsConfig, PlaneSetConfig, SweepConfig
-from dbviz_ray.config.validation import validated
 from dbviz_ray.datasets import Dataset
 from dbviz_ray.evaluation import pictures
 from dbviz_ray.evaluation.label_maps import label_planes
@@ -105,7 +100,7 @@ def test_labels_are_written_last(tmp_path, network, cpu, monkeypatch, interrupte
     assert store.exists(store.picture_file("test", "model", 3, 0)) == (interrupted == "label_maps")
 
 
-def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
+def test_a_thousand_classes_are_stored(tmp_path, cpu):
     generator, store = torch.Generator().manual_seed(0), Store(tmp_path)
     pixels = torch.randint(0, 256, (2500, 1, 8, 8), dtype=torch.uint8, generator=generator)
     labels, names = torch.arange(2500) % 1000, tuple(map(str, range(1000)))
@@ -131,20 +126,6 @@ def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     assert np.max(maps) > 255
     stored = stored_planes(store, sweep, "test", models, [1, 1])
     assert np.array_equal([stored.labels(model, slice(0, 3)) for model in range(2)], maps)
-    pair = PairSet(np.array([0]), np.array([1]), singly=True)
-    found = score_planes(stored, frozenset({"reproducibility", "fragmentation"}), [pair], 0.0)
-    assert found.same_points.on_planes(pair) == pytest.approx((maps[0] == maps[1]).mean(axis=(1, 2)))
-    assert found.class_shares.shape == (2, 3, 1000)
-    assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
-
-
-WRONG = {"split": "x", "images": 0, "steps": 2.5, "reach": 0, "scan": "odd", "tolerance": -math.inf, "direction": 3}
-
-
-@pytest.mark.parametrize(("field", "value"), WRONG.items())
-def test_mistakes_in_margins_are_named(field, value):
-    for fields in ({field: value}, {"scan": "paper", field: value}):
-        assert refused(validated, SweepConfig, {"name": "x", "margins": fields}).field == f"margins.{field}"
 
 
 def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu):
@@ -198,16 +179,12 @@ def bare_run(copied_run):
     return copied_run
 
 
-def stored_pictures(store: Store) -> list[str]:
-    return store.files("pictures", "picture.parquet")
-
-
 def test_what_the_figures_show_is_labelled_and_nothing_else(bare_run, cpu, capsys):
     store, sweep = bare_run
     assert main(["figures", store.root, "decision_regions", "--resolution", "23"]) == 0
     assert "label    12 models in " in capsys.readouterr().err
     model = next(model for model in sweep.models() if model.label_noise)
-    assert len(stored_pictures(store)) == 2 * 2 * 3, "widths, noise and seeds; no other plane set"
+    assert len(store.files("pictures")) == 2 * 2 * 3, "widths, noise and seeds; no other plane set"
     network = load_network(store, model, (1, 8, 8), 10)
     expected = label_planes(network, load_planes(store, "test")[0].part([0], 23), cpu).labels[0]
     assert np.array_equal(store.read_picture("test", model.model_id, 3, 0).labels, expected)
@@ -222,7 +199,7 @@ def test_planes_that_are_as_fine_already_are_left_alone(bare_run):
     model = sweep.models()[0].model_id
     wanted = [PictureKey(model, 3, "train", 1), PictureKey(model, 3, "test", 1)]
     take_pictures(store, sweep, wanted, 50)
-    assert stored_pictures(store) == [store.picture_file("test", model, 3, 1)]
+    assert store.files("pictures") == [store.picture_file("test", model, 3, 1)]
 
 
 @pytest.mark.parametrize(("least", "threads"), [(50_000_000, 1), (0, 2)])
@@ -265,7 +242,7 @@ def test_without_weights_figures_show_what_is_stored_of_several_grids(bare_run, 
     assert main(["figures", store.root, "decision_regions", "disagreement"]) == 0
     assert main(["figures", store.root, "decision_regions", "--resolution", "40"]) == 2
     assert f"--resolution: {store.path('models')}/" in capsys.readouterr().err
-    assert stored_pictures(store) == [store.picture_file("test", model.model_id, 3, 0)]
+    assert store.files("pictures") == [store.picture_file("test", model.model_id, 3, 0)]
 
 
 def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(bare_run, capsys):
@@ -280,4 +257,4 @@ def test_code_that_a_run_names_is_not_run_unless_it_is_trusted(bare_run, capsys)
     assert f"'{code}'" in capsys.readouterr().err
     assert main([*arguments, "--trust", code]) == 2
     assert "describes the model" in capsys.readouterr().err
-    assert stored_pictures(store) == []
+    assert store.files("pictures") == []

@@ -10,8 +10,8 @@ import pytest
 from conftest import small_sweep
 from matplotlib.collections import PathCollection
 from support.documents import ROOT
-from support.drawn_figures import caption_of, drawn, drawn_one, tabulated
-from support.made_up_runs import CASES, CROSSED, RECIPES, labels_of, made_up_run, predictions_of
+from support.drawn_figures import caption_of, drawn, drawn_one
+from support.made_up_runs import CASES, CROSSED, RECIPES, analysed, labels_of, made_up_run, predictions_of
 from support.refusals import refused
 
 from dbviz_ray.__main__ import main
@@ -72,7 +72,7 @@ def test_every_figure_is_stored_in_every_format(tmp_path, finished_run):
     for number, fields in enumerate([CURVES, COMPARING, STREAMS]):
         sweep = small_sweep(**fields)
         names = figures_of(sweep).keys() - stored.keys()
-        store = tabulated(made_up_run(tmp_path / str(number), sweep), sweep)
+        store = analysed(made_up_run(tmp_path / str(number), sweep), sweep)
         stored |= dict.fromkeys(draw_figures(store, sweep, names), store)
     assert stored.keys() == FIGURES.keys()
     for name, store in stored.items():
@@ -85,7 +85,6 @@ def test_curves_over_width_and_epochs(tmp_path):
     grid = {"width": [2, 4, 8], "label_noise": [0.0, 0.2], "seed": [0, 1, 2]}
     peaked = {2: 0.8, 4: 0.9, 8: 0.1}
     sweep = small_sweep(grid=grid, training=training)
-    assert ALONE | {"double_descent", "epochs", "error_surface", "training"} <= figures_of(sweep).keys()
     curves = {"double_descent": "width", "epochs": "epoch"}
     _, figures = drawn(tmp_path, sweep, error=lambda model, epoch: peaked[model.width] / epoch, only=list(curves))
     for name, axis in curves.items():
@@ -233,13 +232,6 @@ def test_the_third_map_shows_what_the_second_says_where_it_differs(made_up):
     assert first.get_title() == "w4 noise0 seed0"
 
 
-@pytest.mark.parametrize(("plane_set", "plane", "allowed"), [("train", 5, "from 0 to 4"), ("other", 0, "test, train")])
-def test_a_plane_that_is_not_there_is_refused(made_up, plane_set, plane, allowed):
-    store, sweep, _ = made_up
-    models = choose_model(sweep, "w4-adam-noise0-seed0"), choose_model(sweep, "w4-adam-noise0-seed1")
-    assert refused(disagreement_of, store, sweep, models, plane_set, plane).allowed == allowed
-
-
 def test_a_sweep_shows_its_least_and_its_most_reproducible_trainings(tmp_path):
     sweep = small_sweep(grid={"width": [2, 4, 8], "seed": [0, 1]})
     store, figure = drawn_one(tmp_path, sweep, "disagreement", error=lambda model, _: 1 / model.width)
@@ -287,3 +279,5 @@ def test_the_command_draws_a_pair(made_up, tmp_path, capsys):
     for wrong in (tmp_path / "pair.doc", tmp_path / "absent" / "pair.png"):
         assert main(["disagreement", store.root, *models, "--out", str(wrong)]) == 2
         assert capsys.readouterr().err.startswith(f"dbviz-ray disagreement: --out: '{wrong}' is not allowed")
+    for absent in (["--plane", "6"], ["--plane-set", "other"]):
+        assert main(["disagreement", store.root, *models, *absent]) == 2

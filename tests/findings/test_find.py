@@ -189,34 +189,26 @@ OVER_EPOCHS = {"width": 8, "epoch": [1, 10, 100, 1000]}
 
 def test_peaks_of_other_curves_do_not_count():
     others = [{"recipe": "other"}, {"label_noise": 0.0}, {"plane_set": "train"}, {"score": "fragmentation"}]
+    others.append({"learning_rate": 0.5})
     row = {name: KEY[name] for name in ("plane_set", *CURVE)} | {"score": "test_error", "p_value": 0.001}
     table = pd.DataFrame([row | {"p_value": 0.06}, *(row | other for other in others)])
     (one,) = curves(groups(DESCENT, reach=0.01), WIDTH, table)
     assert (one.peak_p_value, one.has_peak) == (0.06, False)
 
 
-def tabled(directory, grid, error):
-    """What `curves` takes, of a made-up run."""
-    sweep = small_sweep(grid=grid)
-    tables = compute_tables(made_up_run(directory, sweep, error=error), sweep)
-    return tables["groups"], WIDTH, tables["peaks"]
-
-
 def test_tables_of_a_run_with_a_clear_peak(tmp_path):
-    """Of 43 widths, too many to compare in pairs, or at two learning rates."""
+    """Of 43 widths, too many to compare in pairs."""
     error = {width: 0.1 + (19 < width < 22) / 2 for width in range(2, 45)}
-    table, axis, found = tabled(tmp_path / "many", {"width": list(error), "seed": [0, 1]}, lambda m, _: error[m.width])
-    (one,) = curves(table, axis, found)
+    sweep = small_sweep(grid={"width": list(error), "seed": [0, 1]})
+    tables = compute_tables(made_up_run(tmp_path, sweep, error=lambda m, _: error[m.width]), sweep)
+    found = tables["peaks"]
+    (one,) = curves(tables["groups"], WIDTH, found)
     assert one.has_peak
     assert (one.peak_p_value < 0.05, found["n_widths"].max(), found["n_models"].max()) == (True, 43, 86)
     of_scores = found.set_index("score")
     assert of_scores.loc["test_error", ["width_low", "width_high"]].tolist() == [20, 21]
     assert of_scores.loc["reproducibility", "p_value"] < 0.05
     assert of_scores.loc["reproducibility", "interval_covers"] == "models and planes"
-    grid = {"width": [4, 8, 16], "learning_rate": [0.01, 0.1], "seed": [0, 1, 2], "label_noise": [0.0]}
-    errors = {4: 0.1, 8: 0.9, 16: 0.1}
-    found = curves(*tabled(tmp_path / "rates", grid, lambda m, _: errors[m.width]))
-    assert [one.has_peak for one in found] == [True, True]
 
 
 def test_representative_rows_over_epochs():

@@ -12,15 +12,13 @@ import pytest
 import torch
 from conftest import small_sweep
 from matplotlib.figure import Figure
-from support.html_pages import analysed
-from support.made_up_runs import let_fail, made_up_run
+from support.made_up_runs import analysed, let_fail, made_up_run
 from support.refusals import refused
 
 import dbviz_ray
 from dbviz_ray import compare, load_run, plot_curve, plot_matrix, plot_regions
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.architectures import initialised_network
-from dbviz_ray.store import Picture
 
 MODEL = "w4-adam-noise0.2-seed1"
 SHOWN = ["w2-adam-noise0.2-seed0", "w8-adam-noise0.2-seed1@1"]
@@ -41,11 +39,6 @@ def run(tmp_path_factory):
     let_fail(store, sweep, lambda model: "train" if LOST in model.model_id else "")
     analysed(store, sweep)
     return load_run(directory)
-
-
-@pytest.fixture
-def own_run(run, tmp_path):
-    return load_run(shutil.copytree(run.store.root, tmp_path / "small"))
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +100,8 @@ def test_label_maps_and_planes_are_arrays_and_tables(run):
     assert (run.plane(3).images.shape, run.plane(3).extent) == ((3, 2, 2, 3), (-0.1, 1.1, -0.1, 1.1))
 
 
-def test_a_picture_is_the_finer_one_where_there_is_one(own_run):
-    model = next(model for model in own_run.sweep.models() if MODEL in model.model_id)
-    own_run.store.write_picture("test", model.model_id, 3, 2, Picture(np.full((30, 30), 7, np.uint8)))
-    assert own_run.picture(MODEL, plane=2).labels.shape == (30, 30)
-    assert np.array_equal(own_run.picture(MODEL, plane=1).labels, own_run.label_maps(MODEL)[1])
-
-
-def test_what_is_damaged_or_not_there_yet_is_told(own_run):
-    run = own_run
+def test_what_is_damaged_or_not_there_yet_is_told(run, tmp_path):
+    run = load_run(shutil.copytree(run.store.root, tmp_path / "small"))
     model_id = run.sweep.models()[0].model_id
     file = run.store.labels_file("test", model_id, 3)
     run.store.write(file, run.store.read(file)[:-20])

@@ -336,8 +336,7 @@ def test_the_labels_of_a_sweep_decide_which_images_are_mislabelled(digits, tmp_p
 def test_correct_labels_are_correct_in_every_model_of_the_sweep(digits, tmp_path):
     cases = [{"label_noise": [0.1, 0.2]}, {"label_noise": [0.4], "label_noise_seed": [5]}]
     planes = {"right": {"images": "train", "classes": "any", "labels": "correct", "count": 40}}
-    dataset = {"name": "digits", "train_size": 200, "test_size": 100}
-    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, cases=cases, planes=planes, dataset=dataset)
+    sweep = small_sweep(grid={"width": [4], "seed": [0, 1]}, cases=cases, planes=planes)
     used = stored_planes(sweep, Store(tmp_path), "right").anchor_indices.unique()
     assert len(used) > 40
     for model in sweep.models():

@@ -16,16 +16,15 @@ COUNT = 300
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(here):
     """Three models' predictions, the second with names that a terminal or a spreadsheet would obey."""
-    monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     truth = generator.integers(0, 4, COUNT)
     for name in ("old", "=new", "third"):
         predicted = np.where(generator.random(COUNT) < 0.2, generator.integers(0, 4, COUNT), truth)
         content = {"id": [f"=1+{k}" for k in range(COUNT)], "label": truth, "prediction": predicted, "city": truth % 2}
         pd.DataFrame(content).to_csv(f"{name}.csv", index=False)
-    return tmp_path / "compared"
+    return here / "compared"
 
 
 @pytest.mark.parametrize("models", [2, 3])

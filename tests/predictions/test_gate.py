@@ -109,16 +109,15 @@ def test_scores_equal_a_naive_computation(items):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(here):
     """Predictions of five reruns, an old and a new model, and one of another recipe, in the present folder."""
-    monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     truth = (np.linspace(-3, 3, 2000) > 0).astype(int)
     models = [*trainings(generator, 7), *trainings(generator, 1, falsified=1.0)]
-    (tmp_path / "reruns").mkdir()
+    (here / "reruns").mkdir()
     for name, of in zip(["old", "new", *(f"reruns/{k}" for k in range(5)), "other"], models, strict=True):
         pd.DataFrame({"id": range(2000), "label": truth, "prediction": of}).to_csv(f"{name}.csv", index=False)
-    return tmp_path
+    return here
 
 
 def test_the_gate_answers_with_its_exit_code_and_files(files, capsys):
@@ -144,17 +143,15 @@ def test_a_gate_that_cannot_be_asked_says_so(files, capsys):
     pd.read_csv("new.csv").drop(columns="label").to_csv("bare.csv", index=False)
     pd.read_csv("bare.csv").to_csv("bare_old.csv", index=False)
     (files / "limits.yaml").write_text("max_flips: 1%")
+    (files / "empty").mkdir()
     for words in (
         ["old.csv", "new.csv"],
         ["old.csv", "new.csv", "other.csv", "--max-churn", "1%"],
         ["old.csv", "new.csv", "--max-churn", "5"],
         ["old.csv", "new.csv", "--limits", "limits.yaml"],
-        ["old.csv", "new.csv", "--reruns", "."],
+        ["old.csv", "new.csv", "--reruns", "empty"],
         ["bare_old.csv", "bare.csv", "--max-negative-flips", "1%"],
     ):
-        if words[-1] == ".":
-            (files / "empty").mkdir()
-            words[-1] = "empty"
         assert main(["gate", *words]) == 2, words
         assert len(capsys.readouterr().err.splitlines()) == 1
 

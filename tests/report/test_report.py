@@ -21,7 +21,6 @@ def test_every_finding_and_number_is_in_the_page(tmp_path):
     store = made_up_run(tmp_path, sweep, error=lambda m, _: 1 / m.width)
     page = report_of(store, sweep)
     assert "Which of two widths?" in page.text
-    assert "trains 2 kinds of networks, each 3 times with other seeds (initialisation, data order)," in page.text
     for sentence in read_findings(store).sentences:
         assert sentence in page.text
     groups = read_table(store, "groups")
@@ -59,7 +58,6 @@ def test_the_page_names_differing_versions_the_training_time_and_a_command_for_t
         cost = {"cohort_id": f"w{model.width}", "seconds": 20.0 + model.width}
         store.write_json(file, store.read_json(file) | versions | cost)
     page = report_of(store, sweep)
-    assert "they differ in torch." in page.text
     assert "torch 2.6.0 (3 models), 2.7.0 (3 models)" in page.text
     assert "software numpy 2.0.1" in page.text
     assert "training took 52 s for 6 models in 2 cohorts" in page.text
@@ -78,7 +76,6 @@ def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
     assert "And 19 more: scores/groups.csv." in page.text
     assert "and others whose error may differ by chance alone (the first 5 rows, 7 more in scores/)" in page.text
     assert page.text.count("label noise 0, 0.2") == 1
-    assert "trains 24 kinds of networks" in page.text
 
 
 TOLD = "Two trainings agree", "More seeds would tell", "Trained again", "Regions of one class in a plane"

@@ -1,14 +1,16 @@
 """Reports in a real browser: without errors, without the network, readable on a phone; and MLflow's pages."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import small_sweep
-from playwright.sync_api import Page, expect
-from support.drawn_figures import tabulated
-from support.html_pages import HOSTILE, analysed, report_of
-from support.made_up_runs import let_fail, made_up_run
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from support.html_pages import HOSTILE, report_of
+from support.made_up_runs import analysed, let_fail, made_up_run
 from support.tracking_server import TrackingServer
 from torch import nn
 
@@ -20,7 +22,8 @@ from dbviz_ray.analysis.tracking import track, where_to_look
 from dbviz_ray.store import REPORT_FILE, Store
 from dbviz_ray.store.models import Failure, Outcome
 
-pytest_plugins = ["support.browser_fixtures"]
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+QUIET = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 expect.set_options(timeout=60_000)  # of a busy server
 
 MEASURE = """() => {
@@ -46,6 +49,31 @@ MEASURE = """() => {
             .map(one => one.outerHTML.slice(0, 80)),
     };
 }"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one without a window; it ends with this file, since its event loop would be in the way of others."""
+    program = os.environ.get("BROWSER_PROGRAM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH, and BROWSER_PROGRAM names none")
+    with sync_playwright() as driver, driver.chromium.launch(executable_path=program, args=QUIET) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page as wide as a desktop's."""
+    with browser.new_page(viewport=ViewportSize(width=1200, height=900)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    """An empty page on a phone, which lays out as the page's own `viewport` says."""
+    small = ViewportSize(width=390, height=844)
+    with browser.new_page(viewport=small, is_mobile=True, has_touch=True, device_scale_factor=2) as opened:
+        yield opened
 
 
 def of_sweep(store: Store) -> None:
@@ -142,7 +170,7 @@ def test_the_curves_are_seen_at_once_in_mlflow(page, tmp_path, monkeypatch):
     """Of two curves, without a click, from the address that a sweep prints."""
     sweep = small_sweep(grid={"width": [2, 4, 8], "label_noise": [0.0, 0.25], "seed": [0, 1]})
     store = made_up_run(tmp_path / "small", sweep, error=lambda model, _: 0.6 / model.width + model.label_noise)
-    draw_figures(tabulated(store, sweep), sweep, ["double_descent"])
+    draw_figures(analysed(store, sweep), sweep, ["double_descent"])
     with TrackingServer(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         track(store, sweep)

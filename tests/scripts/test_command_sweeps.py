@@ -55,13 +55,12 @@ SWEEP = {
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "train.py").write_text(SCRIPT)
-    (tmp_path / "own_net.py").write_text(NETWORK)
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SWEEP))
-    return tmp_path
+def here(here, monkeypatch):
+    monkeypatch.syspath_prepend(here)
+    (here / "train.py").write_text(SCRIPT)
+    (here / "own_net.py").write_text(NETWORK)
+    (here / "mine.yaml").write_text(yaml.safe_dump(SWEEP))
+    return here
 
 
 def test_a_sweep_of_a_command_has_the_tables_of_any_sweep(here, capsys):

@@ -72,17 +72,13 @@ model.fit(images[train], labels[train], epochs=3, verbose=0)
 np.savez(f"{out}/predictions.npz", label=labels[test], probabilities=model.predict(images[test], verbose=0))
 """,
 }
-SHELL = (
-    'echo "id,label,prediction" > {out}/predictions.csv; for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))"; done'
-)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def here(here):
     for name, script in SCRIPTS.items():
-        (tmp_path / f"{name}.py").write_text(COMMON + script)
-    return tmp_path
+        (here / f"{name}.py").write_text(COMMON + script)
+    return here
 
 
 def repeat(*words, address="none"):
@@ -112,8 +108,9 @@ def test_trainings_in_any_framework_are_repeated_and_compared(framework, here, c
 
 
 def test_a_shell_script_runs_on_ray_as_without_it(here, capsys):
-    words = ["--", "sh", "-c", SHELL.replace("; done", " >> {out}/predictions.csv; done")]
-    assert repeat("--seeds", "2,5", *words, address="local") == 0
+    script = 'echo "id,label,prediction" > {out}/predictions.csv; '
+    script += 'for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))" >> {out}/predictions.csv; done'
+    assert repeat("--seeds", "2,5", "--", "sh", "-c", script, address="local") == 0
     assert "They" not in capsys.readouterr().err
     outcome = json.loads((here / "run" / "seed=5" / "outcome.json").read_text())
     assert (outcome["code"], outcome["tries"]) == (0, 1)

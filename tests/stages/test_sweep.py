@@ -18,10 +18,7 @@ from dbviz_ray.stages.run import run_sweep, state_of
 from dbviz_ray.store.layout import FINDINGS_FILE
 from dbviz_ray.sweep import main
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +91,7 @@ def test_what_was_drawn_while_mlflow_was_away_is_only_logged_later(tmp_path, mon
     drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "figures").glob("*.png")}
     assert not state_of(sweep, store, Options()).reported
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    capsys.readouterr()
+    assert "http://127.0.0.1:1: " in capsys.readouterr().err
     empty_database(tmp_path)
     run_sweep(sweep, store, Options(precision=0.1))
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn

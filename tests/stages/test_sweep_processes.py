@@ -258,20 +258,13 @@ def ended_at_first(pattern: str, directory: Path, end: signal.Signals, *words: s
     return said
 
 
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory):
+def test_recipes_teachers_snapshots_and_diverged_models(tmp_path):
     """A sweep that was interrupted among its teachers, and went on without Ray."""
-    directory = tmp_path_factory.mktemp("recipes")
-    file = directory / "recipes.yaml"
+    directory, file = tmp_path / "run", tmp_path / "recipes.yaml"
     file.write_text(RECIPES)
-    said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory / "run", signal.SIGTERM, str(file))
+    said = ended_at_first("models/*/snapshots/*/weights.safetensors", directory, signal.SIGTERM, str(file))
     assert said.count("dbviz-ray sweep: interrupted; the same command continues") == 1
-    run(directory / "run", str(file), address="none")
-    return directory / "run"
-
-
-def test_recipes_teachers_snapshots_and_diverged_models(recipes):
-    directory = recipes
+    run(directory, str(file), address="none")
     outcomes = pd.read_csv(directory / "scores" / "outcomes.csv")
     reasons = outcomes[outcomes["outcome"] == "diverged"]["reason"]
     assert reasons.str.contains(" epoch 1 ").tolist() == [True] * 3, "when a loss was no number any more"
@@ -291,20 +284,6 @@ def test_recipes_teachers_snapshots_and_diverged_models(recipes):
     drawn |= {"architectures", "decision_regions", "contested_images", "training"}
     files = {f"{name}.{suffix}" for name in drawn for suffix in ("png", "pdf")} | {"training.gif", "recipe_table.tex"}
     assert files == set(os.listdir(directory / "figures"))
-
-
-def weights(directory: Path) -> dict[Path, bytes]:
-    return {path.relative_to(directory): path.read_bytes() for path in directory.glob("models/**/weights.safetensors")}
-
-
-@pytest.mark.nightly
-def test_students_wait_for_their_teachers_wherever_a_run_is_interrupted_or_killed(recipes, tmp_path):
-    """The run that was interrupted and one that is killed later end with the same weights."""
-    directory, file = tmp_path / "killed", tmp_path / "recipes.yaml"
-    file.write_text(RECIPES)
-    ended_at_first("models/*/model.json", directory, signal.SIGKILL, str(file))
-    run(directory, str(file), "--stages", "train")
-    assert weights(directory) == weights(recipes)
 
 
 SIZE, LEFT = 4 * 2**20, 40 * 2**10

@@ -196,12 +196,36 @@ def test_following_the_advice_gives_about_the_wanted_precision(models, items, of
     assert 0.85 * wanted < np.median(reached) < 1.15 * wanted
 
 
-def test_students_interval_by_hand():
-    """Deviation 1 and no items: 18 models are the fewest with t(0.975, n - 1) / sqrt(n) at most 1/2."""
-    found = advice(sample_estimate(np.array([-1.0, 0, 1])), 0.5)
-    assert (found.models, found.items, found.both) == (18, None, None)
-    assert found.reach == pytest.approx(stats.t.ppf(0.975, 2) / np.sqrt(3))
-    assert "15 more seeds (18 in all)" in str(found)
+FIVE_SEEDS = mean_estimate(0.5 + np.array([-1.0, -0.5, 0, 0.5, 1])[:, None] / 50 + np.tile([-1.0, 1], 200) / 10)
+"""On four hundred planes, with known mean squares: no chance in the numbers."""
+ADVICE = {
+    "18 is the least n with t(0.975, n - 1) / sqrt(n) of at most 1/2": (
+        sample_estimate(np.array([-1.0, 0, 1])), 0.5, (18, None, None)),
+    "it is reached": (effects(np.random.default_rng(0), 5, 100, 0.01, 0.01), 0.5, (5, 100, None)),
+    "nothing is known": (sample_estimate(np.array([0.25])), 0.01, (None, None, None)),
+    "more planes alone never suffice": (FIVE_SEEDS, 0.015, (10, None, None)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("estimate", "wanted", "advised"), ADVICE.values(), ids=ADVICE)
+def test_how_many_are_advised(estimate, wanted, advised):
+    found, interval = advice(estimate, wanted), interval_of(estimate)
+    assert (found.models, found.items, found.both) == advised
+    assert found.reach == pytest.approx((interval.high - interval.low) / 2, nan_ok=True)
+
+
+def test_one_model_is_advised_of_items_alone():
+    found = advice(mean_estimate(np.random.default_rng(0).random((1, 50))), 0.01)
+    assert found.models is None
+    assert f"({found.items} in all) with 1 seed" in str(found)
+
+
+def test_where_neither_alone_suffices_both_are_advised():
+    found = advice(FIVE_SEEDS, 0.005, ("trainings", "images"))
+    assert (found.models, found.items) == (None, None)
+    assert "5 more seeds (10 in all)" in str(advice(FIVE_SEEDS, 0.015))
+    for number, present, name in zip(found.both, (5, 400), found.names, strict=True):
+        assert f"{number - present} more {name} ({number} in all)" in str(found)
 
 
 @settings(max_examples=30)
@@ -218,39 +242,6 @@ def test_less_is_wanted_less_is_needed(models, seed, wanted):
     else:
         assert (fine.models, fine.items) == (None, None)
         assert min(fine.both[0] - models, fine.both[1] - 50) >= 0
-
-
-def test_what_is_reached_needs_no_more():
-    found = advice(effects(np.random.default_rng(0), 5, 100, 0.01, 0.01), 0.5)
-    assert (found.models, found.items, found.both) == (5, 100, None)
-    assert "more" not in str(found)
-
-
-def test_one_model_is_advised_of_items_alone():
-    found = advice(mean_estimate(np.random.default_rng(0).random((1, 50))), 0.01)
-    assert found.models is None
-    assert found.items is not None
-    assert f"({found.items} in all) with 1 seed" in str(found)
-
-
-def test_nothing_known_is_nothing_advised():
-    found = advice(sample_estimate(np.array([0.25])), 0.01)
-    assert (found.models, found.items, found.both) == (None, None, None)
-    assert np.isnan(found.reach)
-
-
-def test_what_alone_never_suffices():
-    """Five models and four hundred planes of known mean squares: no chance in the numbers."""
-    models, planes = np.array([-1.0, -0.5, 0, 0.5, 1]) / 50, np.tile([-1.0, 1], 200) / 10
-    estimate = mean_estimate(0.5 + models[:, None] + planes)
-    found = advice(estimate, 0.015)
-    assert (found.models, found.items, found.both) == (10, None, None)
-    for part in (str(found.interval), f"{found.reach:.3f}", "0.015", "5 more seeds (10 in all)", "400 planes"):
-        assert part in str(found)
-    found = advice(estimate, 0.005, ("trainings", "images"))
-    assert (found.models, found.items) == (None, None)
-    for number, present, name in zip(found.both, (5, 400), found.names, strict=True):
-        assert f"{number - present} more {name} ({number} in all)" in str(found)
 
 
 @pytest.mark.parametrize("wanted", [0.0, -1.0, float("nan")])

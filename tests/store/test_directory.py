@@ -113,10 +113,12 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(address):
     assert not re.search("AKIA|SEC|RET", told.replace("SECRET_ACCESS", ""))
 
 
-def test_which_addresses_are_taken():
+def test_which_addresses_are_taken(tmp_path):
     for address in ("s3://bucket", "s3://bucket/a/b?region=x", "gs://anonymous@bucket/a",
                     "abfs://container@account.dfs.core.windows.net/a"):  # fmt: skip
         assert Directory(address).root == address
+    Directory(f"file://{tmp_path}/run").write("a/b", b"1")
+    assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
     for address in ("http://host/x", "hdfs://host/x", "S3://bucket/x", "fsspec+memory://x"):
         mistake = refused(Directory, address)
         assert (mistake.field, mistake.value) == ("--out", address)

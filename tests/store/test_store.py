@@ -196,12 +196,6 @@ def test_what_is_complete_among_some_is_asked_without_a_listing(store, monkeypat
     assert store.complete_among(["a", "b", "c"]) == {"a"}
 
 
-def test_a_file_uri_is_a_directory(tmp_path):
-    store = Store(f"file://{tmp_path}/run")
-    store.write("a/b", b"1")
-    assert (tmp_path / "run" / "a" / "b").read_bytes() == b"1"
-
-
 def test_a_run_of_before_a_field_was_added_is_still_the_same_sweep(store, sweep):
     store.claim(sweep)
     fields = yaml.safe_load(store.read("sweep.yaml"))

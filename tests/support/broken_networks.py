@@ -41,32 +41,29 @@ def state_outside(width, image_shape, classes):
     return network(lambda net, x: net.head(torch.sin(20 * x.flatten(1) * frequencies)))(width, image_shape, classes)
 
 
-builder_fails = lambda width, image_shape, classes: fails()  # noqa: E731
-builder_stops = lambda width, image_shape, classes: stops()  # noqa: E731
-returns_a_class = lambda width, image_shape, classes: nn.Linear  # noqa: E731
-takes_other_parameters = lambda channels, size: nn.Linear(channels, size)  # noqa: E731
-not_callable = 5
-forward_fails, forward_stops = network(fails), network(stops)
-too_many_classes = network(too_many=1)
-returns_no_scores, returns_text = with_outputs(lambda scores: {"features": scores}), with_outputs(str)
-without_gradient = with_outputs(torch.detach)
-one_probability = with_outputs(lambda scores: scores[:, 0].sigmoid())
-returns_classes = with_outputs(lambda scores: scores.argmax(1))
-complex_scores = with_outputs(lambda scores: scores.to(torch.complex64))
-frozen = lambda width, image_shape, classes: network()(width, image_shape, classes).requires_grad_(False)  # noqa: E731
-on_the_meta_device = lambda width, image_shape, classes: network()(width, image_shape, classes).to("meta")  # noqa: E731
-fails_in_training = network(lambda net, x: fails() if net.training else net.head(x.flatten(1)))
-fails_in_evaluation = network(lambda net, x: net.head(x.flatten(1)) if net.training else fails())
-
-BROKEN = [
-    *("builder_fails", "builder_stops", "returns_a_class"),
-    *("takes_other_parameters", "not_callable", "forward_fails", "forward_stops", "too_many_classes"),
-    *("returns_no_scores", "returns_text", "without_gradient", "returns_classes", "complex_scores", "state_outside"),
-    *("frozen", "on_the_meta_device", "fails_in_training", "fails_in_evaluation"),
-]
-
+BROKEN = {
+    "builder_fails": lambda width, image_shape, classes: fails(),
+    "builder_stops": lambda width, image_shape, classes: stops(),
+    "returns_a_class": lambda width, image_shape, classes: nn.Linear,
+    "takes_other_parameters": lambda channels, size: nn.Linear(channels, size),
+    "not_callable": 5,
+    "forward_fails": network(fails),
+    "forward_stops": network(stops),
+    "too_many_classes": network(too_many=1),
+    "returns_no_scores": with_outputs(lambda scores: {"features": scores}),
+    "returns_text": with_outputs(str),
+    "without_gradient": with_outputs(torch.detach),
+    "one_probability": with_outputs(lambda scores: scores[:, 0].sigmoid()),
+    "returns_classes": with_outputs(lambda scores: scores.argmax(1)),
+    "complex_scores": with_outputs(lambda scores: scores.to(torch.complex64)),
+    "state_outside": state_outside,
+    "frozen": lambda width, image_shape, classes: network()(width, image_shape, classes).requires_grad_(False),
+    "on_the_meta_device": lambda width, image_shape, classes: network()(width, image_shape, classes).to("meta"),
+    "fails_in_training": network(lambda net, x: fails() if net.training else net.head(x.flatten(1))),
+    "fails_in_evaluation": network(lambda net, x: net.head(x.flatten(1)) if net.training else fails()),
+}
 WORKING = {
     "nan_from_the_start": with_outputs(lambda scores: scores * torch.nan),
     "defined_anew": network(),
 }
-globals().update(WORKING)
+globals().update(BROKEN | WORKING)

@@ -6,12 +6,11 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from support.made_up_runs import made_up_run
+from support.made_up_runs import analysed, made_up_run
 
 from dbviz_ray.analysis.figures import figures_of
 from dbviz_ray.analysis.figures.style import STYLE
 from dbviz_ray.analysis.figures.sweep_tables import SweepTables
-from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import Store
 
@@ -20,7 +19,7 @@ def drawn(
     directory: Path, sweep: SweepConfig, only: Sequence[str] = (), **made_up: Any
 ) -> tuple[Store, dict[str, Figure]]:
     """The store of a made-up run and its figures, all or `only` some."""
-    store = tabulated(made_up_run(directory, sweep, **made_up), sweep)
+    store = analysed(made_up_run(directory, sweep, **made_up), sweep)
     return store, figures_in(store, sweep, only)
 
 
@@ -39,12 +38,6 @@ def figures_in(store: Store, sweep: SweepConfig, only: Sequence[str] = ()) -> di
 def drawn_one(directory: Path, sweep: SweepConfig, name: str, **made_up: Any) -> tuple[Store, Figure]:
     store, figures = drawn(directory, sweep, only=[name], **made_up)
     return store, figures[name]
-
-
-def tabulated(store: Store, sweep: SweepConfig) -> Store:
-    """A made-up run with its tables."""
-    write_tables(store, compute_tables(store, sweep))
-    return store
 
 
 def caption_of(figure: Figure) -> str:

@@ -2,9 +2,9 @@
 
 from html.parser import HTMLParser
 
-from dbviz_ray.analysis.findings import find, write_findings
+from support.made_up_runs import analysed
+
 from dbviz_ray.analysis.report.sweep_report import write_report
-from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import REPORT_FILE, Store
 
@@ -41,13 +41,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
-
-
-def analysed(store: Store, sweep: SweepConfig) -> Store:
-    tables = compute_tables(store, sweep)
-    write_tables(store, tables)
-    write_findings(store, find(tables))
-    return store
 
 
 def report_of(store: Store, sweep: SweepConfig) -> Page:

@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from conftest import small_sweep
 from skimage.measure import label as skimage_label
+from sklearn.metrics import cohen_kappa_score
 
+from dbviz_ray.analysis.findings import find, write_findings
+from dbviz_ray.analysis.tables import compute_tables, write_tables
 from dbviz_ray.config import MarginsConfig, ModelConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.store import Store, StoredMargins
 from dbviz_ray.store.models import Failure, Outcome
@@ -50,6 +53,14 @@ def made_up_run(
         epoch = 2 if diverged(model) else None
         facts = {"outcome": "done" if epoch is None else "diverged", "diverged_epoch": epoch, "device": "cpu"}
         store.write_json(store.model_file(model.model_id, "model.json"), facts)
+    return store
+
+
+def analysed(store: Store, sweep: SweepConfig) -> Store:
+    """With its tables and findings."""
+    tables = compute_tables(store, sweep)
+    write_tables(store, tables)
+    write_findings(store, find(tables))
     return store
 
 
@@ -123,6 +134,21 @@ def predictions_of(store: Store, model: ModelConfig, split: str) -> Any:
     """Predictions of a model at its last epoch for the images of a split, as a data frame."""
     table = store.read_parquet(store.model_file(model.model_id, "predictions.parquet"))[0].to_pandas()
     return table[table["split"] == split]
+
+
+def naive_scores(store: Store, sweep: SweepConfig, plane_set: str, pair: Sequence[ModelConfig]) -> dict[str, float]:
+    """What two models have in common at their last epoch, by the definitions."""
+    a, b = (maps.reshape(-1) for maps in labels_of(store, plane_set, pair))
+    tests = [predictions_of(store, model, "test") for model in pair]
+    observed = np.equal(*(test["predicted"] for test in tests)).mean()
+    right, other = ((test["predicted"] == test["given_label"]).mean() for test in tests)
+    classes = len(store.read_parquet(store.planes_file(plane_set))[1]["class_names"])
+    expected = right * other + (1 - right) * (1 - other) / (classes - 1)
+    found = {"reproducibility": (a == b).mean(), "kappa": cohen_kappa_score(a, b), "soft_agreement": np.nan}
+    if sweep.planes[plane_set].probabilities:
+        p, q = (store.read_probabilities(plane_set, of.model_id, of.training.epochs).astype(float) for of in pair)
+        found["soft_agreement"] = (p * q).sum(axis=-1).mean()
+    return found | {"agreement_on_test_images": observed, "capa": (observed - expected) / (1 - expected)}
 
 
 def noise(truth: Any, share: float, *seed: int) -> Any:

@@ -20,7 +20,3 @@ def shades(config, directory):
         deviation=(0.5, 0.5, 0.5),
     )
     return replace(data, **changes)
-
-
-def not_a_dataset(config, directory):
-    return torch.zeros(3)

@@ -1,24 +1,7 @@
 """Networks as users write them."""
 
 import torch
-from torch import Tensor, nn
-
-
-class Quirky(nn.Module):
-    """A frozen layer, a buffer that is not saved, and one weight under two names."""
-
-    def __init__(self, width: int, inputs: int, classes: int) -> None:
-        super().__init__()
-        self.features = nn.Linear(inputs, width).requires_grad_(False)
-        self.first = nn.Linear(width, width)
-        self.second = nn.Linear(width, width)
-        self.second.weight = self.first.weight
-        self.head = nn.Linear(width, classes)
-        self.register_buffer("scale", torch.tensor(2.0), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.relu(self.features(x.flatten(1))) * self.scale
-        return self.head(torch.relu(self.second(torch.relu(self.first(hidden)))))
+from torch import nn
 
 
 def needs_numbers(width, image_shape, classes):

@@ -42,12 +42,11 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def here(here):
     for name, wrong in (("old", 0), ("new", 3), ("bad", 90)):
         predicted = np.where(np.arange(200) < wrong, 0, 1)
         pd.DataFrame({"id": range(200), "label": 1, "prediction": predicted}).to_csv(f"{name}.csv", index=False)
-    return tmp_path
+    return here
 
 
 def gate(new, *words):
