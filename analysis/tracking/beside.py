@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 from contextlib import AbstractContextManager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from dbviz_ray.config.addresses import without_password
@@ -27,6 +28,10 @@ class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
     def __init__(self, store: Store) -> None:
         self._uri = without_password(tracking_uri(store))
         self._process: subprocess.Popen[bytes] | None = None
+        self._reason = "another process cannot be started"
+        if find_spec("mlflow") is None:
+            self._reason = "it is not installed: pip install 'dbviz-ray[mlflow]'"
+            return
         command, none = [sys.executable, "-c", PROGRAM, store.root, store.driver], subprocess.DEVNULL
         environment, pipe = MLFLOW_ENVIRONMENT | os.environ, subprocess.PIPE
         with suppress(OSError):  # `drawn` tells
@@ -45,7 +50,7 @@ class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
         """Figures and report are stored, too; returns when all is logged. Raises TrackingUnavailableError."""
         self._tell(b"drawn\n")
         if self._process is None:
-            raise TrackingUnavailableError(f"{self._uri}: another process cannot be started")
+            raise TrackingUnavailableError(f"{self._uri}: {self._reason}")
         reason = self._said(self._process)
         if code := self._process.wait():
             raise TrackingUnavailableError(reason or f"{self._uri}: the process that logs ended with exit code {code}")
