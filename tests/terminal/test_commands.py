@@ -98,7 +98,11 @@ def test_an_unknown_command_is_a_mistake(capsys):
 
 @pytest.mark.slow
 def test_the_wheel_of_the_source_archive_is_complete_and_works_beside_the_users_modules(beside_own_modules, tmp_path):
-    source, site, skipped = tmp_path / "source", tmp_path / "site", (".venv", ".git", "build", "*.egg-info", "runs")
+    source, site, skipped = (
+        tmp_path / "source",
+        tmp_path / "site",
+        (".venv", ".git", "build", "*.egg-info", "runs", "__pycache__"),
+    )
     shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*skipped))
     built = python("-m", "build", "-q", folder=source)
     assert built.returncode == 0, built.stderr
@@ -106,8 +110,8 @@ def test_the_wheel_of_the_source_archive_is_complete_and_works_beside_the_users_
     checked = python("-m", "twine", "check", "--strict", str(wheel), str(archive), folder=source)
     assert checked.returncode == 0, checked.stdout
     names = set(zipfile.ZipFile(wheel).namelist())
-    files = [path for top in ("", "/analysis", "/sweeps") for path in source.glob(f"dbviz_ray{top}/**/*.[!p]*")]
-    assert {str(path.relative_to(source)) for path in files} <= names
+    files = [path for top in ("", "/analysis", "/sweeps") for path in source.glob(f"dbviz_ray{top}/**/*.*")]
+    assert {str(path.relative_to(source)) for path in files if path.is_file()} <= names
     assert not [name for name in names if not name.startswith("dbviz_ray")]
     installed = python("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), folder=tmp_path)
     assert installed.returncode == 0, installed.stderr
