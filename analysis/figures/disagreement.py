@@ -172,16 +172,19 @@ def image_text(
 
 def draw_thumbnails(figure: Figure, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> Figure:
     """Draw rows of images with their texts, each row with a name or ""; returns the figure."""
-    columns = max(len(shown) for _, shown in rows)
     # A class and its votes stay together.
-    wrapped = [[lines(text.replace(" (", "\u00a0("), SIDE + 0.2, 8) for _, text in shown] for _, shown in rows]
-    texts = max(text.count("\n") for row in wrapped for text in row) + 1
+    rows = [
+        (name, [(image, lines(text.replace(" (", "\u00a0("), SIDE + 0.2, 8)) for image, text in shown])
+        for name, shown in rows
+    ]
+    columns = max(len(shown) for _, shown in rows)
+    texts = max(text.count("\n") for _, shown in rows for _, text in shown) + 1
     figure.set_size_inches(columns * (SIDE + 0.25) + 0.6, len(rows) * (SIDE + 0.16 * texts + 0.1) + 0.9)
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, (name, shown), below in zip(grid, rows, wrapped, strict=True):
+    for axes_row, (name, shown) in zip(grid, rows, strict=True):
         for axes in axes_row[len(shown) :]:
             axes.set_axis_off()
-        for axes, (image, _), text in zip(axes_row, shown, below, strict=False):
+        for axes, (image, text) in zip(axes_row, shown, strict=False):
             axes.imshow(image, interpolation="none")
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(text, fontsize=8)

@@ -103,11 +103,11 @@ def of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
 
 
 def weighted_agreement(predictions: Labels, rows: slice, weights: Floats, classes: int) -> Floats:
-    """The sum of the weights, `[rows, models]`, of the pairs that agree on an image: `[images]`."""
-    total = np.zeros(predictions.shape[1])
+    """Sums of several weights, `[kinds, rows, models]`, of the pairs that agree on an image: `[kinds, images]`."""
+    total = np.zeros((len(weights), predictions.shape[1]))
     for label in range(classes):
         own = (predictions == label).astype(float)
-        total += np.einsum("mi,mi->i", weights @ own, own[rows])
+        total += np.einsum("kmi,mi->ki", weights @ own, own[rows])
     return total
 
 
@@ -129,8 +129,9 @@ def mean_by_item(
         known = used[rows] & (expected <= 1 - ROUNDING)
         room = np.where(known, 1 - expected, 1)
         weights = known / room
-        alike += weighted_agreement(predictions, rows, used[rows].astype(float), classes)
-        beyond += weighted_agreement(predictions, rows, weights, classes) - (weights * expected).sum()
+        agreeing, weighted = weighted_agreement(predictions, rows, np.stack([used[rows], weights]), classes)
+        alike += agreeing
+        beyond += weighted - (weights * expected).sum()
         by_expected[rows] = (weights * (1 - observed[rows]) / room) @ slope
         number += int(np.count_nonzero(known))
     beyond -= 2 * (right - accuracies[:, None]).T @ by_expected

@@ -229,25 +229,22 @@ class _LeavingOut:
 
     def __init__(self, models: int, levels: Levels | None) -> None:
         self._models, self._streams = models, pseudo.varied(levels, models)
-        self._samples = [pseudo.LeavingOut(level) for level in self._streams]
-        crossed = len(self._streams) > 1
-        self._each = pseudo.LeavingOut(np.arange(models)) if crossed else next(iter(self._samples), None)
+        each_model = [np.arange(models)] if len(self._streams) > 1 else []
+        self._samples = [pseudo.LeavingOut(level) for level in (*self._streams, *each_model)]
 
     def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
         """Take in cells and the models of each, `[cells, models of a cell]`."""
-        for sample in {*self._samples, *filter(None, [self._each])}:
+        for sample in self._samples:
             sample.add(cells, members)
 
     def estimate(self, value: float, by_item: Floats) -> Estimate:
         """The estimate, from the means of the cells over all and by item."""
-        samples = [sample.pseudo_values() for sample in self._samples]
-        known = [sample for sample in samples if sample is not None]
-        each = self._each.pseudo_values() if self._each else None
-        # Leaving out one model leaves more than leaving out all with its seed: `each` is known if they are.
-        if each is None or len(known) < len(samples):
+        known = [found for sample in self._samples if (found := sample.pseudo_values()) is not None]
+        if not known or len(known) < len(self._samples):
             return Estimate(value, by_item, (), self._models, "items")
-        by_model, joint = tuple(sample.mean(axis=1) for sample in known), NO_VARIANCE
-        if len(known) > 1:
+        *_, each = known
+        by_model, joint = tuple(sample.mean(axis=1) for sample in known[: len(self._streams)]), NO_VARIANCE
+        if len(self._streams) > 1:
             joint = pseudo.beyond_streams(each.mean(axis=1), self._streams)
             by_model = tuple(pseudo.reduced(sample, joint[0]) for sample in by_model)
         shared = pseudo.interaction(each) if each.shape[1] > 1 else NO_VARIANCE

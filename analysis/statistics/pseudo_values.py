@@ -90,7 +90,7 @@ class LeavingOut:
     def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
         """Take in `[cells, items]`, computed from the models `members`, `[cells, models of a cell]`."""
         if not self._number:
-            self._start = cells.mean(axis=0)  # sums of what is left are exact for equal cells
+            self._start = cells.mean(axis=0)  # equal cells then add up to exactly 0
         cell, place = np.indices(members.shape).reshape(2, -1)
         own = self._own[members[cell, place]], cell
         part_in = sparse.csr_array((np.ones(len(cell)), own), (len(self._numbers), len(cells)))

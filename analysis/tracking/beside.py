@@ -11,6 +11,7 @@ from pathlib import Path
 from dbviz_ray.config.addresses import without_password
 from dbviz_ray.store import Store
 from dbviz_ray.store.drivers import SupersededError
+from dbviz_ray.terminal import not_installed
 
 from .track import MLFLOW_ENVIRONMENT, TrackingUnavailableError, own_database, track, tracking_uri
 
@@ -30,7 +31,7 @@ class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
         self._process: subprocess.Popen[bytes] | None = None
         self._reason = "another process cannot be started"
         if find_spec("mlflow") is None:
-            self._reason = "it is not installed: pip install 'dbviz-ray[mlflow]'"
+            self._reason = not_installed("mlflow")
             return
         command, none = [sys.executable, "-c", PROGRAM, store.root, store.driver], subprocess.DEVNULL
         environment, pipe = MLFLOW_ENVIRONMENT | os.environ, subprocess.PIPE

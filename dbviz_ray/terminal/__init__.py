@@ -46,8 +46,8 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
     except BrokenPipeError:  # whoever reads standard output has enough, as `head` does
         return 128 + signal.SIGPIPE
     except (OSError, ImportError, MemoryError) as error:  # what the machine lacks: room, rights, a library's memory
-        if isinstance(error, ImportError) and (extra := EXTRAS.get(str(error.name).partition(".")[0])):
-            say(f"{error.name} is not installed: pip install 'dbviz-ray[{extra}]'")
+        if isinstance(error, ImportError) and (package := str(error.name).partition(".")[0]) in EXTRAS:
+            say(not_installed(package))
             return EXIT_FAILED
         gone = "the current folder has been deleted: " * (not _has_folder())
         say(f"{gone}{one_line(error, with_type=True)}. Finished work is kept; {continues}")
@@ -63,6 +63,11 @@ def run_command(name: str, command: Callable[[], None], continues: str = "the sa
         except OSError:  # forget what it does not take; else Python tries once more at exit, and says so
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def not_installed(package: str) -> str:
+    """What to do about one of the `EXTRAS` that is missing."""
+    return f"{package} is not installed: pip install 'dbviz-ray[{EXTRAS[package]}]'"
 
 
 def _has_folder() -> bool:
