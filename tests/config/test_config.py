@@ -154,6 +154,9 @@ def test_the_pages_are_what_is_generated():
 def test_every_field_is_described(group):
     assert not [name for name, field in group.model_fields.items() if not field.description]
     assert f"\n{(group.__doc__ or '').strip().splitlines()[0]}" in PAGES
+    rows = [line for line in PAGES.splitlines() if line.startswith("| `")]
+    for name, field in group.model_fields.items():
+        assert [row for row in rows if row.startswith(f"| `{name}` ") and field.description.replace("|", "\\|") in row]
 
 
 def test_streams_seeds_and_counters_are_unrelated():

@@ -84,7 +84,9 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "empty" / "test").mkdir()
     assert refused(tmp_path / "empty").field == str(tmp_path / "empty" / "train")
     write_image_folder(tmp_path / "one", classes=("cat",))
-    assert refused(tmp_path / "one").field == "dataset.name"
+    mistake = refused(tmp_path / "one")
+    assert mistake.field == "dataset.name"
+    assert "1 classes" in mistake.reason
 
 
 def write_kind(folder, ending, write):

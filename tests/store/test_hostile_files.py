@@ -19,6 +19,7 @@ from dbviz_ray import score, sweep
 from dbviz_ray.analysis.tables import read_table
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.config import ModelConfig
+from dbviz_ray.datasets import load_dataset
 from dbviz_ray.errors import DamagedFileError, UserError
 from dbviz_ray.evaluation.records import load_config, load_network
 from dbviz_ray.evaluation.run_models import find_run_model
@@ -279,3 +280,17 @@ def test_a_link_is_followed_to_read_and_never_to_delete(run, digits, marker):
     Path(store.path("cohorts/link")).symlink_to(elsewhere)
     store.remove_folder("cohorts")
     assert (elsewhere / "weights.safetensors").exists()
+
+
+def test_hostile_names_of_images(tmp_path, marker):
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("a\x1b[2J", "b\nc"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / split / name / "0.png")
+    (tmp_path / "train" / "b\nc" / "\x1b[2J.png").write_bytes(pickle.dumps(payload(marker)))
+    config = small_sweep(dataset={"name": "image_folder", "folder": str(tmp_path)}).dataset
+    with pytest.raises(UserError) as raised:
+        load_dataset(config, "unused")
+    assert "\x1b" not in str(raised.value)

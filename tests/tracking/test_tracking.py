@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 from conftest import small_sweep
+from mlflow import MlflowClient
 from support.made_up_runs import analysed, let_fail, made_up_run
 from support.tracked_runs import below, check_runs, history, runs_of
 from support.whole_sweeps import empty_database
@@ -117,6 +118,26 @@ def test_a_sweep_of_curves_is_a_run_a_curve(tmp_path):
         recipe, width = run.data.params["recipe"], int(run.data.params["width"])
         expected = {epoch: pytest.approx(groups[recipe, width, epoch]) for epoch in (1, 2, 3)}
         assert history(client, run, "errors over epochs/test_error") == expected
+
+
+@pytest.mark.parametrize("failing", [1, 9])
+def test_half_logged_runs_are_replaced(copied_run, monkeypatch, failing):
+    store, sweep = copied_run
+    batches = []
+
+    def broken(self, run_id, *_args, **_kwargs):
+        batches.append(run_id)
+        if len(batches) == failing:
+            raise OSError("connection lost")
+        return log_batch(self, run_id, *_args, **_kwargs)
+
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    with pytest.raises(TrackingUnavailableError, match="connection lost"):
+        track(store, sweep)
+    assert not is_tracked(store)
+    track(store, sweep)
+    check_runs(store, sweep, tracking_uri(store))
 
 
 def test_the_same_path_on_another_machine_is_another_directory(copied_run, tmp_path, monkeypatch):
