@@ -50,12 +50,13 @@ def run_in_trials(trials: Sequence[Trial], room: Mapping[str, float], retries: i
         ).fit()
 
 
-def run_in_trial(config: Mapping[str, str], trials: Mapping[str, Trial], retries: int) -> None:
-    """Run one training in the process of a trial."""
+def run_in_trial(config: Mapping[str, str], trials: Mapping[str, Trial], retries: int) -> dict[str, str]:
+    """Run one training in the process of a trial. Its name is the result: Tune prints a line for a trial without one."""
     trial = trials[config["name"]]
     if not trial.folder.parent.is_dir():
         raise StorageError(f"{trial.folder.parent} is not visible here; --out must be a folder that all nodes share")
     run(trial, retries)
+    return {"trained": trial.name}
 
 
 class _CommandWatcher(Watcher):

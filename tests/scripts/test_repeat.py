@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from support.ray_up_local import wait_for
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.scripts.recipe import trials_of
@@ -111,7 +112,8 @@ def test_a_shell_script_runs_on_ray_as_without_it(here, capsys):
     script = 'echo "id,label,prediction" > {out}/predictions.csv; '
     script += 'for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))" >> {out}/predictions.csv; done'
     assert repeat("--seeds", "2,5", "--", "sh", "-c", script, address="local") == 0
-    assert "They" not in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "They" not in told.err and "Trial" not in told.out
     outcome = json.loads((here / "run" / "seed=5" / "outcome.json").read_text())
     assert (outcome["code"], outcome["tries"]) == (0, 1)
     churn = pd.read_csv(here / "run" / "compared" / "pairs.csv")["churn"][0]
@@ -206,18 +208,14 @@ def test_a_killed_command_ends_its_trainings_and_the_same_command_continues(here
         training = int(marker.read_text())
         process.send_signal(number)
         assert process.wait(60) == code
-        deadline = time.monotonic() + 20
-        while os.path.exists(f"/proc/{training}") and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not os.path.exists(f"/proc/{training}")
+        wait_for(lambda ended=f"/proc/{training}": not os.path.exists(ended), 20)
     assert main(["repeat", "--address", "none", "--out", "run", *words]) == 0
 
 
 def test_names_and_folders_of_trainings(here):
     trials = trials_of(["x", "{seed}", "a={lr}"], [0, 1], {"lr": ["1e-3", "../x"]}, here / "run", again=True)
-    assert [trial.name for trial in trials] == [
-        "lr=1e-3-seed=0", "lr=1e-3-seed=0-again", "lr=1e-3-seed=1", "lr=.._x-seed=0", "lr=.._x-seed=1",
-    ]  # fmt: skip
+    names = ["lr=1e-3-seed=0", "lr=1e-3-seed=0-again", "lr=1e-3-seed=1", "lr=.._x-seed=0", "lr=.._x-seed=1"]
+    assert [trial.name for trial in trials] == names
     assert trials[3].words == ("x", "0", "a=../x")
     assert all(trial.folder.parent == here / "run" for trial in trials)
     assert trials[0].place == trials[0].written, "without {out} it starts in its own folder"
