@@ -185,6 +185,7 @@ CHECKS: list[tuple[str, Callable[[str], None], str]] = [
     (r"python3 -m venv|\.venv/bin/|pip install", installs, "downloads 5.4 GB"),
     (r"uv run --extra all ", lambda of: loads(f"- - - {of.partition('sweep ')[2]}"), "downloads 5.4 GB"),
     (r"sbatch .*slurm\.sh ", lambda of: loads(f"- - - {of.partition('slurm.sh ')[2]}"), "tests/cluster/test_slurm.py"),
+    (r"sbatch .*slurm\.sh$", parses, "tests/cluster/test_slurm.py"),
     (r"(kubectl|docker) ", names_files, "needs a Kubernetes cluster, or Docker; tests/cluster/test_kubernetes.py"),
     (r"aws |gcloud |\w+=|export |cat > policy\.json|chmod |\. \.venv", parses, "needs a cloud account, or a shell"),
 ]

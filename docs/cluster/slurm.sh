@@ -3,8 +3,9 @@
 #
 #   sbatch --nodes=4 --gpus-per-node=4 --cpus-per-task=16 docs/cluster/slurm.sh double_descent --out /shared/runs/double_descent
 #
-# What follows the file's name goes to `python -m dbviz_ray.sweep`. Submit it from the folder and in the environment (such
-# as an activated venv) in which that command works. Ray starts on the nodes of the job. Shortly before the time limit the
+# What follows the file's name goes to `python -m dbviz_ray.sweep`. If nothing follows, Ray waits for `ray job submit` until
+# the job's time is over. Submit it from the folder and in the environment (such as an activated venv) in which these
+# commands work. Ray starts on the nodes of the job. Shortly before the time limit the
 # sweep is stopped and the job asks for its place in the queue again; so it goes on after each limit, preemption and lost
 # node, until the sweep is done. docs/slurm.md tells more.
 #SBATCH --job-name=dbviz-ray
@@ -18,7 +19,11 @@
 umask 077
 export RAY_PORT=$((20000 + SLURM_JOB_ID % 20000)) RAY_USAGE_STATS_ENABLED=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN # nobody else on these nodes may join
-RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+if [ $# = 0 ]; then
+  RAY_AUTH_TOKEN=$(ray get-auth-token --generate) # the one in ~/.ray/auth_token, which `ray job submit` sends
+else
+  RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+fi
 
 # On each node. No `ray stop` at the end: it would stop the Ray of other jobs, too. SLURM ends what a step has started.
 node='
@@ -26,11 +31,17 @@ export RAY_ADDRESS=$SLURM_LAUNCH_NODE_IPADDR:$RAY_PORT
 head_answers() { for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 1; done; }
 room=(--num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
 if [ "$SLURM_NODEID" = 0 ]; then
-  ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --include-dashboard=false \
-    --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
+  door=$((RAY_PORT + 20000))
+  ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --dashboard-port=$door \
+    --include-dashboard="$([ $# = 0 ] && echo true || echo false)" --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
   trap : TERM # the sweep gets it, too, and its exit code counts
   head_answers
-  python -m dbviz_ray.sweep "$@"
+  if [ $# = 0 ]; then
+    echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
+    wait %1
+  else
+    python -m dbviz_ray.sweep "$@"
+  fi
   code=$?
   kill %1
   wait %1
@@ -51,7 +62,7 @@ while kill -0 $step 2>/dev/null; do # a signal ends the wait, not the step
   wait $step
   code=$?
 done
-if [ -n "$cut" ] && [ $code != 0 ]; then
+if [ -n "$cut" ] && [ $code != 0 ] && [ $# != 0 ]; then
   echo "$(date +%T) the time limit is near: the job asks for its place in the queue again" >&2
   scontrol requeue "$SLURM_JOB_ID" && sleep 600
 fi

@@ -1,15 +1,18 @@
-"""A sweep in a SLURM job that its time limit cuts twice ends with the tables of an undisturbed one."""
+"""Sweeps in SLURM jobs: one that its time limit cuts ends with the same tables; one may be a cluster that waits."""
 
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 from support.documents import ROOT
 from support.slurm import is_installed, slurm_cluster
+from support.whole_sweeps import SMALL, TABLES_ONLY
 
 from dbviz_ray.sweep import main
 
@@ -39,26 +42,58 @@ SWEEP = {
 }
 
 
-def test_a_job_that_is_cut_twice_ends_with_the_same_tables(tmp_path, monkeypatch):
+@pytest.fixture
+def submitted(tmp_path, monkeypatch) -> Iterator[Callable[..., list[str]]]:
+    """Submits slurm.sh with options of sbatch and words of a sweep to two nodes; the command that asks for the job."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
+    with slurm_cluster(tmp_path / "slurm", 2) as environment:
+        monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
+
+        def submit(options: Sequence[str] = (), sweep: Sequence[str] = ()) -> list[str]:
+            job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--output=log", *options]
+            number = said([*job, str(ROOT / "docs" / "cluster" / "slurm.sh"), *sweep])
+            return ["squeue", "--noheader", "--jobs", number, "--states", "PENDING,RUNNING,COMPLETING,REQUEUED"]
+
+        yield submit
+
+
+def said(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "slow_net.py").write_text(NETWORK)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SWEEP))
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
-    sweep = ["mine.yaml", "--stages", "train,evaluate,analyse"]
-    with slurm_cluster(tmp_path / "slurm", 2) as environment:
-        job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--time=3", "--signal=B:USR1@60"]
-        job += [str(ROOT / "docs" / "cluster" / "slurm.sh"), *sweep, "--out", str(tmp_path / "cut")]
-        number = subprocess.run(job, env=environment, check=True, capture_output=True, text=True).stdout.strip()
-        asked = ["squeue", "--noheader", "--jobs", number, "--states", "PENDING,RUNNING,COMPLETING,REQUEUED"]
-        while subprocess.run(asked, env=environment, capture_output=True, text=True).stdout.strip():
-            time.sleep(1)
-    log = (tmp_path / f"dbviz-ray-{number}.log").read_text()
+    sweep = ["mine.yaml", *TABLES_ONLY]
+    asked = submitted(["--time=3", "--signal=B:USR1@60"], [*sweep, "--out", str(tmp_path / "cut")])
+    while said(asked):
+        time.sleep(1)
+    log = (tmp_path / "log").read_text()
     assert log.count("the job asks for its place in the queue again") >= 2, log
     (tmp_path / "train.py").write_text(SCRIPT.replace("sleep(35)", "sleep(0)"))
     assert main([*sweep, "--address", "none", "--out", str(tmp_path / "whole")]) == 0
     for table in ("groups", "pairs"):
         cut, whole = (next((tmp_path / run / "scores").glob(f"{table}.*")).read_bytes() for run in ("cut", "whole"))
         assert cut == whole, table
+
+
+def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
+    asked, log, ways = submitted(), tmp_path / "log", []
+    while not ways:
+        assert said(asked)
+        time.sleep(0.2)
+        ways = re.findall("8265:(127.0.0.1:[0-9]+)", log.read_text()) if log.exists() else []
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"http://{ways[0]}")
+    job = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SMALL, *TABLES_ONLY, "--out"]
+    for mode, code in (("disabled", 1), ("token", 0)):
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        assert subprocess.run([*job, str(tmp_path / "run")]).returncode == code
+        assert (tmp_path / "run" / "scores" / "groups.csv").exists() == (code == 0)
+    subprocess.run(["scancel", *asked[3:4]], check=True)
+    while said(asked):
+        time.sleep(0.2)
