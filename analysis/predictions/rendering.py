@@ -158,7 +158,7 @@ def contested_rows(differing: pa.Table, scores: PredictionScores) -> tuple[str, 
     names = scores.predictions.names[:MOST_COLUMNS]
     there = differing.column_names
     columns = ["id", *(["label"] if "label" in there else []), *(f"prediction {name}" for name in names)]
-    columns += ["flip", *(["conflict_ratio"] if len(scores.predictions.names) > 2 else []), *scores.predictions.groups]
+    columns += ["conflict_ratio" if len(scores.predictions.names) > 2 else "flip", *scores.predictions.groups]
     head: list[str | Cell] = [name.removeprefix("prediction ").replace("_", " ") for name in columns]
     values: Sequence[Sequence[Any]] = [ranked[name].to_pylist() for name in columns]
     rows: Rows = [

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -152,6 +153,8 @@ def where_to_look(store: Store) -> str:
     page = facts.get("page", "") if facts.get("uri") == uri else ""
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
+    if find_spec("mlflow") is None:
+        return "not installed; once it is, the same command logs the results"
     command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(uri)}"
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 

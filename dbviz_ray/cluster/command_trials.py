@@ -51,7 +51,7 @@ def run_in_trials(trials: Sequence[Trial], room: Mapping[str, float], retries: i
 
 
 def run_in_trial(config: Mapping[str, str], trials: Mapping[str, Trial], retries: int) -> dict[str, str]:
-    """Run one training in the process of a trial. Its name is the result: Tune prints a line for a trial without one."""
+    """Run one training in the process of a trial. Tune would print a line for a trial without a result."""
     trial = trials[config["name"]]
     if not trial.folder.parent.is_dir():
         raise StorageError(f"{trial.folder.parent} is not visible here; --out must be a folder that all nodes share")

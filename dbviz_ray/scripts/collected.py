@@ -1,5 +1,6 @@
 """What trainings wrote: the file of each that is compared, and where two trainings of one seed part."""
 
+import filecmp
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,15 +46,26 @@ def collect(trials: Sequence[Trial], pattern: str) -> list[Collected]:
 
 
 def same_seed_sentence(first: Collected, again: Collected) -> str:
-    """Whether two trainings of one seed are alike, and from which file on they are not."""
-    seed = f"Two trainings with seed {first.trial.seed}"
+    """Whether two trainings of one seed are alike, and from which file on they are not; then what else differs."""
+    seed, others = f"Two trainings with seed {first.trial.seed}", _others_that_differ(first, again)
     pairs = list(zip(first.files, again.files, strict=False))
     differ = [place for place, (one, other) in enumerate(pairs) if one.read_bytes() != other.read_bytes()]
     if len(first.files) != len(again.files):
         return f"{seed} wrote {len(first.files)} and {len(again.files)} files: the command is not deterministic."
+    if not differ and others:
+        same = listed([path.name for path in first.files], MOST_NAMED)
+        return f"{seed} wrote the same {same} to the bit, but other files differ: {listed(others, MOST_NAMED)}."
     if not differ:
         return f"{seed} wrote the same files to the bit: the command is deterministic here."
     if len(pairs) == 1:
         return f"{seed} wrote different files ({pairs[0][0].name}): the command is not deterministic."
     name, count = pairs[differ[0]][0].name, len(pairs)
     return f"{seed} differ from {name} on, file {differ[0] + 1} of {count}: the command is not deterministic."
+
+
+def _others_that_differ(first: Collected, again: Collected) -> list[str]:
+    """Of the files that are not compared, those that are not equal in both trainings."""
+    names = {path.relative_to(first.trial.written) for path in first.trial.written.rglob("*") if path.is_file()}
+    names -= {path.relative_to(first.trial.written) for path in first.files}
+    pairs = ((first.trial.written / name, again.trial.written / name, str(name)) for name in sorted(names))
+    return [name for one, other, name in pairs if not (other.is_file() and filecmp.cmp(one, other, shallow=False))]

@@ -43,12 +43,14 @@ if [ "$SLURM_NODEID" = 0 ]; then
     python -m dbviz_ray.sweep "$@"
   fi
   code=$?
-  kill %1
+  scancel --signal=TERM "$SLURM_JOB_ID.$SLURM_STEP_ID" # ends Ray on all nodes
   wait %1
   exit $code
 fi
+trap : TERM
 head_answers
-exec ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2'
+ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2
+exit 0 # the sweep goes on without a node, and its own exit code counts'
 
 srun --wait=60 --kill-on-bad-exit=0 bash -c "$node" node "$@" &
 step=$!

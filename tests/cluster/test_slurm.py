@@ -74,6 +74,7 @@ def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, 
     while said(asked):
         time.sleep(1)
     log = (tmp_path / "log").read_text()
+    assert "ExitCode=0:0" in said(["scontrol", "show", "job", asked[3]]), log
     assert log.count("the job asks for its place in the queue again") >= 2, log
     (tmp_path / "train.py").write_text(SCRIPT.replace("sleep(35)", "sleep(0)"))
     assert main([*sweep, "--address", "none", "--out", str(tmp_path / "whole")]) == 0

@@ -113,7 +113,8 @@ def test_a_shell_script_runs_on_ray_as_without_it(here, capsys):
     script += 'for i in 0 1 2 3; do echo "$i,1,$(((i + {seed}) % 2))" >> {out}/predictions.csv; done'
     assert repeat("--seeds", "2,5", "--", "sh", "-c", script, address="local") == 0
     told = capsys.readouterr()
-    assert "They" not in told.err and "Trial" not in told.out
+    assert "They" not in told.err
+    assert "Trial" not in told.out
     outcome = json.loads((here / "run" / "seed=5" / "outcome.json").read_text())
     assert (outcome["code"], outcome["tries"]) == (0, 1)
     churn = pd.read_csv(here / "run" / "compared" / "pairs.csv")["churn"][0]
@@ -150,6 +151,8 @@ def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsy
     assert "differ from epoch-10.pt on, file 2 of 2" in printed
     assert "which is more than rounding" in printed
     assert "seed=0 and seed=1 predict" in printed
+    assert repeat(*words, "--weights", "epoch-0.pt", "--", PYTHON, "train.py", "{seed}") == 0
+    assert "the same epoch-0.pt to the bit, but other files differ: epoch-10.pt." in capsys.readouterr().out
 
 
 WRONG = {
@@ -177,9 +180,8 @@ def test_a_command_that_ignores_its_seed_is_told_apart(here, capsys):
 
 
 def test_a_failing_training_is_tried_again_and_a_changed_script_is_refused(here, capsys):
-    (here / "train.sh").write_text(
-        'test -e "$2/once" || { touch "$2/once"; exit 3; }\necho "prediction\n$1" > $2/predictions.csv'
-    )
+    script = 'test -e "$2/once" || { touch "$2/once"; exit 3; }\necho "prediction\n$1" > $2/predictions.csv'
+    (here / "train.sh").write_text(script)
     command = ["--", "sh", "train.sh", "{seed}", "{out}"]
     assert repeat("--seeds", "2", *command) == 1
     assert "2 of 2 trainings failed" in capsys.readouterr().err
@@ -193,9 +195,8 @@ def test_a_failing_training_is_tried_again_and_a_changed_script_is_refused(here,
 
 
 def test_a_killed_command_ends_its_trainings_and_the_same_command_continues(here):
-    (here / "slow.sh").write_text(
-        'sleep $1; echo $$ > $2/pid; sleep ${3:-0}; echo "id,prediction\n1,$1\n2,0" > $2/predictions.csv'
-    )
+    script = 'sleep $1; echo $$ > $2/pid; sleep ${3:-0}; echo "id,prediction\n1,$1\n2,0" > $2/predictions.csv'
+    (here / "slow.sh").write_text(script)
     words = ["--seeds", "2", "--", "sh", "slow.sh", "{seed}", "{out}"]
     command = [PYTHON, "-m", "dbviz_ray", "repeat", "--address", "none", "--out", "run", *words]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
