@@ -57,12 +57,8 @@ def test_every_table_and_file_has_a_section_and_every_table_these_columns(undist
     fine = small_sweep(planes={"test": {"count": 3, "resolution": 51}})
     recipes = {**RECIPES, "distilled": {"distillation": {"recipe": "Adam"}}}
     lessons = small_sweep(grid={"recipes": recipes, "seed": [0, 1, 2]}, cases=CASES)
-    for sweep, *names in (
-        (streams, "streams"),
-        (widths, "peaks"),
-        (fine, "resolution"),
-        (lessons, "by_recipe", "distillation"),
-    ):
+    made = (streams, "streams"), (widths, "peaks"), (fine, "resolution"), (lessons, "by_recipe", "distillation")
+    for sweep, *names in made:
         computed = compute_tables(made_up_run(tmp_path / names[0], sweep), sweep)
         for name in names:
             assert len(computed[name])

@@ -23,15 +23,9 @@ CLASSES, IMAGES, CELLS, SIDE = 10, {"train": 500, "test": 1000}, 10, 50
 def sweep_of(models: int, seeds: int, planes: int) -> SweepConfig:
     """Groups of so many seeds."""
     grid = {"width": list(range(1, models // seeds + 1)), "label_noise": [0.0], "seed": list(range(seeds))}
-    return SweepConfig.model_validate(
-        {
-            "name": "scale",
-            "dataset": {"name": "digits", "train_size": IMAGES["train"], "test_size": 297},
-            "grid": grid,
-            "training": {"epochs": 1},
-            "planes": {"test": {"count": planes, "resolution": SIDE}},
-        }
-    )
+    dataset = {"name": "digits", "train_size": IMAGES["train"], "test_size": 297}
+    sets = {"test": {"count": planes, "resolution": SIDE}}
+    return SweepConfig(name="scale", dataset=dataset, grid=grid, training={"epochs": 1}, planes=sets)
 
 
 def make(store: Store, sweep: SweepConfig) -> None:

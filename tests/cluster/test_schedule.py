@@ -18,8 +18,6 @@ from dbviz_ray.planning.memory import memory_need
 from dbviz_ray.store.models import Outcome
 
 RECIPES = {"alone": {}, "distilled": {"distillation": {"recipe": "alone"}}}
-
-
 gone, there = (lambda: True), (lambda: False)
 """What may have become of the machine."""
 
@@ -28,16 +26,12 @@ def ids(cohort):
     return [model.model_id for model in cohort.models]
 
 
-def schedule_of(sweep, retries=1, trained=()):
-    return CohortSchedule(sweep.cohorts(), trained, retries)
-
-
 @pytest.mark.parametrize(
     ("outcome", "retries", "tries"),
     [(Outcome.CRASHED, 0, 0), (Outcome.CRASHED, 3, 3), (Outcome.FAILED, 3, 0), (Outcome.BAD_CONFIGURATION, 3, 0)],
 )
 def test_a_crashed_cohort_has_a_budget_of_tries_and_an_error_would_recur(sweep, outcome, retries, tries):
-    schedule = schedule_of(sweep, retries)
+    schedule = CohortSchedule(sweep.cohorts(), (), retries)
     first = schedule.next()
     for _ in range(50 * (outcome is Outcome.CRASHED)):
         assert schedule.ended(first, outcome, "it died", gone) is Outcome.PREEMPTED, "it was lost with its machine"
@@ -62,7 +56,7 @@ def test_a_machine_loss_that_is_noticed_late_costs_no_try():
 
 
 def test_a_cohort_that_does_not_fit_is_halved_down_to_single_models(sweep):
-    schedule = schedule_of(sweep)
+    schedule = CohortSchedule(sweep.cohorts(), (), retries=1)
     whole = schedule.next()
     schedule.ended(whole, Outcome.OUT_OF_MEMORY, "too large")
     first, second = schedule.next(), schedule.next()
@@ -108,7 +102,7 @@ def test_a_student_fails_with_its_teacher_and_the_others_continue(teachers_and_s
 
 
 def test_a_stopped_schedule_starts_nothing_and_is_finished_when_nothing_runs(sweep):
-    schedule = schedule_of(sweep)
+    schedule = CohortSchedule(sweep.cohorts(), (), retries=1)
     first = schedule.next()
     schedule.stop("disk is full")
     schedule.stop("disk is still full")

@@ -4,6 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
@@ -201,16 +202,6 @@ def test_estimators_predict_their_own_classes(kind, labels):
     assert (np.array(NAMES)[columns] == expected).all() if labels.dtype.kind == "U" else (columns == expected).all()
 
 
-class Answers:
-    """An array of another library."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __array__(self, *_, **__):
-        return self.array
-
-
 @pytest.mark.parametrize(
     "model",
     [
@@ -218,7 +209,7 @@ class Answers:
         lambda images: images.flatten(1) @ WEIGHTS,
         lambda images: images.astype(np.float32).reshape(len(images), -1) @ WEIGHTS.numpy(),
         lambda images: np.asarray(images).reshape(len(images), -1) @ WEIGHTS.numpy(),
-        lambda images: Answers(images.reshape(len(images), -1) @ np.asarray(WEIGHTS)),
+        lambda images: pd.DataFrame(images.reshape(len(images), -1) @ np.asarray(WEIGHTS)),  # of another library
         SimpleNamespace(predict_proba=lambda images: images.reshape(len(images), -1) @ WEIGHTS.numpy()),
     ],
 )

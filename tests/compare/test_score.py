@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -229,10 +230,7 @@ def test_labels_of_what_changed_are_not_continued(changed, here, command, labell
 
 
 def test_numbers_stay_when_drawing_is_interrupted(here, command, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(compare_command, "take_picture", interrupted)
+    monkeypatch.setattr(compare_command, "take_picture", Mock(side_effect=KeyboardInterrupt))
     assert main([*command, "--picture-resolution", "30"]) == 130
     assert {path.name for path in (here / "comparison").iterdir()} == NUMBERS
 

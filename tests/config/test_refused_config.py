@@ -93,8 +93,6 @@ SAME_TRAININGS = {"width": [4], "seed": [0, 1]} | {f"{stream}_seed": [0] for str
 TWO_OF_A_NAME = [{"recipes": {"a": {"epochs": epochs}}, "seed": [epochs, epochs + 1]} for epochs in (3, 5)]
 TWO_TEACHERS = {"alone": {}, "a": {"distillation": {"recipe": "alone", "seed": 1}}}
 STUDENTS_TEACH = {"a": {"distillation": {"recipe": "b"}}, "b": {"distillation": {"recipe": "a"}}}
-
-
 PLANES = [
     ({"labels": "mixed"}, "labels", "images=train"),
     ({"off_manifold_images": 2}, "off_manifold_images", "off_manifold=none"),

@@ -9,11 +9,13 @@ import socket
 import tarfile
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from scipy.io import loadmat, savemat
+from sklearn.datasets import load_digits
 from support.checkpoint_kinds import Made
 from support.dataset_files import WRITERS, idx, loaded, refused, write_cifar10, write_fashion_mnist
 
@@ -21,8 +23,6 @@ from dbviz_ray.datasets.public import CIFAR10_CLASSES, CIFAR10_FOLDER, CIFAR100_
 
 
 def test_digits_are_split_without_overlap():
-    from sklearn.datasets import load_digits
-
     data = loaded("unused", name="digits")
     assert (len(data.train_images), len(data.test_images), data.image_shape) == (1000, 797, (1, 8, 8))
     everything = sorted(map(tuple, torch.cat([data.train_images, data.test_images]).flatten(1).tolist()))
@@ -129,11 +129,9 @@ def test_a_hostile_or_broken_file_is_refused(here, name, file, content, told):
 
 
 def test_a_file_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch):
-    def forbidden(path):
-        raise PermissionError(13, "Permission denied", path)
-
     write_cifar10(tmp_path)
-    monkeypatch.setattr("dbviz_ray.datasets.public.unpickled", forbidden)
+    forbidden = PermissionError(13, "Permission denied")
+    monkeypatch.setattr("dbviz_ray.datasets.public.unpickled", Mock(side_effect=forbidden))
     mistake = refused(tmp_path, name="cifar10")
     assert "Permission denied" in mistake.reason
     assert not mistake.hint
@@ -163,8 +161,7 @@ def test_two_processes_download_once(tmp_path, monkeypatch):
         loader.start()
     for loader in loaders:
         loader.join()
-    assert [loader.exitcode for loader in loaders] == [0, 0]
-    assert downloads.value == 1
+    assert ([loader.exitcode for loader in loaders], downloads.value) == ([0, 0], 1)
     assert not list((tmp_path / "data").glob(".*"))
 
 
@@ -178,10 +175,7 @@ def test_two_processes_download_once(tmp_path, monkeypatch):
     ],
 )
 def test_missing_files_say_what_to_put_where(tmp_path, monkeypatch, name, put_there):
-    def no_network(*_args, **_kwargs):
-        raise OSError("network is unreachable")
-
-    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", Mock(side_effect=OSError("network is unreachable")))
     mistake = refused(tmp_path / "nothing", name=name)
     assert str(tmp_path / "nothing") in mistake.reason
     assert "network is unreachable" in mistake.reason

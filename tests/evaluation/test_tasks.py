@@ -158,16 +158,13 @@ def test_pictures_come_back_and_open_as_one_table(tmp_path):
 
 
 @pytest.mark.parametrize(("probabilities", "resolution"), [(False, 42), (True, 35)])  # 0.2 * 6,400 / 30, and its root
-def test_evaluators_take_a_picture_before_the_label_maps_vouch_for_it(
-    tmp_path, network, cpu, probabilities, resolution
-):
+def test_evaluators_take_a_picture_before_label_maps_vouch_for_it(tmp_path, network, cpu, probabilities, resolution):
     store = Store(tmp_path)
     sweep = small_sweep(planes={"test": {"count": 100, "resolution": 8, "probabilities": probabilities}})
     work = work_of(sweep, store)["test"]
     work.do(network, cpu, store, "m", 3)
     picture = store.read_picture("test", "m", 3, SHOWN_PLANE)
-    assert picture.resolution == resolution
-    assert (picture.confidence is not None) == probabilities
+    assert (picture.resolution, picture.confidence is not None) == (resolution, probabilities)
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 0)).labels, picture.labels)
     scored = store.read_label_maps("test", "m", 3)
     assert np.array_equal(shown_picture(store, PictureKey("m", 3, "test", 1)).labels, scored[1])

@@ -173,8 +173,7 @@ def test_disagreement_covers_all_trainings_but_only_independent_pairs(tmp_path):
 def test_one_training_has_nothing_to_disagree_with(tmp_path):
     sweep = small_sweep(grid={"width": [4], "seed": [0]}, scores=["fragmentation"], planes=SETS)
     _, figures = drawn(tmp_path, sweep, only=["decision_regions", "plane_sets"])
-    assert len(figures["decision_regions"].axes) == 1
-    assert len(figures["plane_sets"].axes) == 1
+    assert {name: len(figure.axes) for name, figure in figures.items()} == {"decision_regions": 1, "plane_sets": 1}
 
 
 def test_an_axis_shows_every_value_and_cuts_off_extreme_intervals():
@@ -190,8 +189,7 @@ def test_very_different_counts_of_regions_get_a_log_axis(tmp_path):
     sweep = small_sweep(grid={"width": [4], "label_noise": [0.0], "seed": [0, 1, 2]}, planes=sets)
     _, figure = drawn_one(tmp_path, sweep, "plane_sets", label_maps=lambda _, truth: truth * (len(truth) > 3))
     regions, _ = figure.axes
-    assert regions.get_xscale() == "log"
-    assert regions.get_xlim()[0] == 0.9
+    assert (regions.get_xscale(), regions.get_xlim()[0]) == ("log", 0.9)
 
 
 def first_maps(store, plane_set, models):

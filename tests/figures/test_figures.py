@@ -156,8 +156,7 @@ def test_regions_of_at_most_six_groups_are_shown(tmp_path):
     rows, _ = representative_groups(groups, pd.DataFrame())
     assert rows["text"].iloc[0] == "recipe0"
     assert rows["reproducibility"].is_monotonic_decreasing
-    assert len(rows) == 6
-    assert len(figure.axes) == 12 * (2 + 1)
+    assert (len(rows), len(figure.axes)) == (6, 12 * (2 + 1))
     assert rows["reproducibility"].iloc[0] == groups["reproducibility"].max()
 
 
@@ -195,12 +194,9 @@ SNAPSHOTS = small_sweep(training={"epochs": 3, "batch_size": 64, "snapshots": [1
 
 def test_a_model_is_named_by_a_part_of_its_id_that_no_other_has():
     first, *_, last = SNAPSHOTS.models()
-    for found, model, epoch in (
-        (choose_model(SNAPSHOTS, first.model_id, epoch=2), first, 2),
-        (choose_model(SNAPSHOTS, "w4-adam-noise0-seed0"), first, 3),
-        (choose_model(SNAPSHOTS, "w16-adam-noise0.2-seed2@1"), last, 1),
-    ):
-        assert (found.config, found.epoch) == (model, epoch)
+    found = [choose_model(SNAPSHOTS, first.model_id, epoch=2)]
+    found += [choose_model(SNAPSHOTS, name) for name in ("w4-adam-noise0-seed0", "w16-adam-noise0.2-seed2@1")]
+    assert [(model.config, model.epoch) for model in found] == [(first, 2), (first, 3), (last, 1)]
 
 
 @pytest.mark.parametrize("name", ["w4-", "vit", "w4-adam-noise0-seed0@7", "w4-adam-noise0-seed0@x"])

@@ -221,10 +221,8 @@ def test_planes_of_shuffled_images_and_of_noise(kind, replaced, colours):
 def test_images_of_a_plane_do_not_depend_on_the_number_of_planes(kind, digits, network):
     """Nor on the batches of attacks, of 100 images each."""
     fields = {"off_manifold": kind, "adversary": {"radius": RADIUS, "step": 1.0} if kind == "adversarial" else None}
-    few, many, other = (
-        draw_plane_set(PlaneSetConfig(count=count, seed=seed, **fields), digits, network=network).anchors
-        for count, seed in ((100, 0), (250, 0), (100, 1))
-    )
+    configs = (PlaneSetConfig(count=count, seed=seed, **fields) for count, seed in ((100, 0), (250, 0), (100, 1)))
+    few, many, other = (draw_plane_set(config, digits, network=network).anchors for config in configs)
     assert torch.equal(few, many[:100])
     assert not torch.equal(few, other)
 

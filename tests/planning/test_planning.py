@@ -28,11 +28,8 @@ DIGITS = DatasetFacts((1, 8, 8), 10, 200, 100)
 
 
 def test_plan_counts_what_the_sweep_holds():
-    sweep = small_sweep(
-        planes={"a": {"count": 3, "resolution": 4}, "b": {"count": 5, "resolution": 2}},
-        training={"epochs": 3, "batch_size": 64, "snapshots": [1]},
-    )
-    counted = plan(sweep)
+    planes = {"a": {"count": 3, "resolution": 4}, "b": {"count": 5, "resolution": 2}}
+    counted = plan(small_sweep(planes=planes, training={"epochs": 3, "batch_size": 64, "snapshots": [1]}))
     assert (counted.models, len(counted.cohorts), counted.planes, counted.labellings) == (12, 2, 8, 24)
     assert counted.points == 24 * (3 * 16 + 5 * 4)
     assert counted.parameters == 6 * (64 * 4 + 4 + 40 + 10) + 6 * (64 * 16 + 16 + 160 + 10)
@@ -127,11 +124,7 @@ def test_longest_first(sweep):
     assert [cohort.models[0].width for cohort in cohorts] == [16, 4]
 
 
-MODULES = {
-    "syntax_error": "def build(:",
-    "import_fails": "import no_such_module_anywhere",
-    "import_stops": "import sys\nsys.exit(4)",
-}
+MODULES = {"no_python": "def build(:", "import_fails": "import no_such_module", "import_stops": "raise SystemExit(4)"}
 
 
 @pytest.mark.parametrize("kind", [*BROKEN, *MODULES])
@@ -186,10 +179,8 @@ def test_what_is_counted_before_is_what_training_allocates(stack, settings, digi
 def test_a_checkpoint_counts_as_what_is_saved(optimizer, digits, cpu):
     """These networks are nearly all weights."""
     alone, memory = ResourcesConfig(stack=1), Memory()
-    small, large = (
-        cohort_of("fully_connected_deep", width, epochs=1, batch_size=200, **OPTIMIZERS[optimizer])[:2]
-        for width in (256, 2048)
-    )
+    settings = {"epochs": 1, "batch_size": 200} | OPTIMIZERS[optimizer]
+    small, large = (cohort_of("fully_connected_deep", width, **settings)[:2] for width in (256, 2048))
     train_cohort(small, digits, cpu, resources=alone, checkpoints=memory)
     saved = sum(tensor.nbytes for tensor in memory.saved[-1].values())
     of_small, of_large = (memory_need(models, DIGITS, alone).host - WORKER_BYTES for models in (small, large))

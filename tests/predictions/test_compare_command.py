@@ -59,9 +59,7 @@ def test_a_comparison_of_predictions_writes_the_same_numbers_everywhere(models, 
 
 
 def test_the_command_imports_neither_torch_nor_ray_nor_mlflow(files):
-    check = (
-        "import sys; from dbviz_ray.__main__ import main; code = main(['compare', 'old.csv', 'third.csv'])\n"
-        "print(code, {'torch', 'ray', 'mlflow', 'matplotlib', 'sklearn'} & set(sys.modules))"
-    )
+    check = "import sys; from dbviz_ray.__main__ import main; code = main(['compare', 'old.csv', 'third.csv'])\n"
+    check += "print(code, {'torch', 'ray', 'mlflow', 'matplotlib', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 set()"

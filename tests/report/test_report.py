@@ -68,10 +68,8 @@ def test_the_page_names_differing_versions_the_training_time_and_a_command_for_t
 def test_long_tables_are_cut_and_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr("dbviz_ray.analysis.findings.summary.MAX_ROWS", 5)
     monkeypatch.setattr("dbviz_ray.analysis.report.facts.MAX_NAMED", 3)
-    sweep = small_sweep(
-        grid={"width": [2, 3, 4], "recipes": RECIPES, "learning_rate": [0.1, 0.2], "label_noise": [0.0, 0.2]},
-        planes={"test": {"count": 2, "resolution": 6}},
-    )
+    grid = {"width": [2, 3, 4], "recipes": RECIPES, "learning_rate": [0.1, 0.2], "label_noise": [0.0, 0.2]}
+    sweep = small_sweep(grid=grid, planes={"test": {"count": 2, "resolution": 6}})
     page = report_of(made_up_run(tmp_path, sweep), sweep)
     assert "And 19 more: scores/groups.csv." in page.text
     assert "and others whose error may differ by chance alone (the first 5 rows, 7 more in scores/)" in page.text

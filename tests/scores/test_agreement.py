@@ -22,18 +22,14 @@ def kappa(labels: np.ndarray) -> np.ndarray:
     return same_labels.cohens_kappa(agreement(labels).mean(axis=0), shares_of(labels))[:]
 
 
-def random_labels(seed: int, models: int = 3, planes: int = 6, points: int = 20) -> np.ndarray:
-    """Models that agree more than by chance, and prefer different classes."""
-    generator = np.random.default_rng(seed)
-    common = generator.integers(0, CLASSES, (planes, points))
-    own = generator.choice(CLASSES, (models, planes, points), p=[0.4, 0.3, 0.2, 0.1])
-    return np.where(generator.random(own.shape) < 0.4, common, own).astype(np.uint8)
-
-
 @settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_influences_of_planes_are_what_leaving_a_plane_out_changes(seed):
-    labels = random_labels(seed, planes=60)
+    """Of models that agree more than by chance, and prefer different classes."""
+    generator = np.random.default_rng(seed)
+    common = generator.integers(0, CLASSES, (60, 20))
+    own = generator.choice(CLASSES, (3, 60, 20), p=[0.4, 0.3, 0.2, 0.1])
+    labels = np.where(generator.random(own.shape) < 0.4, common, own).astype(np.uint8)
     same, shares = agreement(labels), shares_of(labels)
     each = kappa_by_item(same, shares)
     whole = kappa(labels)

@@ -101,9 +101,8 @@ def test_a_lost_teacher_has_no_students(tables_of):
 
 def test_streams_and_pairs_of_groups_that_are_left(tables_of):
     _, left = tables_of["streams"]
-    assert left["streams"][["n_seeds", "n_models", "n_pairs", "n_pairs_alone"]].to_numpy().tolist() == [
-        [2, 4, 2, 2], [2, 4, 2, 2],
-    ]  # fmt: skip
+    counts = left["streams"][["n_seeds", "n_models", "n_pairs", "n_pairs_alone"]]
+    assert counts.to_numpy().tolist() == [[2, 4, 2, 2]] * 2
     between = tables_of["margins"][1]["between_groups"]
     assert set(between["width_a"]) | set(between["width_b"]) == {2, 4}
     assert between[["n_models_a", "n_models_b"]].eq(2).all(axis=None)

@@ -281,9 +281,8 @@ def test_every_pair_needs_no_more_than_the_means_of_models(models, items, seed):
     on_items = np.random.default_rng(seed).random((items, models, models))
     on_items += on_items.transpose(0, 2, 1)
     expected, others = of_pairs(on_items, on_items=on_items), ~np.eye(models, dtype=bool)
-    found = estimates.every_pair_estimate(
-        np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)])
-    )
+    means = np.stack([on_items[:, own, others[own]].mean(axis=1) for own in range(models)])
+    found = estimates.every_pair_estimate(means)
     assert (found.models, found.covers) == (expected.models, expected.covers)
     assert found.by_item == pytest.approx(expected.by_item)
     for own, same, of_means in zip(found.by_model, expected.by_model, of_pairs(on_items).by_model, strict=True):

@@ -23,10 +23,8 @@ def estimates(generator, curve, models=3, of_models=0.05):
     """Of means with an effect of items that all points share."""
     draw = generator.normal
     easy = draw(0, 1, 40)
-    return [
-        mean_estimate(value + easy + of_models * draw(size=(models, 1)) + 0.1 * draw(size=(models, 40)))
-        for value in curve
-    ]
+    points = (value + easy + of_models * draw(size=(models, 1)) + 0.1 * draw(size=(models, 40)) for value in curve)
+    return [*map(mean_estimate, points)]
 
 
 @given(CURVES)
@@ -85,11 +83,9 @@ def test_a_peak_and_a_dip_beyond_chance_and_where_they_are():
     generator, curve = np.random.default_rng(0), [0.9, 0.2, 0.5, 0.9, 0.85, 0.3, 0.1]
     found = estimates(generator, curve)
     peak = find_peak(found, np.random.default_rng(1))
-    assert (peak.place, peak.p_value < 0.01) == (3, True)
-    assert peak.interval == (3, 4)
+    assert (peak.place, peak.p_value < 0.01, peak.interval) == (3, True, (3, 4))
     dip = find_peak(found, np.random.default_rng(1), sign=-1)
-    assert (dip.place, dip.interval) == (1, (1, 1))
-    assert dip.p_value < 0.01
+    assert (dip.place, dip.p_value < 0.01, dip.interval) == (1, True, (1, 1))
     assert find_peak(estimates(generator, [0.9, 0.5, 0.1]), generator) is None
 
 

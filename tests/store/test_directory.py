@@ -14,10 +14,12 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ray_up_local import wait_for
 from support.refusals import refused
 
 from dbviz_ray.errors import UserError
@@ -70,10 +72,7 @@ def test_of_many_creators_one_succeeds(directory):
 
 
 def test_creation_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
-    def not_permitted(*_):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", not_permitted)
+    monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError(1, "Operation not permitted")))
     directory = Directory(tmp_path)
     assert directory.create("a", b"1")
     assert not directory.create("a", b"2")
@@ -337,8 +336,5 @@ def test_an_outage_ends_no_driver(server):
         time.sleep(1)
         server.start()
         before = last(directory).beat
-        deadline = time.monotonic() + 30
-        while last(directory).beat == before:
-            assert time.monotonic() < deadline
-            time.sleep(BEAT)
+        wait_for(lambda: last(directory).beat != before, 30)
         lease.check()

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import yaml
 from conftest import small_sweep
+from PIL import Image
 from support.checkpoint_kinds import Made
 
 from dbviz_ray import score, sweep
@@ -98,9 +99,8 @@ def test_hostile_weights(run, digits, marker, capsys):
         assert "a.safetensors: " in refused(score, [*words, *PLANES], capsys), what
 
 
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
-)
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+BOMB += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 """9 to the 12th words when written out."""
 MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 9}]}}\n" for n in range(1, 12))
 
@@ -283,8 +283,6 @@ def test_a_link_is_followed_to_read_and_never_to_delete(run, digits, marker):
 
 
 def test_hostile_names_of_images(tmp_path, marker):
-    from PIL import Image
-
     for split in ("train", "test"):
         for name in ("a\x1b[2J", "b\nc"):
             (tmp_path / split / name).mkdir(parents=True)

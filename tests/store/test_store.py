@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -120,7 +121,7 @@ def test_models_and_snapshots_come_back_and_can_be_taken_over(store, tmp_path, d
     for snapshot in snapshots:
         records.save_snapshot(store, snapshot, digits)
     for trained in last:
-        monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(Store, "write_json", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save_model(store, trained, digits, {})
         assert trained.config.model_id not in store.complete_models()
@@ -268,10 +269,7 @@ def test_an_evaluation_belongs_to_the_weights_and_planes_that_it_was_made_with(w
 def test_what_is_absent_or_cannot_be_read_is_not_called_damaged(written, monkeypatch):
     store, readers = written
     name, read = next(iter(readers.items()))
-
-    def fails(*_):
-        raise OSError("connection lost")
-
+    fails = Mock(side_effect=OSError("connection lost"))
     monkeypatch.setattr(Store, "read", fails)
     monkeypatch.setattr("dbviz_ray.store.directory.decoded", fails)
     with pytest.raises(OSError, match="connection lost"):
@@ -295,18 +293,15 @@ def test_a_command_that_does_not_mend_a_file_names_it_and_what_does(copied_run, 
     store, sweep = copied_run
     model = sweep.models()[3].model_id
     run_sweep(sweep, store, Options(("analyse",)))
-    files = {
-        "labels": store.labels_file("test", model, 3),
-        "predictions": store.model_file(model, "predictions.parquet"),
-        "groups": store.scores_file("groups"),
-    }
-    store.write(files[kind], store.read(files[kind])[:-20])
-    with pytest.raises(StageFailedError, match=rf"{files[kind]} .* --stages {mended_by} "):
+    labels, predictions = store.labels_file("test", model, 3), store.model_file(model, "predictions.parquet")
+    file = {"labels": labels, "predictions": predictions, "groups": store.scores_file("groups")}[kind]
+    store.write(file, store.read(file)[:-20])
+    with pytest.raises(StageFailedError, match=rf"{file} .* --stages {mended_by} "):
         run_sweep(sweep, store, Options(tuple(stages.split(","))))
-    assert store.exists(files[kind]), "nothing goes that the command does not make again"
+    assert store.exists(file), "nothing goes that the command does not make again"
     if kind == "groups":
         run_sweep(sweep, store, Options(("analyse",)))
-        store.read_parquet(files[kind])
+        store.read_parquet(file)
 
 
 @pytest.mark.parametrize("seed", range(3))

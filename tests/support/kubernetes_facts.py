@@ -26,9 +26,8 @@ def facts_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     if "oneOf" in schema or "x-kubernetes-int-or-string" in schema:
         return {"type": ["number", "string"]}
     facts = {key: schema[key] for key in KEPT if key in schema}
-    facts["type"] = next(
-        of for of in ("object", "array", "string", "integer", "number", "boolean") if of in schema["type"]
-    )
+    types = "object", "array", "string", "integer", "number", "boolean"
+    facts["type"] = next(of for of in types if of in schema["type"])
     if "properties" in schema:
         kept = {name: part for name, part in schema["properties"].items() if name != "status"}
         facts["properties"] = {name: facts_of(part, definitions) for name, part in kept.items()}

@@ -23,8 +23,7 @@ from dbviz_ray.store.models import Failure, Outcome
 
 def test_snapshots_are_scored_within_their_group(tmp_path):
     sweep = compared_sweep()
-    store = made_up_run(tmp_path, sweep, error=lambda model, epoch: 0.9 if epoch == 1 else 0.0)
-    tables = compute_tables(store, sweep)
+    tables = compute_tables(made_up_run(tmp_path, sweep, error=lambda _, epoch: 0.9 if epoch == 1 else 0.0), sweep)
     assert tables["groups"]["epoch"].tolist() == [1, 3] * 4
     assert (tables["groups"].query("epoch == 3")["reproducibility"] == 1).all()
     assert (tables["groups"].query("epoch == 1")["reproducibility"] < 0.5).all()

@@ -80,8 +80,7 @@ def test_models_that_say_one_class_everywhere_are_counted(tmp_path):
     same, other = tables["groups"].to_dict(orient="records")
     assert same["reproducibility"] == same["fragmentation"] == same["largest_region"] == 1
     assert np.isnan([same[f"kappa{end}"] for end in ("", "_low", "_high")]).all()
-    assert (other["reproducibility"], other["kappa"]) == (0, 0)
-    assert (same["n_constant"], other["n_constant"]) == (2, 0)
+    assert (other["reproducibility"], other["kappa"], other["n_constant"], same["n_constant"]) == (0, 0, 0, 2)
     assert tables["models"]["predicted_classes"].tolist() == [1, 1, 4, 4, 4, 4]
 
 

@@ -6,6 +6,7 @@ import sys
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support.documents import ROOT
@@ -26,10 +27,7 @@ def python(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     [(UserError("--out", "x"), 2), (StageFailedError("no"), 1), (StorageError("full"), 1), (KeyboardInterrupt(), 130)],
 )
 def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
-    def fail():
-        raise error
-
-    assert run_command("dbviz-ray x", fail) == code
+    assert run_command("dbviz-ray x", Mock(side_effect=error)) == code
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -98,11 +96,8 @@ def test_an_unknown_command_is_a_mistake(capsys):
 
 @pytest.mark.slow
 def test_the_wheel_of_the_source_archive_is_complete_and_works_beside_the_users_modules(beside_own_modules, tmp_path):
-    source, site, skipped = (
-        tmp_path / "source",
-        tmp_path / "site",
-        (".venv", ".git", "build", "*.egg-info", "runs", "__pycache__"),
-    )
+    skipped = ".venv", ".git", "build", "*.egg-info", "runs", "__pycache__"
+    source, site = tmp_path / "source", tmp_path / "site"
     shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*skipped))
     built = python("-m", "build", "-q", folder=source)
     assert built.returncode == 0, built.stderr

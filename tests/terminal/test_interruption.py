@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -44,9 +45,7 @@ def test_signals_wait_while_they_are_held(number):
 
 
 def test_other_reasons_to_end_are_asked_for_within_their_block():
-    def taken_over():
-        raise ValueError("taken over")
-
+    taken_over = Mock(side_effect=ValueError("taken over"))
     with interruption.watching(taken_over), pytest.raises(ValueError, match="taken over"):
         interruption.check()
     interruption.check()

@@ -55,9 +55,8 @@ def test_steps_of_a_cuda_graph_equal_eager_ones(network, optimizer, compiles, st
     device = torch.device("cuda")
     sizes = (8, 8, 5, 8, 8)  # the last batch of an epoch is smaller, and then the first graph is run again
     settings = SETTINGS.model_copy(update={"optimizer": optimizer, "learning_rate": 0.01})
-    graphs, eager = (
-        trained(networks, e, stack, sizes, device, settings=settings) for e in (CudaGraph(compiles=compiles), Eager())
-    )
+    ways = CudaGraph(compiles=compiles), Eager()
+    graphs, eager = (trained(networks, way, stack, sizes, device, settings=settings) for way in ways)
     torch.testing.assert_close(graphs, eager, rtol=1e-6, atol=1e-8)
 
 

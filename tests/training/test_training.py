@@ -159,10 +159,8 @@ def test_the_epoch_in_which_a_model_diverged(train_loss, test_loss, epoch, diver
 
 
 def test_bfloat16_learns_as_well_and_keeps_float32_weights(digits, cpu):
-    cohorts_of_both = (
-        cohort_of(**CONVOLUTIONAL | {"width": 8}, epochs=20, precision=precision)[:3]
-        for precision in ("bfloat16", "float32")
-    )
+    settings = CONVOLUTIONAL | {"width": 8, "epochs": 20}
+    cohorts_of_both = (cohort_of(**settings, precision=precision)[:3] for precision in ("bfloat16", "float32"))
     trained, exact = (train_cohort(models, digits, cpu, resources=cohorts.TOGETHER) for models in cohorts_of_both)
     assert exact[0].history["test_error"][-1] < 0.3  # chance: 0.9
     a, b = (torch.stack([t.history["test_error"][-1] for t in of]).mean().item() for of in (trained, exact))
@@ -231,8 +229,7 @@ def test_the_state_of_members_after_several_choices_is_theirs(data, begun):
         state, left = state_of_members(state, chosen), [left[member] for member in chosen]
     whole = begun.state()
     assert state.keys() == whole.keys()
-    assert int(state["stack"]) == min(4, len(left))
-    assert int(state["epoch"]) == 1
+    assert (int(state["stack"]), int(state["epoch"])) == (min(4, len(left)), 1)
     assert state["history"].nan_to_num(-1).equal(whole["history"][:, :, left].nan_to_num(-1))
     for name in ("parameters/1.weight", "optimizer/exp_avg/1.weight", "optimizer/exp_avg_sq/3.bias"):
         assert state[name].equal(whole[name][left])
