@@ -14,6 +14,8 @@ from support.random_planes import random_planes
 
 from dbviz_ray.__main__ import main
 from dbviz_ray.analysis.figures.sweep_tables import on_one_grid, shown_picture
+from dbviz_ray.analysis.scores.pair_means import PairSet
+from dbviz_ray.analysis.scores.plane_scores import score_planes
 from dbviz_ray.analysis.scores.trained import read_predictions, stored_planes
 from dbviz_ray.config import MarginsConfig, PlaneSetConfig, SweepConfig
 from dbviz_ray.datasets import Dataset
@@ -100,7 +102,7 @@ def test_labels_are_written_last(tmp_path, network, cpu, monkeypatch, interrupte
     assert store.exists(store.picture_file("test", "model", 3, 0)) == (interrupted == "label_maps")
 
 
-def test_a_thousand_classes_are_stored(tmp_path, cpu):
+def test_a_thousand_classes_are_stored_and_scored(tmp_path, cpu):
     generator, store = torch.Generator().manual_seed(0), Store(tmp_path)
     pixels = torch.randint(0, 256, (2500, 1, 8, 8), dtype=torch.uint8, generator=generator)
     labels, names = torch.arange(2500) % 1000, tuple(map(str, range(1000)))
@@ -126,6 +128,11 @@ def test_a_thousand_classes_are_stored(tmp_path, cpu):
     assert np.max(maps) > 255
     stored = stored_planes(store, sweep, "test", models, [1, 1])
     assert np.array_equal([stored.labels(model, slice(0, 3)) for model in range(2)], maps)
+    pair = PairSet(np.array([0]), np.array([1]), singly=True)
+    found = score_planes(stored, frozenset({"reproducibility", "fragmentation"}), [pair], 0.0)
+    assert found.same_points.on_planes(pair) == pytest.approx((maps[0] == maps[1]).mean(axis=(1, 2)))
+    assert found.class_shares.shape == (2, 3, 1000)
+    assert (found.regions["fragmentation"][0] >= [len(np.unique(plane)) for plane in maps[0]]).all()
 
 
 def test_a_picture_is_the_label_map_of_its_grid_but_labels_few_points(network, cpu):

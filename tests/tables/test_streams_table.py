@@ -32,6 +32,14 @@ def test_what_only_the_initialisation_changes_is_its_share(tmp_path):
     assert counts.to_numpy().tolist() == [[3, 9, 18, 9, 6]] * 2
 
 
+def test_where_any_change_makes_another_model_totals_are_whole_and_own_shares_nothing(tmp_path):
+    table, _, _ = streams(tmp_path, lambda m, truth: noise(truth, 1.0, m.seeds.init, m.seeds.order))
+    assert table["total_share"].to_list() == pytest.approx([1, 1], abs=0.02)
+    assert table["own_share"].to_list() == pytest.approx([0, 0], abs=0.02)
+    assert (table["total_share_high"] == 1).all()
+    assert (table["own_share_low"] == 0).all()
+
+
 def mixed(model, truth):
     """Initialisation matters much, order little, and both together somewhat."""
     changed = noise(truth, 0.4, 1, model.seeds.init)

@@ -13,6 +13,8 @@ import yaml
 from support.tracked_runs import check_runs
 from support.tracking_server import PASSWORD, Network, TrackingServer, everything_in, free_port
 
+from dbviz_ray.analysis.findings import find, write_findings
+from dbviz_ray.analysis.tables import read_table, tables_of
 from dbviz_ray.analysis.tracking import TrackingUnavailableError, is_tracked, track
 from dbviz_ray.config.addresses import without_password
 
@@ -103,6 +105,21 @@ def test_a_server_that_hangs(run, network, server, monkeypatch):
     assert time.monotonic() - started < 30
     server.thaw()  # and carries out what it was sent
     network.mend()
+    assert is_logged(run)
+    check_runs(*run, server.uri)
+
+
+def test_a_command_does_not_fail_for_a_server_that_hangs(run, server, monkeypatch):
+    store, sweep = run
+    write_findings(store, find({name: read_table(store, name) for name in tables_of(sweep)}))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    server.freeze()
+    try:
+        result = same_command(run)
+    finally:
+        server.thaw()
+    assert f"MLflow cannot be reached ({server.uri}: " in result.stderr
     assert is_logged(run)
     check_runs(*run, server.uri)
 
