@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
 from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_by_item
 from .groups import Group
-from .pair_means import Floats, PairMeans, PairSet, pairs_within
+from .pair_means import Floats, PairMeans
 from .plane_scores import PlaneScores
 from .trained import Margins, Predictions
 
@@ -39,9 +39,8 @@ SCORES: dict[str, Bounds] = {
 in `image_estimates` or `plane_estimates`; tables, intervals and differences follow. docs/tables.md explains each as
 a column of `groups`."""
 
-MAX_SINGLY_ON_PLANES, MAX_SINGLY_ON_IMAGES = 64, 16
-"""Groups with more members do not follow every pair on every plane, or on every image. The interaction of models and
-items is then counted twice, which hardly widens an interval."""
+MAX_SINGLY_ON_IMAGES = 16
+"""As MAX_SINGLY_ON_PLANES, but on images."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,6 @@ class Observed:
     sharpness: Floats
     """`[models]`, NaN if unknown."""
     margins: Margins | None
-
-
-def independent_pairs(group: Group) -> PairSet:
-    """The pairs of independent trainings of a group, over which its reproducibility is the mean."""
-    return pairs_within(group.members, group.independent, singly=len(group.members) <= MAX_SINGLY_ON_PLANES)
 
 
 def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, Estimate]:
@@ -91,7 +85,7 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
 
 
 def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
-    by_plane, each = means.on_planes(independent_pairs(group)), _each_on_planes(group, means)
+    by_plane, each = means.on_planes(group.independent_pairs), _each_on_planes(group, means)
     return pair_estimate(means.within(group.members), by_plane, group.independent, group.levels, each)
 
 
@@ -102,7 +96,7 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
     on_planes = None
     if each is None:  # with many trainings, a plane's influence comes from their mean
         mean_shares = shares.mean(axis=0, keepdims=True)
-        by_plane = kappa_by_item(means.on_planes(independent_pairs(group))[:, None, None], mean_shares)[:, 0, 0]
+        by_plane = kappa_by_item(means.on_planes(group.independent_pairs)[:, None, None], mean_shares)[:, 0, 0]
     else:
         on_planes = kappa_by_item(each, shares)
         counted = np.triu(group.independent & np.isfinite(by_pair[:]), 1)
@@ -112,7 +106,7 @@ def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
 
 def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     """The group's independent pairs on every plane, `[planes, members, members]`, else ones; None if too many."""
-    pairs = independent_pairs(group)
+    pairs = group.independent_pairs
     if not pairs.singly:
         return None
     values = means.each_on_planes(pairs)

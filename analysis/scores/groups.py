@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 from dbviz_ray.config.registry import CALLED
 
+from .pair_means import PairSet, pairs_within
+
 NETWORK = ["architecture", "options", "width"]
 KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
 """The fields that the models of a group share."""
 GROUP = [*KIND, "epoch"]
 NAMING = [*NETWORK, "recipe", "learning_rate"]
+MAX_SINGLY_ON_PLANES = 64
+"""Groups with more members do not follow every pair on every plane. The interaction of models and planes is then
+counted twice, which hardly widens an interval."""
 
 
 def group_of(model: ModelConfig, epoch: int) -> dict[str, Any]:
@@ -67,6 +72,11 @@ class Group:
         apart = [levels[:, None] != levels for levels in self.levels]
         differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
         return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
+
+    @cached_property
+    def independent_pairs(self) -> PairSet:
+        """The pairs of independent trainings, over which the reproducibility is the mean."""
+        return pairs_within(self.members, self.independent, singly=len(self.members) <= MAX_SINGLY_ON_PLANES)
 
 
 def groups_among(models: Sequence[ModelConfig], epochs: Sequence[int]) -> list[Group]:

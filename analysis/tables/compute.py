@@ -14,7 +14,7 @@ from dbviz_ray.store import Store
 from dbviz_ray.store.layout import SCORES
 
 from ..scores.group_scores import SCORES as BOUNDS
-from ..scores.group_scores import Observed, image_estimates, independent_pairs, plane_estimates
+from ..scores.group_scores import Observed, image_estimates, plane_estimates
 from ..scores.groups import GROUP, KIND, Group, group_of, groups_among, groups_of
 from ..scores.plane_scores import Over, PlaneScores, in_turn, score_planes
 from ..scores.trained import Trained, read_margins, read_predictions, stored_planes, trained_models
@@ -184,7 +184,7 @@ def _tables_of_section(
         errors = [{**group.key, "test_error": predictions.test_wrong[group.members].mean()} for group in groups]
         best = set(at_best_rate(pd.DataFrame(errors))[GROUP].itertuples(index=False, name=None))
         compared = [group for group in groups if tuple(group.key.values()) in best]
-    sets = [independent_pairs(group) for group in groups]
+    sets = [group.independent_pairs for group in groups]
     sets += between_sets(compared) + stream_sets(groups) + distillation_sets(configs, groups)
     sharp = [model.facts.get("sharpness") if last else None for model in models]  # of the last weights alone
     observed = Observed(predictions, np.array(sharp, dtype=float), margins)

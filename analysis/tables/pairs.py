@@ -60,7 +60,7 @@ def pairs_table(scored: Scored) -> Iterator[pd.DataFrame]:
 MAX_GROUPS = 40
 """Groups of one label noise that are compared: 780 pairs, which one picture can show."""
 MAX_SINGLY = 16
-"""As `dbviz_ray.analysis.scores.group_scores.MAX_SINGLY_ON_PLANES`, but of many more pairs."""
+"""As `dbviz_ray.analysis.scores.groups.MAX_SINGLY_ON_PLANES`, but of many more pairs."""
 
 SIDE = ["n_models", *(column for column in GROUP if column != "label_noise")]
 SIDES = ["label_noise", *(f"{column}_{side}" for side in "ab" for column in SIDE)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..scores.group_scores import SHARE, independent_pairs
+from ..scores.group_scores import SHARE
 from ..scores.groups import GROUP, Group
 from ..scores.pair_means import Floats, Mask, PairMeans, PairSet, pairs_within
 from ..statistics.estimates import Covers, Estimate
@@ -85,9 +85,7 @@ def _share(group: Group, used: Mask, same: PairMeans, apart: Floats) -> Estimate
         return float(above.mean() / below.mean()) if len(above) and len(below) and below.any() else np.nan
 
     value = ratio(np.ones(len(group.members), dtype=bool))
-    above, below = (
-        1 - same.on_planes(pairs) for pairs in (pairs_within(group.members, used), independent_pairs(group))
-    )
+    above, below = (1 - same.on_planes(pairs) for pairs in (pairs_within(group.members, used), group.independent_pairs))
     by_plane = value + (above - value * below) / below.mean()
     by_seed = []
     for levels in group.levels:

@@ -37,6 +37,7 @@ if [ "$SLURM_NODEID" = 0 ]; then
   trap : TERM # the sweep gets it, too, and its exit code counts
   head_answers
   if [ $# = 0 ]; then
+    until (: </dev/tcp/127.0.0.1/$door) 2>/dev/null || ! kill -0 %1; do sleep 1; done
     echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
     wait %1
   else

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from timing import markdown, parser_of, report
 
 from dbviz_ray.analysis.scores import trained as run
-from dbviz_ray.analysis.scores.group_scores import SCORES, Observed, image_estimates, independent_pairs, plane_estimates
+from dbviz_ray.analysis.scores.group_scores import SCORES, Observed, image_estimates, plane_estimates
 from dbviz_ray.analysis.scores.groups import Group
 from dbviz_ray.analysis.scores.plane_scores import Stored, score_planes
 from dbviz_ray.analysis.statistics.estimates import Estimate, difference
@@ -97,7 +97,7 @@ class Population:
             for side, first, last in zip(sides, ends, ends[1:], strict=False)
         ]
         wanted = frozenset({"reproducibility", "fragmentation"})
-        scored = score_planes(stored, wanted, [independent_pairs(group) for group in groups], 0.01)
+        scored = score_planes(stored, wanted, [group.independent_pairs for group in groups], 0.01)
         observed = Observed(predictions, self.sharpness[members], margins)
         return [image_estimates(group, observed, self.classes) | plane_estimates(group, scored) for group in groups]
 

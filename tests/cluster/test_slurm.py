@@ -91,9 +91,11 @@ def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp
         ways = re.findall("8265:(127.0.0.1:[0-9]+)", log.read_text()) if log.exists() else []
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"http://{ways[0]}")
     job = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SMALL, *TABLES_ONLY, "--out"]
-    for mode, code in (("disabled", 1), ("token", 0)):
+    for mode, code, told in (("disabled", 1, "(?i)unauth|401"), ("token", 0, "succeeded")):
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
-        assert subprocess.run([*job, str(tmp_path / "run")]).returncode == code
+        end = subprocess.run([*job, str(tmp_path / "run")], capture_output=True, text=True)
+        assert end.returncode == code, end.stderr
+        assert re.search(told, end.stdout + end.stderr), end.stderr
         assert (tmp_path / "run" / "scores" / "groups.csv").exists() == (code == 0)
     subprocess.run(["scancel", *asked[3:4]], check=True)
     while said(asked):
