@@ -4,7 +4,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from dbviz_ray.terminal import run_command
 from dbviz_ray.terminal.arguments import Parser, add_options
@@ -20,6 +22,8 @@ COMMANDS = {
     "disagreement": ("dbviz_ray.redraw", "Disagreement", "draw where two models of a sweep disagree"),
 }
 """The module of each command, what declares its options, and what it does. Only the command imports the module."""
+OF_FILES = ("compare", "gate")
+"""The commands that run no code of a user's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         name, *rest = words
+        if arguments is None and name not in OF_FILES:
+            _find_own_modules()
         module = importlib.import_module(COMMANDS[name][0])
         return int(module.main(rest, command=name))
     return run_command("dbviz-ray", lambda: _explain(words))
+
+
+def _find_own_modules() -> None:
+    """Let imports find modules in the present folder, as `python -m dbviz_ray` does."""
+    with suppress(FileNotFoundError):  # the folder is gone; the command says so
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
 
 
 def _explain(words: Sequence[str]) -> None:

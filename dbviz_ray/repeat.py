@@ -4,7 +4,6 @@ dbviz-ray repeat --seeds 5 -- python train.py --seed {seed} --out {out}
 """
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,5 +181,4 @@ def _compare_weights(request: Request, found: Sequence[Collected], command: str)
         name: getattr(request, name)
         for name in ("models", "model_options", "data", "data_options", "planes", "resolution")
     }
-    sys.path.insert(0, str(Path.cwd()))
     score(Scoring(checkpoints=files, names=names, out=f"{request.out}/comparison", **given), command)

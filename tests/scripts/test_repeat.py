@@ -135,7 +135,8 @@ def test_what_is_varied_has_a_table_and_a_curve(here, capsys):
     assert (here / "run" / "recipes.png").stat().st_size > 10_000
 
 
-def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsys):
+def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(here)
     (here / "net.py").write_text(
         "from torch import nn\n\n\ndef small():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
@@ -145,13 +146,13 @@ def test_weights_are_compared_and_two_trainings_of_a_seed_told_apart(here, capsy
         "torch.nn.init.normal_(network[1].weight, generator=torch.Generator().manual_seed(os.getpid()))\n"
         "torch.save(network.state_dict(), 'epoch-10.pt')\n"
     )
-    words = ["--weights", "*.pt", "--model", "net:small", "--data", "digits", "--seeds", "2", "--same-seed"]
-    assert repeat(*words, "--", PYTHON, "train.py", "{seed}") == 0
+    words = ["--model", "net:small", "--data", "digits", "--seeds", "2", "--same-seed", "--weights"]
+    assert repeat(*words, "*.pt", "--", PYTHON, "train.py", "{seed}") == 0
     printed = capsys.readouterr().out
     assert "differ from epoch-10.pt on, file 2 of 2" in printed
     assert "which is more than rounding" in printed
     assert "seed=0 and seed=1 predict" in printed
-    assert repeat(*words, "--weights", "epoch-0.pt", "--", PYTHON, "train.py", "{seed}") == 0
+    assert repeat(*words, "epoch-0.pt", "--", PYTHON, "train.py", "{seed}") == 0
     assert "the same epoch-0.pt to the bit, but other files differ: epoch-10.pt." in capsys.readouterr().out
 
 

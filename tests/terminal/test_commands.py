@@ -89,6 +89,15 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
     assert all(word in text for word in (*COMMANDS, "--plan", "--weights-key", "--resolution"))
 
 
+@pytest.mark.slow
+def test_the_installed_command_finds_the_users_modules(tmp_path):
+    (tmp_path / "own.py").write_text("def small():\n    pass\n")
+    words = ["score", "a.pt", "b.pt", "--model", "own:small", "--data", "digits"]
+    command = [Path(sys.executable).with_name("dbviz-ray"), *words]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "'a.pt' does not exist" in result.stderr
+
+
 def test_an_unknown_command_is_a_mistake(capsys):
     assert main(["swep"]) == 2
     assert "sweep" in capsys.readouterr().err
