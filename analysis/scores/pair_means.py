@@ -52,7 +52,7 @@ class PairSet:
     @cached_property
     def key(self) -> Hashable:
         """Equal for sets of the same pairs."""
-        used = None if self.used is None else np.packbits(self.used).tobytes()  # a byte each: 100 MB for 10,000 models
+        used = None if self.used is None else np.packbits(self.used).tobytes()  # as bytes, 100 MB for 10,000 models
         return self.members.tobytes(), self.others.tobytes(), used, self.singly
 
     def beginning_in(self, rows: slice) -> Iterator[tuple[Places, Places, Places]]:

@@ -27,6 +27,7 @@ from dbviz_ray.errors import DamagedFileError, UserError, one_line
 from dbviz_ray.store import Store
 from dbviz_ray.store.drivers import SupersededError
 from dbviz_ray.store.layout import TRACKING_FILE
+from dbviz_ray.terminal import not_installed
 
 from .contents import SWEEP, RunContent, artifacts_of, runs_of, splits_of
 
@@ -154,7 +155,7 @@ def where_to_look(store: Store) -> str:
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
     if find_spec("mlflow") is None:
-        return "not installed; once it is, the same command logs the results"
+        return f"{not_installed('mlflow')}; then the same command logs the results"
     command = f"{sys.executable} -m mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(uri)}"
     return f"{command}\n         and then http://127.0.0.1:5000/{page}"
 

@@ -46,13 +46,13 @@ def collect(trials: Sequence[Trial], pattern: str) -> list[Collected]:
 
 
 def same_seed_sentence(first: Collected, again: Collected) -> str:
-    """Whether two trainings of one seed are alike, and from which file on they are not; then what else differs."""
-    seed, others = f"Two trainings with seed {first.trial.seed}", _others_that_differ(first, again)
+    """Whether two trainings of one seed are alike; if not, from which file on, or which other files differ."""
+    seed = f"Two trainings with seed {first.trial.seed}"
     pairs = list(zip(first.files, again.files, strict=False))
-    differ = [place for place, (one, other) in enumerate(pairs) if one.read_bytes() != other.read_bytes()]
+    differ = [place for place, (one, other) in enumerate(pairs) if not _alike(one, other)]
     if len(first.files) != len(again.files):
         return f"{seed} wrote {len(first.files)} and {len(again.files)} files: the command is not deterministic."
-    if not differ and others:
+    if not differ and (others := _others_that_differ(first, again)):
         same = listed([path.name for path in first.files], MOST_NAMED)
         return f"{seed} wrote the same {same} to the bit, but other files differ: {listed(others, MOST_NAMED)}."
     if not differ:
@@ -65,7 +65,12 @@ def same_seed_sentence(first: Collected, again: Collected) -> str:
 
 def _others_that_differ(first: Collected, again: Collected) -> list[str]:
     """Of the files that are not compared, those that are not equal in both trainings."""
-    names = {path.relative_to(first.trial.written) for path in first.trial.written.rglob("*") if path.is_file()}
-    names -= {path.relative_to(first.trial.written) for path in first.files}
-    pairs = ((first.trial.written / name, again.trial.written / name, str(name)) for name in sorted(names))
-    return [name for one, other, name in pairs if not (other.is_file() and filecmp.cmp(one, other, shallow=False))]
+    one, other = first.trial.written, again.trial.written
+    names = {path.relative_to(one) for path in outputs(first.trial, "**/*")}
+    names |= {path.relative_to(other) for path in outputs(again.trial, "**/*")}
+    names -= {path.relative_to(one) for path in first.files}
+    return [str(name) for name in sorted(names) if not _alike(one / name, other / name)]
+
+
+def _alike(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)

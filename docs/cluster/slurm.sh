@@ -5,9 +5,9 @@
 #
 # What follows the file's name goes to `python -m dbviz_ray.sweep`. If nothing follows, Ray waits for `ray job submit` until
 # the job's time is over. Submit it from the folder and in the environment (such as an activated venv) in which these
-# commands work. Ray starts on the nodes of the job. Shortly before the time limit the
-# sweep is stopped and the job asks for its place in the queue again; so it goes on after each limit, preemption and lost
-# node, until the sweep is done. docs/slurm.md tells more.
+# commands work. Ray starts on the nodes of the job. Shortly before the time limit the sweep is stopped and the job asks for
+# its place in the queue again; so it goes on after each limit, preemption and lost node, until the sweep is done.
+# docs/slurm.md tells more.
 #SBATCH --job-name=dbviz-ray
 #SBATCH --ntasks-per-node=1
 #SBATCH --time=12:00:00

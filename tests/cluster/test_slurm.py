@@ -43,19 +43,18 @@ SWEEP = {
 
 
 @pytest.fixture
-def submitted(tmp_path, monkeypatch) -> Iterator[Callable[..., list[str]]]:
-    """Submits slurm.sh with options of sbatch and words of a sweep to two nodes; the command that asks for the job."""
+def submitted(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
+    """Submits slurm.sh with options of sbatch and words of a sweep to two nodes; gives the job's number."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
-    with slurm_cluster(tmp_path / "slurm", 2) as environment:
-        monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
+    with slurm_cluster(tmp_path / "slurm", 2) as configuration:
+        monkeypatch.setenv("SLURM_CONF", configuration)
 
-        def submit(options: Sequence[str] = (), sweep: Sequence[str] = ()) -> list[str]:
+        def submit(options: Sequence[str] = (), sweep: Sequence[str] = ()) -> str:
             job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--output=log", *options]
-            number = said([*job, str(ROOT / "docs" / "cluster" / "slurm.sh"), *sweep])
-            return ["squeue", "--noheader", "--jobs", number, "--states", "PENDING,RUNNING,COMPLETING,REQUEUED"]
+            return said([*job, str(ROOT / "docs" / "cluster" / "slurm.sh"), *sweep])
 
         yield submit
         said(["scancel", "--partition=main"])
@@ -67,17 +66,22 @@ def said(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
+def is_queued(job: str) -> bool:
+    states = "PENDING,RUNNING,COMPLETING,REQUEUED"
+    return bool(said(["squeue", "--noheader", "--jobs", job, "--states", states]))
+
+
 def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "slow_net.py").write_text(NETWORK)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SWEEP))
     monkeypatch.syspath_prepend(tmp_path)
     sweep = ["mine.yaml", *TABLES_ONLY]
-    asked = submitted(["--time=3", "--signal=B:USR1@60"], [*sweep, "--out", str(tmp_path / "cut")])
-    while said(asked):
+    job = submitted(["--time=3", "--signal=B:USR1@60"], [*sweep, "--out", str(tmp_path / "cut")])
+    while is_queued(job):
         time.sleep(1)
     log = (tmp_path / "log").read_text()
-    assert "ExitCode=0:0" in said(["scontrol", "show", "job", asked[3]]), log
+    assert "ExitCode=0:0" in said(["scontrol", "show", "job", job]), log
     assert log.count("the job asks for its place in the queue again") >= 2, log
     (tmp_path / "train.py").write_text(SCRIPT.replace("sleep(35)", "sleep(0)"))
     assert main([*sweep, "--address", "none", "--out", str(tmp_path / "whole")]) == 0
@@ -87,16 +91,16 @@ def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, 
 
 
 def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
-    asked, log, ways = submitted(), tmp_path / "log", []
+    job, log, ways = submitted(), tmp_path / "log", []
     while not ways:
-        assert said(asked)
+        assert is_queued(job)
         time.sleep(0.2)
         ways = re.findall("8265:(127.0.0.1:[0-9]+)", log.read_text()) if log.exists() else []
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"http://{ways[0]}")
-    job = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SMALL, *TABLES_ONLY, "--out"]
+    sweep = ["ray", "job", "submit", "--", "python", "-m", "dbviz_ray.sweep", *SMALL, *TABLES_ONLY, "--out"]
     for mode, code, told in (("disabled", 1, "(?i)unauth|401"), ("token", 0, "succeeded")):
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
-        end = subprocess.run([*job, str(tmp_path / "run")], capture_output=True, text=True)
+        end = subprocess.run([*sweep, str(tmp_path / "run")], capture_output=True, text=True)
         assert end.returncode == code, end.stderr
         assert re.search(told, end.stdout + end.stderr), end.stderr
         assert (tmp_path / "run" / "scores" / "groups.csv").exists() == (code == 0)

@@ -42,8 +42,8 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def slurm_cluster(folder: Path, nodes: int) -> Iterator[dict[str, str]]:
-    """The environment of commands that use it."""
+def slurm_cluster(folder: Path, nodes: int) -> Iterator[str]:
+    """What SLURM_CONF is for commands that use it."""
     host, configuration = socket.gethostname().partition(".")[0], folder / "slurm.conf"
     munge = folder / "munge"
     munge.mkdir(parents=True, mode=0o755)
@@ -65,7 +65,7 @@ def slurm_cluster(folder: Path, nodes: int) -> Iterator[dict[str, str]]:
     try:
         for daemon in daemons:
             subprocess.run(daemon, check=True, capture_output=True, timeout=60)
-        yield os.environ | {"SLURM_CONF": str(configuration)}
+        yield str(configuration)
     finally:
         for pid in [*folder.glob("*.pid"), munge / "pid"]:
             end(int(pid.read_text()))
