@@ -17,7 +17,8 @@
 #SBATCH --output=dbviz-ray-%j.log
 
 umask 077
-export RAY_PORT=$((20000 + SLURM_JOB_ID % 20000)) RAY_USAGE_STATS_ENABLED=0
+# Above the ports of Ray's workers (to 19999) and below those that Linux gives to outgoing connections (from 32768).
+export RAY_PORT=$((20000 + SLURM_JOB_ID % 6000)) RAY_USAGE_STATS_ENABLED=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN # nobody else on these nodes may join
 if [ $# = 0 ]; then
   RAY_AUTH_TOKEN=$(ray get-auth-token --generate) # the one in ~/.ray/auth_token, which `ray job submit` sends
@@ -28,30 +29,32 @@ fi
 # On each node. No `ray stop` at the end: it would stop the Ray of other jobs, too. SLURM ends what a step has started.
 node='
 export RAY_ADDRESS=$SLURM_LAUNCH_NODE_IPADDR:$RAY_PORT
-head_answers() { for _ in {1..60}; do ray health-check --address "$RAY_ADDRESS" 2>/dev/null && break; sleep 1; done; }
+head_answers() { ray health-check --address "$RAY_ADDRESS" 2>/dev/null; }
+runs() { kill -0 $ray 2>/dev/null; }
 room=(--num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
 if [ "$SLURM_NODEID" = 0 ]; then
-  door=$((RAY_PORT + 20000))
+  door=$((RAY_PORT + 6000))
   ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --dashboard-port=$door \
     --include-dashboard="$([ $# = 0 ] && echo true || echo false)" --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
+  ray=$!
   trap : TERM # the sweep gets it, too, and its exit code counts
-  head_answers
+  until head_answers || ! runs; do sleep 1; done
   if [ $# = 0 ]; then
-    until (: </dev/tcp/127.0.0.1/$door) 2>/dev/null || ! kill -0 %1; do sleep 1; done
-    echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
-    wait %1
+    until (: </dev/tcp/127.0.0.1/$door) 2>/dev/null || ! runs; do sleep 1; done
+    runs && echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
+    wait $ray
   else
-    python -m dbviz_ray.sweep "$@"
+    runs && python -m dbviz_ray.sweep "$@"
   fi
   code=$?
   scancel --signal=TERM "$SLURM_JOB_ID.$SLURM_STEP_ID" # ends Ray on all nodes
-  wait %1
+  wait $ray
   exit $code
 fi
-trap : TERM
-head_answers
+trap "exit 0" TERM # the sweep goes on without a node, and its own exit code counts
+until head_answers; do sleep 1; done
 ray start --address="$RAY_ADDRESS" --block "${room[@]}" >&2
-exit 0 # the sweep goes on without a node, and its own exit code counts'
+exit 0'
 
 srun --wait=60 --kill-on-bad-exit=0 bash -c "$node" node "$@" &
 step=$!

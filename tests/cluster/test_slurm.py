@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ def submitted(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
         said(["scancel", "--partition=main"])
         while said(["squeue", "--noheader"]):
             time.sleep(0.2)
+        print(*(log.read_text() for log in tmp_path.glob("log")))
 
 
 def said(command: Sequence[str]) -> str:
@@ -88,6 +90,15 @@ def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, 
     for table in ("groups", "pairs"):
         cut, whole = (next((tmp_path / run / "scores").glob(f"{table}.*")).read_bytes() for run in ("cut", "whole"))
         assert cut == whole, table
+
+
+def test_a_job_whose_ray_does_not_start_ends(submitted, tmp_path):
+    with socket.create_server(("127.0.0.1", 26001)):  # where the dashboard of job 1 would listen
+        job = submitted()
+        while is_queued(job):
+            time.sleep(0.2)
+    assert "ExitCode=1:0" in said(["scontrol", "show", "job", job])
+    assert "already occupied" in (tmp_path / "log").read_text()
 
 
 def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
