@@ -120,7 +120,7 @@ def _cell(tables: SweepTables, group: dict[str, Any]) -> Cell:
         Seeds(**{name: int(member[at]) for name in Seeds.model_fields if pd.notna(member[at := f"{name}_seed"])})
         for member in members
     )
-    pairs = Group({}, np.arange(len(members)), seeds).independent
+    pairs = Group({}, np.arange(len(members)), seeds).independent_pairs.mask
     shares = disagreeing_shares([picture.labels for picture in pictures], pairs)
     return [Panel(pictures[0], error + agreement), *map(Panel, pictures[1:])], Panel(shares)
 

@@ -166,7 +166,7 @@ def on_one_grid(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def disagreeing_shares(maps: Sequence[Labels], pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of pairs of trainings whose classes differ at each point of the finest map, `[rows, columns]`.
 
-    `maps` are predicted classes, `[rows, columns]` each; `pairs`, `[trainings, trainings]` and symmetric, which count.
+    `maps` are predicted classes, `[rows, columns]` each; `pairs`, `[trainings, trainings]`, which count.
     """
     labels = on_one_grid(maps)
     differing = sum((labels[others] != own).sum(axis=0) for own, others in zip(labels, pairs, strict=True))

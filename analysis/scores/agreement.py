@@ -27,7 +27,7 @@ WORD = 64
 BLOCK_BYTES = 2**18
 """Bytes of the words that one model is compared with at a time; they should fit into a core's cache."""
 ROW_BYTES = 2**25
-"""Bytes of the numbers of pairs that are in memory at a time."""
+"""Bytes of numbers of pairs, or of models and images, that are in memory at a time."""
 PLANES = 64
 """Planes in memory at a time, if all pairs are wanted on each."""
 
@@ -38,13 +38,13 @@ def beyond_chance(observed: Floats, expected: Floats) -> Floats:
     return np.asarray((observed - expected) / room)
 
 
-def cohens_kappa(observed: Rows, shares: Floats) -> ByRows:
+def cohens_kappa(observed: Rows, shares: Floats | NDArray[np.float32]) -> ByRows:
     """Cohen's kappa (1960) of every two models over the points of all planes, `[models, models]`, at most 1.
 
     Expected agreement is sum_c q_a(c) q_b(c) with the shares q of classes over all planes. `observed` is the share of
     points on which they agree, `[models, models]`; `shares` are those of the classes, `[models, planes, classes]`.
     """
-    pooled = shares.mean(axis=1)
+    pooled = shares.mean(axis=1, dtype=float)
     return ByRows(len(pooled), lambda rows: beyond_chance(observed[rows], pooled[rows] @ pooled.T))
 
 
@@ -104,38 +104,42 @@ def of_accuracies(right: Floats, others: Floats, classes: int) -> Floats:
 
 def weighted_agreement(predictions: Labels, rows: slice, weights: Floats, classes: int) -> Floats:
     """Sums of several weights, `[kinds, rows, models]`, of the pairs that agree on an image: `[kinds, images]`."""
-    total = np.zeros((len(weights), predictions.shape[1]))
-    for label in range(classes):
-        own = (predictions == label).astype(float)
-        total += np.einsum("kmi,mi->ki", weights @ own, own[rows])
+    models, images = predictions.shape
+    total, each = np.zeros((len(weights), images)), max(1, ROW_BYTES // (8 * models))
+    for some in (slice(start, start + each) for start in range(0, images, each)):
+        for label in range(classes):
+            own = (predictions[:, some] == label).astype(float)
+            total[:, some] += np.einsum("kmi,mi->ki", weights @ own, own[rows])
     return total
 
 
 def mean_by_item(
-    predictions: Labels, wrong: NDArray[np.bool_], classes: int, observed: Rows, used: NDArray[np.bool_]
+    predictions: Labels, wrong: NDArray[np.bool_], classes: int, observed: Rows, used: NDArray[np.bool_] | None = None
 ) -> tuple[Floats, Floats]:
-    """The means over the `used` pairs, `[models, models]`, symmetric: the share that agrees, and CAPA, `[images]` each.
+    """The means over pairs of models: the share that agrees, and CAPA, `[images]` each.
 
+    `used`, `[models, models]`, symmetric, are the pairs that count, by default every two.
     The second is the mean of `capa_by_item` over the pairs whose CAPA is defined, NaN without one. It is linear in the
     images, so that it needs no number for each pair and image. `observed` is as in `capa`.
     """
-    right = 1 - wrong.astype(float)
-    accuracies = right.mean(axis=1)
+    accuracies = 1 - wrong.mean(axis=1)
     slope = accuracies - (1 - accuracies) / (classes - 1)
-    alike, beyond, by_expected = np.zeros(wrong.shape[1]), np.zeros(wrong.shape[1]), np.empty(len(wrong))
-    number = 0
+    alike, beyond, models = np.zeros(wrong.shape[1]), np.zeros(wrong.shape[1]), np.arange(len(wrong))
+    pairs = number = 0
     for rows in blocks_of_rows(len(wrong)):
+        counted = models[rows, None] != models if used is None else used[rows]
         expected = of_accuracies(accuracies[rows], accuracies, classes)
-        known = used[rows] & (expected <= 1 - ROUNDING)
+        known = counted & (expected <= 1 - ROUNDING)
         room = np.where(known, 1 - expected, 1)
         weights = known / room
-        agreeing, weighted = weighted_agreement(predictions, rows, np.stack([used[rows], weights]), classes)
+        agreeing, weighted = weighted_agreement(predictions, rows, np.stack([counted, weights]), classes)
+        by_expected = (weights * (1 - observed[rows]) / room) @ slope
         alike += agreeing
         beyond += weighted - (weights * expected).sum()
-        by_expected[rows] = (weights * (1 - observed[rows]) / room) @ slope
+        beyond -= 2 * (1 - accuracies[rows, None] - wrong[rows]).T @ by_expected
+        pairs += int(np.count_nonzero(counted))
         number += int(np.count_nonzero(known))
-    beyond -= 2 * (right - accuracies[:, None]).T @ by_expected
-    return alike / max(1, int(used.sum())), beyond / (number or np.nan)
+    return alike / max(1, pairs), beyond / (number or np.nan)
 
 
 def agreement(labels: Labels) -> Floats:

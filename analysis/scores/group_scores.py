@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.estimates import Estimate, mean_estimate, pair_estimate, quantile_estimate, sample_estimate
+from ..statistics.pseudo_values import Numbers
 from .agreement import capa, capa_by_item, cohens_kappa, kappa_by_item, mean_by_item
 from .groups import Group
 from .pair_means import Floats, PairMeans
@@ -58,12 +59,12 @@ def image_estimates(group: Group, models: Observed, classes: int) -> dict[str, E
     members, levels, predictions = group.members, group.levels, models.predictions
     wrong = predictions.train_wrong[members]
     found = {
-        "train_error": of_chosen_images(MEAN, wrong.astype(float), predictions.trained_on[members], group),
-        "test_error": mean_estimate(predictions.test_wrong[members].astype(float), levels),
+        "train_error": of_chosen_images(MEAN, wrong, predictions.trained_on[members], group),
+        "test_error": mean_estimate(predictions.test_wrong[members], levels),
     }
     false = predictions.false_labels[members]
     if false.sum(axis=1).min() > 1:
-        found["false_labels_learned"] = of_chosen_images(MEAN, (~wrong).astype(float), false, group)
+        found["false_labels_learned"] = of_chosen_images(MEAN, ~wrong, false, group)
     if np.isfinite(models.sharpness[members]).any():
         found["sharpness"] = sample_estimate(models.sharpness[members], levels)
     if len(members) > 1:
@@ -78,7 +79,7 @@ def plane_estimates(group: Group, planes: PlaneScores) -> dict[str, Estimate]:
     found = {name: mean_estimate(values[group.members], group.levels) for name, values in planes.regions.items()}
     if len(group.members) > 1 and planes.same_points is not None:
         found["reproducibility"] = _mean_over_pairs(group, planes.same_points)
-        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members].astype(float))
+        found["kappa"] = _kappa(group, planes.same_points, planes.class_shares[group.members])
         if planes.soft_agreement is not None:
             found["soft_agreement"] = _mean_over_pairs(group, planes.soft_agreement)
     return found
@@ -89,17 +90,17 @@ def _mean_over_pairs(group: Group, means: PairMeans) -> Estimate:
     return pair_estimate(means.within(group.members), by_plane, group.independent, group.levels, each)
 
 
-def _kappa(group: Group, means: PairMeans, shares: Floats) -> Estimate:
+def _kappa(group: Group, means: PairMeans, shares: NDArray[np.float32]) -> Estimate:
     """Cohen's kappa, the mean over the group's pairs for which it is defined."""
     by_pair = cohens_kappa(means.within(group.members), shares)
     each = _each_on_planes(group, means)
     on_planes = None
     if each is None:  # with many trainings, a plane's influence comes from their mean
-        mean_shares = shares.mean(axis=0, keepdims=True)
+        mean_shares = shares.mean(axis=0, keepdims=True, dtype=float)
         by_plane = kappa_by_item(means.on_planes(group.independent_pairs)[:, None, None], mean_shares)[:, 0, 0]
     else:
-        on_planes = kappa_by_item(each, shares)
-        counted = np.triu(group.independent & np.isfinite(by_pair[:]), 1)
+        on_planes = kappa_by_item(each, shares.astype(float))
+        counted = group.independent_pairs.mask & np.isfinite(by_pair[:])
         by_plane = on_planes[:, counted].mean(axis=1) if counted.any() else np.full(len(on_planes), np.nan)
     return pair_estimate(by_pair, by_plane, group.independent, group.levels, on_planes)
 
@@ -110,8 +111,8 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     if not pairs.singly:
         return None
     values = means.each_on_planes(pairs)
-    square = np.ones((len(values), *group.independent.shape))
-    first, second = np.nonzero(np.triu(group.independent, 1))
+    square = np.ones((len(values), *pairs.mask.shape))
+    first, second = np.nonzero(pairs.mask)
     square[:, first, second] = square[:, second, first] = values
     return square
 
@@ -159,7 +160,7 @@ def _margin_estimates(group: Group, margins: Margins) -> dict[str, Estimate]:
     return found
 
 
-def of_chosen_images(statistic: str, values: Floats, wanted: NDArray[np.bool_], group: Group) -> Estimate:
+def of_chosen_images(statistic: str, values: Numbers, wanted: NDArray[np.bool_], group: Group) -> Estimate:
     """One of `STATISTICS` of the values of the wanted images; both arrays are `[members, images]`.
 
     If trainings differ in the wanted images, the images are no common sample: each training counts as one number.
@@ -168,7 +169,7 @@ def of_chosen_images(statistic: str, values: Floats, wanted: NDArray[np.bool_], 
         same = values[:, wanted[0]]
         if statistic == MEAN:
             return mean_estimate(same, group.levels)
-        return quantile_estimate(same, QUANTILES[statistic], group.levels)
+        return quantile_estimate(np.asarray(same, float), QUANTILES[statistic], group.levels)
     each = (row[kept] for row, kept in zip(values, wanted, strict=True))
     of_models = [of.mean() if statistic == MEAN else np.quantile(of, QUANTILES[statistic]) for of in each]
     return sample_estimate(np.array(of_models), group.levels)

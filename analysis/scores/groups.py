@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbviz_ray.config import ModelConfig, Seeds, SweepConfig
 from dbviz_ray.config.registry import CALLED
 
-from .pair_means import PairSet, pairs_within
+from .pair_means import Mask, PairSet, pairs_within
 
 NETWORK = ["architecture", "options", "width"]
 KIND = [*NETWORK, "label_noise", "recipe", "learning_rate"]
@@ -67,11 +67,12 @@ class Group:
         return tuple(self.streams.values())
 
     @cached_property
-    def independent(self) -> NDArray[np.bool_]:
-        """`[members, members]`: which two differ in every stream that varies; every two if no two do."""
-        apart = [levels[:, None] != levels for levels in self.levels]
-        differ = np.logical_and.reduce(apart) if apart else np.zeros((len(self.members),) * 2, dtype=bool)
-        return differ if differ.any() else ~np.eye(len(self.members), dtype=bool)
+    def independent(self) -> Mask | None:
+        """`[members, members]`: which two differ in every stream that varies. None for every two, also if no two do."""
+        if all(len(np.unique(levels)) == len(levels) for levels in self.levels):
+            return None
+        differ = np.logical_and.reduce([levels[:, None] != levels for levels in self.levels])
+        return differ if differ.any() else None
 
     @cached_property
     def independent_pairs(self) -> PairSet:

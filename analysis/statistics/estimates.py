@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import pseudo_values as pseudo
-from .pseudo_values import NO_VARIANCE, Floats, Levels, Variance
+from .pseudo_values import NO_VARIANCE, Floats, Levels, Numbers, Variance
 
 Covers = Literal["models and items", "models of one side and items", "models", "items"]
-PAIRS_TOGETHER = 2**21
+PAIRS_TOGETHER = 2**20
 """Pairs in memory at a time, about."""
 BY_SIDES_KNOWN: tuple[Covers, ...] = ("items", "models of one side and items", "models and items")
 """What two groups' estimate covers, by how many of them tell about other models."""
@@ -52,7 +52,7 @@ class Estimate:
     """From the interaction of crossed streams of seeds."""
 
 
-def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
+def mean_estimate(values: Numbers, levels: Levels | None = None) -> Estimate:
     """The mean of `values` `[models, items]`, two crossed random factors; at least one model and two items.
 
     Its variance is (MS_models + MS_items - MS_residual) / (n_models n_items) (Searle, Casella and McCulloch, Variance
@@ -61,12 +61,17 @@ def mean_estimate(values: Floats, levels: Levels | None = None) -> Estimate:
     """
     models, items = values.shape
     _check_items(items)
+    value, by_item = float(values.mean()), values.mean(axis=0)
+    streams = pseudo.varied(levels, models)
+    if len(streams) == 1 and streams[0].max() + 1 == models:  # a model's pseudo-values are then its values
+        shared = pseudo.interaction(values)
+        return Estimate(value, by_item, (values.mean(axis=1),), models, "models and items", shared)
     leaving_out = _LeavingOut(models, levels)
     leaving_out.add(values, np.arange(models)[:, None])
-    return leaving_out.estimate(float(values.mean()), values.mean(axis=0))
+    return leaving_out.estimate(value, by_item)
 
 
-def spread_between_models(values: Floats) -> tuple[float, float]:
+def spread_between_models(values: Numbers) -> tuple[float, float]:
     """Standard deviation of the models' means over items, and what would remain of it with infinitely many items.
 
     Models are wrong on different images of one test set by chance: of the variance of their means, the residual mean
@@ -232,7 +237,7 @@ class _LeavingOut:
         each_model = [np.arange(models)] if len(self._streams) > 1 else []
         self._samples = [pseudo.LeavingOut(level) for level in (*self._streams, *each_model)]
 
-    def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
+    def add(self, cells: Numbers, members: NDArray[np.intp]) -> None:
         """Take in cells and the models of each, `[cells, models of a cell]`."""
         for sample in self._samples:
             sample.add(cells, members)

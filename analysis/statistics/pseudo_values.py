@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.float64] | NDArray[np.bool_]
 Levels = Sequence[NDArray[np.int64]]
 """For each varied stream the level of each model, `[models]`: models with the same level share its seed."""
 Variance = tuple[float, float]
@@ -20,6 +21,8 @@ Variance = tuple[float, float]
 NO_VARIANCE: Variance = (0.0, 0.0)
 LEVEL = 0.95
 """Of intervals."""
+NUMBERS_TOGETHER = 2**20
+"""Residuals in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class LeavingOut:
         self._number, self._numbers = 0, np.zeros(len(names))
         self._start = self._sum = self._sums = np.zeros(1)
 
-    def add(self, cells: Floats, members: NDArray[np.intp]) -> None:
+    def add(self, cells: Numbers, members: NDArray[np.intp]) -> None:
         """Take in `[cells, items]`, computed from the models `members`, `[cells, models of a cell]`."""
         if not self._number:
             self._start = cells.mean(axis=0)  # equal cells then add up to exactly 0
@@ -125,16 +128,20 @@ def varied(levels: Levels | None, models: int) -> Levels:
     return kept
 
 
-def interaction(values: Floats) -> Variance:
+def interaction(values: Numbers) -> Variance:
     """What the interaction of crossed factors, such as `[samples, items]`, contributes to the variance of the mean.
 
     The residual mean square of all factors together over the number of values.
     """
-    residuals = values
-    for axis in range(values.ndim):
-        residuals = residuals - residuals.mean(axis=axis, keepdims=True)
+    total, each = 0.0, max(1, NUMBERS_TOGETHER * len(values) // values.size)
+    of_first = values.mean(axis=0, keepdims=True)
+    for start in range(0, len(values), each):
+        residuals = values[start : start + each] - of_first
+        for axis in range(1, values.ndim):
+            residuals -= residuals.mean(axis=axis, keepdims=True)
+        total += float((residuals**2).sum())
     freedom = math.prod(size - 1 for size in values.shape)
-    return float((residuals**2).sum()) / (freedom * values.size), freedom
+    return total / (freedom * values.size), freedom
 
 
 def beyond_streams(of_models: Floats, levels: Levels) -> Variance:

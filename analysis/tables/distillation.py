@@ -43,7 +43,7 @@ def distillation_table(scored: Scored) -> pd.DataFrame:
         row: dict[str, Any] = {"label_noise": of_role["student"].key["label_noise"]}
         row |= {f"{role}_{column}": group.key[column] for role, group in of_role.items() for column in NAMING}
         students = mean_estimate(same.each_on_planes(taught).T)
-        mean_of = cross_pair_estimate if control_pairs.used is None else pair_estimate  # with teachers, or among these
+        mean_of = pair_estimate if control_pairs.every_two else cross_pair_estimate  # among teachers, or with these
         controls = mean_of(same.by_pair(control_pairs.members, control_pairs.others), same.on_planes(control_pairs))
         row |= with_covers("student_agreement", interval_of(students, SHARE))
         row |= with_covers("control_agreement", interval_of(controls, SHARE))

@@ -31,7 +31,7 @@ def groups_table(scored: Scored) -> pd.DataFrame:
         for score in SCORES:
             row |= value_and_ends(score, intervals.get(score))
         of_members = predictions.on_test[group.members]
-        spread, beyond_test_set = spread_between_models(predictions.test_wrong[group.members].astype(float))
+        spread, beyond_test_set = spread_between_models(predictions.test_wrong[group.members])
         row |= {
             **multiplicity(of_members, predictions.test_wrong[group.members]),
             "test_error_spread": spread,

@@ -16,7 +16,7 @@ from ..statistics.estimates import cross_pair_estimate, difference
 from ..statistics.intervals import holm, interval_of, p_value, ratio_interval
 from .scored import Scored, columns_of, covers_text, value_and_ends, with_covers
 
-ROWS_TOGETHER = 2**18
+ROWS_TOGETHER = 2**16
 """Rows of `pairs` in memory at a time, about."""
 
 

@@ -43,9 +43,9 @@ def streams_table(scored: Scored) -> pd.DataFrame:
 
 
 def _contrasts(groups: Sequence[Group]) -> Iterator[Contrast]:
-    for group in groups:
+    for group in (group for group in groups if len(group.streams) > 1):
         apart = {stream: levels[:, None] != levels for stream, levels in group.streams.items()}
-        for stream, own in apart.items() if len(apart) > 1 else ():
+        for stream, own in apart.items():
             others = [differs for name, differs in apart.items() if name != stream]
             alone = own & ~np.logical_or.reduce(others)
             yield group, stream, alone, np.logical_and.reduce(others) & ~own
@@ -58,7 +58,7 @@ def _row(contrast: Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
         **group.key,
         "stream": stream,
         "n_seeds": len(np.unique(group.streams[stream])),
-        "disagreement": apart[group.independent].mean(),
+        "disagreement": apart[group.independent_pairs.mask].mean(),
         "disagreement_alone": apart[alone].mean() if alone.any() else np.nan,
     }
     total, of_others = (_share(group, used, same, apart) for used in (alone, others))
@@ -70,18 +70,19 @@ def _row(contrast: Contrast, same: PairMeans, planes: int) -> dict[str, Any]:
             value, low, high = known.clip(*SHARE).tolist()  # a ratio may lie beyond what a share can be
             interval = replace(interval, value=value, low=low, high=high)
         row |= with_covers(name, interval)
-    n_pairs, n_alone = (int(np.triu(pairs).sum()) for pairs in (group.independent, alone))
-    return row | {"n_models": len(group.members), "n_pairs": n_pairs, "n_pairs_alone": n_alone, "n_planes": planes}
+    row |= {"n_pairs": group.independent_pairs.size, "n_pairs_alone": int(np.triu(alone).sum())}
+    return row | {"n_models": len(group.members), "n_planes": planes}
 
 
 def _share(group: Group, used: Mask, same: PairMeans, apart: Floats) -> Estimate | None:
     """Disagreement of the `used` pairs over that of independent ones, with pseudo-values by seed and by plane."""
-    if not used.any() or apart[group.independent].mean() == 0:
+    independent = group.independent_pairs.mask
+    if not used.any() or apart[independent].mean() == 0:
         return None
 
     def ratio(kept: Mask) -> float:
         square = kept[:, None] & kept
-        above, below = apart[used & square], apart[group.independent & square]
+        above, below = apart[used & square], apart[independent & square]
         return float(above.mean() / below.mean()) if len(above) and len(below) and below.any() else np.nan
 
     value = ratio(np.ones(len(group.members), dtype=bool))
