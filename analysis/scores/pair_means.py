@@ -63,9 +63,7 @@ class PairSet:
 
     def beginning_in(self, rows: slice) -> Iterator[tuple[Places, Places, Places]]:
         """The pairs whose earlier model is one of `rows`: that model, the later one, the pair's place in `sides`."""
-        sides = [(self.members, self.others, self._every)]
-        if self.singly or not self.every_two:
-            sides = [(self.members, self.others, self.mask), (self.others, self.members, self.mask.T)]
+        sides = (self.members, self.others, self.mask), (self.others, self.members, self.mask.T)
         for swapped, (ones, others, used) in enumerate(sides):
             own = np.flatnonzero((ones >= rows.start) & (ones < rows.stop))
             if len(own):
@@ -78,17 +76,14 @@ class PairSet:
         """`[members, others]`: which pairs belong to the set, each once."""
         if self.used is not None:
             return self.used
-        return np.triu(self._every, 1) if self.every_two else self._every
-
-    @property
-    def _every(self) -> Mask:
-        return np.broadcast_to(True, (len(self.members), len(self.others)))
+        every = np.broadcast_to(True, (len(self.members), len(self.others)))
+        return np.triu(every, 1) if self.every_two else every
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
         if not self.singly:  # nobody asks for them, and they may be many
-            return np.broadcast_to(0, self._every.shape)
-        return (np.cumsum(self.mask) - 1).reshape(self._every.shape)
+            return np.broadcast_to(0, self.mask.shape)
+        return (np.cumsum(self.mask) - 1).reshape(self.mask.shape)
 
 
 def pairs_within(members: Places, used: Mask | None = None, *, singly: bool = False) -> PairSet:
@@ -123,6 +118,13 @@ class PairMeans:
             sums, start = of_pairs[model + 1 :].sum(axis=1, dtype=self._sum.dtype), self._place(model, model + 1)
             self._sum[start : start + len(sums)] += sums
         for place, pairs in enumerate(self._sets):
+            if pairs.every_two and not pairs.singly:
+                within = values
+                if len(pairs.members) < self._models:
+                    own = pairs.members[(pairs.members >= rows.start) & (pairs.members < rows.stop)]
+                    within = values[np.ix_(own - rows.start, pairs.members)]
+                self._of_sets[some, place] += within.sum(axis=(0, 1), dtype=self._of_sets.dtype)
+                continue
             for earlier, later, position in pairs.beginning_in(rows):
                 found = values[earlier - rows.start, later]
                 self._of_sets[some, place] += found.sum(axis=0, dtype=self._of_sets.dtype)

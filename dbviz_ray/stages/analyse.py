@@ -1,7 +1,8 @@
 """The stage analyse: tables of scores, and findings."""
 
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import ALONE
@@ -14,6 +15,9 @@ from dbviz_ray.terminal.progress import Step, say
 
 if TYPE_CHECKING:
     from dbviz_ray.analysis.scores.plane_scores import Over
+
+M_MMAP_THRESHOLD = -3
+"""Of glibc's malloc.h."""
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -52,6 +56,16 @@ def _scoring(sweep: SweepConfig, options: Options) -> Iterator["Over"]:
     yield map
 
 
+def _give_back_freed_memory() -> None:
+    """Let glibc give each large block back to the system when it is freed. Without glibc, nothing is done.
+
+    By default it soon keeps blocks of up to 32 MB. The scores of 4,000 trainings on 42 planes then take 0.43 GB instead
+    of 0.26, and no less time (2026-11-30, AMD EPYC).
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
+
+
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
     """Compute and store the tables and the findings. StageFailedError if evaluations are missing."""
     from dbviz_ray.analysis.findings import find, write_findings
@@ -71,6 +85,7 @@ def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> Non
             f"analyse needs every model: {len(untrained)} are not trained and {len(tasks)} tasks of "
             "evaluate not done yet; run the stages train,evaluate first"
         )
+    _give_back_freed_memory()
     try:
         with Step("analyse", "scoring label maps", "label maps scored"):
             for file in (TABLES_RECORD, FINDINGS_FILE, FIGURES_RECORD, REPORT_FILE):  # until all belong to these models
