@@ -4,6 +4,7 @@ Its database is a PostgreSQL of its own where that is installed, else an sqlite 
 """
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -29,9 +30,11 @@ SECONDS = 120
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that Linux gives to no outgoing connection, so that a server can come back to it."""
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port := 27_000 + secrets.randbelow(5_000)))
+            return port
 
 
 class Program:
