@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_a_job_whose_ray_does_not_start_ends(submitted, tmp_path):
     assert "already occupied" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="needs the extra cluster")
 def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
     job, log, ways = submitted(), tmp_path / "log", []
     while not ways:
