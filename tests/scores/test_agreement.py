@@ -68,6 +68,7 @@ def test_influences_of_images_are_what_leaving_an_image_out_changes():
 @pytest.mark.parametrize("together", [1, 12, 100])
 def test_means_by_image_need_no_number_for_each_pair(together, monkeypatch):
     monkeypatch.setattr(estimates, "PAIRS_TOGETHER", together)
+    monkeypatch.setattr(same_labels, "ROW_BYTES", 100 * together)
     generator = np.random.default_rng(3)
     predictions = generator.integers(0, 3, (6, 50)).astype(np.uint8)
     wrong, same = predictions != generator.integers(0, 3, 50), agreement(predictions[:, None])[0]
@@ -77,6 +78,8 @@ def test_means_by_image_need_no_number_for_each_pair(together, monkeypatch):
     alike, beyond = same_labels.mean_by_item(predictions, wrong, 3, same, used | used.T)
     assert alike == pytest.approx((predictions[:, None] == predictions)[used].mean(axis=0))
     assert beyond == pytest.approx(np.nanmean(capa_by_item(predictions, wrong, 3)[:, used], axis=1))
+    every = ~np.eye(6, dtype=bool)
+    assert np.array_equal(*(same_labels.mean_by_item(predictions, wrong, 3, same, pairs) for pairs in (None, every)))
 
 
 def byte_by_byte(labels):

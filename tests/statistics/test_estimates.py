@@ -34,8 +34,10 @@ def test_pseudo_values_of_a_mean_are_the_means_by_model_and_by_item():
     assert estimate.by_model[0] == pytest.approx(values.mean(axis=1))
 
 
-def test_what_a_mean_shares_is_the_residual_mean_square_by_hand():
+@pytest.mark.parametrize("together", [1, 100])
+def test_what_a_mean_shares_is_the_residual_mean_square_by_hand(together, monkeypatch):
     """Rows 0 4 and 2 2: residuals are all 1 in size, one degree of freedom, so MS = 4 over 4 cells."""
+    monkeypatch.setattr(estimates.pseudo, "NUMBERS_TOGETHER", together)
     assert mean_estimate(np.array([[0.0, 4], [2, 2]])).shared == pytest.approx((1.0, 1.0))
 
 
