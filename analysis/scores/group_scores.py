@@ -110,9 +110,9 @@ def _each_on_planes(group: Group, means: PairMeans) -> Floats | None:
     pairs = group.independent_pairs
     if not pairs.singly:
         return None
-    values = means.each_on_planes(pairs)
-    square = np.ones((len(values), *pairs.mask.shape))
-    first, second = np.nonzero(pairs.mask)
+    values, mask = means.each_on_planes(pairs), pairs.mask
+    square = np.ones((len(values), *mask.shape))
+    first, second = np.nonzero(mask)
     square[:, first, second] = square[:, second, first] = values
     return square
 
