@@ -40,7 +40,7 @@ if [ "$SLURM_NODEID" = 0 ]; then
   trap : TERM # the sweep gets it, too, and its exit code counts
   until head_answers || ! runs; do sleep 1; done
   if [ $# = 0 ]; then
-    until (: </dev/tcp/127.0.0.1/$door) 2>/dev/null || ! runs; do sleep 1; done
+    until ray job submit --no-wait --address="http://127.0.0.1:$door" -- true >/dev/null 2>&1 || ! runs; do sleep 1; done
     runs && echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
     wait $ray
   else
