@@ -14,7 +14,7 @@ from dbviz_ray.analysis.statistics.estimates import mean_estimate, quantile_esti
 from dbviz_ray.analysis.statistics.intervals import ends, interval_of
 from dbviz_ray.analysis.tables import compute_tables, read_table, write_tables
 from dbviz_ray.analysis.tables.groups import uncertain_scores
-from dbviz_ray.store import StoredMargins
+from dbviz_ray.store import Store, StoredMargins
 
 UNASKED = ("soft_agreement", "margin", "margin_median", "margin_correct", "margin_mislabelled")
 REQUIRED = [*GROUP, "n_models", "n_diverged", "n_failed", "plane_set", *SCORES]
@@ -104,29 +104,20 @@ def test_models_equal_a_naive_computation(made_up):
     assert table.loc["train"]["n_planes"].eq(5).all()
 
 
-MANY_SCORES = {
-    "grid": {"width": [4, 16], "label_noise": [0.0, 0.25], "seed": [0, 1, 2]},
-    "planes": {
-        "test": {"count": 6, "resolution": 12, "probabilities": True},
-        "train": {"count": 5, "resolution": 6, "images": "train"},
-    },
-    "margins": {"images": 18, "directions": 3},
-}
-
-
 @pytest.mark.parametrize(
     ("fields", "samples"),
     [
-        (MANY_SCORES, {1}),
+        (None, {1}),
         ({"grid": {"width": [4], "seed": [0]}, "scores": ["fragmentation"]}, {0}),
         ({"grid": CROSSED}, {2, 3}),
     ],
     ids=["many scores", "one model", "crossed seeds"],
 )
-def test_rows_give_back_the_intervals(tmp_path, fields, samples):
-    sweep = small_sweep(**fields)
-    store = made_up_run(tmp_path, sweep)
-    tables = compute_tables(store, sweep)
+def test_rows_give_back_the_intervals(tmp_path, made_up, fields, samples):
+    store, tables = Store(tmp_path / "read"), made_up[2]
+    if fields:
+        sweep = small_sweep(**fields)
+        tables = compute_tables(made_up_run(tmp_path / "run", sweep), sweep)
     write_tables(store, tables)
     groups = tables["groups"].set_index(["plane_set", "width", "label_noise"])
     rows = uncertain_scores(read_table(store, "uncertainty"))
