@@ -47,13 +47,13 @@ def main() -> None:
     of = stored, WANTED, [group.independent_pairs for group in groups_among(models, epochs)], SHARE
     parts: list[Any] = []
 
-    def of_two_blocks(score: Any, blocks: Sequence[slice]) -> list[Any]:
+    def at_most_two(score: Any, blocks: Sequence[slice]) -> list[Any]:
         parts.extend(score(block, threads=1) for block in blocks[:2])
         return parts
 
     began = time.perf_counter()
-    score_planes(*of, of_two_blocks)
-    block, sent = (time.perf_counter() - began) / 2, pickle.dumps(parts[1])
+    score_planes(*of, at_most_two)
+    block, sent = (time.perf_counter() - began) / len(parts), pickle.dumps(parts[-1])
     began = time.perf_counter()
     parts[0].same_points.extended(pickle.loads(sent).same_points)
     taking = time.perf_counter() - began + len(sent) / BYTES_A_SECOND
@@ -66,7 +66,8 @@ def main() -> None:
         ray.shutdown()
     nodes = [[str(count), f"{simulated(chosen.blocks, CORES * count, block, taking):,.0f}"] for count in chosen.nodes]
     told = f"{parts[0].planes} planes take a core {block:.1f} s, their scores {taking:.2f} s to be taken in. "
-    told += f"Simulated: {chosen.blocks} such blocks on nodes of {CORES} cores."
+    told += f"Simulated: {chosen.blocks:,} such blocks on nodes of {CORES} cores, whose scores come through one line "
+    told += f"of {BYTES_A_SECOND / 1.25e8:g} Gbit/s."
     about = f"Pairs by Ray tasks: {len(models)} models, {stored.planes} planes of {stored.resolution**2} points"
     report(about, [markdown(["workers", "seconds"], rows), told, markdown(["nodes", "seconds"], nodes)], chosen.out)
 
