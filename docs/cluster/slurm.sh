@@ -31,7 +31,9 @@ node='
 export RAY_ADDRESS=$SLURM_LAUNCH_NODE_IPADDR:$RAY_PORT
 head_answers() { ray health-check --address "$RAY_ADDRESS" 2>/dev/null; }
 runs() { kill -0 $ray 2>/dev/null; }
-room=(--num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
+# Port 0 is any free one. Ray would take 52365 for the agent that starts jobs; if another Ray had it, no job would start.
+room=(--dashboard-agent-listen-port=0 --num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"
+  ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
 if [ "$SLURM_NODEID" = 0 ]; then
   door=$((RAY_PORT + 6000))
   ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --dashboard-port=$door \
@@ -40,7 +42,11 @@ if [ "$SLURM_NODEID" = 0 ]; then
   trap : TERM # the sweep gets it, too, and its exit code counts
   until head_answers || ! runs; do sleep 1; done
   if [ $# = 0 ]; then
-    until ray job submit --no-wait --address="http://127.0.0.1:$door" -- true >/dev/null 2>&1 || ! runs; do sleep 1; done
+    tries=0
+    until answer=$(ray job submit --no-wait --address="http://127.0.0.1:$door" -- true 2>&1) || ! runs; do
+      [ $((tries += 1)) = 60 ] && echo "Ray takes no jobs yet: $(tail -n 1 <<<"$answer")" >&2
+      sleep 1
+    done
     runs && echo "Ray waits for jobs. The way to it from another machine: ssh -N -L 8265:127.0.0.1:$door $SLURMD_NODENAME" >&2
     wait $ray
   else

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -104,6 +105,9 @@ def test_a_job_whose_ray_does_not_start_ends(submitted, tmp_path):
 
 @pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="needs the extra cluster")
 def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
+    other_ray = socket.socket()
+    with suppress(OSError):  # unless another Ray has this port already
+        other_ray.bind(("", 52365))
     job, log, ways = submitted(), tmp_path / "log", []
     while not ways:
         assert is_queued(job)
