@@ -18,7 +18,7 @@
 
 umask 077
 # Above the ports of Ray's workers (to 19999) and below those that Linux gives to outgoing connections (from 32768).
-export RAY_PORT=$((20000 + SLURM_JOB_ID % 6000)) RAY_USAGE_STATS_ENABLED=0
+export RAY_PORT=$((20000 + SLURM_JOB_ID % 4000)) RAY_USAGE_STATS_ENABLED=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN # nobody else on these nodes may join
 if [ $# = 0 ]; then
   RAY_AUTH_TOKEN=$(ray get-auth-token --generate) # the one in ~/.ray/auth_token, which `ray job submit` sends
@@ -31,13 +31,14 @@ node='
 export RAY_ADDRESS=$SLURM_LAUNCH_NODE_IPADDR:$RAY_PORT
 head_answers() { ray health-check --address "$RAY_ADDRESS" 2>/dev/null; }
 runs() { kill -0 $ray 2>/dev/null; }
-# Port 0 is any free one. Ray would take 52365 for the agent that starts jobs; if another Ray had it, no job would start.
+# Jobs on one node may not share ports. The agents of Ray take free ones (0): without its port an agent starts no job.
 room=(--dashboard-agent-listen-port=0 --num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"
   ${SLURM_MEM_PER_NODE:+--memory=$((SLURM_MEM_PER_NODE * 700000))})
 if [ "$SLURM_NODEID" = 0 ]; then
-  door=$((RAY_PORT + 6000))
+  door=$((RAY_PORT + 4000))
   ray start --head --block --node-ip-address="$SLURM_LAUNCH_NODE_IPADDR" --port="$RAY_PORT" --dashboard-port=$door \
-    --include-dashboard="$([ $# = 0 ] && echo true || echo false)" --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
+    --include-dashboard="$([ $# = 0 ] && echo true || echo false)" --ray-client-server-port=$((RAY_PORT + 8000)) \
+    --temp-dir="/tmp/ray-$SLURM_JOB_ID" "${room[@]}" >&2 &
   ray=$!
   trap : TERM # the sweep gets it, too, and its exit code counts
   until head_answers || ! runs; do sleep 1; done

@@ -47,12 +47,16 @@ SWEEP = {
 
 @pytest.fixture
 def submitted(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
-    """Submits slurm.sh with options of sbatch and words of a sweep to two nodes; gives the job's number."""
+    """Submits slurm.sh with options of sbatch and words of a sweep to two nodes, where another Ray has its usual ports;
+    gives the job's number."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
-    with slurm_cluster(tmp_path / "slurm", 2) as configuration:
+    with slurm_cluster(tmp_path / "slurm", 2) as configuration, socket.socket() as client, socket.socket() as agent:
+        for of_another_ray, port in ((client, 10001), (agent, 52365)):
+            with suppress(OSError):  # unless another Ray has it already
+                of_another_ray.bind(("", port))
         monkeypatch.setenv("SLURM_CONF", configuration)
 
         def submit(options: Sequence[str] = (), sweep: Sequence[str] = ()) -> str:
@@ -95,7 +99,7 @@ def test_a_job_that_is_cut_twice_ends_with_the_same_tables(submitted, tmp_path, 
 
 
 def test_a_job_whose_ray_does_not_start_ends(submitted, tmp_path):
-    with socket.create_server(("127.0.0.1", 26001)):  # where the dashboard of job 1 would listen
+    with socket.create_server(("127.0.0.1", 24001)):  # where the dashboard of job 1 would listen
         job = submitted()
         while is_queued(job):
             time.sleep(0.2)
@@ -105,9 +109,6 @@ def test_a_job_whose_ray_does_not_start_ends(submitted, tmp_path):
 
 @pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="needs the extra cluster")
 def test_a_job_without_a_sweep_waits_for_those_who_know_its_token(submitted, tmp_path, monkeypatch):
-    other_ray = socket.socket()
-    with suppress(OSError):  # unless another Ray has this port already
-        other_ray.bind(("", 52365))
     job, log, ways = submitted(), tmp_path / "log", []
     while not ways:
         assert is_queued(job)
