@@ -157,7 +157,7 @@ def p_value(estimate: Estimate) -> float:
     and it is that of the sign test, 2^(1 - n) for the n items (or else models); NaN for so few that they cannot tell.
     """
     variances, value = variances_of(estimate), abs(estimate.value)
-    variance, _ = variances.total()
+    variance, _ = variances.total
     if estimate.covers not in ABOUT_TRAININGS or math.isnan(variance):
         return math.nan
     if value == 0:

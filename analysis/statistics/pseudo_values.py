@@ -7,6 +7,7 @@ with a part of it, so cells that share a model do not count as independent.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,20 +38,25 @@ class Variances:
 
     def reach(self, level: float = LEVEL) -> float:
         """The half-width of the interval at a level; NaN if nothing is known."""
-        variance, freedom = self.total()
+        variance, freedom = self.total
         if not variance > 0:
             return variance
-        (of_items, freedom_of_items), (of_models, freedom_of_models) = self.items, sum_of(self.models)
+        (of_items, freedom_of_items), (of_models, freedom_of_models) = self.items, self._of_models
         alone = max(of_models - self.shared[0], 0.0)
         squares = student(level, freedom_of_items) ** 2 * of_items + student(level, freedom_of_models) ** 2 * alone
         return (student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
 
+    @cached_property
+    def _of_models(self) -> Variance:
+        return sum_of(self.models)
+
+    @cached_property
     def total(self) -> Variance:
         """The variance of the value; (nan, nan) if nothing is known."""
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
-        of_models, _ = sum_of(self.models)
+        of_models, _ = self._of_models
         variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
         return sum_of((*parts, self.shared), total=variance)
 

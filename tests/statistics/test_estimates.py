@@ -96,7 +96,7 @@ def test_no_defined_pair_is_no_value():
     estimate = pair_estimate(np.full((3, 3), np.nan), np.full(4, np.nan))
     crossed = estimates.cross_pair_estimate(np.full((2, 3), np.nan), np.full(4, np.nan))
     assert np.isnan([estimate.value, crossed.value]).all()
-    assert np.isnan(variances_of(difference(estimate, mean_estimate(np.ones((2, 4))))).total()[0])
+    assert np.isnan(variances_of(difference(estimate, mean_estimate(np.ones((2, 4))))).total[0])
 
 
 def test_cross_pairs_of_one_undefined_pair():
@@ -125,7 +125,7 @@ def test_cross_pairs_count_what_two_factors_do_together_once():
     mains = sum(mean_square((axis,)) for axis in range(3))
     twos = sum(mean_square(axes) for axes in ((0, 1), (0, 2), (1, 2)))
     expected = (mains - twos + mean_square((0, 1, 2))) / on_items.size
-    assert variances_of(estimate).total()[0] == pytest.approx(expected)
+    assert variances_of(estimate).total[0] == pytest.approx(expected)
     assert (estimate.value, estimate.models) == (pytest.approx(on_items.mean()), 7)
 
 
@@ -141,7 +141,7 @@ def test_crossed_seeds_by_hand():
     of_start, of_order = (float(np.var(means, ddof=1)) / len(means) for means in ([2.5, 5.5], [2.5, 4.5, 5]))
     alone = [sample.var(ddof=1) / len(sample) for sample in estimate.by_model]
     assert alone == pytest.approx([of_start - 1 / 12, of_order - 1 / 12])
-    assert variances_of(estimate).total()[0] == pytest.approx(of_start + of_order - 1 / 12)
+    assert variances_of(estimate).total[0] == pytest.approx(of_start + of_order - 1 / 12)
     assert sample_estimate(values[:, 0], [start, order]).joint == estimate.joint
 
 
@@ -149,7 +149,7 @@ def test_what_crossed_seeds_do_together_alone_is_not_counted_for_each():
     """A chessboard of effects: no seed of either stream is better than another."""
     chessboard = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
     levels = [np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)]
-    found = variances_of(mean_estimate(np.repeat(chessboard[:, None], 5, axis=1), levels)).total()
+    found = variances_of(mean_estimate(np.repeat(chessboard[:, None], 5, axis=1), levels)).total
     assert found == pytest.approx((8 / 3 / 8, 3))
 
 
@@ -179,7 +179,7 @@ def test_a_quantile_is_the_mean_of_the_models_quantiles(seed, quantile):
 def test_the_variance_of_a_median_is_that_of_large_samples():
     """1 / (4 n f^2) with density 1 at the median of uniform numbers: mean over 200 samples of 400 items."""
     generator = np.random.default_rng(3)
-    found = [variances_of(estimates.quantile_estimate(generator.random((1, 400)), 0.5)).total()[0] for _ in range(200)]
+    found = [variances_of(estimates.quantile_estimate(generator.random((1, 400)), 0.5)).total[0] for _ in range(200)]
     assert np.mean(found) == pytest.approx(1 / 1600, rel=0.1)
 
 
@@ -213,13 +213,13 @@ def test_a_logarithm_has_relative_pseudo_values():
     found = estimates.logarithm(estimate)
     assert found.value == pytest.approx(np.log(3))
     assert found.by_item == pytest.approx(np.log(3) + np.array([-1 / 3, 1 / 3]))
-    assert variances_of(found).total()[0] == pytest.approx(variances_of(estimate).total()[0] / 9)
+    assert variances_of(found).total[0] == pytest.approx(variances_of(estimate).total[0] / 9)
 
 
 def test_what_is_not_known_of_one_model_is_not_known_of_the_mean():
     for levels in (None, [np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]):
         estimate = sample_estimate(np.array([1.0, np.nan, 2, 3]), levels)
-        assert np.isnan([estimate.value, variances_of(estimate).total()[0]]).all()
+        assert np.isnan([estimate.value, variances_of(estimate).total[0]]).all()
 
 
 @settings(max_examples=60)

@@ -38,7 +38,7 @@ def test_two_samples_reach_halfway_between_two_formulas():
     """Variances 1/2 of two models and 1/4 of four items, nothing shared: by hand."""
     of_models, of_items = np.array([-1.0, 1]) / math.sqrt(2), np.array([-1.0, -1, 1, 1]) * math.sqrt(3) / 2
     estimate = mean_estimate(of_models[:, None] + of_items)
-    variance, freedom = variances_of(estimate).total()
+    variance, freedom = variances_of(estimate).total
     assert (variance, freedom) == pytest.approx((0.75, 0.75**2 / (0.5**2 / 1 + 0.25**2 / 3)))
     usual = stats.t.ppf(0.975, freedom) * math.sqrt(0.75)
     apart = math.hypot(stats.t.ppf(0.975, 1) * math.sqrt(0.5), stats.t.ppf(0.975, 3) * math.sqrt(0.25))
