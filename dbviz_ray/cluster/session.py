@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, TypeVar
@@ -44,13 +45,17 @@ DRIVER_ENVIRONMENT = {
 
 MOST_LETTERS = 107 - 68
 """Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
+SLOW_IMPORTS = ("torch._dynamo", "dbviz_ray.cluster.training", "ray.air.integrations.mlflow")
+"""Imported while Ray's processes start: memory is counted with torch's compiler, and Tune counts its callbacks."""
+_SHUTDOWNS = ThreadPoolExecutor(1)
+"""Ray takes more than a second to end, in which the command goes on."""
 THREADS = 200
 """About what Ray needs to start: its own processes had 133, a worker up to 36 (Ray 2.60, two cores, 2026-11-30)."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """The Ray cluster that a command works on, as its `Workers`. Tune and torch are imported once it has started."""
+    """The Ray cluster that a command works on, as its `Workers`."""
 
     joined: bool
     """Whether the command joined a running cluster; its nodes may come and go."""
@@ -129,11 +134,12 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
             f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest"
         ) from None
     finally:
-        ray.shutdown()
+        _SHUTDOWNS.submit(ray.shutdown)
 
 
 def _join_or_start(address: str | None, level: int) -> bool:
     """Whether a running cluster was joined; otherwise Ray was started on this machine."""
+    _SHUTDOWNS.submit(int).result()  # an earlier session has ended
     options: dict[str, Any] = {"logging_level": level, "log_to_driver": level <= logging.INFO}
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named
@@ -161,7 +167,9 @@ def _join_or_start(address: str | None, level: int) -> bool:
     # Ray's processes inherit it. A runtime_env would rule out the workers that Ray starts in advance.
     os.environ.update(WORKER_ENVIRONMENT)
     try:
-        ray.init(address="local", include_dashboard=False, _temp_dir=_private_folder(), **options)
+        with ThreadPoolExecutor(1) as aside:
+            aside.map(import_module, SLOW_IMPORTS)
+            ray.init(address="local", include_dashboard=False, _temp_dir=_private_folder(), **options)
     except Exception as error:  # Ray starts many processes: anything may come
         raise StageFailedError(
             f"Ray cannot start on this machine ({shorten(one_line(error, with_type=True), 600)}). It needs a HOME and "

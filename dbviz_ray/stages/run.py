@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,9 @@ from dbviz_ray.terminal.progress import Line, say
 
 if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
+
+NEEDED_LATER = ("dbviz_ray.analysis.findings", "dbviz_ray.analysis.figures.drawing")
+"""Modules whose import takes a second, in which the workers are busy."""
 
 
 def state_of(sweep: SweepConfig, store: Store, options: Options) -> State:
@@ -104,7 +109,8 @@ def _run(sweep: SweepConfig, store: Store, options: Options, data: DatasetFacts 
         for file in (TABLES_RECORD, FINDINGS_FILE):  # of fewer models; if the command ends early, they must be missing
             store.remove(file)
         state.analysed = False
-        with _workers(options, sweep.resources) as workers:
+        with _workers(options, sweep.resources) as workers, ThreadPoolExecutor(1) as aside:
+            aside.map(import_module, NEEDED_LATER if "report" in options.stages else ())
             if "train" in options.stages:
                 train.run(sweep, store, options, state, job, workers)
             if "evaluate" in options.stages:
