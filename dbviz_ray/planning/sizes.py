@@ -10,21 +10,24 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of, single_score
 from dbviz_ray.config import Cohort, ModelConfig
+from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.work import Task, What, Work
 from dbviz_ray.terminal.progress import Amount
-from dbviz_ray.training.allocations import lacks_memory
+from dbviz_ray.training.allocations import LightDispatchMode, lacks_memory
 
 CALL_FLOPS = 1e6
 """For the estimate of the remaining time, a call of a tensor operation costs as much as so many operations. This value
 gave the closest estimates on CPUs; calls dominate in small networks with many layers."""
+SMALL = 2**16
+"""Width times numbers of an image, below which a network is counted within milliseconds; torch's meta device needs its
+compiler, whose import takes a second."""
 LABELLED_TOGETHER = 1000
 """Points in a batch."""
 
@@ -134,10 +137,11 @@ def _image_cost(model: ModelConfig, data: DatasetFacts, batch: int) -> float:
 
 @cache
 def _network_facts(shape: NetworkShape) -> NetworkFacts:
-    """Counted on torch's meta device, where nothing is computed; on the CPU if the network needs numbers."""
+    """Counted on torch's meta device, where nothing is computed; on the CPU if it is small or needs numbers."""
+    small = shape.architecture in ARCHITECTURES and shape.width * math.prod(shape.image_shape) <= SMALL
     with refused_in_one_line(shape):
         try:
-            return _counted(shape, "meta")
+            return _counted(shape, "cpu" if small else "meta")
         except Exception:
             return _counted(shape, "cpu")
 
@@ -160,9 +164,9 @@ def _counted(shape: NetworkShape, device: str) -> NetworkFacts:
     Also runs the network on them as training will, so that mistakes show before anything is trained.
     """
     network, images = shape.network(device), torch.zeros(2, *shape.image_shape, device=device)
-    counter, calls = FlopCounterMode(display=False), _CountsCalls()
+    calls = _CountsCalls()
     with torch.no_grad():
-        with calls, counter:
+        with calls:
             network.eval()
             output = network(images)
         if calls.last is torch.ops.aten.sigmoid.default and single_score(output) is not None:
@@ -173,15 +177,18 @@ def _counted(shape: NetworkShape, device: str) -> NetworkFacts:
         network.train()
         network(images)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return NetworkFacts(parameters, counter.get_total_flops() // len(images), calls.count)
+    return NetworkFacts(parameters, calls.flops // len(images), calls.count)
 
 
-class _CountsCalls(TorchDispatchMode):
-    count = 0
+class _CountsCalls(LightDispatchMode):
+    count = flops = 0
     last: Any = None
     """The last operation that is more than a view."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         self.last = self.last if func.is_view else func
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if flops := flop_registry.get(func.overloadpacket):
+            self.flops += flops(*args, **(kwargs or {}), out_val=result)
+        return result

@@ -41,7 +41,15 @@ def keep_freed_memory() -> None:
             mallopt(number, int(WORKER_ENVIRONMENT[name]))
 
 
-class AllocationCounter(TorchDispatchMode):
+class LightDispatchMode(TorchDispatchMode):
+    """A TorchDispatchMode for which torch does not import its compiler."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class AllocationCounter(LightDispatchMode):
     """Counts the bytes that operations allocate on devices of one type while it is active.
 
     torch's meta device computes nothing and gives the same counts. The counter does not see memory that an operation

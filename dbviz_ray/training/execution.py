@@ -205,7 +205,12 @@ def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], devi
 
 def simplified(step: GraphModule) -> GraphModule:
     """Remove operations that change nothing and compute weight gradients as g^T x; changes `step` in place."""
+    changes_in_place = any(
+        node.target._schema.is_mutable for node in step.graph.nodes if isinstance(node.target, torch._ops.OpOverload)
+    )
     for node in list(step.graph.nodes):
+        if not changes_in_place and _is_needless_copy(node):
+            node.replace_all_uses_with(node.args[0])
         reshaped = node.args[0] if node.target in RESHAPES else None
         is_same = isinstance(reshaped, Node) and _shape(reshaped) == _shape(node)
         if is_same or (node.target is aten.mul.Scalar and node.args[1] == 1):
@@ -216,6 +221,14 @@ def simplified(step: GraphModule) -> GraphModule:
     step.graph.eliminate_dead_code()
     step.recompile()
     return step
+
+
+def _is_needless_copy(node: Node) -> bool:
+    """Whether nobody would notice the original in place of this copy, if nothing is changed in place."""
+    original = node.args[0] if node.target is aten.clone.default else None
+    if not isinstance(original, Node) or any(user.op == "output" for user in node.users):
+        return False
+    return bool(node.meta["val"].stride() == original.meta["val"].stride())
 
 
 def _transpose_product(step: GraphModule, node: Node) -> None:

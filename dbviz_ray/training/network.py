@@ -41,8 +41,8 @@ class StackedState(MemberStates):
         self._alone = _copied(first)
         self._together = with_folded_batch_norm(_copied(first))
         # This makes grouped convolutions up to 3 times faster on CPUs (12 channels of 8x8 images).
-        convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
-        self._memory_format = torch.channels_last if convolves else torch.contiguous_format
+        self._convolves = any(isinstance(module, nn.Conv2d) for module in first.modules())
+        self._memory_format = torch.channels_last if self._convolves else torch.contiguous_format
         if self.device.type == "cuda":  # else every step converts them; on CPUs it gains nothing
             lay_out_channels_last(self, first)
         self._precision = precision
@@ -59,11 +59,13 @@ class StackedState(MemberStates):
                 own = {name: tensor.squeeze(0) for name, tensor in (buffers | parameters).items()}
                 image_batch = images[0].contiguous(memory_format=self._memory_format)
                 return logits_of(functional_call(skeleton, own, (image_batch,)))[None]
-            folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
 
             def one(own: State, image_batch: Tensor) -> Tensor:
                 return logits_of(functional_call(skeleton, own, (image_batch,)))
 
+            if not self._convolves:
+                return vmap(one)(buffers | parameters, images.clone())  # which the network may change
+            folded = images.movedim(0, 1).flatten(1, 2).contiguous(memory_format=self._memory_format)
             return vmap(one, in_dims=(0, 1))(buffers | parameters, folded.unflatten(1, (members, -1)))
 
     def evaluated(self, member: int, parameters: State, images: Tensor) -> Tensor:
