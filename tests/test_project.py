@@ -13,7 +13,7 @@ from support.documents import ROOT
 
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]' && .venv/bin/pytest"
 
-MOST_FILES, MOST_LINES, MOST_TEST_LINES = 183, 24_878, 17_000
+MOST_FILES, MOST_LINES, MOST_TEST_LINES = 183, 24_882, 17_000
 """Lower them when the project gets smaller. Who raises one says what the project gets for it."""
 
 COMMANDS = ["__main__", "sweep", "repeat", "score", "predictions", "redraw", "verify", "pytest_gate", "stages"]

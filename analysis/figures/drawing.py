@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dbviz_ray.config import SweepConfig
 from dbviz_ray.store import PictureKey, Store
 
-from . import DOTS, figures_of
+from . import DOTS, SUFFIXES, figures_of
 from .style import STYLE
 from .sweep_tables import SweepTables
 
@@ -27,8 +27,8 @@ def draw_figures(store: Store, sweep: SweepConfig, names: Iterable[str] = ()) ->
     with rc_context(STYLE):
         for name, entry in figures_of(sweep, names).items():
             figures[name] = entry.draw(tables)
-            for suffix in entry.suffixes:
-                content = entry.draw(tables, suffix) if suffix in entry.others else encoded(figures[name], suffix)
+            others = {suffix: entry.draw(tables, suffix) for suffix in entry.others}
+            for suffix, content in (all_encoded(figures[name], SUFFIXES) | others).items():
                 store.write(store.figure_file(name, suffix), content)
     return figures
 
@@ -44,18 +44,25 @@ def pictures_shown(store: Store, sweep: SweepConfig, names: Iterable[str]) -> se
 
 def encoded(figure: Figure, suffix: str) -> bytes:
     """A figure as a file with this suffix, such as png or pdf."""
-    file, engine = io.BytesIO(), figure.get_layout_engine()
-    with rc_context(STYLE), _enlarged(figure) if suffix == "pdf" else nullcontext():
+    return all_encoded(figure, [suffix])[suffix]
+
+
+def all_encoded(figure: Figure, suffixes: Iterable[str]) -> dict[str, bytes]:
+    """A figure as files with these suffixes, laid out once: matplotlib would draw it once more for each."""
+    files, engine = {suffix: io.BytesIO() for suffix in suffixes}, figure.get_layout_engine()
+    with rc_context(STYLE):
         if engine is not None:
             figure.dpi, before = DOTS, figure.dpi
             engine.execute(figure)
             figure.dpi = before
-        figure.set_layout_engine(None)  # else matplotlib draws everything once more only to find the layout
+        figure.set_layout_engine(None)
         try:
-            figure.savefig(file, format=suffix, dpi=DOTS)
+            for suffix, file in files.items():
+                with _enlarged(figure) if suffix == "pdf" else nullcontext():
+                    figure.savefig(file, format=suffix, dpi=DOTS)
         finally:
             figure.set_layout_engine(engine)
-    return file.getvalue()
+    return {suffix: file.getvalue() for suffix, file in files.items()}
 
 
 @contextmanager

@@ -77,10 +77,7 @@ class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
 
 
 def _is_on_local_disk(path: Path) -> bool:
-    """Whether only this machine writes there, as far as Linux tells.
-
-    SQLite's write-ahead log, with which a hundred runs are logged in half the time, needs that.
-    """
+    """Whether only this machine writes there, as far as Linux tells: SQLite's write-ahead log needs that."""
     with suppress(OSError):
         mounts = (line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines())
         kinds = {place.encode().decode("unicode_escape"): kind for place, kind in mounts}  # \\040 is a space
@@ -108,7 +105,7 @@ def track_when_told(root: str, driver: str) -> None:
         MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments()
         with suppress(FileExistsError):  # another sweep's command has just made it
             os.link(made, database)
-            if _is_on_local_disk(database):
+            if _is_on_local_disk(database):  # then a hundred runs are logged in half the time
                 with closing(sqlite3.connect(database)) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")
         made.unlink()

@@ -45,8 +45,7 @@ DRIVER_ENVIRONMENT = {
 
 MOST_LETTERS = 107 - 68
 """Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
-SLOW_IMPORTS = ("torch._dynamo", "dbviz_ray.cluster.training", "ray.air.integrations.mlflow")
-"""Imported while Ray's processes start: memory is counted with torch's compiler, and Tune counts its callbacks."""
+SLOW_IMPORTS = "dbviz_ray.cluster.training", "ray.air.integrations.mlflow"  # by Tune, which counts its callbacks
 _SHUTDOWNS = ThreadPoolExecutor(1)
 """Ray takes more than a second to end, in which the command goes on."""
 THREADS = 200

@@ -146,7 +146,7 @@ def network_memory(model: ModelConfig, data: DatasetFacts, stack: int, batch: in
     """
     shape, precision = NetworkShape.of(model, data), model.training.precision
     try:
-        return _counted("meta", shape, precision, stack, batch, evaluated)
+        return _counted(shape.device, shape, precision, stack, batch, evaluated)
     except Exception:  # a user's own code may raise anything
         pass
     try:

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import flop_registry
 from dbviz_ray.architectures import initialised_network
 from dbviz_ray.architectures.outputs import logits_of, single_score
 from dbviz_ray.config import Cohort, ModelConfig
-from dbviz_ray.config.registry import ARCHITECTURES
 from dbviz_ray.datasets import DatasetFacts
 from dbviz_ray.errors import UserError, one_line
 from dbviz_ray.evaluation.work import Task, What, Work
@@ -25,9 +24,8 @@ from dbviz_ray.training.allocations import LightDispatchMode, lacks_memory
 CALL_FLOPS = 1e6
 """For the estimate of the remaining time, a call of a tensor operation costs as much as so many operations. This value
 gave the closest estimates on CPUs; calls dominate in small networks with many layers."""
-SMALL = 2**16
-"""Width times numbers of an image, below which a network is counted within milliseconds; torch's meta device needs its
-compiler, whose import takes a second."""
+SMALL = 2**15
+"""Numbers in a matrix whose products take milliseconds; torch takes a second to import what the meta device needs."""
 LABELLED_TOGETHER = 1000
 """Points in a batch."""
 
@@ -46,6 +44,12 @@ class NetworkShape(NamedTuple):
         """The shape of a model's network on its data set."""
         options = tuple(sorted(model.options.items()))
         return cls(model.architecture, model.width, options, data.image_shape, data.classes)
+
+    @property
+    def device(self) -> str:
+        """Where to count: on the meta device, where nothing is computed; a small network of two matrices on the CPU."""
+        is_small = self.architecture == "fully_connected" and self.width * math.prod(self.image_shape) <= SMALL
+        return "cpu" if is_small else "meta"
 
     def network(self, device: str) -> nn.Module:
         """A network of this shape; on the "meta" device it has no numbers."""
@@ -137,11 +141,10 @@ def _image_cost(model: ModelConfig, data: DatasetFacts, batch: int) -> float:
 
 @cache
 def _network_facts(shape: NetworkShape) -> NetworkFacts:
-    """Counted on torch's meta device, where nothing is computed; on the CPU if it is small or needs numbers."""
-    small = shape.architecture in ARCHITECTURES and shape.width * math.prod(shape.image_shape) <= SMALL
+    """Counted on the CPU if the network needs numbers."""
     with refused_in_one_line(shape):
         try:
-            return _counted(shape, "cpu" if small else "meta")
+            return _counted(shape, shape.device)
         except Exception:
             return _counted(shape, "cpu")
 

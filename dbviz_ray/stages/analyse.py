@@ -1,8 +1,7 @@
 """The stage analyse: tables of scores, and findings."""
 
-import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import ALONE
@@ -15,9 +14,6 @@ from dbviz_ray.terminal.progress import Step, say
 
 if TYPE_CHECKING:
     from dbviz_ray.analysis.scores.plane_scores import Over
-
-M_MMAP_THRESHOLD = -3
-"""Of glibc's malloc.h."""
 
 
 def find_missing(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:
@@ -47,7 +43,9 @@ def _scoring(sweep: SweepConfig, options: Options) -> Iterator["Over"]:
     points = sum(planes.count * planes.resolution**2 for planes in sweep.planes.values())
     takes_long = len(sweep.models()) ** 2 / 2 * points * SECONDS_A_POINT >= LONG
     if takes_long:
-        _give_back_freed_memory()
+        from dbviz_ray.training.allocations import give_back_freed_memory
+
+        give_back_freed_memory()
     if takes_long and options.address not in (ALONE, "local"):
         from dbviz_ray.cluster.session import ray_session, running_cluster
 
@@ -56,16 +54,6 @@ def _scoring(sweep: SweepConfig, options: Options) -> Iterator["Over"]:
                 yield session.over
             return
     yield map
-
-
-def _give_back_freed_memory() -> None:
-    """Let glibc give each large block back to the system when it is freed. Without glibc, nothing is done.
-
-    By default it soon keeps blocks of up to 32 MB. The scores of 4,000 trainings on 42 planes then take 0.43 GB instead
-    of 0.26. But the analysis and the report of the digits sweep take 15 s instead of 18 (2026-12-01, AMD EPYC).
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 def run(sweep: SweepConfig, store: Store, options: Options, state: State) -> None:

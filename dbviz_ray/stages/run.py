@@ -27,8 +27,7 @@ from dbviz_ray.terminal.progress import Line, say
 if TYPE_CHECKING:
     from dbviz_ray.datasets import DatasetFacts
 
-NEEDED_LATER = ("dbviz_ray.analysis.findings", "dbviz_ray.analysis.figures.drawing")
-"""Modules whose import takes a second, in which the workers are busy."""
+NEEDED_LATER = "dbviz_ray.analysis.findings", "dbviz_ray.analysis.figures.drawing"  # imported while workers are busy
 
 
 def state_of(sweep: SweepConfig, store: Store, options: Options) -> State:

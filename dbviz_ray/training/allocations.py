@@ -6,7 +6,7 @@ import gc
 import resource
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,10 +35,22 @@ MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2, "MALLOC_MMAP_THR
 
 def keep_freed_memory() -> None:
     """Do in this process what `WORKER_ENVIRONMENT` does in a new one; without glibc nothing."""
+    _tell_glibc(WORKER_ENVIRONMENT)
+
+
+def give_back_freed_memory() -> None:
+    """Let glibc give each large block back to the system when it is freed.
+
+    By default it soon keeps blocks of up to 32 MB. The scores of 4,000 trainings on 42 planes then take 0.43 GB instead
+    of 0.26. But the analysis and the report of the digits sweep take 15 s instead of 18 (2026-12-01, AMD EPYC).
+    """
+    _tell_glibc({"MALLOC_MMAP_THRESHOLD_": "1048576"})
+
+
+def _tell_glibc(settings: Mapping[str, str]) -> None:
     with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for name, number in MALLOPT.items():
-            mallopt(number, int(WORKER_ENVIRONMENT[name]))
+        for name, value in settings.items():
+            ctypes.CDLL(None).mallopt(MALLOPT[name], int(value))
 
 
 class LightDispatchMode(TorchDispatchMode):

@@ -205,9 +205,8 @@ def execution_for(name: Literal["auto", "eager", "compiled", "cuda_graph"], devi
 
 def simplified(step: GraphModule) -> GraphModule:
     """Remove operations that change nothing and compute weight gradients as g^T x; changes `step` in place."""
-    changes_in_place = any(
-        node.target._schema.is_mutable for node in step.graph.nodes if isinstance(node.target, torch._ops.OpOverload)
-    )
+    targets = [node.target for node in step.graph.nodes]
+    changes_in_place = any(isinstance(of, torch._ops.OpOverload) and of._schema.is_mutable for of in targets)
     for node in list(step.graph.nodes):
         if not changes_in_place and _is_needless_copy(node):
             node.replace_all_uses_with(node.args[0])
