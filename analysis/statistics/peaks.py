@@ -26,7 +26,7 @@ from scipy import optimize, special
 
 from .estimates import Estimate
 from .intervals import variances_of
-from .pseudo_values import LEVEL, Floats, interaction, sum_of
+from .pseudo_values import LEVEL, Floats, Places, interaction, sum_of
 
 DRAWS = 4000
 BANDWIDTH = 2.0
@@ -111,20 +111,15 @@ def find_peak(
         return Peak(place)
     windows, null = _windows(len(values)), _without_peak(values, noise.covariance)
     chance, own = noise.drawn(generator)
-    rises = [
-        _largest_rise(noise.differences(null + chance[some], own[some], windows), windows)
-        for some in _blocks(len(windows))
-    ]
-    observed = _largest_rise(noise.differences(values, noise.of_models, windows), windows)
+    rises = [_largest_rises(noise, null + chance[some], own[some], windows) for some in _blocks(len(windows))]
+    observed = _largest_rises(noise, values[None], noise.of_models[None], windows)
     p_value = (1 + np.count_nonzero(np.concatenate(rises) >= observed)) / (1 + DRAWS)
     # A point may be the highest if no other lies further above it than chance explains.
     hill = slice(int(values[:place].argmin()) + 1, place + 1 + int(values[place + 1 :].argmin()))
-    points = np.eye(len(values))
-    drawn = [
-        noise.differences(chance[some], own[some], points)[:, hill, hill].max(axis=1) for some in _blocks(len(points))
-    ]
-    most = np.quantile(np.concatenate(drawn), LEVEL, axis=0)
-    above = noise.differences(values, noise.of_models, points)[hill, hill].max(axis=0)
+    points, (high, low) = np.eye(len(values))[hill], np.indices([hill.stop - hill.start] * 2)
+    drawn = [noise.differences(chance[some], own[some], points, high, low).max(axis=0) for some in _blocks(len(points))]
+    most = np.quantile(np.concatenate(drawn, axis=1), LEVEL, axis=1)
+    above = noise.differences(values[None], noise.of_models[None], points, high, low)[..., 0].max(axis=0)
     possible = hill.start + np.flatnonzero(above <= most)
     return Peak(place, p_value, (int(possible[0]), int(possible[-1])))
 
@@ -162,15 +157,15 @@ class _Noise:
         """Of the values, `[points, points]`."""
         return self.root @ self.root.T
 
-    def differences(self, values: Floats, of_models: Floats, windows: Floats) -> Floats:
-        """z(b, a), `[..., windows, windows]`, of values `[..., points]` with these variances from trainings."""
-        means, own = values @ windows.T, of_models @ (windows**2).T
+    def differences(self, values: Floats, of_models: Floats, windows: Floats, b: Places, a: Places) -> Floats:
+        """z(b, a), `[..., draws]`, of windows `[...]`; of values and variances from trainings, `[draws, points]`."""
+        means, own = (values @ windows.T).T, (of_models @ (windows**2).T).T
         items = windows @ self.of_items @ windows.T
-        of_items = items.diagonal()[:, None] + items.diagonal() - 2 * items
-        of_trainings = own[..., :, None] + own[..., None, :]
+        of_items = items[b, b] + items[a, a] - 2 * items[b, a]
+        of_trainings = own[b] + own[a]
         # What items add is estimated, and may fall below zero.
-        variances = np.maximum(of_trainings + of_items, of_trainings / 2)
-        return np.asarray((means[..., :, None] - means[..., None, :]) / np.sqrt(np.maximum(variances, TINY)))
+        variances = np.maximum(of_trainings + of_items[..., None], of_trainings / 2)
+        return np.asarray((means[b] - means[a]) / np.sqrt(np.maximum(variances, TINY)))
 
     def drawn(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """Errors of the values, and the variances from trainings as they would be estimated: `[DRAWS, points]` each."""
@@ -211,12 +206,15 @@ def _windows(points: int) -> Floats:
     return np.concatenate([sliding_window_view(np.eye(points), size, axis=0).mean(axis=-1) for size in sizes])
 
 
-def _largest_rise(differences: Floats, windows: Floats) -> Floats:
-    """The statistic of `[..., windows, windows]`."""
+def _largest_rises(noise: _Noise, values: Floats, of_models: Floats, windows: Floats) -> Floats:
+    """The statistic `[draws]` of values and their variances from trainings, `[draws, points]`."""
     first, last = (windows > 0).argmax(axis=1), windows.shape[1] - 1 - (windows[:, ::-1] > 0).argmax(axis=1)
-    before = last < first[:, None]
-    sides = (np.where(side, differences, -np.inf).max(axis=-1) for side in (before, before.T))
-    return np.asarray(np.minimum(*sides).max(axis=-1))
+    late, early = np.nonzero(last < first[:, None])
+    rises, order = noise.differences(values, of_models, windows, late, early), np.argsort(early, kind="stable")
+    starts, ends = (np.flatnonzero(np.diff(some, prepend=-1)) for some in (late, early[order]))
+    before, after = np.maximum.reduceat(rises, starts), np.maximum.reduceat(-rises[order], ends)
+    _, one, other = np.intersect1d(late[starts], early[order][ends], return_indices=True)
+    return np.asarray(np.minimum(before[one], after[other]).max(axis=0))
 
 
 def _without_peak(values: Floats, covariance: Floats) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 Numbers = NDArray[np.float64] | NDArray[np.bool_]
 Levels = Sequence[NDArray[np.int64]]
 """For each varied stream the level of each model, `[models]`: models with the same level share its seed."""
@@ -41,14 +42,10 @@ class Variances:
         variance, freedom = self.total
         if not variance > 0:
             return variance
-        (of_items, freedom_of_items), (of_models, freedom_of_models) = self.items, self._of_models
+        (of_items, freedom_of_items), (of_models, freedom_of_models) = self.items, sum_of(self.models)
         alone = max(of_models - self.shared[0], 0.0)
         squares = student(level, freedom_of_items) ** 2 * of_items + student(level, freedom_of_models) ** 2 * alone
         return (student(level, freedom) * math.sqrt(variance) + math.sqrt(squares)) / 2
-
-    @cached_property
-    def _of_models(self) -> Variance:
-        return sum_of(self.models)
 
     @cached_property
     def total(self) -> Variance:
@@ -56,7 +53,7 @@ class Variances:
         parts = [part for part in (self.items, *self.models) if part[1] > 0]
         if not parts:
             return math.nan, math.nan
-        of_models, _ = self._of_models
+        of_models, _ = sum_of(self.models)
         variance = max(self.items[0] + of_models - self.shared[0], self.items[0], of_models)
         return sum_of((*parts, self.shared), total=variance)
 

@@ -17,7 +17,7 @@ from dbviz_ray.terminal import not_installed
 from .track import MLFLOW_ENVIRONMENT, TrackingUnavailableError, own_database, track, tracking_uri
 
 PROGRAM = "import sys; from dbviz_ray.analysis.tracking.beside import track_when_told; track_when_told(*sys.argv[1:])"
-LOCAL_DISKS = ("ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs")
+LOCAL_DISKS = ("ext2/ext3", "xfs", "btrfs", "zfs", "overlayfs", "tmpfs")
 SILENCE = 120.0
 """Seconds without a sign of progress after which MLflow counts as held up; a request takes 20 if nobody answers."""
 
@@ -79,10 +79,7 @@ class TrackingBeside(AbstractContextManager["TrackingBeside", None]):
 def _is_on_local_disk(path: Path) -> bool:
     """Whether only this machine writes there, as far as Linux tells: SQLite's write-ahead log needs that."""
     with suppress(OSError):
-        mounts = (line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines())
-        kinds = {place.encode().decode("unicode_escape"): kind for place, kind in mounts}  # \\040 is a space
-        mounted = (kinds[str(folder)] for folder in path.resolve().parents if str(folder) in kinds)
-        return next(mounted, None) in LOCAL_DISKS
+        return subprocess.run(["stat", "-fc%T", path], capture_output=True, text=True).stdout.strip() in LOCAL_DISKS
     return False
 
 

@@ -46,8 +46,7 @@ DRIVER_ENVIRONMENT = {
 MOST_LETTERS = 107 - 68
 """Of the path of Ray's folder: a socket's path may have 107, and Ray's names in it have 68."""
 SLOW_IMPORTS = "dbviz_ray.cluster.training", "ray.air.integrations.mlflow"  # by Tune, which counts its callbacks
-_SHUTDOWNS = ThreadPoolExecutor(1)
-"""Ray takes more than a second to end, in which the command goes on."""
+_ASIDE = ThreadPoolExecutor(1)
 THREADS = 200
 """About what Ray needs to start: its own processes had 133, a worker up to 36 (Ray 2.60, two cores, 2026-11-30)."""
 
@@ -133,12 +132,21 @@ def ray_session(address: str | None, resources: ResourcesConfig, verbose: bool) 
             f"Ray failed: {one_line(error, with_type=True)}. The same command does the rest"
         ) from None
     finally:
-        _SHUTDOWNS.submit(ray.shutdown)
+        _leave()
+
+
+def _leave() -> None:
+    """Leave the cluster. If it is our own, its processes take a second to end, in which the command goes on."""
+    node, ray._private.worker._global_node = ray._private.worker._global_node, None
+    ray.shutdown()
+    if node is not None and node.is_head():
+        node.destroy_external_storage()
+        _ASIDE.submit(node.kill_all_processes, check_alive=False, allow_graceful=True)
 
 
 def _join_or_start(address: str | None, level: int) -> bool:
     """Whether a running cluster was joined; otherwise Ray was started on this machine."""
-    _SHUTDOWNS.submit(int).result()  # an earlier session has ended
+    _ASIDE.submit(int).result()  # an earlier session has ended
     options: dict[str, Any] = {"logging_level": level, "log_to_driver": level <= logging.INFO}
     named = address or os.environ.get("RAY_ADDRESS")
     joined = running_cluster() if named in (None, "", "auto") else named

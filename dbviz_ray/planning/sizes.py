@@ -24,8 +24,7 @@ from dbviz_ray.training.allocations import LightDispatchMode, lacks_memory
 CALL_FLOPS = 1e6
 """For the estimate of the remaining time, a call of a tensor operation costs as much as so many operations. This value
 gave the closest estimates on CPUs; calls dominate in small networks with many layers."""
-SMALL = 2**15
-"""Numbers in a matrix whose products take milliseconds; torch takes a second to import what the meta device needs."""
+SMALL = 2**15  # numbers in a matrix: its products take milliseconds, the import of what the meta device needs a second
 LABELLED_TOGETHER = 1000
 """Points in a batch."""
 

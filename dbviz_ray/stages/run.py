@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbviz_ray.cluster import ALONE, Job, Workers
-from dbviz_ray.config import ResourcesConfig, SweepConfig
+from dbviz_ray.config import SweepConfig
 from dbviz_ray.errors import DamagedFileError, StageFailedError, UserError
 from dbviz_ray.stages import STAGES, Options, State, analyse, evaluate, report, train
 from dbviz_ray.store import FINDINGS_FILE, SWEEP_FILE, Store
@@ -108,7 +108,7 @@ def _run(sweep: SweepConfig, store: Store, options: Options, data: DatasetFacts 
         for file in (TABLES_RECORD, FINDINGS_FILE):  # of fewer models; if the command ends early, they must be missing
             store.remove(file)
         state.analysed = False
-        with _workers(options, sweep.resources) as workers, ThreadPoolExecutor(1) as aside:
+        with ThreadPoolExecutor(1) as aside, _workers(options, job, state, aside) as workers:
             aside.map(import_module, NEEDED_LATER if "report" in options.stages else ())
             if "train" in options.stages:
                 train.run(sweep, store, options, state, job, workers)
@@ -127,15 +127,17 @@ def _run(sweep: SweepConfig, store: Store, options: Options, data: DatasetFacts 
         report.run(sweep, store, options, state, beside)
 
 
-def _workers(options: Options, resources: ResourcesConfig) -> AbstractContextManager[Workers]:
+def _workers(options: Options, job: Job, state: State, aside: ThreadPoolExecutor) -> AbstractContextManager[Workers]:
     """The Ray cluster at the address of the options, or this process."""
     if options.address == ALONE:
         from dbviz_ray.cluster.worker import this_process
 
-        return this_process(resources)
+        return this_process(job.resources)
     from dbviz_ray.cluster.session import ray_session
+    from dbviz_ray.planning.memory import memory_need
 
-    return ray_session(options.address, resources, options.verbose)
+    aside.map(lambda cohort: memory_need(cohort.models, job.data, job.resources), state.cohorts)  # while Ray starts
+    return ray_session(options.address, job.resources, options.verbose)
 
 
 def _drop(error: DamagedFileError, store: Store, stages: Sequence[str], dropped: set[str]) -> None:

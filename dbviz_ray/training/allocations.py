@@ -29,8 +29,7 @@ WORKER_ENVIRONMENT = {
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 """In messages of CUDA (a torch.AcceleratorError), of torch on a CPU, and of cuBLAS and cuDNN."""
-MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2, "MALLOC_MMAP_THRESHOLD_": -3}
-"""The numbers of these settings in glibc's malloc.h."""
+MALLOPT = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2, "MALLOC_MMAP_THRESHOLD_": -3}  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
