@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Self, TypeVar
@@ -90,11 +90,11 @@ class Directory:
         place, mark, settings = (self.root, "", "") if self.is_local else self.root.partition("?")
         return f"{place.rstrip('/')}/{checked_name(name)}{mark}{settings}"
 
-    def write(self, name: str, content: bytes, *, flushed: bool = True) -> None:
-        """Write or replace a file, wholly or not at all; unless `flushed`, it may be empty after a power failure."""
+    def write(self, name: str, content: bytes) -> None:
+        """Write or replace a file, wholly or not at all."""
         self.check_driver()
         self._checked.pop(name, None)
-        write = partial(write_local, flushed=flushed) if self.is_local else put
+        write = write_local if self.is_local else put
         self._tried(name, lambda filesystem, path: write(filesystem, path, content))
 
     def create(self, name: str, content: bytes) -> bool:

@@ -120,8 +120,7 @@ class EvaluationFiles(ModelFiles):
         planes = len(values)
         facts = {"resolution": values.shape[1]} | ({"classes": values.shape[3]} if values.ndim == 4 else {})
         columns = {"plane": np.arange(planes, dtype=np.int32), column: fixed_lists(values.reshape(planes, -1))}
-        content = encoded(pa.table(columns), {**facts, **self._sources(name)}, PLANES_TOGETHER, **options)
-        self.write(name, content, flushed=False)
+        self.write(name, encoded(pa.table(columns), {**facts, **self._sources(name)}, PLANES_TOGETHER, **options))
 
     def _read_planes(self, name: str, column: str, planes: slice | None) -> NDArray[Any]:
         if planes is not None and planes.step not in (None, 1):
@@ -142,7 +141,7 @@ class EvaluationFiles(ModelFiles):
         columns = {"index": margins.indices, "predicted": margins.predicted}
         columns |= {name: fixed_lists(getattr(margins, name)) for name in ("distances", "reaches")}
         name = self.margins_file(model_id, epoch)
-        self.write(name, encoded(pa.table(columns), {**margins.facts, **self._sources(name)}), flushed=False)
+        self.write_parquet(name, pa.table(columns), {**margins.facts, **self._sources(name)})
 
     def read_margins(self, model_id: str, epoch: int) -> StoredMargins:
         """The stored margins."""
@@ -160,7 +159,7 @@ class EvaluationFiles(ModelFiles):
             columns["confidence"] = _one_list(picture.confidence)
         name = self.picture_file(plane_set, model_id, epoch, plane)
         facts = {"resolution": picture.resolution, **self._sources(name)}
-        self.write(name, encoded(pa.table(columns), facts, **_LABELS), flushed=False)
+        self.write(name, encoded(pa.table(columns), facts, **_LABELS))
 
     def read_picture(self, plane_set: str, model_id: str, epoch: int, plane: int) -> Picture | None:
         """The stored picture; None if there is none."""

@@ -1,8 +1,7 @@
 """Files that are absent or whole, whatever dies while they are written.
 
-A local file is flushed to the disk under a temporary name and renamed, in 4 ms (2026-11-25, ext4 on a virtual disk).
-Evaluations are not flushed: a machine that loses power may leave empty ones, which are found and made again. An object
-is one PUT or, from 10 MB on, a multipart upload, which becomes visible when it is complete.
+A local file is flushed to the disk under a temporary name and renamed, in 4 ms (2026-11-25, ext4 on a virtual disk). An
+object is one PUT or, from 10 MB on, a multipart upload, which becomes visible when it is complete.
 """
 
 import ctypes
@@ -29,9 +28,9 @@ SETTLE_SECONDS = 2.0
 """Longest gap between the check and the PUT of a process that creates an object."""
 
 
-def write_local(filesystem: Any, target: str, content: bytes, *, flushed: bool = True) -> None:
+def write_local(filesystem: Any, target: str, content: bytes) -> None:
     """Write or replace a file. OSError if that fails; then nothing has changed."""
-    _written_beside(filesystem, target, content, lambda temporary: filesystem.move(temporary, target), flushed)
+    _written_beside(filesystem, target, content, lambda temporary: filesystem.move(temporary, target))
 
 
 def create_local(filesystem: Any, target: str, content: bytes) -> bool:
@@ -97,9 +96,7 @@ def owned(content: bytes) -> pa.Buffer:
     return copy.getvalue()
 
 
-def _written_beside(
-    filesystem: Any, target: str, content: bytes, finish: Callable[[str], Result], flushed: bool = True
-) -> Result:
+def _written_beside(filesystem: Any, target: str, content: bytes, finish: Callable[[str], Result]) -> Result:
     """The result of `finish` on a temporary file with this content beside `target`; then deletes that file."""
     folder, _, file = target.rpartition("/")
     temporary = f"{folder}/.{file}.{uuid.uuid4().hex}.tmp"
@@ -109,8 +106,7 @@ def _written_beside(
             with open(temporary, "xb") as stream:
                 stream.write(content)
                 stream.flush()
-                if flushed:
-                    os.fsync(stream.fileno())
+                os.fsync(stream.fileno())
             return finish(temporary)
         except FileNotFoundError:  # a worker of a killed command just deleted the folder
             if last_try:
